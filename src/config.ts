@@ -1,0 +1,207 @@
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+import { currency, timeZone } from './platform/values.ts';
+
+/** The folder of package.json: this file and the bundle (`.build/server.js`) both lie one level below it. */
+export const packageRoot = fileURLToPath(new URL('..', import.meta.url));
+
+/** What it takes to open the database: all that a command such as `npm run migrate` needs. */
+export interface DatabaseConfig {
+  /** Null: the embedded PostgreSQL in `dataDir`. */
+  readonly databaseUrl: string | null;
+  /** Connections of the service's pool. */
+  readonly databasePoolSize: number;
+  /** Absolute path of the embedded database and of the keys made at the first start. */
+  readonly dataDir: string;
+  /** Lifts the refusal of a server that may lose acknowledged writes. */
+  readonly allowUnsafeDatabase: boolean;
+  /** ISO 4217; what amounts of other currencies are valued in. */
+  readonly baseCurrency: string;
+  /** IANA zone in which months and purchase days are counted. */
+  readonly reportingTimeZone: string;
+}
+
+/** The environment of the service, read once. */
+export interface Config extends DatabaseConfig {
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  readonly jwtIssuer: string;
+  readonly jwtAudience: string;
+  /** Key set of an outside provider (https:, http: on this machine, or file:); null: the service issues its own tokens. */
+  readonly jwtJwksUrl: string | null;
+  /** Absolute path of a PEM private key; null: a key kept in `dataDir`, or an outside provider. */
+  readonly jwtSigningKeyFile: string | null;
+  readonly cursorSecret: string | null;
+  /** Origins of browsers that may call; `*` is all. */
+  readonly corsOrigins: readonly string[];
+  /** Requests per second and client. */
+  readonly rateLimit: number;
+  readonly logLevel: (typeof logLevels)[number];
+  /** NODE_ENV=production: introspection and GraphiQL need a scope. */
+  readonly production: boolean;
+}
+
+/** The environment cannot be understood; the message has a line per variable. */
+export class ConfigError extends Error {
+  override name = 'ConfigError';
+}
+
+const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+
+function integer(min: number, max: number) {
+  return z
+    .string()
+    .regex(/^\d{1,9}$/, { error: `must be an integer from ${min} to ${max}` })
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, { error: `must be an integer from ${min} to ${max}` });
+}
+
+const flag = z
+  .enum(['true', 'false', '1', '0'], { error: 'must be true or false' })
+  .transform((value) => value === 'true' || value === '1');
+
+const path = z.string().transform((value) => resolve(value));
+
+const jwksUrl = z.string().refine(isJwksUrl, {
+  error: 'must be an https: URL, an http: URL of this machine, or a file: URL',
+});
+
+function isJwksUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, hostname, username, password, host } = new URL(text);
+  if (username !== '' || password !== '') return false;
+  if (protocol === 'file:') return host === '';
+  return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname));
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);
+}
+
+const origins = z.string().transform((text, context) => {
+  const list = text.split(',').map((entry) => entry.trim());
+  for (const entry of list) {
+    if (entry !== '*' && !(URL.canParse(entry) && new URL(entry).origin === entry)) {
+      context.addIssue(
+        `must be origins such as https://shop.example, separated by commas; ${JSON.stringify(entry)} is none`,
+      );
+    }
+  }
+  return list;
+});
+
+function accepts(vocabulary: z.ZodType) {
+  return (value: string) => vocabulary.safeParse(value).success;
+}
+
+const databaseVariables = {
+  DATABASE_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, { error: 'must be a URL that starts with postgres:// or postgresql://' })
+    .optional(),
+  DATABASE_POOL_SIZE: integer(1, 1000).default(10),
+  RAPPORT_DATA_DIR: path.default(resolve(packageRoot, '.data')),
+  RAPPORT_ALLOW_UNSAFE_DATABASE: flag.default(false),
+  BASE_CURRENCY: z.string().refine(accepts(currency), { error: 'must be an ISO 4217 code such as EUR' }).default('EUR'),
+  REPORTING_TIME_ZONE: z
+    .string()
+    .refine(accepts(timeZone), { error: 'must be an IANA time zone such as Europe/London' })
+    .default('UTC'),
+};
+
+const databaseSchema = z.object(databaseVariables);
+
+const schema = z
+  .object({
+    ...databaseVariables,
+    HOST: z.string().default('127.0.0.1'),
+    PORT: integer(0, 65_535).default(3000),
+    JWT_ISSUER: z.string().max(255).optional(),
+    JWT_AUDIENCE: z.string().max(255).default('rapport'),
+    JWT_JWKS_URL: jwksUrl.optional(),
+    JWT_SIGNING_KEY_FILE: path.optional(),
+    CURSOR_SECRET: z.string().min(32, { error: 'must have at least 32 characters' }).optional(),
+    CORS_ORIGINS: origins.default([]),
+    RATE_LIMIT: integer(1, 100_000_000).default(1000),
+    LOG_LEVEL: z.enum(logLevels, { error: `must be one of ${logLevels.join(', ')}` }).default('info'),
+    NODE_ENV: z.string().default('development'),
+  })
+  .superRefine((env, context) => {
+    const refuse = (variable: string, message: string) =>
+      context.addIssue({ code: 'custom', path: [variable], message });
+    if (env.JWT_JWKS_URL && env.JWT_SIGNING_KEY_FILE) {
+      refuse(
+        'JWT_SIGNING_KEY_FILE',
+        'cannot be combined with JWT_JWKS_URL: either an outside provider issues the tokens or this service does',
+      );
+    }
+    if (env.JWT_JWKS_URL && !env.JWT_ISSUER) {
+      refuse('JWT_ISSUER', 'is required with JWT_JWKS_URL: the issuer that the provider names in its tokens');
+    }
+    if (env.DATABASE_URL && !env.JWT_JWKS_URL && !env.JWT_SIGNING_KEY_FILE) {
+      refuse(
+        'JWT_SIGNING_KEY_FILE',
+        'is required with DATABASE_URL, so that replicas agree on the key (or JWT_JWKS_URL for an outside provider)',
+      );
+    }
+    if (env.DATABASE_URL && env.JWT_JWKS_URL && !env.CURSOR_SECRET) {
+      refuse(
+        'CURSOR_SECRET',
+        'is required with DATABASE_URL and JWT_JWKS_URL, so that replicas accept each other’s cursors',
+      );
+    }
+  });
+
+/** @throws ConfigError naming each variable that is wrong; values are not repeated where they may be secret */
+export function readConfig(env: NodeJS.ProcessEnv): Config {
+  const read = parse(schema, env);
+  return {
+    ...databaseConfig(read),
+    host: read.HOST,
+    port: read.PORT,
+    jwtIssuer: read.JWT_ISSUER ?? 'rapport',
+    jwtAudience: read.JWT_AUDIENCE,
+    jwtJwksUrl: read.JWT_JWKS_URL ?? null,
+    jwtSigningKeyFile: read.JWT_SIGNING_KEY_FILE ?? null,
+    cursorSecret: read.CURSOR_SECRET ?? null,
+    corsOrigins: read.CORS_ORIGINS,
+    rateLimit: read.RATE_LIMIT,
+    logLevel: read.LOG_LEVEL,
+    production: read.NODE_ENV === 'production',
+  };
+}
+
+/**
+ * The part that concerns the database, for commands that have nothing to do with tokens.
+ *
+ * @throws ConfigError
+ */
+export function readDatabaseConfig(env: NodeJS.ProcessEnv): DatabaseConfig {
+  return databaseConfig(parse(databaseSchema, env));
+}
+
+function databaseConfig(read: z.output<typeof databaseSchema>): DatabaseConfig {
+  return {
+    databaseUrl: read.DATABASE_URL ?? null,
+    databasePoolSize: read.DATABASE_POOL_SIZE,
+    dataDir: read.RAPPORT_DATA_DIR,
+    allowUnsafeDatabase: read.RAPPORT_ALLOW_UNSAFE_DATABASE,
+    baseCurrency: read.BASE_CURRENCY,
+    reportingTimeZone: read.REPORTING_TIME_ZONE,
+  };
+}
+
+function parse<T extends z.ZodType>(variables: T, env: NodeJS.ProcessEnv): z.output<T> {
+  // Compose files and shells set a variable to nothing where they mean to leave it out.
+  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => !isUnset(value)));
+  const result = variables.safeParse(set);
+  if (result.success) return result.data;
+  const faults = result.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`);
+  throw new ConfigError([...new Set(faults)].join('\n'));
+}
+
+function isUnset(value: string | undefined): boolean {
+  return value === undefined || value.trim() === '';
+}

@@ -1,0 +1,87 @@
+import { generateKeyPairSync, hkdfSync, randomBytes, randomUUID } from 'node:crypto';
+import { link, mkdir, open, readFile, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Config } from '../../config.ts';
+import { type KeySet, ownKey, providerKeys } from './key-set.ts';
+import { KeyError, readSigningKey, type SigningKey } from './signing-key.ts';
+
+/** The secrets of a running configuration. */
+export interface Keys {
+  /** Signs the service's own tokens; null under an outside provider. */
+  readonly signing: SigningKey | null;
+  /** Verifies tokens. */
+  readonly verifying: KeySet;
+  /** 32 bytes that authenticate cursors. */
+  readonly cursorSecret: Buffer;
+}
+
+/**
+ * Opens the configured keys; makes those that are kept in the data directory when they are missing.
+ *
+ * @throws KeyError
+ */
+export async function openKeys(config: Config): Promise<Keys> {
+  if (config.jwtJwksUrl !== null) {
+    const secret = config.cursorSecret ?? (await readOrCreate(config.dataDir, 'cursor-secret', newSecret));
+    return { signing: null, verifying: providerKeys(config.jwtJwksUrl), cursorSecret: derive(secret) };
+  }
+  const signing = await openSigningKey(config);
+  const material = config.cursorSecret ?? signing.privateKey.export({ type: 'pkcs8', format: 'der' });
+  return { signing, verifying: ownKey(signing), cursorSecret: derive(material) };
+}
+
+async function openSigningKey(config: Config): Promise<SigningKey> {
+  if (config.jwtSigningKeyFile !== null) {
+    const pem = await readFile(config.jwtSigningKeyFile, 'utf8').catch((error: NodeJS.ErrnoException) => {
+      throw new KeyError(`JWT_SIGNING_KEY_FILE cannot be read: ${error.code ?? error.message}`);
+    });
+    return readSigningKey(pem, 'JWT_SIGNING_KEY_FILE');
+  }
+  const name = 'signing-key.pem';
+  return readSigningKey(await readOrCreate(config.dataDir, name, newKey), join(config.dataDir, name));
+}
+
+function newKey(): string {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+}
+
+function newSecret(): string {
+  return randomBytes(32).toString('base64url');
+}
+
+/** The purpose is part of the derivation: what authenticates cursors says nothing about the key that signs tokens. */
+function derive(material: string | Buffer): Buffer {
+  return Buffer.from(hkdfSync('sha256', material, '', 'rapport cursors', 32));
+}
+
+/**
+ * The content of a private file, made if it is missing. It appears under its name complete and at once, by a hard
+ * link, which fails when the name is taken: of starters that race, one wins and all read what it wrote.
+ */
+async function readOrCreate(directory: string, name: string, create: () => string): Promise<string> {
+  const path = join(directory, name);
+  const existing = await readIfThere(path);
+  if (existing !== null) return existing;
+  await mkdir(directory, { recursive: true });
+  const draft = `${path}.${randomUUID()}`;
+  const file = await open(draft, 'wx', 0o600);
+  try {
+    await file.writeFile(create());
+    await file.sync();
+    await link(draft, path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
+  } finally {
+    await file.close();
+    await unlink(draft);
+  }
+  return readFile(path, 'utf8');
+}
+
+async function readIfThere(path: string): Promise<string | null> {
+  return readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return null;
+    throw new KeyError(`${path} cannot be read: ${error.code ?? error.message}`);
+  });
+}

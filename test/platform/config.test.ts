@@ -1,0 +1,136 @@
+import { join } from 'node:path';
+import t from 'tap';
+import { ConfigError, packageRoot, readConfig, readDatabaseConfig } from '../../src/config.ts';
+
+const url = 'postgres://rapport:hunter2@db.example/rapport';
+const secret = 'a secret of thirty-two characters';
+
+function refusal(env: NodeJS.ProcessEnv): string {
+  try {
+    readConfig(env);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message;
+    throw error;
+  }
+  return 'accepted';
+}
+
+t.test('an empty environment is the documented defaults', async (t) => {
+  t.match(readConfig({}), {
+    host: '127.0.0.1',
+    port: 3000,
+    databaseUrl: null,
+    databasePoolSize: 10,
+    dataDir: join(packageRoot, '.data'),
+    allowUnsafeDatabase: false,
+    baseCurrency: 'EUR',
+    reportingTimeZone: 'UTC',
+    jwtJwksUrl: null,
+    jwtSigningKeyFile: null,
+    cursorSecret: null,
+    corsOrigins: [],
+    rateLimit: 1000,
+    logLevel: 'info',
+    production: false,
+  });
+  t.match(readConfig({ PORT: '', DATABASE_URL: ' ' }), { port: 3000, databaseUrl: null }, 'empty is unset');
+});
+
+t.test('every variable is read', async (t) => {
+  const config = readConfig({
+    HOST: '::1',
+    PORT: '0',
+    DATABASE_URL: url,
+    DATABASE_POOL_SIZE: '3',
+    RAPPORT_DATA_DIR: '/srv/rapport',
+    RAPPORT_ALLOW_UNSAFE_DATABASE: 'true',
+    BASE_CURRENCY: 'JPY',
+    REPORTING_TIME_ZONE: 'Asia/Tokyo',
+    JWT_ISSUER: 'https://issuer.example',
+    JWT_AUDIENCE: 'crm',
+    JWT_JWKS_URL: 'https://issuer.example/jwks',
+    CURSOR_SECRET: secret,
+    CORS_ORIGINS: 'https://a.example, http://localhost:5173',
+    RATE_LIMIT: '5',
+    LOG_LEVEL: 'silent',
+    NODE_ENV: 'production',
+  });
+  t.strictSame(config, {
+    host: '::1',
+    port: 0,
+    databaseUrl: url,
+    databasePoolSize: 3,
+    dataDir: '/srv/rapport',
+    allowUnsafeDatabase: true,
+    baseCurrency: 'JPY',
+    reportingTimeZone: 'Asia/Tokyo',
+    jwtIssuer: 'https://issuer.example',
+    jwtAudience: 'crm',
+    jwtJwksUrl: 'https://issuer.example/jwks',
+    jwtSigningKeyFile: null,
+    cursorSecret: secret,
+    corsOrigins: ['https://a.example', 'http://localhost:5173'],
+    rateLimit: 5,
+    logLevel: 'silent',
+    production: true,
+  });
+});
+
+t.test('a wrong value is refused under the name of its variable', async (t) => {
+  const wrong: Record<string, string[]> = {
+    PORT: ['http', '65536', '-1', '3000.5', '0x10'],
+    DATABASE_URL: ['mysql://db/x', 'db.example'],
+    DATABASE_POOL_SIZE: ['0', 'many'],
+    RAPPORT_ALLOW_UNSAFE_DATABASE: ['yes please'],
+    BASE_CURRENCY: ['eur', 'XXY', 'EURO'],
+    REPORTING_TIME_ZONE: ['Mars/Olympus', '+02:00', 'Berlin'],
+    JWT_JWKS_URL: [
+      'http://issuer.example/jwks',
+      'ftp://issuer.example',
+      'jwks.json',
+      'https://user:pw@issuer.example/',
+    ],
+    CURSOR_SECRET: ['short'],
+    CORS_ORIGINS: ['shop.example', 'https://shop.example/path', 'https://a.example,,https://b.example'],
+    RATE_LIMIT: ['0', 'none'],
+    LOG_LEVEL: ['loud'],
+  };
+  for (const [name, values] of Object.entries(wrong)) {
+    for (const value of values)
+      t.match(refusal({ [name]: value }), new RegExp(`^${name} must `, 'm'), `${name}=${value}`);
+  }
+  t.match(refusal({ PORT: 'x', LOG_LEVEL: 'x' }), /^PORT .*\nLOG_LEVEL /, 'all of them at once');
+  t.notMatch(refusal({ DATABASE_URL: 'mysql://root:hunter2@db/x' }), /hunter2/, 'without the password');
+});
+
+t.test('key sets come over TLS, from this machine or from a file', async (t) => {
+  for (const jwks of [
+    'http://localhost:8080/jwks',
+    'http://127.0.0.1/jwks',
+    'http://[::1]:1/jwks',
+    'file:///etc/jwks.json',
+  ]) {
+    t.equal(readConfig({ JWT_JWKS_URL: jwks, JWT_ISSUER: 'x' }).jwtJwksUrl, jwks);
+  }
+});
+
+t.test('replicas have to agree on their keys', async (t) => {
+  t.match(refusal({ DATABASE_URL: url }), /^JWT_SIGNING_KEY_FILE is required with DATABASE_URL/);
+  t.equal(refusal({ DATABASE_URL: url, JWT_SIGNING_KEY_FILE: '/run/key.pem' }), 'accepted');
+  const provider = {
+    DATABASE_URL: url,
+    JWT_JWKS_URL: 'https://issuer.example/jwks',
+    JWT_ISSUER: 'https://issuer.example',
+  };
+  t.match(refusal(provider), /^CURSOR_SECRET is required/);
+  t.equal(refusal({ ...provider, CURSOR_SECRET: secret }), 'accepted');
+  t.match(refusal({ JWT_JWKS_URL: 'https://issuer.example/jwks' }), /^JWT_ISSUER is required with JWT_JWKS_URL/);
+  t.match(
+    refusal({ ...provider, CURSOR_SECRET: secret, JWT_SIGNING_KEY_FILE: '/run/key.pem' }),
+    /^JWT_SIGNING_KEY_FILE cannot be combined with JWT_JWKS_URL/,
+  );
+});
+
+t.test('a command that only opens the database needs no keys', async (t) => {
+  t.match(readDatabaseConfig({ DATABASE_URL: url }), { databaseUrl: url });
+});
