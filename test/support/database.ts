@@ -15,21 +15,24 @@ export type TestDatabase = {
  * dropped when the test ends, even while something is still connected to it.
  */
 export async function testDatabase(t: Pick<Test, 'teardown'>): Promise<TestDatabase> {
-  const { connection: server, template } = await testServer();
-  const database = uniqueName('test');
-  await onServer(server, (client) => client.query(`CREATE DATABASE ${database} TEMPLATE ${template}`));
-  t.teardown(() => onServer(server, (client) => client.query(`DROP DATABASE IF EXISTS ${database} WITH (FORCE)`)));
-  const connection = { ...server, database };
-  return { connection, url: urlOf(connection) };
+  const { connection, template, prefix } = await testServer();
+  return createDatabase(t, connection, { name: uniqueName(prefix), template });
 }
 
-/** An empty database without the migrations, otherwise as testDatabase. */
+/** A database without the migrations, otherwise as testDatabase. */
 export async function emptyDatabase(t: Pick<Test, 'teardown'>): Promise<TestDatabase> {
-  const { connection: server } = await testServer();
-  const database = uniqueName('test');
-  await onServer(server, (client) => client.query(`CREATE DATABASE ${database} TEMPLATE template0`));
-  t.teardown(() => onServer(server, (client) => client.query(`DROP DATABASE IF EXISTS ${database} WITH (FORCE)`)));
-  const connection = { ...server, database };
+  const { connection, prefix } = await testServer();
+  return createDatabase(t, connection, { name: uniqueName(prefix), template: 'template0' });
+}
+
+async function createDatabase(
+  t: Pick<Test, 'teardown'>,
+  server: pg.ClientConfig,
+  { name, template }: { name: string; template: string },
+): Promise<TestDatabase> {
+  await onServer(server, (client) => client.query(`CREATE DATABASE ${name} TEMPLATE ${template}`));
+  t.teardown(() => onServer(server, (client) => client.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)));
+  const connection = { ...server, database: name };
   return { connection, url: urlOf(connection) };
 }
 
@@ -38,28 +41,20 @@ const serverSchema = z.object({
     host: z.string(),
     port: z.number(),
     user: z.string(),
-    password: z.string().optional(),
+    password: z.string().exactOptional(),
     database: z.string(),
-    ssl: z.boolean().optional(),
+    ssl: z.union([z.boolean(), z.record(z.string(), z.unknown())]).exactOptional(),
   }),
   template: z.string(),
+  prefix: z.string(),
 });
 
 let server: Promise<TestServer> | undefined;
 
 async function testServer(): Promise<TestServer> {
   const given = process.env[TEST_SERVER_VARIABLE];
-  server ??= given === undefined ? developmentServer() : Promise.resolve(parseServer(given));
+  server ??= given === undefined ? developmentServer() : Promise.resolve(serverSchema.parse(JSON.parse(given)));
   return server;
-}
-
-function parseServer(text: string): TestServer {
-  const { connection, template } = serverSchema.parse(JSON.parse(text));
-  const { password, ssl, ...rest } = connection;
-  return {
-    connection: { ...rest, ...(password === undefined ? {} : { password }), ...(ssl === undefined ? {} : { ssl }) },
-    template,
-  };
 }
 
 /** In libpq's form, which psql and pg both read; a host that begins with a slash is the directory of a socket. */

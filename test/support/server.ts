@@ -7,8 +7,11 @@ import { packageRoot } from '../../src/config.ts';
 import { startEmbedded } from '../../src/platform/db/embedded.ts';
 import { migrate } from '../../src/platform/db/migrate.ts';
 
-/** A server the tests may make databases on, as pg.Client takes it, and the migrated database that they are clones of. */
-export type TestServer = { connection: pg.ClientConfig; template: string };
+/**
+ * A server the tests may make databases on, as pg.Client takes it; the migrated database that they are clones of; and
+ * what all their names begin with.
+ */
+export type TestServer = { connection: pg.ClientConfig; template: string; prefix: string };
 
 /** Names the server of the run to the test files: a TestServer as JSON. */
 export const TEST_SERVER_VARIABLE = 'RAPPORT_TEST_SERVER';
@@ -72,19 +75,19 @@ export async function developmentServer(): Promise<TestServer> {
     const found = await client.query('SELECT 1 FROM pg_database WHERE datname = $1', [template]);
     if (found.rowCount === 0) {
       await dropLeftovers(client);
-      const unfinished = uniqueName('unfinished');
+      const unfinished = uniqueName('dev_unfinished');
       await createTemplate(connection, unfinished);
       await client.query(`ALTER DATABASE ${unfinished} RENAME TO ${template}`);
     }
   });
-  return { connection, template };
+  return { connection, template, prefix: 'dev' };
 }
 
 /** Templates of older migrations, and what interrupted tests left. */
 async function dropLeftovers(client: pg.Client): Promise<void> {
   const { rows } = await client.query<{ name: string }>(
     `SELECT datname AS name FROM pg_database
-     WHERE datname ~ '^(dev_template|unfinished|test)_'
+     WHERE datname ~ '^dev_'
        AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE pg_stat_activity.datname = pg_database.datname)
        AND (pg_stat_file('base/' || oid || '/PG_VERSION')).modification < now() - interval '1 hour'`,
   );

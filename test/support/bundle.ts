@@ -1,0 +1,44 @@
+import { readFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { build, type Plugin } from 'esbuild';
+import { packageRoot } from '../../src/config.ts';
+
+/**
+ * Translates the test files and all of ours that they import in one go, so that each runs in plain Node.js. Under tsx
+ * (on Node.js 20) every module of every dependency passes through a hook in another thread: a file that imports the
+ * whole service then takes 2.2 s of CPU instead of 1.0 s before its first test, and under tap's own runner 2.7 s.
+ *
+ * @returns where the translation of each file is, in the order given
+ */
+export async function bundleTests(files: string[], outputFolder: string): Promise<string[]> {
+  await build({
+    absWorkingDir: packageRoot,
+    entryPoints: files,
+    outbase: packageRoot,
+    outdir: outputFolder,
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    packages: 'external',
+    sourcemap: 'linked',
+    logLevel: 'error',
+    plugins: [originalLocations],
+  });
+  return files.map((file) => join(outputFolder, relative(packageRoot, file)).replace(/\.ts$/, '.mjs'));
+}
+
+/** `import.meta` keeps naming the source file: the root of the package and fixtures are found from it. */
+const originalLocations: Plugin = {
+  name: 'original-locations',
+  setup({ onLoad }) {
+    onLoad({ filter: /\.ts$/ }, async ({ path }) => {
+      const source = await readFile(path, 'utf8');
+      const contents = source.replaceAll('import.meta.url', () => JSON.stringify(pathToFileURL(path).href));
+      return { contents, loader: 'ts' };
+    });
+  },
+};
