@@ -169,6 +169,18 @@ t.test('days of daylight saving have 23 and 25 hours', async (t) => {
   t.equal(hours('2010-03-28', 'Asia/Kathmandu'), 24);
 });
 
+t.test('a month that has begun stays begun when the clock goes back over midnight', async (t) => {
+  // St John's, 2009-11-01 00:01 → 2009-10-31 23:01: at 02:45 UTC the wall says October again.
+  const { start, from } = intervalAt('month', '2009-11-01T02:45:00.000Z', 'America/St_Johns');
+  t.equal(start, '2009-11-01');
+  t.equal(from, '2009-11-01T02:30:00.000Z');
+  const day = resolvePeriod('2009-11-01T02:45:00Z', '2009-11-02', 'America/St_Johns');
+  t.same(
+    brackets('day', day, '2010-01-01T00:00:00.000Z').map((b) => b.start),
+    ['2009-11-01'],
+  );
+});
+
 t.test('the interval before, and the last complete month', async (t) => {
   t.equal(previousBracket('month', '2010-01-01', 'UTC').start, '2009-12-01');
   t.equal(previousBracket('quarter', '2010-01-01', 'UTC').start, '2009-10-01');
