@@ -23,6 +23,8 @@ export type EmbeddedPostgres = {
   connection: EmbeddedConnection;
   /** False when a server was already running on the data directory: then `stop` leaves it alone. */
   startedHere: boolean;
+  /** Where the data and the log really are: `dataDir`, or below /var/lib/rapport where the server cannot reach that. */
+  directory: string;
   stop(): Promise<void>;
 };
 
@@ -79,7 +81,8 @@ export async function startEmbedded(options: {
           if (!startedHere)
             note(`attached to the database server that is running in ${place.base} (pid ${running.pid})`);
           const own = startedHere ? child : undefined;
-          return { connection, startedHere, stop: stopOnce(own, startedHere ? socketDirectory : undefined) };
+          const stop = stopOnce(own, startedHere ? socketDirectory : undefined);
+          return { connection, startedHere, directory: place.base, stop };
         }
       } else if (!child || hasExited(child)) {
         if (child) await throwUnlessRaced(place, child);
