@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
+import { inspect } from 'node:util';
 import { Parser, type Result } from 'tap-parser';
-import { stringify } from 'yaml';
 
 /** What one test file said. Counts are of single checks, as tap counts them. */
 export type FileReport = {
@@ -10,6 +10,9 @@ export type FileReport = {
   failed: { name: string; details: string }[];
   seconds: number;
 };
+
+/** A difference of two large answers is worth reading; an error that drags its whole connection along is not. */
+const LONGEST_DIAGNOSTIC = 8000;
 
 type RunOptions = { env: NodeJS.ProcessEnv; timeoutSeconds: number; signal: AbortSignal };
 
@@ -62,9 +65,21 @@ function collect(parser: Parser, report: FileReport): void {
     } else if (result.ok) {
       report.passed += 1;
     } else {
-      report.failed.push({ name: result.fullname, details: result.diag ? stringify(result.diag) : '' });
+      report.failed.push({ name: result.fullname, details: describe(result.diag) });
     }
   });
+}
+
+/** tap's diagnostics hold whatever the test compared, functions and cycles included. */
+function describe(diagnostics: unknown): string {
+  if (typeof diagnostics !== 'object' || diagnostics === null) return '';
+  return Object.entries(diagnostics)
+    .map(([key, value]) => {
+      const text = typeof value === 'string' ? value.trimEnd() : inspect(value, { depth: 1, breakLength: 100 });
+      if (text.length > LONGEST_DIAGNOSTIC) return `${key}: ${text.length} characters, left out`;
+      return text.includes('\n') ? `${key}:\n${text.replaceAll(/^/gm, '  ')}` : `${key}: ${text}`;
+    })
+    .join('\n');
 }
 
 /** The last lines of what a file printed, for when it ends without saying why. */

@@ -31,6 +31,10 @@ const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => interrupted.abort(`ended by ${signal}`));
 }
+process.on('uncaughtException', (error) => {
+  console.error(error);
+  interrupted.abort('ended by a fault of the runner');
+});
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(given: string[]): Promise<number> {
