@@ -1,0 +1,95 @@
+import cors from '@fastify/cors';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import type pg from 'pg';
+import type { Config } from './config.ts';
+import { customerRoutes } from './features/customers/routes.ts';
+import type { Keys } from './platform/auth/keys.ts';
+import { openPool, poolDb } from './platform/db/client.ts';
+import { migrationsFolder } from './platform/db/open.ts';
+import { addAuthentication, requireToken } from './platform/http/auth.ts';
+import { addHealth } from './platform/http/health.ts';
+import { logRequests } from './platform/http/logging.ts';
+import { parseQuery, takeJson } from './platform/http/parsing.ts';
+import { answerProblems, sendProblem } from './platform/http/problems.ts';
+import { limitRate } from './platform/http/rate-limit.ts';
+import { type Route, serve } from './platform/http/rest.ts';
+import { newId } from './platform/ids.ts';
+import type { Services } from './platform/operation.ts';
+import { cursorCodec } from './platform/page.ts';
+
+/** Every feature's URL table: the REST contract, and what openapi.yaml is generated from. */
+export const routes: readonly Route[] = [...customerRoutes];
+
+export interface AppOptions {
+  config: Config;
+  keys: Keys;
+  connection: pg.ClientConfig;
+  logger: FastifyBaseLogger;
+  /** The present as an RFC 3339 instant in UTC; a demo or a test may hold it still. */
+  clock?: () => string;
+}
+
+/** Builds the service without listening: tests and the process (server.ts) start from here. */
+export async function createApp({ config, keys, connection, logger, clock }: AppOptions): Promise<FastifyInstance> {
+  const app = Fastify({
+    loggerInstance: logger,
+    disableRequestLogging: true,
+    genReqId: newId,
+    bodyLimit: 1024 * 1024,
+    // Slow senders do not hold a connection for ever.
+    requestTimeout: 60_000,
+    routerOptions: { querystringParser: (text) => parseQuery(text) as never, maxParamLength: 1024 }, // pairs; see rest.ts
+    return503OnClosing: true,
+    forceCloseConnections: 'idle',
+    exposeHeadRoutes: false,
+    frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
+  });
+  const pool = openPool(connection, {
+    size: config.databasePoolSize,
+    statementTimeout: 30_000,
+    onIdleError: (error) => logger.warn({ err: error }, 'an idle database connection was lost'),
+  });
+  app.addHook('onClose', () => pool.end());
+  const services: Services = {
+    db: poolDb(pool),
+    pool,
+    baseCurrency: config.baseCurrency,
+    reportingTimeZone: config.reportingTimeZone,
+    cursors: cursorCodec(keys.cursorSecret),
+    clock: clock ?? (() => new Date().toISOString()),
+  };
+
+  logRequests(app);
+  answerProblems(app);
+  app.addHook('onRequest', (_request, reply, done) => {
+    reply.header('X-Content-Type-Options', 'nosniff');
+    done();
+  });
+  if (config.corsOrigins.length > 0) {
+    await app.register(cors, {
+      origin: config.corsOrigins.includes('*') ? '*' : [...config.corsOrigins],
+      methods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
+      allowedHeaders: ['Authorization', 'Content-Type', 'Idempotency-Key', 'If-Match', 'If-None-Match'],
+      exposedHeaders: [
+        'ETag',
+        'Link',
+        'Location',
+        'Retry-After',
+        'RateLimit',
+        'RateLimit-Policy',
+        'Idempotency-Replayed',
+      ],
+      maxAge: 600,
+    });
+  }
+  await addAuthentication(app, config, keys);
+  addHealth(app, connection, migrationsFolder);
+
+  await app.register(async (rest) => {
+    rest.addHook('onRequest', requireToken);
+    limitRate(rest, config.rateLimit);
+    takeJson(rest);
+    serve(rest, services, routes);
+  });
+  return app;
+}

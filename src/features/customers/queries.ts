@@ -1,0 +1,278 @@
+import { sql } from 'drizzle-orm';
+import {
+  type Db,
+  fields,
+  insertRows,
+  param,
+  Retry,
+  rowsOf,
+  statement,
+  type Transaction,
+} from '../../platform/db/client.ts';
+import { Problem } from '../../platform/errors.ts';
+import { externalRefs } from '../references/model.ts';
+import { type ReferenceTuple, type RefRow, referencesOf, refKey, toReferences } from '../references/queries.ts';
+import { type Customer, customerIdentities, customers, type IdentityKind } from './model.ts';
+
+export type CustomerRow = typeof customers.$inferSelect;
+export type IdentityRow = typeof customerIdentities.$inferSelect;
+
+export interface CustomerRecord extends CustomerRow {
+  /** kind, value, primary. */
+  identityTuples: [IdentityKind, string, boolean][] | null;
+  referenceTuples: ReferenceTuple[] | null;
+}
+
+/** The select list of a customer; for `toCustomer`. */
+export const customerColumns = sql`${fields(customers)},
+  (select json_agg(json_build_array(i.kind, i.value, i.is_primary) order by i.kind, i.is_primary desc, i.created_at, i.value)
+    from customer_identities i where i.customer_id = ${customers.id}) as "identityTuples",
+  ${referencesOf(customers.id)} as "referenceTuples"`;
+
+export function toCustomer(record: CustomerRecord): Customer {
+  const identities = (record.identityTuples ?? []).map(([kind, value, primary]) => ({ kind, value, primary }));
+  const primary = (kind: IdentityKind) => identities.find((i) => i.kind === kind && i.primary)?.value ?? null;
+  return {
+    id: record.id,
+    kind: record.kind,
+    name: record.name,
+    givenName: record.givenName,
+    familyName: record.familyName,
+    companyId: record.companyId,
+    email: primary('email'),
+    phone: primary('phone'),
+    identities,
+    references: toReferences(record.referenceTuples),
+    birthday: record.birthday,
+    address: record.address as Customer['address'], // validated when written
+    locale: record.locale,
+    preferredChannel: record.preferredChannel,
+    acquisition:
+      record.acquisitionSource === null
+        ? null
+        : { source: record.acquisitionSource, cost: record.acquisitionCost, acquiredOn: record.acquiredOn },
+    referredBy: record.referredBy,
+    attributes: record.attributes as Customer['attributes'], // validated when written
+    version: record.version,
+    createdAt: record.createdAt,
+    updatedAt: record.updatedAt,
+  };
+}
+
+const byId = statement<CustomerRecord>(
+  'customer_by_id',
+  sql`select ${customerColumns} from ${customers} where ${customers.id} = ${param('id')}::uuid`,
+);
+
+const byReference = statement<CustomerRecord>(
+  'customer_by_reference',
+  sql`select ${customerColumns} from ${customers} where ${customers.id} = (select record_id from ${externalRefs}
+    where kind = 'customer' and source = ${param('source')} and external_id = ${param('externalId')})`,
+);
+
+const byIds = statement<CustomerRecord>(
+  'customers_by_ids',
+  sql`select ${customerColumns} from ${customers} where ${customers.id} = any(${param('ids')}::uuid[])`,
+);
+
+export function customerById(db: Db, id: string): Promise<CustomerRecord | null> {
+  return db.first(byId, { id });
+}
+
+export function customerByReference(
+  db: Db,
+  ref: { source: string; externalId: string },
+): Promise<CustomerRecord | null> {
+  return db.first(byReference, ref);
+}
+
+export async function customersByIds(db: Db, ids: string[]): Promise<Map<string, CustomerRecord>> {
+  if (ids.length === 0) return new Map();
+  const rows = await db.all(byIds, { ids });
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
+const lock = statement<{ id: string; kind: string }>(
+  'lock_customers',
+  sql`select ${customers.id} as id, ${customers.kind} as kind from ${customers} where ${customers.id} = any(${param('ids')}::uuid[]) order by ${customers.id} for no key update`,
+);
+
+/**
+ * Locks customers in id order: the lock under which their facts and derived state change. What was read before is
+ * stale after it, so read what matters again in a later statement. Answers the kinds by id; absent ids are absent.
+ */
+export async function lockCustomers(tx: Transaction, ids: Iterable<string>): Promise<Map<string, string>> {
+  const wanted = [...new Set(ids)];
+  if (wanted.length === 0) return new Map();
+  const rows = await tx.all(lock, { ids: wanted });
+  return new Map(rows.map((row) => [row.id, row.kind]));
+}
+
+const lockedRows = statement<CustomerRow>(
+  'customer_rows',
+  sql`select ${fields(customers)} from ${customers} where ${customers.id} = any(${param('ids')}::uuid[])`,
+);
+const lockedIdentities = statement<IdentityRow>(
+  'identity_rows',
+  sql`select ${fields(customerIdentities)} from ${customerIdentities} where ${customerIdentities.customerId} = any(${param('ids')}::uuid[])`,
+);
+const lockedRefs = statement<RefRow>(
+  'customer_ref_rows',
+  sql`select ${fields(externalRefs)} from ${externalRefs} where ${externalRefs.recordId} = any(${param('ids')}::uuid[])`,
+);
+
+/** A customer with what it owns, as stored: what a write starts from. */
+export interface CustomerState {
+  row: CustomerRow;
+  identities: IdentityRow[];
+  references: RefRow[];
+}
+
+/** The states of locked customers; one that vanished between look-up and lock makes the transaction run again. */
+export async function customerStates(tx: Transaction, ids: string[]): Promise<Map<string, CustomerState>> {
+  if (ids.length === 0) return new Map();
+  const [rows, identities, references] = await Promise.all([
+    tx.all(lockedRows, { ids }),
+    tx.all(lockedIdentities, { ids }),
+    tx.all(lockedRefs, { ids }),
+  ]);
+  const states = new Map<string, CustomerState>(rows.map((row) => [row.id, { row, identities: [], references: [] }]));
+  for (const identity of identities) states.get(identity.customerId)?.identities.push(identity);
+  for (const ref of references) if (ref.recordId) states.get(ref.recordId)?.references.push(ref);
+  for (const state of states.values()) state.references.sort((a, b) => a.position - b.position);
+  if (ids.some((id) => !states.has(id))) throw new Retry('a customer vanished');
+  return states;
+}
+
+const identityOwners = statement<{ kind: IdentityKind; value: string; customerId: string }>(
+  'identity_owners',
+  sql`select i.kind, i.value, i.customer_id as "customerId" from customer_identities i
+    join json_to_recordset(${param('identities')}::json) as wanted("kind" text, "value" text) on wanted."kind" = i.kind and wanted."value" = i.value`,
+);
+
+export function identityKey(identity: { kind: string; value: string }): string {
+  return `${identity.kind}\u0000${identity.value}`;
+}
+
+/** Who owns these normalised identities, by `identityKey`. */
+export async function ownersOf(
+  db: Db,
+  identities: { kind: IdentityKind; value: string }[],
+): Promise<Map<string, string>> {
+  if (identities.length === 0) return new Map();
+  const rows = await db.all(identityOwners, { identities: JSON.stringify(identities) });
+  return new Map(rows.map((row) => [identityKey(row), row.customerId]));
+}
+
+const save = statement(
+  'save_customers',
+  sql`with saved as (
+      ${insertRows(customers, param('rows'))}
+      on conflict (id) do update set ${sql.join(
+        [
+          'version',
+          'kind',
+          'name',
+          'given_name',
+          'family_name',
+          'company_id',
+          'referred_by',
+          'birthday',
+          'address',
+          'locale',
+          'preferred_channel',
+          'acquisition_source',
+          'acquisition_cost',
+          'acquired_on',
+          'attributes',
+          'updated_at',
+        ].map((column) => sql`${sql.identifier(column)} = excluded.${sql.identifier(column)}`),
+        sql`, `,
+      )}
+    ), dropped as (
+      delete from customer_identities i using ${rowsOf(customerIdentities, param('droppedIdentities'), 'n')}
+        where i.kind = n."kind" and i.value = n."value" and i.customer_id = n."customerId"
+    ), primaries as (
+      update customer_identities i set is_primary = n."primary" from ${rowsOf(customerIdentities, param('keptIdentities'), 'n')}
+        where i.kind = n."kind" and i.value = n."value" and i.is_primary <> n."primary"
+    ), identified as (
+      ${insertRows(customerIdentities, param('newIdentities'))} order by n."kind", n."value"
+    ), forgotten as (
+      delete from external_refs r using ${rowsOf(externalRefs, param('droppedRefs'), 'n')}
+        where r.kind = n."kind" and r.source = n."source" and r.external_id = n."externalId"
+    ), renewed as (
+      update external_refs r set version_kind = n."versionKind", version_value = n."versionValue", record_id = n."recordId",
+          customer_id = n."customerId", deleted_at = n."deletedAt", position = n."position"
+        from ${rowsOf(externalRefs, param('keptRefs'), 'n')}
+        where r.kind = n."kind" and r.source = n."source" and r.external_id = n."externalId"
+    )
+    ${insertRows(externalRefs, param('newRefs'))} order by n."source", n."externalId"`,
+);
+
+export interface CustomerChange {
+  before: CustomerState | null;
+  after: CustomerState;
+  /** Tombstones that a newer message of their source brings back to life. */
+  revived?: RefRow[];
+}
+
+/** Writes the differences between states before and after, whatever their number, in one statement. */
+export async function saveCustomers(tx: Transaction, changes: CustomerChange[]): Promise<void> {
+  if (changes.length === 0) return;
+  const split = <T>(before: T[], after: T[], key: (item: T) => string) => {
+    const old = new Set(before.map(key));
+    const now = new Set(after.map(key));
+    return {
+      dropped: before.filter((item) => !now.has(key(item))),
+      kept: after.filter((item) => old.has(key(item))),
+      added: after.filter((item) => !old.has(key(item))),
+    };
+  };
+  const identities = split(
+    changes.flatMap((c) => c.before?.identities ?? []),
+    changes.flatMap((c) => c.after.identities),
+    (i) => `${i.customerId}${identityKey(i)}`,
+  );
+  const refs = split(
+    changes.flatMap((c) => [...(c.before?.references ?? []), ...(c.revived ?? [])]),
+    changes.flatMap((c) => c.after.references),
+    refKey,
+  );
+  await tx.all(save, {
+    rows: JSON.stringify(changes.map((c) => c.after.row)),
+    droppedIdentities: JSON.stringify(identities.dropped),
+    keptIdentities: JSON.stringify(identities.kept),
+    newIdentities: JSON.stringify(identities.added),
+    droppedRefs: JSON.stringify(refs.dropped),
+    keptRefs: JSON.stringify(refs.kept),
+    newRefs: JSON.stringify(refs.added),
+  });
+}
+
+const dependants = statement<{ orders: boolean; returns: boolean; members: boolean; referred: boolean }>(
+  'customer_dependants',
+  sql`select exists (select from orders where customer_id = ${param('id')}::uuid) as orders,
+    exists (select from returns where customer_id = ${param('id')}::uuid) as returns,
+    exists (select from customers where company_id = ${param('id')}::uuid) as members,
+    exists (select from customers where referred_by = ${param('id')}::uuid) as referred`,
+);
+
+const remove = statement(
+  'delete_customer',
+  sql`with stats as (delete from customer_stats where customer_id = ${param('id')}::uuid),
+      months as (delete from customer_month where customer_id = ${param('id')}::uuid),
+      tombstones as (update external_refs set record_id = null, customer_id = null, deleted_at = ${param('now')}::timestamptz where record_id = ${param('id')}::uuid)
+    delete from customers where id = ${param('id')}::uuid`,
+);
+
+/** Deletes a locked customer that nothing hangs on; its references stay behind as tombstones. */
+export async function deleteCustomerRow(tx: Transaction, id: string, now: string): Promise<void> {
+  const found = await tx.first(dependants, { id });
+  const holders = Object.entries(found ?? {})
+    .filter(([, held]) => held)
+    .map(([name]) => name);
+  if (holders.length > 0) {
+    throw new Problem('customer_has_records', `The customer has ${holders.join(', ')}: delete or move these first.`);
+  }
+  await tx.all(remove, { id, now });
+}

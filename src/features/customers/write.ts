@@ -1,0 +1,352 @@
+import type { Transaction } from '../../platform/db/client.ts';
+import { type FieldError, invalid, Problem } from '../../platform/errors.ts';
+import { newId } from '../../platform/ids.ts';
+import type { Context } from '../../platform/operation.ts';
+import type { ReferenceInput } from '../references/model.ts';
+import { isNews, newRef, type RefRow, refKey, refsByName, sourceVersion } from '../references/queries.ts';
+import { identityAdvice, normalizeIdentity } from './identity.ts';
+import type { CustomerInput, CustomerPatch, customerIdentities } from './model.ts';
+import {
+  type CustomerChange,
+  type CustomerRow,
+  type CustomerState,
+  customerStates,
+  identityKey,
+  lockCustomers,
+  ownersOf,
+  saveCustomers,
+} from './queries.ts';
+
+type IdentityRow = typeof customerIdentities.$inferSelect;
+
+/** One document to be written, and how. */
+export interface CustomerWrite {
+  /** `create` refuses a known reference; `upsert` replaces by the first reference; `patch` changes the record `id`. */
+  mode: 'create' | 'upsert' | 'patch';
+  id?: string;
+  input: CustomerInput | CustomerPatch;
+  expectedVersion?: number | '*' | undefined;
+}
+
+export interface Written {
+  id: string;
+  created: boolean;
+  /** false: the message was old and nothing was changed. */
+  applied: boolean;
+}
+
+/**
+ * Plans and writes any number of customers with a constant number of statements, in index order: later documents see
+ * what earlier ones did. An item's fault is returned in its place and hurts no neighbour.
+ */
+export async function writeCustomers(
+  tx: Transaction,
+  context: Context,
+  writes: CustomerWrite[],
+): Promise<(Written | Problem)[]> {
+  const identitiesOf = writes.map((write) => attempt(() => normalized(write.input)));
+  const refs = await refsByName(
+    tx,
+    'customer',
+    unique(
+      writes.flatMap((w) => w.input.references ?? []),
+      refKey,
+    ),
+  );
+  const owners = await ownersOf(
+    tx,
+    unique(
+      identitiesOf.flatMap((found) => (found instanceof Problem ? [] : (found ?? []))),
+      identityKey,
+    ),
+  );
+  const own = writes.flatMap((w) => {
+    const first = w.input.references?.[0];
+    const known = w.mode === 'upsert' && first ? refs.get(refKey(first))?.recordId : w.id;
+    return known ? [known] : [];
+  });
+  const related = writes.flatMap((w) => [w.input.companyId, w.input.referredBy].filter((id) => typeof id === 'string'));
+  const kinds = await lockCustomers(tx, [...own, ...related]);
+  const states = await customerStates(
+    tx,
+    [...new Set(own)].filter((id) => kinds.has(id)),
+  );
+
+  // Versions count as they stand under the lock, not as they stood before waiting for it.
+  for (const state of states.values()) for (const ref of state.references) refs.set(refKey(ref), ref);
+
+  const changes = new Map<string, CustomerChange>();
+  const plan = new Plan(context, kinds, refs, owners, states, changes);
+  const results = writes.map((write, index) => {
+    const identities = identitiesOf[index];
+    return attempt(() => {
+      if (identities instanceof Problem) throw identities;
+      return plan.write(write, identities);
+    });
+  });
+  await saveCustomers(tx, [...changes.values()]);
+  return results;
+}
+
+function attempt<T>(work: () => T): T | Problem {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof Problem) return error;
+    throw error;
+  }
+}
+
+/** What is known while a set of documents is planned; each planned document updates it. */
+class Plan {
+  readonly #context: Context;
+  readonly #kinds: Map<string, string>;
+  readonly #refs: Map<string, RefRow>;
+  readonly #owners: Map<string, string>;
+  readonly #states: Map<string, CustomerState>;
+  readonly #changes: Map<string, CustomerChange>;
+
+  constructor(
+    context: Context,
+    kinds: Map<string, string>,
+    refs: Map<string, RefRow>,
+    owners: Map<string, string>,
+    states: Map<string, CustomerState>,
+    changes: Map<string, CustomerChange>,
+  ) {
+    this.#context = context;
+    this.#kinds = kinds;
+    this.#refs = refs;
+    this.#owners = owners;
+    this.#states = states;
+    this.#changes = changes;
+  }
+
+  write(write: CustomerWrite, identities: NormalizedIdentity[] | undefined): Written {
+    const { input, mode } = write;
+    const references = input.references;
+    const first = references?.[0];
+    const incoming = sourceVersion('sourceVersion' in input ? input.sourceVersion : undefined);
+    if (incoming && !first)
+      throw invalid('/sourceVersion', 'no_reference', 'sourceVersion belongs to a reference: send references.');
+    if (mode === 'upsert' && !first) throw invalid('/references', 'required', 'An upsert goes by the first reference.');
+    const known = first && this.#refs.get(refKey(first));
+    const id = mode === 'patch' ? write.id : mode === 'upsert' ? (known?.recordId ?? undefined) : undefined;
+    const before = id === undefined ? null : (this.#states.get(id) ?? null);
+    if (mode === 'patch' && !before) throw new Problem('not_found', 'There is no such customer.');
+
+    if (before && write.expectedVersion !== undefined) checkVersion(before.row.version, write.expectedVersion);
+    if (known?.deletedAt && mode === 'upsert' && !(incoming && known.versionKind && isNews(known, incoming)))
+      throw deletedReference();
+    if (before && known && mode === 'upsert' && !isNews(known, incoming))
+      return { id: before.row.id, created: false, applied: false };
+
+    this.#checkRelations(before?.row.id, input);
+    const recordId = before?.row.id ?? newId();
+    const after: CustomerState = {
+      row: this.#row(recordId, before?.row ?? null, input, mode),
+      identities: this.#identities(recordId, before?.identities ?? [], identities, mode),
+      references: this.#references(recordId, before?.references ?? [], references, mode, incoming),
+    };
+    if (
+      !after.row.name &&
+      !after.row.givenName &&
+      !after.row.familyName &&
+      after.identities.length === 0 &&
+      after.references.length === 0
+    ) {
+      throw invalid('', 'name_identity_or_reference_required', 'A customer needs a name, an identity or a reference.');
+    }
+    this.#remember(recordId, before, after);
+    return { id: recordId, created: before === null, applied: true };
+  }
+
+  #remember(id: string, before: CustomerState | null, after: CustomerState): void {
+    for (const identity of before?.identities ?? []) this.#owners.delete(identityKey(identity));
+    for (const identity of after.identities) this.#owners.set(identityKey(identity), id);
+    const revived = after.references.filter((ref) => this.#refs.get(refKey(ref))?.deletedAt);
+    for (const ref of after.references) this.#refs.set(refKey(ref), ref);
+    const pending = this.#changes.get(id);
+    this.#states.set(id, after);
+    this.#kinds.set(id, after.row.kind);
+    // Two documents of one set for the same record are one change of the stored row.
+    this.#changes.set(id, {
+      before: pending ? pending.before : before,
+      after,
+      revived: [...(pending?.revived ?? []), ...revived],
+    });
+  }
+
+  #checkRelations(id: string | undefined, input: CustomerPatch): void {
+    for (const [member, other] of [
+      ['companyId', input.companyId],
+      ['referredBy', input.referredBy],
+    ] as const) {
+      if (!other) continue;
+      const kind = this.#kinds.get(other);
+      if (kind === undefined) throw invalid(`/${member}`, 'not_found', 'There is no such customer.');
+      if (other === id) throw invalid(`/${member}`, 'self_reference', 'A customer cannot be its own.');
+      if (member === 'companyId' && kind !== 'company')
+        throw invalid('/companyId', 'not_a_company', 'The customer named is not a company.');
+    }
+  }
+
+  #row(id: string, before: CustomerRow | null, input: CustomerPatch, mode: CustomerWrite['mode']): CustomerRow {
+    const { now } = this.#context;
+    /** A member left out stays on PATCH and is cleared otherwise. */
+    const set = <T>(value: T | null | undefined, old: T | null | undefined): T | null =>
+      value === undefined ? (mode === 'patch' ? (old ?? null) : null) : value;
+    const acquisition =
+      input.acquisition === undefined && mode === 'patch' && before
+        ? before
+        : {
+            acquisitionSource: input.acquisition?.source ?? null,
+            acquisitionCost: input.acquisition?.cost ?? null,
+            acquiredOn: input.acquisition?.acquiredOn ?? null,
+          };
+    const kind = input.kind ?? (mode === 'patch' ? before?.kind : undefined) ?? 'person';
+    return {
+      id,
+      version: (before?.version ?? 0) + 1,
+      kind,
+      name: set(input.name, before?.name),
+      givenName: set(input.givenName, before?.givenName),
+      familyName: set(input.familyName, before?.familyName),
+      companyId: set(input.companyId, before?.companyId),
+      referredBy: set(input.referredBy, before?.referredBy),
+      birthday: set(input.birthday, before?.birthday),
+      address: set<unknown>(input.address, before?.address),
+      locale: set(input.locale, before?.locale),
+      preferredChannel: set(input.preferredChannel, before?.preferredChannel),
+      acquisitionSource: acquisition.acquisitionSource,
+      acquisitionCost: acquisition.acquisitionCost,
+      acquiredOn: acquisition.acquiredOn,
+      attributes: set<unknown>(input.attributes, before?.attributes),
+      createdAt: before?.createdAt ?? now,
+      updatedAt: now,
+    };
+  }
+
+  #identities(
+    id: string,
+    before: IdentityRow[],
+    wanted: NormalizedIdentity[] | undefined,
+    mode: CustomerWrite['mode'],
+  ): IdentityRow[] {
+    if (wanted === undefined) return mode === 'patch' ? before : [];
+    return wanted.map((identity) => {
+      const owner = this.#owners.get(identityKey(identity));
+      if (owner !== undefined && owner !== id) {
+        const message = `This ${identity.kind} belongs to another customer.`;
+        throw new Problem('identity_taken', message, {
+          errors: [{ pointer: `/identities/${identity.index}`, code: 'identity_taken', message }],
+          extra: { id: owner },
+        });
+      }
+      const old = before.find((i) => identityKey(i) === identityKey(identity));
+      return {
+        kind: identity.kind,
+        value: identity.value,
+        customerId: id,
+        primary: identity.primary,
+        createdAt: old?.createdAt ?? this.#context.now,
+      };
+    });
+  }
+
+  #references(
+    id: string,
+    before: RefRow[],
+    wanted: ReferenceInput[] | undefined,
+    mode: CustomerWrite['mode'],
+    incoming: ReturnType<typeof sourceVersion>,
+  ): RefRow[] {
+    if (wanted === undefined) return before;
+    const seen = new Set<string>();
+    const listed = wanted.map((ref, index): RefRow => {
+      const key = refKey(ref);
+      const at = `/references/${index}`;
+      if (seen.has(key)) throw invalid(at, 'duplicate', 'The reference is listed twice.');
+      seen.add(key);
+      const known = this.#refs.get(key);
+      if (known?.recordId && known.recordId !== id) {
+        const message = 'A customer of this reference exists.';
+        throw new Problem('already_exists', message, {
+          errors: [{ pointer: at, code: 'already_exists', message }],
+          extra: { id: known.recordId },
+        });
+      }
+      const versioned = index === 0 && incoming ? incoming : null;
+      if (known?.deletedAt && !(mode === 'upsert' && index === 0)) throw deletedReference(at);
+      const fresh = newRef(
+        'customer',
+        ref,
+        { recordId: id, customerId: id, position: index },
+        this.#context.now,
+        versioned,
+      );
+      if (known && !versioned) return { ...fresh, versionKind: known.versionKind, versionValue: known.versionValue };
+      return fresh;
+    });
+    // Other sources' names are not the sender's to take away on PUT; PATCH and the list of a POST are the whole truth.
+    if (mode !== 'upsert') return listed;
+    const others = before.filter((ref) => !seen.has(refKey(ref)));
+    return [...listed, ...others.map((ref, i) => ({ ...ref, position: listed.length + i }))];
+  }
+}
+
+export function deletedReference(pointer?: string): Problem {
+  const message = 'The record of this reference was deleted; a late message does not bring it back.';
+  const errors: FieldError[] = pointer === undefined ? [] : [{ pointer, code: 'deleted', message }];
+  return new Problem('deleted', message, { errors });
+}
+
+export function checkVersion(actual: number, expected: number | '*'): void {
+  if (expected === '*' || expected === actual) return;
+  throw new Problem(
+    'version_mismatch',
+    `The record is at version ${actual}, not ${expected}. Read it again and repeat the change.`,
+    {
+      extra: { version: actual },
+    },
+  );
+}
+
+interface NormalizedIdentity {
+  kind: IdentityRow['kind'];
+  value: string;
+  primary: boolean;
+  index: number;
+}
+
+/** Normalised and checked; the first of a kind is primary unless another says so. */
+function normalized(input: CustomerPatch): NormalizedIdentity[] | undefined {
+  if (input.identities === undefined) return undefined;
+  const seen = new Set<string>();
+  const list = input.identities.map((identity, index) => {
+    const at = `/identities/${index}`;
+    const value = normalizeIdentity(identity.kind, identity.value, input.address?.country);
+    if (value === null) throw invalid(`${at}/value`, `invalid_${identity.kind}`, identityAdvice[identity.kind]);
+    const key = identityKey({ kind: identity.kind, value });
+    if (seen.has(key)) throw invalid(at, 'duplicate', 'The identity is listed twice.');
+    seen.add(key);
+    return { kind: identity.kind, value, primary: identity.primary ?? false, index };
+  });
+  for (const kind of new Set(list.map((i) => i.kind))) {
+    const ofKind = list.filter((i) => i.kind === kind);
+    const primaries = ofKind.filter((i) => i.primary);
+    if (primaries.length > 1) {
+      throw invalid(
+        `/identities/${primaries[1]?.index}/primary`,
+        'two_primaries',
+        `Two primary identities of kind ${kind}.`,
+      );
+    }
+    if (primaries.length === 0 && ofKind[0]) ofKind[0].primary = true;
+  }
+  return list;
+}
+
+export function unique<T>(items: T[], key: (item: T) => string): T[] {
+  return [...new Map(items.map((item) => [key(item), item])).values()];
+}

@@ -1,0 +1,145 @@
+import { z } from 'zod';
+import type { Transaction } from './db/client.ts';
+import { Problem, type ProblemCode, problemTypes } from './errors.ts';
+import { inputProblem, writeParameters } from './operation.ts';
+import { id } from './values.ts';
+
+export const warning = z
+  .strictObject({ code: z.string().meta({ example: 'customer_conflict' }), message: z.string() })
+  .meta({ id: 'Warning', description: 'Something to look at; the request was carried out.' });
+export type Warning = z.output<typeof warning>;
+
+const fieldError = z
+  .strictObject({
+    pointer: z.string().optional().meta({ description: 'JSON Pointer into the item.' }),
+    parameter: z.string().optional(),
+    code: z.string(),
+    message: z.string(),
+  })
+  .meta({ id: 'FieldError' });
+
+const [firstCode, ...otherCodes] = Object.keys(problemTypes) as [ProblemCode, ...ProblemCode[]]; // keys of a constant
+
+const batchError = z
+  .strictObject({
+    code: z.enum([firstCode, ...otherCodes]),
+    detail: z.string(),
+    errors: z.array(fieldError).optional(),
+  })
+  .meta({ id: 'BatchError' });
+
+export const batchResults = z
+  .strictObject({
+    results: z.array(
+      z
+        .strictObject({
+          index: z.int(),
+          status: z.enum(['created', 'updated', 'unchanged', 'refused']).meta({ id: 'BatchStatus' }),
+          id: id.optional(),
+          error: batchError.optional(),
+          warnings: z.array(warning).optional(),
+        })
+        .meta({ id: 'BatchResult' }),
+    ),
+  })
+  .meta({ id: 'BatchResults', description: 'What became of each item, in index order.' });
+export type BatchResults = z.output<typeof batchResults>;
+
+/** What became of one item of a set. */
+export type Outcome = { id: string; created: boolean; applied: boolean; warnings?: Warning[] } | Problem;
+
+/**
+ * The input of a batch operation: `{ [plural]: [ item, … ] }`. The items are checked one by one when the batch runs, so
+ * that one bad item does not fail its neighbours; the documents show the item's schema all the same.
+ */
+export function batchInput<P extends string>(plural: P, itemSchemaId: string) {
+  return z.strictObject({
+    ...writeParameters,
+    atomic: z.boolean().optional().meta({ description: 'All or nothing: one refused item refuses them all.' }),
+    body: z.strictObject({
+      [plural]: z
+        .array(z.unknown().meta({ $ref: `#/components/schemas/${itemSchemaId}` }))
+        .min(1)
+        .max(1000),
+    } as Record<P, z.ZodArray<z.ZodUnknown>>), // a computed key of literal type
+  });
+}
+
+/**
+ * Runs a batch: parses each item, hands the good ones to `write` in index order and reports each in its place. `write`
+ * returns an item's fault in its place; when the set as a whole fails, the items are written one by one.
+ */
+export async function runBatch<S extends z.ZodType>(
+  tx: Transaction,
+  items: unknown[],
+  schema: S,
+  options: { atomic?: boolean | undefined },
+  write: (items: z.output<S>[]) => Promise<Outcome[]>,
+): Promise<BatchResults> {
+  const outcomes: Outcome[] = [];
+  const good: { index: number; item: z.output<S> }[] = [];
+  for (const [index, item] of items.entries()) {
+    const parsed = schema.safeParse(item);
+    if (parsed.success) good.push({ index, item: parsed.data });
+    else outcomes[index] = inputProblem(parsed.error, ['body']);
+  }
+  const place = (at: number, outcome: Outcome | undefined) => {
+    const index = good[at]?.index;
+    if (index !== undefined && outcome) outcomes[index] = outcome;
+  };
+  if (good.length > 0) {
+    const written = await tx.attempt(() => write(good.map(({ item }) => item)));
+    if (written.ok) {
+      for (const [at, outcome] of written.value.entries()) place(at, outcome);
+    } else {
+      for (const [at, { item }] of good.entries()) {
+        const alone = await tx.attempt(() => write([item]));
+        place(
+          at,
+          alone.ok ? alone.value[0] : new Problem('invalid_input', 'The database refused the values of this item.'),
+        );
+      }
+    }
+  }
+  const results = outcomes.map(report);
+  const refused = results.find((result) => result.status === 'refused');
+  if (options.atomic && refused) throw atomicRefusal(results);
+  return { results };
+}
+
+function report(outcome: Outcome, index: number): BatchResults['results'][number] {
+  if (outcome instanceof Problem) {
+    const { code, message: detail, errors } = outcome;
+    const existing = outcome.extra['id'];
+    return {
+      index,
+      status: 'refused',
+      ...(typeof existing === 'string' && { id: existing }),
+      error: { code, detail, ...(errors.length > 0 && { errors }) },
+    };
+  }
+  const { id: recordId, created, applied, warnings } = outcome;
+  return {
+    index,
+    status: !applied ? 'unchanged' : created ? 'created' : 'updated',
+    id: recordId,
+    ...(warnings && warnings.length > 0 && { warnings }),
+  };
+}
+
+function atomicRefusal(results: BatchResults['results']): Problem {
+  const refused = results.filter((result) => result.status === 'refused');
+  return new Problem(
+    'batch_refused',
+    `${refused.length} of ${results.length} items were refused, so nothing was written.`,
+    {
+      errors: refused.slice(0, 100).flatMap(({ index, error }) =>
+        (error?.errors ?? [{ code: error?.code ?? 'invalid_input', message: error?.detail ?? '' }]).map((e) => ({
+          code: e.code,
+          message: e.message,
+          pointer: `/${index}${('pointer' in e && e.pointer) || ''}`,
+        })),
+      ),
+    },
+  );
+}

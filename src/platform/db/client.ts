@@ -1,0 +1,301 @@
+import { getTableColumns, type SQL, sql } from 'drizzle-orm';
+import { PgDialect, type PgTable } from 'drizzle-orm/pg-core';
+import pg from 'pg';
+import { Problem } from '../errors.ts';
+import { canonicalInstant } from './columns.ts';
+
+const dialect = new PgDialect();
+
+/**
+ * One SQL statement with named parameters, compiled once and sent under its name, so that each connection plans it
+ * once. `Row` says what the columns decode to by their Postgres types (see `decoders`); contract tests parse every
+ * answer with the strict zod schema, which is what keeps `Row` honest.
+ */
+export interface Statement<Row> {
+  readonly name: string;
+  readonly text: string;
+  readonly bind: (values: Values) => unknown[];
+  /** Only for the type checker. */
+  readonly row?: Row;
+}
+
+export type Values = Record<string, unknown>;
+
+let anonymous = 0;
+
+/** Placeholders are `sql.placeholder('x')`, or `${param('x')}` for short; constants in the template are bound as they are. */
+export function statement<Row>(name: string, query: SQL): Statement<Row> {
+  const compiled = dialect.sqlToQuery(query);
+  anonymous += 1;
+  const slots = compiled.params.map((value) => (isPlaceholder(value) ? value.name : { constant: value }));
+  return {
+    name: `${name}_${anonymous}`.slice(0, 63),
+    text: compiled.sql,
+    bind: (values) => slots.map((slot) => (typeof slot === 'string' ? bound(values, slot, name) : slot.constant)),
+  };
+}
+
+function bound(values: Values, slot: string, name: string): unknown {
+  const value = values[slot];
+  if (value === undefined) throw new Error(`Statement ${name} lacks the parameter ${slot}`);
+  return value;
+}
+
+function isPlaceholder(value: unknown): value is { name: string } {
+  return typeof value === 'object' && value !== null && 'name' in value && value.constructor.name === 'Placeholder';
+}
+
+/** `${param('customerId')}` in a template is the named parameter `customerId`. */
+export function param(name: string): SQL {
+  return sql`${sql.placeholder(name)}`;
+}
+
+export interface Db {
+  /** All rows. Values of type object are sent as JSON, arrays as Postgres arrays. */
+  all<Row>(query: Statement<Row>, values?: Values): Promise<Row[]>;
+  /** The first row, or null. */
+  first<Row>(query: Statement<Row>, values?: Values): Promise<Row | null>;
+}
+
+export interface Transaction extends Db {
+  /**
+   * Sends a statement without waiting for its answer; the commit does. For last writes whose result nobody reads:
+   * they travel in the same packet as COMMIT. An error in one of them fails the transaction.
+   */
+  defer(query: Statement<unknown>, values?: Values): void;
+  /**
+   * Runs `work` under a savepoint. When the database refuses its data (SQLSTATE class 22 or 23), everything since the
+   * savepoint is undone and `ok` is false; any other error is thrown.
+   */
+  attempt<T>(work: () => Promise<T>): Promise<{ ok: true; value: T } | { ok: false }>;
+}
+
+/** Decoding by Postgres type: nothing passes through a float or a Date on its way to the client. */
+const decoders = new Map<number, (text: string) => unknown>([
+  [20, safeInteger],
+  [1082, (text) => text],
+  [1184, canonicalInstant],
+  [1700, (text) => text],
+]);
+
+function safeInteger(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value)) throw new RangeError('An integer beyond 2^53 − 1 cannot be answered as JSON');
+  return value;
+}
+
+const defaultTypes = pg.types;
+export const types: pg.CustomTypesConfig = {
+  getTypeParser: (oid: number, format?: string) =>
+    decoders.get(oid) ?? defaultTypes.getTypeParser(oid, format === 'binary' ? 'binary' : 'text'),
+};
+
+export interface PoolOptions {
+  size: number;
+  /** A statement that takes longer is cancelled and answered with 503; milliseconds. */
+  statementTimeout: number;
+  onIdleError?: (error: Error) => void;
+}
+
+export function openPool(connection: pg.ClientConfig, options: PoolOptions): pg.Pool {
+  const pool = new pg.Pool({
+    ...connection,
+    types,
+    max: options.size,
+    // Statements of a transaction that do not need each other's answers share a round trip.
+    pipeline: true,
+    connectionTimeoutMillis: 5_000,
+    idleTimeoutMillis: 60_000,
+    statement_timeout: options.statementTimeout,
+    query_timeout: options.statementTimeout + 2_000,
+    keepAlive: true,
+    application_name: 'rapport',
+    options: '-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c jit=off -c plan_cache_mode=auto',
+  } as pg.PoolConfig);
+  // Without a listener an idle connection that dies takes the process with it.
+  pool.on('error', (error) => options.onIdleError?.(error));
+  return pool;
+}
+
+export function poolDb(pool: pg.Pool): Db {
+  return onClient((query, values) => run(pool, query, values));
+}
+
+function onClient(send: <Row>(query: Statement<Row>, values: Values) => Promise<Row[]>): Db {
+  return {
+    all: (query, values = {}) => send(query, values),
+    first: async (query, values = {}) => (await send(query, values))[0] ?? null,
+  };
+}
+
+interface Sender {
+  query(config: pg.QueryConfig): Promise<pg.QueryResult>;
+}
+
+async function run<Row>(sender: Sender, query: Statement<Row>, values: Values): Promise<Row[]> {
+  try {
+    const result = await sender.query({ name: query.name, text: query.text, values: query.bind(values) });
+    return result.rows as Row[]; // decoded by `types`; see Statement
+  } catch (error) {
+    throw translate(error);
+  }
+}
+
+/** Thrown inside a transaction when what was read before the locks no longer holds: it is run again from the start. */
+export class Retry extends Error {}
+
+const attempts = 8;
+
+/**
+ * Runs `work` in a READ COMMITTED transaction and resolves only after COMMIT was confirmed. Deadlocks, serialisation
+ * failures, `Retry`, and collisions on names being claimed at once (unique indexes listed in `claims`) are run again.
+ * With `rollback` everything is done and then undone (dry run).
+ */
+export async function transaction<T>(
+  pool: pg.Pool,
+  work: (tx: Transaction) => Promise<T>,
+  options: { rollback?: boolean } = {},
+): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await once(pool, work, options.rollback ?? false);
+    } catch (error) {
+      if (!isRetryable(error)) throw error;
+      if (attempt === attempts) {
+        throw new Problem(
+          'conflict',
+          'Concurrent changes to the same records kept colliding. Send the request again.',
+          {
+            headers: { 'Retry-After': '1' },
+          },
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 5 * 2 ** attempt));
+    }
+  }
+}
+
+async function once<T>(pool: pg.Pool, work: (tx: Transaction) => Promise<T>, rollback: boolean): Promise<T> {
+  const client = await pool.connect().catch((error: unknown) => {
+    throw translate(error);
+  });
+  const deferred: Promise<unknown>[] = [];
+  // BEGIN is not waited for: it shares the packet of the first statement.
+  const begin = client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
+  begin.catch(() => undefined);
+  const tx: Transaction = {
+    ...onClient((query, values) => run(client, query, values)),
+    defer(query, values = {}) {
+      const sent = run(client, query, values);
+      sent.catch(() => undefined);
+      deferred.push(sent);
+    },
+    async attempt(work) {
+      client.query('SAVEPOINT attempt').catch(() => undefined);
+      try {
+        const value = await work();
+        await Promise.all(deferred.splice(0));
+        return { ok: true, value };
+      } catch (error) {
+        const refused = error instanceof pg.DatabaseError && /^2[23]/.test(error.code ?? '') && !isRetryable(error);
+        if (!refused) throw error;
+        await client.query('ROLLBACK TO SAVEPOINT attempt');
+        return { ok: false };
+      }
+    },
+  };
+  try {
+    const result = await work(tx);
+    const end = client.query(rollback ? 'ROLLBACK' : 'COMMIT');
+    end.catch(() => undefined);
+    await Promise.all([begin, ...deferred]);
+    const { command } = await end;
+    // After a failed statement COMMIT answers ROLLBACK and no error.
+    if (command !== (rollback ? 'ROLLBACK' : 'COMMIT')) throw new Error(`COMMIT was answered with ${command}`);
+    client.release();
+    return result;
+  } catch (error) {
+    await undo(client, translate(error));
+    throw translate(error);
+  }
+}
+
+/** ROLLBACK on a stalled socket would wait a second query timeout: such a connection is destroyed instead. */
+async function undo(client: pg.PoolClient, error: unknown): Promise<void> {
+  if (error instanceof Problem && error.code === 'unavailable') {
+    client.release(true);
+    return;
+  }
+  try {
+    await client.query('ROLLBACK');
+    client.release();
+  } catch {
+    client.release(true);
+  }
+}
+
+/** Names that two transactions may claim at once; the loser looks again and finds the winner's record. */
+const claims = new Set([
+  'external_refs_kind_source_external_id_pk',
+  'customer_identities_kind_value_pk',
+  'idempotency_keys_client_operation_personal_key_pk',
+]);
+
+function isRetryable(error: unknown): boolean {
+  if (error instanceof Retry) return true;
+  if (!(error instanceof pg.DatabaseError)) return false;
+  return (
+    error.code === '40001' || error.code === '40P01' || (error.code === '23505' && claims.has(error.constraint ?? ''))
+  );
+}
+
+const unavailableStates = /^(08...|57P0[1-5]|53...|57014|25006|55P03|XX000)$/;
+const unavailableMessages =
+  /ECONNREFUSED|ECONNRESET|ENOENT|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|timeout|terminated|Connection ended|not queryable|closed the connection/i;
+
+/** A database that is away, overloaded or in recovery is the outside world failing: 503 and try again, never 500. */
+export function translate(error: unknown): unknown {
+  if (error instanceof Problem || error instanceof Retry || !(error instanceof Error)) return error;
+  const away =
+    error instanceof pg.DatabaseError
+      ? unavailableStates.test(error.code ?? '')
+      : unavailableMessages.test(`${'code' in error ? error.code : ''} ${error.message}`);
+  if (!away) return error;
+  return new Problem(
+    'unavailable',
+    'The database cannot be reached at the moment. Nothing was changed, or the outcome is unknown: send the request again with the same Idempotency-Key.',
+    {
+      headers: { 'Retry-After': '1' },
+    },
+  );
+}
+
+/** `"orders"."placed_at" as "placedAt", …`: the columns of a table under their names in the model. */
+export function fields(table: PgTable, omit: readonly string[] = []): SQL {
+  const columns = Object.entries(getTableColumns(table)).filter(([key]) => !omit.includes(key));
+  return sql.join(
+    columns.map(([key, column]) => sql`${column} as ${sql.identifier(key)}`),
+    sql`, `,
+  );
+}
+
+/**
+ * `json_to_recordset` over the JSON parameter `rows`, typed as the table's columns: a set of rows of any size
+ * travels as one parameter and one statement. Generated columns are left out.
+ */
+export function rowsOf(table: PgTable, rows: SQL, alias: string): SQL {
+  const columns = writable(table).map(([key, column]) => sql`${sql.identifier(key)} ${sql.raw(column.getSQLType())}`);
+  return sql`json_to_recordset(${rows}::json) as ${sql.identifier(alias)}(${sql.join(columns, sql`, `)})`;
+}
+
+/** `insert into T (…) select … from <rows>`: one statement for one row or a thousand. */
+export function insertRows(table: PgTable, rows: SQL): SQL {
+  const names = writable(table);
+  const targets = names.map(([, column]) => sql.identifier(column.name));
+  const sources = names.map(([key]) => sql`n.${sql.identifier(key)}`);
+  return sql`insert into ${table} (${sql.join(targets, sql`, `)}) select ${sql.join(sources, sql`, `)} from ${rowsOf(table, rows, 'n')}`;
+}
+
+function writable(table: PgTable) {
+  return Object.entries(getTableColumns(table)).filter(([, column]) => column.generated === undefined);
+}

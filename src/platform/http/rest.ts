@@ -1,0 +1,165 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify';
+import { z } from 'zod';
+import { type FieldError, Problem } from '../errors.ts';
+import { type Answer, call, createContext, type Operation, type Services } from '../operation.ts';
+
+/** A line of the URL table: what is at an address. */
+export interface Route {
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  url: string;
+  operation: Operation;
+  /** Bytes of body taken; 1 MB, and 16 MB for batches. */
+  bodyLimit: number;
+  /** Where a record made here is found: the URL with the id behind it. null: it has no address of its own. */
+  collection: string | null;
+}
+
+const megabyte = 1024 * 1024;
+
+export function route(
+  method: Route['method'],
+  url: string,
+  operation: Operation,
+  options: { collection?: string } = {},
+): Route {
+  return {
+    method,
+    url,
+    operation,
+    bodyLimit: url.endsWith('/batch') ? 16 * megabyte : megabyte,
+    collection: options.collection ?? /^\/v1\/[a-z-]+/.exec(url)?.[0] ?? null,
+  };
+}
+
+/** What of an operation's input comes from where, worked out once per route. */
+interface Binding {
+  pathNames: string[];
+  /** Query parameter → how its text becomes a value. */
+  query: Map<string, (text: string) => unknown>;
+  takesBody: boolean;
+  takesVersion: boolean;
+  takesKey: boolean;
+}
+
+const fromElsewhere = new Set(['body', 'expectedVersion', 'idempotencyKey']);
+const targetNames = ['id', 'source', 'externalId'];
+
+export function bind(target: Route): Binding {
+  const shape = target.operation.input.shape;
+  const pathNames = [...target.url.matchAll(/:([A-Za-z]+)/g)].map((match) => match[1] ?? '');
+  // Where the path says which record is meant, the query cannot say so too.
+  const taken = new Set([...pathNames, ...(pathNames.some((name) => targetNames.includes(name)) ? targetNames : [])]);
+  const query = new Map(
+    Object.entries(shape)
+      .filter(([name]) => !fromElsewhere.has(name) && !taken.has(name))
+      .map(([name, schema]) => [name, reader(schema)]),
+  );
+  return {
+    pathNames,
+    query,
+    takesBody: 'body' in shape,
+    takesVersion: 'expectedVersion' in shape,
+    takesKey: 'idempotencyKey' in shape,
+  };
+}
+
+/** Query text becomes the type the schema wants; text that does not fit is left as it is, for the schema to refuse. */
+function reader(schema: z.core.$ZodType): (text: string) => unknown {
+  const { type } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+  if (type === 'integer' || type === 'number')
+    return (text) => (/^-?\d{1,15}(\.\d{1,15})?$/.test(text) ? Number(text) : text);
+  if (type === 'boolean') return (text) => (text === 'true' ? true : text === 'false' ? false : text);
+  return (text) => text;
+}
+
+/** Puts the routes on an instance whose requests carry a `principal`. */
+export function serve(app: FastifyInstance, services: Services, routes: readonly Route[]): void {
+  for (const target of routes) {
+    const binding = bind(target);
+    app.route({
+      method: target.method satisfies HTTPMethods,
+      url: target.url,
+      bodyLimit: target.bodyLimit,
+      handler: async (request, reply) => {
+        const context = createContext(services, request.principal, request.id);
+        const raw = assemble(binding, request);
+        const answer = await call(target.operation, context, raw);
+        return send(target, request, reply, answer, context.personalData);
+      },
+    });
+  }
+}
+
+function assemble(binding: Binding, request: FastifyRequest): Record<string, unknown> {
+  const raw: Record<string, unknown> = {};
+  const params = request.params as Record<string, string>; // find-my-way gives strings
+  for (const name of binding.pathNames) raw[name] = params[name];
+  const errors: FieldError[] = [];
+  for (const [name, value] of request.query as [string, string][]) {
+    // see `parseQuery`
+    const read = binding.query.get(name);
+    if (!read)
+      errors.push({ parameter: name, code: 'unsupported_parameter', message: 'Unknown or not supported here.' });
+    else if (name in raw)
+      errors.push({ parameter: name, code: 'duplicate_parameter', message: 'Given more than once.' });
+    else raw[name] = read(value);
+  }
+  if (errors.length > 0) {
+    const unknown = errors.every((error) => error.code === 'unsupported_parameter');
+    const names = errors.map((error) => error.parameter).join(', ');
+    throw new Problem(
+      unknown ? 'unsupported_parameter' : 'invalid_input',
+      `Query parameters that cannot be taken: ${names}.`,
+      { errors },
+    );
+  }
+  if (binding.takesVersion) {
+    const expected = ifMatch(request.headers['if-match']);
+    if (expected !== undefined) raw['expectedVersion'] = expected;
+  }
+  const key = request.headers['idempotency-key'];
+  if (binding.takesKey && key !== undefined) raw['idempotencyKey'] = unquoted(key);
+  if (binding.takesBody) raw['body'] = request.body;
+  return raw;
+}
+
+/** The draft writes the key as a quoted string; many clients send it bare. */
+function unquoted(key: string | string[]): string {
+  const text = Array.isArray(key) ? key.join() : key;
+  return /^"[^"\\]*"$/.test(text) ? text.slice(1, -1) : text;
+}
+
+function ifMatch(header: string | undefined): number | '*' | undefined {
+  if (header === undefined || header === '*') return header;
+  const match = /^"(\d{1,10})(-public)?"$/.exec(header);
+  if (match) return Number(match[1]);
+  throw new Problem('version_mismatch', 'If-Match is not an ETag of this record, which looks like "3".', {
+    errors: [{ parameter: 'If-Match', code: 'invalid_etag', message: 'Send the ETag of the record, or *.' }],
+  });
+}
+
+function send(target: Route, request: FastifyRequest, reply: FastifyReply, answer: Answer, personalData: boolean) {
+  const output = answer.output as { id?: string; version?: number; page?: { next: string | null } }; // read if there
+  if (answer.replayed) reply.header('Idempotency-Replayed', 'true');
+  if (target.method === 'DELETE') return reply.code(204).send();
+  reply.code(answer.status);
+  if (answer.status === 201 && output.id && target.collection)
+    reply.header('Location', `${target.collection}/${output.id}`);
+  if (output.version !== undefined) {
+    const etag = `"${output.version}${personalData ? '' : '-public'}"`;
+    reply.header('ETag', etag);
+    if (request.method === 'GET' && matches(request.headers['if-none-match'], etag)) return reply.code(304).send();
+  }
+  if (output.page?.next) {
+    const url = new URL(request.url, 'http://self');
+    url.searchParams.set('after', output.page.next);
+    reply.header('Link', `<${url.pathname}${url.search}>; rel="next"`);
+  }
+  reply.header('Content-Type', 'application/json; charset=utf-8');
+  return reply.send(answer.text ?? JSON.stringify(answer.output));
+}
+
+function matches(header: string | undefined, etag: string): boolean {
+  if (header === undefined) return false;
+  return header.split(',').some((one) => one.trim() === '*' || one.trim().replace(/^W\//, '') === etag);
+}

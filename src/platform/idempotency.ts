@@ -1,0 +1,98 @@
+import { createHash } from 'node:crypto';
+import { sql } from 'drizzle-orm';
+import { boolean, pgTable, primaryKey, smallint, text } from 'drizzle-orm/pg-core';
+import { type Db, insertRows, param, statement, type Transaction } from './db/client.ts';
+import { code, instant } from './db/columns.ts';
+import { Problem } from './errors.ts';
+
+/**
+ * Answers kept for replay, written in the transaction of the operation. The body is text, not jsonb, because a replay
+ * is byte-identical and jsonb reorders members. What a client may see is part of the key.
+ */
+export const idempotencyKeys = pgTable(
+  'idempotency_keys',
+  {
+    client: code('client').notNull(),
+    operation: code('operation').notNull(),
+    personal: boolean('personal').notNull(),
+    key: code('key').notNull(),
+    fingerprint: text('fingerprint').notNull(),
+    status: smallint('status').notNull(),
+    body: text('body').notNull(),
+    createdAt: instant('created_at').notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.client, t.operation, t.personal, t.key] })],
+);
+
+interface Key {
+  client: string;
+  operation: string;
+  personal: boolean;
+  key: string;
+  fingerprint: string;
+}
+
+/** Identity of a payload: parsed input, so that white space and member order do not matter. */
+export function fingerprint(input: object): string {
+  return createHash('sha256').update(JSON.stringify(input)).digest('base64');
+}
+
+// The lock answers a rival at once, where waiting for its insert would hold the connection. The stored answer is read
+// in the same statement, whose snapshot may predate the rival's commit: then the insert collides and the call is retried.
+const claim = statement<{ free: boolean; fingerprint: string | null; status: number; body: string }>(
+  'claim_key',
+  sql`select pg_try_advisory_xact_lock(hashtextextended(concat_ws(chr(31), ${param('client')}::text, ${param('operation')}::text, ${param('personal')}::boolean::text, ${param('key')}::text), 7)) as free,
+    k.fingerprint, k.status, k.body
+    from (select) one left join ${idempotencyKeys} k
+      on k.client = ${param('client')}::text and k.operation = ${param('operation')}::text and k.personal = ${param('personal')}::boolean and k.key = ${param('key')}::text`,
+);
+
+/** The answer stored under the key, or null when the caller is the first; refuses a key in flight or reused. */
+export async function claimKey(tx: Transaction, key: Key): Promise<{ status: number; body: string } | null> {
+  const found = await tx.first(claim, { ...key });
+  if (found?.fingerprint) {
+    if (found.fingerprint !== key.fingerprint) {
+      throw new Problem(
+        'idempotency_key_reused',
+        'This Idempotency-Key was used with another payload. Use a new key for a new operation.',
+        {
+          errors: [{ parameter: 'Idempotency-Key', code: 'reused', message: 'Used before with another payload.' }],
+        },
+      );
+    }
+    return { status: found.status, body: found.body };
+  }
+  if (!found?.free) {
+    throw new Problem(
+      'idempotency_key_in_flight',
+      'A request with this Idempotency-Key is being worked on. Ask again in a moment.',
+      {
+        headers: { 'Retry-After': '1' },
+      },
+    );
+  }
+  return null;
+}
+
+const store = statement('store_answer', insertRows(idempotencyKeys, param('rows')));
+
+export function storeAnswer(tx: Transaction, key: Key, answer: { status: number; body: string }, now: string): void {
+  tx.defer(store, { rows: JSON.stringify([{ ...key, ...answer, createdAt: now }]) });
+}
+
+const forget = statement<{ forgotten: number }>(
+  'forget_answers',
+  sql`with gone as (delete from ${idempotencyKeys} where ctid in (
+      select ctid from ${idempotencyKeys} where ${idempotencyKeys.createdAt} < ${param('before')}::timestamptz limit 5000) returning 1)
+    select count(*) as forgotten from gone`,
+);
+
+/** Deletes answers older than `before` in small steps; the service runs it every hour. */
+export async function forgetAnswers(db: Db, before: string): Promise<number> {
+  let total = 0;
+  for (;;) {
+    const forgotten = (await db.first(forget, { before }))?.forgotten ?? 0;
+    total += forgotten;
+    if (forgotten < 5_000) return total;
+  }
+}

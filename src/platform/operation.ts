@@ -1,0 +1,274 @@
+import type pg from 'pg';
+import { z } from 'zod';
+import { type Db, type Transaction, transaction } from './db/client.ts';
+import { type FieldError, Problem, type ProblemCode, problemTypes } from './errors.ts';
+import { claimKey, fingerprint, storeAnswer } from './idempotency.ts';
+import type { CursorCodec } from './page.ts';
+import { redactor } from './personal.ts';
+import type { Principal } from './principal.ts';
+
+/** What the service gives to every operation. */
+export interface Services {
+  db: Db;
+  pool: pg.Pool;
+  baseCurrency: string;
+  reportingTimeZone: string;
+  cursors: CursorCodec;
+  /** The clock, as an RFC 3339 instant in UTC. A demo holds it still. */
+  clock: () => string;
+}
+
+/** One call: who asks, when, and with what. Time is read here once and handed down. */
+export interface Context extends Services {
+  principal: Principal;
+  requestId: string;
+  now: string;
+  /** Whether the caller sees personal data (`customers:pii`). */
+  personalData: boolean;
+}
+
+export const personalScope = 'customers:pii';
+
+export function createContext(services: Services, principal: Principal, requestId: string): Context {
+  return { ...services, principal, requestId, now: services.clock(), personalData: principal.has(personalScope) };
+}
+
+type Shape = z.ZodObject<z.ZodRawShape>;
+
+interface Definition<I extends Shape, O extends z.ZodType> {
+  /** camelCase verb and noun; the operationId of OpenAPI and the name in the audit of both doors. */
+  name: string;
+  /** The scope a token must carry. There is no operation without one. */
+  scope: string;
+  summary: string;
+  description?: string;
+  /**
+   * Everything the operation takes: path and query parameters by name, `expectedVersion` (If-Match),
+   * `idempotencyKey` and `dryRun`, and `body` for the document sent. Strict: unknown members are refused.
+   */
+  input: I;
+  output: O;
+  /** Input parameters that select or order by personal data: refused without `customers:pii`, or they were an oracle. */
+  personalParameters?: readonly string[];
+  /** Problem codes beyond those every operation has; for the documents. */
+  problems?: readonly ProblemCode[];
+}
+
+export interface ReadOperation<I extends Shape = Shape, O extends z.ZodType = z.ZodType> extends Definition<I, O> {
+  kind: 'read';
+  run: (context: Context, input: z.output<I>) => Promise<z.output<O>>;
+}
+
+export interface WriteOperation<I extends Shape = Shape, O extends z.ZodType = z.ZodType> extends Definition<I, O> {
+  kind: 'write';
+  /** `required`: refused without an Idempotency-Key; `accepted`: honoured when given. */
+  idempotency: 'required' | 'accepted';
+  /** 201 when the operation made something; read from the output. */
+  created?: (output: z.output<O>) => boolean;
+  /** Runs inside the one transaction that `call` opened; `context.db` is outside of it and not for use here. */
+  run: (tx: Transaction, context: Context, input: z.output<I>) => Promise<z.output<O>>;
+}
+
+/** The unit of the house: one definition of scope, input and output serves REST, GraphQL, OpenAPI and the tests. */
+export type Operation = AnyRead | AnyWrite;
+// Parameters of `run` are contravariant: a list of all operations can only be typed with inputs nobody can build by hand.
+type AnyRead = Omit<ReadOperation, 'run'> & { run: (context: Context, input: never) => Promise<unknown> };
+type AnyWrite = Omit<WriteOperation, 'run' | 'created'> & {
+  run: (tx: Transaction, context: Context, input: never) => Promise<unknown>;
+  created?: (output: never) => boolean;
+};
+
+export function readOperation<I extends Shape, O extends z.ZodType>(
+  definition: Omit<ReadOperation<I, O>, 'kind'>,
+): ReadOperation<I, O> {
+  return { ...definition, kind: 'read' };
+}
+
+export function writeOperation<I extends Shape, O extends z.ZodType>(
+  definition: Omit<WriteOperation<I, O>, 'kind'>,
+): WriteOperation<I, O> {
+  return { ...definition, kind: 'write' };
+}
+
+/** What `dryRun` and the keys look like in an input; spread into write operations. */
+export const writeParameters = {
+  dryRun: z.boolean().optional().meta({ description: 'Validate and answer as if, and write nothing.' }),
+  idempotencyKey: z
+    .string()
+    .min(1)
+    .max(255)
+    .regex(/^[\x21-\x7e]+( [\x21-\x7e]+)*$/)
+    .optional()
+    .meta({ description: 'Makes a repeated call answer what the first one answered; kept for 48 hours.' }),
+};
+
+export interface Answer {
+  output: unknown;
+  status: 200 | 201 | 204;
+  /** The JSON text of `output`, when it had to be made already (stored under an Idempotency-Key). */
+  text?: string;
+  replayed: boolean;
+}
+
+/**
+ * The one way into an operation, for both doors: scope → parse → run. A write runs in one transaction together with
+ * its idempotency key, and is answered after COMMIT.
+ */
+export async function call(operation: Operation, context: Context, raw: unknown): Promise<Answer> {
+  authorize(operation, context);
+  const input = parse(operation, context, raw);
+  const redact = context.personalData ? null : redactor(operation.output);
+  if (operation.kind === 'read') {
+    const output = await operation.run(context, input);
+    redact?.(output);
+    return { output, status: 200, replayed: false };
+  }
+  return callWrite(operation, context, input, redact);
+}
+
+async function callWrite(
+  operation: AnyWrite,
+  context: Context,
+  input: never,
+  redact: ((output: unknown) => void) | null,
+): Promise<Answer> {
+  const { dryRun, idempotencyKey } = input as { dryRun?: boolean; idempotencyKey?: string }; // parsed by writeParameters
+  if (operation.idempotency === 'required' && idempotencyKey === undefined && !dryRun) {
+    throw new Problem(
+      'idempotency_key_required',
+      `${operation.name} needs an Idempotency-Key, so that a retry cannot do it twice.`,
+      {
+        errors: [
+          { parameter: 'Idempotency-Key', code: 'required', message: 'Send a unique key per intended operation.' },
+        ],
+      },
+    );
+  }
+  const key =
+    idempotencyKey === undefined || dryRun
+      ? null
+      : {
+          client: context.principal.client,
+          operation: operation.name,
+          personal: context.personalData,
+          key: idempotencyKey,
+          fingerprint: fingerprint(input),
+        };
+  return transaction(
+    context.pool,
+    async (tx) => {
+      const stored = key && (await claimKey(tx, key));
+      if (stored) {
+        return {
+          output: JSON.parse(stored.body) as unknown,
+          status: status(stored.status),
+          text: stored.body,
+          replayed: true,
+        };
+      }
+      const output = await operation.run(tx, context, input);
+      redact?.(output);
+      const answer: Answer = { output, status: operation.created?.(output as never) ? 201 : 200, replayed: false };
+      if (!key) return answer;
+      const text = JSON.stringify(output);
+      storeAnswer(tx, key, { status: answer.status, body: text }, context.now);
+      return { ...answer, text };
+    },
+    { rollback: dryRun ?? false },
+  );
+}
+
+function status(stored: number): Answer['status'] {
+  return stored === 201 ? 201 : 200;
+}
+
+export function authorize(operation: Pick<Operation, 'scope'>, context: Context): void {
+  requireScope(context, operation.scope);
+}
+
+export function requireScope(context: Context, scope: string): void {
+  if (context.principal.has(scope)) return;
+  throw new Problem('insufficient_scope', `This needs the scope ${scope}, which the token does not carry.`, {
+    extra: { scope },
+    headers: { 'WWW-Authenticate': `Bearer realm="rapport", error="insufficient_scope", scope="${scope}"` },
+  });
+}
+
+function parse(operation: Operation, context: Context, raw: unknown): never {
+  const parsed = operation.input.safeParse(raw);
+  if (!parsed.success) throw inputProblem(parsed.error);
+  const input = parsed.data as Record<string, unknown>; // an object schema gives an object
+  if (!context.personalData) {
+    for (const name of operation.personalParameters ?? []) {
+      if (input[name] !== undefined) {
+        throw new Problem(
+          'insufficient_scope',
+          `${name} selects by personal data, which needs the scope ${personalScope}.`,
+          {
+            extra: { scope: personalScope },
+            errors: [{ parameter: name, code: 'insufficient_scope', message: `Needs the scope ${personalScope}.` }],
+            headers: {
+              'WWW-Authenticate': `Bearer realm="rapport", error="insufficient_scope", scope="${personalScope}"`,
+            },
+          },
+        );
+      }
+    }
+  }
+  return input as never; // checked by the schema; see Operation
+}
+
+/** zod's issues as field errors with a pointer or parameter; `within` is where the parsed value stands in the input. */
+export function inputProblem(error: z.ZodError, within: readonly string[] = []): Problem {
+  const errors = error.issues
+    .flatMap((issue) => fieldErrors({ ...issue, path: [...within, ...issue.path] }))
+    .slice(0, 100);
+  const first = errors[0];
+  if (errors.some((e) => e.parameter === 'If-Match' && e.code === 'required')) {
+    return new Problem('version_required', 'Send the version you have seen as If-Match (GraphQL: expectedVersion).', {
+      errors,
+    });
+  }
+  const code = firstCode(errors);
+  const where = first?.pointer ?? first?.parameter;
+  return new Problem(code, where ? `${where}: ${first?.message}` : 'The input is invalid.', { errors });
+}
+
+function firstCode(errors: FieldError[]): ProblemCode {
+  if (errors.every((e) => e.code === 'unsupported_parameter')) return 'unsupported_parameter';
+  const only = errors.length === 1 ? errors[0]?.code : undefined;
+  return only === 'customer_required' && only in problemTypes ? only : 'invalid_input';
+}
+
+function fieldErrors(issue: z.core.$ZodIssue): FieldError[] {
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => ({
+      ...place([...issue.path, key]),
+      code: issue.path.length === 0 ? 'unsupported_parameter' : 'unknown_member',
+      message: issue.path.length === 0 ? 'Unknown or not supported here.' : 'Unknown member.',
+    }));
+  }
+  if (issue.code === 'invalid_union' && issue.errors.length > 0) {
+    // The branch that got furthest says most.
+    const best = issue.errors.reduce((a, b) => (b.length < a.length ? b : a));
+    return best.flatMap((inner) => fieldErrors({ ...inner, path: [...issue.path, ...inner.path] }));
+  }
+  const missing = issue.code === 'invalid_type' && issue.input === undefined;
+  const custom = issue.code === 'custom' ? issue.params?.['code'] : undefined;
+  return [
+    {
+      ...place(issue.path),
+      code: typeof custom === 'string' ? custom : missing ? 'required' : issue.code,
+      message: missing ? 'Required.' : issue.message,
+    },
+  ];
+}
+
+const headerOf: Record<string, string> = { expectedVersion: 'If-Match', idempotencyKey: 'Idempotency-Key' };
+
+function place(path: readonly PropertyKey[]): FieldError | Pick<FieldError, 'pointer' | 'parameter'> {
+  const [head, ...rest] = path.map(String);
+  if (head === undefined) return {};
+  if (head !== 'body') return { parameter: headerOf[head] ?? head };
+  return { pointer: rest.map((step) => `/${step.replaceAll('~', '~0').replaceAll('/', '~1')}`).join('') };
+}

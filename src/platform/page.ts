@@ -1,0 +1,196 @@
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import { type SQL, sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { type Db, param, type Statement, statement, type Values } from './db/client.ts';
+import { Problem } from './errors.ts';
+import type { Context } from './operation.ts';
+import { text } from './values.ts';
+
+/** Opaque and tamper-evident: a position in one list, for one client, one filter and one order. */
+export interface CursorCodec {
+  encode(position: Position): string;
+  decode(cursor: string, scope: string): [string | number, string];
+}
+
+interface Position {
+  /** Client, list, filters and order; a cursor of another scope is refused. */
+  scope: string;
+  key: [string | number, string];
+}
+
+export function cursorCodec(secret: Buffer): CursorCodec {
+  const sign = (scope: string, payload: string) =>
+    createHmac('sha256', secret).update(scope).update('\u0000').update(payload).digest().subarray(0, 16);
+  return {
+    encode({ scope, key }) {
+      const payload = Buffer.from(JSON.stringify(key)).toString('base64url');
+      return `${payload}.${sign(scope, payload).toString('base64url')}`;
+    },
+    decode(cursor, scope) {
+      const [payload = '', signature = ''] = cursor.split('.');
+      const given = Buffer.from(signature, 'base64url');
+      const expected = sign(scope, payload);
+      if (given.length !== expected.length || !timingSafeEqual(given, expected)) {
+        throw new Problem(
+          'invalid_cursor',
+          'The cursor was not issued for this list, filter and order. Start again without it.',
+          {
+            errors: [
+              { parameter: 'after', code: 'invalid_cursor', message: 'Not issued for this list, filter and order.' },
+            ],
+          },
+        );
+      }
+      return JSON.parse(Buffer.from(payload, 'base64url').toString()) as [string | number, string]; // we signed it
+    },
+  };
+}
+
+/** The parameters every list has. */
+export const pageParameters = {
+  limit: z
+    .int()
+    .min(1)
+    .max(100)
+    .optional()
+    .meta({ description: 'Records per page, 1 to 100; 25 unless told.', example: 50 }),
+  after: text(1024).optional().meta({ description: 'The `next` of the page before.' }),
+  count: z.boolean().optional().meta({ description: 'Also count all records that match, as `page.total`.' }),
+};
+
+export const pageInfo = z
+  .strictObject({
+    next: z.string().nullable().meta({ description: 'Cursor of the next page; null on the last one.' }),
+    hasMore: z.boolean(),
+    total: z.int().optional().meta({ description: 'All records that match, with `count=true`.' }),
+  })
+  .meta({ id: 'Page' });
+
+export function pageOf<T extends z.ZodType>(item: T) {
+  return z.strictObject({ data: z.array(item), page: pageInfo });
+}
+
+interface Sort {
+  expression: SQL;
+  /** Postgres type of the expression, for the cursor's parameter. */
+  type: string;
+  /** Where a row carries the value of the expression. */
+  field: string;
+}
+
+interface ListDefinition {
+  name: string;
+  /** The columns of a row, under the names of the model. */
+  select: SQL;
+  from: SQL;
+  id: SQL;
+  /** Unconditional restriction. */
+  where?: SQL;
+  /** Filter name → condition on its parameter. */
+  filters: Record<string, (value: SQL) => SQL>;
+  sorts: Record<string, Sort>;
+  defaultSort: string;
+}
+
+export interface Page<Row> {
+  data: Row[];
+  page: { next: string | null; hasMore: boolean; total?: number };
+}
+
+/** `sort` as an input parameter: a name ascends, `-name` descends. */
+export function sortParameter<const T extends readonly [string, ...string[]]>(names: T, fallback: string) {
+  const options = names.flatMap((name) => [name, `-${name}`]);
+  return z
+    .enum(options)
+    .optional()
+    .meta({ description: `Order; \`-\` descends. ${fallback} unless told.`, example: fallback });
+}
+
+interface ListInput {
+  limit?: number | undefined;
+  after?: string | undefined;
+  sort?: string | undefined;
+  count?: boolean | undefined;
+}
+
+/**
+ * A keyset-paged list. Each shape of it (filters given, order, with or without a cursor) is compiled once and runs as a
+ * prepared statement. A row that is there throughout with an unchanged sort key appears exactly once.
+ */
+export function keysetList<Row extends { id: string }>(definition: ListDefinition) {
+  const shapes = new Map<string, Statement<Row>>();
+  const counts = new Map<string, Statement<{ total: number }>>();
+
+  const conditions = (given: readonly string[]) => [
+    ...(definition.where ? [definition.where] : []),
+    ...given.map((name) => definition.filters[name]?.(param(name)) ?? sql`false`),
+  ];
+
+  function shape(given: readonly string[], sort: string, after: boolean): Statement<Row> {
+    const cacheKey = `${sort}|${after}|${given.join()}`;
+    const known = shapes.get(cacheKey);
+    if (known) return known;
+    const { expression, type } = definition.sorts[sort.replace(/^-/, '')] ?? unknownSort(sort);
+    const descending = sort.startsWith('-');
+    const direction = descending ? sql.raw('desc') : sql.raw('asc');
+    const all = conditions(given);
+    if (after) {
+      const compare = descending ? sql.raw('<') : sql.raw('>');
+      all.push(
+        sql`(${expression}, ${definition.id}) ${compare} (${param('$key')}::${sql.raw(type)}, ${param('$id')}::uuid)`,
+      );
+    }
+    const made = statement<Row>(
+      `list_${definition.name}`,
+      sql`select ${definition.select} from ${definition.from} ${where(all)}
+        order by ${expression} ${direction}, ${definition.id} ${direction} limit ${param('$limit')}::int`,
+    );
+    shapes.set(cacheKey, made);
+    return made;
+  }
+
+  function counter(given: readonly string[]): Statement<{ total: number }> {
+    const cacheKey = given.join();
+    const known = counts.get(cacheKey);
+    if (known) return known;
+    const made = statement<{ total: number }>(
+      `count_${definition.name}`,
+      sql`select count(*) as total from ${definition.from} ${where(conditions(given))}`,
+    );
+    counts.set(cacheKey, made);
+    return made;
+  }
+
+  return async (db: Db, context: Context, input: ListInput & object): Promise<Page<Row>> => {
+    const values: Values = {};
+    for (const name of Object.keys(definition.filters)) {
+      const value = (input as Values)[name]; // filters are members of the parsed input
+      if (value !== undefined) values[name] = value;
+    }
+    const given = Object.keys(values);
+    const sort = input.sort ?? definition.defaultSort;
+    const limit = input.limit ?? 25;
+    const scope = JSON.stringify([context.principal.client, definition.name, sort, values]);
+    const bounds: Values = { $limit: limit + 1 };
+    if (input.after !== undefined) [bounds['$key'], bounds['$id']] = context.cursors.decode(input.after, scope);
+    const [rows, total] = await Promise.all([
+      db.all(shape(given, sort, input.after !== undefined), { ...values, ...bounds }),
+      input.count ? db.first(counter(given), values) : null,
+    ]);
+    const hasMore = rows.length > limit;
+    if (hasMore) rows.pop();
+    const last = rows.at(-1);
+    const field = definition.sorts[sort.replace(/^-/, '')]?.field ?? 'id';
+    const next =
+      hasMore && last ? context.cursors.encode({ scope, key: [String((last as Values)[field]), last.id] }) : null;
+    return { data: rows, page: { next, hasMore, ...(total && { total: total.total }) } };
+  };
+}
+
+function where(conditions: SQL[]): SQL {
+  return conditions.length === 0 ? sql`` : sql`where ${sql.join(conditions, sql` and `)}`;
+}
+
+function unknownSort(sort: string): never {
+  throw new Problem('invalid_input', `sort: ${sort} is not an order of this list.`);
+}

@@ -1,0 +1,139 @@
+import { z } from 'zod';
+import { isCurrency } from '../domain/currencies.ts';
+
+/**
+ * The vocabulary of every input and output. Strings are checked for what Postgres or JSON cannot carry back
+ * (NUL, lone surrogates), so that nothing is stored that differs from what was sent.
+ */
+export function text(max: number, min = 1) {
+  return z
+    .string()
+    .min(min)
+    .max(max)
+    .refine((value) => !value.includes('\u0000') && value.isWellFormed(), {
+      error: 'contains a NUL character or a lone surrogate',
+      params: { code: 'invalid_text' },
+    });
+}
+
+export const id = z
+  .uuid()
+  .meta({ description: 'UUIDv7 made by the service.', example: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90' });
+
+const instantPattern = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
+
+/** Canonical UTC text, microseconds at most (finer digits are cut: rounding could carry into the next period). */
+function canonicalUtc(value: string): string | null {
+  const match = instantPattern.exec(value);
+  if (!match) return null;
+  const seconds = Date.parse(`${value.slice(0, 19).toUpperCase()}${match[2]?.toUpperCase()}`);
+  if (Number.isNaN(seconds)) return null;
+  // Date.parse rolls 30 February over to March: the local fields must survive the round trip.
+  const local = Date.parse(`${value.slice(0, 19).toUpperCase()}Z`);
+  if (Number.isNaN(local) || new Date(local).toISOString().slice(0, 19) !== value.slice(0, 19).toUpperCase())
+    return null;
+  const year = new Date(seconds).getUTCFullYear();
+  if (year < 1 || year > 9999) return null;
+  const fraction = (match[1] ?? '').slice(1, 7);
+  const digits = fraction.length <= 3 ? fraction.padEnd(3, '0') : fraction.padEnd(6, '0');
+  const trimmed = digits.length === 6 && digits.endsWith('000') ? digits.slice(0, 3) : digits;
+  return `${new Date(seconds).toISOString().slice(0, 19)}.${trimmed}Z`;
+}
+
+/** Nanoseconds since the epoch, or null when the text is no instant. */
+export function instantNanoseconds(value: string): bigint | null {
+  const canonical = canonicalUtc(value);
+  if (canonical === null) return null;
+  const fraction = (instantPattern.exec(value)?.[1] ?? '').slice(1, 10).padEnd(9, '0');
+  return BigInt(Date.parse(`${canonical.slice(0, 19)}Z`)) * 1_000_000n + BigInt(fraction);
+}
+
+/** An RFC 3339 instant with any offset; kept and answered in UTC. */
+export const instant = z
+  .string()
+  .max(64)
+  .refine((value) => canonicalUtc(value) !== null, {
+    error: 'is not an RFC 3339 instant such as 2026-03-01T09:30:00Z',
+    params: { code: 'invalid_instant' },
+    abort: true,
+  })
+  .overwrite((value) => canonicalUtc(value) ?? value)
+  .meta({
+    format: 'date-time',
+    description: 'RFC 3339 instant, answered in UTC.',
+    example: '2026-03-01T09:30:00.000Z',
+  });
+
+export const calendarDate = z.iso
+  .date()
+  .refine((value) => value >= '0001-01-01', { error: 'is out of range' })
+  .meta({ description: 'Calendar date.', example: '2026-03-01' });
+
+export const currency = z
+  .string()
+  .regex(/^[A-Z]{3}$/)
+  .refine(isCurrency, { error: 'is not an ISO 4217 currency code', params: { code: 'unknown_currency' } })
+  .meta({ description: 'ISO 4217 code.', example: 'EUR' });
+
+/** Money in minor units of the record's currency. */
+export const maxAmount = 1_000_000_000_000;
+export const amount = z.int().min(-maxAmount).max(maxAmount).meta({ description: 'Minor units of the currency.' });
+export const positiveAmount = z
+  .int()
+  .min(0)
+  .max(maxAmount)
+  .meta({ description: 'Minor units of the currency, not negative.' });
+
+export const version = z
+  .int()
+  .min(1)
+  .max(2_147_483_647)
+  .meta({ description: 'Counts the changes of the record, from 1.', example: 1 });
+
+/** An exact decimal as text, e.g. a price in major units. A JSON number is a float and cannot say 0.1. */
+export const decimalText = z
+  .string()
+  .regex(/^-?\d{1,15}(\.\d{1,12})?$/)
+  .meta({ description: 'Exact decimal as a string.', example: '0.055' });
+
+/** A decimal sent as a JSON number or a string; kept as the shortest decimal that says it. */
+export const decimalInput = z
+  .union([z.number().min(-1e15).max(1e15), decimalText])
+  .transform((value) => (typeof value === 'number' ? plainDecimal(value) : value));
+
+function plainDecimal(value: number): string {
+  const shortest = String(value);
+  return shortest.includes('e') ? value.toFixed(12).replace(/\.?0+$/, '') : shortest;
+}
+
+export const timeZone = z
+  .string()
+  .max(64)
+  .refine(isTimeZone, {
+    error: 'is not an IANA time zone such as Europe/London',
+    params: { code: 'unknown_time_zone' },
+  })
+  .meta({ description: 'IANA time zone.', example: 'Europe/London' });
+
+function isTimeZone(name: string): boolean {
+  if (/^[+-]/.test(name)) return false;
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Depth and NUL rules for free JSON (custom attributes). */
+export function isStorableJson(value: unknown, depth = 0): boolean {
+  if (depth > 64) return false;
+  if (typeof value === 'string') return !value.includes('\u0000') && value.isWellFormed();
+  if (Array.isArray(value)) return value.every((item) => isStorableJson(item, depth + 1));
+  if (value !== null && typeof value === 'object') {
+    return Object.entries(value).every(
+      ([key, item]) => key !== '__proto__' && isStorableJson(key) && isStorableJson(item, depth + 1),
+    );
+  }
+  return true;
+}

@@ -1,0 +1,106 @@
+import type { FastifyInstance } from 'fastify';
+import type { Test } from 'tap';
+import { createApp } from '../../src/app.ts';
+import { type Config, readConfig } from '../../src/config.ts';
+import { issueToken } from '../../src/platform/auth/issue-token.ts';
+import { openKeys } from '../../src/platform/auth/keys.ts';
+import { createLogger } from '../../src/platform/http/logging.ts';
+import { testDatabase } from './database.ts';
+
+export interface Answer<T = any> {
+  status: number;
+  headers: Headers;
+  body: T;
+}
+
+export interface TestApp {
+  app: FastifyInstance;
+  config: Config;
+  /** `http://127.0.0.1:PORT` */
+  origin: string;
+  connection: import('pg').ClientConfig;
+  url: string;
+  token(scope: string, client?: string): string;
+  /** A request over real HTTP with a token of all scopes unless told; the body is JSON unless it is a string. */
+  request<T = any>(
+    method: string,
+    path: string,
+    options?: { body?: unknown; headers?: Record<string, string>; scope?: string | null; client?: string },
+  ): Promise<Answer<T>>;
+  graphql<T = any>(
+    query: string,
+    variables?: Record<string, unknown>,
+    options?: { headers?: Record<string, string>; scope?: string; client?: string },
+  ): Promise<Answer<T>>;
+}
+
+/** The whole service on a database of its own, listening on a free port, closed with the test. */
+export async function testApp(
+  t: Pick<Test, 'teardown'> & { testdir: (fixture: object) => string },
+  options: { env?: Record<string, string>; clock?: () => string } = {},
+): Promise<TestApp> {
+  const database = await testDatabase(t);
+  const config = readConfig({
+    RAPPORT_DATA_DIR: t.testdir({}),
+    LOG_LEVEL: 'fatal',
+    PORT: '0',
+    RATE_LIMIT: '100000',
+    DATABASE_POOL_SIZE: '20',
+    ...options.env,
+  });
+  const keys = await openKeys(config);
+  const app = await createApp({
+    config,
+    keys,
+    connection: database.connection,
+    logger: createLogger(config),
+    ...(options.clock && { clock: options.clock }),
+  });
+  const origin = await app.listen({ host: '127.0.0.1', port: 0 });
+  t.teardown(() => app.close());
+  const signing = keys.signing;
+  if (!signing) throw new Error('tests issue their own tokens');
+  const tokens = new Map<string, string>();
+
+  const token = (scope: string, client = 'test') => {
+    const key = `${client} ${scope}`;
+    const known = tokens.get(key);
+    if (known) return known;
+    const made = issueToken(config, signing, { scope, client, ttl: 3600 });
+    tokens.set(key, made);
+    return made;
+  };
+
+  const request: TestApp['request'] = async (method, path, { body, headers, scope = '*', client } = {}) => {
+    const response = await fetch(origin + path, {
+      method,
+      redirect: 'manual',
+      headers: {
+        ...(body !== undefined && { 'Content-Type': 'application/json' }),
+        ...(scope !== null && { Authorization: `Bearer ${token(scope, client)}` }),
+        ...headers,
+      },
+      ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    const isJson = response.headers.get('content-type')?.includes('json') && text !== '';
+    return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+  };
+
+  return {
+    app,
+    config,
+    origin,
+    connection: database.connection,
+    url: database.url,
+    token,
+    request,
+    graphql: (query, variables, { headers, scope = '*', client } = {}) =>
+      request('POST', '/graphql', {
+        body: { query, variables },
+        scope,
+        ...(headers && { headers }),
+        ...(client !== undefined && { client }),
+      }),
+  };
+}
