@@ -1,0 +1,71 @@
+import { sql } from 'drizzle-orm';
+import { pgTable, text } from 'drizzle-orm/pg-core';
+import { type Db, param, statement } from './client.ts';
+
+/** What the derived state was built with: under other values it would be wrong without anybody noticing. */
+export const deploymentSettings = pgTable('deployment_settings', {
+  key: text('key').primaryKey(),
+  value: text('value').notNull(),
+});
+
+export interface Settings {
+  baseCurrency: string;
+  reportingTimeZone: string;
+}
+
+/** The database was built for other settings than those of the environment. */
+export class SettingsError extends Error {
+  override name = 'SettingsError';
+}
+
+const variables = [
+  ['BASE_CURRENCY', 'baseCurrency'],
+  ['REPORTING_TIME_ZONE', 'reportingTimeZone'],
+] as const;
+
+const insertMissing = statement<never>(
+  'settings_insert',
+  sql`insert into ${deploymentSettings} select * from jsonb_each_text(${param('settings')}::jsonb) on conflict do nothing`,
+);
+
+const readAll = statement<{ key: string; value: string }>(
+  'settings_read',
+  sql`select key, value from ${deploymentSettings}`,
+);
+
+const overwrite = statement<never>(
+  'settings_overwrite',
+  sql`insert into ${deploymentSettings} select * from jsonb_each_text(${param('settings')}::jsonb)
+      on conflict (key) do update set value = excluded.value`,
+);
+
+/**
+ * Keeps the settings at the first start; of replicas that make it together, one decides for all.
+ *
+ * @throws SettingsError when the database was built with others
+ */
+export async function assertSettings(db: Db, settings: Settings): Promise<void> {
+  const stored = new Map((await db.all(readAll)).map(({ key, value }) => [key, value]));
+  if (variables.some(([name]) => !stored.has(name))) {
+    await db.all(insertMissing, { settings: byVariable(settings) });
+    for (const { key, value } of await db.all(readAll)) stored.set(key, value);
+  }
+  const changed = variables.filter(([name, field]) => stored.get(name) !== settings[field]);
+  if (changed.length === 0) return;
+  const differences = changed.map(
+    ([name, field]) => `${name} is ${settings[field]}, but the data was built with ${stored.get(name)}.`,
+  );
+  throw new SettingsError(
+    `${differences.join(' ')} Set it back, or stop the service and rebuild the derived state under the new setting: ` +
+      'npm run verify-rollups -- --repair --accept-settings',
+  );
+}
+
+/** Accepts new settings: in the transaction that rebuilds the derived state under them. */
+export async function storeSettings(db: Db, settings: Settings): Promise<void> {
+  await db.all(overwrite, { settings: byVariable(settings) });
+}
+
+function byVariable(settings: Settings): Record<string, string> {
+  return Object.fromEntries(variables.map(([name, field]) => [name, settings[field]]));
+}
