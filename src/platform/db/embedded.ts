@@ -1,8 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdtemp, open, readFile, readlink, rename, rm, stat, unlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import pg from 'pg';
 import { codeOf, EmbeddedPostgresError, findBinaries, messageOf } from './embedded-binaries.ts';
 import {
@@ -28,6 +29,7 @@ export type EmbeddedPostgres = {
   stop(): Promise<void>;
 };
 
+const run = promisify(execFile);
 const START_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 60_000;
 /** The socket's address is limited to 107 bytes on Linux and 103 on macOS; its name takes `/.s.PGSQL.5432` of them. */
@@ -141,7 +143,10 @@ async function runningServer(cluster: string): Promise<RunningServer | undefined
 }
 
 async function isServerOf(cluster: string, pid: number): Promise<boolean> {
-  if (process.platform !== 'linux') return true;
+  if (process.platform !== 'linux') {
+    const { stdout } = await run('ps', ['-o', 'comm=', '-p', String(pid)]).catch(() => ({ stdout: '' }));
+    return basename(stdout.trim()) === 'postgres';
+  }
   try {
     // The server works in its data directory.
     return (await readlink(`/proc/${pid}/cwd`)) === cluster;
