@@ -161,10 +161,10 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     return made;
   }
 
-  return async (db: Db, context: Context, input: ListInput & object): Promise<Page<Row>> => {
+  return async (db: Db, context: Context, input: ListInput & Record<string, unknown>): Promise<Page<Row>> => {
     const values: Values = {};
     for (const name of Object.keys(definition.filters)) {
-      const value = (input as Values)[name]; // filters are members of the parsed input
+      const value = input[name];
       if (value !== undefined) values[name] = value;
     }
     const given = Object.keys(values);

@@ -36,7 +36,7 @@ export interface TestApp {
 
 /** The whole service on a database of its own, listening on a free port, closed with the test. */
 export async function testApp(
-  t: Pick<Test, 'teardown'> & { testdir: (fixture: object) => string },
+  t: Pick<Test, 'teardown'> & { testdir: Test['testdir'] },
   options: { env?: Record<string, string>; clock?: () => string } = {},
 ): Promise<TestApp> {
   const database = await testDatabase(t);

@@ -6,6 +6,7 @@ import { notFound, Problem } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
+import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { referenceInput, targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
 import { normalizeIdentity } from './identity.ts';
@@ -20,11 +21,7 @@ import {
   customersByIds as recordsByIds,
   toCustomer,
 } from './queries.ts';
-import { type CustomerWrite, checkVersion, writeCustomers } from './write.ts';
-
-export const expectedVersion = z
-  .union([z.int().min(1), z.literal('*')])
-  .meta({ description: 'The version you have seen (REST: If-Match); `*` for any.', example: 3 });
+import { type CustomerWrite, writeCustomers } from './write.ts';
 
 /** What a write answers on both doors: the record, and what became of the message. */
 export const writtenCustomer = customer
@@ -179,10 +176,6 @@ export const upsertCustomer = writeOperation({
     });
   },
 });
-
-export const deletedRecord = z
-  .strictObject({ id, deleted: z.literal(true) })
-  .meta({ id: 'Deleted', description: 'The id of what was deleted.' });
 
 export const deleteCustomer = writeOperation({
   name: 'deleteCustomer',

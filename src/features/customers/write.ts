@@ -2,6 +2,7 @@ import type { Transaction } from '../../platform/db/client.ts';
 import { type FieldError, invalid, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
+import { checkVersion } from '../../platform/versions.ts';
 import type { ReferenceInput } from '../references/model.ts';
 import { isNews, newRef, type RefRow, refKey, refsByName, sourceVersion } from '../references/queries.ts';
 import { identityAdvice, normalizeIdentity } from './identity.ts';
@@ -299,17 +300,6 @@ export function deletedReference(pointer?: string): Problem {
   const message = 'The record of this reference was deleted; a late message does not bring it back.';
   const errors: FieldError[] = pointer === undefined ? [] : [{ pointer, code: 'deleted', message }];
   return new Problem('deleted', message, { errors });
-}
-
-export function checkVersion(actual: number, expected: number | '*'): void {
-  if (expected === '*' || expected === actual) return;
-  throw new Problem(
-    'version_mismatch',
-    `The record is at version ${actual}, not ${expected}. Read it again and repeat the change.`,
-    {
-      extra: { version: actual },
-    },
-  );
 }
 
 interface NormalizedIdentity {

@@ -170,13 +170,11 @@ export type OrderStatus = (typeof orderStatuses)[number];
 
 export const paymentStatus = z.enum(paymentStatuses).meta({ id: 'PaymentStatus', example: 'paid' });
 export const fulfillmentStatus = z.enum(fulfillmentStatuses).meta({ id: 'FulfillmentStatus', example: 'fulfilled' });
-export const orderStatus = z
-  .enum(orderStatuses)
-  .meta({
-    id: 'OrderStatus',
-    description: 'Derived from payment, fulfilment, cancellation and refunds.',
-    example: 'paid',
-  });
+export const orderStatus = z.enum(orderStatuses).meta({
+  id: 'OrderStatus',
+  description: 'Derived from payment, fulfilment, cancellation and refunds.',
+  example: 'paid',
+});
 
 export const quantity = z.number().min(-1e9).max(1e9).meta({ description: 'May be fractional.', example: 2 });
 const sku = text(100).meta({ example: '85123A' });

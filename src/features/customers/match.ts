@@ -1,0 +1,265 @@
+import type { Warning } from '../../platform/batch.ts';
+import { Retry, type Transaction } from '../../platform/db/client.ts';
+import { invalid, Problem } from '../../platform/errors.ts';
+import { newId } from '../../platform/ids.ts';
+import type { Context } from '../../platform/operation.ts';
+import type { ReferenceInput } from '../references/model.ts';
+import { newRef, type RefRow, refKey, refsByName } from '../references/queries.ts';
+import { identityAdvice, normalizeIdentity } from './identity.ts';
+import type { CustomerKind } from './model.ts';
+import {
+  type CustomerChange,
+  type CustomerState,
+  customerStates,
+  identityKey,
+  ownersOf,
+  saveCustomers,
+} from './queries.ts';
+import { deletedReference, unique } from './write.ts';
+
+/** How a fact says whose it is: by id, or by what the shop knows of the customer. */
+export interface OwnerClaim {
+  customerId?: string | undefined;
+  customer?: OwnerDetails | undefined;
+  /** Source of the fact, which the customer's reference has unless it says otherwise. */
+  factSource: string;
+}
+
+interface OwnerDetails {
+  source?: string | undefined;
+  externalId?: string | undefined;
+  email?: string | undefined;
+  phone?: string | undefined;
+  kind?: CustomerKind | undefined;
+  name?: string | undefined;
+  givenName?: string | undefined;
+  familyName?: string | undefined;
+}
+
+interface Claimed {
+  id: string | undefined;
+  reference: ReferenceInput | undefined;
+  identities: { kind: 'email' | 'phone'; value: string }[];
+  details: OwnerDetails;
+  warnings: Warning[];
+}
+
+export interface Owner {
+  customerId: string;
+  warnings: Warning[];
+}
+
+/** Whose facts these are, looked up before the locks; `admit` creates and completes customers after them. */
+export interface OwnerMatch {
+  /** Existing customers that are meant: to be locked. */
+  existing: string[];
+  admit(tx: Transaction, context: Context, locked: ReadonlyMap<string, string>): Promise<(Owner | Problem)[]>;
+}
+
+/**
+ * Finds the customers of a set of facts: by reference, then e-mail, then phone. Where these point to different customers
+ * the reference wins, nothing is moved, and the owner carries a warning. What is known of nobody makes a new customer,
+ * and new names of a known one are added to it. Later claims of the set find customers that earlier ones make.
+ */
+export async function matchOwners(tx: Transaction, claims: OwnerClaim[]): Promise<OwnerMatch> {
+  const claimed = claims.map((claim) => {
+    try {
+      return read(claim);
+    } catch (error) {
+      if (error instanceof Problem) return error;
+      throw error;
+    }
+  });
+  const good = claimed.filter((claim): claim is Claimed => !(claim instanceof Problem));
+  const [refs, owners] = await Promise.all([
+    refsByName(
+      tx,
+      'customer',
+      unique(
+        good.flatMap(({ reference }) => reference ?? []),
+        refKey,
+      ),
+    ),
+    ownersOf(
+      tx,
+      unique(
+        good.flatMap(({ identities }) => identities),
+        identityKey,
+      ),
+    ),
+  ]);
+  const existing = new Set<string>();
+  for (const { id } of good) if (id) existing.add(id);
+  for (const ref of refs.values()) if (ref.recordId) existing.add(ref.recordId);
+  for (const owner of owners.values()) existing.add(owner);
+  return {
+    existing: [...existing],
+    admit: (tx, context, locked) => admit(tx, context, claimed, refs, owners, locked),
+  };
+}
+
+function read({ customerId, customer, factSource }: OwnerClaim): Claimed {
+  if (customerId !== undefined && customer !== undefined) {
+    throw invalid('/customerId', 'customer_twice', 'Give customerId or customer, not both.');
+  }
+  const details = customer ?? {};
+  const claimed: Claimed = { id: customerId, reference: undefined, identities: [], details, warnings: [] };
+  if (customerId !== undefined) return claimed;
+  if (details.source !== undefined && details.externalId === undefined) {
+    throw invalid('/customer/externalId', 'required', 'A source without externalId names nobody.');
+  }
+  if (details.externalId !== undefined) {
+    claimed.reference = { source: details.source ?? factSource, externalId: details.externalId };
+  }
+  const unusable: Problem[] = [];
+  for (const kind of ['email', 'phone'] as const) {
+    const given = details[kind];
+    if (given === undefined) continue;
+    const value = normalizeIdentity(kind, given);
+    if (value === null) {
+      unusable.push(invalid(`/customer/${kind}`, `invalid_${kind}`, identityAdvice[kind]));
+      claimed.warnings.push({
+        code: `unusable_${kind}`,
+        message: `customer.${kind} ${identityAdvice[kind]}, and was left out.`,
+      });
+    } else {
+      claimed.identities.push({ kind, value });
+    }
+  }
+  if (!claimed.reference && claimed.identities.length === 0) {
+    // A bad phone beside a good reference must not lose an order; as the only name it has to be mended.
+    throw (
+      unusable[0] ??
+      new Problem(
+        'customer_required',
+        'Say whose it is: customerId, or customer with a reference, an e-mail or a phone.',
+        {
+          errors: [{ pointer: '/customer', code: 'customer_required', message: 'Required: customerId or customer.' }],
+        },
+      )
+    );
+  }
+  return claimed;
+}
+
+async function admit(
+  tx: Transaction,
+  context: Context,
+  claimed: (Claimed | Problem)[],
+  refs: Map<string, RefRow>,
+  owners: Map<string, string>,
+  locked: ReadonlyMap<string, string>,
+): Promise<(Owner | Problem)[]> {
+  const additions = new Map<
+    string,
+    { identities: Claimed['identities']; references: ReferenceInput[]; details: OwnerDetails; isNew: boolean }
+  >();
+  const addition = (id: string, claim: Claimed, isNew: boolean) => {
+    const known = additions.get(id);
+    if (known) return known;
+    const made = { identities: [], references: [], details: claim.details, isNew };
+    additions.set(id, made);
+    return made;
+  };
+
+  const result = claimed.map((claim): Owner | Problem => {
+    if (claim instanceof Problem) return claim;
+    if (claim.id !== undefined) {
+      if (!locked.has(claim.id)) return invalid('/customerId', 'not_found', 'There is no such customer.');
+      return { customerId: claim.id, warnings: [] };
+    }
+    const ref = claim.reference && refs.get(refKey(claim.reference));
+    if (ref && !ref.recordId) return deletedReference('/customer/externalId');
+    const byIdentity = claim.identities.map((identity) => owners.get(identityKey(identity)));
+    const known = ref?.recordId ?? byIdentity.find((id) => id !== undefined);
+    const id = known ?? newId();
+    if (known !== undefined && !locked.has(id) && !additions.get(id)?.isNew) throw new Retry('a customer vanished');
+    const warnings = [...claim.warnings];
+    for (const [i, identity] of claim.identities.entries()) {
+      const owner = byIdentity[i];
+      if (owner === undefined) {
+        addition(id, claim, known === undefined).identities.push(identity);
+        owners.set(identityKey(identity), id);
+      } else if (owner !== id) {
+        warnings.push({
+          code: 'customer_conflict',
+          message: `The ${identity.kind} belongs to customer ${owner}; the fact went to ${id}, and nothing was moved.`,
+        });
+      }
+    }
+    if (claim.reference && !ref) {
+      const added = addition(id, claim, known === undefined);
+      added.references.push(claim.reference);
+      const position = added.references.length - 1;
+      refs.set(
+        refKey(claim.reference),
+        newRef('customer', claim.reference, { recordId: id, customerId: id, position }, context.now),
+      );
+    }
+    return { customerId: id, warnings };
+  });
+
+  await saveAdditions(tx, context, additions);
+  return result;
+}
+
+async function saveAdditions(
+  tx: Transaction,
+  context: Context,
+  additions: Map<
+    string,
+    { identities: Claimed['identities']; references: ReferenceInput[]; details: OwnerDetails; isNew: boolean }
+  >,
+): Promise<void> {
+  if (additions.size === 0) return;
+  const { now } = context;
+  const states = await customerStates(
+    tx,
+    [...additions].filter(([, { isNew }]) => !isNew).map(([id]) => id),
+  );
+  const changes = [...additions].map(([id, { identities, references, details }]): CustomerChange => {
+    const before = states.get(id) ?? null;
+    const had = new Set(before?.identities.map(({ kind }) => kind));
+    const addedIdentities = identities.map(({ kind, value }) => {
+      const primary = !had.has(kind);
+      had.add(kind);
+      return { kind, value, customerId: id, primary, createdAt: now };
+    });
+    const position = before?.references.length ?? 0;
+    const after: CustomerState = {
+      row: before ? { ...before.row, version: before.row.version + 1, updatedAt: now } : newCustomer(id, details, now),
+      identities: [...(before?.identities ?? []), ...addedIdentities],
+      references: [
+        ...(before?.references ?? []),
+        ...references.map((ref, i) =>
+          newRef('customer', ref, { recordId: id, customerId: id, position: position + i }, now),
+        ),
+      ],
+    };
+    return { before, after };
+  });
+  await saveCustomers(tx, changes);
+}
+
+function newCustomer(id: string, details: OwnerDetails, now: string): CustomerState['row'] {
+  return {
+    id,
+    version: 1,
+    kind: details.kind ?? 'person',
+    name: details.name ?? null,
+    givenName: details.givenName ?? null,
+    familyName: details.familyName ?? null,
+    companyId: null,
+    referredBy: null,
+    birthday: null,
+    address: null,
+    locale: null,
+    preferredChannel: null,
+    acquisitionSource: null,
+    acquisitionCost: null,
+    acquiredOn: null,
+    attributes: null,
+    createdAt: now,
+    updatedAt: now,
+  };
+}

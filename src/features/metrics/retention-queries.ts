@@ -1,0 +1,144 @@
+import { sql } from 'drizzle-orm';
+import type { RetentionCounts } from '../../domain/retention-rate.ts';
+import { type Bracket, isBefore, previousBracket, type Range } from '../../domain/period.ts';
+import { type Db, param } from '../../platform/db/client.ts';
+import type { Context } from '../../platform/operation.ts';
+import { earlier, type Scope } from './scope.ts';
+import { bucket, chooseSource, filterValues, later, markType, orderRows, overBounds, type Shape, shaped, shapeOf } from './source.ts';
+
+type Counted = Shape & { minimum: boolean };
+
+const between = shaped<Counted, RetentionCounts>('retention', (shape) => {
+  const { from, at, where, customer, count } = orderRows(shape);
+  const type = markType(shape);
+  const mark = (name: string) => sql`${param(name)}::${type}`;
+  const counted = shape.minimum ? sql`, ${count(sql`${at} < ${mark('previousTo')}`)} as orders` : sql``;
+  // Orders before the previous period matter to the minimum only.
+  const since = shape.minimum ? sql`` : sql`and ${at} >= ${mark('start')}`;
+  const enough = shape.minimum ? sql`and orders >= ${param('minOrders')}::bigint` : sql``;
+  return sql`with visits as (
+      select ${customer}, bool_or(${at} >= ${mark('previousFrom')} and ${at} < ${mark('previousTo')}) as before,
+        bool_or(${at} >= ${mark('from')} and ${at} < ${mark('to')}) as again ${counted}
+      from ${from} where ${where} and ${at} < ${mark('end')} ${since} group by 1
+    )
+    select count(*) as "previousBuyers", count(*) filter (where again) as retained from visits where before ${enough}`;
+});
+
+/** Buyers of one range and those of them who bought in the other; any two ranges, cut at `asOf`. */
+export async function retentionCounts(
+  db: Db,
+  context: Pick<Context, 'reportingTimeZone'>,
+  scope: Scope,
+  ranges: { previous: Range; current: Range },
+  minOrders: number,
+): Promise<RetentionCounts> {
+  const cut = (range: Range) => ({ from: earlier(range.from, scope.asOf), to: earlier(range.to, scope.asOf) });
+  const previous = cut(ranges.previous);
+  const current = cut(ranges.current);
+  const source = chooseSource(scope, [previous.from, previous.to, current.from, current.to], context.reportingTimeZone);
+  const found = await db.first(between({ ...shapeOf(source, scope), minimum: minOrders > 1 }), {
+    ...filterValues(scope),
+    previousFrom: source.mark(previous.from),
+    previousTo: source.mark(previous.to),
+    from: source.mark(current.from),
+    to: source.mark(current.to),
+    start: source.mark(earlier(previous.from, current.from)),
+    end: source.mark(later(previous.to, current.to)),
+    minOrders,
+  });
+  return found ?? { previousBuyers: 0, retained: 0 };
+}
+
+/**
+ * Bounds: the interval before the first bracket, the start of the first bracket as a whole, and the parts of the
+ * brackets that lie in the period. A visit counts for bracket k when it lies inside the period, and as a previous visit
+ * for bracket k + 1 wherever it lies in the whole interval: only the first can be cut at its start.
+ */
+const consecutive = shaped<Counted, RetentionCounts & { bracket: number }>('retention_series', (shape) => {
+  const { from, at, where, customer, count } = orderRows(shape);
+  const type = markType(shape);
+  const since = shape.minimum ? sql`` : sql`and ${at} >= ${param('start')}::${type}`;
+  const enough = shape.minimum ? sql`and orders >= ${param('minOrders')}::bigint` : sql``;
+  return sql`with buckets as (
+      select ${customer}, ${bucket(at, shape)} as b, ${count()} as n
+      from ${from} where ${where} and ${at} < ${param('end')}::${type} ${since} group by 1, 2
+    ), visits as (
+      select customer_id, case when b >= 3 then b - 2 else b - 1 end as k, bool_or(b >= 3) as inside, sum(n) as n
+      from buckets group by 1, 2
+    ), pairs as (
+      select k, lead(k) over next as next_k, lead(inside) over next as next_inside, sum(n) over next as orders
+      from visits window next as (partition by customer_id order by k)
+    )
+    select k + 1 as bracket, count(*) as "previousBuyers",
+      count(*) filter (where next_k = k + 1 and next_inside) as retained
+    from pairs where k >= 0 ${enough} group by k`;
+});
+
+/** For each bracket: the buyers of the calendar interval before it, and those of them who bought in it. */
+export async function retentionSeries(
+  db: Db,
+  context: Pick<Context, 'reportingTimeZone'>,
+  scope: Scope,
+  brackets: readonly Bracket[],
+  minOrders: number,
+): Promise<RetentionCounts[]> {
+  const first = brackets[0];
+  if (!first || scope.interval === null) return [];
+  const before = previousBracket(scope.interval, first.start, scope.timeZone);
+  const cut = (instant: string) => earlier(instant, scope.asOf);
+  const bounds = [before.from, first.from, ...brackets.map((b) => b.insideFrom), ...brackets.slice(-1).map((b) => b.insideTo)].map(cut);
+  const source = chooseSource(scope, bounds, context.reportingTimeZone);
+  const rows = await overBounds(db, scope, bounds, source, (shape) => consecutive({ ...shape, minimum: minOrders > 1 }), { minOrders });
+  const counts = brackets.map((): RetentionCounts => ({ previousBuyers: 0, retained: 0 }));
+  for (const { bracket, previousBuyers, retained } of rows) {
+    if (bracket <= counts.length) counts[bracket - 1] = { previousBuyers, retained };
+  }
+  return counts;
+}
+
+const repeats = shaped<Shape, { nth: boolean; bracket: number; customers: number }>('repeat_purchase', (shape) => {
+  const { from, at, where, customer, count } = orderRows(shape);
+  return sql`with buckets as (
+      select ${customer}, ${bucket(at, shape)} as k, ${count()} as n
+      from ${from} where ${where} and ${at} < ${param('end')}::${markType(shape)} group by 1, 2
+    ), running as (
+      select customer_id, k, sum(n) over (partition by customer_id order by k) as orders from buckets
+    ), milestones as (
+      select min(k) as first_k, min(k) filter (where orders >= ${param('minOrders')}::bigint) as nth_k from running group by customer_id
+    )
+    select false as nth, first_k as bracket, count(*) as customers from milestones group by 2
+    union all select true, nth_k, count(*) from milestones where nth_k is not null group by 2`;
+});
+
+/**
+ * As of each end: customers with at least one order, and with at least `minOrders`.
+ * @param ends ascending
+ */
+export async function repeatCounts(
+  db: Db,
+  context: Pick<Context, 'reportingTimeZone'>,
+  scope: Scope,
+  ends: readonly string[],
+  minOrders: number,
+): Promise<{ buyers: number; repeatBuyers: number }[]> {
+  const bounds = ends.map((end) => earlier(end, scope.end));
+  const source = chooseSource(scope, bounds, context.reportingTimeZone);
+  const rows = await overBounds(db, scope, bounds, source, repeats, { minOrders });
+  // Bucket k of ascending ends: before the k-th end, counted from 0, and at or after the one before it.
+  const buyers = runningTotals(bounds.length, rows.filter((row) => !row.nth).map((row) => [row.bracket, row.customers]));
+  const repeatBuyers = runningTotals(bounds.length, rows.filter((row) => row.nth).map((row) => [row.bracket, row.customers]));
+  return bounds.map((_, index) => ({ buyers: buyers[index] ?? 0, repeatBuyers: repeatBuyers[index] ?? 0 }));
+}
+
+/** Sums up changes by index (those beyond the end are dropped). */
+export function runningTotals(length: number, changes: readonly (readonly [index: number, change: number])[]): number[] {
+  const totals = new Array<number>(length).fill(0);
+  for (const [index, change] of changes) if (index < length) totals[index] = (totals[index] ?? 0) + change;
+  for (let i = 1; i < length; i += 1) totals[i] = (totals[i] ?? 0) + (totals[i - 1] ?? 0);
+  return totals;
+}
+
+/** Whether both ends of a comparison have come by `asOf`. */
+export function hasEnded(range: Range, asOf: string): boolean {
+  return !isBefore(asOf, range.to);
+}

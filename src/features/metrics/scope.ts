@@ -1,0 +1,138 @@
+import { type Bracket, brackets, type CalendarInterval, countBrackets, intervalAt, isBefore, PeriodError, type Range, resolveInstant, resolvePeriod, timeZoneName } from '../../domain/period.ts';
+import { Problem } from '../../platform/errors.ts';
+import type { Context } from '../../platform/operation.ts';
+
+/** The parameters every metric shares, as parsed. */
+export interface CommonInput {
+  from?: string | undefined;
+  to?: string | undefined;
+  timeZone?: string | undefined;
+  asOf?: string | undefined;
+  currency?: string | undefined;
+  payment?: 'all' | 'paid' | undefined;
+  zeroValue?: 'include' | 'exclude' | undefined;
+  interval?: CalendarInterval | undefined;
+}
+
+/** Which orders count. */
+export interface Filter {
+  /** Only records in this currency; null: all of them, amounts in the base currency. */
+  currency: string | null;
+  paidOnly: boolean;
+  withoutZero: boolean;
+  customerId: string | null;
+}
+
+/** A question about a period, resolved to instants once. */
+export interface Scope extends Filter {
+  /** null: all time. */
+  from: string | null;
+  to: string;
+  asOf: string;
+  /** The earlier of `to` and `asOf`: facts from here on are not counted. */
+  end: string;
+  timeZone: string;
+  interval: CalendarInterval | null;
+}
+
+/** Before all facts, in Postgres and in the order of `isBefore`. */
+export const beginningOfTime = '-infinity';
+
+const maxBrackets = 1_000;
+
+export function earlier(a: string, b: string): string {
+  return isBefore(b, a) ? b : a;
+}
+
+/** `invalid_input` naming one parameter. */
+export function invalidParameter(parameter: string, code: string, message: string): Problem {
+  return new Problem('invalid_input', `${parameter}: ${message}`, { errors: [{ parameter, code, message }] });
+}
+
+/** Runs calendar arithmetic whose faults are those of a parameter. */
+export function forParameter<T>(parameter: string, compute: () => T): T {
+  try {
+    return compute();
+  } catch (error) {
+    if (error instanceof PeriodError) throw invalidParameter(parameter, error.code, error.message);
+    throw error;
+  }
+}
+
+/** Parameters that mean nothing for the chosen variant are refused like unknown ones, never ignored. */
+export function refuseParameters(input: Record<string, unknown>, names: readonly string[], instead: string): void {
+  const given = names.filter((name) => input[name] !== undefined);
+  if (given.length === 0) return;
+  throw new Problem('unsupported_parameter', `${given.join(', ')}: only with ${instead}.`, {
+    errors: given.map((parameter) => ({ parameter, code: 'unsupported_parameter', message: `Only with ${instead}.` })),
+  });
+}
+
+export function resolveZone(context: Context, input: CommonInput): { timeZone: string; asOf: string } {
+  const timeZone = forParameter('timeZone', () => timeZoneName(input.timeZone ?? context.reportingTimeZone));
+  const asOf = forParameter('asOf', () => resolveInstant(input.asOf ?? context.now, timeZone));
+  return { timeZone, asOf };
+}
+
+/** Two ends given by a client. */
+export function resolveRange(range: Range, timeZone: string, names: { from: string; to: string }): Range {
+  const from = forParameter(names.from, () => resolveInstant(range.from, timeZone));
+  const to = forParameter(names.to, () => resolveInstant(range.to, timeZone));
+  if (!isBefore(from, to)) throw invalidParameter(names.from, 'empty_period', `must be earlier than ${names.to}`);
+  return { from, to };
+}
+
+/**
+ * The scope of a metric whose default period is all time.
+ * @throws Problem `invalid_input` naming the parameter
+ */
+export function resolveScope(context: Context, input: CommonInput, customerId: string | null = null): Scope {
+  const { timeZone, asOf } = resolveZone(context, input);
+  const to = input.to === undefined ? asOf : forParameter('to', () => resolveInstant(input.to ?? asOf, timeZone));
+  const from = input.from === undefined ? null : resolveRange({ from: input.from, to }, timeZone, { from: 'from', to: 'to' }).from;
+  return scopeOf(input, { from, to, asOf, timeZone, customerId });
+}
+
+export function scopeOf(
+  input: CommonInput,
+  period: Pick<Scope, 'from' | 'to' | 'asOf' | 'timeZone' | 'customerId'>,
+): Scope {
+  return {
+    ...period,
+    end: earlier(period.to, period.asOf),
+    interval: input.interval ?? null,
+    currency: input.currency ?? null,
+    paidOnly: input.payment === 'paid',
+    withoutZero: input.zeroValue === 'exclude',
+  };
+}
+
+/**
+ * The calendar intervals of the series; none without `interval`, and none of all time when there is no fact. The
+ * series of all time begins with the whole interval of the first fact: nothing is cut off there.
+ * @throws Problem `invalid_input` (`too_many_intervals`)
+ */
+export function seriesOf(scope: Scope, firstFact: string | null): Bracket[] {
+  const { interval, timeZone, to } = scope;
+  if (interval === null) return [];
+  const from = scope.from ?? (firstFact === null ? null : intervalAt(interval, firstFact, timeZone).from);
+  if (from === null) return [];
+  const period = forParameter('interval', () => resolvePeriod(from, to, timeZone));
+  const count = countBrackets(interval, period);
+  if (count > maxBrackets) {
+    throw invalidParameter('interval', 'too_many_intervals', `the period has ${count} of them, more than ${maxBrackets}`);
+  }
+  return brackets(interval, period, scope.asOf);
+}
+
+/** The ends of consecutive ranges, cut at `end`: bucket k (from 1) of `width_bucket` is the k-th range. */
+export function boundsOf(ranges: readonly Pick<Bracket, 'insideFrom' | 'insideTo'>[], end: string): string[] {
+  const last = ranges.at(-1);
+  if (!last) return [];
+  return [...ranges.map((range) => range.insideFrom), last.insideTo].map((bound) => earlier(bound, end));
+}
+
+/** The whole period as the only range. */
+export function wholePeriod(scope: Scope): Pick<Bracket, 'insideFrom' | 'insideTo'> {
+  return { insideFrom: scope.from ?? beginningOfTime, insideTo: scope.end };
+}

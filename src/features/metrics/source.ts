@@ -1,0 +1,218 @@
+import { type SQL, sql } from 'drizzle-orm';
+import { intervalAt, isBefore } from '../../domain/period.ts';
+import { type Db, param, type Statement, statement, type Values } from '../../platform/db/client.ts';
+import { beginningOfTime, type Filter, type Scope } from './scope.ts';
+
+/**
+ * Where a metric is counted: from the facts (orders and returns), or from `customer_month`, whose rows have the same
+ * customers, counts and sums, a month at a time. This file is the only place that decides.
+ *
+ * The rollups serve what they serve exactly, and nothing else:
+ * - every bound of the question is the first instant of a month in the reporting zone, so no month is cut. All orders
+ *   of these months then lie before `to` ≤ `asOf`;
+ * - all orders count, whatever their payment and value, and of all customers: the rollups know nothing of these;
+ * - the first day of such a month has no hour twice. Where the clock goes back over midnight (St John's until 2011) the
+ *   local date of an order may be the day before, and with it its month, though the month has begun.
+ */
+export interface Source {
+  readonly months: boolean;
+  /** A bound of the question as the parameter of a statement: an instant, or the month that begins there. */
+  readonly mark: (instant: string) => string;
+}
+
+const facts: Source = { months: false, mark: (instant) => instant };
+
+export function chooseSource(filter: Filter, bounds: readonly string[], reportingTimeZone: string): Source {
+  if (filter.paidOnly || filter.withoutZero || filter.customerId !== null) return facts;
+  const months = new Map<string, string>();
+  for (const bound of bounds) {
+    const month = bound === beginningOfTime ? beginningOfTime : monthThatStartsAt(bound, reportingTimeZone);
+    if (month === null) return facts;
+    months.set(bound, month);
+  }
+  return {
+    months: true,
+    mark(instant) {
+      const month = months.get(instant);
+      if (month === undefined) throw new Error(`${instant} is not one of the bounds of the question`);
+      return month;
+    },
+  };
+}
+
+export function factsOnly(): Source {
+  return facts;
+}
+
+const dayLength = 24 * 3_600_000;
+
+function monthThatStartsAt(instant: string, timeZone: string): string | null {
+  const month = intervalAt('month', instant, timeZone);
+  if (month.from !== instant) return null;
+  const firstDay = intervalAt('day', instant, timeZone);
+  return Date.parse(firstDay.to) - Date.parse(firstDay.from) > dayLength ? null : month.start;
+}
+
+/** What of a question shapes the text of its statement; values never do. */
+export interface Shape {
+  months: boolean;
+  currency: boolean;
+  paidOnly: boolean;
+  withoutZero: boolean;
+  customer: boolean;
+}
+
+export function shapeOf(source: Source, filter: Filter): Shape {
+  return {
+    months: source.months,
+    currency: filter.currency !== null,
+    paidOnly: filter.paidOnly,
+    withoutZero: filter.withoutZero,
+    customer: filter.customerId !== null,
+  };
+}
+
+/** The parameters that go with a shape. */
+export function filterValues(filter: Filter): Values {
+  return { currency: filter.currency, customerId: filter.customerId };
+}
+
+/**
+ * Rows that stand for qualifying orders (or returns), one each or a month's worth: `at` is when (or the month), the
+ * rest are aggregates over such rows. `valued` and `amount` are over those with a value in the metric's currency.
+ */
+export interface Rows {
+  from: SQL;
+  customer: SQL;
+  at: SQL;
+  where: SQL;
+  /** Σ records; with a condition, over the rows that meet it. */
+  count: (condition?: SQL) => SQL;
+  valued: SQL;
+  amount: SQL;
+}
+
+/** Postgres type of `at` and of the marks it is compared with. */
+export function markType({ months }: Pick<Shape, 'months'>): SQL {
+  return sql.raw(months ? 'date' : 'timestamptz');
+}
+
+/** Qualifying orders in scope, under the alias `o`. */
+export function orderRows(shape: Shape): Rows {
+  if (shape.months) {
+    return {
+      from: sql`customer_month o`,
+      customer: sql`o.customer_id`,
+      at: sql`o.month`,
+      where: shape.currency ? sql`o.orders > 0 and o.currency = ${param('currency')}` : sql`o.orders > 0`,
+      count: (condition) => (condition ? sql`coalesce(sum(o.orders) filter (where ${condition}), 0)` : sql`sum(o.orders)`),
+      valued: shape.currency ? sql`sum(o.orders)` : sql`sum(o.base_orders)`,
+      amount: shape.currency ? sql`sum(o.revenue)` : sql`sum(o.base_revenue)`,
+    };
+  }
+  const value = orderValue(shape);
+  return {
+    from: sql`orders o`,
+    customer: sql`o.customer_id`,
+    at: sql`o.placed_at`,
+    where: qualifyingOrders(shape),
+    count: (condition) => (condition ? sql`count(*) filter (where ${condition})` : sql`count(*)`),
+    valued: sql`count(${value})`,
+    amount: sql`coalesce(sum(${value}), 0)`,
+  };
+}
+
+/** Returns that name no order, under the alias `r`. */
+export function returnRows(shape: Shape): Rows {
+  if (shape.months) {
+    return {
+      from: sql`customer_month r`,
+      customer: sql`r.customer_id`,
+      at: sql`r.month`,
+      where: shape.currency ? sql`r.returns > 0 and r.currency = ${param('currency')}` : sql`r.returns > 0`,
+      count: (condition) => (condition ? sql`coalesce(sum(r.returns) filter (where ${condition}), 0)` : sql`sum(r.returns)`),
+      valued: shape.currency ? sql`sum(r.returns)` : sql`sum(r.base_returns)`,
+      amount: shape.currency ? sql`sum(r.returned)` : sql`sum(r.base_returned)`,
+    };
+  }
+  const value = shape.currency ? sql`r.total` : sql`r.base_total`;
+  const conditions = [sql`true`];
+  if (shape.currency) conditions.push(sql`r.currency = ${param('currency')}`);
+  if (shape.customer) conditions.push(sql`r.customer_id = ${param('customerId')}::uuid`);
+  return {
+    from: sql`returns r`,
+    customer: sql`r.customer_id`,
+    at: sql`r.returned_at`,
+    where: sql.join(conditions, sql` and `),
+    count: (condition) => (condition ? sql`count(*) filter (where ${condition})` : sql`count(*)`),
+    valued: sql`count(${value})`,
+    amount: sql`coalesce(sum(${value}), 0)`,
+  };
+}
+
+/** Revenue of an order `o` in the metric's currency; null without a rate. */
+export function orderValue(shape: Pick<Shape, 'currency'>): SQL {
+  return shape.currency ? sql`o.revenue` : sql`o.base_revenue`;
+}
+
+/** The condition on `orders o` of a question answered from the facts. */
+export function qualifyingOrders(shape: Omit<Shape, 'months'>): SQL {
+  const conditions = [sql`o.qualifying`];
+  if (shape.paidOnly) conditions.push(sql`o.payment_status = 'paid'`);
+  if (shape.withoutZero) conditions.push(sql`o.total <> 0`);
+  conditions.push(...inScope(shape));
+  return sql.join(conditions, sql` and `);
+}
+
+/** What keeps a record out of the question altogether, as against excluded from the number. */
+export function inScope(shape: Pick<Shape, 'currency' | 'customer'>): SQL[] {
+  const conditions: SQL[] = [];
+  if (shape.currency) conditions.push(sql`o.currency = ${param('currency')}`);
+  if (shape.customer) conditions.push(sql`o.customer_id = ${param('customerId')}::uuid`);
+  return conditions;
+}
+
+/** A statement per combination of options, made when first asked for. */
+export function shaped<Options extends object, Row>(
+  name: string,
+  build: (options: Options) => SQL,
+): (options: Options) => Statement<Row> {
+  const made = new Map<string, Statement<Row>>();
+  return (options) => {
+    const key = JSON.stringify(options);
+    const known = made.get(key);
+    if (known) return known;
+    const fresh = statement<Row>(name, build(options));
+    made.set(key, fresh);
+    return fresh;
+  };
+}
+
+/** The number of the range that `at` falls into, from 1; 0 before the first bound. */
+export function bucket(at: SQL, shape: Pick<Shape, 'months'>): SQL {
+  return sql`width_bucket(${at}, ${param('bounds')}::${markType(shape)}[])`;
+}
+
+/** Runs a statement whose only time parameters are the bounds of consecutive ranges, the first and the last of them. */
+export function overBounds<Row>(
+  db: Db,
+  scope: Scope,
+  bounds: readonly string[],
+  source: Source,
+  make: (shape: Shape) => Statement<Row>,
+  more: Values = {},
+): Promise<Row[]> {
+  const marks = bounds.map(source.mark);
+  return db.all(make(shapeOf(source, scope)), {
+    ...filterValues(scope),
+    bounds: marks,
+    start: marks[0],
+    end: marks.at(-1),
+    ...more,
+  });
+}
+
+/** The later of two bounds. */
+export function later(a: string, b: string): string {
+  return isBefore(a, b) ? b : a;
+}

@@ -1,0 +1,130 @@
+import type { Transaction } from '../../platform/db/client.ts';
+import { invalid, Problem } from '../../platform/errors.ts';
+import type { RecordKind, ReferenceInput } from './model.ts';
+import {
+  addRefs,
+  isNews,
+  newRef,
+  type RefRow,
+  refKey,
+  refsByName,
+  removeRefs,
+  type SourceVersion,
+  updateRefs,
+} from './queries.ts';
+
+/** The name a fact is pushed under, and further names of it. */
+export interface FactReference extends ReferenceInput {
+  mode: 'create' | 'upsert';
+  input: { references?: ReferenceInput[] | undefined };
+}
+
+/** What is known of the names of a set of facts while it is planned. */
+export interface RefBook {
+  kind: RecordKind;
+  /** Customers that own the records known by these names. */
+  owners(): string[];
+  /** Ids of these records. */
+  records(): string[];
+  /** Replaces what was read before the locks by what stands under them. */
+  refresh(rows: RefRow[]): void;
+  known(ref: ReferenceInput): RefRow | undefined;
+  set(ref: RefRow): void;
+  /** Whether the stored row is a tombstone: such a name is updated, not inserted. */
+  isTombstone(ref: ReferenceInput): boolean;
+  /**
+   * The record a fact's own name stands for, and whether the message is news; null when it is a new record.
+   *
+   * @throws Problem already_exists (create), deleted (a tombstone that no newer message of a versioned source lifts)
+   */
+  resolve(fact: FactReference, incoming: SourceVersion | null): { id: string; news: boolean } | null;
+}
+
+export async function refBook(tx: Transaction, kind: RecordKind, facts: FactReference[]): Promise<RefBook> {
+  const wanted = new Map<string, ReferenceInput>();
+  for (const { source, externalId, input } of facts) {
+    for (const ref of [{ source, externalId }, ...(input.references ?? [])]) wanted.set(refKey(ref), ref);
+  }
+  const rows = await refsByName(tx, kind, [...wanted.values()]);
+  const tombstones = new Set([...rows].filter(([, row]) => row.deletedAt).map(([key]) => key));
+  return {
+    kind,
+    owners: () => [...rows.values()].flatMap(({ customerId }) => customerId ?? []),
+    records: () => [...new Set([...rows.values()].flatMap(({ recordId }) => recordId ?? []))],
+    refresh(fresh) {
+      for (const row of fresh) rows.set(refKey(row), row);
+    },
+    known: (ref) => rows.get(refKey(ref)),
+    set: (ref) => void rows.set(refKey(ref), ref),
+    isTombstone: (ref) => tombstones.has(refKey(ref)),
+    resolve(fact, incoming) {
+      const row = rows.get(refKey(fact));
+      if (!row) return null;
+      if (row.recordId === null) {
+        if (fact.mode === 'upsert' && incoming && row.versionKind && isNews(row, incoming)) return null;
+        throw new Problem(
+          'deleted',
+          `The ${kind} of this reference was deleted; a late message does not bring it back.`,
+          {
+            errors: [{ pointer: '/externalId', code: 'deleted', message: 'The record of this reference was deleted.' }],
+          },
+        );
+      }
+      if (fact.mode === 'create') {
+        throw new Problem('already_exists', `The ${kind} of this reference exists.`, {
+          errors: [{ pointer: '/externalId', code: 'already_exists', message: 'The reference is known.' }],
+          extra: { id: row.recordId },
+        });
+      }
+      return { id: row.recordId, news: isNews(row, incoming) };
+    },
+  };
+}
+
+/** The names a record has after a write: its own first, then those sent with it, then those it had from other senders. */
+export function planReferences(
+  book: RefBook,
+  fact: FactReference | null,
+  before: RefRow[],
+  owner: { recordId: string; customerId: string; now: string; incoming: SourceVersion | null },
+): RefRow[] {
+  const { recordId, customerId, now, incoming } = owner;
+  const listed = fact ? [{ source: fact.source, externalId: fact.externalId }, ...(fact.input.references ?? [])] : [];
+  const seen = new Map<string, RefRow>();
+  // The name a record was created under stays its first one, whoever writes.
+  for (const ref of before) seen.set(refKey(ref), { ...ref, customerId });
+  for (const [index, ref] of listed.entries()) {
+    const key = refKey(ref);
+    const known = book.known(ref);
+    if (known?.recordId && known.recordId !== recordId) {
+      const message = 'Another record has this reference.';
+      throw new Problem('already_exists', message, {
+        errors: [
+          { pointer: index === 0 ? '/externalId' : `/references/${index - 1}`, code: 'already_exists', message },
+        ],
+        extra: { id: known.recordId },
+      });
+    }
+    if (known?.recordId === null && index > 0) {
+      throw invalid(`/references/${index - 1}`, 'deleted', 'The record of this reference was deleted.');
+    }
+    const version = index === 0 ? incoming : null;
+    const stored = seen.get(key) ?? newRef(book.kind, ref, { recordId, customerId, position: seen.size }, now);
+    seen.set(key, version ? { ...stored, versionKind: version.kind, versionValue: version.value } : stored);
+  }
+  const rows = [...seen.values()].map((row, position) => ({ ...row, recordId, customerId, position, deletedAt: null }));
+  for (const row of rows) book.set(row);
+  return rows;
+}
+
+/** Writes the difference between the names before and after; a tombstone that comes back to life is among both. */
+export async function saveRefs(tx: Transaction, before: RefRow[], after: RefRow[]): Promise<void> {
+  const old = new Set(before.map(refKey));
+  const now = new Set(after.map(refKey));
+  const added = after.filter((ref) => !old.has(refKey(ref)));
+  const kept = after.filter((ref) => old.has(refKey(ref)));
+  const dropped = before.filter((ref) => !now.has(refKey(ref)));
+  if (kept.length > 0) await tx.all(updateRefs, { rows: JSON.stringify(kept) });
+  if (dropped.length > 0) await tx.all(removeRefs, { rows: JSON.stringify(dropped) });
+  if (added.length > 0) await tx.all(addRefs, { newRefs: JSON.stringify(added) });
+}

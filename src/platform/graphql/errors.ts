@@ -1,0 +1,114 @@
+import type { FastifyBaseLogger } from 'fastify';
+import { GraphQLError, type GraphQLFormattedError } from 'graphql';
+import { type FieldError, Problem } from '../errors.ts';
+import { asProblem } from '../http/problems.ts';
+import { beyondSafeInteger } from './scalars.ts';
+
+/** Codes that only this door has, beside those of `problemTypes`. */
+export const graphqlProblemTypes = {
+  graphql_syntax_error: 400,
+  graphql_validation_failed: 400,
+  graphql_variables_invalid: 400,
+  graphql_query_too_complex: 400,
+} as const;
+
+type GraphqlProblemCode = keyof typeof graphqlProblemTypes;
+
+/** The document or its variables are refused and nothing was run: the answer has no `data`. */
+export class RequestRefused extends Error {
+  readonly errors: GraphQLFormattedError[];
+  /** Of an answer as application/graphql-response+json; application/json has 200 for a well-formed request. */
+  readonly status: number;
+
+  constructor(errors: GraphQLFormattedError[], status = 400) {
+    super('request refused');
+    this.errors = errors;
+    this.status = status;
+  }
+}
+
+/** A refusal with one of this door's own codes. */
+export function refuse(code: GraphqlProblemCode, message: string, errors: FieldError[] = []): RequestRefused {
+  return new RequestRefused([{ message, extensions: own(code, errors) }]);
+}
+
+/** Errors of graphql-js about the document, which name no data but the document's own. */
+export function refuseDocument(code: GraphqlProblemCode, errors: readonly GraphQLError[]): RequestRefused {
+  return new RequestRefused(errors.map((error) => ({ ...error.toJSON(), extensions: own(code, []) })));
+}
+
+function own(code: GraphqlProblemCode, errors: FieldError[]): Record<string, unknown> {
+  return { code, status: graphqlProblemTypes[code], ...(errors.length > 0 && { errors }) };
+}
+
+const argumentOf: Record<string, string> = {
+  'If-Match': 'expectedVersion',
+  'Idempotency-Key': 'idempotencyKey',
+  limit: 'first',
+  source: 'reference',
+  externalId: 'reference',
+};
+
+/** A problem as this door spells it: the same members in `extensions`, parameters under the names of the arguments. */
+export function problemError(problem: Problem): GraphQLFormattedError {
+  const { code, status, extra } = problem;
+  const errors = problem.errors.map((error) =>
+    error.parameter === undefined ? error : { ...error, parameter: argumentOf[error.parameter] ?? error.parameter },
+  );
+  return {
+    message: problem.message,
+    extensions: { code, status, ...(errors.length > 0 && { errors }), ...extra },
+  };
+}
+
+export interface Answered {
+  errors: GraphQLFormattedError[];
+  /** Headers of the refusals, e.g. Retry-After while the database is away. */
+  headers: Record<string, string>;
+}
+
+/**
+ * What went wrong in fields. The compiled and the interpreted executor word a null where none may be and a value that
+ * does not fit its scalar differently: neither is the client's doing, and both become `internal_error`.
+ */
+export function describe(errors: readonly GraphQLError[], log: FastifyBaseLogger, requestId: string): Answered {
+  const headers: Record<string, string> = {};
+  const described = errors.map((error) => {
+    const { message, extensions } = describeOne(error, log, requestId, headers);
+    return {
+      message,
+      ...(error.locations && error.locations.length > 0 && { locations: error.locations }),
+      ...(error.path && { path: error.path }),
+      ...(extensions && { extensions }),
+    };
+  });
+  return { errors: described, headers };
+}
+
+function describeOne(
+  error: GraphQLError,
+  log: FastifyBaseLogger,
+  requestId: string,
+  headers: Record<string, string>,
+): GraphQLFormattedError {
+  const cause = error.originalError ?? error;
+  const problem = cause instanceof GraphQLError ? null : asProblem(cause);
+  if (problem) {
+    const { 'Retry-After': retryAfter } = problem.headers;
+    if (retryAfter !== undefined) headers['Retry-After'] = retryAfter;
+    return problemError(problem);
+  }
+  const tooLarge = error.message.startsWith(beyondSafeInteger);
+  // Messages of the executor quote the value that does not fit.
+  const loggable = cause instanceof GraphQLError ? new TypeError('An answer does not fit the GraphQL schema') : cause;
+  log.error({ err: loggable, requestId, route: '/graphql' }, 'unforeseen error');
+  return problemError(
+    new Problem(
+      'internal_error',
+      tooLarge
+        ? `${beyondSafeInteger}: the value of this field is larger.`
+        : 'Something went wrong here. The request id helps to find it in the log.',
+      { extra: { instance: requestId } },
+    ),
+  );
+}

@@ -1,0 +1,23 @@
+import { z } from 'zod';
+import { Problem } from './errors.ts';
+import { id } from './values.ts';
+
+/** What a change or deletion has to say: the version its sender has seen. */
+export const expectedVersion = z
+  .union([z.int().min(1), z.literal('*')])
+  .meta({ description: 'The version you have seen (REST: If-Match); `*` for any.', example: 3 });
+
+/** @throws Problem version_mismatch, with the version there is */
+export function checkVersion(actual: number, expected: number | '*'): void {
+  if (expected === '*' || expected === actual) return;
+  throw new Problem(
+    'version_mismatch',
+    `The record is at version ${actual}, not ${expected}. Read it again and repeat the change.`,
+    { extra: { version: actual } },
+  );
+}
+
+/** What a deletion answers (REST: 204 and nothing). */
+export const deletedRecord = z
+  .strictObject({ id, deleted: z.literal(true) })
+  .meta({ id: 'Deleted', description: 'The id of what was deleted.' });
