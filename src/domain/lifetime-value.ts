@@ -20,7 +20,16 @@ import { daysPerMonth } from './period.ts';
 const noBuyers: Notice = { code: 'no_buyers', message: 'Nobody bought in the window.' };
 
 /** Names and fractions of the percentiles that historic LTV answers. */
-export const percentiles = { p5: 0.05, p10: 0.1, p25: 0.25, p50: 0.5, p75: 0.75, p90: 0.9, p95: 0.95, p99: 0.99 } as const;
+export const percentiles = {
+  p5: 0.05,
+  p10: 0.1,
+  p25: 0.25,
+  p50: 0.5,
+  p75: 0.75,
+  p90: 0.9,
+  p95: 0.95,
+  p99: 0.99,
+} as const;
 
 /** Net revenue per buyer of the window (orders less refunds and unattached returns), as exact sums. */
 export interface HistoricStatistics {

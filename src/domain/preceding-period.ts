@@ -9,7 +9,8 @@ import { intervalAt, monthsCovered, type Period, type Range, resolveInstant } fr
 export function precedingPeriod(period: Period): Range {
   const { from, timeZone } = period;
   const months = monthsCovered(period)?.length;
-  if (months !== undefined) return { from: startOf(localDate(from, timeZone).subtract({ months }), timeZone), to: from };
+  if (months !== undefined)
+    return { from: startOf(localDate(from, timeZone).subtract({ months }), timeZone), to: from };
   if (isStartOfDay(from, timeZone) && isStartOfDay(period.to, timeZone)) {
     const first = localDate(from, timeZone);
     const days = first.until(localDate(period.to, timeZone), { largestUnit: 'day' }).days;

@@ -37,7 +37,7 @@ const factors = shaped<Shape & { silence: boolean }, FactorRow>('lifetime_value_
     )`;
   return sql`with placed as (
       select o.customer_id, o.id, o.base_factor, width_bucket(o.placed_at, ${param('bounds')}::timestamptz[]) as k,
-        (o.placed_at at time zone ${param('timeZone')})::date as day, ${orderValue(shape)} as value
+        (o.placed_at at time zone ${param('timeZone')}::text)::date as day, ${orderValue(shape)} as value
       from orders o
       where ${qualifyingOrders(shape)} and o.placed_at >= ${param('start')}::timestamptz and o.placed_at < ${param('end')}::timestamptz
     ), valued as (

@@ -1,10 +1,10 @@
 import { sql } from 'drizzle-orm';
-import type { CustomerGaps, GapStatistics } from '../../domain/purchase-gaps.ts';
 import type { Bin } from '../../domain/distribution.ts';
 import { localDateOf, startOfDayBefore } from '../../domain/preceding-period.ts';
+import type { CustomerGaps, GapStatistics } from '../../domain/purchase-gaps.ts';
 import { type Db, param } from '../../platform/db/client.ts';
 import { runningTotals } from './retention-queries.ts';
-import { earlier, type Scope } from './scope.ts';
+import { earlier, forParameter, type Scope } from './scope.ts';
 import { factsOnly, overBounds, qualifyingOrders, type Shape, shaped } from './source.ts';
 
 /**
@@ -12,10 +12,16 @@ import { factsOnly, overBounds, qualifyingOrders, type Shape, shaped } from './s
  * by the database; a day takes part in a range by its first order.
  */
 
-type GapRow = { kind: 'gap' | 'customer' | 'first'; bracket: number; days: number | null; gaps: number | null; n: number };
+type GapRow = {
+  kind: 'gap' | 'customer' | 'first';
+  bracket: number;
+  days: number | null;
+  gaps: number | null;
+  n: number;
+};
 
 const gapRows = shaped<Shape & { merge: boolean }, GapRow>('purchase_gaps', (shape) => {
-  const localDay = sql`(o.placed_at at time zone ${param('timeZone')})::date`;
+  const localDay = sql`(o.placed_at at time zone ${param('timeZone')}::text)::date`;
   const purchases = shape.merge
     ? sql`select o.customer_id, ${localDay} as day, min(o.placed_at) as at, null::uuid as id`
     : sql`select o.customer_id, ${localDay} as day, o.placed_at as at, o.id`;
@@ -90,11 +96,16 @@ export async function silenceCounts(
   silenceDays: number,
 ): Promise<{ customers: number; silent: number }[]> {
   const bounds = references.map((reference) => earlier(reference, scope.end));
-  const cutoffs = bounds.map((bound) => startOfDayBefore(bound, silenceDays, scope.timeZone));
+  const cutoffs = forParameter('silenceDays', () =>
+    bounds.map((bound) => startOfDayBefore(bound, silenceDays, scope.timeZone)),
+  );
   const more = { cutoffs, references: bounds.length };
   const rows = await overBounds(db, scope, bounds, factsOnly(), silenceRows, more);
   const total = (measure: string) =>
-    runningTotals(bounds.length, rows.filter((row) => row.measure === measure).map((row) => [row.bracket, row.change]));
+    runningTotals(
+      bounds.length,
+      rows.filter((row) => row.measure === measure).map((row) => [row.bracket, row.change]),
+    );
   const customers = total('buyers');
   const silent = total('silent');
   return bounds.map((_, index) => ({ customers: customers[index] ?? 0, silent: silent[index] ?? 0 }));
@@ -108,7 +119,7 @@ export async function silenceCounts(
 const ownGapRows = shaped<Shape, { measure: 'buyers' | 'with_gap' | 'silent'; bracket: number; change: number }>(
   'churn_gap',
   (shape) => sql`with days as (
-      select o.customer_id, (o.placed_at at time zone ${param('timeZone')})::date as day, min(o.placed_at) as at
+      select o.customer_id, (o.placed_at at time zone ${param('timeZone')}::text)::date as day, min(o.placed_at) as at
       from orders o where ${qualifyingOrders(shape)} and o.placed_at < ${param('end')}::timestamptz group by 1, 2
     ), states as (
       select row_number() over days - 1 as gaps, day - first_value(day) over days as span, day,
@@ -140,7 +151,10 @@ export async function ownGapCounts(
   const more = { timeZone: scope.timeZone, factor: String(factor), dates, references: bounds.length };
   const rows = await overBounds(db, scope, bounds, factsOnly(), ownGapRows, more);
   const total = (measure: string) =>
-    runningTotals(bounds.length, rows.filter((row) => row.measure === measure).map((row) => [row.bracket, row.change]));
+    runningTotals(
+      bounds.length,
+      rows.filter((row) => row.measure === measure).map((row) => [row.bracket, row.change]),
+    );
   const buyers = total('buyers');
   const withGap = total('with_gap');
   const silent = total('silent');

@@ -12,11 +12,14 @@ export const metricUnit = z.enum(metricUnits).meta({
   example: 'ratio',
 });
 
-const answeredInstant = z.string().meta({ format: 'date-time', description: 'RFC 3339 instant in UTC.', example: '2026-03-01T00:00:00.000Z' });
+const answeredInstant = z
+  .string()
+  .meta({ format: 'date-time', description: 'RFC 3339 instant in UTC.', example: '2026-03-01T00:00:00.000Z' });
 const number = z.number().nullable();
-const values = z
-  .record(z.string(), z.number().nullable())
-  .meta({ description: 'Companions of the value, by name.', example: { previousBuyers: 1200, retained: 312, lost: 888 } });
+const values = z.record(z.string(), z.number().nullable()).meta({
+  description: 'Companions of the value, by name.',
+  example: { previousBuyers: 1200, retained: 312, lost: 888 },
+});
 
 export const metricNotice = z
   .strictObject({ code: z.string(), message: z.string() })
@@ -35,7 +38,9 @@ export const metricPeriod = z
     from: answeredInstant.nullable().meta({ description: 'null: all time, and there is no fact yet.' }),
     to: answeredInstant,
     timeZone: z.string(),
-    previous: metricRange.nullable().meta({ description: 'The period it is compared with, for metrics that have one.' }),
+    previous: metricRange
+      .nullable()
+      .meta({ description: 'The period it is compared with, for metrics that have one.' }),
   })
   .meta({ id: 'MetricPeriod' });
 
@@ -59,7 +64,10 @@ export const metricExcluded = z
     count: z.int(),
     amount: z.int().optional().meta({ description: 'Minor units of `currency`, for returns.' }),
   })
-  .meta({ id: 'MetricExcluded', description: 'What the period holds and the metric leaves out; a record is listed once.' });
+  .meta({
+    id: 'MetricExcluded',
+    description: 'What the period holds and the metric leaves out; a record is listed once.',
+  });
 export type Excluded = z.output<typeof metricExcluded>;
 
 export const metricSeriesPoint = z
@@ -71,7 +79,9 @@ export const metricSeriesPoint = z
     values,
     numerator: number,
     denominator: number,
-    complete: z.boolean().meta({ description: 'false: still running, or cut by an end of the period. A smaller number there is no fall.' }),
+    complete: z.boolean().meta({
+      description: 'false: still running, or cut by an end of the period. A smaller number there is no fall.',
+    }),
     lowSample: z.boolean(),
     reason: metricNotice.nullable(),
   })
@@ -117,27 +127,43 @@ export const metricResult = z
 export type MetricAnswer = z.output<typeof metricResult>;
 
 const moment = (description: string) =>
-  text(64).optional().meta({ description: `${description} A calendar date in \`timeZone\`, or an RFC 3339 instant.`, example: '2026-02-01' });
+  text(64)
+    .optional()
+    .meta({
+      description: `${description} A calendar date in \`timeZone\`, or an RFC 3339 instant.`,
+      example: '2026-02-01',
+    });
 
-const interval = z
-  .enum(calendarIntervals)
-  .optional()
-  .meta({ description: 'Also answer a `series` by calendar interval, at most 1,000 of them. Weeks are ISO weeks.', example: 'month' });
+const interval = z.enum(calendarIntervals).optional().meta({
+  description: 'Also answer a `series` by calendar interval, at most 1,000 of them. Weeks are ISO weeks.',
+  example: 'month',
+});
 
 /** What all metrics take. */
 export const commonParameters = {
   from: moment('Start of the period.'),
   to: moment('End of the period, which does not belong to it.'),
-  timeZone: timeZone.optional().meta({ description: 'IANA zone of dates and calendar intervals; the reporting zone unless told.' }),
+  timeZone: timeZone
+    .optional()
+    .meta({ description: 'IANA zone of dates and calendar intervals; the reporting zone unless told.' }),
   asOf: moment('Facts from here on are not counted; now unless told.'),
-  currency: currency.optional().meta({ description: 'Only records in this currency; amounts in it. Unless told: all records, amounts in the base currency.' }),
+  currency: currency.optional().meta({
+    description:
+      'Only records in this currency; amounts in it. Unless told: all records, amounts in the base currency.',
+  }),
   payment: z.enum(['all', 'paid']).optional().meta({ description: '`paid` leaves out unpaid orders.' }),
-  zeroValue: z.enum(['include', 'exclude']).optional().meta({ description: '`exclude` leaves out orders with a total of 0.' }),
+  zeroValue: z
+    .enum(['include', 'exclude'])
+    .optional()
+    .meta({ description: '`exclude` leaves out orders with a total of 0.' }),
   interval,
 };
 
 const minOrders = (description: string) => z.int().min(1).max(1_000_000).optional().meta({ description, example: 3 });
-const silenceDays = z.int().min(1).max(36_500).optional().meta({ description: 'Calendar days without an order after which a customer counts as silent; 90 unless told.', example: 90 });
+const silenceDays = z.int().min(1).max(36_500).optional().meta({
+  description: 'Calendar days without an order after which a customer counts as silent; 90 unless told.',
+  example: 90,
+});
 const previous = {
   previousFrom: moment('Start of the previous period; the range of the same length directly before unless told.'),
   previousTo: moment('End of the previous period.'),
@@ -159,16 +185,26 @@ export const churnInput = z.strictObject({
   ...commonParameters,
   ...previous,
   variant: z.enum(churnVariants).optional().meta({
-    description: '`period` (unless told): 1 − retention. `silence`: no order for `silenceDays`. `gap`: none for `gapFactor` × the customer’s own mean gap.',
+    description:
+      '`period` (unless told): 1 − retention. `silence`: no order for `silenceDays`. `gap`: none for `gapFactor` × the customer’s own mean gap.',
   }),
-  minOrders: minOrders('With `period`: only customers with at least so many orders before the end of the previous period.'),
+  minOrders: minOrders(
+    'With `period`: only customers with at least so many orders before the end of the previous period.',
+  ),
   silenceDays,
-  gapFactor: z.number().positive().max(1_000).optional().meta({ description: 'With `gap`; 2 unless told.', example: 2 }),
+  gapFactor: z
+    .number()
+    .positive()
+    .max(1_000)
+    .optional()
+    .meta({ description: 'With `gap`; 2 unless told.', example: 2 }),
 });
 
 export const gapsInput = z.strictObject({
   ...commonParameters,
-  sameDay: z.enum(['merge', 'count']).optional().meta({ description: '`merge` (unless told): orders of one day are one purchase. `count`: they have gaps of 0 days.' }),
+  sameDay: z.enum(['merge', 'count']).optional().meta({
+    description: '`merge` (unless told): orders of one day are one purchase. `count`: they have gaps of 0 days.',
+  }),
 });
 
 export const valueInput = z.strictObject(commonParameters);
@@ -178,12 +214,26 @@ export const lifetimeBases = ['observed', 'silence', 'configured'] as const;
 export const lifetimeInput = z.strictObject({
   ...commonParameters,
   variant: z.enum(lifetimeVariants).optional().meta({
-    description: '`historic` (unless told): net revenue per buyer. `simple`: less acquisition and retention cost. `four_factor`: order value × frequency × lifetime × margin.',
+    description:
+      '`historic` (unless told): net revenue per buyer. `simple`: less acquisition and retention cost. `four_factor`: order value × frequency × lifetime × margin.',
   }),
   customerId: id.optional().meta({ description: 'Only this customer; needs the scope `customers:read` as well.' }),
-  retentionCost: z.int().min(0).max(1_000_000_000_000).optional().meta({ description: 'With `simple`: what keeping one buyer costs over the window, minor units.' }),
-  margin: z.number().min(-1).max(1).optional().meta({ description: 'With `four_factor`: a fraction of revenue; used unless every line has a cost.', example: 0.35 }),
+  retentionCost: z
+    .int()
+    .min(0)
+    .max(1_000_000_000_000)
+    .optional()
+    .meta({ description: 'With `simple`: what keeping one buyer costs over the window, minor units.' }),
+  margin: z.number().min(-1).max(1).optional().meta({
+    description: 'With `four_factor`: a fraction of revenue; used unless every line has a cost.',
+    example: 0.35,
+  }),
   lifetimeBasis: z.enum(lifetimeBases).optional().meta({ description: 'With `four_factor`; `observed` unless told.' }),
-  lifetimeMonths: z.number().positive().max(1_200).optional().meta({ description: 'With `lifetimeBasis=configured`.', example: 36 }),
+  lifetimeMonths: z
+    .number()
+    .positive()
+    .max(1_200)
+    .optional()
+    .meta({ description: 'With `lifetimeBasis=configured`.', example: 36 }),
   silenceDays,
 });

@@ -1,10 +1,21 @@
 import { sql } from 'drizzle-orm';
+import { type Bracket, previousBracket, type Range } from '../../domain/period.ts';
 import type { RetentionCounts } from '../../domain/retention-rate.ts';
-import { type Bracket, isBefore, previousBracket, type Range } from '../../domain/period.ts';
 import { type Db, param } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
 import { earlier, type Scope } from './scope.ts';
-import { bucket, chooseSource, filterValues, later, markType, orderRows, overBounds, type Shape, shaped, shapeOf } from './source.ts';
+import {
+  bucket,
+  chooseSource,
+  filterValues,
+  later,
+  markType,
+  orderRows,
+  overBounds,
+  type Shape,
+  shaped,
+  shapeOf,
+} from './source.ts';
 
 type Counted = Shape & { minimum: boolean };
 
@@ -86,9 +97,21 @@ export async function retentionSeries(
   if (!first || scope.interval === null) return [];
   const before = previousBracket(scope.interval, first.start, scope.timeZone);
   const cut = (instant: string) => earlier(instant, scope.asOf);
-  const bounds = [before.from, first.from, ...brackets.map((b) => b.insideFrom), ...brackets.slice(-1).map((b) => b.insideTo)].map(cut);
+  const bounds = [
+    before.from,
+    first.from,
+    ...brackets.map((b) => b.insideFrom),
+    ...brackets.slice(-1).map((b) => b.insideTo),
+  ].map(cut);
   const source = chooseSource(scope, bounds, context.reportingTimeZone);
-  const rows = await overBounds(db, scope, bounds, source, (shape) => consecutive({ ...shape, minimum: minOrders > 1 }), { minOrders });
+  const rows = await overBounds(
+    db,
+    scope,
+    bounds,
+    source,
+    (shape) => consecutive({ ...shape, minimum: minOrders > 1 }),
+    { minOrders },
+  );
   const counts = brackets.map((): RetentionCounts => ({ previousBuyers: 0, retained: 0 }));
   for (const { bracket, previousBuyers, retained } of rows) {
     if (bracket <= counts.length) counts[bracket - 1] = { previousBuyers, retained };
@@ -125,20 +148,24 @@ export async function repeatCounts(
   const source = chooseSource(scope, bounds, context.reportingTimeZone);
   const rows = await overBounds(db, scope, bounds, source, repeats, { minOrders });
   // Bucket k of ascending ends: before the k-th end, counted from 0, and at or after the one before it.
-  const buyers = runningTotals(bounds.length, rows.filter((row) => !row.nth).map((row) => [row.bracket, row.customers]));
-  const repeatBuyers = runningTotals(bounds.length, rows.filter((row) => row.nth).map((row) => [row.bracket, row.customers]));
+  const buyers = runningTotals(
+    bounds.length,
+    rows.filter((row) => !row.nth).map((row) => [row.bracket, row.customers]),
+  );
+  const repeatBuyers = runningTotals(
+    bounds.length,
+    rows.filter((row) => row.nth).map((row) => [row.bracket, row.customers]),
+  );
   return bounds.map((_, index) => ({ buyers: buyers[index] ?? 0, repeatBuyers: repeatBuyers[index] ?? 0 }));
 }
 
 /** Sums up changes by index (those beyond the end are dropped). */
-export function runningTotals(length: number, changes: readonly (readonly [index: number, change: number])[]): number[] {
+export function runningTotals(
+  length: number,
+  changes: readonly (readonly [index: number, change: number])[],
+): number[] {
   const totals = new Array<number>(length).fill(0);
   for (const [index, change] of changes) if (index < length) totals[index] = (totals[index] ?? 0) + change;
   for (let i = 1; i < length; i += 1) totals[i] = (totals[i] ?? 0) + (totals[i - 1] ?? 0);
   return totals;
-}
-
-/** Whether both ends of a comparison have come by `asOf`. */
-export function hasEnded(range: Range, asOf: string): boolean {
-  return !isBefore(asOf, range.to);
 }

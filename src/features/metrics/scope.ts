@@ -1,4 +1,16 @@
-import { type Bracket, brackets, type CalendarInterval, countBrackets, intervalAt, isBefore, PeriodError, type Range, resolveInstant, resolvePeriod, timeZoneName } from '../../domain/period.ts';
+import {
+  type Bracket,
+  brackets,
+  type CalendarInterval,
+  countBrackets,
+  intervalAt,
+  isBefore,
+  PeriodError,
+  type Range,
+  resolveInstant,
+  resolvePeriod,
+  timeZoneName,
+} from '../../domain/period.ts';
 import { Problem } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
 
@@ -89,7 +101,8 @@ export function resolveRange(range: Range, timeZone: string, names: { from: stri
 export function resolveScope(context: Context, input: CommonInput, customerId: string | null = null): Scope {
   const { timeZone, asOf } = resolveZone(context, input);
   const to = input.to === undefined ? asOf : forParameter('to', () => resolveInstant(input.to ?? asOf, timeZone));
-  const from = input.from === undefined ? null : resolveRange({ from: input.from, to }, timeZone, { from: 'from', to: 'to' }).from;
+  const from =
+    input.from === undefined ? null : resolveRange({ from: input.from, to }, timeZone, { from: 'from', to: 'to' }).from;
   return scopeOf(input, { from, to, asOf, timeZone, customerId });
 }
 
@@ -120,19 +133,29 @@ export function seriesOf(scope: Scope, firstFact: string | null): Bracket[] {
   const period = forParameter('interval', () => resolvePeriod(from, to, timeZone));
   const count = countBrackets(interval, period);
   if (count > maxBrackets) {
-    throw invalidParameter('interval', 'too_many_intervals', `the period has ${count} of them, more than ${maxBrackets}`);
+    throw invalidParameter(
+      'interval',
+      'too_many_intervals',
+      `the period has ${count} of them, more than ${maxBrackets}`,
+    );
   }
   return brackets(interval, period, scope.asOf);
 }
 
+/** A range that a number is about: a bracket, or the whole period. */
+export type Part = Pick<Bracket, 'insideFrom' | 'insideTo'>;
+
 /** The ends of consecutive ranges, cut at `end`: bucket k (from 1) of `width_bucket` is the k-th range. */
-export function boundsOf(ranges: readonly Pick<Bracket, 'insideFrom' | 'insideTo'>[], end: string): string[] {
-  const last = ranges.at(-1);
+export function boundsOf(parts: readonly Part[], end: string): string[] {
+  const last = parts.at(-1);
   if (!last) return [];
-  return [...ranges.map((range) => range.insideFrom), last.insideTo].map((bound) => earlier(bound, end));
+  return [...parts.map((part) => part.insideFrom), last.insideTo].map((bound) => earlier(bound, end));
 }
 
-/** The whole period as the only range. */
-export function wholePeriod(scope: Scope): Pick<Bracket, 'insideFrom' | 'insideTo'> {
-  return { insideFrom: scope.from ?? beginningOfTime, insideTo: scope.end };
+export function wholePeriod(scope: Scope): Part {
+  return { insideFrom: scope.from ?? beginningOfTime, insideTo: scope.to };
+}
+
+export function hasEnded(end: string, asOf: string): boolean {
+  return !isBefore(asOf, end);
 }

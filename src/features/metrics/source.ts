@@ -105,7 +105,8 @@ export function orderRows(shape: Shape): Rows {
       customer: sql`o.customer_id`,
       at: sql`o.month`,
       where: shape.currency ? sql`o.orders > 0 and o.currency = ${param('currency')}` : sql`o.orders > 0`,
-      count: (condition) => (condition ? sql`coalesce(sum(o.orders) filter (where ${condition}), 0)` : sql`sum(o.orders)`),
+      count: (condition) =>
+        condition ? sql`coalesce(sum(o.orders) filter (where ${condition}), 0)` : sql`sum(o.orders)`,
       valued: shape.currency ? sql`sum(o.orders)` : sql`sum(o.base_orders)`,
       amount: shape.currency ? sql`sum(o.revenue)` : sql`sum(o.base_revenue)`,
     };
@@ -130,7 +131,8 @@ export function returnRows(shape: Shape): Rows {
       customer: sql`r.customer_id`,
       at: sql`r.month`,
       where: shape.currency ? sql`r.returns > 0 and r.currency = ${param('currency')}` : sql`r.returns > 0`,
-      count: (condition) => (condition ? sql`coalesce(sum(r.returns) filter (where ${condition}), 0)` : sql`sum(r.returns)`),
+      count: (condition) =>
+        condition ? sql`coalesce(sum(r.returns) filter (where ${condition}), 0)` : sql`sum(r.returns)`,
       valued: shape.currency ? sql`sum(r.returns)` : sql`sum(r.base_returns)`,
       amount: shape.currency ? sql`sum(r.returned)` : sql`sum(r.base_returned)`,
     };

@@ -5,7 +5,17 @@ import { exactInteger } from '../../domain/money.ts';
 import { type Db, param } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
 import type { Scope } from './scope.ts';
-import { bucket, chooseSource, factsOnly, markType, orderRows, overBounds, returnRows, type Shape, shaped } from './source.ts';
+import {
+  bucket,
+  chooseSource,
+  factsOnly,
+  markType,
+  orderRows,
+  overBounds,
+  returnRows,
+  type Shape,
+  shaped,
+} from './source.ts';
 
 /** Sums of `bigint` columns are `numeric`, and numeric text becomes a bigint: they never pass through a float. */
 type Numeric = string;
@@ -17,7 +27,12 @@ export interface Unvalued {
 
 type Zone = Pick<Context, 'reportingTimeZone'>;
 
-type AverageRow = Omit<OrderSums, 'revenue'> & { revenue: Numeric; bracket: number; returning: boolean; missingRate: number };
+type AverageRow = Omit<OrderSums, 'revenue'> & {
+  revenue: Numeric;
+  bracket: number;
+  returning: boolean;
+  missingRate: number;
+};
 
 /** Whether a customer is returning is a matter of purchases by the end of the range, valued or not. */
 const averages = shaped<Shape, AverageRow>('average_order_value', (shape) => {
@@ -103,7 +118,7 @@ function boughtAndBrought(shape: Shape) {
       select ${returns.customer}, ${bucket(returns.at, shape)} as k, ${returns.count()} as n, ${returns.valued} as valued, ${returns.amount} as returned
       from ${returns.from} where ${returns.where} and ${returns.at} >= ${start} and ${returns.at} < ${end} group by 1, 2
     ), firsts as (
-      select ${orders.customer}, min(${bucket(orders.at, shape)}) as k
+      select ${orders.customer}, min(${bucket(orders.at, shape)}) as first_k
       from ${orders.from} where ${orders.where} and ${orders.at} < ${end} and o.customer_id in (select customer_id from brought) group by 1
     )`;
 }
@@ -111,7 +126,7 @@ function boughtAndBrought(shape: Shape) {
 type RevenueRow = LeftOutRow & { bracket: number; buyers: number; revenue: Numeric; missingRate: number };
 
 const revenues = shaped<Shape, RevenueRow>('revenue_per_customer', (shape) => {
-  const counts = sql`f.k <= b.k`;
+  const counts = sql`f.first_k <= b.k`;
   return sql`with ${boughtAndBrought(shape)}, sales as (
       select k, count(*) filter (where valued > 0) as buyers, sum(revenue) as revenue, sum(n - valued) as missing from bought group by k
     ), reversals as (
@@ -129,7 +144,12 @@ const revenues = shaped<Shape, RevenueRow>('revenue_per_customer', (shape) => {
 export type RevenueSums = { revenue: bigint; buyers: number } & Unvalued & ReturnsLeftOut;
 
 /** Net revenue and distinct buyers of each of the consecutive ranges. */
-export async function revenueSums(db: Db, context: Zone, scope: Scope, bounds: readonly string[]): Promise<RevenueSums[]> {
+export async function revenueSums(
+  db: Db,
+  context: Zone,
+  scope: Scope,
+  bounds: readonly string[],
+): Promise<RevenueSums[]> {
   const source = chooseSource(scope, bounds, context.reportingTimeZone);
   const rows = await overBounds(db, scope, bounds, source, revenues);
   const byBracket = new Map(rows.map((row) => [row.bracket, row]));
@@ -161,10 +181,10 @@ const netByBuyer = sql`net as (
       from (
         select k, n - valued as missing, 0 as no_rate, 0 as strangers_n, 0 as strangers, 0 as earlier_n, 0 as earlier from bought
         union all
-        select b.k, 0, b.n - b.valued, case when stranger then b.valued else 0 end, case when stranger then b.returned else 0 end,
+        select k, 0, b.n - b.valued, case when stranger then b.valued else 0 end, case when stranger then b.returned else 0 end,
           case when stranger or buyer then 0 else b.valued end, case when stranger or buyer then 0 else b.returned end
         from brought b left join firsts f using (customer_id) left join bought o using (customer_id, k),
-          lateral (select (f.k <= b.k) is not true as stranger, coalesce(o.valued, 0) > 0 as buyer) as who
+          lateral (select (f.first_k <= k) is not true as stranger, coalesce(o.valued, 0) > 0 as buyer) as who
       ) parts group by k
     )`;
 
@@ -203,32 +223,47 @@ const percentileSteps = Object.values(percentiles).map((p) => Math.round(p * 10_
 export type HistoricSums = HistoricStatistics & Unvalued & ReturnsLeftOut;
 
 /** Net revenue per buyer of each of the consecutive ranges: sums and order statistics. */
-export async function historicSums(db: Db, context: Zone, scope: Scope, bounds: readonly string[]): Promise<HistoricSums[]> {
+export async function historicSums(
+  db: Db,
+  context: Zone,
+  scope: Scope,
+  bounds: readonly string[],
+): Promise<HistoricSums[]> {
   const source = chooseSource(scope, bounds, context.reportingTimeZone);
   const rows = await overBounds(db, scope, bounds, source, historic, { percentiles: percentileSteps });
   const byBracket = new Map(rows.map((row) => [row.bracket, row]));
   return bounds.slice(1).map((_, index) => {
     const row = byBracket.get(index + 1);
-    if (!row) return { buyers: 0, sum: 0n, sumOfSquares: 0n, orderStatistics: new Map(), missingRate: 0, ...nothingLeftOut };
+    if (!row)
+      return { buyers: 0, sum: 0n, sumOfSquares: 0n, orderStatistics: new Map(), missingRate: 0, ...nothingLeftOut };
     return {
       buyers: row.buyers,
       sum: exactInteger(row.sum),
       sumOfSquares: exactInteger(row.squares),
-      orderStatistics: new Map(Object.entries(row.ranked ?? {}).map(([rank, net]) => [Number(rank), exactInteger(net)])),
+      orderStatistics: new Map(
+        Object.entries(row.ranked ?? {}).map(([rank, net]) => [Number(rank), exactInteger(net)]),
+      ),
       missingRate: row.missingRate,
       ...leftOut(row),
     };
   });
 }
 
-type SimpleRow = LeftOutRow & { bracket: number; missingRate: number; buyers: number; sum: Numeric; known: number; cost: Numeric };
+type SimpleRow = LeftOutRow & {
+  bracket: number;
+  missingRate: number;
+  buyers: number;
+  sum: Numeric;
+  known: number;
+  cost: Numeric;
+};
 
 /** A cost counts in the range its acquisition falls into; a buyer won earlier cost nothing in this one. */
 const simple = shaped<Shape, SimpleRow>(
   'lifetime_value_simple',
   (shape) => sql`with ${boughtAndBrought(shape)}, ${netByBuyer}, acquired as (
       select c.id as customer_id, c.acquisition_cost as cost, coalesce(c.acquired_on, (
-        select (min(${orderRows(shape).at}) at time zone ${param('timeZone')})::date
+        select (min(${orderRows(shape).at}) at time zone ${param('timeZone')}::text)::date
         from ${orderRows(shape).from} where ${orderRows(shape).where} and o.customer_id = c.id)) as day
       from customers c where c.acquisition_cost is not null and c.id in (select customer_id from net)
     ), sums as (
@@ -263,7 +298,14 @@ export async function simpleSums(
   return bounds.slice(1).map((_, index) => {
     const row = byBracket.get(index + 1);
     if (!row) {
-      return { buyers: 0, revenue: 0n, acquisitionCost: 0n, buyersWithAcquisitionCost: 0, missingRate: 0, ...nothingLeftOut };
+      return {
+        buyers: 0,
+        revenue: 0n,
+        acquisitionCost: 0n,
+        buyersWithAcquisitionCost: 0,
+        missingRate: 0,
+        ...nothingLeftOut,
+      };
     }
     return {
       buyers: row.buyers,

@@ -1,0 +1,76 @@
+import type { MetricResult } from '../../domain/metric-result.ts';
+import type { Bracket, Range } from '../../domain/period.ts';
+import { sortExcluded } from './excluded.ts';
+import type { Excluded, MetricAnswer, MetricUnit, SeriesPoint } from './model.ts';
+import type { Scope } from './scope.ts';
+
+export interface Answered {
+  metric: string;
+  unit: MetricUnit;
+  currency: string | null;
+  scope: Scope;
+  /** Where all time begins. */
+  firstFact: string | null;
+  previous?: Range;
+  result: MetricResult;
+  excluded: Excluded[];
+  complete: boolean;
+  series: SeriesPoint[];
+}
+
+/** The envelope of metrics.md around what the domain computed. */
+export function envelope({
+  metric,
+  unit,
+  currency,
+  scope,
+  firstFact,
+  previous,
+  result,
+  excluded,
+  complete,
+  series,
+}: Answered): MetricAnswer {
+  return {
+    metric,
+    definition: `${metric}@1`,
+    period: { from: scope.from ?? firstFact, to: scope.to, timeZone: scope.timeZone, previous: previous ?? null },
+    asOf: scope.asOf,
+    value: result.value,
+    unit,
+    currency,
+    values: result.values,
+    numerator: result.numerator,
+    denominator: result.denominator,
+    excluded: sortExcluded(excluded),
+    interval: result.interval,
+    lowSample: result.lowSample,
+    reason: result.reason,
+    missingInputs: result.missingInputs,
+    complete,
+    series,
+    groups: result.groups ?? [],
+    warnings: result.warnings,
+  };
+}
+
+/** One entry per bracket, in order; the results belong to the brackets by position. */
+export function seriesPoints(brackets: readonly Bracket[], results: readonly MetricResult[]): SeriesPoint[] {
+  return brackets.map((bracket, index) => {
+    const result = results[index];
+    if (!result) throw new Error(`the bracket of ${bracket.start} has no result`);
+    const { value, values, numerator, denominator, lowSample, reason } = result;
+    return {
+      start: bracket.start,
+      from: bracket.insideFrom,
+      to: bracket.insideTo,
+      value,
+      values,
+      numerator,
+      denominator,
+      complete: bracket.complete,
+      lowSample,
+      reason,
+    };
+  });
+}

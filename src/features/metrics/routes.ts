@@ -1,0 +1,23 @@
+import { route } from '../../platform/http/rest.ts';
+import {
+  getAverageOrderValue,
+  getChurnRate,
+  getLifetimeValue,
+  getPurchaseGaps,
+  getRepeatPurchaseRate,
+  getRetentionRate,
+  getRevenuePerCustomer,
+} from './operations.ts';
+import { getCustomerSummary } from './summary.ts';
+
+export const metricRoutes = [
+  route('GET', '/v1/metrics/retention-rate', getRetentionRate),
+  route('GET', '/v1/metrics/repeat-purchase-rate', getRepeatPurchaseRate),
+  route('GET', '/v1/metrics/churn-rate', getChurnRate),
+  route('GET', '/v1/metrics/purchase-gaps', getPurchaseGaps),
+  route('GET', '/v1/metrics/average-order-value', getAverageOrderValue),
+  route('GET', '/v1/metrics/revenue-per-customer', getRevenuePerCustomer),
+  route('GET', '/v1/metrics/lifetime-value', getLifetimeValue),
+  route('GET', '/v1/customers/:id/summary', getCustomerSummary),
+  route('GET', '/v1/customers/external/:source/:externalId/summary', getCustomerSummary),
+];

@@ -1,0 +1,217 @@
+import { sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { exactInteger, ratio, safeNumber } from '../../domain/money.ts';
+import { localDateOf } from '../../domain/preceding-period.ts';
+import { type Db, param, statement } from '../../platform/db/client.ts';
+import { notFound } from '../../platform/errors.ts';
+import { readOperation } from '../../platform/operation.ts';
+import { amount, currency, id, instant } from '../../platform/values.ts';
+import { customer } from '../customers/model.ts';
+import { customerById, customerByReference, toCustomer } from '../customers/queries.ts';
+import { orderStatus } from '../orders/model.ts';
+import { targetParameters } from '../references/model.ts';
+import { targetId } from '../references/queries.ts';
+
+/** The single view: who a customer is, and what the facts say about them now. */
+
+const count = z.int().min(0);
+const sum = z.int().nullable().meta({ description: 'Minor units; null beyond 2^53 − 1.' });
+const average = z.number().nullable().meta({ description: 'Minor units, unrounded; null without orders.' });
+const days = z.number().nullable();
+
+const currencySummary = z
+  .strictObject({
+    currency,
+    orders: count.meta({ description: 'Qualifying orders.' }),
+    revenue: sum.meta({ description: 'Σ total − tax − refunds of these orders, minor units; null beyond 2^53 − 1.' }),
+    returned: sum.meta({ description: 'Σ returns that name no order, minor units; null beyond 2^53 − 1.' }),
+    averageOrderValue: average,
+    firstOrderAt: instant.nullable(),
+    lastOrderAt: instant.nullable(),
+  })
+  .meta({ id: 'CustomerCurrencySummary' });
+
+const baseSummary = z
+  .strictObject({
+    currency,
+    orders: count.meta({ description: 'Qualifying orders with a value in the base currency.' }),
+    withoutRate: count.meta({ description: 'Qualifying orders and returns that have none yet.' }),
+    revenue: sum,
+    returned: sum,
+    averageOrderValue: average,
+    lifetimeValue: sum.meta({ description: 'Historic: revenue less returns, minor units; null without orders.' }),
+  })
+  .meta({ id: 'CustomerBaseSummary' });
+
+const latestOrder = z
+  .strictObject({ id, placedAt: instant, currency, total: amount, status: orderStatus })
+  .meta({ id: 'LatestOrder' });
+
+export const customerSummary = z
+  .strictObject({
+    customer,
+    asOf: instant,
+    orders: count.meta({ description: 'Qualifying orders in all currencies.' }),
+    purchaseDays: count.meta({ description: 'Distinct days with a qualifying order, in the reporting zone.' }),
+    meanGapDays: days.meta({ description: 'Mean days between consecutive purchase days; null with fewer than two.' }),
+    daysSinceLastOrder: z.int().nullable().meta({ description: 'Calendar days in the reporting zone.' }),
+    isReturning: z.boolean().meta({ description: 'At least two qualifying orders.' }),
+    isSilent: z
+      .boolean()
+      .nullable()
+      .meta({ description: 'No order for 90 days (churn, variant `silence`); null without orders.' }),
+    isOverdue: z
+      .boolean()
+      .nullable()
+      .meta({ description: 'No order for twice their own mean gap (churn, variant `gap`); null without a gap.' }),
+    perCurrency: z.array(currencySummary),
+    base: baseSummary,
+    lastOrders: z.array(latestOrder).meta({ description: 'The five latest, whatever their status.' }),
+  })
+  .meta({ id: 'CustomerSummary', description: 'The single view of a customer.' });
+export type CustomerSummary = z.output<typeof customerSummary>;
+
+interface CurrencyRow {
+  currency: string;
+  orders: number;
+  revenue: string;
+  baseOrders: number;
+  baseRevenue: string;
+  returns: number;
+  returned: string;
+  baseReturns: number;
+  baseReturned: string;
+  firstOrderAt: string | null;
+  lastOrderAt: string | null;
+}
+
+const byCurrency = statement<CurrencyRow>(
+  'summary_currencies',
+  sql`with bought as (
+      select currency, count(*) as orders, sum(revenue) as revenue, count(base_revenue) as base_orders, coalesce(sum(base_revenue), 0) as base_revenue,
+        min(placed_at) as first_at, max(placed_at) as last_at
+      from orders where customer_id = ${param('id')}::uuid and qualifying and placed_at < ${param('asOf')}::timestamptz group by currency
+    ), brought as (
+      select currency, count(*) as returns, sum(total) as returned, count(base_total) as base_returns, coalesce(sum(base_total), 0) as base_returned
+      from returns where customer_id = ${param('id')}::uuid and returned_at < ${param('asOf')}::timestamptz group by currency
+    )
+    select currency, coalesce(orders, 0) as orders, coalesce(revenue, 0) as revenue, coalesce(base_orders, 0) as "baseOrders",
+      coalesce(base_revenue, 0) as "baseRevenue", coalesce(returns, 0) as returns, coalesce(returned, 0) as returned,
+      coalesce(base_returns, 0) as "baseReturns", coalesce(base_returned, 0) as "baseReturned", first_at as "firstOrderAt", last_at as "lastOrderAt"
+    from bought full join brought using (currency) order by currency`,
+);
+
+const purchaseDays = statement<{ days: number; first: string | null; last: string | null }>(
+  'summary_days',
+  sql`select count(distinct day) as days, min(day) as first, max(day) as last
+    from (
+      select (placed_at at time zone ${param('timeZone')}::text)::date as day
+      from orders where customer_id = ${param('id')}::uuid and qualifying and placed_at < ${param('asOf')}::timestamptz
+    ) purchases`,
+);
+
+const latest = statement<CustomerSummary['lastOrders'][number]>(
+  'summary_orders',
+  sql`select id, placed_at as "placedAt", currency, total, status from orders
+    where customer_id = ${param('id')}::uuid order by placed_at desc, id desc limit 5`,
+);
+
+export const getCustomerSummary = readOperation({
+  name: 'getCustomerSummary',
+  scope: 'customers:read',
+  summary: 'The single view of a customer',
+  description: 'Who the customer is, and what their orders and returns say now, per currency and in the base currency.',
+  input: z.strictObject(targetParameters),
+  output: customerSummary,
+  problems: ['not_found'],
+  async run({ db, now, reportingTimeZone, baseCurrency }, { id: customerId, source, externalId }) {
+    const record =
+      source !== undefined && externalId !== undefined && customerId === undefined
+        ? await customerByReference(db, { source, externalId })
+        : await customerById(db, await targetId(db, 'customer', { id: customerId, source, externalId }));
+    if (!record) throw notFound('customer');
+    const facts = await factsOf(db, record.id, now, reportingTimeZone);
+    return {
+      customer: toCustomer(record),
+      asOf: now,
+      ...summarise(facts, localDateOf(now, reportingTimeZone), baseCurrency),
+    };
+  },
+});
+
+interface Facts {
+  currencies: CurrencyRow[];
+  purchases: { days: number; first: string | null; last: string | null };
+  lastOrders: CustomerSummary['lastOrders'];
+}
+
+async function factsOf(db: Db, id: string, asOf: string, timeZone: string): Promise<Facts> {
+  const [currencies, purchases, lastOrders] = await Promise.all([
+    db.all(byCurrency, { id, asOf }),
+    db.first(purchaseDays, { id, asOf, timeZone }),
+    db.all(latest, { id }),
+  ]);
+  return { currencies, purchases: purchases ?? { days: 0, first: null, last: null }, lastOrders };
+}
+
+const silenceDays = 90;
+const gapFactor = 2;
+
+function summarise(
+  { currencies, purchases, lastOrders }: Facts,
+  today: string,
+  baseCurrency: string,
+): Omit<CustomerSummary, 'customer' | 'asOf'> {
+  const orders = total(currencies, (row) => row.orders);
+  const { days: distinctDays, first, last } = purchases;
+  const span = first === null || last === null ? 0 : daysFrom(first, last);
+  const since = last === null ? null : daysFrom(last, today);
+  const gaps = distinctDays - 1;
+  return {
+    orders,
+    purchaseDays: distinctDays,
+    meanGapDays: gaps < 1 ? null : span / gaps,
+    daysSinceLastOrder: since,
+    isReturning: orders >= 2,
+    isSilent: since === null ? null : since > silenceDays,
+    isOverdue: since === null || gaps < 1 ? null : since * gaps > gapFactor * span,
+    perCurrency: currencies.map((row) => ({
+      currency: row.currency,
+      orders: row.orders,
+      revenue: safeNumber(exactInteger(row.revenue)),
+      returned: safeNumber(exactInteger(row.returned)),
+      averageOrderValue: averageOf(exactInteger(row.revenue), row.orders),
+      firstOrderAt: row.firstOrderAt,
+      lastOrderAt: row.lastOrderAt,
+    })),
+    base: inBase(currencies, baseCurrency),
+    lastOrders,
+  };
+}
+
+function inBase(currencies: CurrencyRow[], currency: string): CustomerSummary['base'] {
+  const orders = total(currencies, (row) => row.baseOrders);
+  const revenue = currencies.reduce((sum, row) => sum + exactInteger(row.baseRevenue), 0n);
+  const returned = currencies.reduce((sum, row) => sum + exactInteger(row.baseReturned), 0n);
+  return {
+    currency,
+    orders,
+    withoutRate: total(currencies, (row) => row.orders - row.baseOrders + row.returns - row.baseReturns),
+    revenue: safeNumber(revenue),
+    returned: safeNumber(returned),
+    averageOrderValue: averageOf(revenue, orders),
+    lifetimeValue: orders === 0 ? null : safeNumber(revenue - returned),
+  };
+}
+
+function averageOf(revenue: bigint, orders: number): number | null {
+  return orders === 0 ? null : ratio(revenue, BigInt(orders));
+}
+
+function total(rows: CurrencyRow[], of: (row: CurrencyRow) => number): number {
+  return rows.reduce((sum, row) => sum + of(row), 0);
+}
+
+function daysFrom(earlier: string, later: string): number {
+  return (Date.parse(`${later}T00:00:00Z`) - Date.parse(`${earlier}T00:00:00Z`)) / 86_400_000;
+}

@@ -1,0 +1,183 @@
+import { sql } from 'drizzle-orm';
+import type pg from 'pg';
+import type { Test } from 'tap';
+import { recountCustomers } from '../../src/features/rollups/queries.ts';
+import { openPool, poolDb, statement, transaction } from '../../src/platform/db/client.ts';
+import { type Context, call, createContext, type Operation, type Services } from '../../src/platform/operation.ts';
+import { cursorCodec } from '../../src/platform/page.ts';
+import { createPrincipal } from '../../src/platform/principal.ts';
+import { testDatabase } from './database.ts';
+
+/** Facts written straight into the tables, for tests of what is counted rather than of how it got there. */
+
+export interface OrderFact {
+  customer: number;
+  at: string;
+  /** Minor units; 1000 unless told. */
+  total?: number;
+  tax?: number;
+  currency?: string;
+  /** Base minor units per minor unit of the currency; null: no rate yet. 1 unless told. */
+  factor?: string | null;
+  /** Amounts of its refunds. */
+  refunds?: number[];
+  cancelled?: boolean;
+  test?: boolean;
+  pending?: boolean;
+  /** Cost per line; null: a line without one. No lines unless told. */
+  costs?: (number | null)[];
+}
+
+export interface ReturnFact {
+  customer: number;
+  at: string;
+  total: number;
+  currency?: string;
+  factor?: string | null;
+}
+
+export interface CustomerFact {
+  customer: number;
+  acquisitionCost?: number | null;
+  acquiredOn?: string | null;
+}
+
+export interface Facts {
+  customers?: CustomerFact[];
+  orders?: OrderFact[];
+  returns?: ReturnFact[];
+}
+
+/** The id of the n-th customer; other kinds of record have a digit of their own. */
+export function idOf(n: number, kind = 0): string {
+  return `0193a6c2-8f00-7${kind}00-8000-${String(n).padStart(12, '0')}`;
+}
+
+export async function insertFacts(pool: pg.Pool, { customers = [], orders = [], returns = [] }: Facts): Promise<void> {
+  const known = new Map(customers.map((c) => [c.customer, c]));
+  const owners = [...new Set([...known.keys(), ...orders.map((o) => o.customer), ...returns.map((r) => r.customer)])];
+  await pool.query(
+    `insert into customers (id, version, kind, name, acquisition_source, acquisition_cost, acquired_on, created_at, updated_at)
+     select id, 1, 'person', 'Ada', 'ads', cost, "on", now(), now() from json_to_recordset($1) as n(id uuid, cost bigint, "on" date)
+     on conflict do nothing`,
+    [
+      JSON.stringify(
+        owners.map((n) => ({
+          id: idOf(n),
+          cost: known.get(n)?.acquisitionCost ?? null,
+          on: known.get(n)?.acquiredOn ?? null,
+        })),
+      ),
+    ],
+  );
+  const base = await pool.query<{ n: number }>(
+    'select (select count(*) from orders)::int + (select count(*) from returns)::int as n',
+  );
+  const offset = base.rows[0]?.n ?? 0;
+  await pool.query(
+    `insert into orders (customer_id, id, version, source, external_id, placed_at, currency, total, discount, shipping, fees, tax, tax_included,
+       rounding, payment_status, fulfillment_status, cancelled_at, test, exchange_rate, base_factor, refunds, refunded, created_at, updated_at)
+     select customer, id, 1, 'shop', id::text, "at", currency, total, 0, 0, 0, tax, true, 0, payment, 'unfulfilled',
+       case when cancelled then "at" end, test, factor, factor, refunds, refunded, now(), now()
+     from json_to_recordset($1) as n(customer uuid, id uuid, "at" timestamptz, currency char(3), total bigint, tax bigint, payment text, cancelled boolean,
+       test boolean, factor numeric, refunds int, refunded bigint)`,
+    [
+      JSON.stringify(
+        orders.map((o, i) => ({
+          customer: idOf(o.customer),
+          id: idOf(offset + i, 1),
+          at: o.at,
+          currency: o.currency ?? 'EUR',
+          total: o.total ?? 1000,
+          tax: o.tax ?? 0,
+          payment: o.pending ? 'pending' : 'paid',
+          cancelled: o.cancelled ?? false,
+          test: o.test ?? false,
+          factor: o.factor === undefined ? '1' : o.factor,
+          refunds: o.refunds?.length ?? 0,
+          refunded: (o.refunds ?? []).reduce((sum, amount) => sum + amount, 0),
+        })),
+      ),
+    ],
+  );
+  await pool.query(
+    `insert into order_items (customer_id, order_id, line, sku, quantity, total, cost)
+     select customer, "order", line, 'A', 1, 0, cost from json_to_recordset($1) as n(customer uuid, "order" uuid, line int, cost bigint)`,
+    [
+      JSON.stringify(
+        orders.flatMap((o, i) =>
+          (o.costs ?? []).map((cost, line) => ({ customer: idOf(o.customer), order: idOf(offset + i, 1), line, cost })),
+        ),
+      ),
+    ],
+  );
+  await pool.query(
+    `insert into returns (customer_id, id, version, source, external_id, returned_at, currency, total, exchange_rate, base_factor, created_at, updated_at)
+     select customer, id, 1, 'shop', id::text, "at", currency, total, factor, factor, now(), now()
+     from json_to_recordset($1) as n(customer uuid, id uuid, "at" timestamptz, currency char(3), total bigint, factor numeric)`,
+    [
+      JSON.stringify(
+        returns.map((r, i) => ({
+          customer: idOf(r.customer),
+          id: idOf(offset + orders.length + i, 2),
+          at: r.at,
+          currency: r.currency ?? 'EUR',
+          total: r.total,
+          factor: r.factor === undefined ? '1' : r.factor,
+        })),
+      ),
+    ],
+  );
+}
+
+const allCustomers = statement<{ id: string }>(
+  'all_customers',
+  sql`select id from customers order by id for no key update`,
+);
+
+/** Brings the rollups in line with facts that were written past the operations. */
+export async function rollUp(pool: pg.Pool, reportingTimeZone: string): Promise<void> {
+  await transaction(pool, async (tx) => {
+    const customers = await tx.all(allCustomers);
+    await recountCustomers(
+      tx,
+      customers.map(({ id }) => id),
+      reportingTimeZone,
+    );
+  });
+}
+
+export interface World {
+  pool: pg.Pool;
+  /** Runs an operation and answers its output. */
+  ask: (operation: Operation, input?: object, more?: Partial<Context> & { scopes?: string[] }) => Promise<unknown>;
+}
+
+/** A migrated database of its own, with these facts, rolled up; the clock stands still. */
+export async function world(
+  t: Pick<Test, 'teardown'>,
+  facts: Facts,
+  settings: { now: string; baseCurrency?: string; reportingTimeZone?: string },
+): Promise<World> {
+  const { connection } = await testDatabase(t);
+  const pool = openPool(connection, { size: 4, statementTimeout: 60_000 });
+  t.teardown(() => pool.end());
+  const services: Services = {
+    db: poolDb(pool),
+    pool,
+    baseCurrency: settings.baseCurrency ?? 'EUR',
+    reportingTimeZone: settings.reportingTimeZone ?? 'UTC',
+    cursors: cursorCodec(Buffer.alloc(32)),
+    clock: () => settings.now,
+  };
+  await insertFacts(pool, facts);
+  await rollUp(pool, services.reportingTimeZone);
+  return {
+    pool,
+    async ask(operation, input = {}, { scopes = ['*'], ...more } = {}) {
+      const context = { ...createContext(services, createPrincipal('test', scopes), 'request'), ...more };
+      const { output } = await call(operation, context, input);
+      return output;
+    },
+  };
+}
