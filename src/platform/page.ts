@@ -56,6 +56,9 @@ export const pageParameters = {
     .meta({ description: 'Records per page, 1 to 100; 25 unless told.', example: 50 }),
   after: text(1024).optional().meta({ description: 'The `next` of the page before.' }),
   count: z.boolean().optional().meta({ description: 'Also count all records that match, as `page.total`.' }),
+  cursors: z.boolean().optional().meta({
+    description: 'Also answer a cursor per record, as `page.cursors`: a list can be resumed after any of them.',
+  }),
 };
 
 export const pageInfo = z
@@ -63,6 +66,7 @@ export const pageInfo = z
     next: z.string().nullable().meta({ description: 'Cursor of the next page; null on the last one.' }),
     hasMore: z.boolean(),
     total: z.int().optional().meta({ description: 'All records that match, with `count=true`.' }),
+    cursors: z.array(z.string()).optional().meta({ description: 'A cursor per record, with `cursors=true`.' }),
   })
   .meta({ id: 'Page' });
 
@@ -84,6 +88,8 @@ interface ListDefinition {
   select: SQL;
   from: SQL;
   id: SQL;
+  /** Postgres type of `id`; uuid unless told. */
+  idType?: string;
   /** Unconditional restriction. */
   where?: SQL;
   /** Filter name → condition on its parameter. */
@@ -94,7 +100,7 @@ interface ListDefinition {
 
 export interface Page<Row> {
   data: Row[];
-  page: { next: string | null; hasMore: boolean; total?: number };
+  page: { next: string | null; hasMore: boolean; total?: number; cursors?: string[] };
 }
 
 /** `sort` as an input parameter: a name ascends, `-name` descends. */
@@ -111,6 +117,7 @@ interface ListInput {
   after?: string | undefined;
   sort?: string | undefined;
   count?: boolean | undefined;
+  cursors?: boolean | undefined;
 }
 
 /**
@@ -137,7 +144,7 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     if (after) {
       const compare = descending ? sql.raw('<') : sql.raw('>');
       all.push(
-        sql`(${expression}, ${definition.id}) ${compare} (${param('$key')}::${sql.raw(type)}, ${param('$id')}::uuid)`,
+        sql`(${expression}, ${definition.id}) ${compare} (${param('$key')}::${sql.raw(type)}, ${param('$id')}::${sql.raw(definition.idType ?? 'uuid')})`,
       );
     }
     const made = statement<Row>(
@@ -161,7 +168,18 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     return made;
   }
 
-  return async (db: Db, context: Context, input: ListInput & Record<string, unknown>): Promise<Page<Row>> => {
+  const scopeOf = (context: Context, sort: string, values: Values) =>
+    JSON.stringify([context.principal.client, definition.name, sort, values]);
+
+  /** Cursors of this list for rows that were read elsewhere, e.g. the first rows of many lists at once. */
+  function cursorFor(context: Context, sort: string | undefined, values: Values): (row: { id: string }) => string {
+    const order = sort ?? definition.defaultSort;
+    const scope = scopeOf(context, order, values);
+    const field = definition.sorts[order.replace(/^-/, '')]?.field ?? 'id';
+    return (row) => context.cursors.encode({ scope, key: [String((row as Values)[field]), row.id] }); // a row has its sort field
+  }
+
+  async function list(db: Db, context: Context, input: ListInput & Record<string, unknown>): Promise<Page<Row>> {
     const values: Values = {};
     for (const name of Object.keys(definition.filters)) {
       const value = input[name];
@@ -169,21 +187,40 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     }
     const given = Object.keys(values);
     const sort = input.sort ?? definition.defaultSort;
-    const limit = input.limit ?? 25;
-    const scope = JSON.stringify([context.principal.client, definition.name, sort, values]);
+    const limit = input.limit ?? defaultLimit;
     const bounds: Values = { $limit: limit + 1 };
-    if (input.after !== undefined) [bounds['$key'], bounds['$id']] = context.cursors.decode(input.after, scope);
+    if (input.after !== undefined) {
+      [bounds['$key'], bounds['$id']] = context.cursors.decode(input.after, scopeOf(context, sort, values));
+    }
     const [rows, total] = await Promise.all([
       db.all(shape(given, sort, input.after !== undefined), { ...values, ...bounds }),
       input.count ? db.first(counter(given), values) : null,
     ]);
-    const hasMore = rows.length > limit;
-    if (hasMore) rows.pop();
-    const last = rows.at(-1);
-    const field = definition.sorts[sort.replace(/^-/, '')]?.field ?? 'id';
-    const next =
-      hasMore && last ? context.cursors.encode({ scope, key: [String((last as Values)[field]), last.id] }) : null;
-    return { data: rows, page: { next, hasMore, ...(total && { total: total.total }) } };
+    const cursor = cursorFor(context, sort, values);
+    return pageFrom(rows, { limit, cursor, total: total?.total, cursors: input.cursors });
+  }
+
+  return Object.assign(list, { cursorFor });
+}
+
+export const defaultLimit = 25;
+
+/** A page out of `limit` rows and the one beyond them, which says that there are more. */
+export function pageFrom<Row>(
+  rows: Row[],
+  options: { limit: number; cursor: (row: Row) => string; total?: number | undefined; cursors?: boolean | undefined },
+): Page<Row> {
+  const hasMore = rows.length > options.limit;
+  const data = hasMore ? rows.slice(0, options.limit) : rows;
+  const last = data.at(-1);
+  return {
+    data,
+    page: {
+      next: hasMore && last !== undefined ? options.cursor(last) : null,
+      hasMore,
+      ...(options.total !== undefined && { total: options.total }),
+      ...(options.cursors && { cursors: data.map(options.cursor) }),
+    },
   };
 }
 
