@@ -4,6 +4,8 @@ import type pg from 'pg';
 import type { Config } from './config.ts';
 import { customerRoutes } from './features/customers/routes.ts';
 import { orderRoutes } from './features/orders/routes.ts';
+import { rateRoutes } from './features/rates/routes.ts';
+import { returnRoutes } from './features/returns/routes.ts';
 import type { Keys } from './platform/auth/keys.ts';
 import { openPool, poolDb } from './platform/db/client.ts';
 import { migrationsFolder } from './platform/db/open.ts';
@@ -19,7 +21,7 @@ import type { Services } from './platform/operation.ts';
 import { cursorCodec } from './platform/page.ts';
 
 /** Every feature's URL table: the REST contract, and what openapi.yaml is generated from. */
-export const routes: readonly Route[] = [...customerRoutes, ...orderRoutes];
+export const routes: readonly Route[] = [...customerRoutes, ...orderRoutes, ...returnRoutes, ...rateRoutes];
 
 export interface AppOptions {
   config: Config;

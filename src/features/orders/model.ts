@@ -14,18 +14,9 @@ import {
 import { z } from 'zod';
 import { amount as amountColumn, code, decimal, instant as instantColumn } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
-import {
-  amount,
-  currency,
-  decimalInput,
-  decimalText,
-  id,
-  instant,
-  positiveAmount,
-  text,
-  version,
-} from '../../platform/values.ts';
+import { amount, currency, decimalText, id, instant, positiveAmount, text, version } from '../../platform/values.ts';
 import { customerKind, customers } from '../customers/model.ts';
+import { rateInput } from '../rates/model.ts';
 import { reference, referenceInput, sourceVersionInput } from '../references/model.ts';
 
 /**
@@ -233,16 +224,6 @@ export type CustomerClaim = z.output<typeof customerClaim>;
 /** The members of an input that say whose fact it is. */
 export const ownerInput = { customerId: id.optional(), customer: customerClaim.optional() };
 
-export const exchangeRateInput = decimalInput
-  .refine((value) => /[1-9]/.test(value) && !value.startsWith('-'), {
-    error: 'must be positive',
-    params: { code: 'not_positive' },
-  })
-  .meta({
-    description: 'Base-currency major units per major unit of `currency`; a decimal string (or a number).',
-    example: '1.1534',
-  });
-
 /** What the source owns of an order; PUT clears what is left out. */
 const orderMembers = {
   ...ownerInput,
@@ -264,7 +245,7 @@ const orderMembers = {
   cancelledAt: instant.nullable().optional(),
   channel: text(100).nullable().optional().meta({ description: 'Sales channel.', example: 'web' }),
   test: z.boolean().optional().meta({ description: 'A test order: stored, and left out of every metric.' }),
-  exchangeRate: exchangeRateInput.nullable().optional(),
+  exchangeRate: rateInput.nullable().optional(),
   references: z
     .array(referenceInput)
     .max(20)

@@ -1,15 +1,20 @@
 import { orderTotal } from '../../domain/money.ts';
 import type { Outcome, Warning } from '../../platform/batch.ts';
-import { Retry, type Transaction } from '../../platform/db/client.ts';
+import type { Transaction } from '../../platform/db/client.ts';
 import { invalid, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
-import { checkVersion } from '../../platform/versions.ts';
-import { matchOwners, type Owner } from '../customers/match.ts';
-import { lockCustomers } from '../customers/queries.ts';
-import { type RateClaim, rateFreezer } from '../rates/freeze.ts';
-import { type SourceVersion, sourceVersion } from '../references/queries.ts';
-import { type FactReference, planReferences, type RefBook, refBook, saveRefs } from '../references/write.ts';
+import {
+  type FactChange,
+  type FactWrite,
+  noteChange,
+  type Prepared,
+  prepareFacts,
+  saveNames,
+  startFact,
+} from '../customers/facts.ts';
+import { awaitRates, type Freeze, keptRate, rateFreezer, ratesWanted } from '../rates/freeze.ts';
+import { planReferences } from '../references/write.ts';
 import { recountCustomers } from '../rollups/queries.ts';
 import type { OrderDocument, OrderPatch } from './model.ts';
 import {
@@ -24,9 +29,7 @@ import {
 } from './queries.ts';
 
 /** One document to be written, and how. */
-export type OrderWrite =
-  | ({ mode: 'create' | 'upsert'; input: OrderDocument } & FactReference)
-  | { mode: 'patch'; id: string; input: OrderPatch; expectedVersion: number | '*' };
+export type OrderWrite = FactWrite<OrderDocument, OrderPatch>;
 
 export interface OrderOutcome {
   id: string;
@@ -37,61 +40,43 @@ export interface OrderOutcome {
   inserted?: { state: OrderState; row: Inserted };
 }
 
-interface Change {
-  before: OrderState | null;
-  after: OrderState;
-}
+const store = { kind: 'order', ownerOf: orderOwner, states: orderStates } as const;
 
-/**
- * Plans and writes any number of orders with a constant number of statements, in index order. Look-ups come first, then
- * the locks on the customers, in id order; what was looked up about orders is read again under them. An item's fault is
- * returned in its place.
- */
+/** Plans and writes any number of orders, in index order; an item's fault is returned in its place. */
 export async function writeOrders(
   tx: Transaction,
   context: Context,
   writes: OrderWrite[],
 ): Promise<(OrderOutcome | Problem)[]> {
-  const named = writes.flatMap((write) => (write.mode === 'patch' ? [] : [write]));
-  const patched = writes.flatMap((write) => (write.mode === 'patch' ? [write.id] : []));
-  const claims = writes.map((write) => ownerClaim(write));
-  const [book, owners, patchedOwners] = await Promise.all([
-    refBook(tx, 'order', named),
-    matchOwners(
-      tx,
-      claims.filter((claim) => claim !== null),
-    ),
-    Promise.all(patched.map((id) => orderOwner(tx, id))),
-  ]);
-  const locked = await lockCustomers(tx, [
-    ...owners.existing,
-    ...book.owners(),
-    ...patchedOwners.filter((id) => id !== null),
-  ]);
-  const [states, admitted] = await Promise.all([
-    orderStates(tx, [...new Set([...book.records(), ...patched])]),
-    owners.admit(tx, context, locked),
-  ]);
-  for (const { row } of states.values()) if (!locked.has(row.customerId)) throw new Retry('an order moved');
-  book.refresh([...states.values()].flatMap(({ references }) => references));
-
+  await awaitRates(tx, context, writes);
+  const prepared = await prepareFacts(tx, context, writes, store);
   const freeze = await rateFreezer(
     tx,
     context,
-    writes.flatMap((write) => rateClaim(write, states)),
+    writes.flatMap(({ input }) =>
+      ratesWanted(
+        input.placedAt,
+        input,
+        [...prepared.states.values()].map(({ row }) => ({ ...row, at: row.placedAt })),
+      ),
+    ),
   );
-  const changes = new Map<string, Change>();
-  let nextOwner = 0;
+  const changes = new Map<string, FactChange<OrderState>>();
   const results = writes.map((write, index) => {
-    const owner = claims[index] === null ? null : admitted[nextOwner++];
     try {
-      return plan(context, write, owner ?? null, { book, states, changes, freeze });
+      return plan(context, write, index, prepared, changes, freeze);
     } catch (error) {
       if (error instanceof Problem) return error;
       throw error;
     }
   });
-  const inserted = await save(tx, context, [...changes.values()], book);
+  const { created, updated } = await saveNames(tx, changes.values(), prepared.book);
+  if (updated.length > 0) await updateOrders(tx, updated);
+  const inserted = new Map(
+    (created.length > 0 ? await insertOrders(tx, created, context.reportingTimeZone) : []).map((row) => [row.id, row]),
+  );
+  const touched = updated.flatMap(({ before, after }) => [before.row.customerId, after.row.customerId]);
+  await recountCustomers(tx, touched, context.reportingTimeZone);
   return results.map((result) => {
     if (result instanceof Problem || !result.created) return result;
     const state = changes.get(result.id)?.after;
@@ -100,70 +85,32 @@ export async function writeOrders(
   });
 }
 
-function ownerClaim(write: OrderWrite) {
-  const { customerId, customer } = write.input;
-  // A patch that says nothing of the customer leaves it; a document has to name one.
-  if (write.mode === 'patch' && customerId === undefined && customer === undefined) return null;
-  return { customerId, customer, factSource: write.mode === 'patch' ? 'patch' : write.source };
-}
-
-function rateClaim({ input }: OrderWrite, states: Map<string, OrderState>): RateClaim[] {
-  if (input.currency !== undefined && input.placedAt !== undefined) {
-    return [{ currency: input.currency, at: input.placedAt, given: input.exchangeRate }];
-  }
-  // A patch may change one of the two, of whichever order it is.
-  return [...states.values()].map(({ row }) => ({
-    currency: input.currency ?? row.currency,
-    at: input.placedAt ?? row.placedAt,
-    given: input.exchangeRate,
-  }));
-}
-
-interface Plan {
-  book: RefBook;
-  states: Map<string, OrderState>;
-  changes: Map<string, Change>;
-  freeze: (claim: RateClaim) => { exchangeRate: string | null; baseFactor: string | null };
-}
-
 function plan(
   context: Context,
   write: OrderWrite,
-  owner: Owner | Problem | null,
-  { book, states, changes, freeze }: Plan,
+  index: number,
+  prepared: Prepared<OrderState>,
+  changes: Map<string, FactChange<OrderState>>,
+  freeze: Freeze,
 ): OrderOutcome {
-  if (owner instanceof Problem) throw owner;
+  const { before, customerId, incoming, warnings, stale } = startFact(prepared, write, index, 'order');
+  if (before && stale) return { id: before.row.id, created: false, applied: false, warnings };
   const { input } = write;
-  const incoming: SourceVersion | null = write.mode === 'patch' ? null : sourceVersion(write.input.sourceVersion);
-  const known = write.mode === 'patch' ? null : book.resolve(write, incoming);
-  const id = write.mode === 'patch' ? write.id : known?.id;
-  const before = id === undefined ? null : (states.get(id) ?? null);
-  if (write.mode === 'patch' && !before) throw new Problem('not_found', 'There is no such order.');
-  if (known && !before) throw new Retry('an order vanished');
-  if (write.mode === 'patch' && before) checkVersion(before.row.version, write.expectedVersion);
-  const warnings = owner?.warnings ?? [];
-  if (before && known && !known.news) return { id: before.row.id, created: false, applied: false, warnings };
-
-  const orderId = before?.row.id ?? newId();
-  const customerId = owner?.customerId ?? before?.row.customerId;
-  if (customerId === undefined) throw new Problem('customer_required', 'Say whose order it is.');
-  const row = orderRow(context, write, before?.row ?? null, { id: orderId, customerId }, freeze);
+  const id = before?.row.id ?? newId();
+  const row = orderRow(context, write, before?.row ?? null, { id, customerId }, freeze);
   const items = itemRows(input.items, row) ?? (before?.items ?? []).map((item) => ({ ...item, customerId }));
   checkSum(row, items);
   if (row.refunded > row.total) {
     throw invalid('/total', 'total_below_refunds', `The refunds of the order come to ${row.refunded} already.`);
   }
-  const references = planReferences(book, write.mode === 'patch' ? null : write, before?.references ?? [], {
-    recordId: orderId,
+  const references = planReferences(prepared.book, write.mode === 'patch' ? null : write, before?.references ?? [], {
+    recordId: id,
     customerId,
     now: context.now,
     incoming,
   });
-  const after: OrderState = { row, items, references };
-  const pending = changes.get(orderId);
-  states.set(orderId, after);
-  changes.set(orderId, { before: pending ? pending.before : before, after });
-  return { id: orderId, created: before === null, applied: true, warnings };
+  noteChange(prepared, changes, before, { row, items, references });
+  return { id, created: before === null, applied: true, warnings };
 }
 
 function orderRow(
@@ -171,7 +118,7 @@ function orderRow(
   { mode, input, ...write }: OrderWrite,
   before: OrderRow | null,
   ids: { id: string; customerId: string },
-  freeze: Plan['freeze'],
+  freeze: Freeze,
 ): OrderRow {
   const { now } = context;
   /** A member left out stays on PATCH, and takes its default otherwise. */
@@ -182,14 +129,9 @@ function orderRow(
   if (Date.parse(placedAt) > Date.parse(now) + 600_000) {
     throw invalid('/placedAt', 'in_the_future', 'placedAt is more than ten minutes ahead of the clock of the service.');
   }
-  if (input.exchangeRate && currency === context.baseCurrency && Number(input.exchangeRate) !== 1) {
-    throw invalid('/exchangeRate', 'base_currency', `The order is in the base currency, whose rate is 1.`);
-  }
-  const keep =
-    before?.baseFactor && !input.exchangeRate && before.currency === currency && before.placedAt === placedAt;
-  const rate = keep
-    ? { exchangeRate: before.exchangeRate, baseFactor: before.baseFactor }
-    : freeze({ currency, at: placedAt, given: input.exchangeRate });
+  const rate =
+    keptRate(before && { ...before, at: before.placedAt }, { currency, at: placedAt, given: input.exchangeRate }) ??
+    freeze({ currency, at: placedAt, given: input.exchangeRate });
   return {
     ...ids,
     version: (before?.version ?? 0) + 1,
@@ -240,39 +182,6 @@ function checkSum(row: OrderRow, items: OrderItemRow[]): void {
     'total_mismatch',
     `total is ${row.total}, but Σ items.total + shipping + fees + (taxIncluded ? 0 : tax) − discount + rounding is ${sum}.`,
   );
-}
-
-async function save(
-  tx: Transaction,
-  context: Context,
-  changes: Change[],
-  book: RefBook,
-): Promise<Map<string, Inserted>> {
-  const created = changes.filter(({ before }) => before === null).map(({ after }) => after);
-  const updated = changes.flatMap(({ before, after }) => (before ? [{ before, after }] : []));
-  if (updated.length > 0) {
-    await updateOrders(tx, updated);
-    await saveRefs(
-      tx,
-      updated.flatMap(({ before }) => before.references),
-      updated.flatMap(({ after }) => after.references),
-    );
-  }
-  const revived = await saveRevived(tx, created, book);
-  const inserted = revived.length > 0 ? await insertOrders(tx, revived, context.reportingTimeZone) : [];
-  if (updated.length > 0) {
-    const touched = updated.flatMap(({ before, after }) => [before.row.customerId, after.row.customerId]);
-    await recountCustomers(tx, touched, context.reportingTimeZone);
-  }
-  return new Map(inserted.map((row) => [row.id, row]));
-}
-
-/** Names of new orders that are tombstones are updated, not inserted. */
-async function saveRevived(tx: Transaction, created: OrderState[], book: RefBook): Promise<OrderState[]> {
-  const revived = created.flatMap(({ references }) => references.filter((ref) => book.isTombstone(ref)));
-  if (revived.length === 0) return created;
-  await saveRefs(tx, revived, revived);
-  return created.map((state) => ({ ...state, references: state.references.filter((ref) => !book.isTombstone(ref)) }));
 }
 
 /** For `runBatch`. */

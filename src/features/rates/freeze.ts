@@ -1,7 +1,8 @@
 import { baseFactor } from '../../domain/money.ts';
 import type { Transaction } from '../../platform/db/client.ts';
+import { invalid } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
-import { type RateWanted, rateKey, ratesAt } from './queries.ts';
+import { type RateWanted, rateKey, ratesAt, shareRates } from './queries.ts';
 
 /** The rate a fact keeps for ever, and the factor between minor units that follows from it. */
 export interface Frozen {
@@ -18,18 +19,53 @@ export interface RateClaim extends RateWanted {
  * Looks up the rates of a set of facts in one statement and answers how to freeze each: the rate given with the fact, 1
  * in the base currency, the latest uploaded one of its date, or none yet (metrics.md, 'Currency').
  */
-export async function rateFreezer(
-  tx: Transaction,
-  context: Context,
-  claims: RateClaim[],
-): Promise<(claim: RateClaim) => Frozen> {
+export async function rateFreezer(tx: Transaction, context: Context, claims: RateClaim[]): Promise<Freeze> {
   const { baseCurrency, reportingTimeZone } = context;
   const open = claims.filter(({ given, currency }) => !given && currency !== baseCurrency);
   const wanted = [...new Map(open.map(({ currency, at }) => [rateKey({ currency, at }), { currency, at }])).values()];
   const rates = await ratesAt(tx, wanted, reportingTimeZone);
   return (claim) => {
-    if (claim.currency === baseCurrency) return { exchangeRate: '1', baseFactor: '1' };
-    const rate = claim.given ?? rates.get(rateKey(claim)) ?? null;
-    return { exchangeRate: rate, baseFactor: rate === null ? null : baseFactor(rate, claim.currency, baseCurrency) };
+    if (claim.currency === baseCurrency) {
+      if (claim.given && Number(claim.given) !== 1) {
+        throw invalid('/exchangeRate', 'base_currency', 'The amounts are in the base currency, whose rate is 1.');
+      }
+      return { exchangeRate: '1', baseFactor: '1' };
+    }
+    return frozen(claim.given ?? rates.get(rateKey(claim)) ?? null, claim.currency, baseCurrency);
   };
+}
+
+export type Freeze = (claim: RateClaim) => Frozen;
+
+export function frozen(rate: string | null, currency: string, baseCurrency: string): Frozen {
+  return { exchangeRate: rate, baseFactor: rate === null ? null : baseFactor(rate, currency, baseCurrency) };
+}
+
+/** The rate a stored fact has keeps, unless another is given or the date or currency it belongs to changes. */
+export function keptRate(before: (Frozen & RateWanted) | null, claim: RateClaim): Frozen | null {
+  if (!before?.baseFactor || claim.given || before.currency !== claim.currency || before.at !== claim.at) return null;
+  return { exchangeRate: before.exchangeRate, baseFactor: before.baseFactor };
+}
+
+/** The rates a document may need; a patch may change one of date and currency, of whichever stored fact it is. */
+export function ratesWanted(
+  at: string | undefined,
+  input: { currency?: string | undefined; exchangeRate?: string | null | undefined },
+  stored: RateWanted[],
+): RateClaim[] {
+  const { currency, exchangeRate: given } = input;
+  if (currency !== undefined && at !== undefined) return [{ currency, at, given }];
+  return stored.map((fact) => ({ currency: currency ?? fact.currency, at: at ?? fact.at, given }));
+}
+
+/** First statement of a write that may look for a rate: waits for an upload of rates under way, and holds off the next. */
+export async function awaitRates(
+  tx: Transaction,
+  context: Context,
+  writes: { mode: string; input: { currency?: string | undefined; exchangeRate?: string | null | undefined } }[],
+): Promise<void> {
+  const mayLook = writes.some(
+    ({ mode, input }) => mode === 'patch' || (input.currency !== context.baseCurrency && !input.exchangeRate),
+  );
+  if (mayLook) await shareRates(tx);
 }

@@ -15,7 +15,8 @@ import { amount as amountColumn, code, decimal, instant as instantColumn } from 
 import { personal } from '../../platform/personal.ts';
 import { amount, currency, decimalText, id, instant, maxAmount, text, version } from '../../platform/values.ts';
 import { customers } from '../customers/model.ts';
-import { exchangeRateInput, ownerInput, refundItem, refundItemInput } from '../orders/model.ts';
+import { ownerInput, refundItem, refundItemInput } from '../orders/model.ts';
+import { rateInput } from '../rates/model.ts';
 import { reference, referenceInput, sourceVersionInput } from '../references/model.ts';
 
 /** Returns that name no order: they lower the customer's net revenue on their own date and touch no order. */
@@ -78,7 +79,7 @@ const returnMembers = {
   total: z.int().min(1).max(maxAmount).meta({ description: 'Minor units, positive.', example: 1290 }),
   reason: text(500).nullable().optional(),
   items: z.array(refundItemInput).max(1000).optional(),
-  exchangeRate: exchangeRateInput.nullable().optional(),
+  exchangeRate: rateInput.nullable().optional(),
   references: z
     .array(referenceInput)
     .max(20)

@@ -112,6 +112,20 @@ export function addOrdersToRollups(zone: SQL): SQL {
     )`;
 }
 
+const recountRefundsOf = statement(
+  'recount_refunds',
+  sql`update orders o set refunds = r.refunds, refunded = r.refunded
+    from (select o.customer_id, o.id, count(r.id)::int as refunds, coalesce(sum(r.amount), 0)::bigint as refunded
+      from orders o left join refunds r on r.customer_id = o.customer_id and r.order_id = o.id
+      where o.customer_id = any(${param('ids')}::uuid[]) group by 1, 2) r
+    where o.customer_id = r.customer_id and o.id = r.id and (o.refunds, o.refunded) is distinct from (r.refunds, r.refunded)`,
+);
+
+/** Sets what orders remember of their refunds to what the refunds say. The customers are locked. */
+export async function recountRefunds(tx: Transaction, ids: string[]): Promise<void> {
+  await tx.all(recountRefundsOf, { ids });
+}
+
 export interface Difference {
   table: string;
   customerId: string;

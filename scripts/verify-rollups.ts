@@ -1,0 +1,83 @@
+import { Command } from 'commander';
+import { sql } from 'drizzle-orm';
+import { readDatabaseConfig } from '../src/config.ts';
+import { lockCustomers } from '../src/features/customers/queries.ts';
+import { resetRates } from '../src/features/rates/queries.ts';
+import { recountCustomers, recountRefunds, rollupDifferences } from '../src/features/rollups/queries.ts';
+import { openPool, param, poolDb, statement, transaction } from '../src/platform/db/client.ts';
+import { openDatabase } from '../src/platform/db/open.ts';
+import { storeSettings } from '../src/platform/db/settings.ts';
+
+/**
+ * Recounts the derived state from the facts and compares: exit 0 when they agree, 1 with a list when not. `--repair`
+ * rebuilds it, customer by customer under their locks, while the service goes on.
+ */
+const options = new Command()
+  .description('Recount customer_stats, customer_month and the refunds of orders from the facts, and compare.')
+  .option('--repair', 'rebuild the derived state', false)
+  .option(
+    '--accept-settings',
+    'with --repair: take BASE_CURRENCY and REPORTING_TIME_ZONE as they are now (stop the service first)',
+    false,
+  )
+  .option('--limit <n>', 'differences listed per table', Number, 50)
+  .parse()
+  .opts<{ repair: boolean; acceptSettings: boolean; limit: number }>();
+
+const config = readDatabaseConfig(process.env);
+const database = await openDatabase(config, (message) => console.error(message), {
+  checkSettings: !options.acceptSettings,
+});
+const pool = openPool(database.connection, { size: 2, statementTimeout: 3_600_000 });
+try {
+  if (options.repair) await repair();
+  const differences = await rollupDifferences(poolDb(pool), config.reportingTimeZone, options.limit);
+  if (differences.length === 0) {
+    console.log('The derived state agrees with the facts.');
+  } else {
+    console.table(differences);
+    console.log(
+      `${differences.length} differences (at most ${options.limit} per table). Repair: npm run verify-rollups -- --repair`,
+    );
+    process.exitCode = 1;
+  }
+} finally {
+  await pool.end();
+  await database.stop();
+}
+
+async function repair(): Promise<void> {
+  if (options.acceptSettings) {
+    const cleared = await transaction(pool, async (tx) => {
+      const count = await resetRates(tx, config.baseCurrency);
+      await storeSettings(tx, config);
+      return count;
+    });
+    if (cleared > 0) {
+      console.log(
+        `${cleared} facts and all uploaded rates were in another base currency: upload rates in ${config.baseCurrency}.`,
+      );
+    }
+  }
+  const nextCustomers = statement<{ id: string }>(
+    'next_customers',
+    sql`select id from customers where id > ${param('after')}::uuid order by id limit 500`,
+  );
+  let after = '00000000-0000-0000-0000-000000000000';
+  let done = 0;
+  for (;;) {
+    const ids = (await poolDb(pool).all(nextCustomers, { after })).map(({ id }) => id);
+    const last = ids.at(-1);
+    if (last === undefined) break;
+    await transaction(pool, async (tx) => {
+      await lockCustomers(tx, ids);
+      await recountRefunds(tx, ids);
+      await recountCustomers(tx, ids, config.reportingTimeZone);
+    });
+    after = last;
+    done += ids.length;
+    if (process.stderr.isTTY) process.stderr.write(`\r${done} customers`);
+  }
+  if (process.stderr.isTTY) process.stderr.write('\n');
+  console.log(`Rebuilt the derived state of ${done} customers.`);
+}

@@ -1,0 +1,170 @@
+import { Retry, type Transaction } from '../../platform/db/client.ts';
+import { notFound, Problem } from '../../platform/errors.ts';
+import type { Context } from '../../platform/operation.ts';
+import { checkVersion } from '../../platform/versions.ts';
+import type { RecordKind } from '../references/model.ts';
+import { type RefRow, type SourceVersion, sourceVersion } from '../references/queries.ts';
+import { type FactReference, type RefBook, refBook, saveRefs } from '../references/write.ts';
+import { matchOwners, type Owner, type OwnerClaim } from './match.ts';
+import { lockCustomers } from './queries.ts';
+
+/** A document about something that belongs to a customer: an order, a return. */
+export type FactWrite<Document, Patch> =
+  | (FactReference & { input: Document })
+  | { mode: 'patch'; id: string; input: Patch; expectedVersion: number | '*' };
+
+interface Owned {
+  customerId?: string | undefined;
+  customer?: OwnerClaim['customer'];
+}
+
+interface FactState {
+  row: { id: string; customerId: string; version: number };
+  references: RefRow[];
+}
+
+/** How a kind of fact is found; its SQL. */
+interface FactStore<State extends FactState> {
+  kind: RecordKind;
+  /** Whose fact it is, read without a lock. */
+  ownerOf(tx: Transaction, id: string): Promise<string | null>;
+  /** The facts as they stand, read under the locks of their customers. */
+  states(tx: Transaction, ids: string[]): Promise<Map<string, State>>;
+}
+
+export interface Prepared<State> {
+  book: RefBook;
+  states: Map<string, State>;
+  /** Per write: its customer, what is wrong with it, or null for a patch that leaves the customer. */
+  owners: (Owner | Problem | null)[];
+}
+
+/**
+ * What every write of facts starts with, for any number of them and in a constant number of statements: look up names
+ * and customers, lock the customers in id order, read again under the locks what counts, create unknown customers.
+ */
+export async function prepareFacts<
+  Document extends FactReference['input'] & Owned,
+  Patch extends Owned,
+  State extends FactState,
+>(
+  tx: Transaction,
+  context: Context,
+  writes: FactWrite<Document, Patch>[],
+  store: FactStore<State>,
+): Promise<Prepared<State>> {
+  const named = writes.flatMap((write) => (write.mode === 'patch' ? [] : [write]));
+  const patched = writes.flatMap((write) => (write.mode === 'patch' ? [write.id] : []));
+  const claims = writes.map((write) => ownerClaim(write));
+  const [book, match, patchedOwners] = await Promise.all([
+    refBook(tx, store.kind, named),
+    matchOwners(
+      tx,
+      claims.filter((claim) => claim !== null),
+    ),
+    Promise.all(patched.map((id) => store.ownerOf(tx, id))),
+  ]);
+  const locked = await lockCustomers(tx, [
+    ...match.existing,
+    ...book.owners(),
+    ...patchedOwners.filter((id) => id !== null),
+  ]);
+  const [states, admitted] = await Promise.all([
+    store.states(tx, [...new Set([...book.records(), ...patched])]),
+    match.admit(tx, context, locked),
+  ]);
+  for (const { row } of states.values()) if (!locked.has(row.customerId)) throw new Retry(`a ${store.kind} moved`);
+  book.refresh([...states.values()].flatMap(({ references }) => references));
+  let next = 0;
+  return { book, states, owners: claims.map((claim) => (claim === null ? null : (admitted[next++] ?? null))) };
+}
+
+function ownerClaim(write: FactWrite<Owned & FactReference['input'], Owned>): OwnerClaim | null {
+  const { customerId, customer } = write.input;
+  // A patch that says nothing of the customer leaves it; a document has to name one.
+  if (write.mode === 'patch' && customerId === undefined && customer === undefined) return null;
+  return { customerId, customer, factSource: write.mode === 'patch' ? '' : write.source };
+}
+
+export interface Start<State> {
+  before: State | null;
+  customerId: string;
+  incoming: SourceVersion | null;
+  warnings: Owner['warnings'];
+  /** The message is older than what is stored: nothing is to be changed. */
+  stale: boolean;
+}
+
+/**
+ * Where the write of one fact starts from.
+ *
+ * @throws Problem what is wrong with its customer, not_found, version_mismatch, already_exists, deleted
+ */
+export function startFact<State extends FactState>(
+  prepared: Prepared<State>,
+  write: FactWrite<FactReference['input'] & { sourceVersion?: number | string | undefined }, object>,
+  index: number,
+  kind: RecordKind,
+): Start<State> {
+  const owner = prepared.owners[index] ?? null;
+  if (owner instanceof Problem) throw owner;
+  const warnings = owner?.warnings ?? [];
+  if (write.mode === 'patch') {
+    const before = prepared.states.get(write.id);
+    if (!before) throw notFound(kind);
+    checkVersion(before.row.version, write.expectedVersion);
+    return { before, customerId: owner?.customerId ?? before.row.customerId, incoming: null, warnings, stale: false };
+  }
+  const incoming = sourceVersion(write.input.sourceVersion);
+  const known = prepared.book.resolve(write, incoming);
+  const before = known ? prepared.states.get(known.id) : null;
+  if (before === undefined) throw new Retry(`a ${kind} vanished`);
+  if (!owner) throw new Problem('customer_required', 'Say whose it is.');
+  return { before, customerId: owner.customerId, incoming, warnings, stale: known !== null && !known.news };
+}
+
+export interface FactChange<State> {
+  before: State | null;
+  after: State;
+}
+
+/** Splits changes by what has to be done, and writes the names of those that existed or come back from a tombstone. */
+export async function saveNames<State extends FactState>(
+  tx: Transaction,
+  changes: Iterable<FactChange<State>>,
+  book: RefBook,
+): Promise<{ created: State[]; updated: { before: State; after: State }[] }> {
+  const created: State[] = [];
+  const updated: { before: State; after: State }[] = [];
+  const old: RefRow[] = [];
+  const now: RefRow[] = [];
+  for (const { before, after } of changes) {
+    if (before) {
+      updated.push({ before, after });
+      old.push(...before.references);
+      now.push(...after.references);
+      continue;
+    }
+    const revived = after.references.filter((ref) => book.isTombstone(ref));
+    old.push(...revived);
+    now.push(...revived);
+    created.push(
+      revived.length === 0 ? after : { ...after, references: after.references.filter((ref) => !book.isTombstone(ref)) },
+    );
+  }
+  if (now.length > 0 || old.length > 0) await saveRefs(tx, old, now);
+  return { created, updated };
+}
+
+/** Notes a planned change; two documents of one set for the same record are one change of the stored row. */
+export function noteChange<State extends FactState>(
+  prepared: Prepared<State>,
+  changes: Map<string, FactChange<State>>,
+  before: State | null,
+  after: State,
+): void {
+  const { id } = after.row;
+  const pending = changes.get(id);
+  prepared.states.set(id, after);
+  changes.set(id, { before: pending ? pending.before : before, after });
+}

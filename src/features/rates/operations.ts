@@ -1,0 +1,115 @@
+import { sql } from 'drizzle-orm';
+import { z } from 'zod';
+import type { Transaction } from '../../platform/db/client.ts';
+import { Problem } from '../../platform/errors.ts';
+import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { calendarDate, currency } from '../../platform/values.ts';
+import { lockCustomers } from '../customers/queries.ts';
+import { recountCustomers } from '../rollups/queries.ts';
+import { frozen } from './freeze.ts';
+import { exchangeRate, exchangeRates, exchangeRatesInput, storedRates } from './model.ts';
+import { excludeRates, upsertRates, waitingFacts } from './queries.ts';
+
+export const putExchangeRates = writeOperation({
+  name: 'putExchangeRates',
+  scope: 'exchange-rates:write',
+  summary: 'Upload exchange rates',
+  description:
+    'Adds rates, or replaces those of the same date and currency. Facts that had no rate are completed; facts that have one keep it (each freezes the rate of its date).',
+  input: z.strictObject({ ...writeParameters, body: exchangeRatesInput }),
+  output: storedRates,
+  idempotency: 'accepted',
+  async run(tx, context, { body: { rates } }) {
+    const rows = new Map<string, (typeof rates)[number]>();
+    for (const [index, rate] of rates.entries()) {
+      const key = `${rate.currency} ${rate.date}`;
+      if (rate.currency === context.baseCurrency)
+        refuse(index, 'base_currency', 'The base currency has no rate: it is 1.');
+      if (rows.has(key)) refuse(index, 'duplicate', 'This date and currency is listed twice.');
+      rows.set(key, rate);
+    }
+    await excludeRates(tx);
+    const stored = await upsertRates(
+      tx,
+      [...rows.values()].map((rate) => ({ ...rate, updatedAt: context.now })),
+    );
+    const currencies = [...new Set(rates.map((rate) => rate.currency))];
+    return {
+      stored,
+      completedOrders: await completeFacts(tx, context, 'orders', currencies),
+      completedReturns: await completeFacts(tx, context, 'returns', currencies),
+    };
+  },
+});
+
+function refuse(index: number, code: string, message: string): never {
+  throw new Problem('invalid_input', message, { errors: [{ pointer: `/rates/${index}`, code, message }] });
+}
+
+const step = 5000;
+
+/** Freezes the rate of every fact that waited for one, some thousands at a time, customers locked in id order. */
+async function completeFacts(
+  tx: Transaction,
+  context: Context,
+  kind: 'orders' | 'returns',
+  currencies: string[],
+): Promise<number> {
+  const { waiting, complete } = waitingFacts[kind];
+  const zone = context.reportingTimeZone;
+  let completed = 0;
+  for (;;) {
+    const seen = await tx.all(waiting, { currencies, zone, limit: step });
+    const customers = seen.map(({ customerId }) => customerId);
+    await lockCustomers(tx, customers);
+    const rows = seen.map(({ customerId, id, currency: from, rate }) => ({
+      customerId,
+      id,
+      ...frozen(rate, from, context.baseCurrency),
+    }));
+    completed += (await tx.all(complete, { rows: JSON.stringify(rows), now: context.now })).length;
+    await recountCustomers(tx, customers, zone);
+    if (seen.length < step) return completed;
+  }
+}
+
+interface RateRecord {
+  id: string;
+  date: string;
+  currency: string;
+  rate: string;
+}
+
+const list = keysetList<RateRecord>({
+  name: 'exchange_rates',
+  select: sql`${exchangeRates.currency} as id, ${exchangeRates.date} as date, ${exchangeRates.currency} as currency, ${exchangeRates.rate} as rate`,
+  from: sql`${exchangeRates}`,
+  id: sql`${exchangeRates.currency}`,
+  idType: 'char(3)',
+  filters: {
+    currency: (value) => sql`${exchangeRates.currency} = ${value}`,
+    from: (value) => sql`${exchangeRates.date} >= ${value}::date`,
+    to: (value) => sql`${exchangeRates.date} < ${value}::date`,
+  },
+  sorts: { date: { expression: sql`${exchangeRates.date}`, type: 'date', field: 'date' } },
+  defaultSort: '-date',
+});
+
+export const listExchangeRates = readOperation({
+  name: 'listExchangeRates',
+  scope: 'exchange-rates:read',
+  summary: 'List exchange rates',
+  input: z.strictObject({
+    ...pageParameters,
+    sort: sortParameter(['date'], '-date'),
+    currency: currency.optional(),
+    from: calendarDate.optional().meta({ description: 'First date.' }),
+    to: calendarDate.optional().meta({ description: 'The date after the last.' }),
+  }),
+  output: pageOf(exchangeRate).meta({ id: 'ExchangeRatePage' }),
+  async run(context, input) {
+    const { data, page } = await list(context.db, context, input);
+    return { data: data.map(({ date, currency: of, rate }) => ({ date, currency: of, rate })), page };
+  },
+});
