@@ -3,6 +3,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import type pg from 'pg';
 import type { Config } from './config.ts';
 import { customerRoutes } from './features/customers/routes.ts';
+import { metricRoutes } from './features/metrics/routes.ts';
 import { orderRoutes } from './features/orders/routes.ts';
 import { rateRoutes } from './features/rates/routes.ts';
 import { returnRoutes } from './features/returns/routes.ts';
@@ -21,7 +22,7 @@ import type { Services } from './platform/operation.ts';
 import { cursorCodec } from './platform/page.ts';
 
 /** Every feature's URL table: the REST contract, and what openapi.yaml is generated from. */
-export const routes: readonly Route[] = [...customerRoutes, ...orderRoutes, ...returnRoutes, ...rateRoutes];
+export const routes: readonly Route[] = [...customerRoutes, ...orderRoutes, ...returnRoutes, ...rateRoutes, ...metricRoutes];
 
 export interface AppOptions {
   config: Config;
