@@ -1,5 +1,5 @@
 import cors from '@fastify/cors';
-import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type pg from 'pg';
 import type { Config } from './config.ts';
 import { customerRoutes } from './features/customers/routes.ts';
@@ -17,12 +17,19 @@ import { parseQuery, takeJson } from './platform/http/parsing.ts';
 import { answerProblems, sendProblem } from './platform/http/problems.ts';
 import { limitRate } from './platform/http/rate-limit.ts';
 import { type Route, serve } from './platform/http/rest.ts';
+import { forgetAnswers } from './platform/idempotency.ts';
 import { newId } from './platform/ids.ts';
 import type { Services } from './platform/operation.ts';
 import { cursorCodec } from './platform/page.ts';
 
 /** Every feature's URL table: the REST contract, and what openapi.yaml is generated from. */
-export const routes: readonly Route[] = [...customerRoutes, ...orderRoutes, ...returnRoutes, ...rateRoutes, ...metricRoutes];
+export const routes: readonly Route[] = [
+  ...customerRoutes,
+  ...orderRoutes,
+  ...returnRoutes,
+  ...rateRoutes,
+  ...metricRoutes,
+];
 
 export interface AppOptions {
   config: Config;
@@ -37,7 +44,7 @@ export interface AppOptions {
 export async function createApp({ config, keys, connection, logger, clock }: AppOptions): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: logger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     genReqId: newId,
     bodyLimit: 1024 * 1024,
     // Slow senders do not hold a connection for ever.
@@ -64,6 +71,7 @@ export async function createApp({ config, keys, connection, logger, clock }: App
   };
 
   logRequests(app);
+  forgetOldAnswers(app, services);
   answerProblems(app);
   app.addHook('onRequest', (_request, reply, done) => {
     reply.header('X-Content-Type-Options', 'nosniff');
@@ -96,4 +104,19 @@ export async function createApp({ config, keys, connection, logger, clock }: App
     serve(rest, services, routes);
   });
   return app;
+}
+
+const hour = 3_600_000;
+
+/** Answers under idempotency keys are kept for 48 hours; every hour those that are older go. */
+function forgetOldAnswers(app: FastifyInstance, services: Services): void {
+  const sweep = () =>
+    forgetAnswers(services.db, new Date(Date.parse(services.clock()) - 48 * hour).toISOString()).catch((error: unknown) =>
+      app.log.warn({ err: error }, 'old idempotency keys could not be removed'),
+    );
+  const timer = setInterval(sweep, hour).unref();
+  app.addHook('onClose', (_app, done) => {
+    clearInterval(timer);
+    done();
+  });
 }

@@ -7,9 +7,9 @@ export const expectedVersion = z
   .union([z.int().min(1), z.literal('*')])
   .meta({ description: 'The version you have seen (REST: If-Match); `*` for any.', example: 3 });
 
-/** @throws Problem version_mismatch, with the version there is */
+/** `actual` 0: there is no such record yet. @throws Problem version_mismatch, with the version there is */
 export function checkVersion(actual: number, expected: number | '*'): void {
-  if (expected === '*' || expected === actual) return;
+  if (expected === '*' ? actual > 0 : expected === actual) return;
   throw new Problem(
     'version_mismatch',
     `The record is at version ${actual}, not ${expected}. Read it again and repeat the change.`,

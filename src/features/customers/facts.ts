@@ -119,6 +119,7 @@ export function startFact<State extends FactState>(
   const known = prepared.book.resolve(write, incoming);
   const before = known ? prepared.states.get(known.id) : null;
   if (before === undefined) throw new Retry(`a ${kind} vanished`);
+  if (write.expectedVersion !== undefined) checkVersion(before?.row.version ?? 0, write.expectedVersion);
   if (!owner) throw new Problem('customer_required', 'Say whose it is.');
   return { before, customerId: owner.customerId, incoming, warnings, stale: known !== null && !known.news };
 }

@@ -163,16 +163,22 @@ export const upsertCustomer = writeOperation({
   summary: 'Create or replace a customer by reference',
   description:
     'Members left out are cleared; names given by other sources stay. An equal or older `sourceVersion` changes nothing and answers `applied: false`.',
-  input: z.strictObject({ ...referenceInput.shape, ...writeParameters, body: customerInput }),
+  input: z.strictObject({
+    ...referenceInput.shape,
+    ...writeParameters,
+    expectedVersion: expectedVersion.optional(),
+    body: customerInput,
+  }),
   output: writtenCustomer,
   idempotency: 'accepted',
   created: ({ created }) => created,
-  problems: ['already_exists', 'identity_taken', 'deleted'],
-  run(tx, context, { source, externalId, body }) {
+  problems: ['version_mismatch', 'already_exists', 'identity_taken', 'deleted'],
+  run(tx, context, { source, externalId, body, expectedVersion: expected }) {
     const others = (body.references ?? []).filter((ref) => ref.source !== source || ref.externalId !== externalId);
     return writeOne(tx, context, {
       mode: 'upsert',
       input: { ...body, references: [{ source, externalId }, ...others] },
+      expectedVersion: expected,
     });
   },
 });

@@ -136,7 +136,7 @@ class Plan {
     const before = id === undefined ? null : (this.#states.get(id) ?? null);
     if (mode === 'patch' && !before) throw new Problem('not_found', 'There is no such customer.');
 
-    if (before && write.expectedVersion !== undefined) checkVersion(before.row.version, write.expectedVersion);
+    if (write.expectedVersion !== undefined) checkVersion(before?.row.version ?? 0, write.expectedVersion);
     if (known?.deletedAt && mode === 'upsert' && !(incoming && known.versionKind && isNews(known, incoming)))
       throw deletedReference();
     if (before && known && mode === 'upsert' && !isNews(known, incoming))

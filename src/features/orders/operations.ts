@@ -153,13 +153,18 @@ export const upsertOrder = writeOperation({
   summary: 'Create or replace an order by reference',
   description:
     'Members left out are cleared; refunds stay. An equal or older `sourceVersion` changes nothing and answers `applied: false`. Another customer moves the order.',
-  input: z.strictObject({ ...referenceInput.shape, ...writeParameters, body: orderDocument }),
+  input: z.strictObject({
+    ...referenceInput.shape,
+    ...writeParameters,
+    expectedVersion: expectedVersion.optional(),
+    body: orderDocument,
+  }),
   output: writtenOrder,
   idempotency: 'accepted',
   created: ({ created }) => created,
-  problems: ['already_exists', 'deleted', 'customer_required'],
-  run: (tx, context, { source, externalId, body }) =>
-    writeOne(tx, context, { mode: 'upsert', source, externalId, input: body }),
+  problems: ['version_mismatch', 'already_exists', 'deleted', 'customer_required'],
+  run: (tx, context, { source, externalId, body, expectedVersion: expected }) =>
+    writeOne(tx, context, { mode: 'upsert', source, externalId, input: body, expectedVersion: expected }),
 });
 
 export const deleteOrder = writeOperation({

@@ -16,6 +16,8 @@ import {
 /** The name a fact is pushed under, and further names of it. */
 export interface FactReference extends ReferenceInput {
   mode: 'create' | 'upsert';
+  /** A PUT may say which version it means to replace. */
+  expectedVersion?: number | '*' | undefined;
   input: { references?: ReferenceInput[] | undefined };
 }
 

@@ -114,13 +114,18 @@ export const upsertReturn = writeOperation({
   summary: 'Create or replace a return by reference',
   description:
     'Members left out are cleared. An equal or older `sourceVersion` changes nothing and answers `applied: false`.',
-  input: z.strictObject({ ...referenceInput.shape, ...writeParameters, body: returnDocument }),
+  input: z.strictObject({
+    ...referenceInput.shape,
+    ...writeParameters,
+    expectedVersion: expectedVersion.optional(),
+    body: returnDocument,
+  }),
   output: writtenReturn,
   idempotency: 'accepted',
   created: ({ created }) => created,
-  problems: ['already_exists', 'deleted', 'customer_required'],
-  run: (tx, context, { source, externalId, body }) =>
-    writeOne(tx, context, { mode: 'upsert', source, externalId, input: body }),
+  problems: ['version_mismatch', 'already_exists', 'deleted', 'customer_required'],
+  run: (tx, context, { source, externalId, body, expectedVersion: expected }) =>
+    writeOne(tx, context, { mode: 'upsert', source, externalId, input: body, expectedVersion: expected }),
 });
 
 export const deleteReturn = writeOperation({

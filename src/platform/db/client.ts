@@ -249,7 +249,7 @@ function isRetryable(error: unknown): boolean {
   );
 }
 
-const unavailableStates = /^(08...|57P0[1-5]|53...|57014|25006|55P03|XX000)$/;
+const unavailableStates = /^(08...|57P0[1-5]|53...|57014|25006|55P03)$/;
 const unavailableMessages =
   /ECONNREFUSED|ECONNRESET|ENOENT|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|timeout|terminated|Connection ended|not queryable|closed the connection/i;
 
