@@ -1,0 +1,271 @@
+/**
+ * `npm run bench`: how near the service comes to a floor (bench/floor.ts) that does only what cannot be left out, on a
+ * database of its own with a million orders. Figures are ratios of the same run: they hold on any machine.
+ */
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { SingleBar } from 'cli-progress';
+import { Command, InvalidArgumentError } from 'commander';
+import { build } from 'esbuild';
+import pg from 'pg';
+import { packageRoot, readConfig } from '../src/config.ts';
+import { issueToken } from '../src/platform/auth/issue-token.ts';
+import { openKeys } from '../src/platform/auth/keys.ts';
+import { type EmbeddedPostgres, startEmbedded } from '../src/platform/db/embedded.ts';
+import { migrate } from '../src/platform/db/migrate.ts';
+import { migrationsFolder } from '../src/platform/db/open.ts';
+import { batch, customer, type Line, page, post, retention, type Stand } from './bench/measures.ts';
+import { type Server, startServer } from './bench/processes.ts';
+import { summarizeProfile } from './bench/profile.ts';
+import { fillStore, type Store } from './bench/store.ts';
+
+/** In the order they run: reads before the writes that make the store grow. */
+const measures = { customer, page, retention, post, batch };
+
+interface Options {
+  orders: number;
+  only?: string;
+  data?: string;
+  rounds: number;
+  seconds: number;
+  profile: boolean;
+}
+
+function positive(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('A positive whole number.');
+  return Number(text);
+}
+
+const names = ['start', ...Object.keys(measures)];
+const options = new Command('bench')
+  .description('Compares the service with a bare floor on this machine.')
+  .option('--orders <count>', 'orders in the store', positive, 1_000_000)
+  .option('--only <measure>', `one of ${names.join(', ')}`)
+  .option('--data <folder>', 'keep the filled store here for the next run; otherwise in a folder that is deleted')
+  .option('--rounds <count>', 'rounds per measure', positive, 5)
+  .option('--seconds <count>', 'seconds per round and server', positive, 3)
+  .option('--profile', 'write a profile of the service and print where the time went', false)
+  .parse()
+  .opts<Options>();
+if (options.only !== undefined && !names.includes(options.only)) {
+  console.error(`--only is one of ${names.join(', ')}.`);
+  process.exit(1);
+}
+
+/** What is undone at the end, last first, also after a fault or Ctrl-C. */
+const undo: (() => Promise<unknown> | unknown)[] = [];
+let interrupted = false;
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    interrupted = true;
+    cleanUp().finally(() => process.exit(130));
+  });
+}
+
+async function cleanUp(): Promise<void> {
+  for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
+}
+
+async function main(): Promise<Line[]> {
+  const folder = options.data === undefined ? temporaryFolder() : resolve(options.data);
+  mkdirSync(folder, { recursive: true });
+  const env = {
+    RAPPORT_DATA_DIR: join(folder, 'data'),
+    RATE_LIMIT: '100000000',
+    // What the shell has set is not what is measured.
+    DATABASE_URL: '',
+    JWT_JWKS_URL: '',
+    JWT_SIGNING_KEY_FILE: '',
+    NODE_ENV: '',
+  };
+  const config = readConfig(env);
+  const store = await preparedStore(config.dataDir);
+  await Promise.all([buildFloor(), import('./build.ts')]);
+
+  const keys = await openKeys(config);
+  if (keys.signing === null) throw new Error('The bench signs its own tokens.');
+  const token = issueToken(config, keys.signing, { scope: '*', client: 'bench', ttl: 7200 });
+  const log = join(folder, 'bench.log');
+  const lines: Line[] = [];
+  if (wanted('start')) lines.push(await start(env, token, log));
+
+  const database = await startEmbedded({ dataDir: config.dataDir });
+  undo.push(() => database.stop());
+  const profiles = mkdtempSync(join(tmpdir(), 'rapport-profile-'));
+  const profiling = options.profile ? ['--cpu-prof', '--cpu-prof-interval=500', `--cpu-prof-dir=${profiles}`] : [];
+  const node = (name: Server['name'], script: string, flags: string[]) =>
+    startServer({
+      name,
+      command: process.execPath,
+      arguments: [...flags, '--enable-source-maps', join(packageRoot, '.build', script)],
+      cwd: packageRoot,
+      env,
+      log,
+    });
+  const service = await node('service', 'server.js', profiling);
+  undo.push(() => service.stop());
+  const floor = await node('floor', 'bench-floor.js', []);
+  undo.push(() => floor.stop());
+
+  const { connection } = database;
+  const stand: Stand = { service, floor, token, config, connection, store, effort: options };
+  for (const [name, measure] of Object.entries(measures)) {
+    if (!wanted(name)) continue;
+    console.log(`measuring ${name} …`);
+    lines.push(...(await measure(stand)));
+  }
+  lines.push(memory(service));
+  if (options.profile) {
+    await service.stop();
+    console.log(`\n${summarizeProfile(profiles, join(packageRoot, '.build', 'server.js'), packageRoot)}`);
+    console.log(`the whole profile: ${profiles}\n`);
+  } else {
+    rmSync(profiles, { recursive: true });
+  }
+  return lines;
+}
+
+function wanted(name: string): boolean {
+  return options.only === undefined || options.only === name;
+}
+
+function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'rapport-bench-'));
+  // Under root the database runs as another account, which has to get there.
+  chmodSync(folder, 0o711);
+  undo.push(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** The store in `dataDir`; filled now unless an earlier run left it, by a server that need not survive a crash. */
+async function preparedStore(dataDir: string): Promise<Store> {
+  const server = await startEmbedded({
+    dataDir,
+    settings: {
+      fsync: 'off',
+      full_page_writes: 'off',
+      synchronous_commit: 'off',
+      max_wal_size: '8GB',
+      autovacuum: 'off',
+    },
+  });
+  undo.push(() => server.stop());
+  await migrate(server.connection, { folder: migrationsFolder, note: () => {} });
+  const found = await countStore(server);
+  if (found) {
+    console.log(`the store of an earlier run: ${found.orders} orders of ${found.customers} customers`);
+    await server.stop();
+    return found;
+  }
+  const bar = new SingleBar({ format: 'filling the store |{bar}| {percentage} % {what}', clearOnComplete: true });
+  bar.start(1, 0, { what: '' });
+  const started = Date.now();
+  const store = await fillStore(server.connection, options.orders, (done, steps, what) => {
+    bar.setTotal(steps);
+    bar.update(done, { what });
+  });
+  bar.stop();
+  console.log(
+    `a store of ${store.orders} orders of ${store.customers} customers, filled in ${Math.round((Date.now() - started) / 1000)} s`,
+  );
+  await server.stop();
+  return store;
+}
+
+async function countStore({ connection }: EmbeddedPostgres): Promise<Store | null> {
+  const client = new pg.Client(connection);
+  await client.connect();
+  const { rows } = await client.query(
+    `select (select count(*)::int from orders) as orders,
+       (select count(*)::int from external_refs where kind = 'customer' and source = 'bench') as customers`,
+  );
+  await client.end();
+  return rows[0].orders > 0 ? rows[0] : null;
+}
+
+async function buildFloor(): Promise<void> {
+  await build({
+    entryPoints: [join(packageRoot, 'scripts/bench/floor.ts')],
+    outfile: join(packageRoot, '.build/bench-floor.js'),
+    bundle: true,
+    packages: 'external',
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    logLevel: 'warning',
+  });
+}
+
+/** `npm start` on data that is there, until a request with a token has its answer. */
+async function start(env: Record<string, string>, token: string, log: string): Promise<Line> {
+  console.log('measuring start …');
+  const server = await startServer({
+    name: 'service',
+    command: 'npm',
+    arguments: ['start', '--silent'],
+    cwd: packageRoot,
+    env,
+    log,
+  });
+  undo.push(() => server.stop());
+  const asked = process.hrtime.bigint();
+  const response = await fetch(`${server.origin}/v1/customers?limit=1`, {
+    headers: { Authorization: `Bearer ${token}` },
+  });
+  await response.text();
+  const seconds = server.startSeconds + Number(process.hrtime.bigint() - asked) / 1e9;
+  await server.stop();
+  return {
+    measure: 'first answer after npm start',
+    service: `${seconds.toFixed(1)} s`,
+    floor: '',
+    ratio: null,
+    target: '≤ 5 s',
+    met: response.ok && seconds <= 5,
+  };
+}
+
+function memory(service: Server): Line {
+  const peak = service.memory()?.peak ?? Number.NaN;
+  return {
+    measure: 'resident memory, at most',
+    service: `${(peak / 1e6).toFixed(0)} MB`,
+    floor: '',
+    ratio: null,
+    target: '≤ 200 MB',
+    met: Number.isNaN(peak) ? null : peak <= 200e6,
+  };
+}
+
+function print(lines: Line[]): void {
+  const cells = lines.map((line) => [
+    line.measure,
+    line.service,
+    line.floor,
+    line.ratio?.toFixed(2) ?? '',
+    line.target,
+    line.met === null ? 'not measured' : line.met ? 'met' : 'MISSED',
+  ]);
+  const head = ['measure', 'service', 'floor', 'ratio', 'target', ''];
+  const widths = head.map((title, column) => Math.max(...[head, ...cells].map((row) => (row[column] ?? title).length)));
+  for (const row of [head, widths.map((width) => '─'.repeat(width)), ...cells]) {
+    console.log(row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  '));
+  }
+  const notes = lines.flatMap(({ measure, note }) => (note === undefined ? [] : [`${measure}: ${note}`]));
+  console.log(`\n${notes.join('\n')}\n${availableParallelism()} cores, Node.js ${process.version}`);
+}
+
+const started = Date.now();
+try {
+  const lines = await main();
+  console.log();
+  print(lines);
+  console.log(`${Math.round((Date.now() - started) / 1000)} s in all`);
+  if (lines.some(({ met }) => met === false)) process.exitCode = 1;
+} catch (error) {
+  if (!interrupted) console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 1;
+} finally {
+  await cleanUp();
+}

@@ -1,0 +1,93 @@
+/**
+ * What the service is compared with: bare `node:http`, the same token verification, the same pool, one named prepared
+ * statement per read, and nothing else: no validation, no limits, no headers beyond the necessary. It answers the same bytes.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { readConfig } from '../../src/config.ts';
+import { openKeys } from '../../src/platform/auth/keys.ts';
+import { openPool } from '../../src/platform/db/client.ts';
+import { openDatabase } from '../../src/platform/db/open.ts';
+import { createVerifier } from '../../src/platform/http/auth.ts';
+import { cursorCodec } from '../../src/platform/page.ts';
+import { customerById, customersWithOrders, floorOrder, insertOrder, orderPage } from './floor-statements.ts';
+
+const config = readConfig(process.env);
+const keys = await openKeys(config);
+const verify = await createVerifier(config, keys);
+const cursors = cursorCodec(keys.cursorSecret);
+const database = await openDatabase(config, () => {});
+const pool = openPool(database.connection, { size: config.databasePoolSize, statementTimeout: 30_000 });
+const { rows } = await pool.query(
+  `select external_id, record_id from external_refs where kind = 'customer' and source = 'bench'`,
+);
+/** Spares the floor the look-up of the customer. */
+const customerIds = new Map<string, string>(rows.map((row) => [row.external_id, row.record_id]));
+
+async function answer(request: IncomingMessage): Promise<string> {
+  const principal = await verify(request.headers.authorization);
+  const url = request.url ?? '';
+  if (request.method === 'POST') {
+    const body = JSON.parse(await read(request));
+    return url === '/graphql' ? graphql() : createOrder(body);
+  }
+  if (url.startsWith('/v1/customers/')) return JSON.stringify(await customerById(pool, url.slice(14)));
+  return page(new URLSearchParams(url.slice(url.indexOf('?'))), principal.client);
+}
+
+async function read(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
+}
+
+async function page(query: URLSearchParams, client: string): Promise<string> {
+  const limit = Number(query.get('limit'));
+  const placedTo = query.get('placedTo') ?? '';
+  const data = await orderPage(pool, placedTo, limit + 1);
+  const hasMore = data.length > limit;
+  if (hasMore) data.pop();
+  const last = data.at(-1);
+  const scope = JSON.stringify([client, 'orders', '-placedAt', { placedTo }]);
+  const next = hasMore && last ? cursors.encode({ scope, key: [last.placedAt, last.id] }) : null;
+  return JSON.stringify({ data, page: { next, hasMore } });
+}
+
+async function graphql(): Promise<string> {
+  return `{"data":${await customersWithOrders(pool)}}`;
+}
+
+async function createOrder(body: Parameters<typeof floorOrder>[0]): Promise<string> {
+  const order = floorOrder(body, customerIds.get(body.customer.externalId) ?? '');
+  const client = await pool.connect();
+  try {
+    return JSON.stringify(await insertOrder(client, order));
+  } finally {
+    client.release();
+  }
+}
+
+const server = createServer((request: IncomingMessage, response: ServerResponse) => {
+  if (request.url === '/livez') {
+    response.end();
+    return;
+  }
+  answer(request).then(
+    (text) => {
+      response.writeHead(request.method === 'POST' && request.url !== '/graphql' ? 201 : 200, {
+        'Content-Type': 'application/json; charset=utf-8',
+        'Content-Length': Buffer.byteLength(text),
+      });
+      response.end(text);
+    },
+    (error: unknown) => {
+      console.error(error);
+      response.writeHead(500).end();
+    },
+  );
+});
+server.listen(config.port, config.host);
+process.on('SIGTERM', () => {
+  server.close();
+  server.closeAllConnections();
+  pool.end().then(() => database.stop());
+});
