@@ -1,16 +1,27 @@
+import { join } from 'node:path';
 import cors from '@fastify/cors';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type pg from 'pg';
-import type { Config } from './config.ts';
+import { type Config, packageRoot } from './config.ts';
+import { customerResolvers } from './features/customers/resolvers.ts';
 import { customerRoutes } from './features/customers/routes.ts';
+import { metricResolvers } from './features/metrics/resolvers.ts';
 import { metricRoutes } from './features/metrics/routes.ts';
+import { orderResolvers } from './features/orders/resolvers.ts';
 import { orderRoutes } from './features/orders/routes.ts';
+import { rateResolvers } from './features/rates/resolvers.ts';
 import { rateRoutes } from './features/rates/routes.ts';
+import { returnResolvers } from './features/returns/resolvers.ts';
 import { returnRoutes } from './features/returns/routes.ts';
+import { guide } from './guide.ts';
 import type { Keys } from './platform/auth/keys.ts';
 import { openPool, poolDb } from './platform/db/client.ts';
 import { migrationsFolder } from './platform/db/open.ts';
+import type { Resolvers } from './platform/graphql/field.ts';
+import { readSdl } from './platform/graphql/schema.ts';
+import { serveGraphql } from './platform/graphql/server.ts';
 import { addAuthentication, requireToken } from './platform/http/auth.ts';
+import { serveDocs } from './platform/http/docs.ts';
 import { addHealth } from './platform/http/health.ts';
 import { logRequests } from './platform/http/logging.ts';
 import { parseQuery, takeJson } from './platform/http/parsing.ts';
@@ -31,6 +42,18 @@ export const routes: readonly Route[] = [
   ...metricRoutes,
 ];
 
+/** Every feature's GraphQL fields, for the types of schema/. */
+export const resolvers: readonly Resolvers[] = [
+  customerResolvers,
+  orderResolvers,
+  returnResolvers,
+  rateResolvers,
+  metricResolvers,
+];
+
+/** The SDL, which travels with the bundle. */
+export const schemaFolder = join(packageRoot, 'schema');
+
 export interface AppOptions {
   config: Config;
   keys: Keys;
@@ -49,7 +72,8 @@ export async function createApp({ config, keys, connection, logger, clock }: App
     bodyLimit: 1024 * 1024,
     // Slow senders do not hold a connection for ever.
     requestTimeout: 60_000,
-    routerOptions: { querystringParser: (text) => parseQuery(text) as never, maxParamLength: 1024 }, // pairs; see rest.ts
+    // Pairs, see rest.ts; an external id of 255 characters may take nine times that in percent-encoded UTF-8.
+    routerOptions: { querystringParser: (text) => parseQuery(text) as never, maxParamLength: 9 * 255 },
     return503OnClosing: true,
     forceCloseConnections: 'idle',
     exposeHeadRoutes: false,
@@ -96,12 +120,14 @@ export async function createApp({ config, keys, connection, logger, clock }: App
   }
   await addAuthentication(app, config, keys);
   addHealth(app, connection, migrationsFolder);
+  await serveDocs(app, routes, guide);
 
   await app.register(async (rest) => {
     rest.addHook('onRequest', requireToken);
     limitRate(rest, config.rateLimit);
     takeJson(rest);
     serve(rest, services, routes);
+    await serveGraphql(rest, services, { sdl: readSdl(schemaFolder), resolvers, production: config.production });
   });
   return app;
 }
@@ -111,8 +137,8 @@ const hour = 3_600_000;
 /** Answers under idempotency keys are kept for 48 hours; every hour those that are older go. */
 function forgetOldAnswers(app: FastifyInstance, services: Services): void {
   const sweep = () =>
-    forgetAnswers(services.db, new Date(Date.parse(services.clock()) - 48 * hour).toISOString()).catch((error: unknown) =>
-      app.log.warn({ err: error }, 'old idempotency keys could not be removed'),
+    forgetAnswers(services.db, new Date(Date.parse(services.clock()) - 48 * hour).toISOString()).catch(
+      (error: unknown) => app.log.warn({ err: error }, 'old idempotency keys could not be removed'),
     );
   const timer = setInterval(sweep, hour).unref();
   app.addHook('onClose', (_app, done) => {

@@ -2,12 +2,18 @@ import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { exactInteger, ratio, safeNumber } from '../../domain/money.ts';
 import { localDateOf } from '../../domain/preceding-period.ts';
-import { type Db, param, statement } from '../../platform/db/client.ts';
+import { param, statement } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
-import { readOperation } from '../../platform/operation.ts';
+import { type Context, readOperation } from '../../platform/operation.ts';
 import { amount, currency, id, instant } from '../../platform/values.ts';
 import { customer } from '../customers/model.ts';
-import { customerById, customerByReference, toCustomer } from '../customers/queries.ts';
+import {
+  type CustomerRecord,
+  customerById,
+  customerByReference,
+  customersByIds,
+  toCustomer,
+} from '../customers/queries.ts';
 import { orderStatus } from '../orders/model.ts';
 import { targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
@@ -72,6 +78,7 @@ export const customerSummary = z
 export type CustomerSummary = z.output<typeof customerSummary>;
 
 interface CurrencyRow {
+  customerId: string;
   currency: string;
   orders: number;
   revenue: string;
@@ -85,35 +92,46 @@ interface CurrencyRow {
   lastOrderAt: string | null;
 }
 
+const ids = sql`any(${param('ids')}::uuid[])`;
+
 const byCurrency = statement<CurrencyRow>(
   'summary_currencies',
   sql`with bought as (
-      select currency, count(*) as orders, sum(revenue) as revenue, count(base_revenue) as base_orders, coalesce(sum(base_revenue), 0) as base_revenue,
+      select customer_id, currency, count(*) as orders, sum(revenue) as revenue, count(base_revenue) as base_orders, coalesce(sum(base_revenue), 0) as base_revenue,
         min(placed_at) as first_at, max(placed_at) as last_at
-      from orders where customer_id = ${param('id')}::uuid and qualifying and placed_at < ${param('asOf')}::timestamptz group by currency
+      from orders where customer_id = ${ids} and qualifying and placed_at < ${param('asOf')}::timestamptz group by customer_id, currency
     ), brought as (
-      select currency, count(*) as returns, sum(total) as returned, count(base_total) as base_returns, coalesce(sum(base_total), 0) as base_returned
-      from returns where customer_id = ${param('id')}::uuid and returned_at < ${param('asOf')}::timestamptz group by currency
+      select customer_id, currency, count(*) as returns, sum(total) as returned, count(base_total) as base_returns, coalesce(sum(base_total), 0) as base_returned
+      from returns where customer_id = ${ids} and returned_at < ${param('asOf')}::timestamptz group by customer_id, currency
     )
-    select currency, coalesce(orders, 0) as orders, coalesce(revenue, 0) as revenue, coalesce(base_orders, 0) as "baseOrders",
+    select customer_id as "customerId", currency, coalesce(orders, 0) as orders, coalesce(revenue, 0) as revenue, coalesce(base_orders, 0) as "baseOrders",
       coalesce(base_revenue, 0) as "baseRevenue", coalesce(returns, 0) as returns, coalesce(returned, 0) as returned,
       coalesce(base_returns, 0) as "baseReturns", coalesce(base_returned, 0) as "baseReturned", first_at as "firstOrderAt", last_at as "lastOrderAt"
-    from bought full join brought using (currency) order by currency`,
+    from bought full join brought using (customer_id, currency) order by currency`,
 );
 
-const purchaseDays = statement<{ days: number; first: string | null; last: string | null }>(
+interface Purchases {
+  days: number;
+  first: string | null;
+  last: string | null;
+}
+
+const purchaseDays = statement<Purchases & { customerId: string }>(
   'summary_days',
-  sql`select count(distinct day) as days, min(day) as first, max(day) as last
+  sql`select customer_id as "customerId", count(distinct day) as days, min(day) as first, max(day) as last
     from (
-      select (placed_at at time zone ${param('timeZone')}::text)::date as day
-      from orders where customer_id = ${param('id')}::uuid and qualifying and placed_at < ${param('asOf')}::timestamptz
-    ) purchases`,
+      select customer_id, (placed_at at time zone ${param('timeZone')}::text)::date as day
+      from orders where customer_id = ${ids} and qualifying and placed_at < ${param('asOf')}::timestamptz
+    ) purchases group by customer_id`,
 );
 
-const latest = statement<CustomerSummary['lastOrders'][number]>(
+type LatestOrder = CustomerSummary['lastOrders'][number];
+
+const latest = statement<LatestOrder & { customerId: string }>(
   'summary_orders',
-  sql`select id, placed_at as "placedAt", currency, total, status from orders
-    where customer_id = ${param('id')}::uuid order by placed_at desc, id desc limit 5`,
+  sql`select customer_id as "customerId", id, placed_at as "placedAt", currency, total, status
+    from (select *, row_number() over (partition by customer_id order by placed_at desc, id desc) as n from orders where customer_id = ${ids}) ranked
+    where n <= 5 order by placed_at desc, id desc`,
 );
 
 export const getCustomerSummary = readOperation({
@@ -124,34 +142,60 @@ export const getCustomerSummary = readOperation({
   input: z.strictObject(targetParameters),
   output: customerSummary,
   problems: ['not_found'],
-  async run({ db, now, reportingTimeZone, baseCurrency }, { id: customerId, source, externalId }) {
+  async run(context, { id: customerId, source, externalId }) {
+    const { db } = context;
     const record =
       source !== undefined && externalId !== undefined && customerId === undefined
         ? await customerByReference(db, { source, externalId })
         : await customerById(db, await targetId(db, 'customer', { id: customerId, source, externalId }));
     if (!record) throw notFound('customer');
-    const facts = await factsOf(db, record.id, now, reportingTimeZone);
-    return {
-      customer: toCustomer(record),
-      asOf: now,
-      ...summarise(facts, localDateOf(now, reportingTimeZone), baseCurrency),
-    };
+    const [summary] = await summariesOf(context, [record]);
+    if (!summary) throw notFound('customer');
+    return summary;
   },
 });
 
-interface Facts {
-  currencies: CurrencyRow[];
-  purchases: { days: number; first: string | null; last: string | null };
-  lastOrders: CustomerSummary['lastOrders'];
+/** For GraphQL: the summaries of a set of customers, as many statements as for one; absent ones as null. */
+export const customerSummaries = readOperation({
+  name: 'customerSummaries',
+  scope: 'customers:read',
+  summary: 'The single views of customers',
+  input: z.strictObject({ ids: z.array(id) }),
+  output: z.array(customerSummary.nullable()),
+  async run(context, { ids: wanted }) {
+    const records = await customersByIds(context.db, wanted);
+    const summaries = await summariesOf(context, [...records.values()]);
+    const byId = new Map(summaries.map((summary) => [summary.customer.id, summary]));
+    return wanted.map((customerId) => byId.get(customerId) ?? null);
+  },
+});
+
+async function summariesOf(
+  { db, now, reportingTimeZone, baseCurrency }: Context,
+  records: CustomerRecord[],
+): Promise<CustomerSummary[]> {
+  const wanted = { ids: records.map((record) => record.id) };
+  const [currencies, purchases, lastOrders] = await Promise.all([
+    db.all(byCurrency, { ...wanted, asOf: now }),
+    db.all(purchaseDays, { ...wanted, asOf: now, timeZone: reportingTimeZone }),
+    db.all(latest, wanted),
+  ]);
+  const today = localDateOf(now, reportingTimeZone);
+  return records.map((record) => {
+    const own = <T extends { customerId: string }>(rows: T[]) => rows.filter((row) => row.customerId === record.id);
+    const facts = {
+      currencies: own(currencies),
+      purchases: own(purchases)[0] ?? { days: 0, first: null, last: null },
+      lastOrders: own(lastOrders).map(({ customerId: _, ...order }) => order),
+    };
+    return { customer: toCustomer(record), asOf: now, ...summarise(facts, today, baseCurrency) };
+  });
 }
 
-async function factsOf(db: Db, id: string, asOf: string, timeZone: string): Promise<Facts> {
-  const [currencies, purchases, lastOrders] = await Promise.all([
-    db.all(byCurrency, { id, asOf }),
-    db.first(purchaseDays, { id, asOf, timeZone }),
-    db.all(latest, { id }),
-  ]);
-  return { currencies, purchases: purchases ?? { days: 0, first: null, last: null }, lastOrders };
+interface Facts {
+  currencies: CurrencyRow[];
+  purchases: Purchases;
+  lastOrders: LatestOrder[];
 }
 
 const silenceDays = 90;

@@ -18,7 +18,7 @@ import {
   orderById,
   orderByReference,
   orderColumns,
-  orderOwner,
+  orderOrigin,
   toOrder,
 } from './queries.ts';
 import { asOutcome, type OrderOutcome, type OrderWrite, writeOrders } from './write.ts';
@@ -63,7 +63,7 @@ export const getOrder = readOperation({
   },
 });
 
-const list = keysetList<OrderRecord>({
+export const orderList = keysetList<OrderRecord>({
   name: 'orders',
   select: orderColumns,
   from: sql`${orders}`,
@@ -110,7 +110,7 @@ export const listOrders = readOperation({
   input: z.strictObject({ ...listFilters, customerId: id.optional() }),
   output: orderPage,
   async run(context, input) {
-    const { data, page } = await list(context.db, context, input);
+    const { data, page } = await orderList(context.db, context, input);
     return { data: data.map(toOrder), page };
   },
 });
@@ -124,7 +124,7 @@ export const listCustomerOrders = readOperation({
   problems: ['not_found'],
   async run(context, { id: customerId, source, externalId, ...filter }) {
     const owner = await targetId(context.db, 'customer', { id: customerId, source, externalId });
-    const { data, page } = await list(context.db, context, { ...filter, customerId: owner });
+    const { data, page } = await orderList(context.db, context, { ...filter, customerId: owner });
     // An empty page says the customer has no orders, so there has to be such a customer.
     if (data.length === 0 && !(await customerById(context.db, owner))) throw notFound('customer');
     return { data: data.map(toOrder), page };
@@ -208,11 +208,11 @@ export const batchOrders = writeOperation({
 /** The order a request means, its customer locked, read under the lock. */
 export async function lockOrder(tx: Transaction, target: Target): Promise<OrderRecord> {
   const orderId = await targetId(tx, 'order', target);
-  const owner = await orderOwner(tx, orderId);
-  if (owner === null) throw notFound('order');
-  await lockCustomers(tx, [owner]);
+  const origin = await orderOrigin(tx, orderId);
+  if (origin === null) throw notFound('order');
+  await lockCustomers(tx, [origin.customerId]);
   const found = await orderById(tx, orderId);
-  if (found?.customerId !== owner) throw new Retry('an order moved or vanished');
+  if (found?.customerId !== origin.customerId) throw new Retry('an order moved or vanished');
   return found;
 }
 

@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import type { FactOrigin } from '../customers/facts.ts';
 import { externalRefs } from '../references/model.ts';
 import { insertRefs, type ReferenceTuple, type RefRow, referencesOf, toReferences } from '../references/queries.ts';
 import { addOrdersToRollups } from '../rollups/queries.ts';
@@ -15,7 +16,7 @@ export interface OrderRecord extends Omit<StoredOrder, 'qualifying' | 'baseFacto
   referenceTuples: ReferenceTuple[] | null;
 }
 
-const itemsJson = sql`(select json_agg(json_build_object('sku', i.sku, 'name', i.name, 'category', i.category, 'quantity', i.quantity,
+export const itemsJson = sql`(select json_agg(json_build_object('sku', i.sku, 'name', i.name, 'category', i.category, 'quantity', i.quantity,
     'total', i.total, 'unitPrice', i.unit_price, 'cost', i.cost) order by i.line)
   from order_items i where i.customer_id = ${orders.customerId} and i.order_id = ${orders.id})`;
 
@@ -74,14 +75,14 @@ export function orderByReference(db: Db, ref: { source: string; externalId: stri
   return db.first(byReference, ref);
 }
 
-const owner = statement<{ customerId: string }>(
-  'order_owner',
-  sql`select ${orders.customerId} as "customerId" from ${orders} where ${orders.id} = ${param('id')}::uuid`,
+const origin = statement<FactOrigin>(
+  'order_origin',
+  sql`select ${orders.customerId} as "customerId", ${orders.source} as source from ${orders} where ${orders.id} = ${param('id')}::uuid`,
 );
 
-/** Whose order it is, or null; true until the next commit of somebody else, so lock and look again. */
-export async function orderOwner(db: Db, id: string): Promise<string | null> {
-  return (await db.first(owner, { id }))?.customerId ?? null;
+/** Whose order it is and from which source, or null; true until the next commit of somebody else, so lock and look again. */
+export function orderOrigin(db: Db, id: string): Promise<FactOrigin | null> {
+  return db.first(origin, { id });
 }
 
 /** An order with what it owns, as stored: what a write starts from. */

@@ -49,11 +49,16 @@ const argumentOf: Record<string, string> = {
   externalId: 'reference',
 };
 
+/** The argument that stands for a parameter of REST. */
+export function argumentName(parameter: string): string {
+  return argumentOf[parameter] ?? parameter;
+}
+
 /** A problem as this door spells it: the same members in `extensions`, parameters under the names of the arguments. */
 export function problemError(problem: Problem): GraphQLFormattedError {
   const { code, status, extra } = problem;
   const errors = problem.errors.map((error) =>
-    error.parameter === undefined ? error : { ...error, parameter: argumentOf[error.parameter] ?? error.parameter },
+    error.parameter === undefined ? error : { ...error, parameter: argumentName(error.parameter) },
   );
   return {
     message: problem.message,

@@ -1,0 +1,29 @@
+import { field, group, type Resolvers, related } from '../../platform/graphql/field.ts';
+import {
+  getAverageOrderValue,
+  getChurnRate,
+  getLifetimeValue,
+  getPurchaseGaps,
+  getRepeatPurchaseRate,
+  getRetentionRate,
+  getRevenuePerCustomer,
+} from './operations.ts';
+import { customerSummaries } from './summary.ts';
+
+export const metricResolvers: Resolvers = {
+  Query: {
+    metrics: group(),
+  },
+  Metrics: {
+    retentionRate: field(getRetentionRate),
+    repeatPurchaseRate: field(getRepeatPurchaseRate),
+    churnRate: field(getChurnRate),
+    purchaseGaps: field(getPurchaseGaps),
+    averageOrderValue: field(getAverageOrderValue),
+    revenuePerCustomer: field(getRevenuePerCustomer),
+    lifetimeValue: field(getLifetimeValue),
+  },
+  Customer: {
+    summary: related(customerSummaries, 'id'),
+  },
+};

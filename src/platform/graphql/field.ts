@@ -1,0 +1,256 @@
+import { type FieldNode, type GraphQLResolveInfo, getArgumentValues, Kind, type ValueNode } from 'graphql';
+import { Problem } from '../errors.ts';
+import { type Answer, type Context, call, type Operation } from '../operation.ts';
+import { argumentName } from './errors.ts';
+import { type Batches, loadEach, loadSet } from './loader.ts';
+import { selectedPaths } from './selection.ts';
+
+/** What the resolvers of one request share. */
+export interface FieldContext {
+  call: Context;
+  /** The Idempotency-Key header, for the one mutation of the request. */
+  headerKey: string | null;
+  /** Set when an answer under the header's key was a stored one. */
+  replayed: boolean;
+  batches: Batches;
+}
+
+export type Arguments = Record<string, unknown>;
+export type Resolver = (parent: unknown, args: Arguments, context: FieldContext, info: GraphQLResolveInfo) => unknown;
+
+/** A feature's fields: type → field → resolver. Fields that only read a member of their parent need none. */
+export type Resolvers = Record<string, Record<string, Resolver>>;
+
+const guards = new WeakMap<Resolver, readonly Operation[]>();
+const groups = new WeakSet<Resolver>();
+
+function guarded(operations: readonly Operation[], resolver: Resolver): Resolver {
+  guards.set(resolver, operations);
+  return resolver;
+}
+
+/** The operations a resolver goes through; none for a function that was not made here. */
+export function operationsOf(resolver: Resolver): readonly Operation[] {
+  return guards.get(resolver) ?? [];
+}
+
+/** A field that only groups others (`metrics { … }`); each of those has its own operation. */
+export function group(): Resolver {
+  const resolver: Resolver = () => ({});
+  groups.add(resolver);
+  return resolver;
+}
+
+export function isGroup(resolver: Resolver): boolean {
+  return groups.has(resolver);
+}
+
+/** A field that answers the operation's output as it is: `metrics { retentionRate(input: …) }`. */
+export function field(operation: Operation): Resolver {
+  return guarded([operation], async (_parent, args, context, info) => {
+    const { output } = await call(operation, context.call, rawInput(operation, given(args, info)));
+    return output;
+  });
+}
+
+/** A record by id or reference; null where there is none. */
+export function record(operation: Operation): Resolver {
+  const read = field(operation);
+  return guarded([operation], async (parent, args, context, info) => {
+    try {
+      return await read(parent, args, context, info);
+    } catch (error) {
+      if (error instanceof Problem && error.code === 'not_found') return null;
+      throw error;
+    }
+  });
+}
+
+/**
+ * A Relay connection over a list operation: `first` and `after` are its `limit` and `after`. What is not selected is
+ * not worked out (total, cursors).
+ */
+export function connection(operation: Operation, names: ArgumentNames = {}): Resolver {
+  return guarded([operation], async (_parent, args, context, info) => {
+    const raw = { ...rawInput(operation, given(args, info), names), ...pageOptions(info) };
+    const { output } = await named(names, call(operation, context.call, raw));
+    return toConnection(output as PageOutput, args); // a list operation answers a page
+  });
+}
+
+/**
+ * A Relay connection below a record, e.g. a customer's orders. The first pages of all parents are one call of `ofAll`,
+ * which takes `{ [ids]: […], limit, sort, … }` and answers a page per id; a page after a cursor belongs to one parent
+ * and is one call of `ofOne`, by its id.
+ */
+export function childConnection(ofAll: Operation, ofOne: Operation, ids: string): Resolver {
+  return guarded([ofAll, ofOne], async (parent, args, context, info) => {
+    const { id } = parent as { id: string }; // the parent is a record
+    const raw = () => ({ ...rawInput(ofOne, given(args, info)), ...pageOptions(info) });
+    const page =
+      typeof args.after === 'string'
+        ? await loadEach(context, info, ofOne, id, (key) => ({ ...raw(), id: key }))
+        : await loadSet(context, info, ofAll, id, (keys) => ({ ...raw(), [ids]: keys, omit: unselected(info) }));
+    return toConnection(page as PageOutput, args); // both answer pages
+  });
+}
+
+/** Members of a record that cost a look-up of their own; not fetched for children unless selected. */
+const costly = ['items', 'references'];
+
+function unselected(info: GraphQLResolveInfo): string[] {
+  const paths = selectedPaths(info);
+  return costly.filter((name) => !paths.has(`nodes.${name}`) && !paths.has(`edges.node.${name}`));
+}
+
+/** The record whose id stands in a member of the parent (`companyId`): all of them in one call of `{ ids }`. */
+export function related(operation: Operation, member: string): Resolver {
+  return guarded([operation], (parent, _args, context, info) => {
+    const key = (parent as Record<string, unknown>)[member]; // the parent is a record
+    return key === null || key === undefined ? null : loadSet(context, info, operation, key, (ids) => ({ ids }));
+  });
+}
+
+/** What hangs on a set of parents: one call for all of them, which answers one entry per parent. */
+export function children<Parent>(
+  operation: Operation,
+  key: (parent: Parent) => unknown,
+  input: (keys: unknown[]) => Arguments,
+): Resolver {
+  return guarded(
+    [operation],
+    (parent, _args, context, info) => loadSet(context, info, operation, key(parent as Parent), input), // the type of the schema that the field is on
+  );
+}
+
+/**
+ * A write, answered as a payload: the record under `member`, and what became of the message. `input` is the body; an
+ * operation with another body (a batch) takes its members as arguments.
+ */
+export function mutation(operation: Operation, member?: string, names: ArgumentNames = {}): Resolver {
+  return guarded([operation], async (_parent, args, context, info) => {
+    const raw = rawInput(operation, given(args, info), names);
+    const takesKey = 'idempotencyKey' in operation.input.shape;
+    const fromHeader = takesKey && context.headerKey !== null && raw.idempotencyKey === undefined;
+    if (fromHeader) raw.idempotencyKey = context.headerKey;
+    const answer = await named(names, call(operation, context.call, raw));
+    if (fromHeader && answer.replayed) context.replayed = true;
+    return payload(answer, member);
+  });
+}
+
+function payload({ output, status, replayed }: Answer, member: string | undefined): Record<string, unknown> {
+  const written = output as Record<string, unknown>; // outputs of writes are objects
+  return {
+    ...(member === undefined ? written : { [member]: written }),
+    created: written.created ?? status === 201,
+    applied: written.applied ?? true,
+    warnings: written.warnings ?? [],
+    replayed,
+  };
+}
+
+interface PageOutput {
+  data: unknown[];
+  page: { next: string | null; hasMore: boolean; total?: number; cursors?: string[] };
+}
+
+function toConnection({ data, page }: PageOutput, args: Arguments) {
+  return {
+    nodes: data,
+    edges: page.cursors && data.map((node, index) => ({ node, cursor: page.cursors?.[index] })),
+    pageInfo: {
+      hasNextPage: page.hasMore,
+      hasPreviousPage: typeof args.after === 'string',
+      startCursor: page.cursors?.[0] ?? null,
+      endCursor: page.cursors?.at(-1) ?? page.next,
+    },
+    totalCount: page.total,
+  };
+}
+
+function pageOptions(info: GraphQLResolveInfo): Arguments {
+  const paths = selectedPaths(info);
+  return {
+    ...(paths.has('totalCount') && { count: true }),
+    ...((paths.has('edges') || paths.has('pageInfo.startCursor')) && { cursors: true }),
+  };
+}
+
+/** Arguments that have a clearer name than the parameter they stand for: `{ orderId: 'id' }`. */
+type ArgumentNames = Readonly<Record<string, string>>;
+
+/** Lets refusals speak of the arguments as they are named. */
+async function named<T>(names: ArgumentNames, answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    const { code, message, extra, headers } = error;
+    const argument = (parameter: string) =>
+      Object.keys(names).find((name) => names[name] === argumentName(parameter)) ?? parameter;
+    const errors = error.errors.map((one) =>
+      one.parameter === undefined ? one : { ...one, parameter: argument(one.parameter) },
+    );
+    throw new Problem(code, message, { errors, extra, headers });
+  }
+}
+
+/** Arguments that steer a call: null means not given. A filter set to null is refused by the operation, not ignored. */
+const steering = new Set([
+  'first',
+  'after',
+  'sort',
+  'id',
+  'reference',
+  'expectedVersion',
+  'idempotencyKey',
+  'dryRun',
+  'atomic',
+]);
+
+/** Arguments as the operation's input: `input` is the body, `first` the limit, a reference its two members. */
+function rawInput(operation: Operation, args: Arguments, names: ArgumentNames = {}): Arguments {
+  const shape = operation.input.shape;
+  const raw: Arguments = {};
+  const body: Arguments = {};
+  for (const [argument, value] of Object.entries(args)) {
+    const name = names[argument] ?? argument;
+    if (value === undefined || (value === null && steering.has(name))) continue;
+    if (name === 'input' && 'body' in shape) raw.body = value;
+    else if (name === 'input') Object.assign(raw, value);
+    else if (name === 'first') raw.limit = value;
+    else if (name === 'reference') Object.assign(raw, value);
+    else if (name in shape) raw[name] = value;
+    else body[name] = value;
+  }
+  if (Object.keys(body).length > 0) raw.body = body;
+  return raw;
+}
+
+/**
+ * The arguments of a field. The compiled executor sets a member of an object literal to null when its variable was
+ * left out (`input: { name: $name }`), and null clears: there they are read again as the specification says.
+ */
+function given(args: Arguments, info: GraphQLResolveInfo): Arguments {
+  const [node] = info.fieldNodes;
+  if (!node || !hasNestedVariables(node)) return args;
+  const definition = info.parentType.getFields()[info.fieldName];
+  return definition ? getArgumentValues(definition, node, info.variableValues) : args;
+}
+
+const nested = new WeakMap<FieldNode, boolean>();
+
+function hasNestedVariables(node: FieldNode): boolean {
+  const known = nested.get(node);
+  if (known !== undefined) return known;
+  const found = (node.arguments ?? []).some(({ value }) => value.kind !== Kind.VARIABLE && containsVariable(value));
+  nested.set(node, found);
+  return found;
+}
+
+function containsVariable(value: ValueNode): boolean {
+  if (value.kind === Kind.VARIABLE) return true;
+  if (value.kind === Kind.LIST) return value.values.some(containsVariable);
+  return value.kind === Kind.OBJECT && value.fields.some((member) => containsVariable(member.value));
+}

@@ -1,0 +1,224 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { type ExecutionResult, type GraphQLError, type GraphQLFormattedError, printSchema } from 'graphql';
+import mercurius from 'mercurius';
+import { z } from 'zod';
+import { Problem } from '../errors.ts';
+import { asProblem } from '../http/problems.ts';
+import { createContext, inputProblem, requireScope, type Services } from '../operation.ts';
+import { type Documents, knownDocuments, rememberedDocuments } from './documents.ts';
+import { describe, problemError, RequestRefused } from './errors.ts';
+import type { FieldContext, Resolvers } from './field.ts';
+import { assertAffordable, limits } from './limits.ts';
+import { createSchema } from './schema.ts';
+
+export interface GraphqlOptions {
+  /** The text of schema/. */
+  sdl: string;
+  resolvers: readonly Resolvers[];
+  /** Introspection needs the scope `schema:read`. */
+  production: boolean;
+}
+
+const introspectionScope = 'schema:read';
+const megabyte = 1024 * 1024;
+
+/**
+ * The GraphQL door, on a scope whose requests carry a principal and whose bodies are parsed strictly: `POST /graphql`
+ * (nothing by GET, no batched arrays, no subscriptions) and `/schema.graphql`. The route is ours and not mercurius',
+ * which takes GET and JSON syntax trees, mixes up the operations of a document once it is compiled, and answers a bad
+ * variable differently then.
+ */
+export async function serveGraphql(app: FastifyInstance, services: Services, options: GraphqlOptions): Promise<void> {
+  const schema = createSchema(options.sdl, options.resolvers);
+  const documents = knownDocuments(schema);
+  const sdl = printSchema(schema);
+
+  await app.register(async (scope) => {
+    scope.get('/schema.graphql', (_request, reply) => reply.type('application/graphql; charset=utf-8').send(sdl));
+  });
+
+  await app.register(async (scope) => {
+    await scope.register(mercurius, {
+      schema,
+      routes: false,
+      graphiql: false,
+      allowBatchedQueries: false,
+      // Compiled when it comes for the second time: one-off documents are not worth it.
+      jit: 1,
+      cache: rememberedDocuments,
+      errorFormatter: (execution) => ({ statusCode: 200, response: execution }),
+    });
+    scope.setErrorHandler((error, request, reply) => refuseRequest(error, request, reply));
+    scope.post('/graphql', { bodyLimit: 16 * megabyte }, async (request, reply) => {
+      const type = mediaType(request.headers.accept);
+      try {
+        const answer = await run(scope, documents, services, options, request, reply);
+        return send(reply, type, 200, answer);
+      } catch (error) {
+        if (!(error instanceof RequestRefused)) throw error;
+        return send(reply, type, type === responseJson ? error.status : 200, { errors: error.errors });
+      }
+    });
+  });
+}
+
+interface Answer {
+  errors?: readonly GraphQLFormattedError[];
+  data?: unknown;
+  extensions?: Record<string, unknown>;
+}
+
+async function run(
+  scope: FastifyInstance,
+  documents: Documents,
+  services: Services,
+  { production }: GraphqlOptions,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<Answer> {
+  const { query, operationName, variables } = readBody(request.body);
+  const operation = documents.find(query, operationName);
+  const context: FieldContext = {
+    call: createContext(services, request.principal, request.id),
+    headerKey: operation.kind === 'mutation' ? keyOf(request, operation.rootFields) : null,
+    replayed: false,
+    batches: new Map(),
+  };
+  if (production && operation.introspects) refuseScope(() => requireScope(context.call, introspectionScope));
+  if (!operation.batches && Number(request.headers['content-length'] ?? 0) > megabyte) {
+    throw new Problem('body_too_large', 'A body of more than 1 MB is taken for batches only.');
+  }
+  const cost = operation.cost(variables ?? {});
+  assertAffordable(cost);
+  const result = await execute(scope, operation.text, context, variables, operationName);
+  // Only a request that was not run has no data; its variables are then the only thing that has not been checked.
+  if (result === null || result.data === undefined) {
+    const refused = documents.refuseVariables(query, operationName, variables ?? {});
+    if (refused) throw refused;
+  }
+  const { errors, headers } = describe(result?.errors ?? [], request.log, request.id);
+  reply.headers(headers);
+  if (context.replayed) reply.header('Idempotency-Replayed', 'true');
+  return {
+    ...(errors.length > 0 && { errors }),
+    data: result?.data ?? null,
+    extensions: { cost: { requested: cost, limit: limits.cost } },
+  };
+}
+
+/** null: refused before it ran. */
+async function execute(
+  scope: FastifyInstance,
+  text: string,
+  context: FieldContext,
+  variables: Record<string, unknown> | undefined,
+  operationName: string | null,
+): Promise<(ExecutionResult & { errors?: readonly GraphQLError[] }) | null> {
+  try {
+    return await scope.graphql(
+      text,
+      context as object as Record<string, unknown>,
+      variables,
+      operationName ?? undefined,
+    );
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'MER_ERR_GQL_VALIDATION') return null;
+    throw error;
+  }
+}
+
+const bodySchema = z.strictObject({
+  query: z.string().min(1),
+  operationName: z.string().nullish(),
+  variables: z.record(z.string(), z.unknown()).nullish(),
+  extensions: z.record(z.string(), z.unknown()).nullish(),
+});
+
+function readBody(body: unknown) {
+  if (Array.isArray(body)) {
+    throw new Problem(
+      'invalid_request',
+      'Batched requests are not taken: send one at a time, or several fields in one.',
+    );
+  }
+  const parsed = bodySchema.safeParse(body);
+  if (!parsed.success) {
+    const { errors } = inputProblem(parsed.error, ['body']);
+    throw new Problem('invalid_request', 'Send a JSON object with query, and operationName and variables if needed.', {
+      errors,
+    });
+  }
+  const { query, operationName, variables } = parsed.data;
+  return { query, operationName: operationName ?? null, variables: variables ?? undefined };
+}
+
+/** The header speaks of one operation, so it cannot stand for two mutations. */
+function keyOf(request: FastifyRequest, mutations: number): string | null {
+  const key = request.headers['idempotency-key'];
+  if (key === undefined) return null;
+  if (mutations > 1) {
+    throw new Problem(
+      'invalid_request',
+      'The Idempotency-Key header is for a request with one mutation: give each its argument idempotencyKey.',
+      { errors: [{ parameter: 'Idempotency-Key', code: 'ambiguous', message: 'Several mutations in the request.' }] },
+    );
+  }
+  const text = Array.isArray(key) ? key.join() : key;
+  return /^"[^"\\]*"$/.test(text) ? text.slice(1, -1) : text;
+}
+
+function refuseScope(check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    if (error instanceof Problem) throw new RequestRefused([problemError(error)], error.status);
+    throw error;
+  }
+}
+
+const responseJson = 'application/graphql-response+json';
+type MediaType = typeof responseJson | 'application/json';
+
+/** What the client wants of the two; application/json where it says nothing. */
+function mediaType(accept: string | undefined): MediaType {
+  let best: { type: MediaType; quality: number } | null = null;
+  for (const part of (accept ?? '*/*').split(',')) {
+    const [range = '', ...parameters] = part.split(';').map((piece) => piece.trim().toLowerCase());
+    const type =
+      range === responseJson
+        ? responseJson
+        : range === 'application/json' || range === 'application/*' || range === '*/*'
+          ? 'application/json'
+          : null;
+    const quality = Number(parameters.find((one) => one.startsWith('q='))?.slice(2) ?? 1);
+    if (type === null || !(quality > 0)) continue;
+    if (best === null || quality > best.quality || (quality === best.quality && range === responseJson)) {
+      best = { type, quality };
+    }
+  }
+  if (best) return best.type;
+  throw new Problem('not_acceptable', `The answer is ${responseJson} or application/json.`);
+}
+
+function send(reply: FastifyReply, type: MediaType, status: number, answer: Answer): FastifyReply {
+  return reply
+    .code(status)
+    .header('Content-Type', `${type}; charset=utf-8`)
+    .header('Vary', 'Accept')
+    .send(JSON.stringify(answer));
+}
+
+/** What goes wrong before there is a GraphQL request: no token, no JSON, too many requests. Status and headers as on REST. */
+function refuseRequest(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const problem = asProblem(error) ?? unforeseen(error, request);
+  const type = request.headers.accept?.includes(responseJson) ? responseJson : 'application/json';
+  reply.headers(problem.headers);
+  return send(reply, type, problem.status, { errors: [problemError(problem)] });
+}
+
+function unforeseen(error: unknown, request: FastifyRequest): Problem {
+  request.log.error({ err: error, requestId: request.id, route: '/graphql' }, 'unforeseen error');
+  return new Problem('internal_error', 'Something went wrong here. The request id helps to find it in the log.', {
+    extra: { instance: request.id },
+  });
+}
