@@ -9,14 +9,18 @@ export const warning = z
   .meta({ id: 'Warning', description: 'Something to look at; the request was carried out.' });
 export type Warning = z.output<typeof warning>;
 
-const fieldError = z
+/** A fault of the input, in problems and in the results of a batch. */
+export const fieldError = z
   .strictObject({
-    pointer: z.string().optional().meta({ description: 'JSON Pointer into the item.' }),
-    parameter: z.string().optional(),
+    pointer: z
+      .string()
+      .optional()
+      .meta({ description: 'JSON Pointer into the body; in the results of a batch, into the item.' }),
+    parameter: z.string().optional().meta({ description: 'Name of the path, query or header parameter.' }),
     code: z.string(),
     message: z.string(),
   })
-  .meta({ id: 'FieldError' });
+  .meta({ id: 'FieldError', description: 'One fault of the input: where it is and what is wrong.' });
 
 const [firstCode, ...otherCodes] = Object.keys(problemTypes) as [ProblemCode, ...ProblemCode[]]; // keys of a constant
 

@@ -1,0 +1,99 @@
+import packageFile from '../package.json' with { type: 'json' };
+import type { Guide } from './platform/http/openapi.ts';
+
+const description = `
+A headless CRM: push a shop's customers, orders, refunds and returns in, read back who stays and what they are worth.
+The same operations stand behind GraphQL at \`/graphql\`.
+
+## Start here
+
+Every call needs a bearer token. On a service that issues its own tokens:
+
+\`\`\`sh
+TOKEN=$(npm run -s token -- --scope "*")
+curl http://127.0.0.1:3000/v1/orders \\
+  -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
+  -H 'Idempotency-Key: order-536365' \\
+  -d '{
+    "source": "shop", "externalId": "536365", "placedAt": "2026-03-01T08:26:00Z",
+    "customer": { "externalId": "17850", "email": "ada@example.org" },
+    "currency": "GBP", "total": 1530, "paymentStatus": "paid",
+    "items": [{ "sku": "85123A", "quantity": 6, "total": 1530 }]
+  }'
+curl 'http://127.0.0.1:3000/v1/metrics/retention-rate?from=2026-03-01&to=2026-04-01' -H "Authorization: Bearer $TOKEN"
+\`\`\`
+
+The order made its customer. A shop's whole history goes in through \`POST /v1/orders/batch\`, 1,000 at a time.
+
+## Tokens and scopes
+
+JSON Web Tokens (RFC 9068) by a provider or by the service itself. Each operation names the one scope that it needs
+(\`x-scope\`); \`*\` grants all. 401: no valid token. 403: the scope is missing, and \`scope\` says which.
+Without \`customers:pii\`, names, identities, addresses, birthdays, attributes and free text are \`null\`, and nothing
+can be searched or sorted by them.
+
+## Amounts, times, ids
+
+- Amounts are integers in **minor units** of the record's \`currency\`: 1530 GBP is £15.30, 1530 JPY is ¥1530, 1530 KWD is
+  KD 1.530. Quantities may be fractional; a unit price is a decimal string.
+- Metric values are unrounded numbers; \`unit\` says of what. No data is \`null\` with a \`reason\`, never 0.
+- Instants are RFC 3339 with any offset, answered in UTC; calendar dates are \`YYYY-MM-DD\`.
+- Ids are UUIDs made by the service. **References** are what other systems call a record, \`{ source, externalId }\`:
+  \`/v1/orders/external/shop/536365\` is the same order, and works wherever \`/v1/orders/{id}\` does.
+
+## Writing safely
+
+- **Idempotency-Key**: send one with every POST and use it again when you retry. The second call gets the first one's answer,
+  byte for byte, with \`Idempotency-Replayed: true\`. Another payload under the key is 422, one still in flight 409. Keys are
+  kept for 48 hours; a refusal does not use one up.
+- **PUT by reference** creates or replaces, and may be repeated. With \`sourceVersion\` (a counter or an instant), a message that
+  is older than what is stored changes nothing: \`200\` with \`applied: false\`. A deleted reference stays deleted.
+- **Versions**: every record has a \`version\` and an \`ETag\`. PATCH and DELETE need \`If-Match\`: 428 without it, 412 when the
+  record has changed since. GET answers 304 to \`If-None-Match\`.
+- **Dry run**: \`?dryRun=true\` validates and answers as if, and writes nothing.
+- **Batches** are upserts in index order and answer 200 with a result per item; \`atomic=true\` makes them all or nothing.
+
+## Lists
+
+\`{ "data": [ … ], "page": { "next": "…", "hasMore": true } }\`: ask again with \`after\` set to \`next\` (or follow the \`Link\`
+header) until \`hasMore\` is false. \`limit\` is 1 to 100, 25 unless told; \`sort=-placedAt\` descends; \`count=true\` adds
+\`page.total\`. A cursor belongs to its list, filters, order and client. Parameters that are not known are refused, never
+ignored.
+
+## Errors
+
+\`application/problem+json\` (RFC 9457). \`code\` is stable and for programs; \`errors\` says where: a JSON Pointer into the
+body, or the name of a parameter.
+
+\`\`\`json
+{
+  "type": "urn:rapport:problem:invalid_input", "title": "The input is invalid", "status": 422,
+  "detail": "/items/0/total: Required.", "instance": "0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90", "code": "invalid_input",
+  "errors": [{ "pointer": "/items/0/total", "code": "required", "message": "Required." }]
+}
+\`\`\`
+
+## Limits
+
+\`RateLimit-Policy\` says how many requests a client may make in a second, \`RateLimit\` how many are left; beyond them 429 with
+\`Retry-After\`. Bodies have at most 1 MB, batches 16 MB. When the database is away, answers are 503 with \`Retry-After\`:
+repeat the call, with the same Idempotency-Key.
+`.trim();
+
+/** What openapi.yaml says beyond the operations. */
+export const guide: Guide = {
+  title: 'Rapport',
+  version: packageFile.version,
+  summary: packageFile.description,
+  description,
+  sections: {
+    customers:
+      'People and companies: who they are, how to reach them, what other systems call them, and their single view.',
+    orders: 'Orders with their items. An order finds or creates its customer; its status is derived.',
+    refunds: 'Money given back for an order, in part or in full.',
+    returns: 'Returns that name no order: they lower the net revenue of the customer on their own date.',
+    'exchange-rates': 'Rates of the day, by which amounts of other currencies are valued in the base currency.',
+    metrics:
+      'Who stays, who comes back, and what they are worth. Every answer carries its definition, period and parts.',
+  },
+};

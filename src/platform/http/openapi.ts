@@ -1,0 +1,310 @@
+import { z } from 'zod';
+import { headerReferences, problemBody, problemExamples, problemResponses, problemsOf } from './openapi-problems.ts';
+import { exampleOf, type Json, missingReferences, type SchemaBook, schemaBook } from './openapi-schemas.ts';
+import { servicePaths, serviceSections } from './openapi-service.ts';
+import { bind, type Route } from './rest.ts';
+
+/** What the document says beyond its operations. */
+export interface Guide {
+  title: string;
+  version: string;
+  summary: string;
+  /** Markdown, for somebody who sees the service for the first time. */
+  description: string;
+  /** Section → what it holds. A section is the first segment behind /v1, and all of them have to be here. */
+  sections: Record<string, string>;
+}
+
+/**
+ * The contract as an OpenAPI 3.1 document, from the URL tables and the operations behind them.
+ *
+ * @throws Error when the parts do not fit: two operations of one id, a schema id with two meanings, a section without a
+ *   description, a reference to a schema that is not there
+ */
+export function openApiDocument(routes: readonly Route[], guide: Guide): Json {
+  const book = schemaBook();
+  const responses = new Map<string, Json>();
+  book.add(problemBody, 'output');
+  const shared = sharedAddresses(routes);
+  const seen = new Set<string>();
+  const paths: Record<string, Json> = {};
+  for (const route of routes) {
+    const id = operationId(route, shared);
+    if (seen.has(id)) throw new Error(`Two routes have the operationId ${id}.`);
+    seen.add(id);
+    const section = sectionOf(route);
+    if (guide.sections[section] === undefined) throw new Error(`The section ${section} has no description.`);
+    const path = route.url.replaceAll(/:([A-Za-z]+)/g, '{$1}');
+    paths[path] = { ...paths[path], [route.method.toLowerCase()]: describeRoute(route, id, section, book, responses) };
+  }
+  Object.assign(paths, servicePaths(responses));
+  const used = new Set(routes.map(sectionOf));
+  const sections = Object.entries(guide.sections).filter(([name]) => used.has(name));
+  const document: Json = {
+    openapi: '3.1.0',
+    info: { title: guide.title, version: guide.version, summary: guide.summary, description: guide.description },
+    servers: [{ url: '/' }],
+    tags: [...sections, ...Object.entries(serviceSections)].map(([name, description]) => ({ name, description })),
+    security: [{ bearerAuth: [] }],
+    paths,
+    components: {
+      securitySchemes: {
+        bearerAuth: {
+          type: 'http',
+          scheme: 'bearer',
+          bearerFormat: 'JWT (RFC 9068)',
+          description: 'An access token. On your own machine: `npm run -s token -- --scope "*"`.',
+        },
+      },
+      schemas: sorted(book.components),
+      responses: sorted(responses),
+      headers,
+      examples: problemExamples(routes.flatMap(problemsOf)),
+    },
+  };
+  addExamples(document);
+  shareParameters(document);
+  const missing = missingReferences(document);
+  if (missing.length > 0) throw new Error(`The document refers to what it does not hold: ${missing.join(', ')}`);
+  return document;
+}
+
+function sorted(map: Map<string, Json>): Json {
+  return Object.fromEntries([...map].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+const externalAddress = /\/external\/:source\/:externalId/;
+
+/** Operations that stand both under `/{id}` and under `/external/{source}/{externalId}`. */
+function sharedAddresses(routes: readonly Route[]): Set<string> {
+  const byId = routes.filter(({ url }) => !externalAddress.test(url)).map(({ operation }) => operation.name);
+  return new Set(byId);
+}
+
+function operationId({ url, operation }: Route, shared: ReadonlySet<string>): string {
+  return externalAddress.test(url) && shared.has(operation.name) ? `${operation.name}ByReference` : operation.name;
+}
+
+function sectionOf({ url }: Route): string {
+  return /^\/v1\/([a-z-]+)/.exec(url)?.[1] ?? '';
+}
+
+function describeRoute(
+  route: Route,
+  id: string,
+  section: string,
+  book: SchemaBook,
+  responses: Map<string, Json>,
+): Json {
+  const { operation } = route;
+  const body = operation.input.shape.body;
+  return {
+    operationId: id,
+    tags: [section],
+    summary: id === operation.name ? operation.summary : `${operation.summary} (by reference)`,
+    description: describe(route),
+    security: [{ bearerAuth: [operation.scope] }],
+    'x-scope': operation.scope,
+    parameters: parametersOf(route, book),
+    ...(body && {
+      requestBody: {
+        required: !accepts(body, undefined),
+        content: { 'application/json': { schema: book.add(body, 'input') } },
+      },
+    }),
+    responses: { ...successes(route, book), ...problemResponses(problemsOf(route), responses) },
+  };
+}
+
+function describe({ operation, bodyLimit }: Route): string {
+  const personal = operation.personalParameters ?? [];
+  return [
+    operation.description,
+    `Needs the scope \`${operation.scope}\`.`,
+    personal.length > 0 && `With ${personal.map((name) => `\`${name}\``).join(' or ')} also \`customers:pii\`.`,
+    'body' in operation.input.shape && `The body has at most ${bodyLimit / 1024 / 1024} MB.`,
+  ]
+    .filter((part) => part !== undefined && part !== false)
+    .join('\n\n');
+}
+
+function parametersOf(route: Route, book: SchemaBook): Json[] {
+  const { operation } = route;
+  const { shape } = operation.input;
+  const binding = bind(route);
+  const parameter = (name: string, place: 'path' | 'query'): Json => {
+    const schema = shape[name];
+    if (!schema) throw new Error(`${operation.name} takes no ${name}, which its address has.`);
+    const json = book.add(schema, 'input');
+    const { description: _, examples, ...rest } = json;
+    return {
+      name,
+      in: place,
+      ...(place === 'path' || !accepts(schema, undefined) ? { required: true } : {}),
+      description: describeParameter(route, name, json, book),
+      schema: rest,
+      ...(Array.isArray(examples) && { example: examples[0] }),
+    };
+  };
+  return [
+    ...binding.pathNames.map((name) => parameter(name, 'path')),
+    ...[...binding.query.keys()].map((name) => parameter(name, 'query')),
+    ...(binding.takesVersion ? [ifMatch] : []),
+    ...(binding.takesKey ? [idempotencyKey(route, book)] : []),
+    ...(hasVersion(route) && operation.kind === 'read' ? [ifNoneMatch] : []),
+  ];
+}
+
+/** A filter of a list says in its name what it does; its schema only says what its values are. */
+function describeParameter(route: Route, name: string, schema: Json, book: SchemaBook): string {
+  const component =
+    typeof schema.$ref === 'string' ? book.components.get(schema.$ref.split('/').at(-1) ?? '') : undefined;
+  const own = schema.description ?? component?.description;
+  const { shape } = route.operation.input;
+  const isFilter = 'after' in shape && !Object.hasOwn(listParameters, name) && !route.url.includes(`:${name}`);
+  const range = /^(\w+)(From|To)$/.exec(name);
+  const meaning = !isFilter
+    ? undefined
+    : range
+      ? `Only records whose \`${range[1]}At\` is ${range[2] === 'From' ? 'this or later' : 'before this'}.`
+      : `Only records with this \`${name}\`.`;
+  return [meaning, own].filter((part) => typeof part === 'string').join(' ');
+}
+
+const listParameters = { limit: true, after: true, sort: true, count: true };
+
+const ifMatch: Json = {
+  name: 'If-Match',
+  in: 'header',
+  required: true,
+  description: 'The `ETag` of the record as you have seen it, or `*` for any. A stale one is refused with 412.',
+  schema: { type: 'string', pattern: '^(\\*|"[0-9]{1,10}(-public)?")$' },
+  example: '"3"',
+};
+
+const ifNoneMatch: Json = {
+  name: 'If-None-Match',
+  in: 'header',
+  description: 'An `ETag` you have: 304 without a body while the record is still the same.',
+  schema: { type: 'string' },
+  example: '"3"',
+};
+
+function idempotencyKey({ operation }: Route, book: SchemaBook): Json {
+  const schema = operation.input.shape.idempotencyKey;
+  if (!schema) throw new Error(`${operation.name} takes no Idempotency-Key.`);
+  const required = operation.kind === 'write' && operation.idempotency === 'required';
+  const { description, ...rest } = book.add(schema, 'input');
+  return {
+    name: 'Idempotency-Key',
+    in: 'header',
+    ...(required && { required }),
+    description: `${description}${required ? ' Required, except with `dryRun`.' : ''}`,
+    schema: rest,
+    example: '8e03978e-40d5-43dd-bc93-6894a57f9324',
+  };
+}
+
+const rateLimit = ['RateLimit', 'RateLimit-Policy'];
+
+function successes(route: Route, book: SchemaBook): Json {
+  const { method, operation, collection } = route;
+  const replay = 'idempotencyKey' in operation.input.shape ? ['Idempotency-Replayed'] : [];
+  const etag = hasVersion(route) ? ['ETag'] : [];
+  if (method === 'DELETE') {
+    return { 204: { description: 'Deleted.', headers: headerReferences([...replay, ...rateLimit]) } };
+  }
+  const link = outputShape(route).page ? ['Link'] : [];
+  const answer = (description: string, extra: string[]): Json => ({
+    description,
+    headers: headerReferences([...etag, ...extra, ...link, ...replay, ...rateLimit]),
+    content: { 'application/json': { schema: book.add(operation.output, 'output') } },
+  });
+  if (operation.kind === 'read') {
+    return {
+      200: answer('The answer.', []),
+      ...(etag.length > 0 && {
+        304: {
+          description: 'Unchanged since the version named in If-None-Match.',
+          headers: headerReferences([...etag, ...rateLimit]),
+        },
+      }),
+    };
+  }
+  const location = collection !== null && outputShape(route).id ? ['Location'] : [];
+  const created = { 201: answer('Created.', location) };
+  if (operation.created === undefined) return { 200: answer('Done.', []) };
+  // POST always makes something; PUT makes or replaces.
+  return method === 'POST' ? created : { 200: answer('Replaced, or left as it was.', []), ...created };
+}
+
+function outputShape({ operation }: Route): z.ZodRawShape {
+  return operation.output instanceof z.ZodObject ? operation.output.shape : {};
+}
+
+function hasVersion(route: Route): boolean {
+  return route.method !== 'DELETE' && outputShape(route).version !== undefined;
+}
+
+function accepts(schema: z.core.$ZodType, value: unknown): boolean {
+  return z.safeParse(schema, value).success;
+}
+
+/** An example beside every body, whole where its author gave one. */
+function addExamples(document: Json): void {
+  for (const path of Object.values(document.paths as Record<string, Json>)) {
+    for (const { requestBody } of Object.values(path) as { requestBody?: { content: Record<string, Json> } }[]) {
+      const content = requestBody?.content['application/json'];
+      if (content && !('example' in content)) content.example = exampleOf(content.schema, document);
+    }
+  }
+}
+
+/** A parameter that means the same in several places is described once, under its name. */
+function shareParameters(document: Json): void {
+  const operations = Object.values(document.paths as Record<string, Record<string, { parameters?: Json[] }>>)
+    .flatMap((path) => Object.values(path))
+    .filter(({ parameters }) => parameters !== undefined);
+  const uses = new Map<string, number>();
+  for (const { parameters = [] } of operations) {
+    for (const one of parameters) uses.set(JSON.stringify(one), (uses.get(JSON.stringify(one)) ?? 0) + 1);
+  }
+  const shared: Record<string, Json> = {};
+  // The most used meaning of a name gets it.
+  for (const [text, count] of [...uses].sort(([, a], [, b]) => b - a)) {
+    const parameter = JSON.parse(text) as Json; // it was one
+    const name = String(parameter.name);
+    if (count > 1) shared[name] ??= parameter;
+  }
+  for (const operation of operations) {
+    operation.parameters = (operation.parameters ?? []).map((one) => {
+      const name = String(one.name);
+      const same = JSON.stringify(shared[name]) === JSON.stringify(one);
+      return same ? { $ref: `#/components/parameters/${name}` } : one;
+    });
+  }
+  Object.assign(document.components as Json, {
+    parameters: Object.fromEntries(Object.entries(shared).sort(([a], [b]) => (a < b ? -1 : 1))),
+  });
+}
+
+const header = (description: string, type: string, example: unknown): Json => ({
+  description,
+  schema: { type },
+  example,
+});
+
+const headers: Json = {
+  ETag: header('The version of the record, for If-Match and If-None-Match.', 'string', '"3"'),
+  Location: header('Where the record is.', 'string', '/v1/orders/0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90'),
+  Link: header('The next page, if there is one: `<…>; rel="next"`.', 'string', '</v1/orders?after=…>; rel="next"'),
+  'Idempotency-Replayed': header('`true`: this is the stored answer of the first call.', 'string', 'true'),
+  RateLimit: header('Requests left in this second.', 'string', '"default";r=998;t=1'),
+  'RateLimit-Policy': header('Requests per second that a client may make.', 'string', '"default";q=1000;w=1'),
+  'Retry-After': header('Seconds to wait.', 'integer', 1),
+  'WWW-Authenticate': header(
+    'What is wrong with the token.',
+    'string',
+    'Bearer realm="rapport", error="invalid_token"',
+  ),
+};
