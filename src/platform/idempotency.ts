@@ -37,20 +37,26 @@ export function fingerprint(input: object): string {
   return createHash('sha256').update(JSON.stringify(input)).digest('base64');
 }
 
-// The lock answers a rival at once, where waiting for its insert would hold the connection. The stored answer is read
-// in the same statement, whose snapshot may predate the rival's commit: then the insert collides and the call is retried.
-const claim = statement<{ free: boolean; fingerprint: string | null; status: number; body: string }>(
+const ofKey = sql`k.client = ${param('client')}::text and k.operation = ${param('operation')}::text
+  and k.personal = ${param('personal')}::boolean and k.key = ${param('key')}::text`;
+
+// The lock answers a rival at once, where waiting for its insert would hold the connection.
+const claim = statement<{ free: boolean }>(
   'claim_key',
-  sql`select pg_try_advisory_xact_lock(hashtextextended(concat_ws(chr(31), ${param('client')}::text, ${param('operation')}::text, ${param('personal')}::boolean::text, ${param('key')}::text), 7)) as free,
-    k.fingerprint, k.status, k.body
-    from (select) one left join ${idempotencyKeys} k
-      on k.client = ${param('client')}::text and k.operation = ${param('operation')}::text and k.personal = ${param('personal')}::boolean and k.key = ${param('key')}::text`,
+  sql`select pg_try_advisory_xact_lock(hashtextextended(concat_ws(chr(31), ${param('client')}::text, ${param('operation')}::text, ${param('personal')}::boolean::text, ${param('key')}::text), 7)) as free`,
+);
+
+// A statement of its own, in the same packet: a snapshot older than the lock may lack what the holder before committed,
+// and the operation would then meet its own first run (`already_exists`).
+const answerOf = statement<{ fingerprint: string; status: number; body: string }>(
+  'stored_answer',
+  sql`select k.fingerprint, k.status, k.body from ${idempotencyKeys} k where ${ofKey}`,
 );
 
 /** The answer stored under the key, or null when the caller is the first; refuses a key in flight or reused. */
 export async function claimKey(tx: Transaction, key: Key): Promise<{ status: number; body: string } | null> {
-  const found = await tx.first(claim, { ...key });
-  if (found?.fingerprint) {
+  const [claimed, found] = await Promise.all([tx.first(claim, { ...key }), tx.first(answerOf, { ...key })]);
+  if (found) {
     if (found.fingerprint !== key.fingerprint) {
       throw new Problem(
         'idempotency_key_reused',
@@ -62,7 +68,7 @@ export async function claimKey(tx: Transaction, key: Key): Promise<{ status: num
     }
     return { status: found.status, body: found.body };
   }
-  if (!found?.free) {
+  if (!claimed?.free) {
     throw new Problem(
       'idempotency_key_in_flight',
       'A request with this Idempotency-Key is being worked on. Ask again in a moment.',

@@ -125,10 +125,11 @@ function isTimeZone(name: string): boolean {
   }
 }
 
-/** Depth and NUL rules for free JSON (custom attributes). */
+/** What of free JSON (custom attributes) can be stored and answered as it came: no NUL, no 1e400, not too deep. */
 export function isStorableJson(value: unknown, depth = 0): boolean {
   if (depth > 64) return false;
   if (typeof value === 'string') return !value.includes('\u0000') && value.isWellFormed();
+  if (typeof value === 'number') return Number.isFinite(value);
   if (Array.isArray(value)) return value.every((item) => isStorableJson(item, depth + 1));
   if (value !== null && typeof value === 'object') {
     return Object.entries(value).every(

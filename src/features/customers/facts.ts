@@ -5,7 +5,7 @@ import { checkVersion } from '../../platform/versions.ts';
 import type { RecordKind } from '../references/model.ts';
 import { type RefRow, type SourceVersion, sourceVersion } from '../references/queries.ts';
 import { type FactReference, type RefBook, refBook, saveRefs } from '../references/write.ts';
-import { matchOwners, type Owner, type OwnerClaim } from './match.ts';
+import { matchOwners, type Owner, type OwnerBook, type OwnerClaim } from './match.ts';
 import { lockCustomers } from './queries.ts';
 
 /** A document about something that belongs to a customer: an order, a return. */
@@ -23,11 +23,17 @@ interface FactState {
   references: RefRow[];
 }
 
+export interface FactOrigin {
+  customerId: string;
+  /** Never changes. */
+  source: string;
+}
+
 /** How a kind of fact is found; its SQL. */
 interface FactStore<State extends FactState> {
   kind: RecordKind;
-  /** Whose fact it is, read without a lock. */
-  ownerOf(tx: Transaction, id: string): Promise<string | null>;
+  /** Whose fact it is and which source it came from, read without a lock. */
+  originOf(tx: Transaction, id: string): Promise<FactOrigin | null>;
   /** The facts as they stand, read under the locks of their customers. */
   states(tx: Transaction, ids: string[]): Promise<Map<string, State>>;
 }
@@ -35,8 +41,10 @@ interface FactStore<State extends FactState> {
 export interface Prepared<State> {
   book: RefBook;
   states: Map<string, State>;
-  /** Per write: its customer, what is wrong with it, or null for a patch that leaves the customer. */
-  owners: (Owner | Problem | null)[];
+  /** The customer of the write of this index; null for a patch that leaves it. @throws Problem */
+  owner(index: number): Owner | null;
+  /** Writes what accepted facts make of their customers; before the facts themselves. */
+  saveOwners(): Promise<void>;
 }
 
 /**
@@ -55,42 +63,49 @@ export async function prepareFacts<
 ): Promise<Prepared<State>> {
   const named = writes.flatMap((write) => (write.mode === 'patch' ? [] : [write]));
   const patched = writes.flatMap((write) => (write.mode === 'patch' ? [write.id] : []));
-  const claims = writes.map((write) => ownerClaim(write));
-  const [book, match, patchedOwners] = await Promise.all([
-    refBook(tx, store.kind, named),
-    matchOwners(
-      tx,
-      claims.filter((claim) => claim !== null),
-    ),
-    Promise.all(patched.map((id) => store.ownerOf(tx, id))),
-  ]);
+  const origins = new Map(
+    await Promise.all(patched.map(async (id) => [id, await store.originOf(tx, id)] as const)), // a pair
+  );
+  const claims: OwnerClaim[] = [];
+  const claimOf = writes.map((write) => {
+    const source = write.mode === 'patch' ? (origins.get(write.id)?.source ?? '') : write.source;
+    const claim = ownerClaim(write, source);
+    return claim && claims.push(claim) - 1;
+  });
+  const [book, match] = await Promise.all([refBook(tx, store.kind, named), matchOwners(tx, claims)]);
   const locked = await lockCustomers(tx, [
     ...match.existing,
     ...book.owners(),
-    ...patchedOwners.filter((id) => id !== null),
+    ...[...origins.values()].flatMap((origin) => origin?.customerId ?? []),
   ]);
-  const [states, admitted] = await Promise.all([
-    store.states(tx, [...new Set([...book.records(), ...patched])]),
-    match.admit(tx, context, locked),
-  ]);
+  const states = await store.states(tx, [...new Set([...book.records(), ...patched])]);
   for (const { row } of states.values()) if (!locked.has(row.customerId)) throw new Retry(`a ${store.kind} moved`);
   book.refresh([...states.values()].flatMap(({ references }) => references));
-  let next = 0;
-  return { book, states, owners: claims.map((claim) => (claim === null ? null : (admitted[next++] ?? null))) };
+  const owners: OwnerBook = match.decide(context, locked);
+  return {
+    book,
+    states,
+    owner(index) {
+      const claim = claimOf[index] ?? null;
+      return claim === null ? null : owners.owner(claim);
+    },
+    saveOwners: () => owners.save(tx),
+  };
 }
 
-function ownerClaim(write: FactWrite<Owned & FactReference['input'], Owned>): OwnerClaim | null {
+function ownerClaim(write: FactWrite<Owned & FactReference['input'], Owned>, factSource: string): OwnerClaim | null {
   const { customerId, customer } = write.input;
   // A patch that says nothing of the customer leaves it; a document has to name one.
   if (write.mode === 'patch' && customerId === undefined && customer === undefined) return null;
-  return { customerId, customer, factSource: write.mode === 'patch' ? '' : write.source };
+  return { customerId, customer, factSource };
 }
 
 export interface Start<State> {
   before: State | null;
   customerId: string;
   incoming: SourceVersion | null;
-  warnings: Owner['warnings'];
+  /** null: a patch that leaves it. */
+  owner: Owner | null;
   /** The message is older than what is stored: nothing is to be changed. */
   stale: boolean;
 }
@@ -106,14 +121,12 @@ export function startFact<State extends FactState>(
   index: number,
   kind: RecordKind,
 ): Start<State> {
-  const owner = prepared.owners[index] ?? null;
-  if (owner instanceof Problem) throw owner;
-  const warnings = owner?.warnings ?? [];
+  const owner = prepared.owner(index);
   if (write.mode === 'patch') {
     const before = prepared.states.get(write.id);
     if (!before) throw notFound(kind);
     checkVersion(before.row.version, write.expectedVersion);
-    return { before, customerId: owner?.customerId ?? before.row.customerId, incoming: null, warnings, stale: false };
+    return { before, customerId: owner?.customerId ?? before.row.customerId, incoming: null, owner, stale: false };
   }
   const incoming = sourceVersion(write.input.sourceVersion);
   const known = prepared.book.resolve(write, incoming);
@@ -121,7 +134,7 @@ export function startFact<State extends FactState>(
   if (before === undefined) throw new Retry(`a ${kind} vanished`);
   if (write.expectedVersion !== undefined) checkVersion(before?.row.version ?? 0, write.expectedVersion);
   if (!owner) throw new Problem('customer_required', 'Say whose it is.');
-  return { before, customerId: owner.customerId, incoming, warnings, stale: known !== null && !known.news };
+  return { before, customerId: owner.customerId, incoming, owner, stale: known !== null && !known.news };
 }
 
 export interface FactChange<State> {
@@ -157,15 +170,16 @@ export async function saveNames<State extends FactState>(
   return { created, updated };
 }
 
-/** Notes a planned change; two documents of one set for the same record are one change of the stored row. */
+/** Accepts a planned change and with it the customer it names; two documents of one set for the same record are one change of the stored row. */
 export function noteChange<State extends FactState>(
   prepared: Prepared<State>,
   changes: Map<string, FactChange<State>>,
-  before: State | null,
+  { before, owner }: Start<State>,
   after: State,
 ): void {
   const { id } = after.row;
   const pending = changes.get(id);
+  owner?.admit();
   prepared.states.set(id, after);
   changes.set(id, { before: pending ? pending.before : before, after });
 }

@@ -44,22 +44,33 @@ interface Claimed {
   warnings: Warning[];
 }
 
+/** Whose fact it is. */
 export interface Owner {
   customerId: string;
   warnings: Warning[];
+  /** Called when the fact is accepted: its customer is created, or completed with names it did not have. */
+  admit(): void;
 }
 
-/** Whose facts these are, looked up before the locks; `admit` creates and completes customers after them. */
+/** Whose facts these are: looked up before the locks, decided and written under them. */
 export interface OwnerMatch {
   /** Existing customers that are meant: to be locked. */
   existing: string[];
-  admit(tx: Transaction, context: Context, locked: ReadonlyMap<string, string>): Promise<(Owner | Problem)[]>;
+  decide(context: Context, locked: ReadonlyMap<string, string>): OwnerBook;
+}
+
+export interface OwnerBook {
+  /** The owner of the claim of this index. @throws Problem what is wrong with the claim */
+  owner(index: number): Owner;
+  /** Writes the customers and names that were admitted. */
+  save(tx: Transaction): Promise<void>;
 }
 
 /**
  * Finds the customers of a set of facts: by reference, then e-mail, then phone. Where these point to different customers
  * the reference wins, nothing is moved, and the owner carries a warning. What is known of nobody makes a new customer,
- * and new names of a known one are added to it. Later claims of the set find customers that earlier ones make.
+ * and new names of a known one are added to it, once the fact is admitted: a refused or stale fact leaves no trace.
+ * Later claims of the set find customers that earlier ones make.
  */
 export async function matchOwners(tx: Transaction, claims: OwnerClaim[]): Promise<OwnerMatch> {
   const claimed = claims.map((claim) => {
@@ -94,7 +105,7 @@ export async function matchOwners(tx: Transaction, claims: OwnerClaim[]): Promis
   for (const owner of owners.values()) existing.add(owner);
   return {
     existing: [...existing],
-    admit: (tx, context, locked) => admit(tx, context, claimed, refs, owners, locked),
+    decide: (context, locked) => ownerBook(context, claimed, refs, owners, locked),
   };
 }
 
@@ -142,75 +153,74 @@ function read({ customerId, customer, factSource }: OwnerClaim): Claimed {
   return claimed;
 }
 
-async function admit(
-  tx: Transaction,
+/** What is to be written of a customer that facts name. */
+interface Addition {
+  identities: Claimed['identities'];
+  references: ReferenceInput[];
+  details: OwnerDetails;
+  isNew: boolean;
+}
+
+function ownerBook(
   context: Context,
   claimed: (Claimed | Problem)[],
   refs: Map<string, RefRow>,
   owners: Map<string, string>,
   locked: ReadonlyMap<string, string>,
-): Promise<(Owner | Problem)[]> {
-  const additions = new Map<
-    string,
-    { identities: Claimed['identities']; references: ReferenceInput[]; details: OwnerDetails; isNew: boolean }
-  >();
-  const addition = (id: string, claim: Claimed, isNew: boolean) => {
-    const known = additions.get(id);
-    if (known) return known;
-    const made = { identities: [], references: [], details: claim.details, isNew };
-    additions.set(id, made);
-    return made;
-  };
+): OwnerBook {
+  const additions = new Map<string, Addition>();
 
-  const result = claimed.map((claim): Owner | Problem => {
-    if (claim instanceof Problem) return claim;
+  function add(id: string, added: Addition): void {
+    const { identities, references } = added;
+    const known = additions.get(id);
+    if (known) {
+      known.identities.push(...identities);
+      known.references.push(...references);
+    } else {
+      additions.set(id, { ...added });
+    }
+    for (const identity of identities) owners.set(identityKey(identity), id);
+    for (const ref of references) {
+      refs.set(refKey(ref), newRef('customer', ref, { recordId: id, customerId: id, position: 0 }, context.now));
+    }
+  }
+
+  function owner(index: number): Owner {
+    const claim = claimed[index];
+    if (claim === undefined) throw new RangeError(`There is no claim ${index}`);
+    if (claim instanceof Problem) throw claim;
     if (claim.id !== undefined) {
-      if (!locked.has(claim.id)) return invalid('/customerId', 'not_found', 'There is no such customer.');
-      return { customerId: claim.id, warnings: [] };
+      if (!locked.has(claim.id)) throw invalid('/customerId', 'not_found', 'There is no such customer.');
+      return { customerId: claim.id, warnings: [], admit: () => undefined };
     }
     const ref = claim.reference && refs.get(refKey(claim.reference));
-    if (ref && !ref.recordId) return deletedReference('/customer/externalId');
+    if (ref && !ref.recordId) throw deletedReference('/customer/externalId');
     const byIdentity = claim.identities.map((identity) => owners.get(identityKey(identity)));
     const known = ref?.recordId ?? byIdentity.find((id) => id !== undefined);
     const id = known ?? newId();
     if (known !== undefined && !locked.has(id) && !additions.get(id)?.isNew) throw new Retry('a customer vanished');
-    const warnings = [...claim.warnings];
-    for (const [i, identity] of claim.identities.entries()) {
-      const owner = byIdentity[i];
-      if (owner === undefined) {
-        addition(id, claim, known === undefined).identities.push(identity);
-        owners.set(identityKey(identity), id);
-      } else if (owner !== id) {
-        warnings.push({
-          code: 'customer_conflict',
-          message: `The ${identity.kind} belongs to customer ${owner}; the fact went to ${id}, and nothing was moved.`,
-        });
-      }
-    }
-    if (claim.reference && !ref) {
-      const added = addition(id, claim, known === undefined);
-      added.references.push(claim.reference);
-      const position = added.references.length - 1;
-      refs.set(
-        refKey(claim.reference),
-        newRef('customer', claim.reference, { recordId: id, customerId: id, position }, context.now),
-      );
-    }
-    return { customerId: id, warnings };
-  });
+    const conflicts = claim.identities.flatMap(({ kind }, i): Warning[] => {
+      const other = byIdentity[i];
+      if (other === undefined || other === id) return [];
+      const message = `The ${kind} belongs to customer ${other}; the fact went to ${id}, and nothing was moved.`;
+      return [{ code: 'customer_conflict', message }];
+    });
+    const identities = claim.identities.filter((_, i) => byIdentity[i] === undefined);
+    const references = claim.reference && !ref ? [claim.reference] : [];
+    return {
+      customerId: id,
+      warnings: [...claim.warnings, ...conflicts],
+      admit: () => {
+        if (identities.length + references.length === 0) return;
+        add(id, { identities, references, details: claim.details, isNew: known === undefined });
+      },
+    };
+  }
 
-  await saveAdditions(tx, context, additions);
-  return result;
+  return { owner, save: (tx) => saveAdditions(tx, context, additions) };
 }
 
-async function saveAdditions(
-  tx: Transaction,
-  context: Context,
-  additions: Map<
-    string,
-    { identities: Claimed['identities']; references: ReferenceInput[]; details: OwnerDetails; isNew: boolean }
-  >,
-): Promise<void> {
+async function saveAdditions(tx: Transaction, context: Context, additions: Map<string, Addition>): Promise<void> {
   if (additions.size === 0) return;
   const { now } = context;
   const states = await customerStates(

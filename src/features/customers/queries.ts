@@ -164,7 +164,17 @@ export async function ownersOf(
   return new Map(rows.map((row) => [identityKey(row), row.customerId]));
 }
 
-const save = statement(
+const drop = statement(
+  'drop_customer_names',
+  sql`with identities as (
+      delete from customer_identities i using ${rowsOf(customerIdentities, param('identities'), 'n')}
+        where i.kind = n."kind" and i.value = n."value" and i.customer_id = n."customerId"
+    )
+    delete from external_refs r using ${rowsOf(externalRefs, param('refs'), 'n')}
+      where r.kind = n."kind" and r.source = n."source" and r.external_id = n."externalId" and r.record_id = n."recordId"`,
+);
+
+const save = statement<{ renewed: number }>(
   'save_customers',
   sql`with saved as (
       ${insertRows(customers, param('rows'))}
@@ -189,24 +199,22 @@ const save = statement(
         ].map((column) => sql`${sql.identifier(column)} = excluded.${sql.identifier(column)}`),
         sql`, `,
       )}
-    ), dropped as (
-      delete from customer_identities i using ${rowsOf(customerIdentities, param('droppedIdentities'), 'n')}
-        where i.kind = n."kind" and i.value = n."value" and i.customer_id = n."customerId"
     ), primaries as (
       update customer_identities i set is_primary = n."primary" from ${rowsOf(customerIdentities, param('keptIdentities'), 'n')}
         where i.kind = n."kind" and i.value = n."value" and i.is_primary <> n."primary"
     ), identified as (
       ${insertRows(customerIdentities, param('newIdentities'))} order by n."kind", n."value"
-    ), forgotten as (
-      delete from external_refs r using ${rowsOf(externalRefs, param('droppedRefs'), 'n')}
-        where r.kind = n."kind" and r.source = n."source" and r.external_id = n."externalId"
     ), renewed as (
       update external_refs r set version_kind = n."versionKind", version_value = n."versionValue", record_id = n."recordId",
           customer_id = n."customerId", deleted_at = n."deletedAt", position = n."position"
         from ${rowsOf(externalRefs, param('keptRefs'), 'n')}
         where r.kind = n."kind" and r.source = n."source" and r.external_id = n."externalId"
+          and (r.record_id = n."recordId" or r.record_id is null)
+        returning 1
+    ), named as (
+      ${insertRows(externalRefs, param('newRefs'))} order by n."source", n."externalId"
     )
-    ${insertRows(externalRefs, param('newRefs'))} order by n."source", n."externalId"`,
+    select count(*) as renewed from renewed`,
 );
 
 export interface CustomerChange {
@@ -216,7 +224,7 @@ export interface CustomerChange {
   revived?: RefRow[];
 }
 
-/** Writes the differences between states before and after, whatever their number, in one statement. */
+/** Writes the differences between states before and after, whatever their number, in one or two statements. */
 export async function saveCustomers(tx: Transaction, changes: CustomerChange[]): Promise<void> {
   if (changes.length === 0) return;
   const split = <T>(before: T[], after: T[], key: (item: T) => string) => {
@@ -238,15 +246,30 @@ export async function saveCustomers(tx: Transaction, changes: CustomerChange[]):
     changes.flatMap((c) => c.after.references),
     refKey,
   );
-  await tx.all(save, {
+  // In a statement of its own: a name that one customer gives up in this set may go to another in it.
+  if (identities.dropped.length + refs.dropped.length > 0) {
+    await tx.all(drop, { identities: JSON.stringify(identities.dropped), refs: JSON.stringify(refs.dropped) });
+  }
+  const saved = await tx.first(save, {
     rows: JSON.stringify(changes.map((c) => c.after.row)),
-    droppedIdentities: JSON.stringify(identities.dropped),
     keptIdentities: JSON.stringify(identities.kept),
     newIdentities: JSON.stringify(identities.added),
-    droppedRefs: JSON.stringify(refs.dropped),
     keptRefs: JSON.stringify(refs.kept),
     newRefs: JSON.stringify(refs.added),
   });
+  // Two newer messages may find one tombstone, and it has no customer whose lock would part them.
+  if (saved?.renewed !== refs.kept.length) throw new Retry('a name was taken');
+}
+
+const companies = statement<{ id: string }>(
+  'companies_with_members',
+  sql`select distinct ${customers.companyId} as id from ${customers} where ${customers.companyId} = any(${param('ids')}::uuid[])`,
+);
+
+/** Which of these locked customers somebody belongs to. */
+export async function companiesWithMembers(db: Db, ids: string[]): Promise<Set<string>> {
+  if (ids.length === 0) return new Set();
+  return new Set((await db.all(companies, { ids })).map(({ id }) => id));
 }
 
 const dependants = statement<{ orders: boolean; returns: boolean; members: boolean; referred: boolean }>(

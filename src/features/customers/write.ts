@@ -1,4 +1,4 @@
-import type { Transaction } from '../../platform/db/client.ts';
+import { Retry, type Transaction } from '../../platform/db/client.ts';
 import { type FieldError, invalid, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
@@ -11,11 +11,14 @@ import {
   type CustomerChange,
   type CustomerRow,
   type CustomerState,
+  companiesWithMembers,
   customerStates,
+  customersByIds,
   identityKey,
   lockCustomers,
   ownersOf,
   saveCustomers,
+  toCustomer,
 } from './queries.ts';
 
 type IdentityRow = typeof customerIdentities.$inferSelect;
@@ -45,7 +48,8 @@ export async function writeCustomers(
   context: Context,
   writes: CustomerWrite[],
 ): Promise<(Written | Problem)[]> {
-  const identitiesOf = writes.map((write) => attempt(() => normalized(write.input)));
+  const countries = await storedCountries(tx, writes);
+  const identitiesOf = writes.map((write) => attempt(() => normalized(write.input, countries.get(write.id ?? ''))));
   const refs = await refsByName(
     tx,
     'customer',
@@ -72,12 +76,18 @@ export async function writeCustomers(
     tx,
     [...new Set(own)].filter((id) => kinds.has(id)),
   );
+  const downgraded = writes.flatMap((w) => {
+    const id = w.mode === 'patch' ? w.id : refs.get(refKey(w.input.references?.[0] ?? noName))?.recordId;
+    const kind = w.input.kind ?? (w.mode === 'patch' ? 'company' : 'person');
+    return id && kind === 'person' && kinds.get(id) === 'company' ? [id] : [];
+  });
+  const withMembers = await companiesWithMembers(tx, downgraded);
 
   // Versions count as they stand under the lock, not as they stood before waiting for it.
   for (const state of states.values()) for (const ref of state.references) refs.set(refKey(ref), ref);
 
   const changes = new Map<string, CustomerChange>();
-  const plan = new Plan(context, kinds, refs, owners, states, changes);
+  const plan = new Plan(context, { kinds, refs, owners, states, withMembers }, changes);
   const results = writes.map((write, index) => {
     const identities = identitiesOf[index];
     return attempt(() => {
@@ -98,28 +108,32 @@ function attempt<T>(work: () => T): T | Problem {
   }
 }
 
+interface Known {
+  kinds: Map<string, string>;
+  refs: Map<string, RefRow>;
+  owners: Map<string, string>;
+  states: Map<string, CustomerState>;
+  /** Companies that would become persons, and that somebody belongs to. */
+  withMembers: ReadonlySet<string>;
+}
+
 /** What is known while a set of documents is planned; each planned document updates it. */
 class Plan {
   readonly #context: Context;
-  readonly #kinds: Map<string, string>;
-  readonly #refs: Map<string, RefRow>;
-  readonly #owners: Map<string, string>;
-  readonly #states: Map<string, CustomerState>;
+  readonly #kinds: Known['kinds'];
+  readonly #refs: Known['refs'];
+  readonly #owners: Known['owners'];
+  readonly #states: Known['states'];
+  readonly #withMembers: Known['withMembers'];
   readonly #changes: Map<string, CustomerChange>;
 
-  constructor(
-    context: Context,
-    kinds: Map<string, string>,
-    refs: Map<string, RefRow>,
-    owners: Map<string, string>,
-    states: Map<string, CustomerState>,
-    changes: Map<string, CustomerChange>,
-  ) {
+  constructor(context: Context, known: Known, changes: Map<string, CustomerChange>) {
     this.#context = context;
-    this.#kinds = kinds;
-    this.#refs = refs;
-    this.#owners = owners;
-    this.#states = states;
+    this.#kinds = known.kinds;
+    this.#refs = known.refs;
+    this.#owners = known.owners;
+    this.#states = known.states;
+    this.#withMembers = known.withMembers;
     this.#changes = changes;
   }
 
@@ -134,6 +148,12 @@ class Plan {
     const known = first && this.#refs.get(refKey(first));
     const id = mode === 'patch' ? write.id : mode === 'upsert' ? (known?.recordId ?? undefined) : undefined;
     const before = id === undefined ? null : (this.#states.get(id) ?? null);
+    if (
+      mode === 'upsert' &&
+      id !== undefined &&
+      !before?.references.some((ref) => first && refKey(ref) === refKey(first))
+    )
+      throw new Retry('a customer vanished, or its name went elsewhere');
     if (mode === 'patch' && !before) throw new Problem('not_found', 'There is no such customer.');
 
     if (write.expectedVersion !== undefined) checkVersion(before?.row.version ?? 0, write.expectedVersion);
@@ -149,6 +169,9 @@ class Plan {
       identities: this.#identities(recordId, before?.identities ?? [], identities, mode),
       references: this.#references(recordId, before?.references ?? [], references, mode, incoming),
     };
+    if (after.row.kind === 'person' && this.#withMembers.has(recordId)) {
+      throw invalid('/kind', 'has_members', 'Persons belong to this company: it cannot become a person.');
+    }
     if (
       !after.row.name &&
       !after.row.givenName &&
@@ -309,13 +332,25 @@ interface NormalizedIdentity {
   index: number;
 }
 
+const noName: ReferenceInput = { source: '', externalId: '' };
+
+/** Where a change gives a phone and no address, its number is read in the country of the address that stays. */
+async function storedCountries(tx: Transaction, writes: CustomerWrite[]): Promise<Map<string, string | undefined>> {
+  const ids = writes.flatMap(({ mode, id, input: { address, identities } }) =>
+    mode === 'patch' && id && address === undefined && identities?.some(({ kind }) => kind === 'phone') ? [id] : [],
+  );
+  const found = await customersByIds(tx, ids);
+  return new Map([...found].map(([id, record]) => [id, toCustomer(record).address?.country ?? undefined]));
+}
+
 /** Normalised and checked; the first of a kind is primary unless another says so. */
-function normalized(input: CustomerPatch): NormalizedIdentity[] | undefined {
+function normalized(input: CustomerPatch, storedCountry: string | undefined): NormalizedIdentity[] | undefined {
   if (input.identities === undefined) return undefined;
+  const country = input.address === undefined ? storedCountry : input.address?.country;
   const seen = new Set<string>();
   const list = input.identities.map((identity, index) => {
     const at = `/identities/${index}`;
-    const value = normalizeIdentity(identity.kind, identity.value, input.address?.country);
+    const value = normalizeIdentity(identity.kind, identity.value, country);
     if (value === null) throw invalid(`${at}/value`, `invalid_${identity.kind}`, identityAdvice[identity.kind]);
     const key = identityKey({ kind: identity.kind, value });
     if (seen.has(key)) throw invalid(at, 'duplicate', 'The identity is listed twice.');

@@ -23,7 +23,7 @@ import {
   type OrderItemRow,
   type OrderRow,
   type OrderState,
-  orderOwner,
+  orderOrigin,
   orderStates,
   updateOrders,
 } from './queries.ts';
@@ -40,7 +40,7 @@ export interface OrderOutcome {
   inserted?: { state: OrderState; row: Inserted };
 }
 
-const store = { kind: 'order', ownerOf: orderOwner, states: orderStates } as const;
+const store = { kind: 'order', originOf: orderOrigin, states: orderStates } as const;
 
 /** Plans and writes any number of orders, in index order; an item's fault is returned in its place. */
 export async function writeOrders(
@@ -70,6 +70,7 @@ export async function writeOrders(
       throw error;
     }
   });
+  await prepared.saveOwners();
   const { created, updated } = await saveNames(tx, changes.values(), prepared.book);
   if (updated.length > 0) await updateOrders(tx, updated);
   const inserted = new Map(
@@ -93,7 +94,9 @@ function plan(
   changes: Map<string, FactChange<OrderState>>,
   freeze: Freeze,
 ): OrderOutcome {
-  const { before, customerId, incoming, warnings, stale } = startFact(prepared, write, index, 'order');
+  const start = startFact(prepared, write, index, 'order');
+  const { before, customerId, incoming, owner, stale } = start;
+  const warnings = owner?.warnings ?? [];
   if (before && stale) return { id: before.row.id, created: false, applied: false, warnings };
   const { input } = write;
   const id = before?.row.id ?? newId();
@@ -109,7 +112,7 @@ function plan(
     now: context.now,
     incoming,
   });
-  noteChange(prepared, changes, before, { row, items, references });
+  noteChange(prepared, changes, start, { row, items, references });
   return { id, created: before === null, applied: true, warnings };
 }
 
@@ -129,9 +132,8 @@ function orderRow(
   if (Date.parse(placedAt) > Date.parse(now) + 600_000) {
     throw invalid('/placedAt', 'in_the_future', 'placedAt is more than ten minutes ahead of the clock of the service.');
   }
-  const rate =
-    keptRate(before && { ...before, at: before.placedAt }, { currency, at: placedAt, given: input.exchangeRate }) ??
-    freeze({ currency, at: placedAt, given: input.exchangeRate });
+  const claim = { currency, at: placedAt, given: input.exchangeRate };
+  const kept = keptRate(before && { ...before, at: before.placedAt }, claim, context.reportingTimeZone);
   return {
     ...ids,
     version: (before?.version ?? 0) + 1,
@@ -151,7 +153,7 @@ function orderRow(
     cancelledAt: set(input.cancelledAt, before?.cancelledAt, null),
     channel: set(input.channel, before?.channel, null),
     test: set(input.test, before?.test, false),
-    ...rate,
+    ...(kept ?? freeze(claim)),
     refunds: before?.refunds ?? 0,
     refunded: before?.refunded ?? 0,
     createdAt: before?.createdAt ?? now,

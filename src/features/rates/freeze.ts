@@ -1,4 +1,5 @@
 import { baseFactor } from '../../domain/money.ts';
+import { intervalAt } from '../../domain/period.ts';
 import type { Transaction } from '../../platform/db/client.ts';
 import { invalid } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
@@ -41,9 +42,15 @@ export function frozen(rate: string | null, currency: string, baseCurrency: stri
   return { exchangeRate: rate, baseFactor: rate === null ? null : baseFactor(rate, currency, baseCurrency) };
 }
 
-/** The rate a stored fact has keeps, unless another is given or the date or currency it belongs to changes. */
-export function keptRate(before: (Frozen & RateWanted) | null, claim: RateClaim): Frozen | null {
-  if (!before?.baseFactor || claim.given || before.currency !== claim.currency || before.at !== claim.at) return null;
+/** The rate a stored fact has keeps, unless another is given or the currency or local date it belongs to changes. */
+export function keptRate(
+  before: (Frozen & RateWanted) | null,
+  claim: RateClaim,
+  reportingTimeZone: string,
+): Frozen | null {
+  if (!before?.baseFactor || claim.given || before.currency !== claim.currency) return null;
+  const dateOf = (at: string) => intervalAt('day', at, reportingTimeZone).start;
+  if (before.at !== claim.at && dateOf(before.at) !== dateOf(claim.at)) return null;
   return { exchangeRate: before.exchangeRate, baseFactor: before.baseFactor };
 }
 

@@ -66,13 +66,18 @@ export const insertRefs = insertRows(externalRefs, param('newRefs'));
 
 export const addRefs = statement('add_refs', insertRefs);
 
-/** Moves names with their record, takes newer versions, and turns names into tombstones. */
-export const updateRefs = statement(
+/**
+ * Moves names with their record, takes newer versions, and brings tombstones back to life. Answers the names it found as
+ * they were left: a name that another record took in the meantime is not among them.
+ */
+export const updateRefs = statement<{ source: string }>(
   'update_refs',
   sql`update external_refs set record_id = n."recordId", customer_id = n."customerId", version_kind = n."versionKind",
       version_value = n."versionValue", deleted_at = n."deletedAt"
     from ${rowsOf(externalRefs, param('rows'), 'n')}
-    where external_refs.kind = n."kind" and external_refs.source = n."source" and external_refs.external_id = n."externalId"`,
+    where external_refs.kind = n."kind" and external_refs.source = n."source" and external_refs.external_id = n."externalId"
+      and (external_refs.record_id = n."recordId" or external_refs.record_id is null)
+    returning external_refs.source`,
 );
 
 /** Names given up while the record lives: they are free again, no tombstone. */

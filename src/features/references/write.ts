@@ -1,4 +1,4 @@
-import type { Transaction } from '../../platform/db/client.ts';
+import { Retry, type Transaction } from '../../platform/db/client.ts';
 import { invalid, Problem } from '../../platform/errors.ts';
 import type { RecordKind, ReferenceInput } from './model.ts';
 import {
@@ -126,7 +126,11 @@ export async function saveRefs(tx: Transaction, before: RefRow[], after: RefRow[
   const added = after.filter((ref) => !old.has(refKey(ref)));
   const kept = after.filter((ref) => old.has(refKey(ref)));
   const dropped = before.filter((ref) => !now.has(refKey(ref)));
-  if (kept.length > 0) await tx.all(updateRefs, { rows: JSON.stringify(kept) });
+  if (kept.length > 0) {
+    const updated = await tx.all(updateRefs, { rows: JSON.stringify(kept) });
+    // Two newer messages may find one tombstone, and it has no customer whose lock would part them.
+    if (updated.length < kept.length) throw new Retry('a name was taken');
+  }
   if (dropped.length > 0) await tx.all(removeRefs, { rows: JSON.stringify(dropped) });
   if (added.length > 0) await tx.all(addRefs, { newRefs: JSON.stringify(added) });
 }

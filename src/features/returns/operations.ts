@@ -12,7 +12,7 @@ import { referenceInput, targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
 import { recountCustomers } from '../rollups/queries.ts';
 import { productReturn, returnDocument, returnInput, returnPatch, returns } from './model.ts';
-import { deleteReturnRow, type ReturnRecord, returnById, returnColumns, returnOwner, toReturn } from './queries.ts';
+import { deleteReturnRow, type ReturnRecord, returnById, returnColumns, returnOrigin, toReturn } from './queries.ts';
 import { type ReturnWrite, writeReturns } from './write.ts';
 
 export const writtenReturn = productReturn
@@ -139,14 +139,14 @@ export const deleteReturn = writeOperation({
   problems: ['not_found', 'version_mismatch', 'version_required'],
   async run(tx, context, { expectedVersion: expected, id: returnId, source, externalId }) {
     const recordId = await targetId(tx, 'return', { id: returnId, source, externalId });
-    const owner = await returnOwner(tx, recordId);
-    if (owner === null) throw notFound('return');
-    await lockCustomers(tx, [owner]);
+    const origin = await returnOrigin(tx, recordId);
+    if (origin === null) throw notFound('return');
+    await lockCustomers(tx, [origin.customerId]);
     const found = await returnById(tx, recordId);
-    if (found?.customerId !== owner) throw new Retry('a return moved or vanished');
+    if (found?.customerId !== origin.customerId) throw new Retry('a return moved or vanished');
     checkVersion(found.version, expected);
     await deleteReturnRow(tx, found, context.now);
-    await recountCustomers(tx, [owner], context.reportingTimeZone);
+    await recountCustomers(tx, [origin.customerId], context.reportingTimeZone);
     return { id: recordId, deleted: true as const };
   },
 });

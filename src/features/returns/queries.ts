@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import type { FactOrigin } from '../customers/facts.ts';
 import { externalRefs } from '../references/model.ts';
 import { insertRefs, type ReferenceTuple, type RefRow, referencesOf, toReferences } from '../references/queries.ts';
 import { type ProductReturn, returnItems, returns } from './model.ts';
@@ -49,14 +50,14 @@ export function returnById(db: Db, id: string): Promise<ReturnRecord | null> {
   return db.first(byId, { id });
 }
 
-const owner = statement<{ customerId: string }>(
-  'return_owner',
-  sql`select ${returns.customerId} as "customerId" from ${returns} where ${returns.id} = ${param('id')}::uuid`,
+const origin = statement<FactOrigin>(
+  'return_origin',
+  sql`select ${returns.customerId} as "customerId", ${returns.source} as source from ${returns} where ${returns.id} = ${param('id')}::uuid`,
 );
 
-/** Whose return it is, or null; lock and look again. */
-export async function returnOwner(db: Db, id: string): Promise<string | null> {
-  return (await db.first(owner, { id }))?.customerId ?? null;
+/** Whose return it is and from which source, or null; true until the next commit of somebody else, so lock and look again. */
+export function returnOrigin(db: Db, id: string): Promise<FactOrigin | null> {
+  return db.first(origin, { id });
 }
 
 /** A return with what it owns, as stored: what a write starts from. */

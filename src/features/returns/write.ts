@@ -22,14 +22,14 @@ import {
   type ReturnRow,
   type ReturnState,
   replaceReturns,
-  returnOwner,
+  returnOrigin,
   returnStates,
 } from './queries.ts';
 
 /** One document to be written, and how. */
 export type ReturnWrite = FactWrite<ReturnDocument, ReturnPatch>;
 
-const store = { kind: 'return', ownerOf: returnOwner, states: returnStates } as const;
+const store = { kind: 'return', originOf: returnOrigin, states: returnStates } as const;
 
 /** Plans and writes any number of returns, in index order; an item's fault is returned in its place. */
 export async function writeReturns(tx: Transaction, context: Context, writes: ReturnWrite[]): Promise<Outcome[]> {
@@ -50,6 +50,7 @@ export async function writeReturns(tx: Transaction, context: Context, writes: Re
       throw error;
     }
   });
+  await prepared.saveOwners();
   const { created, updated } = await saveNames(tx, changes.values(), prepared.book);
   await replaceReturns(tx, updated);
   await insertReturns(tx, created);
@@ -69,7 +70,9 @@ function plan(
   changes: Map<string, FactChange<ReturnState>>,
   freeze: Freeze,
 ): Outcome {
-  const { before, customerId, incoming, warnings, stale } = startFact(prepared, write, index, 'return');
+  const start = startFact(prepared, write, index, 'return');
+  const { before, customerId, incoming, owner, stale } = start;
+  const warnings = owner?.warnings ?? [];
   if (before && stale) return { id: before.row.id, created: false, applied: false, warnings };
   const id = before?.row.id ?? newId();
   const row = returnRow(context, write, before?.row ?? null, { id, customerId }, freeze);
@@ -80,7 +83,7 @@ function plan(
     now: context.now,
     incoming,
   });
-  noteChange(prepared, changes, before, { row, items: items.map((item) => ({ ...item, customerId })), references });
+  noteChange(prepared, changes, start, { row, items: items.map((item) => ({ ...item, customerId })), references });
   return { id, created: before === null, applied: true, warnings };
 }
 
@@ -102,7 +105,7 @@ function returnRow(
     );
   }
   const claim = { currency, at: returnedAt, given: input.exchangeRate };
-  const kept = keptRate(before && { ...before, at: before.returnedAt }, claim);
+  const kept = keptRate(before && { ...before, at: before.returnedAt }, claim, context.reportingTimeZone);
   return {
     ...ids,
     version: (before?.version ?? 0) + 1,
