@@ -3,26 +3,35 @@ import { Problem } from '../errors.ts';
 
 /**
  * The query as pairs in order. Percent-encoding that is no UTF-8 is refused, where other parsers put U+FFFD and go on;
- * repeated names are kept, for the door to refuse.
+ * repeated names are kept, for the door to refuse. The fault is returned, since the router calls this outside of any
+ * request: what is thrown here ends the process.
  */
-export function parseQuery(text: string): [string, string][] {
+export function parseQuery(text: string): [string, string][] | Problem {
   if (text === '') return [];
-  return text
-    .split('&')
-    .filter((pair) => pair !== '')
-    .map((pair) => {
-      const equals = pair.indexOf('=');
-      const [name, value] = equals === -1 ? [pair, ''] : [pair.slice(0, equals), pair.slice(equals + 1)];
-      return [decode(name), decode(value)];
-    });
+  try {
+    return text
+      .split('&')
+      .filter((pair) => pair !== '')
+      .map((pair) => {
+        const equals = pair.indexOf('=');
+        const [name, value] = equals === -1 ? [pair, ''] : [pair.slice(0, equals), pair.slice(equals + 1)];
+        return [decode(name), decode(value)];
+      });
+  } catch {
+    return new Problem('invalid_request', 'The query is not valid percent-encoded UTF-8.');
+  }
 }
 
 function decode(text: string): string {
-  try {
-    return decodeURIComponent(text.replaceAll('+', ' '));
-  } catch {
-    throw new Problem('invalid_request', 'The query is not valid percent-encoded UTF-8.');
-  }
+  return decodeURIComponent(text.replaceAll('+', ' '));
+}
+
+/** Refuses the requests whose query `parseQuery` could not read. */
+export function refuseUnreadableQueries(app: FastifyInstance): void {
+  app.addHook('onRequest', (request, _reply, done) => {
+    if (request.query instanceof Problem) done(request.query);
+    else done();
+  });
 }
 
 /** Strict JSON: invalid UTF-8 and `__proto__` are refused, and so is nesting beyond `maxDepth`. */
