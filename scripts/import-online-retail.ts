@@ -74,7 +74,7 @@ async function run(file: string, fromLine: number | undefined): Promise<number> 
   const onSignal = () => {
     if (firstSignal === 0) {
       firstSignal = Date.now();
-      console.error('\nFinishing the request under way …');
+      console.error('\nSending what was read …');
       stop.abort();
     } else if (Date.now() - firstSignal > sameSignal) {
       process.exit(130);

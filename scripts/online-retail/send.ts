@@ -91,7 +91,7 @@ export async function checkService(client: ServiceClient, { days }: Survey): Pro
  * Sends the invoices of a file: orders and returns in batches of their own, one request at a time. Everything is an
  * upsert under the invoice's number, so a run that was cut off can be repeated, from the start or from `nextLine`.
  *
- * @param options.signal ends the import after the request under way
+ * @param options.signal ends the import once what was read is sent
  * @param options.onProgress told the line that was read last
  * @throws FileError
  */
@@ -121,6 +121,7 @@ export async function sendInvoices(
     Object.assign(queue, newQueue(queue.kind));
   };
 
+  let line = fromLine - 1;
   /** Lines that wait in a queue are not the service's yet. */
   const mark = (next: number) => {
     report.nextLine = Math.min(queues.orders.firstLine ?? next, queues.returns.firstLine ?? next);
@@ -140,16 +141,19 @@ export async function sendInvoices(
         queue.firstLine ??= found.line;
         if (queue.documents.length === perRequest) await flush(queue);
       }
-      mark(found.line + 1);
-      onProgress?.(found.line, report);
-      if (signal?.aborted) return report;
+      line = found.line;
+      mark(line + 1);
+      onProgress?.(line, report);
+      if (signal?.aborted) break;
     }
+    // Also after a signal: what was read is sent, so that one need not go back to the oldest in a queue.
     for (const queue of [queues.orders, queues.returns]) {
       await flush(queue);
-      mark(survey.lines + 1);
-      onProgress?.(survey.lines, report);
-      if (signal?.aborted) return report;
+      mark(line + 1);
     }
+    if (signal?.aborted) return report;
+    onProgress?.(survey.lines, report);
+    report.nextLine = survey.lines + 1;
     report.finished = true;
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
