@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Transaction } from './db/client.ts';
 import { Problem, type ProblemCode, problemTypes } from './errors.ts';
-import { inputProblem, writeParameters } from './operation.ts';
+import { inputProblem, reportInput, writeParameters } from './operation.ts';
 import { id } from './values.ts';
 
 export const warning = z
@@ -83,7 +83,7 @@ export async function runBatch<S extends z.ZodType>(
   const outcomes: Outcome[] = [];
   const good: { index: number; item: z.output<S> }[] = [];
   for (const [index, item] of items.entries()) {
-    const parsed = schema.safeParse(item);
+    const parsed = schema.safeParse(item, reportInput);
     if (parsed.success) good.push({ index, item: parsed.data });
     else outcomes[index] = inputProblem(parsed.error, ['body']);
   }

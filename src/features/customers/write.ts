@@ -164,10 +164,12 @@ class Plan {
 
     this.#checkRelations(before?.row.id, input);
     const recordId = before?.row.id ?? newId();
+    // The names first: a POST that is repeated is told that its record exists, not that its e-mail is taken.
+    const names = this.#references(recordId, before?.references ?? [], references, mode, incoming);
     const after: CustomerState = {
       row: this.#row(recordId, before?.row ?? null, input, mode),
       identities: this.#identities(recordId, before?.identities ?? [], identities, mode),
-      references: this.#references(recordId, before?.references ?? [], references, mode, incoming),
+      references: names,
     };
     if (after.row.kind === 'person' && this.#withMembers.has(recordId)) {
       throw invalid('/kind', 'has_members', 'Persons belong to this company: it cannot become a person.');
