@@ -24,7 +24,7 @@ import { addAuthentication, requireToken } from './platform/http/auth.ts';
 import { serveDocs } from './platform/http/docs.ts';
 import { addHealth } from './platform/http/health.ts';
 import { logRequests } from './platform/http/logging.ts';
-import { parseQuery, refuseUnreadableQueries, takeJson } from './platform/http/parsing.ts';
+import { parseQuery, takeJson } from './platform/http/parsing.ts';
 import { answerProblems, sendProblem } from './platform/http/problems.ts';
 import { limitRate } from './platform/http/rate-limit.ts';
 import { type Route, serve } from './platform/http/rest.ts';
@@ -97,7 +97,6 @@ export async function createApp({ config, keys, connection, logger, clock }: App
   logRequests(app);
   forgetOldAnswers(app, services);
   answerProblems(app);
-  refuseUnreadableQueries(app);
   app.addHook('onRequest', (_request, reply, done) => {
     reply.header('X-Content-Type-Options', 'nosniff');
     done();

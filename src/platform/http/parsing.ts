@@ -3,8 +3,8 @@ import { Problem } from '../errors.ts';
 
 /**
  * The query as pairs in order. Percent-encoding that is no UTF-8 is refused, where other parsers put U+FFFD and go on;
- * repeated names are kept, for the door to refuse. The fault is returned, since the router calls this outside of any
- * request: what is thrown here ends the process.
+ * repeated names are kept, for the door to refuse. The fault is returned, for the door to throw: the router
+ * calls this outside of any request, and what is thrown there ends the process.
  */
 export function parseQuery(text: string): [string, string][] | Problem {
   if (text === '') return [];
@@ -24,14 +24,6 @@ export function parseQuery(text: string): [string, string][] | Problem {
 
 function decode(text: string): string {
   return decodeURIComponent(text.replaceAll('+', ' '));
-}
-
-/** Refuses the requests whose query `parseQuery` could not read. */
-export function refuseUnreadableQueries(app: FastifyInstance): void {
-  app.addHook('onRequest', (request, _reply, done) => {
-    if (request.query instanceof Problem) done(request.query);
-    else done();
-  });
 }
 
 /** Strict JSON: invalid UTF-8 and `__proto__` are refused, and so is nesting beyond `maxDepth`. */

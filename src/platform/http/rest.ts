@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 
 import { z } from 'zod';
 import { type FieldError, Problem } from '../errors.ts';
 import { type Answer, call, createContext, type Operation, type Services } from '../operation.ts';
+import type { parseQuery } from './parsing.ts';
 
 /** A line of the URL table: what is at an address. */
 export interface Route {
@@ -95,8 +96,9 @@ function assemble(binding: Binding, request: FastifyRequest): Record<string, unk
   const params = request.params as Record<string, string>; // find-my-way gives strings
   for (const name of binding.pathNames) raw[name] = params[name];
   const errors: FieldError[] = [];
-  for (const [name, value] of request.query as [string, string][]) {
-    // see `parseQuery`
+  const query = request.query as ReturnType<typeof parseQuery>; // the application's query parser
+  if (query instanceof Problem) throw query;
+  for (const [name, value] of query) {
     const read = binding.query.get(name);
     if (!read)
       errors.push({ parameter: name, code: 'unsupported_parameter', message: 'Unknown or not supported here.' });
