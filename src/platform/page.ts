@@ -197,7 +197,7 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     const limit = input.limit ?? defaultLimit;
     const bounds: Values = { $limit: limit + 1 };
     if (input.after !== undefined) {
-      [bounds['$key'], bounds['$id']] = context.cursors.decode(input.after, scopeOf(context, sort, values));
+      [bounds.$key, bounds.$id] = context.cursors.decode(input.after, scopeOf(context, sort, values));
     }
     const [rows, total] = await Promise.all([
       db.all(shape(given, sort, input.after !== undefined), { ...values, ...bounds }),
@@ -212,21 +212,22 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
 
 export const defaultLimit = 25;
 
-/** A page out of `limit` rows and the one beyond them, which says that there are more. */
+/** A page out of `limit` rows and the one beyond them, which says that there are more. Without `cursor` it has none. */
 export function pageFrom<Row>(
   rows: Row[],
-  options: { limit: number; cursor: (row: Row) => string; total?: number | undefined; cursors?: boolean | undefined },
+  options: { limit: number; cursor?: (row: Row) => string; total?: number | undefined; cursors?: boolean | undefined },
 ): Page<Row> {
-  const hasMore = rows.length > options.limit;
-  const data = hasMore ? rows.slice(0, options.limit) : rows;
+  const { limit, cursor, total } = options;
+  const hasMore = rows.length > limit;
+  const data = hasMore ? rows.slice(0, limit) : rows;
   const last = data.at(-1);
   return {
     data,
     page: {
-      next: hasMore && last !== undefined ? options.cursor(last) : null,
+      next: cursor && hasMore && last !== undefined ? cursor(last) : null,
       hasMore,
-      ...(options.total !== undefined && { total: options.total }),
-      ...(options.cursors && { cursors: data.map(options.cursor) }),
+      ...(total !== undefined && { total }),
+      ...(cursor && options.cursors && { cursors: data.map(cursor) }),
     },
   };
 }

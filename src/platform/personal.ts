@@ -13,7 +13,8 @@ export function personal<T extends z.ZodType>(schema: T): z.ZodNullable<T> {
 const marks = z.registry<{ personal: true }>();
 
 export function isPersonal(schema: z.core.$ZodType): boolean {
-  return marks.has(schema);
+  // What `partial()` wraps stays personal.
+  return marks.has(schema) || (schema instanceof z.ZodOptional && isPersonal(schema.unwrap()));
 }
 
 type Redact = (value: unknown) => void;

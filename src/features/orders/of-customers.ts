@@ -1,41 +1,56 @@
-import { sql } from 'drizzle-orm';
+import { getTableColumns, type SQL, sql } from 'drizzle-orm';
 import { z } from 'zod';
-import { fields, param, type Statement, statement } from '../../platform/db/client.ts';
+import { param, type Statement, statement } from '../../platform/db/client.ts';
 import { readOperation } from '../../platform/operation.ts';
 import { defaultLimit, pageFrom, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
-import { referencesOf } from '../references/queries.ts';
-import { order, orders } from './model.ts';
+import { type ReferenceTuple, referencesOf, toReferences } from '../references/queries.ts';
+import { type Order, order, orders } from './model.ts';
 import { orderList } from './operations.ts';
-import { itemsJson, type OrderRecord, toOrder } from './queries.ts';
+import { itemsJson } from './queries.ts';
 
-type RankedOrder = OrderRecord & { all: number };
+type Members = Pick<Order, 'id' | 'customerId'> & Partial<Omit<Order, 'references'>>;
+type Row = Members & { references?: ReferenceTuple[] | null; all?: number };
 
-/** Members that take a look-up per order. */
-const omittable = z.enum(['items', 'references']);
-type Omitted = z.output<typeof omittable>[];
+/** Every member of an order as SQL. */
+const memberSql: ReadonlyMap<string, SQL> = new Map([
+  ...Object.entries(getTableColumns(orders)).map(([name, column]): [string, SQL] => [name, sql`${column}`]),
+  ['items', sql`coalesce(${itemsJson}, '[]')`],
+  ['references', referencesOf(orders.id)],
+]);
+const allMembers = Object.keys(order.shape);
 
-const shapes = new Map<string, Statement<RankedOrder>>();
+/** Prepared statements live as long as their connection: beyond so many selections, everything is fetched. */
+const mostShapes = 64;
+const shapes = new Map<string, Statement<Row>>();
 
-/** The first orders of each customer in one pass by row_number(): the distributed engine refuses a lateral top-N. */
-function firstOrders(sort: string, omit: Omitted): Statement<RankedOrder> {
-  const key = [sort, ...omit].join();
+function firstOrders(sort: string, count: boolean, wanted: ReadonlySet<string>): Statement<Row> {
+  const members = allMembers.filter((name) => wanted.has(name));
+  const key = [sort, count, ...members].join();
   const known = shapes.get(key);
   if (known) return known;
+  if (shapes.size >= mostShapes && members.length < allMembers.length) {
+    return firstOrders(sort, count, new Set(allMembers));
+  }
+  const made = build(sort, count, members);
+  shapes.set(key, made);
+  return made;
+}
+
+/** The first orders of each customer in one pass by row_number(): the distributed engine refuses a lateral top-N. */
+function build(sort: string, count: boolean, members: string[]): Statement<Row> {
   const column = sort.endsWith('updatedAt') ? orders.updatedAt : orders.placedAt;
   const direction = sql.raw(sort.startsWith('-') ? 'desc' : 'asc');
-  const byCustomer = sql`partition by ${orders.customerId}`;
-  const made = statement<RankedOrder>(
+  const select = members.map((name) => sql`${memberSql.get(name) ?? sql`null`} as ${sql.identifier(name)}`);
+  if (count) select.push(sql`"all"`);
+  const all = count ? sql`, count(*) over (partition by ${orders.customerId}) as "all"` : sql``;
+  return statement<Row>(
     'orders_of_customers',
-    sql`select ${fields(orders, ['qualifying', 'baseFactor'])}, "all",
-        ${omit.includes('items') ? sql`null` : itemsJson} as items,
-        ${omit.includes('references') ? sql`null` : referencesOf(orders.id)} as "referenceTuples"
-      from (select *, row_number() over (${byCustomer} order by ${column} ${direction}, ${orders.id} ${direction}) as place, count(*) over (${byCustomer}) as "all"
+    sql`select ${sql.join(select, sql`, `)}
+      from (select *, row_number() over (partition by ${orders.customerId} order by ${column} ${direction}, ${orders.id} ${direction}) as place ${all}
         from ${orders} where ${orders.customerId} = any(${param('customerIds')}::uuid[])) ${orders}
       where place <= ${param('limit')}::int order by ${orders.customerId}, place`,
   );
-  shapes.set(key, made);
-  return made;
 }
 
 /** For GraphQL: the first page of the orders of each of a set of customers, as `listCustomerOrders` answers it for one. */
@@ -49,22 +64,26 @@ export const ordersOfCustomers = readOperation({
     count: pageParameters.count,
     cursors: pageParameters.cursors,
     sort: sortParameter(['placedAt', 'updatedAt'], '-placedAt'),
-    omit: z.array(omittable).optional(),
+    members: z.array(z.string()).meta({ description: 'What is wanted of an order; its ids are answered anyway.' }),
   }),
-  output: z.array(pageOf(order)),
-  async run(context, { customerIds, limit = defaultLimit, sort = '-placedAt', omit = [], count, cursors }) {
-    const rows = await context.db.all(firstOrders(sort, omit), { customerIds, limit: limit + 1 });
-    const byCustomer = new Map<string, RankedOrder[]>();
-    for (const row of rows) {
-      const own = byCustomer.get(row.customerId);
-      if (own) own.push(row);
-      else byCustomer.set(row.customerId, [row]);
-    }
+  output: z.array(pageOf(order.partial())),
+  async run(context, { customerIds, limit = defaultLimit, sort = '-placedAt', members, count = false, cursors }) {
+    const wanted = new Set([...members, 'id', 'customerId', ...(cursors ? [sort.replace('-', '')] : [])]);
+    const rows = await context.db.all(firstOrders(sort, count, wanted), { customerIds, limit: limit + 1 });
+    const byCustomer = new Map<string, Row[]>(customerIds.map((customerId) => [customerId, []]));
+    for (const row of rows) byCustomer.get(row.customerId)?.push(row);
     return customerIds.map((customerId) => {
       const own = byCustomer.get(customerId) ?? [];
-      const cursor = orderList.cursorFor(context, sort, { customerId });
-      const { data, page } = pageFrom(own, { limit, cursor, cursors, total: count ? (own[0]?.all ?? 0) : undefined });
-      return { data: data.map(toOrder), page };
+      const { data, page } = pageFrom(own, {
+        limit,
+        total: count ? (own[0]?.all ?? 0) : undefined,
+        ...(cursors && { cursors, cursor: orderList.cursorFor(context, sort, { customerId }) }),
+      });
+      return { data: data.map(toMembers), page };
     });
   },
 });
+
+function toMembers({ all: _, references, ...members }: Row): Partial<Order> {
+  return references === undefined ? members : { ...members, references: toReferences(references) };
+}

@@ -74,14 +74,14 @@ export function connection(operation: Operation, names: ArgumentNames = {}): Res
   return guarded([operation], async (_parent, args, context, info) => {
     const raw = { ...rawInput(operation, given(args, info), names), ...pageOptions(info) };
     const { output } = await named(names, call(operation, context.call, raw));
-    return toConnection(output as PageOutput, args); // a list operation answers a page
+    return toConnection(output as PageOutput, args, info); // a list operation answers a page
   });
 }
 
 /**
  * A Relay connection below a record, e.g. a customer's orders. The first pages of all parents are one call of `ofAll`,
- * which takes `{ [ids]: […], limit, sort, … }` and answers a page per id; a page after a cursor belongs to one parent
- * and is one call of `ofOne`, by its id.
+ * which takes `{ [ids]: […], limit, sort, members, … }`, fetches what is selected, and answers a page per id; a page
+ * after a cursor belongs to one parent and is one call of `ofOne`, by its id.
  */
 export function childConnection(ofAll: Operation, ofOne: Operation, ids: string): Resolver {
   return guarded([ofAll, ofOne], async (parent, args, context, info) => {
@@ -90,17 +90,17 @@ export function childConnection(ofAll: Operation, ofOne: Operation, ids: string)
     const page =
       typeof args.after === 'string'
         ? await loadEach(context, info, ofOne, id, (key) => ({ ...raw(), id: key }))
-        : await loadSet(context, info, ofAll, id, (keys) => ({ ...raw(), [ids]: keys, omit: unselected(info) }));
-    return toConnection(page as PageOutput, args); // both answer pages
+        : await loadSet(context, info, ofAll, id, (keys) => ({
+            ...raw(),
+            [ids]: keys,
+            members: selectedMembers(info),
+          }));
+    return toConnection(page as PageOutput, args, info); // both answer pages
   });
 }
 
-/** Members of a record that cost a look-up of their own; not fetched for children unless selected. */
-const costly = ['items', 'references'];
-
-function unselected(info: GraphQLResolveInfo): string[] {
-  const paths = selectedPaths(info);
-  return costly.filter((name) => !paths.has(`nodes.${name}`) && !paths.has(`edges.node.${name}`));
+function selectedMembers(info: GraphQLResolveInfo): string[] {
+  return [...selectedPaths(info)].flatMap((path) => /^(?:nodes|edges\.node)\.([A-Za-z]+)$/.exec(path)?.[1] ?? []);
 }
 
 /** The record whose id stands in a member of the parent (`companyId`): all of them in one call of `{ ids }`. */
@@ -155,25 +155,29 @@ interface PageOutput {
   page: { next: string | null; hasMore: boolean; total?: number; cursors?: string[] };
 }
 
-function toConnection({ data, page }: PageOutput, args: Arguments) {
+function toConnection({ data, page }: PageOutput, args: Arguments, info: GraphQLResolveInfo) {
+  const { cursors } = page;
   return {
     nodes: data,
-    edges: page.cursors && data.map((node, index) => ({ node, cursor: page.cursors?.[index] })),
+    edges: selectedPaths(info).has('edges') ? data.map((node, index) => ({ node, cursor: cursors?.[index] })) : null,
     pageInfo: {
       hasNextPage: page.hasMore,
       hasPreviousPage: typeof args.after === 'string',
-      startCursor: page.cursors?.[0] ?? null,
-      endCursor: page.cursors?.at(-1) ?? page.next,
+      startCursor: cursors?.[0] ?? null,
+      endCursor: cursors?.at(-1) ?? page.next,
     },
     totalCount: page.total,
   };
 }
 
+/** What is not selected is not worked out: a total is a statement, a cursor a signature. */
 function pageOptions(info: GraphQLResolveInfo): Arguments {
   const paths = selectedPaths(info);
   return {
     ...(paths.has('totalCount') && { count: true }),
-    ...((paths.has('edges') || paths.has('pageInfo.startCursor')) && { cursors: true }),
+    ...((paths.has('edges.cursor') || paths.has('pageInfo.startCursor') || paths.has('pageInfo.endCursor')) && {
+      cursors: true,
+    }),
   };
 }
 
