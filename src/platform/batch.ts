@@ -70,19 +70,19 @@ export function batchInput<P extends string>(plural: P, itemSchemaId: string) {
 }
 
 /**
- * Runs a batch: parses each item, hands the good ones to `write` in index order and reports each in its place. `write`
- * returns an item's fault in its place; when the set as a whole fails, the items are written one by one.
+ * Runs a batch: parses each item of `body[plural]`, hands the good ones to `write` in index order and reports each in its
+ * place. `write` returns an item's fault in its place; when the set as a whole fails, the items are written one by one.
  */
-export async function runBatch<S extends z.ZodType>(
+export async function runBatch<S extends z.ZodType, P extends string>(
   tx: Transaction,
-  items: unknown[],
+  body: Record<P, unknown[]>,
   schema: S,
-  options: { atomic?: boolean | undefined },
+  options: { plural: P; atomic: boolean | undefined },
   write: (items: z.output<S>[]) => Promise<Outcome[]>,
 ): Promise<BatchResults> {
   const outcomes: Outcome[] = [];
   const good: { index: number; item: z.output<S> }[] = [];
-  for (const [index, item] of items.entries()) {
+  for (const [index, item] of body[options.plural].entries()) {
     const parsed = schema.safeParse(item, reportInput);
     if (parsed.success) good.push({ index, item: parsed.data });
     else outcomes[index] = inputProblem(parsed.error, ['body']);
@@ -107,7 +107,7 @@ export async function runBatch<S extends z.ZodType>(
   }
   const results = outcomes.map(report);
   const refused = results.find((result) => result.status === 'refused');
-  if (options.atomic && refused) throw atomicRefusal(results);
+  if (options.atomic && refused) throw atomicRefusal(results, options.plural);
   return { results };
 }
 
@@ -131,7 +131,7 @@ function report(outcome: Outcome, index: number): BatchResults['results'][number
   };
 }
 
-function atomicRefusal(results: BatchResults['results']): Problem {
+function atomicRefusal(results: BatchResults['results'], plural: string): Problem {
   const refused = results.filter((result) => result.status === 'refused');
   return new Problem(
     'batch_refused',
@@ -141,7 +141,7 @@ function atomicRefusal(results: BatchResults['results']): Problem {
         (error?.errors ?? [{ code: error?.code ?? 'invalid_input', message: error?.detail ?? '' }]).map((e) => ({
           code: e.code,
           message: e.message,
-          pointer: `/${index}${('pointer' in e && e.pointer) || ''}`,
+          pointer: `/${plural}/${index}${('pointer' in e && e.pointer) || ''}`,
         })),
       ),
     },

@@ -213,7 +213,7 @@ export const batchCustomers = writeOperation({
   idempotency: 'accepted',
   problems: ['batch_refused'],
   run: (tx, context, { body, atomic }) =>
-    runBatch(tx, body.customers, customerInput, { atomic }, (items) =>
+    runBatch(tx, body, customerInput, { plural: 'customers', atomic }, (items) =>
       writeCustomers(
         tx,
         context,

@@ -197,7 +197,7 @@ export const batchOrders = writeOperation({
   idempotency: 'accepted',
   problems: ['batch_refused'],
   run: (tx, context, { body, atomic }) =>
-    runBatch(tx, body.orders, orderInput, { atomic }, async (items) => {
+    runBatch(tx, body, orderInput, { plural: 'orders', atomic }, async (items) => {
       const writes = items.map(
         ({ source, externalId, ...input }): OrderWrite => ({ mode: 'upsert', source, externalId, input }),
       );

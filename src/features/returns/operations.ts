@@ -161,7 +161,7 @@ export const batchReturns = writeOperation({
   idempotency: 'accepted',
   problems: ['batch_refused'],
   run: (tx, context, { body, atomic }) =>
-    runBatch(tx, body.returns, returnInput, { atomic }, (items) =>
+    runBatch(tx, body, returnInput, { plural: 'returns', atomic }, (items) =>
       writeReturns(
         tx,
         context,
