@@ -31,7 +31,7 @@ export function createLogger(config: Pick<Config, 'logLevel'>): FastifyBaseLogge
       },
     },
     // Written in batches: a write per request would be felt by every request.
-    pino.destination({ sync: false, minLength: 4_096, periodicFlush: 100 }),
+    pino.destination({ sync: false, minLength: 16_000, periodicFlush: 100 }),
   );
 }
 

@@ -42,7 +42,8 @@ export function problemsOf({ method, operation }: Route): ProblemCode[] {
   if (method !== 'GET') add('invalid_json', 'body_too_large', 'unsupported_media_type');
   if (operation.kind === 'write') add('conflict');
   if ('after' in shape) add('invalid_cursor');
-  if ('expectedVersion' in shape) add('version_required', 'version_mismatch');
+  if ('expectedVersion' in shape) add('version_mismatch');
+  if (shape.expectedVersion && !accepts(shape.expectedVersion, undefined)) add('version_required');
   if ('idempotencyKey' in shape) add('idempotency_key_in_flight', 'idempotency_key_reused');
   if (operation.kind === 'write' && operation.idempotency === 'required') add('idempotency_key_required');
   return [firstCode, ...otherCodes].filter((code) => codes.has(code));
@@ -83,6 +84,10 @@ function problemResponse(status: number, codes: readonly ProblemCode[]): Json {
       },
     },
   };
+}
+
+export function accepts(schema: z.core.$ZodType, value: unknown): boolean {
+  return z.safeParse(schema, value).success;
 }
 
 export function headerReferences(names: readonly string[]): Json {

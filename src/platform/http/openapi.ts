@@ -1,5 +1,12 @@
 import { z } from 'zod';
-import { headerReferences, problemBody, problemExamples, problemResponses, problemsOf } from './openapi-problems.ts';
+import {
+  accepts,
+  headerReferences,
+  problemBody,
+  problemExamples,
+  problemResponses,
+  problemsOf,
+} from './openapi-problems.ts';
 import { exampleOf, type Json, missingReferences, type SchemaBook, schemaBook } from './openapi-schemas.ts';
 import { servicePaths, serviceSections } from './openapi-service.ts';
 import { bind, type Route } from './rest.ts';
@@ -149,7 +156,7 @@ function parametersOf(route: Route, book: SchemaBook): Json[] {
   return [
     ...binding.pathNames.map((name) => parameter(name, 'path')),
     ...[...binding.query.keys()].map((name) => parameter(name, 'query')),
-    ...(binding.takesVersion ? [ifMatch] : []),
+    ...(shape.expectedVersion ? [ifMatch(!accepts(shape.expectedVersion, undefined))] : []),
     ...(binding.takesKey ? [idempotencyKey(route, book)] : []),
     ...(hasVersion(route) && operation.kind === 'read' ? [ifNoneMatch] : []),
   ];
@@ -173,14 +180,14 @@ function describeParameter(route: Route, name: string, schema: Json, book: Schem
 
 const listParameters = { limit: true, after: true, sort: true, count: true };
 
-const ifMatch: Json = {
+const ifMatch = (required: boolean): Json => ({
   name: 'If-Match',
   in: 'header',
-  required: true,
+  ...(required && { required }),
   description: 'The `ETag` of the record as you have seen it, or `*` for any. A stale one is refused with 412.',
   schema: { type: 'string', pattern: '^(\\*|"[0-9]{1,10}(-public)?")$' },
   example: '"3"',
-};
+});
 
 const ifNoneMatch: Json = {
   name: 'If-None-Match',
@@ -244,10 +251,6 @@ function outputShape({ operation }: Route): z.ZodRawShape {
 
 function hasVersion(route: Route): boolean {
   return route.method !== 'DELETE' && outputShape(route).version !== undefined;
-}
-
-function accepts(schema: z.core.$ZodType, value: unknown): boolean {
-  return z.safeParse(schema, value).success;
 }
 
 /** An example beside every body, whole where its author gave one. */

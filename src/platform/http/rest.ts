@@ -117,11 +117,11 @@ function assemble(binding: Binding, request: FastifyRequest): Record<string, unk
   }
   if (binding.takesVersion) {
     const expected = ifMatch(request.headers['if-match']);
-    if (expected !== undefined) raw['expectedVersion'] = expected;
+    if (expected !== undefined) raw.expectedVersion = expected;
   }
   const key = request.headers['idempotency-key'];
-  if (binding.takesKey && key !== undefined) raw['idempotencyKey'] = unquoted(key);
-  if (binding.takesBody) raw['body'] = request.body;
+  if (binding.takesKey && key !== undefined) raw.idempotencyKey = unquoted(key);
+  if (binding.takesBody) raw.body = request.body;
   return raw;
 }
 

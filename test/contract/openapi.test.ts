@@ -1,0 +1,359 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { parse } from 'yaml';
+import { safeParse } from 'zod';
+import { packageRoot } from '../../src/config.ts';
+import { isObject, type Json } from '../../src/platform/http/openapi-schemas.ts';
+import { type Answer, type TestApp, testApp } from '../support/app.ts';
+import { type Contract, contract, type DocumentedOperation } from '../support/document.ts';
+
+const now = '2026-06-01T12:00:00.000Z';
+
+t.test('the committed openapi.yaml is what the code makes', async (t) => {
+  const committed: unknown = parse(readFileSync(join(packageRoot, 'openapi.yaml'), 'utf8'));
+  t.strictSame(committed, JSON.parse(JSON.stringify(contract().document)), 'npm run generate, and commit it');
+});
+
+t.test('every address of the service is in the document, and every documented one is served', async (t) => {
+  const { app } = await testApp(t);
+  const { operations } = contract();
+  const pages = /^\/(docs|graphiql)(\/|$)/;
+  const served = addresses(app.printRoutes({ commonPrefix: false })).filter(
+    (one) => !pages.test(one.split(' ')[1] ?? ''),
+  );
+  const documented = operations.map(({ method, path }) => `${method} ${path.replaceAll(/\{(\w+)\}/g, ':$1')}`);
+  t.strictSame(served.sort(), documented.sort());
+  t.ok(documented.length > 40, `${documented.length} addresses`);
+});
+
+/** `METHOD /address` of every line of find-my-way's tree, whose levels are four characters wide. */
+function addresses(tree: string): string[] {
+  const prefixes: string[] = [];
+  return tree.split('\n').flatMap((line) => {
+    const match = /^((?:[│ ] {3})*)[├└]── (\S*)(?: \((.*)\))?$/.exec(line);
+    if (!match) return [];
+    const [, indent = '', part = '', methods = ''] = match;
+    const depth = indent.length / 4;
+    prefixes.length = depth;
+    prefixes.push(part);
+    const url = prefixes.join('');
+    return methods
+      .split(', ')
+      .filter((method) => method !== '' && method !== 'HEAD' && method !== 'OPTIONS')
+      .map((method) => `${method} ${url}`);
+  });
+}
+
+t.test('every operation says what it does, what it needs and what its parameters mean', async (t) => {
+  const { operations } = contract();
+  const ids = operations.map(({ id }) => id);
+  t.equal(new Set(ids).size, ids.length, 'an id belongs to one operation');
+  for (const { id, operation, parameters, route, responses } of operations) {
+    t.ok(operation.summary && operation.description && operation.tags, `${id} has a summary and a description`);
+    t.strictSame(
+      parameters.filter(({ description }) => !description?.trim()),
+      [],
+      `the parameters of ${id} have descriptions`,
+    );
+    if (!route) continue;
+    t.equal(operation['x-scope'], route.operation.scope, `${id} names its scope`);
+    t.strictSame(operation.security, [{ bearerAuth: [route.operation.scope] }]);
+    for (const status of ['400', '401', '403', '422', '429', '503'])
+      t.ok(responses[status], `${id} documents ${status}`);
+  }
+});
+
+t.test('every example is valid', async (t) => {
+  const { document, operations, validate } = contract();
+  for (const { id, route, parameters, operation } of operations) {
+    for (const { name, example, schema } of parameters) {
+      if (example === undefined) continue;
+      const own = route?.operation.input.shape[name];
+      if (own) t.ok(safeParse(own, example).success, `${id}: ${name}=${example}`);
+      else if (typeof schema.pattern === 'string') t.match(example, new RegExp(schema.pattern), `${id}: ${name}`);
+    }
+    const body = route?.operation.input.shape.body;
+    if (!body) continue;
+    const media = (operation.requestBody as { content: Record<string, Json> }).content['application/json'];
+    const read = safeParse(body, media?.example);
+    t.ok(read.success, `${id}: ${JSON.stringify(media?.example)} ${read.error?.message ?? ''}`);
+  }
+  let checked = 0;
+  const visit = (value: unknown, pointer: string): void => {
+    if (Array.isArray(value)) for (const [i, item] of value.entries()) visit(item, `${pointer}/${i}`);
+    if (!isObject(value)) return;
+    if (Array.isArray(value.examples)) {
+      checked += 1;
+      for (const example of value.examples) t.strictSame(validate(pointer, example), [], pointer);
+    }
+    for (const [key, inner] of Object.entries(value)) {
+      if (key !== 'examples') visit(inner, `${pointer}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`);
+    }
+  };
+  visit((document.components as Json).schemas, '/components/schemas');
+  t.ok(checked > 20, `${checked} schemas have examples`);
+});
+
+t.test('/openapi.json and Swagger UI need no token and nothing from elsewhere', async (t) => {
+  const { request } = await testApp(t);
+  const document = await request('GET', '/openapi.json', { scope: null });
+  t.equal(document.status, 200);
+  t.strictSame(document.body, JSON.parse(JSON.stringify(contract().document)));
+  t.strictSame((await request('GET', '/docs/json', { scope: null })).body, document.body);
+  const page = await request<string>('GET', '/docs', { scope: null });
+  t.equal(page.status, 200);
+  t.match(page.headers.get('content-security-policy'), /default-src 'none'/);
+  const parts = [...page.body.matchAll(/(?:src|href)="([^"]+)"/g)].map((match) => match[1] ?? '');
+  t.ok(parts.length >= 5);
+  for (const part of parts) {
+    t.match(part, /^(\.|\/docs)\//, `${part} is served here`);
+    const answer = await request('GET', part.replace(/^\.\//, '/docs/'), { scope: null });
+    t.equal(answer.status, 200, part);
+  }
+  const initializer = await request<string>('GET', '/docs/static/swagger-initializer.js', { scope: null });
+  t.match(initializer.body, /"?persistAuthorization"?:\s*true/);
+});
+
+t.test('what every operation refuses is refused as documented', async (t) => {
+  const { request } = await testApp(t, { clock: () => now });
+  const book = contract();
+  for (const one of book.operations) {
+    if (!one.route) continue;
+    const path = fillPath(one);
+    const send = async (options: Parameters<TestApp['request']>[2], query = '') => {
+      const answer = await request(one.method, path + query, options);
+      t.strictSame(book.faults(one.method, path, answer), []);
+      return answer;
+    };
+    const headers = requiredHeaders(one);
+    t.equal((await send({ scope: null })).status, 401, `${one.id} without a token`);
+    t.equal((await send({ scope: 'nothing:read' })).status, 403, `${one.id} without its scope`);
+    t.equal((await send({ headers }, '?nonsense=1')).status, 422, `${one.id} with an unknown parameter`);
+    if (one.method === 'GET') continue;
+    t.equal(
+      (await send({ headers: { ...headers, 'Content-Type': 'application/json' }, body: '{"a":' })).status,
+      400,
+      one.id,
+    );
+    t.equal((await send({ headers: { ...headers, 'Content-Type': 'text/plain' }, body: 'text' })).status, 415, one.id);
+    if (!('body' in one.route.operation.input.shape)) continue;
+    t.equal((await send({ headers, body: { nonsense: 1 } })).status, 422, `${one.id} with an unknown member`);
+    if (headers['If-Match'] !== undefined)
+      t.equal((await send({ body: {} })).status, 428, `${one.id} without If-Match`);
+  }
+});
+
+function fillPath({ path, parameters }: DocumentedOperation): string {
+  return path.replaceAll(/\{(\w+)\}/g, (_match, name: string) =>
+    encodeURIComponent(String(parameters.find((one) => one.name === name)?.example ?? 'none')),
+  );
+}
+
+function requiredHeaders({ parameters }: DocumentedOperation): Record<string, string> {
+  const headers = parameters.filter((one) => one.in === 'header' && one.required);
+  return Object.fromEntries(headers.map(({ name, example }) => [name, String(example)]));
+}
+
+t.test('a tour through every operation meets nothing but what is documented', async (t) => {
+  const { request, graphql } = await testApp(t, { clock: () => now });
+  const book = contract();
+  let keys = 0;
+  /** A request whose answer is as documented and has the status given. */
+  const visit = async (
+    status: number,
+    method: string,
+    path: string,
+    { body, headers = {}, scope = '*' }: { body?: unknown; headers?: Record<string, string>; scope?: string } = {},
+  ): Promise<Answer> => {
+    keys += 1;
+    const answer = await request(method, path, {
+      headers: { ...(method === 'POST' && { 'Idempotency-Key': `tour-${keys}` }), ...headers },
+      scope,
+      ...(body !== undefined && { body }),
+    });
+    t.equal(answer.status, status, `${method} ${path} ${JSON.stringify(answer.body).slice(0, 400)}`);
+    t.strictSame(book.faults(method, path, answer), []);
+    return answer;
+  };
+  const any = { headers: { 'If-Match': '*' } };
+  const unchanged = (answer: Answer) => ({ headers: { 'If-None-Match': answer.headers.get('etag') ?? '' } });
+
+  await tourCustomers(visit, any, unchanged);
+  await tourOrders(visit, any, unchanged);
+  await tourReturns(visit, any, unchanged);
+  await visit(200, 'PUT', '/v1/exchange-rates', {
+    body: { rates: [{ date: '2026-05-20', currency: 'USD', rate: '0.9' }] },
+  });
+  await visit(200, 'GET', '/v1/exchange-rates?count=true&limit=1');
+  for (const { id, path, route } of book.operations) {
+    if (!path.startsWith('/v1/metrics/')) continue;
+    const query = new URLSearchParams({ from: '2026-05-01', to: '2026-06-01', interval: 'week' });
+    await visit(200, 'GET', `${path}?${query}`);
+    t.ok(route, id);
+  }
+
+  await visit(200, 'GET', '/livez');
+  await visit(200, 'GET', '/readyz');
+  await visit(200, 'GET', '/openapi.json');
+  await visit(200, 'GET', '/schema.graphql');
+  const asked = await graphql('{ __typename }');
+  t.strictSame(book.faults('POST', '/graphql', asked), []);
+
+  t.strictSame(unvisited(book), [], 'every operation and every way to succeed was visited: a new one joins the tour');
+});
+
+function unvisited({ operations, seen }: Contract): string[] {
+  return operations
+    .flatMap(({ id, responses }) => Object.keys(responses).map((status) => `${id} ${status}`))
+    .filter((one) => / [23]\d\d$/.test(one) && !seen.has(one));
+}
+
+type Visit = (
+  status: number,
+  method: string,
+  path: string,
+  options?: { body?: unknown; headers?: Record<string, string>; scope?: string },
+) => Promise<Answer>;
+type Any = { headers: Record<string, string> };
+type Unchanged = (answer: Answer) => Any;
+
+async function tourCustomers(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
+  const company = await visit(201, 'POST', '/v1/customers', { body: { kind: 'company', name: 'Analytical Engines' } });
+  const ada = {
+    name: 'Ada Lovelace',
+    givenName: 'Ada',
+    familyName: 'Lovelace',
+    companyId: company.body.id,
+    identities: [
+      { kind: 'email', value: 'Ada@Example.org' },
+      { kind: 'phone', value: '+442071234567' },
+    ],
+    birthday: '1815-12-10',
+    address: { line1: '12 St James’s Square', city: 'London', country: 'GB' },
+    locale: 'en-GB',
+    preferredChannel: 'email',
+    acquisition: { source: 'search-ads', cost: 250 },
+    attributes: { tier: 'gold', since: [1, null] },
+  };
+  const created = await visit(201, 'POST', '/v1/customers', {
+    body: { ...ada, references: [{ source: 'shop', externalId: '1' }] },
+    headers: { 'Idempotency-Key': 'ada' },
+  });
+  const byId = `/v1/customers/${created.body.id}`;
+  const byName = '/v1/customers/external/shop/1';
+  await visit(201, 'POST', '/v1/customers', {
+    body: { ...ada, references: [{ source: 'shop', externalId: '1' }] },
+    headers: { 'Idempotency-Key': 'ada' },
+  });
+  await visit(422, 'POST', '/v1/customers', { body: { name: 'Another' }, headers: { 'Idempotency-Key': 'ada' } });
+  await visit(409, 'POST', '/v1/customers', { body: { references: [{ source: 'shop', externalId: '1' }] } });
+  await visit(409, 'POST', '/v1/customers', { body: { identities: [{ kind: 'email', value: 'ada@example.org' }] } });
+  for (const path of [byId, byName]) {
+    const read = await visit(200, 'GET', path);
+    await visit(304, 'GET', path, unchanged(read));
+    await visit(200, 'GET', path, { scope: 'customers:read' });
+    await visit(200, 'PATCH', path, { body: { locale: 'en' }, ...any });
+    await visit(412, 'PATCH', path, { body: { locale: 'en' }, headers: { 'If-Match': '"99"' } });
+  }
+  await visit(200, 'PUT', byName, { body: { name: 'Ada King', sourceVersion: 7 } });
+  await visit(200, 'PUT', byName, { body: { name: 'Ada Byron', sourceVersion: 3 } });
+  await visit(201, 'PUT', '/v1/customers/external/shop/2', { body: { name: 'Charles' } });
+  await visit(200, 'POST', '/v1/customers/batch', {
+    body: { customers: [{ name: 'New', references: [{ source: 'shop', externalId: '3' }] }, { nonsense: true }] },
+  });
+  await visit(422, 'POST', '/v1/customers/batch?atomic=true', { body: { customers: [{ nonsense: true }] } });
+  await visit(200, 'GET', '/v1/customers?limit=1&count=true&sort=createdAt');
+  await visit(400, 'GET', '/v1/customers?after=nonsense');
+  await visit(403, 'GET', '/v1/customers?email=ada@example.org', { scope: 'customers:read' });
+  await visit(204, 'DELETE', '/v1/customers/external/shop/2', any);
+  await visit(204, 'DELETE', `/v1/customers/${company.body.id}`, any);
+  await visit(410, 'PUT', '/v1/customers/external/shop/2', { body: { name: 'Charles' } });
+  await visit(404, 'GET', `/v1/customers/${company.body.id}`);
+}
+
+const order = {
+  customer: { source: 'shop', externalId: '1' },
+  placedAt: '2026-05-20T08:26:00Z',
+  currency: 'EUR',
+  total: 1530,
+  items: [{ sku: '85123A', name: 'T-light holder', quantity: 6.5, total: 1530, unitPrice: '2.55', cost: 700 }],
+  paymentStatus: 'paid',
+};
+
+async function tourOrders(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
+  const sent = { ...order, source: 'shop', externalId: 'o1' };
+  const created = await visit(201, 'POST', '/v1/orders', { body: sent });
+  const dollars = { ...order, currency: 'USD', placedAt: '2026-04-03T10:00:00+02:00' };
+  await visit(201, 'PUT', '/v1/orders/external/shop/o2', {
+    body: { ...dollars, sourceVersion: '2026-04-03T10:00:00Z' },
+  });
+  await visit(200, 'PUT', '/v1/orders/external/shop/o2', {
+    body: { ...dollars, sourceVersion: '2026-04-02T10:00:00Z' },
+  });
+  await visit(409, 'POST', '/v1/orders', { body: sent });
+  await visit(422, 'POST', '/v1/orders', { body: { ...sent, externalId: 'o9', customer: {} } });
+  await visit(200, 'POST', '/v1/orders/batch', {
+    body: {
+      orders: [
+        { ...sent, externalId: 'o3', customer: { email: 'new@example.org' } },
+        { ...sent, externalId: 'o4', total: 1 },
+      ],
+    },
+  });
+  for (const path of [`/v1/orders/${created.body.id}`, '/v1/orders/external/shop/o1']) {
+    await visit(304, 'GET', path, unchanged(await visit(200, 'GET', path)));
+    await visit(200, 'PATCH', path, { body: { fulfillmentStatus: 'fulfilled' }, ...any });
+    const body = {
+      amount: 100,
+      refundedAt: '2026-05-25T09:00:00Z',
+      reason: 'damaged',
+      items: [{ sku: '85123A', quantity: 1 }],
+    };
+    const refund = await visit(201, 'POST', `${path}/refunds`, { body });
+    await visit(422, 'POST', `${path}/refunds`, { body: { ...body, amount: 5000 } });
+    await visit(200, 'GET', `${path}/refunds?limit=1&count=true`);
+    const at = `/v1/refunds/${refund.body.id}`;
+    await visit(304, 'GET', at, unchanged(await visit(200, 'GET', at)));
+    await visit(200, 'GET', at, { scope: 'orders:read' });
+    if (path.includes('external')) await visit(204, 'DELETE', at, any);
+  }
+  await visit(200, 'GET', '/v1/orders?limit=1&count=true&status=paid&placedFrom=2026-01-01T00:00:00Z');
+  for (const path of [`/v1/customers/${created.body.customerId}`, '/v1/customers/external/shop/1']) {
+    await visit(200, 'GET', `${path}/orders?limit=1`);
+    await visit(200, 'GET', `${path}/summary`);
+    await visit(409, 'DELETE', path, any);
+  }
+  await visit(204, 'DELETE', '/v1/orders/external/shop/o2', any);
+  const third = await visit(200, 'GET', '/v1/orders/external/shop/o3');
+  await visit(204, 'DELETE', `/v1/orders/${third.body.id}`, any);
+  await visit(410, 'POST', '/v1/orders', { body: { ...sent, externalId: 'o3' } });
+}
+
+async function tourReturns(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
+  const document = {
+    customer: { source: 'shop', externalId: '1' },
+    returnedAt: '2026-05-28T09:41:00Z',
+    currency: 'EUR',
+    total: 200,
+    items: [{ sku: '85123A', quantity: 1, total: 200 }],
+  };
+  const created = await visit(201, 'POST', '/v1/returns', { body: { ...document, source: 'shop', externalId: 'r1' } });
+  await visit(201, 'PUT', '/v1/returns/external/shop/r2', { body: document });
+  await visit(200, 'PUT', '/v1/returns/external/shop/r2', { body: { ...document, total: 150 } });
+  for (const path of [`/v1/returns/${created.body.id}`, '/v1/returns/external/shop/r1']) {
+    await visit(304, 'GET', path, unchanged(await visit(200, 'GET', path)));
+    await visit(200, 'PATCH', path, { body: { reason: 'too small' }, ...any });
+  }
+  await visit(200, 'POST', '/v1/returns/batch', {
+    body: {
+      returns: [
+        { ...document, source: 'shop', externalId: 'r3' },
+        { ...document, total: 0 },
+      ],
+    },
+  });
+  await visit(200, 'GET', '/v1/returns?limit=1&count=true');
+  await visit(204, 'DELETE', '/v1/returns/external/shop/r2', any);
+  await visit(204, 'DELETE', `/v1/returns/${created.body.id}`, any);
+}
