@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { v7 } from 'uuid';
+import { newId } from '../../src/platform/ids.ts';
 import type { orderDocument } from './store.ts';
 
 /** Hand-written, one statement per answer, each under its name. Instants and numbers are decoded as the pool does it. */
@@ -117,7 +117,7 @@ interface FloorOrder {
 }
 
 export function floorOrder(document: Document, customerId: string): FloorOrder {
-  const id = v7();
+  const id = newId();
   const { source, externalId, placedAt, currency, total, paymentStatus, fulfillmentStatus, channel, items } = document;
   const head = [customerId, id, source, externalId, placedAt, currency, total];
   return {
