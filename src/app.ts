@@ -15,6 +15,7 @@ import { returnResolvers } from './features/returns/resolvers.ts';
 import { returnRoutes } from './features/returns/routes.ts';
 import { guide } from './guide.ts';
 import type { Keys } from './platform/auth/keys.ts';
+import { cursorCodec } from './platform/cursor.ts';
 import { openPool, poolDb } from './platform/db/client.ts';
 import { migrationsFolder } from './platform/db/open.ts';
 import type { Resolvers } from './platform/graphql/field.ts';
@@ -31,7 +32,6 @@ import { type Route, serve } from './platform/http/rest.ts';
 import { forgetAnswers } from './platform/idempotency.ts';
 import { newId } from './platform/ids.ts';
 import type { Services } from './platform/operation.ts';
-import { cursorCodec } from './platform/page.ts';
 
 /** Every feature's URL table: the REST contract, and what openapi.yaml is generated from. */
 export const routes: readonly Route[] = [

@@ -5,10 +5,10 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { readConfig } from '../../src/config.ts';
 import { openKeys } from '../../src/platform/auth/keys.ts';
+import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool } from '../../src/platform/db/client.ts';
 import { openDatabase } from '../../src/platform/db/open.ts';
 import { createVerifier } from '../../src/platform/http/auth.ts';
-import { cursorCodec } from '../../src/platform/page.ts';
 import { customerById, customersWithOrders, floorOrder, insertOrder, orderPage } from './floor-statements.ts';
 
 const config = readConfig(process.env);

@@ -1,9 +1,9 @@
 import type pg from 'pg';
 import { z } from 'zod';
+import type { CursorCodec } from './cursor.ts';
 import { type Db, type Transaction, transaction } from './db/client.ts';
 import { type FieldError, Problem, type ProblemCode, problemTypes } from './errors.ts';
 import { claimKey, fingerprint, storeAnswer } from './idempotency.ts';
-import type { CursorCodec } from './page.ts';
 import { redactor } from './personal.ts';
 import type { Principal } from './principal.ts';
 
@@ -271,7 +271,7 @@ function fieldErrors(issue: z.core.$ZodIssue): FieldError[] {
     const best = issue.errors.reduce((a, b) => (b.length < a.length ? b : a));
     return best.flatMap((inner) => fieldErrors({ ...inner, path: [...issue.path, ...inner.path] }));
   }
-  const missing = issue.code === 'invalid_type' && issue.input === undefined;
+  const missing = (issue.code === 'invalid_type' || issue.code === 'invalid_value') && issue.input === undefined;
   const custom = issue.code === 'custom' ? issue.params?.['code'] : undefined;
   return [
     {

@@ -2,9 +2,9 @@ import { sql } from 'drizzle-orm';
 import type pg from 'pg';
 import type { Test } from 'tap';
 import { recountCustomers } from '../../src/features/rollups/queries.ts';
+import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool, poolDb, statement, transaction } from '../../src/platform/db/client.ts';
 import { type Context, call, createContext, type Operation, type Services } from '../../src/platform/operation.ts';
-import { cursorCodec } from '../../src/platform/page.ts';
 import { createPrincipal } from '../../src/platform/principal.ts';
 import { testDatabase } from './database.ts';
 
