@@ -26,7 +26,7 @@ import { serveDocs } from './platform/http/docs.ts';
 import { addHealth } from './platform/http/health.ts';
 import { logRequests } from './platform/http/logging.ts';
 import { parseQuery, takeJson } from './platform/http/parsing.ts';
-import { answerProblems, sendProblem } from './platform/http/problems.ts';
+import { answerProblems, refuseConnection, sendProblem } from './platform/http/problems.ts';
 import { limitRate } from './platform/http/rate-limit.ts';
 import { type Route, serve } from './platform/http/rest.ts';
 import { forgetAnswers } from './platform/idempotency.ts';
@@ -77,6 +77,7 @@ export async function createApp({ config, keys, connection, logger, clock }: App
     return503OnClosing: true,
     forceCloseConnections: 'idle',
     exposeHeadRoutes: false,
+    clientErrorHandler: refuseConnection,
     frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
   });
   const pool = openPool(connection, {

@@ -1,6 +1,8 @@
+import type { Duplex } from 'node:stream';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { translate } from '../db/client.ts';
 import { Problem } from '../errors.ts';
+import { newId } from '../ids.ts';
 
 /** Fastify's own refusals, in our words. */
 const known: Record<string, () => Problem> = {
@@ -32,6 +34,28 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
     .headers(problem.headers)
     .header('Content-Type', 'application/problem+json; charset=utf-8')
     .send(JSON.stringify(problem.toBody(request.id)));
+}
+
+const unreadable: Record<string, string> = {
+  HPE_HEADER_OVERFLOW: 'The address and the headers are larger than 16 KB.',
+  ERR_HTTP_REQUEST_TIMEOUT: 'The request was not sent within a minute.',
+};
+
+/** The answer to what is no HTTP request, where there is nothing to reply to but the socket; it is closed. */
+export function refuseConnection(error: Error & { code?: string }, socket: Duplex): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const detail = unreadable[error.code ?? ''] ?? 'This is not a valid HTTP/1.1 request.';
+  const body = JSON.stringify(new Problem('invalid_request', detail).toBody(newId()));
+  const head = [
+    'HTTP/1.1 400 Bad Request',
+    'Content-Type: application/problem+json; charset=utf-8',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    'Connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
 }
 
 function unforeseen(error: unknown, request: FastifyRequest): Problem {
