@@ -1,0 +1,81 @@
+import { SingleBar } from 'cli-progress';
+import { batchResults } from '../../src/platform/batch.ts';
+import type { ServiceClient } from '../service-client.ts';
+import type { Store } from './store.ts';
+
+const perBatch = 500;
+
+/**
+ * Pushes the store through the API, as a shop would: companies and people, rates, orders, refunds, returns. Everything
+ * is an upsert or has an Idempotency-Key.
+ *
+ * @param signal ends it between two requests: throws what it was aborted with
+ */
+export async function fillStore(client: ServiceClient, store: Store, signal: AbortSignal): Promise<void> {
+  const known = store.people.filter(({ guest }) => !guest);
+  const bar = new SingleBar({
+    format: '{bar} {percentage} % | {step} | {duration_formatted}',
+    barsize: 30,
+    hideCursor: true,
+    // Without a terminal: a line every few seconds.
+    noTTYOutput: true,
+    notTTYSchedule: 5_000,
+  });
+  const { companies, rates, orders, refunds, returns } = store;
+  bar.start(companies.length + known.length + orders.length + refunds.length + returns.length, 0, {
+    step: 'customers',
+  });
+  try {
+    const push = (kind: string, step: string, documents: readonly unknown[]) =>
+      pushBatches(client, kind, documents, (count) => {
+        bar.increment(count, { step });
+        signal.throwIfAborted();
+      });
+    const companyIds = await push('customers', 'companies', companies);
+    const personIds = new Map<string, string>();
+    for (let at = 0; at < known.length; at += perBatch) {
+      const part = known.slice(at, at + perBatch);
+      const documents = part.map(({ document, company, referredBy }) => {
+        const companyId = company === null ? undefined : companyIds[company];
+        // Who refers somebody came earlier; whoever is in the same batch has no id yet.
+        const referrer = referredBy === null ? undefined : personIds.get(store.people[referredBy]?.externalId ?? '');
+        return { ...document, ...(companyId && { companyId }), ...(referrer && { referredBy: referrer }) };
+      });
+      const ids = await push('customers', 'customers', documents);
+      for (const [index, { externalId }] of part.entries()) personIds.set(externalId, ids[index] ?? '');
+    }
+    await client.request('PUT', '/v1/exchange-rates', { rates });
+    await push('orders', 'orders', orders);
+    for (const { order, refund } of refunds) {
+      const path = `/v1/orders/external/shop/${order}/refunds`;
+      await client.request('POST', path, refund, { 'Idempotency-Key': `refund of ${order}` });
+      bar.increment(1, { step: 'refunds' });
+      signal.throwIfAborted();
+    }
+    await push('returns', 'returns', returns);
+  } finally {
+    bar.stop();
+  }
+}
+
+/** Ids of the records, in order. */
+async function pushBatches(
+  client: ServiceClient,
+  kind: string,
+  documents: readonly unknown[],
+  onProgress: (count: number) => void,
+): Promise<string[]> {
+  const ids: string[] = [];
+  for (let at = 0; at < documents.length; at += perBatch) {
+    const part = documents.slice(at, at + perBatch);
+    const { results } = batchResults.parse(await client.request('POST', `/v1/${kind}/batch`, { [kind]: part }));
+    const refused = results.find(({ status }) => status === 'refused');
+    if (refused) {
+      const text = JSON.stringify({ document: part[refused.index], error: refused.error });
+      throw new Error(`The demo's own ${kind} were refused: ${text}`);
+    }
+    ids.push(...results.map(({ id }) => id ?? ''));
+    onProgress(part.length);
+  }
+  return ids;
+}
