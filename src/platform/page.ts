@@ -71,6 +71,15 @@ export function sortParameter<const T extends readonly [string, ...string[]]>(na
     .meta({ description: `Order; \`-\` descends. ${fallback} unless told.`, example: fallback });
 }
 
+/** A statement that answers the rows of a page with something more, e.g. the first children of each. */
+export interface Around {
+  /** Tells its shape from others. */
+  key: string;
+  /** `page` is the statement of the page, to stand in `with page as (…)`; `order` orders what is selected from it. */
+  statement: (page: SQL, order: SQL) => SQL;
+  values: Values;
+}
+
 interface ListInput {
   limit?: number | undefined;
   after?: string | undefined;
@@ -92,11 +101,11 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     ...given.map((name) => definition.filters[name]?.(param(name)) ?? sql`false`),
   ];
 
-  function shape(given: readonly string[], sort: string, after: boolean): Statement<Row> {
-    const cacheKey = `${sort}|${after}|${given.join()}`;
+  function shape(given: readonly string[], sort: string, after: boolean, around?: Around): Statement<Row> {
+    const cacheKey = `${sort}|${after}|${given.join()}|${around?.key ?? ''}`;
     const known = shapes.get(cacheKey);
     if (known) return known;
-    const { expression, type } = definition.sorts[sort.replace(/^-/, '')] ?? unknownSort(sort);
+    const { expression, type, field } = definition.sorts[sort.replace(/^-/, '')] ?? unknownSort(sort);
     const descending = sort.startsWith('-');
     const direction = descending ? sql.raw('desc') : sql.raw('asc');
     const all = conditions(given);
@@ -106,11 +115,10 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
         sql`(${expression}, ${definition.id}) ${compare} (${param('$key')}::${sql.raw(type)}, ${param('$id')}::${sql.raw(definition.idType ?? 'uuid')})`,
       );
     }
-    const made = statement<Row>(
-      `list_${definition.name}`,
-      sql`select ${definition.select} from ${definition.from} ${where(all)}
-        order by ${expression} ${direction}, ${definition.id} ${direction} limit ${param('$limit')}::int`,
-    );
+    const page = sql`select ${definition.select} from ${definition.from} ${where(all)}
+        order by ${expression} ${direction}, ${definition.id} ${direction} limit ${param('$limit')}::int`;
+    const order = sql`page.${sql.identifier(field)} ${direction}, page.id ${direction}`;
+    const made = statement<Row>(`list_${definition.name}`, around ? around.statement(page, order) : page);
     shapes.set(cacheKey, made);
     return made;
   }
@@ -138,7 +146,12 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     return (row) => context.cursors.encode({ scope, key: [String((row as Values)[field]), row.id] }); // a row has its sort field
   }
 
-  async function list(db: Db, context: Context, input: ListInput & Record<string, unknown>): Promise<Page<Row>> {
+  async function list(
+    db: Db,
+    context: Context,
+    input: ListInput & Record<string, unknown>,
+    around?: Around,
+  ): Promise<Page<Row>> {
     const values: Values = {};
     for (const name of Object.keys(definition.filters)) {
       const value = input[name];
@@ -152,7 +165,7 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
       [bounds.$key, bounds.$id] = context.cursors.decode(input.after, scopeOf(context, sort, values));
     }
     const [rows, total] = await Promise.all([
-      db.all(shape(given, sort, input.after !== undefined), { ...values, ...bounds }),
+      db.all(shape(given, sort, input.after !== undefined, around), { ...values, ...bounds, ...around?.values }),
       input.count ? db.first(counter(given), values) : null,
     ]);
     const cursor = cursorFor(context, sort, values);

@@ -4,7 +4,7 @@ import { batchInput, batchResults, runBatch } from '../../platform/batch.ts';
 import type { Transaction } from '../../platform/db/client.ts';
 import { notFound, Problem } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
-import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { type Around, keysetList, type Page, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { referenceInput, targetParameters } from '../references/model.ts';
@@ -126,17 +126,26 @@ export const listCustomers = readOperation({
   }),
   output: pageOf(customer).meta({ id: 'CustomerPage' }),
   personalParameters: ['email', 'phone'],
-  async run(context, { email, phone, ...input }) {
-    // A value that is no e-mail or phone belongs to nobody: the list is empty, as for any unknown one.
-    const filter = {
-      ...input,
-      ...(email !== undefined && { email: normalizeIdentity('email', email) ?? '' }),
-      ...(phone !== undefined && { phone: normalizeIdentity('phone', phone) ?? '' }),
-    };
-    const { data, page } = await list(context.db, context, filter);
+  async run(context, input) {
+    const { data, page } = await customerPage(context, input);
     return { data: data.map(toCustomer), page };
   },
 });
+
+/** A page of stored customers; `around` may fetch something more with each. */
+export function customerPage(
+  context: Context,
+  { email, phone, ...input }: z.output<typeof listCustomers.input>,
+  around?: Around,
+): Promise<Page<CustomerRecord>> {
+  // A value that is no e-mail or phone belongs to nobody: the list is empty, as for any unknown one.
+  const filter = {
+    ...input,
+    ...(email !== undefined && { email: normalizeIdentity('email', email) ?? '' }),
+    ...(phone !== undefined && { phone: normalizeIdentity('phone', phone) ?? '' }),
+  };
+  return list(context.db, context, filter, around);
+}
 
 export const updateCustomer = writeOperation({
   name: 'updateCustomer',

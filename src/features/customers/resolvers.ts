@@ -1,4 +1,5 @@
 import { connection, mutation, type Resolvers, record, related } from '../../platform/graphql/field.ts';
+import { listCustomersWithOrders, ordersOfCustomers } from '../orders/customer-operations.ts';
 import {
   batchCustomers,
   createCustomer,
@@ -13,7 +14,11 @@ import {
 export const customerResolvers: Resolvers = {
   Query: {
     customer: record(getCustomer),
-    customers: connection(listCustomers),
+    customers: connection(
+      listCustomers,
+      {},
+      { field: 'orders', operation: listCustomersWithOrders, ofAll: ordersOfCustomers },
+    ),
   },
   Mutation: {
     createCustomer: mutation(createCustomer, 'customer'),

@@ -8,7 +8,7 @@ import {
   related,
 } from '../../platform/graphql/field.ts';
 import { customersByIds } from '../customers/operations.ts';
-import { ordersOfCustomers } from './of-customers.ts';
+import { ordersOfCustomers } from './customer-operations.ts';
 import {
   batchOrders,
   createOrder,

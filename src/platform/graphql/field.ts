@@ -1,9 +1,19 @@
-import { type FieldNode, type GraphQLResolveInfo, getArgumentValues, Kind, type ValueNode } from 'graphql';
+import {
+  type FieldNode,
+  type GraphQLField,
+  type GraphQLResolveInfo,
+  getArgumentValues,
+  getNamedType,
+  isObjectType,
+  Kind,
+  type ValueNode,
+} from 'graphql';
+import { safeParse } from 'zod';
 import { Problem } from '../errors.ts';
-import { type Answer, type Context, call, type Operation } from '../operation.ts';
+import { type Answer, type Context, call, type Operation, requireScope } from '../operation.ts';
 import { argumentName } from './errors.ts';
 import { type Batches, loadEach, loadSet } from './loader.ts';
-import { selectedPaths } from './selection.ts';
+import { onlyField, type Selection, selectedPaths } from './selection.ts';
 
 /** What the resolvers of one request share. */
 export interface FieldContext {
@@ -13,6 +23,8 @@ export interface FieldContext {
   /** Set when an answer under the header's key was a stored one. */
   replayed: boolean;
   batches: Batches;
+  /** Fields of the document that their parents' statements have fetched; see `connection`. */
+  ahead: Set<FieldNode>;
 }
 
 export type Arguments = Record<string, unknown>;
@@ -68,39 +80,95 @@ export function record(operation: Operation): Resolver {
 
 /**
  * A Relay connection over a list operation: `first` and `after` are its `limit` and `after`. What is not selected is
- * not worked out (total, cursors).
+ * not worked out (total, cursors). With `ahead`, one statement fetches a child connection of the records as well.
  */
-export function connection(operation: Operation, names: ArgumentNames = {}): Resolver {
+export function connection(operation: Operation, names: ArgumentNames = {}, ahead?: Ahead): Resolver {
   return guarded([operation], async (_parent, args, context, info) => {
     const raw = { ...rawInput(operation, given(args, info), names), ...pageOptions(info) };
-    const { output } = await named(names, call(operation, context.call, raw));
+    const child = ahead && childAhead(ahead, context, info);
+    const { output } = child
+      ? await call(ahead.operation, context.call, { ...raw, [ahead.field]: child })
+      : await named(names, call(operation, context.call, raw));
     return toConnection(output as PageOutput, args, info); // a list operation answers a page
   });
 }
 
+/** A child connection that the parents' statement can fetch. */
+export interface Ahead {
+  /** The field of the records, and what the operation calls its input and answers it as. */
+  field: string;
+  /** The parents' list operation with the first page of the child. */
+  operation: Operation;
+  /** What the child's own resolver goes through; its scope is the child's. */
+  ofAll: Operation;
+}
+
+/** The input of the child, when it can be fetched ahead: selected once, from its beginning, and permitted. */
+function childAhead(ahead: Ahead, context: FieldContext, info: GraphQLResolveInfo): Arguments | null {
+  const node = onlyField(info, [`nodes.${ahead.field}`, `edges.node.${ahead.field}`]);
+  if (!node || !context.call.principal.has(ahead.ofAll.scope)) return null;
+  const parent = getNamedType(getNamedField(info.returnType, 'nodes')?.type);
+  const definition = getNamedField(parent, ahead.field);
+  if (!definition) return null;
+  const selection = { fieldNodes: [node], fragments: info.fragments };
+  const input = firstPage(ahead.ofAll, argumentsAt(definition, node, info), selection);
+  // What is wrong with its arguments is for the child to say, beside answered parents.
+  if (!input || !accepts(ahead, input)) return null;
+  context.ahead.add(node);
+  return input;
+}
+
+function accepts(ahead: Ahead, input: Arguments): boolean {
+  const schema = ahead.operation.input.shape[ahead.field];
+  return schema !== undefined && safeParse(schema, input).success;
+}
+
+function argumentsAt(definition: GraphQLField<unknown, unknown>, node: FieldNode, info: GraphQLResolveInfo) {
+  try {
+    return getArgumentValues(definition, node, info.variableValues);
+  } catch {
+    return null;
+  }
+}
+
+function getNamedField(type: unknown, name: string): GraphQLField<unknown, unknown> | undefined {
+  return isObjectType(type) ? type.getFields()[name] : undefined;
+}
+
+/** A first page's input; null for a page after a cursor. */
+function firstPage(ofAll: Operation, args: Arguments | null, selection: Selection): Arguments | null {
+  if (!args || typeof args.after === 'string') return null;
+  return { ...rawInput(ofAll, args), ...pageOptions(selection), members: selectedMembers(selection) };
+}
+
 /**
- * A Relay connection below a record, e.g. a customer's orders. The first pages of all parents are one call of `ofAll`,
- * which takes `{ [ids]: […], limit, sort, members, … }`, fetches what is selected, and answers a page per id; a page
- * after a cursor belongs to one parent and is one call of `ofOne`, by its id.
+ * A Relay connection below a record, e.g. a customer's orders. Where the parents' statement has not fetched it, the
+ * first pages of all parents are one call of `ofAll`, which takes `{ [ids]: […], limit, sort, members, … }`, fetches
+ * what is selected, and answers a page per id; a page after a cursor belongs to one parent and is one call of `ofOne`.
  */
 export function childConnection(ofAll: Operation, ofOne: Operation, ids: string): Resolver {
   return guarded([ofAll, ofOne], async (parent, args, context, info) => {
-    const { id } = parent as { id: string }; // the parent is a record
-    const raw = () => ({ ...rawInput(ofOne, given(args, info)), ...pageOptions(info) });
-    const page =
-      typeof args.after === 'string'
-        ? await loadEach(context, info, ofOne, id, (key) => ({ ...raw(), id: key }))
-        : await loadSet(context, info, ofAll, id, (keys) => ({
-            ...raw(),
-            [ids]: keys,
-            members: selectedMembers(info),
-          }));
+    const record = parent as { id: string } & Arguments; // the parent is a record
+    const fetched = info.fieldNodes[0] && context.ahead.has(info.fieldNodes[0]) ? record[info.fieldName] : undefined;
+    if (fetched !== undefined) {
+      requireScope(context.call, ofAll.scope);
+      return toConnection(fetched as PageOutput, args, info); // by the operation that looked ahead
+    }
+    const first = firstPage(ofAll, given(args, info), info);
+    const page = first
+      ? await loadSet(context, info, ofAll, record.id, (keys) => ({ ...first, [ids]: keys }))
+      : await loadEach(context, info, ofOne, record.id, (id) => ({
+          ...rawInput(ofOne, given(args, info)),
+          ...pageOptions(info),
+          id,
+        }));
     return toConnection(page as PageOutput, args, info); // both answer pages
   });
 }
 
-function selectedMembers(info: GraphQLResolveInfo): string[] {
-  return [...selectedPaths(info)].flatMap((path) => /^(?:nodes|edges\.node)\.([A-Za-z]+)$/.exec(path)?.[1] ?? []);
+/** Members of the records of a connection, and members of these. */
+function selectedMembers(selection: Selection): string[] {
+  return [...selectedPaths(selection)].flatMap((path) => /^(?:nodes|edges\.node)\.(.+)$/.exec(path)?.[1] ?? []);
 }
 
 /** The record whose id stands in a member of the parent (`companyId`): all of them in one call of `{ ids }`. */
@@ -155,7 +223,7 @@ interface PageOutput {
   page: { next: string | null; hasMore: boolean; total?: number; cursors?: string[] };
 }
 
-function toConnection({ data, page }: PageOutput, args: Arguments, info: GraphQLResolveInfo) {
+function toConnection({ data, page }: PageOutput, args: Arguments, info: Selection) {
   const { cursors } = page;
   return {
     nodes: data,
@@ -171,8 +239,8 @@ function toConnection({ data, page }: PageOutput, args: Arguments, info: GraphQL
 }
 
 /** What is not selected is not worked out: a total is a statement, a cursor a signature. */
-function pageOptions(info: GraphQLResolveInfo): Arguments {
-  const paths = selectedPaths(info);
+function pageOptions(selection: Selection): Arguments {
+  const paths = selectedPaths(selection);
   return {
     ...(paths.has('totalCount') && { count: true }),
     ...((paths.has('edges.cursor') || paths.has('pageInfo.startCursor') || paths.has('pageInfo.endCursor')) && {

@@ -83,6 +83,7 @@ async function run(
     headerKey: operation.kind === 'mutation' ? keyOf(request, operation.rootFields) : null,
     replayed: false,
     batches: new Map(),
+    ahead: new Set(),
   };
   if (production && operation.introspects) refuseScope(() => requireScope(context.call, introspectionScope));
   if (!operation.batches && Number(request.headers['content-length'] ?? 0) > megabyte) {

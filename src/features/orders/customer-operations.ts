@@ -1,0 +1,207 @@
+import { getTableColumns, type SQL, sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { param, type Statement, statement } from '../../platform/db/client.ts';
+import { canonicalInstant } from '../../platform/db/columns.ts';
+import { type Context, readOperation, requireScope } from '../../platform/operation.ts';
+import { defaultLimit, pageFrom, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { id } from '../../platform/values.ts';
+import { customer } from '../customers/model.ts';
+import { customerPage, listCustomers } from '../customers/operations.ts';
+import { toCustomer } from '../customers/queries.ts';
+import { type ReferenceTuple, referencesOf, toReferences } from '../references/queries.ts';
+import { type Order, order, orderItem, orders } from './model.ts';
+import { orderList } from './operations.ts';
+
+/**
+ * The orders of many customers at once, for GraphQL: only what is selected, built as JSON by the database, whose
+ * parsing costs a fraction of that of columns.
+ */
+
+const selection = z.strictObject({
+  limit: pageParameters.limit,
+  count: pageParameters.count,
+  cursors: pageParameters.cursors,
+  sort: sortParameter(['placedAt', 'updatedAt'], '-placedAt'),
+  members: z
+    .array(z.string())
+    .meta({ description: 'What is wanted of an order (`total`, `items.sku`); ids are answered anyway.' }),
+});
+type Selection = z.output<typeof selection>;
+
+const firstPage = pageOf(order.partial());
+type FirstPage = z.output<typeof firstPage>;
+
+/** An order as it comes: instants in the spelling of Postgres, names as tuples. */
+type SelectedOrder = Pick<Order, 'id' | 'customerId'> &
+  Partial<Omit<Order, 'references'>> & { references?: ReferenceTuple[] | null };
+interface FirstOrders {
+  customerId: string;
+  all: number;
+  orders: SelectedOrder[];
+}
+
+const orderColumns = getTableColumns(orders);
+const memberSql: Record<string, SQL> = Object.fromEntries(
+  Object.entries(orderColumns).map(([name, column]) => {
+    // JSON has no type for what is not a number: text is exact.
+    const exact = /^(timestamp|numeric)/.test(column.getSQLType());
+    return [name, exact ? sql`${column}::text` : sql`${column}`];
+  }),
+);
+const instants = ['placedAt', 'cancelledAt', 'createdAt', 'updatedAt'] as const;
+const itemColumns: Record<string, SQL> = {
+  sku: sql`i.sku`,
+  name: sql`i.name`,
+  category: sql`i.category`,
+  quantity: sql`i.quantity`,
+  total: sql`i.total`,
+  unitPrice: sql`i.unit_price`,
+  cost: sql`i.cost`,
+};
+
+function jsonObject(members: [name: string, value: SQL][]): SQL {
+  return sql`json_build_object(${sql.join(
+    members.map(([name, value]) => sql`${sql.raw(`'${name}'`)}, ${value}`),
+    sql`, `,
+  )})`;
+}
+
+/** Known members in their own order, so that equal selections are equal statements. */
+function known(members: readonly string[], sort: string): string[] {
+  const wanted = new Set([...members, 'id', 'customerId', sort.replace('-', '')]);
+  return [
+    ...Object.keys(order.shape).filter((name) => wanted.has(name)),
+    ...Object.keys(orderItem.shape).flatMap((name) => (wanted.has(`items.${name}`) ? [`items.${name}`] : [])),
+  ];
+}
+
+function memberOf(name: string, members: readonly string[]): SQL {
+  if (name === 'references') return referencesOf(orders.id);
+  if (name !== 'items') return memberSql[name] ?? sql`null`;
+  const columns = Object.entries(itemColumns).filter(([column]) => members.includes(`items.${column}`));
+  return sql`coalesce((select json_agg(${jsonObject(columns)} order by i.line)
+    from order_items i where i.customer_id = ${orders.customerId} and i.order_id = ${orders.id}), '[]')`;
+}
+
+/** The first orders of each customer in one pass by row_number(): the distributed engine refuses a lateral top-N. */
+function firstOrders(sort: string, count: boolean, members: readonly string[], customerIds: SQL): SQL {
+  const column = sort.endsWith('updatedAt') ? orders.updatedAt : orders.placedAt;
+  const direction = sql.raw(sort.startsWith('-') ? 'desc' : 'asc');
+  const pairs = members.flatMap((name): [string, SQL][] =>
+    name.includes('.') ? [] : [[name, memberOf(name, members)]],
+  );
+  const byCustomer = sql`partition by ${orders.customerId}`;
+  const all = count ? sql`count(*) over (${byCustomer})` : sql`0`;
+  return sql`select ${orders.customerId} as "customerId", max("all") as "all", json_agg(${jsonObject(pairs)} order by place) as orders
+    from (select *, row_number() over (${byCustomer} order by ${column} ${direction}, ${orders.id} ${direction}) as place, ${all} as "all"
+      from ${orders} where ${orders.customerId} in (${customerIds})) ${orders}
+    where place <= ${param('ordersLimit')}::int group by ${orders.customerId}`;
+}
+
+/** Prepared statements live as long as their connection, so there may not be one for every selection there is. */
+const mostShapes = 64;
+const shapes = new Map<string, Statement<FirstOrders>>();
+
+function ofIds(sort: string, count: boolean, selected: readonly string[]): Statement<FirstOrders> {
+  const key = [sort, count, ...selected].join();
+  const made = shapes.get(key);
+  if (made) return made;
+  const everything = [...Object.keys(order.shape), ...Object.keys(orderItem.shape).map((name) => `items.${name}`)];
+  if (shapes.size >= mostShapes && selected.length < everything.length)
+    return ofIds(sort, count, known(everything, sort));
+  const prepared = statement<FirstOrders>(
+    'orders_of_customers',
+    firstOrders(sort, count, selected, sql`select unnest(${param('customerIds')}::uuid[])`),
+  );
+  shapes.set(key, prepared);
+  return prepared;
+}
+
+/** The first page of the orders of each of a set of customers, as `listCustomerOrders` answers it for one. */
+export const ordersOfCustomers = readOperation({
+  name: 'ordersOfCustomers',
+  scope: 'orders:read',
+  summary: 'List the first orders of customers',
+  input: selection.extend({ customerIds: z.array(id) }),
+  output: z.array(firstPage),
+  async run(context, { customerIds, ...selected }) {
+    const { sort = '-placedAt', limit = defaultLimit, count = false, members } = selected;
+    const rows = await context.db.all(ofIds(sort, count, known(members, sort)), {
+      customerIds,
+      ordersLimit: limit + 1,
+    });
+    const byCustomer = new Map(rows.map((row) => [row.customerId, row]));
+    return customerIds.map((customerId) => toPage(context, selected, customerId, byCustomer.get(customerId)));
+  },
+});
+
+const aheadShapes = new Set<string>();
+
+/**
+ * A page of customers with the first page of each one's orders, in one statement. Needs both scopes. Where there are
+ * too many selections to prepare a statement for, `orders` is left out.
+ */
+export const listCustomersWithOrders = readOperation({
+  name: 'listCustomersWithOrders',
+  scope: listCustomers.scope,
+  summary: 'List customers with their first orders',
+  input: listCustomers.input.extend({ orders: selection }),
+  output: pageOf(customer.extend({ orders: firstPage.optional() })),
+  personalParameters: ['email', 'phone'],
+  async run(context, { orders: selected, ...input }) {
+    requireScope(context, ordersOfCustomers.scope);
+    const { sort = '-placedAt', limit = defaultLimit, count = false, members: wanted } = selected;
+    const members = known(wanted, sort);
+    const key = [sort, count, ...members].join();
+    const shape = [key, input.sort, ...Object.keys(input)].join();
+    const ahead = aheadShapes.has(shape) || aheadShapes.size < mostShapes;
+    if (ahead) aheadShapes.add(shape);
+    const { data, page } = await customerPage(
+      context,
+      input,
+      ahead
+        ? {
+            key,
+            values: { ordersLimit: limit + 1 },
+            statement: (customers, order) => sql`with page as (${customers}),
+              first as (${firstOrders(sort, count, members, sql`select id from page`)})
+              select page.*, first."all", first.orders from page left join first on first."customerId" = page.id order by ${order}`,
+          }
+        : undefined,
+    );
+    return {
+      data: data.map((record) => {
+        const { all, orders: own } = record as Partial<FirstOrders>; // selected by the statement around the page
+        const first = own && { customerId: record.id, all: all ?? 0, orders: own };
+        return {
+          ...toCustomer(record),
+          ...(ahead && { orders: toPage(context, selected, record.id, first ?? undefined) }),
+        };
+      }),
+      page,
+    };
+  },
+});
+
+function toPage(
+  context: Context,
+  { limit = defaultLimit, sort, count, cursors }: Selection,
+  customerId: string,
+  first: FirstOrders | undefined,
+): FirstPage {
+  const rows = (first?.orders ?? []).map(toOrder);
+  return pageFrom(rows, {
+    limit,
+    total: count ? (first?.all ?? 0) : undefined,
+    ...(cursors && { cursors, cursor: orderList.cursorFor(context, sort, { customerId }) }),
+  });
+}
+
+function toOrder(row: SelectedOrder): Pick<Order, 'id' | 'customerId'> & Partial<Order> {
+  for (const name of instants) {
+    const value = row[name];
+    if (value) row[name] = canonicalInstant(value);
+  }
+  const { references, ...members } = row;
+  return references === undefined ? members : { ...members, references: toReferences(references) };
+}
