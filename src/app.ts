@@ -19,6 +19,7 @@ import { cursorCodec } from './platform/cursor.ts';
 import { openPool, poolDb } from './platform/db/client.ts';
 import { migrationsFolder } from './platform/db/open.ts';
 import type { Resolvers } from './platform/graphql/field.ts';
+import { serveGraphiql } from './platform/graphql/graphiql.ts';
 import { readSdl } from './platform/graphql/schema.ts';
 import { serveGraphql } from './platform/graphql/server.ts';
 import { addAuthentication, requireToken } from './platform/http/auth.ts';
@@ -122,6 +123,7 @@ export async function createApp({ config, keys, connection, logger, clock }: App
   await addAuthentication(app, config, keys);
   addHealth(app, connection, migrationsFolder);
   await serveDocs(app, routes, guide);
+  await serveGraphiql(app);
 
   await app.register(async (rest) => {
     rest.addHook('onRequest', requireToken);
