@@ -102,6 +102,7 @@ const databaseVariables = {
     .regex(/^postgres(ql)?:\/\//, { error: 'must be a URL that starts with postgres:// or postgresql://' })
     .optional(),
   DATABASE_POOL_SIZE: integer(1, 1000).default(10),
+  RAPPORT_EMBEDDED_DATABASE: flag.default(true),
   RAPPORT_DATA_DIR: path.default(resolve(packageRoot, '.data')),
   RAPPORT_ALLOW_UNSAFE_DATABASE: flag.default(false),
   BASE_CURRENCY: z.string().refine(accepts(currency), { error: 'must be an ISO 4217 code such as EUR' }).default('EUR'),
@@ -111,7 +112,20 @@ const databaseVariables = {
     .default('UTC'),
 };
 
-const databaseSchema = z.object(databaseVariables);
+const databaseSchema = z.object(databaseVariables).superRefine(requireDatabase);
+
+/** The container image has no embedded server inside. */
+function requireDatabase(
+  env: { DATABASE_URL?: string | undefined; RAPPORT_EMBEDDED_DATABASE: boolean },
+  context: z.RefinementCtx,
+): void {
+  if (env.DATABASE_URL !== undefined || env.RAPPORT_EMBEDDED_DATABASE) return;
+  context.addIssue({
+    code: 'custom',
+    path: ['DATABASE_URL'],
+    message: 'is required: there is no embedded database here (a PostgreSQL 15 or newer, postgres://…)',
+  });
+}
 
 const schema = z
   .object({
@@ -129,6 +143,7 @@ const schema = z
     NODE_ENV: z.string().default('development'),
   })
   .superRefine((env, context) => {
+    requireDatabase(env, context);
     const refuse = (variable: string, message: string) =>
       context.addIssue({ code: 'custom', path: [variable], message });
     if (env.JWT_JWKS_URL && env.JWT_SIGNING_KEY_FILE) {

@@ -131,6 +131,13 @@ t.test('replicas have to agree on their keys', async (t) => {
   );
 });
 
+t.test('where there is no embedded database, DATABASE_URL is required', async (t) => {
+  const inside = { RAPPORT_EMBEDDED_DATABASE: 'false' };
+  t.match(refusal(inside), /^DATABASE_URL is required/);
+  t.throws(() => readDatabaseConfig(inside), { message: /^DATABASE_URL is required/ });
+  t.equal(readDatabaseConfig({ ...inside, DATABASE_URL: url }).databaseUrl, url);
+});
+
 t.test('a command that only opens the database needs no keys', async (t) => {
   t.match(readDatabaseConfig({ DATABASE_URL: url }), { databaseUrl: url });
 });
