@@ -72,6 +72,9 @@ export function batchInput<P extends string>(plural: P, itemSchemaId: string) {
 /**
  * Runs a batch: parses each item of `body[plural]`, hands the good ones to `write` in index order and reports each in its
  * place. `write` returns an item's fault in its place; when the set as a whole fails, the items are written one by one.
+ *
+ * @param options.plural the member of the body that holds the items
+ * @throws Problem batch_refused, when all or nothing was asked for
  */
 export async function runBatch<S extends z.ZodType, P extends string>(
   tx: Transaction,

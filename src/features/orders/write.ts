@@ -50,16 +50,11 @@ export async function writeOrders(
 ): Promise<(OrderOutcome | Problem)[]> {
   await awaitRates(tx, context, writes);
   const prepared = await prepareFacts(tx, context, writes, store);
+  const stored = [...prepared.states.values()].map(({ row }) => ({ currency: row.currency, at: row.placedAt }));
   const freeze = await rateFreezer(
     tx,
     context,
-    writes.flatMap(({ input }) =>
-      ratesWanted(
-        input.placedAt,
-        input,
-        [...prepared.states.values()].map(({ row }) => ({ ...row, at: row.placedAt })),
-      ),
-    ),
+    writes.flatMap(({ input }) => ratesWanted(input.placedAt, input, stored)),
   );
   const changes = new Map<string, FactChange<OrderState>>();
   const results = writes.map((write, index) => {

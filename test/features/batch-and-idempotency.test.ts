@@ -1,0 +1,419 @@
+import pg from 'pg';
+import t from 'tap';
+import { testApp } from '../support/app.ts';
+import { fresh, newKey, orderOf, pushOrder, pushRefund, pushReturn, returnOf } from '../support/shop.ts';
+
+const api = await testApp(t);
+const { request, origin, token } = api;
+const database = new pg.Client(api.connection);
+await database.connect();
+t.teardown(() => database.end());
+
+const batch = (orders: unknown[], query = '', headers = {}) =>
+  request('POST', `/v1/orders/batch${query}`, { body: { orders }, headers });
+const statuses = (body: { results: { status: string }[] }) => body.results.map(({ status }) => status).join(' ');
+const count = async (table: string) =>
+  (await database.query<{ n: number }>(`select count(*)::int as n from ${table}`)).rows[0]?.n ?? 0;
+
+/** Every row of every table, as text. */
+async function dump(): Promise<string> {
+  const { rows: tables } = await database.query<{ name: string }>(
+    `select table_name as name from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE' order by 1`,
+  );
+  const parts: string[] = [];
+  for (const { name } of tables) {
+    const { rows } = await database.query(`select row_to_json(r)::text as row from ${name} r order by 1`);
+    parts.push(name, ...rows.map(({ row }) => row));
+  }
+  return parts.join('\n');
+}
+
+/** How many statements the service sends while `work` runs: all connections of this process go through one method. */
+async function statementsOf(work: () => Promise<unknown>): Promise<number> {
+  const original = pg.Client.prototype.query;
+  let sent = 0;
+  pg.Client.prototype.query = function counted(this: pg.Client, ...args: unknown[]) {
+    sent += 1;
+    return Reflect.apply(original, this, args);
+  } as typeof original; // overloads
+  try {
+    await work();
+  } finally {
+    pg.Client.prototype.query = original;
+  }
+  return sent;
+}
+
+t.test('a batch answers for each item in its place, and one bad item hurts no neighbour', async (t) => {
+  const known = (await pushOrder(api, { sourceVersion: 5, customer: { externalId: fresh('c') } })).body;
+  const { body: gone } = await pushOrder(api, { customer: { externalId: fresh('c') } });
+  await request('DELETE', `/v1/orders/${gone.id}`, { headers: { 'If-Match': '*' } });
+  const { status, body } = await batch([
+    orderOf(),
+    'not an order',
+    orderOf({ externalId: known.externalId, total: 7 }),
+    orderOf({ externalId: known.externalId, sourceVersion: 5 }),
+    orderOf({ total: 10, items: [] }),
+    orderOf({ externalId: gone.externalId }),
+    orderOf({ items: [{ sku: 'A', quantity: 1, total: 1000, colour: 'red' }] }),
+    orderOf({ customer: { externalId: fresh('c'), phone: '123' } }),
+    null,
+    orderOf(),
+  ]);
+  t.equal(status, 200);
+  t.equal(statuses(body), 'created refused updated unchanged refused refused refused created refused created');
+  t.same(
+    body.results.map(({ index }: { index: number }) => index),
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+  );
+  t.match(body.results, {
+    1: { error: { code: 'invalid_input', errors: [{ pointer: '', code: 'invalid_type' }] } },
+    2: { id: known.id },
+    3: { id: known.id },
+    4: { error: { errors: [{ pointer: '/total', code: 'total_mismatch' }] } },
+    5: { error: { code: 'deleted', errors: [{ pointer: '/externalId' }] } },
+    6: { error: { errors: [{ pointer: '/items/0/colour', code: 'unknown_member' }] } },
+    7: { warnings: [{ code: 'unusable_phone' }] },
+  });
+  t.equal((await request('GET', `/v1/orders/${body.results[9].id}`)).status, 200);
+  t.equal((await request('GET', `/v1/orders/${known.id}`)).body.total, 7);
+  for (const [sent, pointer] of [
+    [{ orders: [] }, '/orders'],
+    [{}, '/orders'],
+    [{ orders: {} }, '/orders'],
+    [{ orders: [orderOf()], more: 1 }, '/more'],
+  ] as const) {
+    t.match(await request('POST', '/v1/orders/batch', { body: sent }), {
+      status: 422,
+      body: { errors: [{ pointer }] },
+    });
+  }
+});
+
+t.test('items of one batch that mean the same order are applied in index order', async (t) => {
+  const externalId = fresh('twice');
+  const [a, b] = [fresh('a'), fresh('b')];
+  const { body } = await batch([
+    orderOf({ externalId, total: 1, customer: { externalId: a }, references: [{ source: 'erp', externalId }] }),
+    orderOf({ externalId, total: 2, customer: { externalId: b, name: 'B' }, sourceVersion: 2 }),
+    orderOf({ externalId, total: 1, sourceVersion: 1 }),
+    orderOf({ externalId, source: 'erp', total: 3, customer: { externalId: b, name: 'C' } }),
+    orderOf({ externalId: fresh('other'), references: [{ source: 'erp', externalId }] }),
+  ]);
+  t.equal(statuses(body), 'created updated unchanged updated refused');
+  t.equal(new Set(body.results.map(({ id }: { id: string }) => id)).size, 1);
+  t.match((await request('GET', `/v1/orders/external/shop/${externalId}`)).body, { total: 3, version: 3 });
+  t.match((await request('GET', `/v1/customers/external/shop/${b}`)).body, { name: 'B' });
+  const { rows } = await database.query(
+    `select s.orders, s.revenue::int from customer_stats s join external_refs r on r.customer_id = s.customer_id and r.kind = 'customer' where r.external_id = any($1)`,
+    [[a, b]],
+  );
+  t.same(rows, [{ orders: 1, revenue: 3 }], 'and counted once, for its last customer');
+
+  const twins = Array.from({ length: 21 }, () => orderOf({ customer: { externalId: a } }));
+  t.equal(
+    new Set((await batch(twins)).body.results.map(({ id }: { id: string }) => id)).size,
+    21,
+    'rows that differ only in reference are different orders',
+  );
+});
+
+t.test('an atomic batch is carried out whole or not at all', async (t) => {
+  const before = await dump();
+  const refused = await batch(
+    [orderOf({ customer: { externalId: fresh('new') } }), orderOf({ total: 1, items: [] }), 5],
+    '?atomic=true',
+  );
+  t.match(refused, {
+    status: 422,
+    body: {
+      code: 'batch_refused',
+      errors: [
+        { pointer: '/orders/1/total', code: 'total_mismatch' },
+        { pointer: '/orders/2', code: 'invalid_type' },
+      ],
+    },
+  });
+  t.equal(await dump(), before);
+  const accepted = await batch([orderOf(), orderOf()], '?atomic=true');
+  t.equal(statuses(accepted.body), 'created created');
+});
+
+t.test('a dry run of any write answers as if and writes nothing', async (t) => {
+  const { body: customer } = await request('POST', '/v1/customers', {
+    body: { name: 'Ada', references: [{ source: 'shop', externalId: fresh('dry') }] },
+  });
+  const { body: order } = await pushOrder(api, { customerId: customer.id });
+  const { body: refund } = await pushRefund(api, order.id);
+  const { body: givenBack } = await pushReturn(api, { customerId: customer.id });
+  await pushOrder(api, { customerId: customer.id, currency: 'USD' });
+  const { body: empty } = await request('POST', '/v1/customers', { body: { name: 'Empty' } });
+  const before = await dump();
+  const ifMatch = { 'If-Match': '*' };
+  const { source: _, externalId: __, ...document } = orderOf({ customer: { externalId: fresh('dry') } });
+  const { source: ___, externalId: ____, ...returned } = returnOf({ customerId: customer.id });
+  const writes: [string, string, number, unknown?, Record<string, string>?][] = [
+    ['POST', '/v1/customers', 201, { name: 'x' }],
+    ['PUT', `/v1/customers/external/shop/${fresh('dry')}`, 201, { name: 'x' }],
+    ['PUT', `/v1/customers/external/shop/${customer.references[0].externalId}`, 200, { name: 'y' }],
+    ['PATCH', `/v1/customers/${customer.id}`, 200, { name: 'y' }, ifMatch],
+    ['DELETE', `/v1/customers/${empty.id}`, 204, undefined, ifMatch],
+    ['POST', '/v1/customers/batch', 200, { customers: [{ references: [{ source: 'a', externalId: 'b' }] }] }],
+    ['POST', '/v1/orders', 201, orderOf({ customer: { externalId: fresh('dry'), email: 'dry@example.org' } })],
+    ['POST', '/v1/orders', 201, orderOf({ customerId: customer.id }), newKey()],
+    ['PUT', `/v1/orders/external/shop/${fresh('dry')}`, 201, document],
+    ['PUT', `/v1/orders/external/shop/${order.externalId}`, 200, document],
+    ['PATCH', `/v1/orders/${order.id}`, 200, { customerId: empty.id }, ifMatch],
+    ['DELETE', `/v1/orders/${order.id}`, 204, undefined, ifMatch],
+    ['POST', '/v1/orders/batch', 200, { orders: [orderOf(), orderOf({ externalId: order.externalId }), 3] }],
+    ['POST', `/v1/orders/${order.id}/refunds`, 201, { amount: 1, refundedAt: '2026-03-05T00:00:00Z' }],
+    ['DELETE', `/v1/refunds/${refund.id}`, 204, undefined, ifMatch],
+    ['POST', '/v1/returns', 201, returnOf({ customer: { externalId: fresh('dry') } })],
+    ['PUT', `/v1/returns/external/shop/${givenBack.externalId}`, 200, returned],
+    ['PATCH', `/v1/returns/${givenBack.id}`, 200, { total: 7 }, ifMatch],
+    ['DELETE', `/v1/returns/${givenBack.id}`, 204, undefined, ifMatch],
+    ['POST', '/v1/returns/batch', 200, { returns: [returnOf()] }],
+    ['PUT', '/v1/exchange-rates', 200, { rates: [{ date: '2026-03-01', currency: 'USD', rate: '0.9' }] }],
+  ];
+  const covered = new Set<string>();
+  for (const [method, path, status, body, headers = {}] of writes) {
+    const answer = await request(method, `${path}?dryRun=true`, { ...(body !== undefined && { body }), headers });
+    t.equal(answer.status, status, `${method} ${path} ${JSON.stringify(answer.body).slice(0, 200)}`);
+    covered.add(`${method} ${path.split('/')[2]}${path.endsWith('/batch') ? '/batch' : ''}`);
+  }
+  t.equal(await dump(), before);
+  t.match((await request('PUT', '/v1/exchange-rates?dryRun=true', { body: writes.at(-1)?.[3] })).body, {
+    stored: 1,
+    completedOrders: 1,
+  });
+  t.match(await request('POST', '/v1/orders?dryRun=true', { body: orderOf({ total: 1, items: [] }) }), { status: 422 });
+  const { routes } = await import('../../src/app.ts');
+  const all = routes
+    .filter(({ operation }) => operation.kind === 'write')
+    .map(
+      ({ method, url }) =>
+        `${method} ${/\/(orders)\/.*refunds/.test(url) ? 'orders' : url.split('/')[2]}${url.endsWith('/batch') ? '/batch' : ''}`,
+    );
+  t.same(
+    [...new Set(all)].filter((one) => !covered.has(one)),
+    [],
+    'no kind of write is missing here',
+  );
+});
+
+t.test('a batch takes a thousand items in as many statements as ten, and not one more', async (t) => {
+  const orders = (size: number) =>
+    Array.from({ length: size }, (_, i) =>
+      orderOf({
+        customer: { externalId: fresh('many'), email: `${fresh('m')}@example.org` },
+        currency: i % 2 ? 'EUR' : 'USD',
+      }),
+    );
+  const sent: Record<string, number[]> = {};
+  for (const size of [10, 1000]) {
+    const created = orders(size);
+    const measure = async (what: string, items: unknown[], expected: string) => {
+      let results: { status: string }[] = [];
+      const statements = await statementsOf(async () => {
+        results = (await batch(items)).body.results;
+      });
+      t.equal(results.length, size);
+      t.ok(
+        results.every(({ status }) => status === expected),
+        `${what}: ${results.find(({ status }) => status !== expected)?.status}`,
+      );
+      sent[what] = [...(sent[what] ?? []), statements];
+    };
+    await measure('new orders of new customers', created, 'created');
+    await measure(
+      'new orders of known customers',
+      created.map((one) => ({ ...one, externalId: fresh('again') })),
+      'created',
+    );
+    await measure(
+      'changed orders',
+      created.map((one) => ({ ...one, channel: 'x' })),
+      'updated',
+    );
+    await measure(
+      'moved orders',
+      created.map((one) => ({ ...one, customer: { externalId: fresh('moved') } })),
+      'updated',
+    );
+  }
+  for (const [what, [few, many]] of Object.entries(sent)) t.equal(many, few, `${what}: ${many} statements`);
+  t.match(await batch(orders(1001)), { status: 422, body: { errors: [{ pointer: '/orders', code: 'too_big' }] } });
+});
+
+t.test('when the database refuses the set, the items are written one by one', async (t) => {
+  await database.query(`alter table orders add constraint no_trouble check (channel <> 'trouble')`);
+  try {
+    const customer = { externalId: fresh('set') };
+    const items = [orderOf({ customer }), orderOf({ customer, channel: 'trouble' }), orderOf({ customer, total: 5 })];
+    const { body } = await batch(items);
+    t.equal(statuses(body), 'created refused created');
+    t.match(body.results[1].error, { code: 'invalid_input' });
+    const { rows } = await database.query(
+      `select orders, revenue::int from customer_stats where customer_id = (select record_id from external_refs where external_id = $1)`,
+      [customer.externalId],
+    );
+    t.same(rows, [{ orders: 2, revenue: 1005 }]);
+    const before = await count('orders');
+    t.equal(
+      (
+        await batch(
+          items.map((one) => ({ ...one, externalId: fresh('set') })),
+          '?atomic=true',
+        )
+      ).status,
+      422,
+    );
+    t.equal(await count('orders'), before);
+  } finally {
+    await database.query('alter table orders drop constraint no_trouble');
+  }
+});
+
+t.test('an Idempotency-Key is required where doing it twice would hurt', async (t) => {
+  const { body: order } = await pushOrder(api);
+  for (const [path, body] of [
+    ['/v1/orders', orderOf()],
+    ['/v1/returns', returnOf()],
+    [`/v1/orders/${order.id}/refunds`, { amount: 1, refundedAt: '2026-03-05T00:00:00Z' }],
+  ] as const) {
+    const refused = await request('POST', path, { body });
+    t.match(refused, {
+      status: 400,
+      body: { code: 'idempotency_key_required', errors: [{ parameter: 'Idempotency-Key' }] },
+    });
+  }
+  for (const [path, body] of [
+    ['/v1/customers', { name: 'x' }],
+    ['/v1/orders/batch', { orders: [orderOf()] }],
+  ] as const) {
+    t.ok((await request('POST', path, { body })).status < 300, `${path} does without`);
+    const headers = newKey();
+    await request('POST', path, { body, headers });
+    t.equal(
+      (await request('POST', path, { body, headers })).headers.get('idempotency-replayed'),
+      'true',
+      `${path} honours one`,
+    );
+  }
+  for (const [key, status] of [
+    ['x'.repeat(255), 201],
+    ['x'.repeat(256), 422],
+    ['"quoted"', 201],
+    ['', 422],
+    ['ü', 422],
+  ] as const) {
+    const answer = await request('POST', '/v1/orders', { body: orderOf(), headers: { 'Idempotency-Key': key } }).catch(
+      () => ({ status: 422 }),
+    );
+    t.equal(answer.status, status, key.slice(0, 10));
+  }
+  t.equal(
+    (await request('POST', '/v1/orders', { body: orderOf(), headers: { 'Idempotency-Key': 'quoted' } })).status,
+    422,
+    'quoted or bare, the key is the same',
+  );
+});
+
+t.test('a replay is byte-identical, whatever became of the record', async (t) => {
+  const body = JSON.stringify(orderOf({ customer: { externalId: fresh('replay'), phone: '123' } }));
+  const headers = {
+    'Idempotency-Key': fresh('replay'),
+    Authorization: `Bearer ${token('*')}`,
+    'Content-Type': 'application/json',
+  };
+  const send = async (sent: string) => {
+    const response = await fetch(`${origin}/v1/orders`, { method: 'POST', headers, body: sent });
+    return { status: response.status, headers: response.headers, text: await response.text() };
+  };
+  const first = await send(body);
+  t.equal(first.status, 201);
+  t.equal(first.headers.get('idempotency-replayed'), null);
+  const { id } = JSON.parse(first.text);
+  await request('PATCH', `/v1/orders/${id}`, { body: { channel: 'changed' }, headers: { 'If-Match': '*' } });
+  await request('DELETE', `/v1/orders/${id}`, { headers: { 'If-Match': '*' } });
+  const again = await send(JSON.stringify(JSON.parse(body), null, 2));
+  t.same([again.status, again.text], [201, first.text], 'white space in the payload is nothing');
+  t.equal(again.headers.get('idempotency-replayed'), 'true');
+  t.equal(again.headers.get('location'), first.headers.get('location'));
+  t.equal(again.headers.get('etag'), first.headers.get('etag'));
+  const reused = await send(JSON.stringify({ ...JSON.parse(body), channel: 'other' }));
+  t.equal(reused.status, 422);
+  t.match(JSON.parse(reused.text), { code: 'idempotency_key_reused' });
+
+  const deleted = await pushOrder(api);
+  const key = newKey();
+  const remove = () => request('DELETE', `/v1/orders/${deleted.body.id}`, { headers: { 'If-Match': '*', ...key } });
+  t.equal((await remove()).status, 204);
+  t.match(await remove(), { status: 204, body: '' }, 'deletions are replayed as well');
+});
+
+t.test('a refusal does not burn the key, and a key is scoped to client, operation and visibility', async (t) => {
+  const headers = newKey();
+  const order = orderOf({ customer: { externalId: fresh('scope') } });
+  t.equal((await request('POST', '/v1/orders', { body: { ...order, total: 1 }, headers })).status, 422);
+  t.equal((await request('POST', '/v1/orders', { body: order, headers, scope: 'orders:read' })).status, 403);
+  t.equal((await request('POST', '/v1/orders?dryRun=true', { body: order, headers })).status, 201);
+  const created = await request('POST', '/v1/orders', { body: order, headers });
+  t.equal(created.status, 201);
+  t.equal((await request('POST', '/v1/orders', { body: order, headers })).status, 201);
+  t.match(await request('POST', '/v1/orders', { body: order, headers, client: 'another' }), {
+    status: 409,
+    body: { code: 'already_exists' },
+  });
+  t.match(await request('POST', '/v1/orders', { body: order, headers, scope: 'orders:write' }), {
+    status: 409,
+    body: { code: 'already_exists' },
+  });
+  t.equal((await request('POST', '/v1/returns', { body: returnOf(), headers })).status, 201, 'another operation');
+  t.equal((await request('GET', '/v1/orders?limit=1', { headers })).status, 200, 'reads do not look at it');
+  const { rows } = await database.query('select count(*)::int as n from idempotency_keys where key = $1', [
+    headers['Idempotency-Key'],
+  ]);
+  t.same(rows, [{ n: 2 }], 'kept in the transactions of the two writes');
+});
+
+t.test('of concurrent duplicates one writes; the others are told to wait or get its answer', async (t) => {
+  for (const rivals of [2, 2, 4, 8, 16]) {
+    const headers = newKey();
+    const order = orderOf({ customer: { externalId: fresh('rivals') } });
+    const before = await count('orders');
+    const answers = await Promise.all(
+      Array.from({ length: rivals }, () => request('POST', '/v1/orders', { body: order, headers })),
+    );
+    const done = answers.filter(({ status }) => status === 201);
+    t.ok(done.length >= 1);
+    t.equal(
+      done.filter((answer) => answer.headers.get('idempotency-replayed') === null).length,
+      1,
+      'one was the first',
+    );
+    t.equal(new Set(done.map((answer) => JSON.stringify(answer.body))).size, 1);
+    for (const other of answers.filter(({ status }) => status !== 201)) {
+      t.match(other, { status: 409, body: { code: 'idempotency_key_in_flight' } });
+      t.equal(other.headers.get('retry-after'), '1');
+    }
+    t.equal(await count('orders'), before + 1);
+  }
+  // Rivals that arrive as the first one commits: none may meet its order instead of its answer.
+  for (let round = 0; round < 40; round += 1) {
+    const headers = newKey();
+    const body = orderOf({ customer: { externalId: 'known' } });
+    const send = () => request('POST', '/v1/orders', { body, headers });
+    const first = send();
+    const rivals = [];
+    for (let i = 0; i < 4; i += 1) {
+      rivals.push(send());
+      await new Promise((resolve) => setTimeout(resolve, 2 + (round % 3)));
+    }
+    const all = (await Promise.all([first, ...rivals])).map(
+      ({ status, body: answer }) => `${status} ${answer.code ?? ''}`,
+    );
+    const odd = all.filter((one) => one !== '201 ' && one !== '409 idempotency_key_in_flight');
+    if (odd.length > 0) t.fail(odd.join());
+  }
+});
