@@ -130,6 +130,10 @@ export async function insertFacts(pool: pg.Pool, { customers = [], orders = [], 
   );
 }
 
+export async function clearFacts(pool: pg.Pool): Promise<void> {
+  await pool.query('truncate customer_month, customer_stats, order_items, returns, orders, customers cascade');
+}
+
 const allCustomers = statement<{ id: string }>(
   'all_customers',
   sql`select id from customers order by id for no key update`,

@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import type { Bin } from '../../domain/distribution.ts';
 import { localDateOf, startOfDayBefore } from '../../domain/preceding-period.ts';
 import type { CustomerGaps, GapStatistics } from '../../domain/purchase-gaps.ts';
@@ -20,16 +20,20 @@ type GapRow = {
   n: number;
 };
 
+/** The qualifying orders before the end; materialised for the reason that `bucketed` gives. */
+function purchases(shape: Shape): SQL {
+  return sql`placed as materialized (
+      select o.customer_id, o.placed_at as at, o.id, (o.placed_at at time zone ${param('timeZone')}::text)::date as day
+      from orders o where ${qualifyingOrders(shape)} and o.placed_at < ${param('end')}::timestamptz
+    )`;
+}
+
 const gapRows = shaped<Shape & { merge: boolean }, GapRow>('purchase_gaps', (shape) => {
-  const localDay = sql`(o.placed_at at time zone ${param('timeZone')}::text)::date`;
-  const purchases = shape.merge
-    ? sql`select o.customer_id, ${localDay} as day, min(o.placed_at) as at, null::uuid as id`
-    : sql`select o.customer_id, ${localDay} as day, o.placed_at as at, o.id`;
+  const merged = sql`select customer_id, day, min(at) as at, null::uuid as id from placed group by 1, 2`;
   const order = shape.merge ? sql`day` : sql`at, id`;
   // Where the clock went back over midnight the next order may carry the date before: the same day then.
-  return sql`with purchases as (
-      ${purchases} from orders o where ${qualifyingOrders(shape)} and o.placed_at < ${param('end')}::timestamptz
-      ${shape.merge ? sql`group by 1, 2` : sql``}
+  return sql`with ${purchases(shape)}, purchases as (
+      ${shape.merge ? merged : sql`select customer_id, day, at, id from placed`}
     ), steps as (
       select customer_id, width_bucket(at, ${param('bounds')}::timestamptz[]) as k,
         greatest(day - lag(day) over (partition by customer_id order by ${order}), 0) as days,
@@ -68,18 +72,17 @@ export async function gapStatistics(
 }
 
 /**
- * An order is the last one of its customer, and silent, at those references that come after the silence limit and not
- * after the next order. Both are ascending, so these references are consecutive: one step up and one down each.
+ * Between two references only the latest order matters. It is its customer's last, and silent, at those references that
+ * come after the silence limit and not after the next order: consecutive ones, so one step up and one down each.
  */
 const silenceRows = shaped<Shape, { measure: 'buyers' | 'silent'; bracket: number; change: number }>(
   'churn_silence',
-  (shape) => sql`with visits as (
-      select width_bucket(o.placed_at, ${param('bounds')}::timestamptz[]) as seen,
-        width_bucket(o.placed_at, ${param('cutoffs')}::timestamptz[]) as silent_from,
-        width_bucket(lead(o.placed_at) over visits, ${param('bounds')}::timestamptz[]) as silent_to,
+  (shape) => sql`with ${purchases(shape)}, latest as (
+      select customer_id, width_bucket(at, ${param('bounds')}::timestamptz[]) as seen, max(at) as at from placed group by 1, 2
+    ), visits as (
+      select seen, width_bucket(at, ${param('cutoffs')}::timestamptz[]) as silent_from, lead(seen) over visits as silent_to,
         row_number() over visits = 1 as first
-      from orders o where ${qualifyingOrders(shape)} and o.placed_at < ${param('end')}::timestamptz
-      window visits as (partition by o.customer_id order by o.placed_at, o.id)
+      from latest window visits as (partition by customer_id order by seen)
     ), spans as (
       select silent_from, silent_to from visits where silent_from < coalesce(silent_to, ${param('references')}::int)
     )
@@ -99,7 +102,7 @@ export async function silenceCounts(
   const cutoffs = forParameter('silenceDays', () =>
     bounds.map((bound) => startOfDayBefore(bound, silenceDays, scope.timeZone)),
   );
-  const more = { cutoffs, references: bounds.length };
+  const more = { timeZone: scope.timeZone, cutoffs, references: bounds.length };
   const rows = await overBounds(db, scope, bounds, factsOnly(), silenceRows, more);
   const total = (measure: string) =>
     runningTotals(
@@ -118,9 +121,8 @@ export async function silenceCounts(
  */
 const ownGapRows = shaped<Shape, { measure: 'buyers' | 'with_gap' | 'silent'; bracket: number; change: number }>(
   'churn_gap',
-  (shape) => sql`with days as (
-      select o.customer_id, (o.placed_at at time zone ${param('timeZone')}::text)::date as day, min(o.placed_at) as at
-      from orders o where ${qualifyingOrders(shape)} and o.placed_at < ${param('end')}::timestamptz group by 1, 2
+  (shape) => sql`with ${purchases(shape)}, days as (
+      select customer_id, day, min(at) as at from placed group by 1, 2
     ), states as (
       select row_number() over days - 1 as gaps, day - first_value(day) over days as span, day,
         width_bucket(at, ${param('bounds')}::timestamptz[]) as seen,

@@ -1,11 +1,11 @@
 import { sql } from 'drizzle-orm';
-import { type Bracket, previousBracket, type Range } from '../../domain/period.ts';
+import { type Bracket, intervalAt, previousBracket, type Range } from '../../domain/period.ts';
 import type { RetentionCounts } from '../../domain/retention-rate.ts';
 import { type Db, param } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
 import { earlier, type Scope } from './scope.ts';
 import {
-  bucket,
+  bucketed,
   chooseSource,
   filterValues,
   later,
@@ -23,7 +23,7 @@ const between = shaped<Counted, RetentionCounts>('retention', (shape) => {
   const { from, at, where, customer, count } = orderRows(shape);
   const type = markType(shape);
   const mark = (name: string) => sql`${param(name)}::${type}`;
-  const counted = shape.minimum ? sql`, ${count(sql`${at} < ${mark('previousTo')}`)} as orders` : sql``;
+  const counted = shape.minimum ? sql`, sum(${count}) filter (where ${at} < ${mark('previousTo')}) as orders` : sql``;
   // Orders before the previous period matter to the minimum only.
   const since = shape.minimum ? sql`` : sql`and ${at} >= ${mark('start')}`;
   const enough = shape.minimum ? sql`and orders >= ${param('minOrders')}::bigint` : sql``;
@@ -33,6 +33,15 @@ const between = shaped<Counted, RetentionCounts>('retention', (shape) => {
       from ${from} where ${where} and ${at} < ${mark('end')} ${since} group by 1
     )
     select count(*) as "previousBuyers", count(*) filter (where again) as retained from visits where before ${enough}`;
+});
+
+/** The commonest question: single months come out of the index by customer, so they are merged without a sort or a hash. */
+const twoMonths = shaped<Shape, RetentionCounts>('retention_months', (shape) => {
+  const { from, at, where, customer } = orderRows(shape);
+  const buyers = (month: string) =>
+    sql`(select distinct ${customer} from ${from} where ${where} and ${at} = ${param(month)}::date)`;
+  return sql`select count(*) as "previousBuyers", count(again.customer_id) as retained
+    from ${buyers('previousFrom')} before left join ${buyers('from')} again using (customer_id)`;
 });
 
 /** Buyers of one range and those of them who bought in the other; any two ranges, cut at `asOf`. */
@@ -47,7 +56,10 @@ export async function retentionCounts(
   const previous = cut(ranges.previous);
   const current = cut(ranges.current);
   const source = chooseSource(scope, [previous.from, previous.to, current.from, current.to], context.reportingTimeZone);
-  const found = await db.first(between({ ...shapeOf(source, scope), minimum: minOrders > 1 }), {
+  const shape = shapeOf(source, scope);
+  const isMonth = (range: Range) => intervalAt('month', range.from, context.reportingTimeZone).to === range.to;
+  const months = source.months && minOrders === 1 && isMonth(previous) && isMonth(current);
+  const found = await db.first(months ? twoMonths(shape) : between({ ...shape, minimum: minOrders > 1 }), {
     ...filterValues(scope),
     previousFrom: source.mark(previous.from),
     previousTo: source.mark(previous.to),
@@ -66,16 +78,11 @@ export async function retentionCounts(
  * for bracket k + 1 wherever it lies in the whole interval: only the first can be cut at its start.
  */
 const consecutive = shaped<Counted, RetentionCounts & { bracket: number }>('retention_series', (shape) => {
-  const { from, at, where, customer, count } = orderRows(shape);
-  const type = markType(shape);
-  const since = shape.minimum ? sql`` : sql`and ${at} >= ${param('start')}::${type}`;
   const enough = shape.minimum ? sql`and orders >= ${param('minOrders')}::bigint` : sql``;
-  return sql`with buckets as (
-      select ${customer}, ${bucket(at, shape)} as b, ${count()} as n
-      from ${from} where ${where} and ${at} < ${param('end')}::${type} ${since} group by 1, 2
-    ), visits as (
-      select customer_id, case when b >= 3 then b - 2 else b - 1 end as k, bool_or(b >= 3) as inside, sum(n) as n
-      from buckets group by 1, 2
+  const placed = bucketed('placed', orderRows(shape), shape, { amounts: false, sinceStart: !shape.minimum });
+  return sql`with ${placed}, visits as (
+      select customer_id, case when k >= 3 then k - 2 else k - 1 end as k, bool_or(k >= 3) as inside, sum(n) as n
+      from placed group by 1, 2
     ), pairs as (
       select k, lead(k) over next as next_k, lead(inside) over next as next_inside, sum(n) over next as orders
       from visits window next as (partition by customer_id order by k)
@@ -120,10 +127,9 @@ export async function retentionSeries(
 }
 
 const repeats = shaped<Shape, { nth: boolean; bracket: number; customers: number }>('repeat_purchase', (shape) => {
-  const { from, at, where, customer, count } = orderRows(shape);
-  return sql`with buckets as (
-      select ${customer}, ${bucket(at, shape)} as k, ${count()} as n
-      from ${from} where ${where} and ${at} < ${param('end')}::${markType(shape)} group by 1, 2
+  const placed = bucketed('placed', orderRows(shape), shape, { amounts: false, sinceStart: false });
+  return sql`with ${placed}, buckets as (
+      select customer_id, k, sum(n) as n from placed group by 1, 2
     ), running as (
       select customer_id, k, sum(n) over (partition by customer_id order by k) as orders from buckets
     ), milestones as (

@@ -78,16 +78,15 @@ export function filterValues(filter: Filter): Values {
 }
 
 /**
- * Rows that stand for qualifying orders (or returns), one each or a month's worth: `at` is when (or the month), the
- * rest are aggregates over such rows. `valued` and `amount` are over those with a value in the metric's currency.
+ * Rows that stand for qualifying orders (or returns), one each or a month's worth: `at` is when (or the month it was).
+ * The others are per row and to be summed: records, those with a value in the metric's currency, and their amounts.
  */
 export interface Rows {
   from: SQL;
   customer: SQL;
   at: SQL;
   where: SQL;
-  /** Σ records; with a condition, over the rows that meet it. */
-  count: (condition?: SQL) => SQL;
+  count: SQL;
   valued: SQL;
   amount: SQL;
 }
@@ -105,10 +104,9 @@ export function orderRows(shape: Shape): Rows {
       customer: sql`o.customer_id`,
       at: sql`o.month`,
       where: shape.currency ? sql`o.orders > 0 and o.currency = ${param('currency')}` : sql`o.orders > 0`,
-      count: (condition) =>
-        condition ? sql`coalesce(sum(o.orders) filter (where ${condition}), 0)` : sql`sum(o.orders)`,
-      valued: shape.currency ? sql`sum(o.orders)` : sql`sum(o.base_orders)`,
-      amount: shape.currency ? sql`sum(o.revenue)` : sql`sum(o.base_revenue)`,
+      count: sql`o.orders`,
+      valued: shape.currency ? sql`o.orders` : sql`o.base_orders`,
+      amount: shape.currency ? sql`o.revenue` : sql`o.base_revenue`,
     };
   }
   const value = orderValue(shape);
@@ -117,9 +115,9 @@ export function orderRows(shape: Shape): Rows {
     customer: sql`o.customer_id`,
     at: sql`o.placed_at`,
     where: qualifyingOrders(shape),
-    count: (condition) => (condition ? sql`count(*) filter (where ${condition})` : sql`count(*)`),
-    valued: sql`count(${value})`,
-    amount: sql`coalesce(sum(${value}), 0)`,
+    count: sql`1`,
+    valued: sql`(${value} is not null)::int`,
+    amount: sql`coalesce(${value}, 0)`,
   };
 }
 
@@ -131,10 +129,9 @@ export function returnRows(shape: Shape): Rows {
       customer: sql`r.customer_id`,
       at: sql`r.month`,
       where: shape.currency ? sql`r.returns > 0 and r.currency = ${param('currency')}` : sql`r.returns > 0`,
-      count: (condition) =>
-        condition ? sql`coalesce(sum(r.returns) filter (where ${condition}), 0)` : sql`sum(r.returns)`,
-      valued: shape.currency ? sql`sum(r.returns)` : sql`sum(r.base_returns)`,
-      amount: shape.currency ? sql`sum(r.returned)` : sql`sum(r.base_returned)`,
+      count: sql`r.returns`,
+      valued: shape.currency ? sql`r.returns` : sql`r.base_returns`,
+      amount: shape.currency ? sql`r.returned` : sql`r.base_returned`,
     };
   }
   const value = shape.currency ? sql`r.total` : sql`r.base_total`;
@@ -146,10 +143,30 @@ export function returnRows(shape: Shape): Rows {
     customer: sql`r.customer_id`,
     at: sql`r.returned_at`,
     where: sql.join(conditions, sql` and `),
-    count: (condition) => (condition ? sql`count(*) filter (where ${condition})` : sql`count(*)`),
-    valued: sql`count(${value})`,
-    amount: sql`coalesce(sum(${value}), 0)`,
+    count: sql`1`,
+    valued: sql`(${value} is not null)::int`,
+    amount: sql`coalesce(${value}, 0)`,
   };
+}
+
+/**
+ * `name` as (customer_id, k, n[, valued, amount]): the rows before `end` (and from `start` on), each with the number of
+ * its range. Materialised, because what follows groups by customer: the planner would walk the index by customer and
+ * fetch every row of the table at random, which is several times the cost of a scan and a sort.
+ */
+export function bucketed(
+  name: string,
+  rows: Rows,
+  shape: Shape,
+  options: { amounts: boolean; sinceStart: boolean },
+): SQL {
+  const type = markType(shape);
+  const amounts = options.amounts ? sql`, ${rows.valued} as valued, ${rows.amount} as amount` : sql``;
+  const since = options.sinceStart ? sql`and ${rows.at} >= ${param('start')}::${type}` : sql``;
+  return sql`${sql.raw(name)} as materialized (
+      select ${rows.customer} as customer_id, ${bucket(rows.at, shape)} as k, ${rows.count} as n ${amounts}
+      from ${rows.from} where ${rows.where} and ${rows.at} < ${param('end')}::${type} ${since}
+    )`;
 }
 
 /** Revenue of an order `o` in the metric's currency; null without a rate. */

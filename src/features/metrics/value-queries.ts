@@ -7,6 +7,7 @@ import type { Context } from '../../platform/operation.ts';
 import type { Scope } from './scope.ts';
 import {
   bucket,
+  bucketed,
   chooseSource,
   factsOnly,
   markType,
@@ -36,10 +37,9 @@ type AverageRow = Omit<OrderSums, 'revenue'> & {
 
 /** Whether a customer is returning is a matter of purchases by the end of the range, valued or not. */
 const averages = shaped<Shape, AverageRow>('average_order_value', (shape) => {
-  const { from, at, where, customer, count, valued, amount } = orderRows(shape);
-  return sql`with buckets as (
-      select ${customer}, ${bucket(at, shape)} as k, ${count()} as n, ${valued} as valued, ${amount} as revenue
-      from ${from} where ${where} and ${at} < ${param('end')}::${markType(shape)} group by 1, 2
+  const placed = bucketed('placed', orderRows(shape), shape, { amounts: true, sinceStart: false });
+  return sql`with ${placed}, buckets as (
+      select customer_id, k, sum(n) as n, sum(valued) as valued, sum(amount) as revenue from placed group by 1, 2
     ), running as (
       select k, n, valued, revenue, sum(n) over (partition by customer_id order by k) as by_now from buckets
     )
@@ -109,17 +109,14 @@ function boughtAndBrought(shape: Shape) {
   const orders = orderRows(shape);
   const returns = returnRows(shape);
   const type = markType(shape);
-  const start = sql`${param('start')}::${type}`;
-  const end = sql`${param('end')}::${type}`;
-  return sql`bought as (
-      select ${orders.customer}, ${bucket(orders.at, shape)} as k, ${orders.count()} as n, ${orders.valued} as valued, ${orders.amount} as revenue
-      from ${orders.from} where ${orders.where} and ${orders.at} >= ${start} and ${orders.at} < ${end} group by 1, 2
+  const inRange = { amounts: true, sinceStart: true };
+  return sql`${bucketed('placed', orders, shape, inRange)}, ${bucketed('sent_back', returns, shape, inRange)}, bought as (
+      select customer_id, k, sum(n) as n, sum(valued) as valued, sum(amount) as revenue from placed group by 1, 2
     ), brought as (
-      select ${returns.customer}, ${bucket(returns.at, shape)} as k, ${returns.count()} as n, ${returns.valued} as valued, ${returns.amount} as returned
-      from ${returns.from} where ${returns.where} and ${returns.at} >= ${start} and ${returns.at} < ${end} group by 1, 2
+      select customer_id, k, sum(n) as n, sum(valued) as valued, sum(amount) as returned from sent_back group by 1, 2
     ), firsts as (
       select ${orders.customer}, min(${bucket(orders.at, shape)}) as first_k
-      from ${orders.from} where ${orders.where} and ${orders.at} < ${end} and o.customer_id in (select customer_id from brought) group by 1
+      from ${orders.from} where ${orders.where} and ${orders.at} < ${param('end')}::${type} and o.customer_id in (select customer_id from brought) group by 1
     )`;
 }
 
@@ -128,7 +125,7 @@ type RevenueRow = LeftOutRow & { bracket: number; buyers: number; revenue: Numer
 const revenues = shaped<Shape, RevenueRow>('revenue_per_customer', (shape) => {
   const counts = sql`f.first_k <= b.k`;
   return sql`with ${boughtAndBrought(shape)}, sales as (
-      select k, count(*) filter (where valued > 0) as buyers, sum(revenue) as revenue, sum(n - valued) as missing from bought group by k
+      select k, count(*) filter (where valued > 0) as buyers, sum(revenue) as revenue, sum(n - valued)::bigint as missing from bought group by k
     ), reversals as (
       select b.k, sum(b.returned) filter (where ${counts}) as returned, sum(b.n - b.valued) as missing,
         sum(b.valued) filter (where (${counts}) is not true) as strangers_n, sum(b.returned) filter (where (${counts}) is not true) as strangers
