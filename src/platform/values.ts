@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { isCurrency } from '../domain/currencies.ts';
+import { divideRounded, formatDecimal, parseDecimal } from '../domain/money.ts';
+import { timeZoneName } from '../domain/period.ts';
 
 /**
  * The vocabulary of every input and output. Strings are checked for what Postgres or JSON cannot carry back
@@ -18,6 +20,7 @@ export function text(max: number, min = 1) {
 
 export const id = z
   .uuid()
+  .toLowerCase()
   .meta({ description: 'UUIDv7 made by the service.', example: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90' });
 
 const instantPattern = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
@@ -48,13 +51,28 @@ export function instantNanoseconds(value: string): bigint | null {
   return BigInt(Date.parse(`${canonical.slice(0, 19)}Z`)) * 1_000_000n + BigInt(fraction);
 }
 
-/** An RFC 3339 instant with any offset; kept and answered in UTC. */
+/**
+ * Whether the year is one that metrics can count in (domain/period.ts). What has no date is often sent as 0001-01-01:
+ * taken for a fact, it would stretch every series of all time over millennia.
+ */
+function isInRange(value: string): boolean {
+  if (value > '1001' && value < '9998') return true;
+  const canonical = canonicalUtc(value) ?? '';
+  return canonical >= '1000' && canonical < '9999';
+}
+
+/** An RFC 3339 instant with any offset, in the years 1000 to 9998; kept and answered in UTC. */
 export const instant = z
   .string()
   .max(64)
   .refine((value) => canonicalUtc(value) !== null, {
     error: 'is not an RFC 3339 instant such as 2026-03-01T09:30:00Z',
     params: { code: 'invalid_instant' },
+    abort: true,
+  })
+  .refine(isInRange, {
+    error: 'is outside the years 1000 to 9998',
+    params: { code: 'out_of_range' },
     abort: true,
   })
   .overwrite((value) => canonicalUtc(value) ?? value)
@@ -96,14 +114,15 @@ export const decimalText = z
   .regex(/^-?\d{1,15}(\.\d{1,12})?$/)
   .meta({ description: 'Exact decimal as a string.', example: '0.055' });
 
-/** A decimal sent as a JSON number or a string; kept as the shortest decimal that says it. */
+/** A decimal sent as a JSON number or a string; kept as the shortest text that says it, a number to twelve places. */
 export const decimalInput = z
   .union([z.number().min(-1e15).max(1e15), decimalText])
-  .transform((value) => (typeof value === 'number' ? plainDecimal(value) : value));
+  .transform((value) => shortestDecimal(String(value)));
 
-function plainDecimal(value: number): string {
-  const shortest = String(value);
-  return shortest.includes('e') ? value.toFixed(12).replace(/\.?0+$/, '') : shortest;
+function shortestDecimal(text: string): string {
+  const { digits, scale } = parseDecimal(text);
+  if (scale <= 12) return formatDecimal({ digits, scale });
+  return formatDecimal({ digits: divideRounded(digits, 10n ** BigInt(scale - 12)), scale: 12 });
 }
 
 export const timeZone = z
@@ -116,10 +135,8 @@ export const timeZone = z
   .meta({ description: 'IANA time zone.', example: 'Europe/London' });
 
 function isTimeZone(name: string): boolean {
-  if (/^[+-]/.test(name)) return false;
   try {
-    new Intl.DateTimeFormat('en', { timeZone: name });
-    return true;
+    return timeZoneName(name) !== '';
   } catch {
     return false;
   }
