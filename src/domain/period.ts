@@ -59,14 +59,17 @@ export class PeriodError extends RangeError {
 
 const zonePattern = /^[A-Za-z][A-Za-z0-9_+-]*(\/[A-Za-z0-9_+-]+)*$/;
 
+/** Names that ICU takes for a zone and PostgreSQL for another one (its abbreviations, without daylight saving) or for none. */
+const ambiguousZone = /^([CEMW]ET|SystemV\/.*|US\/Pacific-New)$/i;
+
 /**
  * The name of an IANA zone in its own capitals. Offsets (`+02:00`) are refused: they know no daylight saving, and
- * PostgreSQL reads their sign the other way round.
+ * PostgreSQL reads their sign the other way round. So are the names that the two of them understand differently.
  * @throws PeriodError `invalid_time_zone`
  */
 export function timeZoneName(text: string): string {
   try {
-    if (zonePattern.test(text)) return new Temporal.ZonedDateTime(0n, text).timeZoneId;
+    if (zonePattern.test(text) && !ambiguousZone.test(text)) return new Temporal.ZonedDateTime(0n, text).timeZoneId;
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
   }

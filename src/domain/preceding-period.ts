@@ -1,5 +1,5 @@
 import { Temporal } from 'temporal-polyfill';
-import { intervalAt, monthsCovered, type Period, type Range, resolveInstant } from './period.ts';
+import { intervalAt, monthsCovered, type Period, PeriodError, type Range, resolveInstant } from './period.ts';
 
 /**
  * The range of the same calendar length that ends where the period begins: as many whole months when the period is
@@ -52,6 +52,8 @@ function isStartOfDay(instant: string, timeZone: string): boolean {
 }
 
 function startOf(date: Temporal.PlainDate, timeZone: string): string {
+  // Years beyond four digits are written with a sign, which is no date any more.
+  if (date.year < 0) throw new PeriodError('out_of_range', `${date} is outside the years 1000 to 9998`);
   return resolveInstant(date.toString(), timeZone);
 }
 
@@ -60,5 +62,6 @@ function zoned(instant: string, timeZone: string): Temporal.ZonedDateTime {
 }
 
 function canonical(time: Temporal.ZonedDateTime): string {
+  if (time.year < 0) throw new PeriodError('out_of_range', `${time.toPlainDate()} is outside the years 1000 to 9998`);
   return resolveInstant(time.toInstant().toString(), time.timeZoneId);
 }

@@ -82,7 +82,7 @@ function resolveComparison(
       : resolveRange({ from: input.from, to: input.to ?? asOf }, timeZone, { from: 'from', to: 'to' });
   const previous =
     previousFrom === undefined
-      ? forParameter('from', () => precedingPeriod({ ...current, timeZone }))
+      ? forParameter(input.from === undefined ? 'asOf' : 'from', () => precedingPeriod({ ...current, timeZone }))
       : resolveRange({ from: previousFrom, to: previousTo ?? current.from }, timeZone, {
           from: 'previousFrom',
           to: 'previousTo',

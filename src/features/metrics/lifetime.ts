@@ -47,8 +47,11 @@ function lastTwelveMonths(context: Context, input: Input): Scope {
   const { timeZone, asOf } = resolveZone(context, input);
   const { customerId = null } = input;
   if (input.from !== undefined) return resolveScope(context, input, customerId);
-  const to = input.to === undefined ? startOfDayBefore(asOf, 0, timeZone) : resolveScope(context, input).to;
-  const from = forParameter('to', () => monthsBefore(to, 12, timeZone));
+  const to =
+    input.to === undefined
+      ? forParameter('asOf', () => startOfDayBefore(asOf, 0, timeZone))
+      : resolveScope(context, input).to;
+  const from = forParameter(input.to === undefined ? 'asOf' : 'to', () => monthsBefore(to, 12, timeZone));
   return resolveScope(context, { ...input, from, to }, customerId);
 }
 
