@@ -2,8 +2,8 @@ import packageFile from '../package.json' with { type: 'json' };
 import type { Guide } from './platform/http/openapi.ts';
 
 const description = `
-A headless CRM: push a shop's customers, orders, refunds and returns in, read back who stays and what they are worth.
-The same operations stand behind GraphQL at \`/graphql\`.
+Push a shop's customers, orders, refunds and returns in, read back who stays and what they are worth. The same
+operations stand behind GraphQL at \`/graphql\`.
 
 ## Start here
 
@@ -17,10 +17,10 @@ curl http://127.0.0.1:3000/v1/orders \\
   -d '{
     "source": "shop", "externalId": "536365", "placedAt": "2026-03-01T08:26:00Z",
     "customer": { "externalId": "17850", "email": "ada@example.org" },
-    "currency": "GBP", "total": 1530, "paymentStatus": "paid",
+    "currency": "EUR", "total": 1530, "paymentStatus": "paid",
     "items": [{ "sku": "85123A", "quantity": 6, "total": 1530 }]
   }'
-curl 'http://127.0.0.1:3000/v1/metrics/retention-rate?from=2026-03-01&to=2026-04-01' -H "Authorization: Bearer $TOKEN"
+curl 'http://127.0.0.1:3000/v1/metrics/average-order-value?from=2026-03-01&to=2026-04-01' -H "Authorization: Bearer $TOKEN"
 \`\`\`
 
 The order made its customer. A shop's whole history goes in through \`POST /v1/orders/batch\`, 1,000 at a time.

@@ -38,7 +38,8 @@ export async function serveDocs(app: FastifyInstance, routes: readonly Route[], 
     });
     await scope.register(swaggerUi, {
       routePrefix: '/docs',
-      uiConfig: { persistAuthorization: true, docExpansion: 'none', tryItOutEnabled: true },
+      // Without the bar that would show another document.
+      uiConfig: { layout: 'BaseLayout', persistAuthorization: true, docExpansion: 'none', tryItOutEnabled: true },
       theme: { title: `${guide.title} · API` },
       staticCSP: contentSecurityPolicy,
       transformSpecification: () => document(),
