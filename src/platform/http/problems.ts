@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { translate } from '../db/client.ts';
+import { refusedInput } from '../db/refused.ts';
 import { Problem } from '../errors.ts';
 import { newId } from '../ids.ts';
 
@@ -19,6 +20,8 @@ const known: Record<string, () => Problem> = {
 export function asProblem(error: unknown): Problem | null {
   const translated = translate(error);
   if (translated instanceof Problem) return translated;
+  const refused = refusedInput(translated);
+  if (refused) return refused;
   const { code, statusCode } = (translated ?? {}) as Partial<FastifyError>; // read if there
   const made = code === undefined ? undefined : known[code];
   if (made) return made();
