@@ -3,10 +3,11 @@
  * statement per read, and nothing else: no validation, no limits, no headers beyond the necessary. It answers the same bytes.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import pg from 'pg';
 import { readConfig } from '../../src/config.ts';
 import { openKeys } from '../../src/platform/auth/keys.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
-import { openPool } from '../../src/platform/db/client.ts';
+import { types } from '../../src/platform/db/client.ts';
 import { openDatabase } from '../../src/platform/db/open.ts';
 import { createVerifier } from '../../src/platform/http/auth.ts';
 import { customerById, customersWithOrders, floorOrder, insertOrder, orderPage } from './floor-statements.ts';
@@ -16,7 +17,13 @@ const keys = await openKeys(config);
 const verify = await createVerifier(config, keys);
 const cursors = cursorCodec(keys.cursorSecret);
 const database = await openDatabase(config, () => {});
-const pool = openPool(database.connection, { size: config.databasePoolSize, statementTimeout: 30_000 });
+const pool = new pg.Pool({
+  ...database.connection,
+  types,
+  max: config.databasePoolSize,
+  pipeline: true,
+  keepAlive: true,
+} as pg.PoolConfig);
 const { rows } = await pool.query(
   `select external_id, record_id from external_refs where kind = 'customer' and source = 'bench'`,
 );

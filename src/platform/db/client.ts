@@ -129,7 +129,7 @@ function onClient(send: <Row>(query: Statement<Row>, values: Values) => Promise<
 }
 
 interface Sender {
-  query(config: pg.QueryConfig): Promise<pg.QueryResult>;
+  query(config: pg.QueryConfig | string): Promise<pg.QueryResult>;
 }
 
 async function run<Row>(sender: Sender, query: Statement<Row>, values: Values): Promise<Row[]> {
@@ -180,18 +180,24 @@ async function once<T>(pool: pg.Pool, work: (tx: Transaction) => Promise<T>, rol
     throw translate(error);
   });
   const deferred: Promise<unknown>[] = [];
+  const gathered: Sender = {
+    query(config) {
+      gather(client);
+      return client.query(config);
+    },
+  };
   // BEGIN is not waited for: it shares the packet of the first statement.
-  const begin = client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
+  const begin = gathered.query('BEGIN ISOLATION LEVEL READ COMMITTED');
   begin.catch(() => undefined);
   const tx: Transaction = {
-    ...onClient((query, values) => run(client, query, values)),
+    ...onClient((query, values) => run(gathered, query, values)),
     defer(query, values = {}) {
-      const sent = run(client, query, values);
+      const sent = run(gathered, query, values);
       sent.catch(() => undefined);
       deferred.push(sent);
     },
     async attempt(work) {
-      client.query('SAVEPOINT attempt').catch(() => undefined);
+      gathered.query('SAVEPOINT attempt').catch(() => undefined);
       try {
         const value = await work();
         await Promise.all(deferred.splice(0));
@@ -206,7 +212,7 @@ async function once<T>(pool: pg.Pool, work: (tx: Transaction) => Promise<T>, rol
   };
   try {
     const result = await work(tx);
-    const end = client.query(rollback ? 'ROLLBACK' : 'COMMIT');
+    const end = gathered.query(rollback ? 'ROLLBACK' : 'COMMIT');
     end.catch(() => undefined);
     await Promise.all([begin, ...deferred]);
     const { command } = await end;
@@ -218,6 +224,17 @@ async function once<T>(pool: pg.Pool, work: (tx: Transaction) => Promise<T>, rol
     await undo(client, translate(error));
     throw translate(error);
   }
+}
+
+/**
+ * What is sent before the process turns to something else goes out in one piece. The driver writes every statement by
+ * itself, and for this process a system call is as much work as a statement.
+ */
+function gather(client: pg.PoolClient): void {
+  const { stream } = client.connection;
+  if (stream.writableCorked > 0) return;
+  stream.cork();
+  process.nextTick(() => stream.uncork());
 }
 
 /** ROLLBACK on a stalled socket would wait a second query timeout: such a connection is destroyed instead. */
