@@ -20,6 +20,8 @@ import { limits, type Measured, measure, type Variables } from './limits.ts';
 export interface Runnable extends Measured {
   /** The document, told apart by operation where it has several: the executor compiles one per text. */
   text: string;
+  /** The first runs whose variables were checked here. */
+  runs: number;
 }
 
 interface Known {
@@ -104,7 +106,7 @@ function check(schema: GraphQLSchema, source: string): Known {
     nodes.map((node): [string, Runnable] => {
       const name = node.name?.value ?? '';
       const text = nodes.length === 1 ? source : `${source}\n#${name}`;
-      return [name, { ...measure(schema, document, node), text }];
+      return [name, { ...measure(schema, document, node), text, runs: 0 }];
     }),
   );
   const errors = validate(schema, document, specifiedRules, { maxErrors: 20 });

@@ -8,13 +8,14 @@ import { GraphQLError, GraphQLScalarType, Kind, type ValueNode } from 'graphql';
 /** Begins the message of an answer that no JSON number can carry; see `describe` in errors.ts. */
 export const beyondSafeInteger = 'SafeInt cannot carry an integer beyond 2^53 − 1';
 
-function refuse(message: string): never {
-  throw new GraphQLError(message);
+/** With the node of a literal, graphql-js can say where in the document it stands. */
+function refuse(message: string, node?: ValueNode): never {
+  throw new GraphQLError(message, node ? { nodes: [node] } : {});
 }
 
-function safeInteger(value: unknown): number {
-  if (typeof value !== 'number' || !Number.isInteger(value)) return refuse('SafeInt takes an integer.');
-  if (!Number.isSafeInteger(value)) return refuse(`${beyondSafeInteger}.`);
+function safeInteger(value: unknown, node?: ValueNode): number {
+  if (typeof value !== 'number' || !Number.isInteger(value)) return refuse('SafeInt takes an integer.', node);
+  if (!Number.isSafeInteger(value)) return refuse(`${beyondSafeInteger}.`, node);
   return value;
 }
 
@@ -24,7 +25,7 @@ function textScalar(name: string): GraphQLScalarType {
     name,
     serialize: (value) => value,
     parseValue: take,
-    parseLiteral: (node) => (node.kind === Kind.STRING ? node.value : refuse(`${name} takes a string.`)),
+    parseLiteral: (node) => (node.kind === Kind.STRING ? node.value : refuse(`${name} takes a string.`, node)),
   });
 }
 
@@ -39,7 +40,7 @@ function numberOrText(name: string): GraphQLScalarType {
     parseLiteral(node) {
       if (node.kind === Kind.STRING) return node.value;
       if (node.kind === Kind.INT || node.kind === Kind.FLOAT) return Number(node.value);
-      return refuse(`${name} takes a number or a string.`);
+      return refuse(`${name} takes a number or a string.`, node);
     },
   });
 }
@@ -61,19 +62,19 @@ function jsonLiteral(node: ValueNode): unknown {
       return Object.fromEntries(node.fields.map((field) => [field.name.value, jsonLiteral(field.value)]));
     case Kind.VARIABLE:
       // The compiled executor does not put variables into scalars, the interpreted one does: so neither.
-      return refuse('A JSON literal cannot contain variables: send the whole value as one variable.');
+      return refuse('A JSON literal cannot contain variables: send the whole value as one variable.', node);
     case Kind.ENUM:
-      return refuse(`${node.value} is no JSON value; did you mean a string?`);
+      return refuse(`${node.value} is no JSON value; did you mean a string?`, node);
   }
 }
 
 const scalars = [
   new GraphQLScalarType({
     name: 'SafeInt',
-    serialize: safeInteger,
-    parseValue: safeInteger,
+    serialize: (value) => safeInteger(value),
+    parseValue: (value) => safeInteger(value),
     parseLiteral: (node) =>
-      node.kind === Kind.INT ? safeInteger(Number(node.value)) : refuse('SafeInt takes an integer.'),
+      node.kind === Kind.INT ? safeInteger(Number(node.value), node) : refuse('SafeInt takes an integer.', node),
   }),
   textScalar('DateTime'),
   textScalar('Date'),

@@ -4,7 +4,7 @@ import mercurius from 'mercurius';
 import { z } from 'zod';
 import { Problem } from '../errors.ts';
 import { asProblem } from '../http/problems.ts';
-import { createContext, inputProblem, requireScope, type Services } from '../operation.ts';
+import { createContext, inputProblem, reportInput, requireScope, type Services } from '../operation.ts';
 import { type Documents, knownDocuments, rememberedDocuments } from './documents.ts';
 import { describe, problemError, RequestRefused } from './errors.ts';
 import type { FieldContext, Resolvers } from './field.ts';
@@ -18,6 +18,9 @@ export interface GraphqlOptions {
   /** Introspection needs the scope `schema:read`. */
   production: boolean;
 }
+
+/** The executor compiles at the second of its runs, and there takes variables without a check of its own. */
+const uncheckedRuns = 2;
 
 const introspectionScope = 'schema:read';
 const megabyte = 1024 * 1024;
@@ -91,6 +94,11 @@ async function run(
   }
   const cost = operation.cost(variables ?? {});
   assertAffordable(cost);
+  if (operation.runs < uncheckedRuns) {
+    const refused = documents.refuseVariables(query, operationName, variables ?? {});
+    if (refused) throw refused;
+    operation.runs += 1;
+  }
   const result = await execute(scope, operation.text, context, variables, operationName);
   // Only a request that was not run has no data; its variables are then the only thing that has not been checked.
   if (result === null || result.data === undefined) {
@@ -142,7 +150,7 @@ function readBody(body: unknown) {
       'Batched requests are not taken: send one at a time, or several fields in one.',
     );
   }
-  const parsed = bodySchema.safeParse(body);
+  const parsed = bodySchema.safeParse(body, reportInput);
   if (!parsed.success) {
     const { errors } = inputProblem(parsed.error, ['body']);
     throw new Problem('invalid_request', 'Send a JSON object with query, and operationName and variables if needed.', {
