@@ -53,8 +53,18 @@ const answerOf = statement<{ fingerprint: string; status: number; body: string }
   sql`select k.fingerprint, k.status, k.body from ${idempotencyKeys} k where ${ofKey}`,
 );
 
-/** The answer stored under the key, or null when the caller is the first; refuses a key in flight or reused. */
-export async function claimKey(tx: Transaction, key: Key): Promise<{ status: number; body: string } | null> {
+/** Ends an operation that was done before under its key: the answer is the one it had then. */
+export class Replay extends Error {
+  readonly answer: { status: number; body: string };
+
+  constructor(answer: Replay['answer']) {
+    super('done before');
+    this.answer = answer;
+  }
+}
+
+/** Resolves when the caller is the first to use the key. @throws Replay; Problem when the key is in flight or reused */
+export async function claimKey(tx: Transaction, key: Key): Promise<void> {
   const [claimed, found] = await Promise.all([tx.first(claim, { ...key }), tx.first(answerOf, { ...key })]);
   if (found) {
     if (found.fingerprint !== key.fingerprint) {
@@ -66,7 +76,7 @@ export async function claimKey(tx: Transaction, key: Key): Promise<{ status: num
         },
       );
     }
-    return { status: found.status, body: found.body };
+    throw new Replay({ status: found.status, body: found.body });
   }
   if (!claimed?.free) {
     throw new Problem(
@@ -77,7 +87,6 @@ export async function claimKey(tx: Transaction, key: Key): Promise<{ status: num
       },
     );
   }
-  return null;
 }
 
 const store = statement('store_answer', insertRows(idempotencyKeys, param('rows')));

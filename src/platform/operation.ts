@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { CursorCodec } from './cursor.ts';
 import { type Db, type Transaction, transaction } from './db/client.ts';
 import { type FieldError, Problem, type ProblemCode, problemTypes } from './errors.ts';
-import { claimKey, fingerprint, storeAnswer } from './idempotency.ts';
+import { claimKey, fingerprint, Replay, storeAnswer } from './idempotency.ts';
 import { redactor } from './personal.ts';
 import type { Principal } from './principal.ts';
 
@@ -166,19 +166,12 @@ async function callWrite(
           key: idempotencyKey,
           fingerprint: fingerprint(input),
         };
-  return transaction(
+  const done = transaction(
     context.pool,
-    async (tx) => {
-      const stored = key && (await claimKey(tx, key));
-      if (stored) {
-        return {
-          output: JSON.parse(stored.body) as unknown,
-          status: status(stored.status),
-          text: stored.body,
-          replayed: true,
-        };
-      }
-      const output = await operation.run(tx, context, input);
+    async (tx): Promise<Answer> => {
+      const output = key
+        ? await tx.behind(claimKey(tx, key), (claimed) => operation.run(claimed, context, input))
+        : await operation.run(tx, context, input);
       redact?.(output);
       const answer: Answer = { output, status: operation.created?.(output as never) ? 201 : 200, replayed: false };
       if (!key) return answer;
@@ -188,10 +181,16 @@ async function callWrite(
     },
     { rollback: dryRun ?? false },
   );
-}
-
-function status(stored: number): Answer['status'] {
-  return stored === 201 ? 201 : 200;
+  return done.catch((error: unknown) => {
+    if (!(error instanceof Replay)) throw error;
+    const { status: stored, body } = error.answer;
+    return {
+      output: JSON.parse(body) as unknown,
+      status: stored === 201 ? 201 : 200,
+      text: body,
+      replayed: true,
+    };
+  });
 }
 
 export function authorize(operation: Pick<Operation, 'scope'>, context: Context): void {

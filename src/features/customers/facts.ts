@@ -3,10 +3,10 @@ import { notFound, Problem } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
 import type { RecordKind } from '../references/model.ts';
-import { type RefRow, type SourceVersion, sourceVersion } from '../references/queries.ts';
-import { type FactReference, type RefBook, refBook, saveRefs } from '../references/write.ts';
+import { findNames, type RefRow, type SourceVersion, sourceVersion } from '../references/queries.ts';
+import { type FactReference, namesOf, type RefBook, refBook, saveRefs } from '../references/write.ts';
 import { matchOwners, type Owner, type OwnerBook, type OwnerClaim } from './match.ts';
-import { lockCustomers } from './queries.ts';
+import { lockOwnersOf, ownersOf } from './queries.ts';
 
 /** A document about something that belongs to a customer: an order, a return. */
 export type FactWrite<Document, Patch> =
@@ -49,7 +49,7 @@ export interface Prepared<State> {
 
 /**
  * What every write of facts starts with, for any number of them and in a constant number of statements: look up names
- * and customers, lock the customers in id order, read again under the locks what counts, create unknown customers.
+ * and customers and lock these in id order, in one round trip; read again under the locks what counts.
  */
 export async function prepareFacts<
   Document extends FactReference['input'] & Owned,
@@ -72,16 +72,19 @@ export async function prepareFacts<
     const claim = ownerClaim(write, source);
     return claim && claims.push(claim) - 1;
   });
-  const [book, match] = await Promise.all([refBook(tx, store.kind, named), matchOwners(tx, claims)]);
-  const locked = await lockCustomers(tx, [
-    ...match.existing,
-    ...book.owners(),
-    ...[...origins.values()].flatMap((origin) => origin?.customerId ?? []),
+  const match = matchOwners(claims);
+  const names = [...namesOf(store.kind, named), ...match.names];
+  const ids = [...match.ids, ...[...origins.values()].flatMap((origin) => origin?.customerId ?? [])];
+  const [found, identityOwners, locked] = await Promise.all([
+    findNames(tx, names),
+    ownersOf(tx, match.identities),
+    lockOwnersOf(tx, { ids, names, identities: match.identities }),
   ]);
+  const book = refBook(store.kind, found);
   const states = await store.states(tx, [...new Set([...book.records(), ...patched])]);
   for (const { row } of states.values()) if (!locked.has(row.customerId)) throw new Retry(`a ${store.kind} moved`);
   book.refresh([...states.values()].flatMap(({ references }) => references));
-  const owners: OwnerBook = match.decide(context, locked);
+  const owners: OwnerBook = match.decide(context, found, identityOwners, locked);
   return {
     book,
     states,

@@ -4,17 +4,10 @@ import { invalid, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import type { ReferenceInput } from '../references/model.ts';
-import { newRef, type RefRow, refKey, refsByName } from '../references/queries.ts';
+import { byName, type Name, newRef, type RefRow, refKey } from '../references/queries.ts';
 import { identityAdvice, normalizeIdentity } from './identity.ts';
 import type { CustomerKind } from './model.ts';
-import {
-  type CustomerChange,
-  type CustomerState,
-  customerStates,
-  identityKey,
-  ownersOf,
-  saveCustomers,
-} from './queries.ts';
+import { type CustomerChange, type CustomerState, customerStates, identityKey, saveCustomers } from './queries.ts';
 import { deletedReference, unique } from './write.ts';
 
 /** How a fact says whose it is: by id, or by what the shop knows of the customer. */
@@ -52,11 +45,22 @@ export interface Owner {
   admit(): void;
 }
 
-/** Whose facts these are: looked up before the locks, decided and written under them. */
+/** Whose facts these are: by whom they are known is looked up, and decided and written under their locks. */
 export interface OwnerMatch {
-  /** Existing customers that are meant: to be locked. */
-  existing: string[];
-  decide(context: Context, locked: ReadonlyMap<string, string>): OwnerBook;
+  /** Ids, references and identities that the claims give. */
+  ids: string[];
+  names: Name[];
+  identities: Claimed['identities'];
+  /**
+   * @param found what is known of `names`
+   * @param owners who has `identities`, by `identityKey`
+   */
+  decide(
+    context: Context,
+    found: RefRow[],
+    owners: Map<string, string>,
+    locked: ReadonlyMap<string, string>,
+  ): OwnerBook;
 }
 
 export interface OwnerBook {
@@ -72,7 +76,7 @@ export interface OwnerBook {
  * and new names of a known one are added to it, once the fact is admitted: a refused or stale fact leaves no trace.
  * Later claims of the set find customers that earlier ones make.
  */
-export async function matchOwners(tx: Transaction, claims: OwnerClaim[]): Promise<OwnerMatch> {
+export function matchOwners(claims: OwnerClaim[]): OwnerMatch {
   const claimed = claims.map((claim) => {
     try {
       return read(claim);
@@ -82,30 +86,15 @@ export async function matchOwners(tx: Transaction, claims: OwnerClaim[]): Promis
     }
   });
   const good = claimed.filter((claim): claim is Claimed => !(claim instanceof Problem));
-  const [refs, owners] = await Promise.all([
-    refsByName(
-      tx,
-      'customer',
-      unique(
-        good.flatMap(({ reference }) => reference ?? []),
-        refKey,
-      ),
-    ),
-    ownersOf(
-      tx,
-      unique(
-        good.flatMap(({ identities }) => identities),
-        identityKey,
-      ),
-    ),
-  ]);
-  const existing = new Set<string>();
-  for (const { id } of good) if (id) existing.add(id);
-  for (const ref of refs.values()) if (ref.recordId) existing.add(ref.recordId);
-  for (const owner of owners.values()) existing.add(owner);
+  const references = good.flatMap(({ reference }) => reference ?? []);
   return {
-    existing: [...existing],
-    decide: (context, locked) => ownerBook(context, claimed, refs, owners, locked),
+    ids: good.flatMap(({ id }) => id ?? []),
+    names: unique(references, refKey).map(({ source, externalId }) => ({ kind: 'customer', source, externalId })),
+    identities: unique(
+      good.flatMap(({ identities }) => identities),
+      identityKey,
+    ),
+    decide: (context, found, owners, locked) => ownerBook(context, claimed, byName(found, 'customer'), owners, locked),
   };
 }
 

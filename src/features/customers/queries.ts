@@ -11,7 +11,14 @@ import {
 } from '../../platform/db/client.ts';
 import { Problem } from '../../platform/errors.ts';
 import { externalRefs } from '../references/model.ts';
-import { type ReferenceTuple, type RefRow, referencesOf, refKey, toReferences } from '../references/queries.ts';
+import {
+  type Name,
+  type ReferenceTuple,
+  type RefRow,
+  referencesOf,
+  refKey,
+  toReferences,
+} from '../references/queries.ts';
 import { type Customer, customerIdentities, customers, type IdentityKind } from './model.ts';
 
 export type CustomerRow = typeof customers.$inferSelect;
@@ -105,6 +112,37 @@ export async function lockCustomers(tx: Transaction, ids: Iterable<string>): Pro
   const wanted = [...new Set(ids)];
   if (wanted.length === 0) return new Map();
   const rows = await tx.all(lock, { ids: wanted });
+  return new Map(rows.map((row) => [row.id, row.kind]));
+}
+
+const lockOwners = statement<{ id: string; kind: string }>(
+  'lock_owners',
+  sql`select ${customers.id} as id, ${customers.kind} as kind from ${customers} where ${customers.id} = any(array(
+      select unnest(${param('ids')}::uuid[])
+      union all select r.customer_id from external_refs r
+        join json_to_recordset(${param('names')}::json) as n("kind" text, "source" text, "externalId" text)
+          on n."kind" = r.kind and n."source" = r.source and n."externalId" = r.external_id
+      union all select i.customer_id from customer_identities i
+        join json_to_recordset(${param('identities')}::json) as n("kind" text, "value" text) on n."kind" = i.kind and n."value" = i.value
+    )) order by ${customers.id} for no key update`,
+);
+
+/**
+ * As `lockCustomers`, for customers that are only known by what belongs to them. Goes out together with the look-up of
+ * these names, before its answer is known: whoever it did not reach, because a name changed hands in between, is not
+ * among those answered.
+ */
+export async function lockOwnersOf(
+  tx: Transaction,
+  named: { ids: string[]; names: Name[]; identities: { kind: IdentityKind; value: string }[] },
+): Promise<Map<string, string>> {
+  const { ids, names, identities } = named;
+  if (ids.length + names.length + identities.length === 0) return new Map();
+  const rows = await tx.all(lockOwners, {
+    ids: [...new Set(ids)],
+    names: JSON.stringify(names),
+    identities: JSON.stringify(identities),
+  });
   return new Map(rows.map((row) => [row.id, row.kind]));
 }
 

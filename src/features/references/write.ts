@@ -3,11 +3,12 @@ import { invalid, Problem } from '../../platform/errors.ts';
 import type { RecordKind, ReferenceInput } from './model.ts';
 import {
   addRefs,
+  byName,
   isNews,
+  type Name,
   newRef,
   type RefRow,
   refKey,
-  refsByName,
   removeRefs,
   type SourceVersion,
   updateRefs,
@@ -24,8 +25,6 @@ export interface FactReference extends ReferenceInput {
 /** What is known of the names of a set of facts while it is planned. */
 export interface RefBook {
   kind: RecordKind;
-  /** Customers that own the records known by these names. */
-  owners(): string[];
   /** Ids of these records. */
   records(): string[];
   /** Replaces what was read before the locks by what stands under them. */
@@ -42,16 +41,23 @@ export interface RefBook {
   resolve(fact: FactReference, incoming: SourceVersion | null): { id: string; news: boolean } | null;
 }
 
-export async function refBook(tx: Transaction, kind: RecordKind, facts: FactReference[]): Promise<RefBook> {
-  const wanted = new Map<string, ReferenceInput>();
+/** All names that come with a set of facts, each once. */
+export function namesOf(kind: RecordKind, facts: FactReference[]): Name[] {
+  const names = new Map<string, Name>();
   for (const { source, externalId, input } of facts) {
-    for (const ref of [{ source, externalId }, ...(input.references ?? [])]) wanted.set(refKey(ref), ref);
+    for (const ref of [{ source, externalId }, ...(input.references ?? [])]) {
+      names.set(refKey(ref), { kind, source: ref.source, externalId: ref.externalId });
+    }
   }
-  const rows = await refsByName(tx, kind, [...wanted.values()]);
+  return [...names.values()];
+}
+
+/** @param found what is known of `namesOf` the facts, and maybe of other kinds of record */
+export function refBook(kind: RecordKind, found: RefRow[]): RefBook {
+  const rows = byName(found, kind);
   const tombstones = new Set([...rows].filter(([, row]) => row.deletedAt).map(([key]) => key));
   return {
     kind,
-    owners: () => [...rows.values()].flatMap(({ customerId }) => customerId ?? []),
     records: () => [...new Set([...rows.values()].flatMap(({ recordId }) => recordId ?? []))],
     refresh(fresh) {
       for (const row of fresh) rows.set(refKey(row), row);

@@ -68,6 +68,12 @@ export interface Transaction extends Db {
    * savepoint is undone and `ok` is false; any other error is thrown.
    */
   attempt<T>(work: () => Promise<T>): Promise<{ ok: true; value: T } | { ok: false }>;
+  /**
+   * Runs `work` without waiting for `gate`, a result of statements that were sent before: the first statements of the
+   * work share their packet. If the gate is refused, so is everything the work waits for, and what it did is undone with
+   * the transaction.
+   */
+  behind<T>(gate: Promise<unknown>, work: (tx: Transaction) => Promise<T>): Promise<T>;
 }
 
 /** Decoding by Postgres type: nothing passes through a float or a Date on its way to the client. */
@@ -209,6 +215,21 @@ async function once<T>(pool: pg.Pool, work: (tx: Transaction) => Promise<T>, rol
         return { ok: false };
       }
     },
+    async behind(gate, work) {
+      const all: Db['all'] = async (query, values) => {
+        const rows = tx.all(query, values);
+        rows.catch(() => undefined);
+        await gate;
+        return rows;
+      };
+      const first: Db['first'] = async (query, values) => (await all(query, values))[0] ?? null;
+      gate.catch(() => undefined);
+      try {
+        return await work({ ...tx, all, first });
+      } finally {
+        await gate;
+      }
+    },
   };
   try {
     const result = await work(tx);
@@ -221,7 +242,9 @@ async function once<T>(pool: pg.Pool, work: (tx: Transaction) => Promise<T>, rol
     client.release();
     return result;
   } catch (error) {
-    await undo(client, translate(error));
+    const undone = undo(client, translate(error));
+    // A refusal is answered at once: ROLLBACK may stand behind a statement that waits for somebody's lock.
+    if (isRetryable(error)) await undone;
     throw translate(error);
   }
 }
