@@ -60,18 +60,36 @@ body { display: flex; flex-direction: column; font-family: system-ui, sans-serif
 
 /** The token stays in the tab (sessionStorage); `/graphiql#token=…` hands one over without sending it in a URL. */
 const script = `'use strict';
-const defaultQuery = \`# Ctrl-Enter runs the query, Ctrl-Space completes it; the book on the left has the documentation.
+const defaultQuery = \`# Ctrl-Enter runs, Ctrl-Space completes.
+# The book on the left has the documentation.
 {
   customers(first: 5) {
     nodes {
       id
       name
-      orders(first: 3) { nodes { placedAt total currency status } }
+      orders(first: 3) {
+        nodes {
+          placedAt
+          total
+          currency
+          status
+        }
+      }
     }
-    pageInfo { hasNextPage endCursor }
+    pageInfo {
+      hasNextPage
+      endCursor
+    }
   }
   metrics {
-    retentionRate { value numerator denominator period { from to } reason { message } }
+    retentionRate {
+      value
+      numerator
+      denominator
+      reason {
+        message
+      }
+    }
   }
 }
 \`;
