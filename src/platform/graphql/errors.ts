@@ -29,12 +29,22 @@ export class RequestRefused extends Error {
 
 /** A refusal with one of this door's own codes. */
 export function refuse(code: GraphqlProblemCode, message: string, errors: FieldError[] = []): RequestRefused {
-  return new RequestRefused([{ message, extensions: own(code, errors) }]);
+  const short = errors.map((error) => ({ ...error, message: brief(error.message) }));
+  return new RequestRefused([{ message: brief(message), extensions: own(code, short) }]);
 }
 
 /** Errors of graphql-js about the document, which name no data but the document's own. */
 export function refuseDocument(code: GraphqlProblemCode, errors: readonly GraphQLError[]): RequestRefused {
-  return new RequestRefused(errors.map((error) => ({ ...error.toJSON(), extensions: own(code, []) })));
+  return new RequestRefused(
+    errors.map((error) => ({ ...error.toJSON(), message: brief(error.message), extensions: own(code, []) })),
+  );
+}
+
+/** graphql-js quotes what it was given, however long it is. */
+function brief(message: string): string {
+  return message.length <= 500
+    ? message
+    : `${message.slice(0, 400).toWellFormed()} … ${message.slice(-80).toWellFormed()}`;
 }
 
 function own(code: GraphqlProblemCode, errors: FieldError[]): Record<string, unknown> {

@@ -60,9 +60,24 @@ export function isGroup(resolver: Resolver): boolean {
 /** A field that answers the operation's output as it is: `metrics { retentionRate(input: …) }`. */
 export function field(operation: Operation): Resolver {
   return guarded([operation], async (_parent, args, context, info) => {
-    const { output } = await call(operation, context.call, rawInput(operation, given(args, info)));
-    return output;
+    try {
+      const { output } = await call(operation, context.call, rawInput(operation, given(args, info)));
+      return output;
+    } catch (error) {
+      throw 'input' in args && error instanceof Problem ? intoInput(error, args) : error;
+    }
   });
+}
+
+/** Parameters that are members of `input` here have a pointer into it, as those of a body have. */
+function intoInput(problem: Problem, args: Arguments): Problem {
+  const { code, message, errors, extra, headers } = problem;
+  const placed = errors.map(({ parameter, ...error }) =>
+    parameter === undefined || parameter in args
+      ? { ...error, ...(parameter !== undefined && { parameter }) }
+      : { pointer: `/${parameter}`, ...error },
+  );
+  return new Problem(code, message, { errors: placed, extra, headers });
 }
 
 /** A record by id or reference; null where there is none. */
