@@ -21,7 +21,7 @@ import { refuse } from './errors.ts';
 export const limits = {
   /** Characters of a document. */
   characters: 100_000,
-  tokens: 2_000,
+  tokens: 1_000,
   depth: 12,
   aliases: 30,
   directives: 30,
