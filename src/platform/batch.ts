@@ -101,10 +101,7 @@ export async function runBatch<S extends z.ZodType, P extends string>(
     } else {
       for (const [at, { item }] of good.entries()) {
         const alone = await tx.attempt(() => write([item]));
-        place(
-          at,
-          alone.ok ? alone.value[0] : new Problem('invalid_input', 'The database refused the values of this item.'),
-        );
+        place(at, alone.ok ? alone.value[0] : alone.refusal);
       }
     }
   }

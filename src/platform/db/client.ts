@@ -3,6 +3,7 @@ import { PgDialect, type PgTable } from 'drizzle-orm/pg-core';
 import pg from 'pg';
 import { Problem } from '../errors.ts';
 import { canonicalInstant } from './columns.ts';
+import { refusedInput, refusedValue } from './refused.ts';
 
 const dialect = new PgDialect();
 
@@ -65,9 +66,9 @@ export interface Transaction extends Db {
   defer(query: Statement<unknown>, values?: Values): void;
   /**
    * Runs `work` under a savepoint. When the database refuses its data (SQLSTATE class 22 or 23), everything since the
-   * savepoint is undone and `ok` is false; any other error is thrown.
+   * savepoint is undone and `refusal` says why; any other error is thrown.
    */
-  attempt<T>(work: () => Promise<T>): Promise<{ ok: true; value: T } | { ok: false }>;
+  attempt<T>(work: () => Promise<T>): Promise<{ ok: true; value: T } | { ok: false; refusal: Problem }>;
   /**
    * Runs `work` without waiting for `gate`, a result of statements that were sent before: the first statements of the
    * work share their packet. If the gate is refused, so is everything the work waits for, and what it did is undone with
@@ -212,7 +213,7 @@ async function once<T>(pool: pg.Pool, work: (tx: Transaction) => Promise<T>, rol
         const refused = error instanceof pg.DatabaseError && /^2[23]/.test(error.code ?? '') && !isRetryable(error);
         if (!refused) throw error;
         await client.query('ROLLBACK TO SAVEPOINT attempt');
-        return { ok: false };
+        return { ok: false, refusal: refusedInput(error) ?? refusedValue() };
       }
     },
     async behind(gate, work) {

@@ -11,6 +11,12 @@ export function refusedInput(error: unknown): Problem | null {
   return fault ? new Problem('invalid_input', fault.message, { errors: [fault] }) : null;
 }
 
+/** For one of many, whose neighbours are to live: the database would not have it, and nobody foresaw why. */
+export function refusedValue(): Problem {
+  const message = 'The database cannot hold the values of this item.';
+  return new Problem('invalid_input', message, { errors: [{ pointer: '', code: 'refused_value', message }] });
+}
+
 const faults: Record<string, FieldError> = {
   '22003': {
     pointer: '',
