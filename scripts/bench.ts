@@ -15,13 +15,13 @@ import { openKeys } from '../src/platform/auth/keys.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../src/platform/db/embedded.ts';
 import { migrate } from '../src/platform/db/migrate.ts';
 import { migrationsFolder } from '../src/platform/db/open.ts';
-import { batch, customer, type Line, page, post, retention, type Stand } from './bench/measures.ts';
+import { batch, customer, graphql, type Line, page, post, retention, type Stand } from './bench/measures.ts';
 import { type Server, startServer } from './bench/processes.ts';
 import { summarizeProfile } from './bench/profile.ts';
 import { fillStore, type Store } from './bench/store.ts';
 
 /** In the order they run: reads before the writes that make the store grow. */
-const measures = { customer, page, retention, post, batch };
+const measures = { customer, page, graphql, retention, post, batch };
 
 interface Options {
   orders: number;

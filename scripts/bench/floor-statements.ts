@@ -140,12 +140,31 @@ export async function insertOrder(client: pg.PoolClient, { values, itemValues, d
   return { ...asOrder({ ...rows[0], items, references }), created: true, applied: true, warnings: [] };
 }
 
+const utc = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 const nested = {
   name: 'floor_graphql',
-  text: `select '{}' as body`,
+  // row_to_json and array_to_json write no white space, as JSON.stringify does; json_build_object and json_agg do.
+  text: `select array_to_json(array(
+      select row_to_json(node) from (
+        select c.id, c.name,
+          (select i.value from customer_identities i where i.customer_id = c.id and i.kind = 'email' and i.is_primary) as email,
+          ${utc('c.created_at')} as "createdAt",
+          (select row_to_json(list) from (select array(
+            select row_to_json(o) from (
+              select o.id, ${utc('o.placed_at')} as "placedAt", o.currency, o.total, upper(o.status) as status
+              from orders o where o.customer_id = c.id order by o.placed_at desc, o.id desc limit 5) o) as nodes) list) as orders
+        from customers c where c.created_at < $1 order by c.created_at desc, c.id desc limit 20) node))::text as nodes`,
 };
 
-/** The answer of the bench's GraphQL query as Postgres builds it, in one statement. */
-export async function customersWithOrders(pool: pg.Pool): Promise<string> {
-  return (await pool.query(nested)).rows[0].body;
+/** The query the GraphQL measure sends to both. */
+export const graphqlQuery = `query ($before: DateTime) {
+  customers(first: 20, createdTo: $before) {
+    nodes { id name email createdAt orders(first: 5) { nodes { id placedAt currency total status } } }
+  }
+}`;
+
+/** Its data as Postgres builds them, in one statement. */
+export async function customersWithOrders(pool: pg.Pool, before: string): Promise<string> {
+  const { rows } = await pool.query({ ...nested, values: [before] });
+  return `{"customers":{"nodes":${rows[0].nodes}}}`;
 }

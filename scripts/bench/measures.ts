@@ -6,6 +6,7 @@ import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
 import { call, createContext } from '../../src/platform/operation.ts';
 import { createPrincipal } from '../../src/platform/principal.ts';
+import { graphqlQuery } from './floor-statements.ts';
 import { type Comparison, compare, fire, median, type Rate, type Shot } from './load.ts';
 import type { Server } from './processes.ts';
 import { orderDocument, type Store } from './store.ts';
@@ -50,7 +51,23 @@ export async function page(stand: Stand): Promise<Line[]> {
   return [await versus(stand, 'page of 50 orders', shots, 0.85)];
 }
 
-/** The same single-statement bytes where the answer has to be the same; then both under load. */
+export async function graphql(stand: Stand): Promise<Line[]> {
+  const instants = await sample(
+    stand,
+    `select to_char(created_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') from customers order by random() limit 500`,
+  );
+  const shots = instants.map((before): Shot => {
+    return {
+      method: 'POST',
+      path: '/graphql',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ query: graphqlQuery, variables: { before } }),
+    };
+  });
+  return [await versus(stand, 'GraphQL 20 customers × 5 orders', shots, 0.5)];
+}
+
+/** Sees that both answer the same bytes, then puts both under load. */
 async function versus(stand: Stand, measure: string, shots: Shot[], target: number): Promise<Line> {
   for (const shot of shots.slice(0, 20)) await assertSame(stand, shot);
   const result = await compare(stand, stand.token, { shots, connections }, stand.effort);
