@@ -132,7 +132,7 @@ form.addEventListener('submit', (event) => {
   sessionStorage.setItem('token', field.value.trim());
   show();
 });
-if (field.value !== '') show();
+show();
 `;
 
 /**
