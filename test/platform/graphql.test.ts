@@ -255,6 +255,20 @@ t.test('a batch reports each item in its place, or refuses them all', async (t) 
   t.same(none.body.data, { batchOrders: null });
 });
 
+t.test('a batch may be as large as over REST', async (t) => {
+  const pad = 'x'.repeat(15_000);
+  const customers = Array.from({ length: 100 }, (_, i) => ({
+    references: [{ source: 'shop', externalId: `large-${i}` }],
+    attributes: { pad },
+  }));
+  const { status, body } = await graphql(
+    'mutation ($customers: [CustomerInput!]!) { batchCustomers(customers: $customers, dryRun: true) { results { status } } }',
+    { customers },
+  );
+  t.equal(status, 200);
+  t.equal(body.data.batchCustomers.results.length, 100);
+});
+
 t.test('refunds, returns and rates', async (t) => {
   const made = await graphql(
     'mutation ($input: OrderInput!) { createOrder(input: $input, idempotencyKey: "refundable") { order { id } } }',
@@ -667,4 +681,20 @@ t.test('the explorer page needs nothing but this service', async (t) => {
   t.ok(assets.length >= 6);
   for (const path of assets) t.equal((await request('GET', path, { scope: null })).status, 200, path);
   t.equal((await request('GET', '/graphiql/package.json', { scope: null })).status, 404, 'and opens no folder');
+});
+
+t.test('what nobody foresaw is told as such and no more', async (t) => {
+  const admin = new pg.Client(service.connection);
+  await admin.connect();
+  t.teardown(() => admin.end());
+  await admin.query('alter table exchange_rates rename to elsewhere');
+  for (let i = 0; i < 3; i += 1) {
+    const { status, body } = await graphql('{ exchangeRates { nodes { rate } } customers(first: 1) { nodes { id } } }');
+    t.equal(status, 200);
+    t.equal(body.data.customers.nodes.length, 1, 'its neighbours are answered');
+    t.same(codes(body), ['internal_error']);
+    t.match(body.errors[0].extensions.instance, /^[0-9a-f-]{36}$/);
+    t.notMatch(JSON.stringify(body.errors), /exchange_rates|relation|select|pg/i);
+  }
+  await admin.query('alter table elsewhere rename to exchange_rates');
 });
