@@ -117,7 +117,8 @@ export function openPool(connection: pg.ClientConfig, options: PoolOptions): pg.
     query_timeout: options.statementTimeout + 2_000,
     keepAlive: true,
     application_name: 'rapport',
-    options: '-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c work_mem=32MB -c jit=off -c plan_cache_mode=auto',
+    options:
+      '-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c work_mem=32MB -c jit=off -c plan_cache_mode=auto',
   } as pg.PoolConfig);
   // Without a listener an idle connection that dies takes the process with it.
   pool.on('error', (error) => options.onIdleError?.(error));
