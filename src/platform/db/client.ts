@@ -122,6 +122,8 @@ export function openPool(connection: pg.ClientConfig, options: PoolOptions): pg.
   } as pg.PoolConfig);
   // Without a listener an idle connection that dies takes the process with it.
   pool.on('error', (error) => options.onIdleError?.(error));
+  // So does one that is in use; its statements are rejected with the same error, and whoever waits for them is told.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   return pool;
 }
 
