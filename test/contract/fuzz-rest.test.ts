@@ -115,14 +115,16 @@ for (const operation of operations) {
 
 const withBody = operations.filter(({ documents }) => documents !== null);
 const megabyte = 1024 * 1024;
-const bodies: [what: string, code: string, body: string | Buffer, type?: string][] = [
+const json = { 'Content-Type': 'application/json' };
+const bodies: [what: string, code: string, body: string | Buffer, headers?: Record<string, string>][] = [
   ['20 MB', 'body_too_large', `{"a":"${'x'.repeat(20 * megabyte)}"}`],
   ['100,000 levels', 'invalid_json', '['.repeat(100_000)],
   ['100,000 levels in a member', 'invalid_json', `${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`],
   ['invalid UTF-8', 'invalid_json', Buffer.from('{"a":"\u00ff"}', 'latin1')],
   ['a lone surrogate in UTF-8', 'invalid_json', Buffer.from([0x22, 0xed, 0xa0, 0x80, 0x22])],
   ['__proto__', 'invalid_json', '{"__proto__":{"polluted":true}}'],
-  ['another content type', 'unsupported_media_type', 'a=b', 'application/x-www-form-urlencoded'],
+  ['another content type', 'unsupported_media_type', 'a=b', { 'Content-Type': 'text/plain' }],
+  ['an encoding', 'unsupported_media_type', '{}', { ...json, 'Content-Encoding': 'gzip' }],
   ['UTF-16', 'invalid_json', Buffer.from('{"a":1}', 'utf16le')],
 ];
 
@@ -130,9 +132,9 @@ t.test('bodies that no operation takes are refused by all of them, and change no
   for (const operation of withBody) {
     const limit = /batch$/.test(operation.path) ? 16 : 1;
     const over: (typeof bodies)[number] = [`over ${limit} MB`, 'body_too_large', `"${'x'.repeat(limit * megabyte)}"`];
-    for (const [what, code, body, type = 'application/json'] of [over, ...bodies]) {
+    for (const [what, code, body, kind = json] of [over, ...bodies]) {
       const { method, path, headers } = hostile.plain(operation);
-      const answer = await send({ method, path, headers: { ...headers, 'Content-Type': type }, body });
+      const answer = await send({ method, path, headers: { ...headers, ...kind }, body });
       test.equal(
         parsed(answer.text).code,
         code,

@@ -36,6 +36,10 @@ export function takeJson(app: FastifyInstance): void {
       done(null, undefined);
       return;
     }
+    if (!isPlain(request.headers['content-encoding'])) {
+      done(new Problem('unsupported_media_type', 'Send the body as it is, without a Content-Encoding.'));
+      return;
+    }
     let text: string;
     try {
       text = utf8.decode(body as Buffer); // parseAs: 'buffer'
@@ -52,6 +56,10 @@ export function takeJson(app: FastifyInstance): void {
       else done(null, value);
     });
   });
+}
+
+function isPlain(encoding: string | undefined): boolean {
+  return encoding === undefined || encoding.trim().toLowerCase() === 'identity';
 }
 
 const maxDepth = 64;
