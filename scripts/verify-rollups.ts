@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { sql } from 'drizzle-orm';
-import { readDatabaseConfig } from '../src/config.ts';
+import type pg from 'pg';
+import { type DatabaseConfig, readDatabaseConfig } from '../src/config.ts';
 import { lockCustomers } from '../src/features/customers/queries.ts';
 import { resetRates } from '../src/features/rates/queries.ts';
 import { recountCustomers, recountRefunds, rollupDifferences } from '../src/features/rollups/queries.ts';
@@ -12,7 +13,7 @@ import { storeSettings } from '../src/platform/db/settings.ts';
  * Recounts the derived state from the facts and compares: exit 0 when they agree, 1 with a list when not. `--repair`
  * rebuilds it, customer by customer under their locks, while the service goes on.
  */
-const options = new Command()
+const program = new Command()
   .description('Recount customer_stats, customer_month and the refunds of orders from the facts, and compare.')
   .option('--repair', 'rebuild the derived state', false)
   .option(
@@ -21,36 +22,48 @@ const options = new Command()
     false,
   )
   .option('--limit <n>', 'differences listed per table', Number, 50)
-  .parse()
-  .opts<{ repair: boolean; acceptSettings: boolean; limit: number }>();
+  .parse();
+const options = program.opts<{ repair: boolean; acceptSettings: boolean; limit: number }>();
+if (options.acceptSettings && !options.repair) program.error('--accept-settings goes with --repair');
 
-const config = readDatabaseConfig(process.env);
-const database = await openDatabase(config, (message) => console.error(message), {
-  checkSettings: !options.acceptSettings,
-});
-const pool = openPool(database.connection, { size: 2, statementTimeout: 3_600_000 });
+/** What a rebuild under new settings stores in place of the time zone until it is done: no process starts on that. */
+const unfinished = 'a rebuild that was not finished';
+
 try {
-  if (options.repair) await repair();
-  const differences = await rollupDifferences(poolDb(pool), config.reportingTimeZone, options.limit);
-  if (differences.length === 0) {
-    console.log('The derived state agrees with the facts.');
-  } else {
+  process.exitCode = await verify(readDatabaseConfig(process.env));
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 1;
+}
+
+async function verify(config: DatabaseConfig): Promise<number> {
+  const database = await openDatabase(config, (message) => console.error(message), {
+    checkSettings: !options.acceptSettings,
+  });
+  const pool = openPool(database.connection, { size: 2, statementTimeout: 3_600_000 });
+  try {
+    if (options.repair) await repair(pool, config);
+    const differences = await rollupDifferences(poolDb(pool), config.reportingTimeZone, options.limit);
+    if (differences.length === 0) {
+      console.log('The derived state agrees with the facts.');
+      return 0;
+    }
     console.table(differences);
     console.log(
       `${differences.length} differences (at most ${options.limit} per table). Repair: npm run verify-rollups -- --repair`,
     );
-    process.exitCode = 1;
+    return 1;
+  } finally {
+    await pool.end();
+    await database.stop();
   }
-} finally {
-  await pool.end();
-  await database.stop();
 }
 
-async function repair(): Promise<void> {
+async function repair(pool: pg.Pool, config: DatabaseConfig): Promise<void> {
   if (options.acceptSettings) {
     const cleared = await transaction(pool, async (tx) => {
       const count = await resetRates(tx, config.baseCurrency);
-      await storeSettings(tx, config);
+      await storeSettings(tx, { ...config, reportingTimeZone: unfinished });
       return count;
     });
     if (cleared > 0) {
@@ -59,6 +72,12 @@ async function repair(): Promise<void> {
       );
     }
   }
+  const done = await rebuild(pool, config.reportingTimeZone);
+  if (options.acceptSettings) await transaction(pool, (tx) => storeSettings(tx, config));
+  console.log(`Rebuilt the derived state of ${done} customers.`);
+}
+
+async function rebuild(pool: pg.Pool, reportingTimeZone: string): Promise<number> {
   const nextCustomers = statement<{ id: string }>(
     'next_customers',
     sql`select id from customers where id > ${param('after')}::uuid order by id limit 500`,
@@ -72,12 +91,12 @@ async function repair(): Promise<void> {
     await transaction(pool, async (tx) => {
       await lockCustomers(tx, ids);
       await recountRefunds(tx, ids);
-      await recountCustomers(tx, ids, config.reportingTimeZone);
+      await recountCustomers(tx, ids, reportingTimeZone);
     });
     after = last;
     done += ids.length;
     if (process.stderr.isTTY) process.stderr.write(`\r${done} customers`);
   }
   if (process.stderr.isTTY) process.stderr.write('\n');
-  console.log(`Rebuilt the derived state of ${done} customers.`);
+  return done;
 }

@@ -13,6 +13,7 @@ import { issueToken } from '../../src/platform/auth/issue-token.ts';
 import { openKeys } from '../../src/platform/auth/keys.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
 import { startEmbedded } from '../../src/platform/db/embedded.ts';
+import { bundleTests } from '../support/bundle.ts';
 import { fresh, newKey, orderOf } from '../support/shop.ts';
 
 /** A directory that the account of the database server can reach; the service there has its own durable database. */
@@ -27,13 +28,15 @@ async function freePort(): Promise<number> {
   return port;
 }
 
+const bundles = join(packageRoot, '.tap', `crash-${process.pid}`);
+const [server = ''] = await bundleTests([join(packageRoot, 'src/server.ts')], bundles);
 const port = await freePort();
 const origin = `http://127.0.0.1:${port}`;
 let service: ChildProcess | undefined;
 
 async function start(): Promise<void> {
   const { RAPPORT_ALLOW_UNSAFE_DATABASE: _, NODE_OPTIONS: __, ...inherited } = process.env;
-  const child = spawn(process.execPath, ['--import=tsx', join(packageRoot, 'src/server.ts')], {
+  const child = spawn(process.execPath, ['--enable-source-maps', server], {
     cwd: packageRoot,
     env: { ...inherited, RAPPORT_DATA_DIR: dataDir, PORT: String(port), LOG_LEVEL: 'error', RATE_LIMIT: '100000' },
     stdio: ['ignore', 'inherit', 'inherit'],
@@ -55,7 +58,7 @@ t.teardown(async () => {
   const id = await databaseId().catch(() => null);
   if (id !== null) process.kill(id, 'SIGINT');
   for (let waited = 0; waited < 100 && (await databaseId().catch(() => null)) !== null; waited += 1) await sleep(100);
-  await rm(dataDir, { recursive: true, force: true });
+  for (const directory of [dataDir, bundles]) await rm(directory, { recursive: true, force: true });
 });
 
 const config = readConfig({ RAPPORT_DATA_DIR: dataDir });

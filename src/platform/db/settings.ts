@@ -61,7 +61,7 @@ export async function assertSettings(db: Db, settings: Settings): Promise<void> 
   );
 }
 
-/** Accepts new settings: in the transaction that rebuilds the derived state under them. */
+/** Accepts new settings, once the derived state is rebuilt under them. */
 export async function storeSettings(db: Db, settings: Settings): Promise<void> {
   await db.all(overwrite, { settings: byVariable(settings) });
 }
