@@ -16,7 +16,7 @@ import { checkWords, leads, namesAPlace } from '../support/refusals.ts';
  * internal_error, a clear code, the place of the fault, and nothing changed. `RAPPORT_FUZZ_RUNS` sets the requests per
  * field, `RAPPORT_FUZZ_SEED` what they are drawn from.
  */
-const runs = Number(process.env.RAPPORT_FUZZ_RUNS ?? 40);
+const runs = Number(process.env.RAPPORT_FUZZ_RUNS ?? 30);
 const seed = Number(process.env.RAPPORT_FUZZ_SEED ?? 20_260_301);
 t.setTimeout(120_000 + 10_000 * runs);
 t.comment(`RAPPORT_FUZZ_SEED=${seed} RAPPORT_FUZZ_RUNS=${runs}`);
