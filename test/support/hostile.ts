@@ -240,9 +240,11 @@ function spoil(node: Tree, { how, value, name }: Damage): Tree | null {
   }
 }
 
-/** Text for parameters: what the documents are spoilt with, without the quotes of JSON. */
+/** Text for parameters: what the documents are spoilt with, without the quotes of JSON; two of them fit into a URL. */
 export const hostileParameters = [
-  ...hostileTexts.map((text) => (/^".*"$/.test(text) ? unquote(text) : text)).filter((text) => text.length < 6_000),
+  ...hostileTexts
+    .map((text) => (/^".*"$/.test(text) ? unquote(text) : text))
+    .filter((text) => encodeURIComponent(text.toWellFormed()).length < 6_000),
   ...[
     '101',
     '99999999999',
