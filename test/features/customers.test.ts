@@ -287,9 +287,6 @@ t.test('of two messages that race the newer one wins, on new names, known ones a
     if (seen.name !== 'v6' || seen.version !== 6 || seen.statuses.some((status) => status > 201)) {
       t.fail(`round ${round}: ${JSON.stringify(seen)}`);
     }
-    const total = (await request('GET', '/v1/customers?count=true&limit=1')).body.page.total;
-    const known = (await request('GET', `/v1/customers?limit=1&sort=-createdAt`)).body.data.length;
-    t.ok(total >= known);
   }
   const orphans = (await allPages(api, '/v1/customers?limit=100')).filter(
     ({ references, identities, name }) => references.length + identities.length === 0 && /^v\d$/.test(name),

@@ -37,7 +37,8 @@ const originalLocations: Plugin = {
   setup({ onLoad }) {
     onLoad({ filter: /\.ts$/ }, async ({ path }) => {
       const source = await readFile(path, 'utf8');
-      const contents = source.replaceAll('import.meta.url', () => JSON.stringify(pathToFileURL(path).href));
+      // A pattern, since the words themselves would be replaced here too when a test that translates is translated.
+      const contents = source.replaceAll(/import\.meta\.url/g, () => JSON.stringify(pathToFileURL(path).href));
       return { contents, loader: 'ts' };
     });
   },
