@@ -3,10 +3,10 @@ import { notFound, Problem } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
 import type { RecordKind } from '../references/model.ts';
-import { findNames, type RefRow, type SourceVersion, sourceVersion } from '../references/queries.ts';
+import { type RefRow, type SourceVersion, sourceVersion } from '../references/queries.ts';
 import { type FactReference, namesOf, type RefBook, refBook, saveRefs } from '../references/write.ts';
 import { matchOwners, type Owner, type OwnerBook, type OwnerClaim } from './match.ts';
-import { lockOwnersOf, ownersOf } from './queries.ts';
+import { findAndLockOwners, ownersOf } from './queries.ts';
 
 /** A document about something that belongs to a customer: an order, a return. */
 export type FactWrite<Document, Patch> =
@@ -75,10 +75,9 @@ export async function prepareFacts<
   const match = matchOwners(claims);
   const names = [...namesOf(store.kind, named), ...match.names];
   const ids = [...match.ids, ...[...origins.values()].flatMap((origin) => origin?.customerId ?? [])];
-  const [found, identityOwners, locked] = await Promise.all([
-    findNames(tx, names),
+  const [identityOwners, { found, locked }] = await Promise.all([
     ownersOf(tx, match.identities),
-    lockOwnersOf(tx, { ids, names, identities: match.identities }),
+    findAndLockOwners(tx, { ids, names, identities: match.identities }),
   ]);
   const book = refBook(store.kind, found);
   const states = await store.states(tx, [...new Set([...book.records(), ...patched])]);

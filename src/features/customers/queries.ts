@@ -115,35 +115,42 @@ export async function lockCustomers(tx: Transaction, ids: Iterable<string>): Pro
   return new Map(rows.map((row) => [row.id, row.kind]));
 }
 
-const lockOwners = statement<{ id: string; kind: string }>(
-  'lock_owners',
-  sql`select ${customers.id} as id, ${customers.kind} as kind from ${customers} where ${customers.id} = any(array(
-      select unnest(${param('ids')}::uuid[])
-      union all select r.customer_id from external_refs r
-        join json_to_recordset(${param('names')}::json) as n("kind" text, "source" text, "externalId" text)
-          on n."kind" = r.kind and n."source" = r.source and n."externalId" = r.external_id
-      union all select i.customer_id from customer_identities i
-        join json_to_recordset(${param('identities')}::json) as n("kind" text, "value" text) on n."kind" = i.kind and n."value" = i.value
-    )) order by ${customers.id} for no key update`,
+const findAndLock = statement<RefRow & { ownerId: string | null; ownerKind: string | null }>(
+  'find_and_lock',
+  sql`with found as materialized (
+      select r.* from external_refs r join json_to_recordset(${param('names')}::json) as n("kind" text, "source" text, "externalId" text)
+        on n."kind" = r.kind and n."source" = r.source and n."externalId" = r.external_id
+    ), locked as materialized (
+      select c.id, c.kind from customers c where c.id = any(array(
+        select unnest(${param('ids')}::uuid[])
+        union all select found.customer_id from found
+        union all select i.customer_id from customer_identities i
+          join json_to_recordset(${param('identities')}::json) as n("kind" text, "value" text) on n."kind" = i.kind and n."value" = i.value
+      )) order by c.id for no key update
+    )
+    select ${fields(externalRefs)}, locked.id as "ownerId", locked.kind as "ownerKind"
+    from found as external_refs full join locked on locked.id = ${externalRefs.customerId}`,
 );
 
 /**
- * As `lockCustomers`, for customers that are only known by what belongs to them. Goes out together with the look-up of
- * these names, before its answer is known: whoever it did not reach, because a name changed hands in between, is not
- * among those answered.
+ * What is known of names, and with the same statement the lock (as `lockCustomers`) on all customers who have them, or
+ * the ids or identities. The names are as they were before the wait for the locks.
  */
-export async function lockOwnersOf(
+export async function findAndLockOwners(
   tx: Transaction,
-  named: { ids: string[]; names: Name[]; identities: { kind: IdentityKind; value: string }[] },
-): Promise<Map<string, string>> {
-  const { ids, names, identities } = named;
-  if (ids.length + names.length + identities.length === 0) return new Map();
-  const rows = await tx.all(lockOwners, {
+  given: { ids: string[]; names: Name[]; identities: { kind: IdentityKind; value: string }[] },
+): Promise<{ found: RefRow[]; locked: Map<string, string> }> {
+  const { ids, names, identities } = given;
+  const locked = new Map<string, string>();
+  if (ids.length + names.length + identities.length === 0) return { found: [], locked };
+  const rows = await tx.all(findAndLock, {
     ids: [...new Set(ids)],
     names: JSON.stringify(names),
     identities: JSON.stringify(identities),
   });
-  return new Map(rows.map((row) => [row.id, row.kind]));
+  for (const { ownerId, ownerKind } of rows) if (ownerId !== null) locked.set(ownerId, ownerKind ?? '');
+  // A customer locked by its id or identity alone comes without a name.
+  return { found: rows.filter(({ source }) => source !== null), locked };
 }
 
 const lockedRows = statement<CustomerRow>(

@@ -18,19 +18,14 @@ export function refKey(ref: ReferenceInput): string {
 const findRefs = statement<RefRow>(
   'find_refs',
   sql`select ${fields(externalRefs)} from ${externalRefs}
-    join json_to_recordset(${param('names')}::json) as wanted("kind" text, "source" text, "externalId" text)
-      on wanted."kind" = ${externalRefs.kind} and wanted."source" = ${externalRefs.source}
-        and wanted."externalId" = ${externalRefs.externalId}`,
+    join json_to_recordset(${param('refs')}::json) as wanted("source" text, "externalId" text)
+      on wanted."source" = ${externalRefs.source} and wanted."externalId" = ${externalRefs.externalId}
+    where ${externalRefs.kind} = ${param('kind')}`,
 );
 
 /** A name with the kind of record it is of. */
 export interface Name extends ReferenceInput {
   kind: RecordKind;
-}
-
-/** What is known of names of any kind, tombstones included. */
-export async function findNames(db: Db, names: Name[]): Promise<RefRow[]> {
-  return names.length === 0 ? [] : db.all(findRefs, { names: JSON.stringify(names) });
 }
 
 export function byName(rows: RefRow[], kind: RecordKind): Map<string, RefRow> {
@@ -39,8 +34,8 @@ export function byName(rows: RefRow[], kind: RecordKind): Map<string, RefRow> {
 
 /** What is known of these names, tombstones included, by `refKey`. */
 export async function refsByName(db: Db, kind: RecordKind, refs: ReferenceInput[]): Promise<Map<string, RefRow>> {
-  const names = refs.map(({ source, externalId }) => ({ kind, source, externalId }));
-  return byName(await findNames(db, names), kind);
+  if (refs.length === 0) return new Map();
+  return byName(await db.all(findRefs, { kind, refs: JSON.stringify(refs) }), kind);
 }
 
 const findRef = statement<RefRow>(
