@@ -252,6 +252,30 @@ t.test(
   },
 );
 
+t.test('a customer that is deleted while an order comes in keeps the order, or the order is refused', async (t) => {
+  const outcomes = new Set<string>();
+  for (let round = 0; round < 24; round += 1) {
+    const externalId = fresh('leaving');
+    const email = `${externalId}@example.org`;
+    const body = { name: 'x', identities: [{ kind: 'email', value: email }] };
+    const { body: customer } = await request('PUT', `/v1/customers/external/shop/${externalId}`, { body });
+    const claims = [{ customer: { externalId } }, { customer: { email } }, { customerId: customer.id }];
+    const claim = claims[round % 3] ?? {};
+    const [removed, pushed] = await Promise.all([
+      remove(`/v1/customers/${customer.id}`),
+      pushOrder(api, { ...claim, ...(round % 2 ? { currency: 'USD' } : {}) }),
+    ]);
+    const outcome = `${removed.status} ${pushed.status}`;
+    outcomes.add(outcome);
+    // By e-mail alone the order may make a new customer where the old one is gone.
+    t.ok(['409 201', '204 410', '204 422', '204 201'].includes(outcome), outcome);
+    if (pushed.status !== 201) continue;
+    t.equal(pushed.body.customerId === customer.id, removed.status === 409);
+    t.equal((await request('GET', `/v1/customers/${pushed.body.customerId}`)).status, 200);
+  }
+  t.comment([...outcomes].join(', '));
+});
+
 t.test('POST refuses a known reference, PUT replaces, and refunds stay', async (t) => {
   const { body: order } = await pushOrder(api, {
     shipping: 100,

@@ -59,7 +59,7 @@ t.test(
 
     async function insert(): Promise<void> {
       const answer = await pushOrder(api, sale());
-      if (tally('insert', answer, [201])) {
+      if (tally('insert', answer, [201, 410])) {
         sent.push({
           id: answer.body.id,
           externalId: answer.body.externalId,
@@ -133,7 +133,7 @@ t.test(
           stale: { channel: 'x' },
         };
         const headers = what === 'stale' ? { 'If-Match': '"1"' } : anyVersion;
-        if (tally(what, await request('PATCH', path, { body: bodies[what], headers }), [200, 404, 412, 422]))
+        if (tally(what, await request('PATCH', path, { body: bodies[what], headers }), [200, 404, 410, 412, 422]))
           order.changes += 1;
       }
     }
@@ -144,14 +144,14 @@ t.test(
         returnedAt: placedAt(),
         currency: pick(['EUR', 'USD']),
       });
-      if (tally('return', answer, [201])) returns.set(answer.body.id, true);
+      if (tally('return', answer, [201, 410])) returns.set(answer.body.id, true);
       const [id] = pick([...returns]);
       if (!chance(0.5) || !returns.get(id)) return;
       if (chance(0.5))
         tally(
           'change return',
           await request('PATCH', `/v1/returns/${id}`, { body: { customer: claim(), total: 5 }, headers: anyVersion }),
-          [200, 404],
+          [200, 404, 410],
         );
       else if (
         tally('delete return', await request('DELETE', `/v1/returns/${id}`, { headers: anyVersion }), [204, 404])
@@ -162,22 +162,18 @@ t.test(
     async function customer(): Promise<void> {
       const externalId = pick(customers);
       const path = `/v1/customers/external/shop/${externalId}`;
-      if (chance(0.7))
-        tally(
-          'customer',
-          await request('PUT', path, {
-            body: { name: 'x', identities: [{ kind: 'email', value: `${externalId}@example.org` }] },
-          }),
-          [200, 201, 409],
-        );
-      else
-        tally(
-          'rates',
-          await request('PUT', '/v1/exchange-rates', {
-            body: { rates: [{ date: pick(days), currency: 'USD', rate: '0.91' }] },
-          }),
-          [200],
-        );
+      const p = Math.random();
+      if (p < 0.5) {
+        const body = { name: 'x', identities: [{ kind: 'email', value: `${externalId}@example.org` }] };
+        tally('customer', await request('PUT', path, { body }), [200, 201, 409, 410]);
+      } else if (p < 0.8) {
+        // The newest ones are just getting their first orders, or have just lost them.
+        const newest = `/v1/customers/external/shop/${pick(customers.slice(-3))}`;
+        tally('delete customer', await request('DELETE', newest, { headers: anyVersion }), [204, 404, 409]);
+      } else {
+        const rates = [{ date: pick(days), currency: 'USD', rate: '0.91' }];
+        tally('rates', await request('PUT', '/v1/exchange-rates', { body: { rates } }), [200]);
+      }
     }
 
     const end = Date.now() + seconds * 1000;
@@ -187,7 +183,7 @@ t.test(
         if (p < 0.35 || sent.length === 0) await insert();
         else if (p < 0.4) await batch();
         else if (p < 0.5) await giveBack();
-        else if (p < 0.55) await customer();
+        else if (p < 0.57) await customer();
         else await change(pick(chance(0.5) ? sent.slice(-10) : sent));
       }
     };
