@@ -1,5 +1,7 @@
 import { isSupportedCountry, parsePhoneNumberFromString } from 'libphonenumber-js/min';
-import type { IdentityKind } from './model.ts';
+import { invalid } from '../../platform/errors.ts';
+import type { CustomerPatch, IdentityKind } from './model.ts';
+import { identityKey } from './queries.ts';
 
 const email = /^[^\s@"(),:;<>[\\\]]+@[^\s@"(),:;<>[\\\]]+\.[^\s@"(),:;<>[\\\]]+$/;
 
@@ -21,3 +23,48 @@ export const identityAdvice: Record<IdentityKind, string> = {
   phone: 'is not a phone number; write it with its country code, e.g. +442071234567, or give address.country',
   handle: 'is empty',
 };
+
+export interface NormalizedIdentity {
+  kind: IdentityKind;
+  value: string;
+  primary: boolean;
+  /** Its place in the list that was sent. */
+  index: number;
+}
+
+/**
+ * The identities of a document, normalised and checked; the first of a kind is primary unless another says so.
+ *
+ * @param storedCountry country of the address that stays when the document names none
+ * @throws Problem invalid_email, invalid_phone, invalid_handle, duplicate, two_primaries
+ */
+export function normalizeIdentities(
+  input: CustomerPatch,
+  storedCountry: string | undefined,
+): NormalizedIdentity[] | undefined {
+  if (input.identities === undefined) return undefined;
+  const country = input.address === undefined ? storedCountry : input.address?.country;
+  const seen = new Set<string>();
+  const list = input.identities.map((identity, index) => {
+    const at = `/identities/${index}`;
+    const value = normalizeIdentity(identity.kind, identity.value, country);
+    if (value === null) throw invalid(`${at}/value`, `invalid_${identity.kind}`, identityAdvice[identity.kind]);
+    const key = identityKey({ kind: identity.kind, value });
+    if (seen.has(key)) throw invalid(at, 'duplicate', 'The identity is listed twice.');
+    seen.add(key);
+    return { kind: identity.kind, value, primary: identity.primary ?? false, index };
+  });
+  for (const kind of new Set(list.map((i) => i.kind))) {
+    const ofKind = list.filter((i) => i.kind === kind);
+    const primaries = ofKind.filter((i) => i.primary);
+    if (primaries.length > 1) {
+      throw invalid(
+        `/identities/${primaries[1]?.index}/primary`,
+        'two_primaries',
+        `Two primary identities of kind ${kind}.`,
+      );
+    }
+    if (primaries.length === 0 && ofKind[0]) ofKind[0].primary = true;
+  }
+  return list;
+}

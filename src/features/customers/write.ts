@@ -5,7 +5,7 @@ import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
 import type { ReferenceInput } from '../references/model.ts';
 import { isNews, newRef, type RefRow, refKey, refsByName, sourceVersion } from '../references/queries.ts';
-import { identityAdvice, normalizeIdentity } from './identity.ts';
+import { type NormalizedIdentity, normalizeIdentities } from './identity.ts';
 import type { CustomerInput, CustomerPatch, customerIdentities } from './model.ts';
 import {
   type CustomerChange,
@@ -49,7 +49,9 @@ export async function writeCustomers(
   writes: CustomerWrite[],
 ): Promise<(Written | Problem)[]> {
   const countries = await storedCountries(tx, writes);
-  const identitiesOf = writes.map((write) => attempt(() => normalized(write.input, countries.get(write.id ?? ''))));
+  const identitiesOf = writes.map((write) =>
+    attempt(() => normalizeIdentities(write.input, countries.get(write.id ?? ''))),
+  );
   const refs = await refsByName(
     tx,
     'customer',
@@ -327,13 +329,6 @@ export function deletedReference(pointer?: string): Problem {
   return new Problem('deleted', message, { errors });
 }
 
-interface NormalizedIdentity {
-  kind: IdentityRow['kind'];
-  value: string;
-  primary: boolean;
-  index: number;
-}
-
 const noName: ReferenceInput = { source: '', externalId: '' };
 
 /** Where a change gives a phone and no address, its number is read in the country of the address that stays. */
@@ -343,35 +338,6 @@ async function storedCountries(tx: Transaction, writes: CustomerWrite[]): Promis
   );
   const found = await customersByIds(tx, ids);
   return new Map([...found].map(([id, record]) => [id, toCustomer(record).address?.country ?? undefined]));
-}
-
-/** Normalised and checked; the first of a kind is primary unless another says so. */
-function normalized(input: CustomerPatch, storedCountry: string | undefined): NormalizedIdentity[] | undefined {
-  if (input.identities === undefined) return undefined;
-  const country = input.address === undefined ? storedCountry : input.address?.country;
-  const seen = new Set<string>();
-  const list = input.identities.map((identity, index) => {
-    const at = `/identities/${index}`;
-    const value = normalizeIdentity(identity.kind, identity.value, country);
-    if (value === null) throw invalid(`${at}/value`, `invalid_${identity.kind}`, identityAdvice[identity.kind]);
-    const key = identityKey({ kind: identity.kind, value });
-    if (seen.has(key)) throw invalid(at, 'duplicate', 'The identity is listed twice.');
-    seen.add(key);
-    return { kind: identity.kind, value, primary: identity.primary ?? false, index };
-  });
-  for (const kind of new Set(list.map((i) => i.kind))) {
-    const ofKind = list.filter((i) => i.kind === kind);
-    const primaries = ofKind.filter((i) => i.primary);
-    if (primaries.length > 1) {
-      throw invalid(
-        `/identities/${primaries[1]?.index}/primary`,
-        'two_primaries',
-        `Two primary identities of kind ${kind}.`,
-      );
-    }
-    if (primaries.length === 0 && ofKind[0]) ofKind[0].primary = true;
-  }
-  return list;
 }
 
 export function unique<T>(items: T[], key: (item: T) => string): T[] {
