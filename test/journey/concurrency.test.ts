@@ -223,7 +223,7 @@ t.test(
     );
     const { rows: twins } =
       await database.query(`select i.kind, i.value from customer_identities i group by 1, 2 having count(*) > 1
-    union all select 'reference', external_id from external_refs r where kind = 'customer' and not exists (select from customers c where c.id = r.record_id)`);
+    union all select 'reference', external_id from external_refs r where kind = 'customer' and deleted_at is null and not exists (select from customers c where c.id = r.record_id)`);
     t.same(twins, []);
   },
 );
