@@ -89,3 +89,13 @@ export function notFound(what: string): Problem {
 export function invalid(pointer: string, code: string, message: string): Problem {
   return new Problem('invalid_input', message, { errors: [{ pointer, code, message }] });
 }
+
+/** What `work` answers, or the problem it throws: one item's fault stays in its place. Other errors are thrown. */
+export function settle<T>(work: () => T): T | Problem {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof Problem) return error;
+    throw error;
+  }
+}

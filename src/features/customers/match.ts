@@ -1,6 +1,6 @@
 import type { Warning } from '../../platform/batch.ts';
 import { Retry, type Transaction } from '../../platform/db/client.ts';
-import { invalid, Problem } from '../../platform/errors.ts';
+import { invalid, Problem, settle } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import type { ReferenceInput } from '../references/model.ts';
@@ -77,14 +77,7 @@ export interface OwnerBook {
  * Later claims of the set find customers that earlier ones make.
  */
 export function matchOwners(claims: OwnerClaim[]): OwnerMatch {
-  const claimed = claims.map((claim) => {
-    try {
-      return read(claim);
-    } catch (error) {
-      if (error instanceof Problem) return error;
-      throw error;
-    }
-  });
+  const claimed = claims.map((claim) => settle(() => read(claim)));
   const good = claimed.filter((claim): claim is Claimed => !(claim instanceof Problem));
   const references = good.flatMap(({ reference }) => reference ?? []);
   return {

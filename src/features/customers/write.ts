@@ -1,5 +1,5 @@
 import { Retry, type Transaction } from '../../platform/db/client.ts';
-import { type FieldError, invalid, Problem } from '../../platform/errors.ts';
+import { type FieldError, invalid, Problem, settle } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
@@ -50,7 +50,7 @@ export async function writeCustomers(
 ): Promise<(Written | Problem)[]> {
   const countries = await storedCountries(tx, writes);
   const identitiesOf = writes.map((write) =>
-    attempt(() => normalizeIdentities(write.input, countries.get(write.id ?? ''))),
+    settle(() => normalizeIdentities(write.input, countries.get(write.id ?? ''))),
   );
   const refs = await refsByName(
     tx,
@@ -92,22 +92,13 @@ export async function writeCustomers(
   const plan = new Plan(context, { kinds, refs, owners, states, withMembers }, changes);
   const results = writes.map((write, index) => {
     const identities = identitiesOf[index];
-    return attempt(() => {
+    return settle(() => {
       if (identities instanceof Problem) throw identities;
       return plan.write(write, identities);
     });
   });
   await saveCustomers(tx, [...changes.values()]);
   return results;
-}
-
-function attempt<T>(work: () => T): T | Problem {
-  try {
-    return work();
-  } catch (error) {
-    if (error instanceof Problem) return error;
-    throw error;
-  }
 }
 
 interface Known {

@@ -1,7 +1,7 @@
 import { orderTotal } from '../../domain/money.ts';
 import type { Outcome, Warning } from '../../platform/batch.ts';
 import type { Transaction } from '../../platform/db/client.ts';
-import { invalid, Problem } from '../../platform/errors.ts';
+import { invalid, Problem, settle } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import {
@@ -57,14 +57,7 @@ export async function writeOrders(
     writes.flatMap(({ input }) => ratesWanted(input.placedAt, input, stored)),
   );
   const changes = new Map<string, FactChange<OrderState>>();
-  const results = writes.map((write, index) => {
-    try {
-      return plan(context, write, index, prepared, changes, freeze);
-    } catch (error) {
-      if (error instanceof Problem) return error;
-      throw error;
-    }
-  });
+  const results = writes.map((write, index) => settle(() => plan(context, write, index, prepared, changes, freeze)));
   await prepared.saveOwners();
   const { created, updated } = await saveNames(tx, changes.values(), prepared.book);
   if (updated.length > 0) await updateOrders(tx, updated);

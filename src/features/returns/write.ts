@@ -1,6 +1,6 @@
 import type { Outcome } from '../../platform/batch.ts';
 import type { Transaction } from '../../platform/db/client.ts';
-import { invalid, Problem } from '../../platform/errors.ts';
+import { invalid, settle } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import {
@@ -42,14 +42,7 @@ export async function writeReturns(tx: Transaction, context: Context, writes: Re
     writes.flatMap(({ input }) => ratesWanted(input.returnedAt, input, stored)),
   );
   const changes = new Map<string, FactChange<ReturnState>>();
-  const results = writes.map((write, index) => {
-    try {
-      return plan(context, write, index, prepared, changes, freeze);
-    } catch (error) {
-      if (error instanceof Problem) return error;
-      throw error;
-    }
-  });
+  const results = writes.map((write, index) => settle(() => plan(context, write, index, prepared, changes, freeze)));
   await prepared.saveOwners();
   const { created, updated } = await saveNames(tx, changes.values(), prepared.book);
   await replaceReturns(tx, updated);
