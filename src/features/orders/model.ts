@@ -15,6 +15,7 @@ import { z } from 'zod';
 import { amount as amountColumn, code, decimal, instant as instantColumn } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
 import { amount, currency, decimalText, id, instant, positiveAmount, text, version } from '../../platform/values.ts';
+import { campaigns } from '../campaigns/model.ts';
 import { customerKind, customers } from '../customers/model.ts';
 import { rateInput } from '../rates/model.ts';
 import { reference, referenceInput, sourceVersionInput } from '../references/model.ts';
@@ -46,6 +47,7 @@ export const orders = pgTable(
     fulfillmentStatus: textColumn('fulfillment_status').$type<FulfillmentStatus>().notNull(),
     cancelledAt: instantColumn('cancelled_at'),
     channel: textColumn('channel'),
+    campaignId: uuid('campaign_id').references(() => campaigns.id),
     test: boolean('test').notNull(),
     /** Frozen: base-currency major units per major unit of `currency`. null until a rate of the date is known. */
     exchangeRate: decimal('exchange_rate'),
@@ -79,6 +81,7 @@ export const orders = pgTable(
     index('orders_placed').on(t.placedAt, t.id),
     index('orders_updated').on(t.updatedAt, t.id),
     index('orders_not_qualifying').on(t.placedAt).where(sql`not qualifying`),
+    index('orders_campaign').on(t.campaignId, t.placedAt).where(sql`campaign_id is not null`),
     index('orders_without_rate').on(t.currency, t.placedAt).where(sql`base_factor is null`),
   ],
 );
@@ -244,6 +247,10 @@ const orderMembers = {
   fulfillmentStatus: fulfillmentStatus.optional(),
   cancelledAt: instant.nullable().optional(),
   channel: text(100).nullable().optional().meta({ description: 'Sales channel.', example: 'web' }),
+  campaignId: id
+    .nullable()
+    .optional()
+    .meta({ description: 'The campaign that brought it; left out, reports attribute it by last touch.' }),
   test: z.boolean().optional().meta({ description: 'A test order: stored, and left out of every metric.' }),
   exchangeRate: rateInput.nullable().optional(),
   references: z
@@ -303,6 +310,7 @@ export const order = z
     fulfillmentStatus,
     cancelledAt: instant.nullable(),
     channel: z.string().nullable(),
+    campaignId: id.nullable(),
     test: z.boolean(),
     exchangeRate: decimalText
       .nullable()

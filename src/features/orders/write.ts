@@ -140,6 +140,7 @@ function orderRow(
     fulfillmentStatus: set(input.fulfillmentStatus, before?.fulfillmentStatus, 'unfulfilled'),
     cancelledAt: set(input.cancelledAt, before?.cancelledAt, null),
     channel: set(input.channel, before?.channel, null),
+    campaignId: set(input.campaignId, before?.campaignId, null),
     test: set(input.test, before?.test, false),
     ...(kept ?? freeze(claim)),
     refunds: before?.refunds ?? 0,

@@ -30,7 +30,7 @@ export const externalRefs = pgTable(
   (t) => [primaryKey({ columns: [t.kind, t.source, t.externalId] }), index('external_refs_record').on(t.recordId)],
 );
 
-export const recordKinds = ['customer', 'order', 'return'] as const;
+export const recordKinds = ['customer', 'order', 'return', 'interaction', 'campaign'] as const;
 export type RecordKind = (typeof recordKinds)[number];
 
 const source = boundedText(64).meta({

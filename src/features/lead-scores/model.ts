@@ -1,0 +1,201 @@
+import { bigint, index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'drizzle-orm/pg-core';
+import { z } from 'zod';
+import { instant as instantColumn, json } from '../../platform/db/columns.ts';
+import { id, instant, text, version } from '../../platform/values.ts';
+import { direction, interactionKind } from '../interactions/model.ts';
+import { leads } from '../leads/model.ts';
+
+/** Versioned rule documents; a published one never changes again. The one in force is the latest published. */
+export const leadRuleSets = pgTable(
+  'lead_rule_sets',
+  {
+    id: uuid('id').primaryKey(),
+    version: integer('version').notNull(),
+    /** 1, 2, 3 … in the order of publication; null for a draft. */
+    number: integer('number').unique(),
+    name: textColumn('name').notNull(),
+    status: textColumn('status').$type<RuleSetStatus>().notNull(),
+    document: json('document').notNull(),
+    publishedAt: instantColumn('published_at'),
+    publishedBy: textColumn('published_by'),
+    /** When `lead_score_bounds` became complete for it; until then lists by score compute every score. */
+    indexedAt: instantColumn('indexed_at'),
+    createdAt: instantColumn('created_at').notNull(),
+    updatedAt: instantColumn('updated_at').notNull(),
+  },
+  (t) => [
+    index('lead_rule_sets_published').on(t.publishedAt, t.id),
+    index('lead_rule_sets_created').on(t.createdAt, t.id),
+  ],
+);
+
+/**
+ * Derived state: what a lead's score under a rule set can at most be from `boundAt` on, as decay only takes away from
+ * what adds to it. Lists by score read leads in this order and compute exactly as many as can be on the page. Written
+ * in the transaction of the interaction or profile, under the customer's lock.
+ */
+export const leadScoreBounds = pgTable(
+  'lead_score_bounds',
+  {
+    customerId: uuid('customer_id')
+      .notNull()
+      .references(() => leads.customerId, { onDelete: 'cascade' }),
+    ruleSetId: uuid('rule_set_id')
+      .notNull()
+      .references(() => leadRuleSets.id, { onDelete: 'cascade' }),
+    /** In 1/1024 of a point. */
+    bound: bigint('bound', { mode: 'number' }).notNull(),
+    boundAt: instantColumn('bound_at').notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.customerId, t.ruleSetId] }),
+    index('lead_score_bounds_order').on(t.ruleSetId, t.bound, t.customerId),
+  ],
+);
+
+export const ruleSetStatuses = ['draft', 'published'] as const;
+export type RuleSetStatus = (typeof ruleSetStatuses)[number];
+export const ruleSetStatus = z.enum(ruleSetStatuses).meta({ id: 'RuleSetStatus', example: 'draft' });
+
+export const ruleGroups = ['fit', 'intent'] as const;
+export const ruleGroup = z.enum(ruleGroups).meta({
+  id: 'RuleGroup',
+  description: 'fit: who they are. intent: what they did.',
+  example: 'intent',
+});
+export const ruleCounts = ['interaction', 'minute', 'page', 'latest'] as const;
+export const ruleCount = z.enum(ruleCounts).meta({
+  id: 'RuleCount',
+  description:
+    'What `points` are for: each interaction that matches, each minute or page of these, or only the latest of them.',
+  example: 'interaction',
+});
+export const scoreGrades = ['A', 'B', 'C', 'D'] as const;
+export const scoreGrade = z.enum(scoreGrades).meta({ id: 'ScoreGrade', description: 'A is the best.', example: 'A' });
+
+/** Points are multiples of a quarter: sums and caps are then exact in every arithmetic. */
+const points = z.number().min(-1_000).max(1_000).multipleOf(0.25);
+const cap = z.number().min(0).max(10_000).multipleOf(0.25);
+
+const field = text(200)
+  .regex(
+    /^(kind|locale|preferredChannel|acquisitionSource|source|segment|country|email|phone|name|company|birthday|completeness|attributes\.[^\s].*)$/,
+  )
+  .meta({
+    description:
+      'A field of the profile: `kind`, `locale`, `preferredChannel`, `acquisitionSource`, `source`, `segment` (of the lead), `country`, `email`, `phone`, `name`, `company`, `birthday`, `attributes.<name>`, or `completeness` (0–1, the share of `profileFields` that are filled in).',
+    example: 'attributes.occupation',
+  });
+
+export const ruleConditionInput = z
+  .strictObject({
+    field,
+    exists: z.boolean().optional().meta({ description: 'Whether it is filled in.' }),
+    oneOf: z
+      .array(text(200))
+      .min(1)
+      .max(200)
+      .optional()
+      .meta({ description: 'Its text is one of these; numbers and booleans are compared as text.' }),
+    noneOf: z.array(text(200)).min(1).max(200).optional().meta({ description: 'It is filled in and none of these.' }),
+    atLeast: z.number().min(-1e12).max(1e12).optional().meta({ description: 'It is a number, and at least this.' }),
+    atMost: z.number().min(-1e12).max(1e12).optional().meta({ description: 'It is a number, and at most this.' }),
+  })
+  .meta({ id: 'RuleConditionInput', description: 'A condition on the profile; all that is given must hold.' });
+
+export const ruleTouchesInput = z
+  .strictObject({
+    kinds: z.array(interactionKind).min(1).max(30).optional(),
+    directions: z.array(direction).min(1).max(2).optional(),
+    channels: z.array(text(100)).min(1).max(100).optional(),
+    topics: z.array(text(200)).min(1).max(100).optional(),
+    outcomes: z.array(text(200)).min(1).max(100).optional(),
+    campaignIds: z.array(id).min(1).max(100).optional(),
+    minSeconds: z.int().min(0).max(31_622_400).optional().meta({ description: 'It took at least so long.' }),
+    withinDays: z
+      .int()
+      .min(1)
+      .max(36_500)
+      .optional()
+      .meta({ description: 'It happened in so many days before `asOf`.' }),
+  })
+  .meta({ id: 'RuleTouchesInput', description: 'Which interactions count; all that is given must hold.' });
+
+export const scoreRuleInput = z
+  .strictObject({
+    name: text(200).meta({
+      description: 'Unique in the rule set; what contributions are called.',
+      example: 'Asked for a call',
+    }),
+    group: ruleGroup,
+    points: points.meta({ description: 'A multiple of 0.25; negative to take away.', example: 15 }),
+    when: z
+      .array(ruleConditionInput)
+      .min(1)
+      .max(20)
+      .optional()
+      .meta({ description: 'Profile conditions; all must hold.' }),
+    on: ruleTouchesInput
+      .optional()
+      .meta({ description: 'The interactions that count; required in the group intent, refused in fit.' }),
+    per: ruleCount.optional().meta({ description: 'With `on`; `interaction` unless told.' }),
+    cap: cap.optional().meta({ description: 'What the rule adds or takes away at most.' }),
+    halfLifeDays: z.number().min(0.01).max(36_500).optional().meta({
+      description: 'With `on`: the points of an interaction halve in this time; never unless told.',
+      example: 14,
+    }),
+  })
+  .meta({ id: 'ScoreRuleInput' });
+
+export const ruleSetDocumentInput = z
+  .strictObject({
+    rules: z.array(scoreRuleInput).min(1).max(200),
+    caps: z
+      .strictObject({ fit: cap.optional(), intent: cap.optional() })
+      .meta({ id: 'GroupCapsInput', description: 'What a group adds at most.' })
+      .optional(),
+    grades: z.strictObject({ A: points, B: points, C: points }).meta({
+      id: 'GradesInput',
+      description: 'The lowest score of each grade, falling; below C it is D.',
+      example: { A: 70, B: 45, C: 20 },
+    }),
+    qualify: z
+      .strictObject({ marketing: points.optional(), sales: points.optional() })
+      .meta({ id: 'QualifyInput', description: 'The score from which a lead is marketing- or sales-qualified.' })
+      .optional(),
+    profileFields: z
+      .array(field)
+      .min(1)
+      .max(50)
+      .optional()
+      .meta({ description: 'What `completeness` counts; name, email, phone, country, source unless told.' }),
+  })
+  .meta({ id: 'RuleSetDocumentInput' });
+export type RuleSetDocument = z.output<typeof ruleSetDocumentInput>;
+
+export const ruleSetInput = z
+  .strictObject({ name: text(200), document: ruleSetDocumentInput })
+  .meta({ id: 'RuleSetInput', description: 'A draft of a rule set.' });
+export const ruleSetPatch = z
+  .strictObject({ name: text(200), document: ruleSetDocumentInput })
+  .partial()
+  .meta({ id: 'RuleSetPatch', description: 'Only drafts change; the document is replaced as a whole.' });
+
+export const ruleSet = z
+  .strictObject({
+    id,
+    number: z.int().nullable().meta({ description: '1, 2, 3 … in the order of publication; null for a draft.' }),
+    name: z.string(),
+    status: ruleSetStatus,
+    document: ruleSetDocumentInput,
+    publishedAt: instant.nullable(),
+    publishedBy: z.string().nullable(),
+    indexedAt: instant
+      .nullable()
+      .meta({ description: 'When lists by its score became fast; until then they are only right.' }),
+    version,
+    createdAt: instant,
+    updatedAt: instant,
+  })
+  .meta({ id: 'RuleSet', description: 'A versioned document of score rules.' });
+export type RuleSet = z.output<typeof ruleSet>;
