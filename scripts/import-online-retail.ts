@@ -3,7 +3,7 @@ import { SingleBar } from 'cli-progress';
 import { Command, InvalidArgumentError } from 'commander';
 import { FileError, skipReasons, survey } from './online-retail/read.ts';
 import { CurrencyError, checkService, type Report, sendInvoices } from './online-retail/send.ts';
-import { ServiceError, serviceClient } from './service-client.ts';
+import { ServiceError, serviceAddress, serviceClient } from './service-client.ts';
 
 /**
  * `npm run import:online-retail -- FILE`: pushes a year of "Online Retail" into a running service. Progress goes to
@@ -40,24 +40,8 @@ was written later than the one they came from ("updated").`,
   .allowExcessArguments(false)
   .parse();
 
-function address(): { url: string; token: string } {
-  const url = process.env.RAPPORT_URL || 'http://127.0.0.1:3000';
-  const token = process.env.RAPPORT_TOKEN;
-  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
-    throw new ServiceError('RAPPORT_URL is not an address such as http://127.0.0.1:3000.', 0);
-  }
-  if (!token) {
-    throw new ServiceError(
-      'RAPPORT_TOKEN is not set. One for a service on this machine:\n' +
-        '  export RAPPORT_TOKEN=$(npm run -s token -- --scope "orders:write returns:write")',
-      0,
-    );
-  }
-  return { url, token };
-}
-
 async function run(file: string, fromLine: number | undefined): Promise<number> {
-  const { url, token } = address();
+  const { url, token } = serviceAddress('orders:write returns:write');
   const stop = new AbortController();
   const bar = new SingleBar({
     format: '{bar} {percentage} % | line {value} of {total} | {orders} orders, {returns} returns | {eta_formatted}',

@@ -40,6 +40,23 @@ export interface ServiceAddress {
   signal?: AbortSignal;
 }
 
+/** Where a command that talks to a running service finds it: RAPPORT_URL and RAPPORT_TOKEN. @throws ServiceError */
+export function serviceAddress(scopes: string): { url: string; token: string } {
+  const url = process.env.RAPPORT_URL || 'http://127.0.0.1:3000';
+  const token = process.env.RAPPORT_TOKEN;
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+    throw new ServiceError('RAPPORT_URL is not an address such as http://127.0.0.1:3000.', 0);
+  }
+  if (!token) {
+    throw new ServiceError(
+      'RAPPORT_TOKEN is not set. One for a service on this machine:\n' +
+        `  export RAPPORT_TOKEN=$(npm run -s token -- --scope "${scopes}")`,
+      0,
+    );
+  }
+  return { url, token };
+}
+
 const longestPause = 30_000;
 const requestTimeout = 120_000;
 const busy = new Set([429, 502, 503, 504]);
