@@ -14,8 +14,8 @@ CREATE TABLE "assignment_rules" (
 --> statement-breakpoint
 CREATE TABLE "assignment_turns" (
 	"rule_id" uuid NOT NULL,
-	"members" text COLLATE "C" NOT NULL,
 	"value" text COLLATE "C" NOT NULL,
+	"members" text COLLATE "C" NOT NULL,
 	"turn" bigint NOT NULL,
 	CONSTRAINT "assignment_turns_rule_id_value_members_pk" PRIMARY KEY("rule_id","value","members")
 );
@@ -161,7 +161,6 @@ CREATE TABLE "leads" (
 );
 --> statement-breakpoint
 ALTER TABLE "orders" ADD COLUMN "campaign_id" uuid;--> statement-breakpoint
-ALTER TABLE "assignment_turns" ADD CONSTRAINT "assignment_turns_rule_id_assignment_rules_id_fk" FOREIGN KEY ("rule_id") REFERENCES "public"."assignment_rules"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "assignments" ADD CONSTRAINT "assignments_customer_id_customers_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."customers"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "follow_ups" ADD CONSTRAINT "follow_ups_customer_id_customers_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."customers"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "interactions" ADD CONSTRAINT "interactions_customer_id_customers_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."customers"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
@@ -171,10 +170,12 @@ ALTER TABLE "lead_score_bounds" ADD CONSTRAINT "lead_score_bounds_rule_set_id_le
 ALTER TABLE "lead_stage_changes" ADD CONSTRAINT "lead_stage_changes_customer_id_leads_customer_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."leads"("customer_id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "leads" ADD CONSTRAINT "leads_customer_id_customers_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."customers"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "assignments_at" ON "assignments" USING btree ("at","id");--> statement-breakpoint
+CREATE INDEX "assignments_owner" ON "assignments" USING btree ("owner","at","id");--> statement-breakpoint
 CREATE INDEX "campaigns_created" ON "campaigns" USING btree ("created_at","id");--> statement-breakpoint
 CREATE INDEX "campaigns_starts" ON "campaigns" USING btree ("starts_on","id");--> statement-breakpoint
 CREATE INDEX "follow_ups_id" ON "follow_ups" USING btree ("id");--> statement-breakpoint
 CREATE INDEX "follow_ups_created" ON "follow_ups" USING btree ("created_at","id");--> statement-breakpoint
+CREATE INDEX "follow_ups_due" ON "follow_ups" USING btree (coalesce("due_at", '9999-12-31T00:00:00Z'::timestamptz),"id");--> statement-breakpoint
 CREATE INDEX "follow_ups_owner" ON "follow_ups" USING btree ("owner","due_at","id") WHERE status = 'open';--> statement-breakpoint
 CREATE INDEX "interactions_id" ON "interactions" USING btree ("id");--> statement-breakpoint
 CREATE INDEX "interactions_customer_occurred" ON "interactions" USING btree ("customer_id","occurred_at","id");--> statement-breakpoint

@@ -1,6 +1,7 @@
 import { bigint, boolean, index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { code, instant as instantColumn, json } from '../../platform/db/columns.ts';
+import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
 import { customers } from '../customers/model.ts';
 
@@ -20,16 +21,20 @@ export const assignmentRules = pgTable('assignment_rules', {
   updatedAt: instantColumn('updated_at').notNull(),
 });
 
-/** Whose turn it is, per rule and key; the row is the lock that keeps turns fair. */
+/**
+ * Whose turn it is: a row per rule, group and list of members, which is the lock that keeps turns fair. A rule of
+ * `least_loaded` has one row, so that its counts are made one after the other. No foreign key to the rule: a turn may be
+ * taken while its rule is being deleted, and is not to fail for it.
+ */
 export const assignmentTurns = pgTable(
   'assignment_turns',
   {
-    ruleId: uuid('rule_id')
-      .notNull()
-      .references(() => assignmentRules.id, { onDelete: 'cascade' }),
-    /** Another list of members begins another count. */
-    members: code('members').notNull(),
+    ruleId: uuid('rule_id').notNull(),
+    /** The value of the group; empty for the group without one. */
     value: code('value').notNull(),
+    /** Digest of the members in their order: another list begins another count. */
+    members: code('members').notNull(),
+    /** Turns taken so far. */
     turn: bigint('turn', { mode: 'number' }).notNull(),
   },
   (t) => [primaryKey({ columns: [t.ruleId, t.value, t.members] })],
@@ -49,14 +54,18 @@ export const assignments = pgTable(
     owner: textColumn('owner'),
     previousOwner: textColumn('previous_owner'),
     ruleId: uuid('rule_id'),
-    /** The value of the rule's key. */
+    /** The value of the group that decided. */
     keyValue: textColumn('key_value'),
     /** null: by hand. */
     method: textColumn('method').$type<AssignmentMethod>(),
     by: textColumn('by').notNull(),
     at: instantColumn('at').notNull(),
   },
-  (t) => [primaryKey({ columns: [t.customerId, t.id] }), index('assignments_at').on(t.at, t.id)],
+  (t) => [
+    primaryKey({ columns: [t.customerId, t.id] }),
+    index('assignments_at').on(t.at, t.id),
+    index('assignments_owner').on(t.owner, t.at, t.id),
+  ],
 );
 
 export const assignmentPurposes = ['lead', 'retention', 'prevention'] as const;
@@ -152,7 +161,11 @@ export const assignment = z
     owner: z.string().nullable(),
     previousOwner: z.string().nullable(),
     ruleId: id.nullable().meta({ description: 'null: by hand.' }),
-    keyValue: z.string().nullable(),
+    keyValue: personal(
+      z
+        .string()
+        .meta({ description: 'The value of the group that decided; null: the group for every other, or by hand.' }),
+    ),
     method: assignmentMethod.nullable().meta({ description: 'null: by hand.' }),
     by: z.string().meta({ description: 'The client that asked for it.' }),
     at: instant,

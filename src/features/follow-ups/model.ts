@@ -6,6 +6,9 @@ import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
 import { customers } from '../customers/model.ts';
 
+/** The order of due dates; what has none comes last. Instants end with the year 9998. */
+export const dueOrder = sql`coalesce("due_at", '9999-12-31T00:00:00Z'::timestamptz)`;
+
 /**
  * Something to be done about a customer, with an owner and a due date: a retention event (the customer wants to leave)
  * or a prevention event (before it comes to that). Owners come from the assignment rules.
@@ -33,6 +36,7 @@ export const followUps = pgTable(
     primaryKey({ columns: [t.customerId, t.id] }),
     index('follow_ups_id').on(t.id),
     index('follow_ups_created').on(t.createdAt, t.id),
+    index('follow_ups_due').on(dueOrder, t.id),
     index('follow_ups_owner').on(t.owner, t.dueAt, t.id).where(sql`status = 'open'`),
   ],
 );
