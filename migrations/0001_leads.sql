@@ -172,7 +172,7 @@ ALTER TABLE "leads" ADD CONSTRAINT "leads_customer_id_customers_id_fk" FOREIGN K
 CREATE INDEX "assignments_at" ON "assignments" USING btree ("at","id");--> statement-breakpoint
 CREATE INDEX "assignments_owner" ON "assignments" USING btree ("owner","at","id");--> statement-breakpoint
 CREATE INDEX "campaigns_created" ON "campaigns" USING btree ("created_at","id");--> statement-breakpoint
-CREATE INDEX "campaigns_starts" ON "campaigns" USING btree ("starts_on","id");--> statement-breakpoint
+CREATE INDEX "campaigns_starts" ON "campaigns" USING btree (coalesce(starts_on, 'infinity'::date),"id");--> statement-breakpoint
 CREATE INDEX "follow_ups_id" ON "follow_ups" USING btree ("id");--> statement-breakpoint
 CREATE INDEX "follow_ups_created" ON "follow_ups" USING btree ("created_at","id");--> statement-breakpoint
 CREATE INDEX "follow_ups_due" ON "follow_ups" USING btree (coalesce("due_at", '9999-12-31T00:00:00Z'::timestamptz),"id");--> statement-breakpoint
@@ -191,4 +191,5 @@ CREATE INDEX "leads_updated" ON "leads" USING btree ("updated_at","customer_id")
 CREATE INDEX "leads_stage" ON "leads" USING btree ("stage","entered_at","customer_id");--> statement-breakpoint
 CREATE INDEX "leads_owner" ON "leads" USING btree ("owner","stage","customer_id") WHERE owner is not null;--> statement-breakpoint
 ALTER TABLE "orders" ADD CONSTRAINT "orders_campaign_id_campaigns_id_fk" FOREIGN KEY ("campaign_id") REFERENCES "public"."campaigns"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-CREATE INDEX "orders_campaign" ON "orders" USING btree ("campaign_id","placed_at") WHERE campaign_id is not null;
+CREATE INDEX "orders_campaign" ON "orders" USING btree ("campaign_id","placed_at") WHERE campaign_id is not null;--> statement-breakpoint
+CREATE INDEX "refunds_customer_refunded" ON "refunds" USING btree ("customer_id","refunded_at","id");

@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm';
 import { date, index, integer, pgTable, text as textColumn, uuid } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { amount as amountColumn, instant as instantColumn } from '../../platform/db/columns.ts';
@@ -20,7 +21,11 @@ export const campaigns = pgTable(
     createdAt: instantColumn('created_at').notNull(),
     updatedAt: instantColumn('updated_at').notNull(),
   },
-  (t) => [index('campaigns_created').on(t.createdAt, t.id), index('campaigns_starts').on(t.startsOn, t.id)],
+  (t) => [
+    index('campaigns_created').on(t.createdAt, t.id),
+    // Those without a start come last, see the order of the list.
+    index('campaigns_starts').on(sql`coalesce(starts_on, 'infinity'::date)`, t.id),
+  ],
 );
 
 const members = {
@@ -42,7 +47,11 @@ export const campaignInput = z.strictObject({ ...members, sourceVersion: sourceV
 });
 export type CampaignInput = z.output<typeof campaignInput>;
 
-export const campaignPatch = z.strictObject(members).partial().meta({ id: 'CampaignPatch' });
+export const campaignPatch = z
+  .strictObject(members)
+  .omit({ references: true })
+  .partial()
+  .meta({ id: 'CampaignPatch', description: 'Members left out stay as they are; null clears.' });
 export type CampaignPatch = z.output<typeof campaignPatch>;
 
 export const campaign = z

@@ -127,6 +127,8 @@ export const refunds = pgTable(
     primaryKey({ columns: [t.customerId, t.id] }),
     index('refunds_id').on(t.id),
     index('refunds_order').on(t.customerId, t.orderId),
+    // The timeline's order.
+    index('refunds_customer_refunded').on(t.customerId, t.refundedAt, t.id),
     foreignKey({
       columns: [t.customerId, t.orderId],
       foreignColumns: [orders.customerId, orders.id],

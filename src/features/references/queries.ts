@@ -98,7 +98,7 @@ export const removeRefs = statement(
 export function newRef(
   kind: RecordKind,
   ref: ReferenceInput,
-  owner: { recordId: string; customerId: string; position: number },
+  owner: { recordId: string; customerId: string | null; position: number },
   now: string,
   sourceVersion?: SourceVersion | null,
 ): RefRow {
