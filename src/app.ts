@@ -5,6 +5,8 @@ import type pg from 'pg';
 import { type Config, packageRoot } from './config.ts';
 import { customerResolvers } from './features/customers/resolvers.ts';
 import { customerRoutes } from './features/customers/routes.ts';
+import { leadResolvers } from './features/leads/resolvers.ts';
+import { leadRoutes } from './features/leads/routes.ts';
 import { metricResolvers } from './features/metrics/resolvers.ts';
 import { metricRoutes } from './features/metrics/routes.ts';
 import { orderResolvers } from './features/orders/resolvers.ts';
@@ -39,6 +41,7 @@ export const routes: readonly Route[] = [
   ...customerRoutes,
   ...orderRoutes,
   ...returnRoutes,
+  ...leadRoutes,
   ...rateRoutes,
   ...metricRoutes,
 ];
@@ -48,6 +51,7 @@ export const resolvers: readonly Resolvers[] = [
   customerResolvers,
   orderResolvers,
   returnResolvers,
+  leadResolvers,
   rateResolvers,
   metricResolvers,
 ];

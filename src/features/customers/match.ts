@@ -14,8 +14,8 @@ import { deletedReference, unique } from './write.ts';
 export interface OwnerClaim {
   customerId?: string | undefined;
   customer?: OwnerDetails | undefined;
-  /** Source of the fact, which the customer's reference has unless it says otherwise. */
-  factSource: string;
+  /** Source of the fact, which the customer's reference has unless it says otherwise; null where the fact has none. */
+  factSource: string | null;
 }
 
 interface OwnerDetails {
@@ -102,7 +102,9 @@ function read({ customerId, customer, factSource }: OwnerClaim): Claimed {
     throw invalid('/customer/externalId', 'required', 'A source without externalId names nobody.');
   }
   if (details.externalId !== undefined) {
-    claimed.reference = { source: details.source ?? factSource, externalId: details.externalId };
+    const source = details.source ?? factSource;
+    if (source === null) throw invalid('/customer/source', 'required', 'Say which system calls the customer so.');
+    claimed.reference = { source, externalId: details.externalId };
   }
   const unusable: Problem[] = [];
   for (const kind of ['email', 'phone'] as const) {

@@ -1,11 +1,12 @@
 import { sql } from 'drizzle-orm';
 import { index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
+import { type LeadStage, leadStages } from '../../domain/lead-lifecycle.ts';
 import { instant as instantColumn } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
 import { customers } from '../customers/model.ts';
-import { ownerInput } from '../orders/model.ts';
+import { customerClaim, ownerInput } from '../orders/model.ts';
 
 /**
  * The lifecycle of a customer who is or was a lead: one row per customer, whose id is the lead's id. The row changes
@@ -70,15 +71,6 @@ export const leadStageChanges = pgTable(
   (t) => [primaryKey({ columns: [t.customerId, t.sequence] }), index('lead_stage_changes_at').on(t.at, t.customerId)],
 );
 
-export const leadStages = [
-  'subscriber',
-  'lead',
-  'marketing_qualified',
-  'sales_qualified',
-  'customer',
-  'former',
-] as const;
-export type LeadStage = (typeof leadStages)[number];
 export const lossReasons = [
   'service',
   'price',
@@ -120,24 +112,47 @@ const members = {
   segment: text(100).nullable().optional().meta({ description: 'Market segment, as you cut it.', example: 'smb' }),
 };
 
-export const leadInput = z
+const entry = {
+  ...members,
+  stage: leadStage.optional().meta({
+    description: 'Where it begins, `lead` unless told; a lead that exists moves there, as by POST …/stage.',
+  }),
+  lossReason: lossReason.optional().meta({ description: 'Required with the stage `former`, refused otherwise.' }),
+  enteredAt: instant.optional().meta({
+    description: 'When the customer became a lead; now unless told. A lead that exists keeps its own.',
+  }),
+};
+
+export const leadInput = z.strictObject({ ...ownerInput, ...entry }).meta({
+  id: 'LeadInput',
+  description:
+    'Makes a customer a lead; the customer is found as for orders, and created if unknown. A `customer.externalId` needs its `customer.source`.',
+  example: {
+    customer: { source: 'web', externalId: 'L-660681', email: 'ada@example.org' },
+    source: 'landing-page',
+    segment: 'smb',
+  },
+});
+export type LeadInput = z.output<typeof leadInput>;
+
+export const leadDocument = z
   .strictObject({
-    ...ownerInput,
-    ...members,
-    stage: leadStage.optional().meta({ description: 'Where it begins; `lead` unless told.' }),
-    lossReason: lossReason.optional().meta({ description: 'Required with the stage `former`.' }),
-    enteredAt: instant.optional().meta({ description: 'When the customer became a lead; now unless told.' }),
+    customer: customerClaim
+      .omit({ source: true, externalId: true })
+      .meta({
+        id: 'LeadPerson',
+        description: 'Who it is: completes the customer of the reference, or is what it is made with.',
+      })
+      .optional(),
+    ...entry,
   })
   .meta({
-    id: 'LeadInput',
-    description: 'Makes a customer a lead; the customer is found as for orders, and created if unknown.',
-    example: {
-      customer: { source: 'web', externalId: 'L-660681', email: 'ada@example.org' },
-      source: 'landing-page',
-      segment: 'smb',
-    },
+    id: 'LeadDocument',
+    description:
+      'A lead by the reference of its customer. `source` and `segment` left out are cleared; `owner` and `stage` left out stay.',
+    example: { source: 'landing-page', segment: 'smb', customer: { email: 'ada@example.org' } },
   });
-export type LeadInput = z.output<typeof leadInput>;
+export type LeadDocument = z.output<typeof leadDocument>;
 
 export const leadPatch = z
   .strictObject(members)
@@ -154,9 +169,18 @@ export const stageChangeInput = z
   .meta({ id: 'StageChangeInput', example: { to: 'sales_qualified' } });
 export type StageChangeInput = z.output<typeof stageChangeInput>;
 
+export const leadAssignment = z
+  .strictObject({
+    owner: text(200)
+      .optional()
+      .meta({ description: 'Who is to look after it; left out, the assignment rules choose.', example: 'maria' }),
+  })
+  .meta({ id: 'LeadAssignmentInput' });
+
 export const stageChange = z
   .strictObject({
     id,
+    leadId: id.meta({ description: 'The id of its customer.' }),
     sequence: z.int().min(1).meta({ description: '1, 2, 3 … per lead.' }),
     at: instant,
     from: leadStage.nullable().meta({ description: 'null: the beginning.' }),
@@ -165,7 +189,7 @@ export const stageChange = z
     rule: stageRule.nullable().meta({ description: 'null: a decision, by hand.' }),
     lossReason: lossReason.nullable(),
     note: personal(z.string()),
-    orderId: id.nullable(),
+    orderId: id.nullable().meta({ description: 'The order that made a customer of it.' }),
   })
   .meta({ id: 'StageChange', description: 'One step in the lifecycle of a lead.' });
 export type StageChange = z.output<typeof stageChange>;
@@ -180,8 +204,12 @@ export const lead = z
     source: z.string().nullable(),
     segment: z.string().nullable(),
     enteredAt: instant,
-    convertedAt: instant.nullable(),
-    conversionOrderId: id.nullable(),
+    convertedAt: instant
+      .nullable()
+      .meta({ description: 'When it last became a customer; stays with a customer who leaves.' }),
+    conversionOrderId: id
+      .nullable()
+      .meta({ description: 'The first order that makes a customer of it; null: by hand, or none.' }),
     version,
     createdAt: instant,
     updatedAt: instant,

@@ -13,6 +13,7 @@ import {
   saveNames,
   startFact,
 } from '../customers/facts.ts';
+import { restateConversions } from '../leads/conversion.ts';
 import { awaitRates, type Freeze, keptRate, rateFreezer, ratesWanted } from '../rates/freeze.ts';
 import { planReferences } from '../references/write.ts';
 import { recountCustomers } from '../rollups/queries.ts';
@@ -66,6 +67,7 @@ export async function writeOrders(
   );
   const touched = updated.flatMap(({ before, after }) => [before.row.customerId, after.row.customerId]);
   await recountCustomers(tx, touched, context.reportingTimeZone);
+  restateConversions(tx, context, [...touched, ...created.map(({ row }) => row.customerId)]);
   return results.map((result) => {
     if (result instanceof Problem || !result.created) return result;
     const state = changes.get(result.id)?.after;

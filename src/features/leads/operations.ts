@@ -1,0 +1,328 @@
+import { sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { batchInput, batchResults, runBatch, warning } from '../../platform/batch.ts';
+import type { Transaction } from '../../platform/db/client.ts';
+import { notFound, Problem } from '../../platform/errors.ts';
+import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { id, instant } from '../../platform/values.ts';
+import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { lockCustomers } from '../customers/queries.ts';
+import { referenceInput, targetParameters } from '../references/model.ts';
+import { type Target, targetId } from '../references/queries.ts';
+import {
+  lead,
+  leadAssignment,
+  leadDocument,
+  leadInput,
+  leadPatch,
+  leadStage,
+  leadStageChanges,
+  stageChange,
+  stageChangeInput,
+  stageRule,
+} from './model.ts';
+import {
+  deleteLeadRow,
+  leadById,
+  leadsByIds as recordsByIds,
+  type StageChangeRow,
+  stageChangeColumns,
+  stageChangesOf,
+  toLead,
+  toStageChange,
+} from './queries.ts';
+import {
+  applyChanges,
+  changeStage,
+  type LeadChange,
+  type LeadWrite,
+  lockedLead,
+  setMembers,
+  writeLeads,
+} from './write.ts';
+
+export const writtenLead = lead
+  .extend({
+    created: z.boolean().meta({ description: 'Whether the customer was no lead before.' }),
+    applied: z.boolean().meta({ description: 'false: it was so already, and nothing was changed.' }),
+    warnings: z.array(warning),
+  })
+  .meta({ id: 'WrittenLead' });
+
+export const createLead = writeOperation({
+  name: 'createLead',
+  scope: 'leads:write',
+  summary: 'Make a customer a lead',
+  description:
+    'The customer is found as for orders and created if unknown; one who is a lead already is refused with `already_exists` and its id. Without `owner` the assignment rules say who looks after it. A customer who has ordered becomes `customer` at once, by the rule `first_qualifying_order`.',
+  input: z.strictObject({ ...writeParameters, body: leadInput }),
+  output: writtenLead,
+  idempotency: 'accepted',
+  created: () => true,
+  problems: ['already_exists', 'deleted', 'customer_required'],
+  run: (tx, context, { body }) => writeOne(tx, context, { mode: 'create', input: body }),
+});
+
+export const getLead = readOperation({
+  name: 'getLead',
+  scope: 'leads:read',
+  summary: 'Read a lead',
+  description: 'A lead has the id and the references of its customer.',
+  input: z.strictObject(targetParameters),
+  output: lead,
+  problems: ['not_found'],
+  async run({ db }, target) {
+    const found = await leadById(db, await targetId(db, 'customer', target));
+    if (!found) throw notFound('lead');
+    return toLead(found);
+  },
+});
+
+/** For the GraphQL loaders: which of these customers are leads, one statement, the others as null. */
+export const leadsByIds = readOperation({
+  name: 'leadsByIds',
+  scope: 'leads:read',
+  summary: 'Read leads by id',
+  input: z.strictObject({ ids: z.array(id) }),
+  output: z.array(lead.nullable()),
+  async run({ db }, { ids }) {
+    const found = await recordsByIds(db, [...new Set(ids)]);
+    return ids.map((leadId) => {
+      const record = found.get(leadId);
+      return record ? toLead(record) : null;
+    });
+  },
+});
+
+export const updateLead = writeOperation({
+  name: 'updateLead',
+  scope: 'leads:write',
+  summary: 'Change a lead',
+  description:
+    'Members left out stay, null clears: `owner: null` gives it to nobody, and the assignment rules are not asked. Stages change by POST …/stage.',
+  input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion, body: leadPatch }),
+  output: writtenLead,
+  idempotency: 'accepted',
+  problems: ['not_found', 'version_mismatch', 'version_required'],
+  run: (tx, context, { body, expectedVersion: expected, ...target }) =>
+    changeOne(tx, context, target, expected, (change) => setMembers(context, change, body)),
+});
+
+export const upsertLead = writeOperation({
+  name: 'upsertLead',
+  scope: 'leads:write',
+  summary: "Create or change a lead by its customer's reference",
+  description:
+    '`source` and `segment` left out are cleared; `owner`, `stage` and `enteredAt` of a lead that exists stay. A `stage` that cannot follow on the present one is refused.',
+  input: z.strictObject({
+    ...referenceInput.shape,
+    ...writeParameters,
+    expectedVersion: expectedVersion.optional(),
+    body: leadDocument,
+  }),
+  output: writtenLead,
+  idempotency: 'accepted',
+  created: ({ created }) => created,
+  problems: ['version_mismatch', 'deleted'],
+  run: (tx, context, { source, externalId, body: { customer, ...entry }, expectedVersion: expected }) =>
+    writeOne(tx, context, {
+      mode: 'upsert',
+      input: { ...entry, customer: { ...customer, source, externalId } },
+      expectedVersion: expected,
+    }),
+});
+
+export const deleteLead = writeOperation({
+  name: 'deleteLead',
+  scope: 'leads:write',
+  summary: 'End the lifecycle of a customer',
+  description: 'Deletes the lead with the history of its stages; the customer stays, and may become a lead again.',
+  input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion }),
+  output: deletedRecord,
+  idempotency: 'accepted',
+  problems: ['not_found', 'version_mismatch', 'version_required'],
+  async run(tx, _context, { expectedVersion: expected, ...target }) {
+    const { row } = await lockLead(tx, target);
+    checkVersion(row.version, expected);
+    await deleteLeadRow(tx, row.customerId);
+    return { id: row.customerId, deleted: true as const };
+  },
+});
+
+export const batchLeads = writeOperation({
+  name: 'batchLeads',
+  scope: 'leads:write',
+  summary: 'Push up to 1,000 leads',
+  description:
+    'Each item is an upsert by its customer, in index order; always 200, with a result per item. What changes nothing is `unchanged`.',
+  input: batchInput('leads', 'LeadInput'),
+  output: batchResults,
+  idempotency: 'accepted',
+  problems: ['batch_refused'],
+  run: (tx, context, { body, atomic }) =>
+    runBatch(tx, body, leadInput, { plural: 'leads', atomic }, (items) =>
+      writeLeads(
+        tx,
+        context,
+        items.map((input): LeadWrite => ({ mode: 'upsert', input })),
+      ),
+    ),
+});
+
+export const changeLeadStage = writeOperation({
+  name: 'changeLeadStage',
+  scope: 'leads:write',
+  summary: 'Move a lead to another stage',
+  description:
+    'subscriber → lead → marketing_qualified → sales_qualified → customer → former. Between `lead` and `sales_qualified` both ways; every stage may be left for a later one or lost (`former`, with a `lossReason`); a former one may be taken up again; a customer leaves by `former` only. `at` may lie in the past, not before the change before it. The stage it is in changes nothing: `applied: false`. One made `customer` by hand stays so whatever happens to its orders.',
+  input: z.strictObject({
+    ...targetParameters,
+    ...writeParameters,
+    expectedVersion: expectedVersion.optional(),
+    body: stageChangeInput,
+  }),
+  output: writtenLead,
+  idempotency: 'accepted',
+  problems: ['not_found', 'version_mismatch'],
+  run: (tx, context, { body, expectedVersion: expected, ...target }) =>
+    changeOne(tx, context, target, expected, (change) => changeStage(context, change, { ...body, pointer: '/to' })),
+});
+
+export const assignLead = writeOperation({
+  name: 'assignLead',
+  scope: 'leads:write',
+  summary: 'Give a lead to somebody',
+  description:
+    'To the `owner` given, or to whom the assignment rules choose; where no rule has a group for it, it stays with whom it is. The history of assignments tells.',
+  input: z.strictObject({
+    ...targetParameters,
+    ...writeParameters,
+    expectedVersion: expectedVersion.optional(),
+    body: leadAssignment,
+  }),
+  output: writtenLead,
+  idempotency: 'accepted',
+  problems: ['not_found', 'version_mismatch'],
+  run: (tx, context, { body: { owner }, expectedVersion: expected, ...target }) =>
+    changeOne(tx, context, target, expected, (change) =>
+      owner === undefined ? { ...change, unassigned: true } : setMembers(context, change, { owner }),
+    ),
+});
+
+const changeList = keysetList<StageChangeRow>({
+  name: 'lead_stage_changes',
+  select: stageChangeColumns,
+  from: sql`${leadStageChanges}`,
+  id: sql`${leadStageChanges.id}`,
+  filters: {
+    leadId: (value) => sql`${leadStageChanges.customerId} = ${value}::uuid`,
+    from: (value) => sql`${leadStageChanges.from} = ${value}`,
+    to: (value) => sql`${leadStageChanges.to} = ${value}`,
+    rule: (value) => sql`${leadStageChanges.rule} = ${value}`,
+    atFrom: (value) => sql`${leadStageChanges.at} >= ${value}::timestamptz`,
+    atTo: (value) => sql`${leadStageChanges.at} < ${value}::timestamptz`,
+  },
+  sorts: {
+    at: { expression: sql`${leadStageChanges.at}`, type: 'timestamptz', field: 'at' },
+    sequence: { expression: sql`${leadStageChanges.sequence}`, type: 'int', field: 'sequence' },
+  },
+  defaultSort: '-at',
+});
+
+const changePage = pageOf(stageChange).meta({ id: 'StageChangePage' });
+
+export const listLeadStages = readOperation({
+  name: 'listLeadStages',
+  scope: 'leads:read',
+  summary: "List a lead's changes of stage",
+  description: 'The first says where it began.',
+  input: z.strictObject({ ...targetParameters, ...pageParameters, sort: sortParameter(['sequence'], 'sequence') }),
+  output: changePage,
+  problems: ['not_found'],
+  async run(context, { id: customerId, source, externalId, sort = 'sequence', ...page }) {
+    const leadId = await targetId(context.db, 'customer', { id: customerId, source, externalId });
+    const found = await changeList(context.db, context, { ...page, sort, leadId });
+    // Every lead has a beginning.
+    if (found.data.length === 0 && !(await leadById(context.db, leadId))) throw notFound('lead');
+    return { data: found.data.map(toStageChange), page: found.page };
+  },
+});
+
+export const listLeadStageChanges = readOperation({
+  name: 'listLeadStageChanges',
+  scope: 'leads:read',
+  summary: 'List changes of stage of all leads',
+  input: z.strictObject({
+    ...pageParameters,
+    sort: sortParameter(['at'], '-at'),
+    from: leadStage.optional().meta({ description: 'The stage that was left.' }),
+    to: leadStage.optional().meta({ description: 'The stage that was entered.' }),
+    rule: stageRule.optional(),
+    atFrom: instant.optional(),
+    atTo: instant.optional(),
+  }),
+  output: changePage,
+  async run(context, input) {
+    const { data, page } = await changeList(context.db, context, input);
+    return { data: data.map(toStageChange), page };
+  },
+});
+
+/** For the GraphQL loaders: the latest changes of each of a set of leads, one statement. */
+export const stagesByLeads = readOperation({
+  name: 'stagesByLeads',
+  scope: 'leads:read',
+  summary: 'Read the changes of stage of leads',
+  input: z.strictObject({ ids: z.array(id) }),
+  output: z.array(z.array(stageChange)),
+  async run({ db }, { ids }) {
+    const found = Map.groupBy((await stageChangesOf(db, [...new Set(ids)])).map(toStageChange), ({ leadId }) => leadId);
+    return ids.map((leadId) => found.get(leadId) ?? []);
+  },
+});
+
+/** The lead a request means, its customer locked, read under the lock. */
+async function lockLead(tx: Transaction, target: Target): Promise<LeadChange> {
+  const leadId = await targetId(tx, 'customer', target);
+  await lockCustomers(tx, [leadId]);
+  const change = await lockedLead(tx, leadId);
+  if (!change) throw notFound('lead');
+  return change;
+}
+
+/** One lead that is known: `plan` says what is to become of it. */
+async function changeOne(
+  tx: Transaction,
+  context: Context,
+  target: Target,
+  expected: number | '*' | undefined,
+  plan: (change: LeadChange) => LeadChange,
+): Promise<z.output<typeof writtenLead>> {
+  const change = await lockLead(tx, target);
+  if (expected !== undefined) checkVersion(change.row.version, expected);
+  const planned = plan(change);
+  if (planned !== change) await applyChanges(tx, context, [planned]);
+  return readBack(tx, change.row.customerId, {
+    created: false,
+    applied: planned.row.version !== change.row.version,
+    warnings: [],
+  });
+}
+
+async function writeOne(tx: Transaction, context: Context, write: LeadWrite): Promise<z.output<typeof writtenLead>> {
+  const [result] = await writeLeads(tx, context, [write]);
+  if (result === undefined || result instanceof Problem) throw result ?? notFound('lead');
+  const { id: leadId, created, applied, warnings = [] } = result;
+  return readBack(tx, leadId, { created, applied, warnings });
+}
+
+async function readBack(
+  tx: Transaction,
+  leadId: string,
+  outcome: Pick<z.output<typeof writtenLead>, 'created' | 'applied' | 'warnings'>,
+): Promise<z.output<typeof writtenLead>> {
+  const record = await leadById(tx, leadId);
+  if (!record) throw notFound('lead');
+  return { ...toLead(record), ...outcome };
+}

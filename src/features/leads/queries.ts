@@ -1,0 +1,149 @@
+import { sql } from 'drizzle-orm';
+import { type Db, fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
+import { type Lead, leadStageChanges, leads, type StageChange } from './model.ts';
+
+export type LeadRow = typeof leads.$inferSelect;
+export type StageChangeRow = typeof leadStageChanges.$inferSelect;
+
+export interface LeadRecord extends Omit<LeadRow, 'customerId'> {
+  /** The customer's. */
+  id: string;
+}
+
+/** The select list of a lead; for `toLead`. */
+export const leadColumns = sql`${leads.customerId} as id, ${fields(leads, ['customerId'])}`;
+
+export function toLead(record: LeadRecord): Lead {
+  return {
+    id: record.id,
+    stage: record.stage,
+    stageSince: record.stageSince,
+    lossReason: record.lossReason,
+    owner: record.owner,
+    source: record.source,
+    segment: record.segment,
+    enteredAt: record.enteredAt,
+    convertedAt: record.convertedAt,
+    conversionOrderId: record.conversionOrderId,
+    version: record.version,
+    createdAt: record.createdAt,
+    updatedAt: record.updatedAt,
+  };
+}
+
+const byIds = statement<LeadRecord>(
+  'leads_by_ids',
+  sql`select ${leadColumns} from ${leads} where ${leads.customerId} = any(${param('ids')}::uuid[])`,
+);
+
+/** The leads among these customers, by id. */
+export async function leadsByIds(db: Db, ids: string[]): Promise<Map<string, LeadRecord>> {
+  if (ids.length === 0) return new Map();
+  const rows = await db.all(byIds, { ids });
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
+export async function leadById(db: Db, id: string): Promise<LeadRecord | null> {
+  return (await leadsByIds(db, [id])).get(id) ?? null;
+}
+
+/** The select list of a stage change; for `toStageChange`. */
+export const stageChangeColumns = fields(leadStageChanges);
+
+export function toStageChange(row: StageChangeRow): StageChange {
+  return {
+    id: row.id,
+    leadId: row.customerId,
+    sequence: row.sequence,
+    at: row.at,
+    from: row.from,
+    to: row.to,
+    by: row.by,
+    rule: row.rule,
+    lossReason: row.lossReason,
+    note: row.note,
+    orderId: row.orderId,
+  };
+}
+
+/** Stage changes of a lead that come with it, at most; the rest is on the pages of its list. */
+export const latestChanges = 100;
+
+const changesOf = statement<StageChangeRow>(
+  'stage_changes_of_leads',
+  sql`select c.* from unnest(${param('ids')}::uuid[]) as wanted(id), lateral (
+      select ${stageChangeColumns} from ${leadStageChanges} where ${leadStageChanges.customerId} = wanted.id
+      order by ${leadStageChanges.sequence} desc limit ${sql.raw(String(latestChanges))}) c
+    order by c."customerId", c.sequence`,
+);
+
+/** The latest changes of each of these leads, in the order in which they happened. */
+export function stageChangesOf(db: Db, ids: string[]): Promise<StageChangeRow[]> {
+  return db.all(changesOf, { ids });
+}
+
+/** A customer as far as leads are concerned, read under its lock: what a write starts from. */
+export interface LeadState {
+  /** null: no lead yet. */
+  row: LeadRow | null;
+  /** Of the latest stage change; 0: none. */
+  sequence: number;
+  country: string | null;
+  acquisitionSource: string | null;
+}
+
+const states = statement<Record<keyof LeadRow, unknown> & Omit<LeadState, 'row'> & { id: string }>(
+  'lead_states',
+  sql`select customers.id, customers.address->>'country' as country, customers.acquisition_source as "acquisitionSource",
+      (select coalesce(max(c.sequence), 0) from lead_stage_changes c where c.customer_id = customers.id) as sequence, ${fields(leads)}
+    from customers left join ${leads} on ${leads.customerId} = customers.id where customers.id = any(${param('ids')}::uuid[])`,
+);
+
+/** The states of these locked customers, by id. */
+export async function leadStates(tx: Transaction, ids: string[]): Promise<Map<string, LeadState>> {
+  if (ids.length === 0) return new Map();
+  const rows = await tx.all(states, { ids });
+  return new Map(
+    rows.map(({ id, sequence, country, acquisitionSource, ...row }) => [
+      id,
+      // All columns of the outer join are null together.
+      { row: row.customerId === null ? null : (row as LeadRow), sequence, country, acquisitionSource },
+    ]),
+  );
+}
+
+const save = statement(
+  'save_leads',
+  sql`with saved as (
+      ${insertRows(leads, param('rows'))}
+      on conflict (customer_id) do update set ${sql.join(
+        [
+          'version',
+          'stage',
+          'stage_since',
+          'loss_reason',
+          'owner',
+          'source',
+          'segment',
+          'converted_at',
+          'conversion_order_id',
+          'updated_at',
+        ].map((column) => sql`${sql.identifier(column)} = excluded.${sql.identifier(column)}`),
+        sql`, `,
+      )}
+    )
+    ${insertRows(leadStageChanges, param('changes'))}`,
+);
+
+/** Writes leads as they are now, and the steps that led there. Their customers are locked. */
+export async function saveLeads(tx: Transaction, rows: LeadRow[], changes: StageChangeRow[]): Promise<void> {
+  if (rows.length === 0) return;
+  await tx.all(save, { rows: JSON.stringify(rows), changes: JSON.stringify(changes) });
+}
+
+const remove = statement('delete_lead', sql`delete from ${leads} where ${leads.customerId} = ${param('id')}::uuid`);
+
+/** Deletes a locked customer's lifecycle with its stage history. */
+export async function deleteLeadRow(tx: Transaction, id: string): Promise<void> {
+  await tx.all(remove, { id });
+}

@@ -1,0 +1,47 @@
+import { children, connection, mutation, type Resolvers, record, related } from '../../platform/graphql/field.ts';
+import { customersByIds } from '../customers/operations.ts';
+import {
+  assignLead,
+  batchLeads,
+  changeLeadStage,
+  createLead,
+  deleteLead,
+  getLead,
+  leadsByIds,
+  listLeadStageChanges,
+  listLeadStages,
+  stagesByLeads,
+  updateLead,
+  upsertLead,
+} from './operations.ts';
+
+export const leadResolvers: Resolvers = {
+  Query: {
+    lead: record(getLead),
+    leadStages: connection(listLeadStages),
+    leadStageChanges: connection(listLeadStageChanges),
+  },
+  Mutation: {
+    createLead: mutation(createLead, 'lead'),
+    updateLead: mutation(updateLead, 'lead'),
+    upsertLead: mutation(upsertLead, 'lead'),
+    deleteLead: mutation(deleteLead),
+    batchLeads: mutation(batchLeads),
+    changeLeadStage: mutation(changeLeadStage, 'lead'),
+    assignLead: mutation(assignLead, 'lead'),
+  },
+  Customer: {
+    lead: related(leadsByIds, 'id'),
+  },
+  Lead: {
+    customer: related(customersByIds, 'id'),
+    stages: children(
+      stagesByLeads,
+      ({ id }: { id: string }) => id,
+      (ids) => ({ ids }),
+    ),
+  },
+  StageChange: {
+    lead: related(leadsByIds, 'leadId'),
+  },
+};

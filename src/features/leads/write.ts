@@ -1,0 +1,272 @@
+import { type LeadStage, nextStages } from '../../domain/lead-lifecycle.ts';
+import { isBefore } from '../../domain/period.ts';
+import type { Outcome } from '../../platform/batch.ts';
+import type { Transaction } from '../../platform/db/client.ts';
+import { invalid, Problem, settle } from '../../platform/errors.ts';
+import { newId } from '../../platform/ids.ts';
+import type { Context } from '../../platform/operation.ts';
+import { checkVersion } from '../../platform/versions.ts';
+import { type AssignmentEntry, type Chosen, chooseOwners, recordAssignments } from '../assignments/assign.ts';
+import { matchOwners } from '../customers/match.ts';
+import { findAndLockOwners, ownersOf } from '../customers/queries.ts';
+import { refreshBounds } from '../lead-scores/bounds.ts';
+import { restateConversions } from './conversion.ts';
+import type { LeadInput, LeadPatch, LossReason, StageChangeInput, StageRule } from './model.ts';
+import { type LeadRow, type LeadState, leadStates, type StageChangeRow, saveLeads } from './queries.ts';
+
+/** One document to be written: `create` refuses a customer who is a lead, `upsert` changes that lead. */
+export interface LeadWrite {
+  mode: 'create' | 'upsert';
+  input: LeadInput;
+  expectedVersion?: number | '*' | undefined;
+}
+
+/** A lead on its way from what is stored to what is to be stored; its customer is locked, or new. */
+export interface LeadChange {
+  state: LeadState;
+  /** null: it is made by this change. */
+  before: LeadRow | null;
+  row: LeadRow;
+  steps: StageChangeRow[];
+  /** The assignment rules are to say who looks after it. */
+  unassigned: boolean;
+  /** What they said. */
+  chosen: Chosen | null;
+}
+
+/** Plans and writes any number of leads, in index order; an item's fault is returned in its place. */
+export async function writeLeads(tx: Transaction, context: Context, writes: LeadWrite[]): Promise<Outcome[]> {
+  // What a lead is known by are names of its customer: no fact's source could stand in for theirs.
+  const match = matchOwners(
+    writes.map(({ input: { customerId, customer } }) => ({ customerId, customer, factSource: null })),
+  );
+  const { ids, names, identities } = match;
+  const [identityOwners, { found, locked }] = await Promise.all([
+    ownersOf(tx, identities),
+    findAndLockOwners(tx, { ids, names, identities }),
+  ]);
+  const states = await leadStates(tx, [...locked.keys()]);
+  const owners = match.decide(context, found, identityOwners, locked);
+  const changes = new Map<string, LeadChange>();
+  const results = writes.map((write, index) =>
+    settle((): Outcome => {
+      const owner = owners.owner(index);
+      const { customerId: id, warnings } = owner;
+      const change = changes.get(id) ?? startChange(states.get(id) ?? unknown);
+      const planned = plan(context, id, change, write);
+      owner.admit();
+      if (planned) changes.set(id, planned);
+      return { id, created: planned !== null && change.row === null, applied: planned !== null, warnings };
+    }),
+  );
+  await owners.save(tx);
+  await applyChanges(tx, context, [...changes.values()]);
+  return results;
+}
+
+const unknown: LeadState = { row: null, sequence: 0, country: null, acquisitionSource: null };
+
+/** A change that says nothing yet; null as `row` of a customer who is no lead. */
+export function startChange(state: LeadState): Omit<LeadChange, 'row'> & { row: LeadRow | null } {
+  return { state, before: state.row, row: state.row, steps: [], unassigned: false, chosen: null };
+}
+
+/** What becomes of a lead by a document; null: nothing. @throws Problem what is wrong with it */
+function plan(
+  context: Context,
+  id: string,
+  change: ReturnType<typeof startChange>,
+  { mode, input, expectedVersion }: LeadWrite,
+): LeadChange | null {
+  const { state, row } = change;
+  if (mode === 'create' && row) {
+    const message = 'The customer is a lead already.';
+    throw new Problem('already_exists', message, { extra: { id } });
+  }
+  if (expectedVersion !== undefined) checkVersion(row?.version ?? 0, expectedVersion);
+  const { owner, stage, lossReason, segment = null, source = state.acquisitionSource } = input;
+  if (!row) return { ...change, ...begin(context, id, { ...input, source, segment }), unassigned: owner === undefined };
+  let after = setMembers(context, { ...change, row }, { owner, source, segment });
+  if (stage !== undefined) {
+    after = changeStage(context, after, { to: stage, lossReason, pointer: '/stage' });
+  } else if (lossReason !== undefined) {
+    throw notLost();
+  }
+  return after.row === row ? null : after;
+}
+
+function notLost(): Problem {
+  return invalid('/lossReason', 'not_lost', 'A reason of loss goes with the stage `former` only.');
+}
+
+/** The beginning of a lead. @throws Problem what is wrong with its stage or time */
+function begin(context: Context, id: string, input: LeadInput): Pick<LeadChange, 'row' | 'steps'> {
+  const { now } = context;
+  const { stage = 'lead', enteredAt = now, owner = null, source = null, segment = null } = input;
+  const lossReason = checkedReason(stage, input.lossReason);
+  checkNotAhead(context, enteredAt, '/enteredAt');
+  const row: LeadRow = {
+    customerId: id,
+    version: 1,
+    stage,
+    stageSince: enteredAt,
+    lossReason,
+    owner,
+    source,
+    segment,
+    enteredAt,
+    convertedAt: stage === 'customer' ? enteredAt : null,
+    conversionOrderId: null,
+    createdAt: now,
+    updatedAt: now,
+  };
+  return { row, steps: [stepOf(context, row, { sequence: 1, from: null, rule: null, note: null })] };
+}
+
+/** The lead with these members; the same change when they say nothing new. Those left out stay. */
+export function setMembers(context: Context, change: LeadChange, members: LeadPatch): LeadChange {
+  const { row } = change;
+  const { owner = row.owner, source = row.source, segment = row.segment } = members;
+  if (owner === row.owner && source === row.source && segment === row.segment) return change;
+  return {
+    ...change,
+    row: { ...row, ...touched(context, change), owner, source, segment },
+    // Given to nobody, it is not for the rules to give to somebody.
+    unassigned: change.unassigned && members.owner === undefined,
+  };
+}
+
+/** Several documents of one set are one change of the stored row. */
+function touched(context: Context, { before }: LeadChange): Pick<LeadRow, 'version' | 'updatedAt'> {
+  return { version: (before?.version ?? 0) + 1, updatedAt: context.now };
+}
+
+interface Step extends StageChangeInput {
+  rule?: StageRule;
+  /** Where in the input the stage stands. */
+  pointer: '/to' | '/stage';
+}
+
+/**
+ * The lead in another stage; the same change when it is there already.
+ *
+ * @throws Problem a transition that there is not, a reason of loss that lacks or has no place, a time out of order
+ */
+export function changeStage(context: Context, change: LeadChange, step: Step): LeadChange {
+  const { row } = change;
+  const { to, rule = null, note = null, pointer } = step;
+  const lossReason = checkedReason(to, step.lossReason);
+  if (to === row.stage) return change;
+  const next = nextStages(row.stage);
+  if (!next.includes(to)) {
+    const ways = next.map((stage) => `\`${stage}\``).join(', ');
+    throw invalid(pointer, 'illegal_transition', `From \`${row.stage}\` a lead goes to ${ways}, not to \`${to}\`.`);
+  }
+  const { stageSince: since } = row;
+  const at = step.at ?? (isBefore(context.now, since) ? since : context.now);
+  if (isBefore(at, since)) {
+    throw invalid('/at', 'before_last_change', `The lead has been in its stage since ${since}: say when it left it.`);
+  }
+  checkNotAhead(context, at, '/at');
+  const after: LeadRow = {
+    ...row,
+    ...touched(context, change),
+    stage: to,
+    stageSince: at,
+    lossReason,
+    ...(to === 'customer' && { convertedAt: at, conversionOrderId: null }),
+  };
+  const sequence = change.state.sequence + change.steps.length + 1;
+  const steps = [...change.steps, stepOf(context, after, { sequence, from: row.stage, rule, note })];
+  return { ...change, row: after, steps };
+}
+
+/** The reason of loss of a stage. @throws Problem when it lacks, or has no place */
+function checkedReason(to: LeadStage, reason: LossReason | undefined): LossReason | null {
+  if (to === 'former' && reason === undefined) {
+    throw invalid('/lossReason', 'required', 'Say why it was lost: required with the stage `former`.');
+  }
+  if (to !== 'former' && reason !== undefined) throw notLost();
+  return reason ?? null;
+}
+
+function checkNotAhead(context: Context, at: string, pointer: string): void {
+  if (Date.parse(at) <= Date.parse(context.now) + 600_000) return;
+  throw invalid(pointer, 'in_the_future', 'It is more than ten minutes ahead of the clock of the service.');
+}
+
+function stepOf(
+  { principal, now }: Context,
+  { customerId, stage, stageSince, lossReason }: LeadRow,
+  step: Pick<StageChangeRow, 'sequence' | 'from' | 'rule' | 'note'>,
+): StageChangeRow {
+  return {
+    customerId,
+    id: newId(),
+    at: stageSince,
+    to: stage,
+    by: principal.client,
+    lossReason,
+    orderId: null,
+    createdAt: now,
+    ...step,
+  };
+}
+
+/**
+ * Writes changes with what follows from them: who looks after new leads, who has ordered already, what is recorded of
+ * assignments, how high the scores can be. A constant number of statements, whatever the number of leads.
+ */
+export async function applyChanges(tx: Transaction, context: Context, changes: LeadChange[]): Promise<void> {
+  if (changes.length === 0) return;
+  await assignByRules(
+    tx,
+    context,
+    changes.filter(({ unassigned }) => unassigned),
+  );
+  await saveLeads(
+    tx,
+    changes.map(({ row }) => row),
+    changes.flatMap(({ steps }) => steps),
+  );
+  const idsOf = (some: LeadChange[]) => some.map(({ row }) => row.customerId);
+  restateConversions(tx, context, idsOf(changes.filter(({ steps }) => steps.length > 0)));
+  const entries = changes.flatMap((change) => assignmentOf(change) ?? []);
+  if (entries.length > 0) await recordAssignments(tx, context, entries);
+  const rated = changes.filter(
+    ({ before, row }) => before === null || before.source !== row.source || before.segment !== row.segment,
+  );
+  if (rated.length > 0) await refreshBounds(tx, context, idsOf(rated));
+}
+
+/** Asks the rules for an owner of each of these; where they have none, it stays as it is. */
+async function assignByRules(tx: Transaction, context: Context, changes: LeadChange[]): Promise<void> {
+  if (changes.length === 0) return;
+  const subjects = changes.map(({ state, row: { customerId, segment, source } }) => ({
+    customerId,
+    country: state.country,
+    segment,
+    source: source ?? state.acquisitionSource,
+  }));
+  const chosen = await chooseOwners(tx, context, 'lead', subjects);
+  for (const [index, change] of changes.entries()) {
+    change.chosen = chosen[index] ?? null;
+    if (!change.chosen || change.chosen.owner === change.row.owner) continue;
+    change.row = { ...change.row, ...touched(context, change), owner: change.chosen.owner };
+  }
+}
+
+/** What the history says of an assignment; null when there was none. A turn that came to the same person was a turn. */
+function assignmentOf({ before, row, chosen }: LeadChange): AssignmentEntry | null {
+  const { customerId, owner } = row;
+  const previousOwner = before?.owner ?? null;
+  if (!chosen && owner === previousOwner) return null;
+  return { customerId, purpose: 'lead', followUpId: null, owner, previousOwner, chosen };
+}
+
+/** A lead that is to be changed, whose customer is locked; null when there is none. */
+export async function lockedLead(tx: Transaction, id: string): Promise<LeadChange | null> {
+  const state = (await leadStates(tx, [id])).get(id);
+  if (!state?.row) return null;
+  return { ...startChange(state), row: state.row };
+}
