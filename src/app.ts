@@ -7,6 +7,8 @@ import { customerResolvers } from './features/customers/resolvers.ts';
 import { customerRoutes } from './features/customers/routes.ts';
 import { leadResolvers } from './features/leads/resolvers.ts';
 import { leadRoutes } from './features/leads/routes.ts';
+import { interactionResolvers } from './features/interactions/resolvers.ts';
+import { interactionRoutes } from './features/interactions/routes.ts';
 import { metricResolvers } from './features/metrics/resolvers.ts';
 import { metricRoutes } from './features/metrics/routes.ts';
 import { orderResolvers } from './features/orders/resolvers.ts';
@@ -42,6 +44,7 @@ export const routes: readonly Route[] = [
   ...orderRoutes,
   ...returnRoutes,
   ...leadRoutes,
+  ...interactionRoutes,
   ...rateRoutes,
   ...metricRoutes,
 ];
@@ -52,6 +55,7 @@ export const resolvers: readonly Resolvers[] = [
   orderResolvers,
   returnResolvers,
   leadResolvers,
+  interactionResolvers,
   rateResolvers,
   metricResolvers,
 ];

@@ -92,6 +92,8 @@ export const guide: Guide = {
     orders: 'Orders with their items. An order finds or creates its customer; its status is derived.',
     refunds: 'Money given back for an order, in part or in full.',
     returns: 'Returns that name no order: they lower the net revenue of the customer on their own date.',
+    interactions:
+      'Every contact with a customer, on whatever channel: filtered by what it was, and searched by its words.',
     'exchange-rates': 'Rates of the day, by which amounts of other currencies are valued in the base currency.',
     metrics:
       'Who stays, who comes back, and what they are worth. Every answer carries its definition, period and parts.',

@@ -6,14 +6,14 @@ import type { Context } from './operation.ts';
 import { text } from './values.ts';
 
 /** Records on a page, at most. */
-const longest = 100;
+export const longestPage = 100;
 
 /** The parameters every list has. */
 export const pageParameters = {
   limit: z
     .int()
     .min(1)
-    .max(longest)
+    .max(longestPage)
     .optional()
     .meta({ description: 'Records per page, 1 to 100; 25 unless told.', example: 50 }),
   after: text(1024).optional().meta({ description: 'The `next` of the page before.' }),
@@ -54,8 +54,10 @@ interface ListDefinition {
   idType?: string;
   /** Unconditional restriction. */
   where?: SQL;
-  /** Filter name → condition on its parameter. */
+  /** Filter name → condition on its parameter, and on `${param('$now')}` if it likes, which may differ from page to page. */
   filters: Record<string, (value: SQL) => SQL>;
+  /** Filters whose values may be those of every row or of none: their statements are planned for the values each time. */
+  uneven?: readonly string[];
   sorts: Record<string, Sort>;
   defaultSort: string;
 }
@@ -99,6 +101,10 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
   const shapes = new Map<string, Statement<Row>>();
   const counts = new Map<string, Statement<{ total: number }>>();
 
+  const options = (given: readonly string[]) => ({
+    unprepared: given.some((name) => definition.uneven?.includes(name)),
+  });
+
   const conditions = (given: readonly string[]) => [
     ...(definition.where ? [definition.where] : []),
     ...given.map((name) => definition.filters[name]?.(param(name)) ?? sql`false`),
@@ -122,9 +128,10 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     // keeps the plan but makes one for every page. Rows come through the outer one as they are asked for.
     const order = sql`page.${sql.identifier(field)} ${direction}, page.id ${direction}`;
     const page = sql`select * from (select ${definition.select} from ${definition.from} ${where(all)}
-        order by ${expression} ${direction}, ${definition.id} ${direction} limit ${sql.raw(String(longest + 1))}) page
+        order by ${expression} ${direction}, ${definition.id} ${direction} limit ${sql.raw(String(longestPage + 1))}) page
       order by ${order} limit ${param('$limit')}::int`;
-    const made = statement<Row>(`list_${definition.name}`, around ? around.statement(page, order) : page);
+    const whole = around ? around.statement(page, order) : page;
+    const made = statement<Row>(`list_${definition.name}`, whole, options(given));
     shapes.set(cacheKey, made);
     return made;
   }
@@ -136,6 +143,7 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     const made = statement<{ total: number }>(
       `count_${definition.name}`,
       sql`select count(*) as total from ${definition.from} ${where(conditions(given))}`,
+      options(given),
     );
     counts.set(cacheKey, made);
     return made;
@@ -166,13 +174,13 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     const given = Object.keys(values);
     const sort = input.sort ?? definition.defaultSort;
     const limit = input.limit ?? defaultLimit;
-    const bounds: Values = { $limit: limit + 1 };
+    const bounds: Values = { $limit: limit + 1, $now: context.now };
     if (input.after !== undefined) {
       [bounds.$key, bounds.$id] = context.cursors.decode(input.after, scopeOf(context, sort, values));
     }
     const [rows, total] = await Promise.all([
       db.all(shape(given, sort, input.after !== undefined, around), { ...values, ...bounds, ...around?.values }),
-      input.count ? db.first(counter(given), values) : null,
+      input.count ? db.first(counter(given), { ...values, $now: context.now }) : null,
     ]);
     const cursor = cursorFor(context, sort, values);
     return pageFrom(rows, { limit, cursor, total: total?.total, cursors: input.cursors });

@@ -33,6 +33,8 @@ const setOperations: Record<string, string> = {
   refundsByOrders: 'listRefunds',
   ordersOfCustomers: 'listCustomerOrders',
   customerSummaries: 'getCustomerSummary',
+  interactionsOfCustomers: 'listCustomerInteractions',
+  ordersByIds: 'getOrder',
 };
 
 /** Where a member of zod has another name as a type of GraphQL. */
@@ -40,6 +42,7 @@ const typeNames: Record<string, string> = {
   WrittenCustomer: 'Customer',
   WrittenOrder: 'Order',
   WrittenReturn: 'Return',
+  WrittenInteraction: 'Interaction',
   Deleted: 'DeletedPayload',
   BatchResults: 'BatchPayload',
   StoredRates: 'ExchangeRatesPayload',
@@ -229,7 +232,7 @@ function options(parameter: z.ZodType): unknown[] {
 
 t.test('batches take the items of the single writes', async (t) => {
   const mutations = schema.getMutationType()?.getFields() ?? {};
-  for (const kind of ['Customer', 'Order', 'Return']) {
+  for (const kind of ['Customer', 'Order', 'Return', 'Interaction']) {
     const item = getNamedType(mutations[`batch${kind}s`]?.args[0]?.type as GraphQLInputType);
     t.equal(
       item,

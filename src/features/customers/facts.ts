@@ -4,13 +4,21 @@ import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
 import type { RecordKind } from '../references/model.ts';
 import { type RefRow, type SourceVersion, sourceVersion } from '../references/queries.ts';
-import { type FactReference, namesOf, type RefBook, refBook, saveRefs } from '../references/write.ts';
+import {
+  type FactReference,
+  type NamelessFact,
+  namesOf,
+  type RefBook,
+  refBook,
+  saveRefs,
+} from '../references/write.ts';
 import { matchOwners, type Owner, type OwnerBook, type OwnerClaim } from './match.ts';
 import { findAndLockOwners, ownersOf } from './queries.ts';
 
-/** A document about something that belongs to a customer: an order, a return. */
+/** A document about something that belongs to a customer: an order, a return, an interaction. */
 export type FactWrite<Document, Patch> =
   | (FactReference & { input: Document })
+  | (NamelessFact & { input: Document })
   | { mode: 'patch'; id: string; input: Patch; expectedVersion: number | '*' };
 
 interface Owned {
@@ -25,8 +33,8 @@ interface FactState {
 
 export interface FactOrigin {
   customerId: string;
-  /** Never changes. */
-  source: string;
+  /** Never changes; null where its sender did not say. */
+  source: string | null;
 }
 
 /** How a kind of fact is found; its SQL. */
@@ -68,7 +76,7 @@ export async function prepareFacts<
   );
   const claims: OwnerClaim[] = [];
   const claimOf = writes.map((write) => {
-    const source = write.mode === 'patch' ? (origins.get(write.id)?.source ?? '') : write.source;
+    const source = write.mode === 'patch' ? (origins.get(write.id)?.source ?? null) : write.source;
     const claim = ownerClaim(write, source);
     return claim && claims.push(claim) - 1;
   });
@@ -95,7 +103,10 @@ export async function prepareFacts<
   };
 }
 
-function ownerClaim(write: FactWrite<Owned & FactReference['input'], Owned>, factSource: string): OwnerClaim | null {
+function ownerClaim(
+  write: FactWrite<Owned & FactReference['input'], Owned>,
+  factSource: string | null,
+): OwnerClaim | null {
   const { customerId, customer } = write.input;
   // A patch that says nothing of the customer leaves it; a document has to name one.
   if (write.mode === 'patch' && customerId === undefined && customer === undefined) return null;
@@ -123,18 +134,20 @@ export function startFact<State extends FactState>(
   index: number,
   kind: RecordKind,
 ): Start<State> {
-  const owner = prepared.owner(index);
   if (write.mode === 'patch') {
     const before = prepared.states.get(write.id);
     if (!before) throw notFound(kind);
     checkVersion(before.row.version, write.expectedVersion);
+    const owner = prepared.owner(index);
     return { before, customerId: owner?.customerId ?? before.row.customerId, incoming: null, owner, stale: false };
   }
+  const owner = prepared.owner(index);
   const incoming = sourceVersion(write.input.sourceVersion);
-  const known = prepared.book.resolve(write, incoming);
+  const known = write.mode === 'new' ? null : prepared.book.resolve(write, incoming);
   const before = known ? prepared.states.get(known.id) : null;
   if (before === undefined) throw new Retry(`a ${kind} vanished`);
-  if (write.expectedVersion !== undefined) checkVersion(before?.row.version ?? 0, write.expectedVersion);
+  const expected = write.mode === 'new' ? undefined : write.expectedVersion;
+  if (expected !== undefined) checkVersion(before?.row.version ?? 0, expected);
   if (!owner) throw new Problem('customer_required', 'Say whose it is.');
   return { before, customerId: owner.customerId, incoming, owner, stale: known !== null && !known.news };
 }

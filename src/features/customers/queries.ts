@@ -317,10 +317,18 @@ export async function companiesWithMembers(db: Db, ids: string[]): Promise<Set<s
   return new Set((await db.all(companies, { ids })).map(({ id }) => id));
 }
 
-const dependants = statement<{ orders: boolean; returns: boolean; lead: boolean; members: boolean; referred: boolean }>(
+const dependants = statement<{
+  orders: boolean;
+  returns: boolean;
+  interactions: boolean;
+  lead: boolean;
+  members: boolean;
+  referred: boolean;
+}>(
   'customer_dependants',
   sql`select exists (select from orders where customer_id = ${param('id')}::uuid) as orders,
     exists (select from returns where customer_id = ${param('id')}::uuid) as returns,
+    exists (select from interactions where customer_id = ${param('id')}::uuid) as interactions,
     exists (select from leads where customer_id = ${param('id')}::uuid) as lead,
     exists (select from customers where company_id = ${param('id')}::uuid) as members,
     exists (select from customers where referred_by = ${param('id')}::uuid) as referred`,

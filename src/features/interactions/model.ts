@@ -9,6 +9,13 @@ import { customers } from '../customers/model.ts';
 import { ownerInput } from '../orders/model.ts';
 import { reference, referenceInput, sourceVersionInput } from '../references/model.ts';
 
+/** The words of an interaction: neither stems nor accents are folded, for texts come in all languages. */
+export const words = sql`to_tsvector('simple', coalesce(topic, '') || ' ' || coalesce("text", ''))`;
+export const hasWords = sql`(topic is not null or "text" is not null)`;
+
+/** Members that lists of all customers' interactions are filtered by, as one set: most are in a third of all rows, or in none. */
+export const terms = sql`array_remove(array['kind:' || kind, 'direction:' || direction, 'channel:' || channel, 'topic:' || topic, 'outcome:' || outcome, 'ticket:' || ticket, 'order:' || order_id::text], null)`;
+
 /**
  * Contacts with customers on every channel, keyed by customer (scale.md). Append-mostly: there are an order of magnitude
  * more of them than of anything else, so every index has to earn its keep.
@@ -49,10 +56,14 @@ export const interactions = pgTable(
     // The timeline's order, and what scores read.
     index('interactions_customer_occurred').on(t.customerId, t.occurredAt, t.id),
     index('interactions_occurred').on(t.occurredAt, t.id),
-    index('interactions_campaign').on(t.campaignId, t.customerId, t.occurredAt).where(sql`campaign_id is not null`),
-    index('interactions_words')
-      .using('gin', sql`to_tsvector('simple', coalesce(topic, '') || ' ' || coalesce("text", ''))`)
-      .where(sql`topic is not null or "text" is not null`),
+    // A page of a campaign's, and whom it touched when, read from the index alone.
+    index('interactions_campaign')
+      .on(t.campaignId, t.occurredAt, t.id, t.customerId)
+      .where(sql`campaign_id is not null`),
+    // Whose staff have left is far back: neither of the indexes around would find them soon.
+    index('interactions_staff').on(t.staff, t.occurredAt, t.id).where(sql`staff is not null`),
+    index('interactions_terms').using('gin', terms),
+    index('interactions_words').using('gin', words).where(hasWords),
   ],
 );
 
@@ -146,6 +157,11 @@ export const interactionInput = z
     error: 'is needed beside externalId',
     path: ['source'],
     params: { code: 'required' },
+  })
+  .refine(({ externalId, sourceVersion }) => externalId !== undefined || sourceVersion === undefined, {
+    error: 'orders the messages of one externalId, which is missing',
+    path: ['sourceVersion'],
+    params: { code: 'needs_external_id' },
   })
   .meta({
     id: 'InteractionInput',

@@ -20,6 +20,7 @@ import {
   orderByReference,
   orderColumns,
   orderOrigin,
+  ordersById,
   toOrder,
 } from './queries.ts';
 import { asOutcome, type OrderOutcome, type OrderWrite, writeOrders } from './write.ts';
@@ -61,6 +62,22 @@ export const getOrder = readOperation({
         : await orderById(db, await targetId(db, 'order', { id: orderId, source, externalId }));
     if (!found) throw notFound('order');
     return toOrder(found);
+  },
+});
+
+/** For GraphQL: orders that other records name; those that are gone as null. */
+export const ordersByIds = readOperation({
+  name: 'ordersByIds',
+  scope: 'orders:read',
+  summary: 'Read orders by id',
+  input: z.strictObject({ ids: z.array(id) }),
+  output: z.array(order.nullable()),
+  async run({ db }, { ids }) {
+    const found = await ordersById(db, ids);
+    return ids.map((orderId) => {
+      const record = found.get(orderId);
+      return record ? toOrder(record) : null;
+    });
   },
 });
 

@@ -68,6 +68,16 @@ const byReference = statement<OrderRecord>(
     where kind = 'order' and source = ${param('source')} and external_id = ${param('externalId')})`,
 );
 
+const byIds = statement<OrderRecord>(
+  'orders_by_ids',
+  sql`select ${orderColumns} from ${orders} where ${orders.id} = any(${param('ids')}::uuid[])`,
+);
+
+export async function ordersById(db: Db, ids: string[]): Promise<Map<string, OrderRecord>> {
+  const rows = await db.all(byIds, { ids: [...new Set(ids)] });
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
 export function orderById(db: Db, id: string): Promise<OrderRecord | null> {
   return db.first(byId, { id });
 }
@@ -84,6 +94,18 @@ const origin = statement<FactOrigin>(
 /** Whose order it is and from which source, or null; true until the next commit of somebody else, so lock and look again. */
 export function orderOrigin(db: Db, id: string): Promise<FactOrigin | null> {
   return db.first(origin, { id });
+}
+
+const owners = statement<{ id: string; customerId: string }>(
+  'owners_of_orders',
+  sql`select ${orders.id} as id, ${orders.customerId} as "customerId" from ${orders} where ${orders.id} = any(${param('ids')}::uuid[])`,
+);
+
+/** Whose these orders are, by their ids; what is not there is absent. */
+export async function ownersOfOrders(db: Db, ids: string[]): Promise<Map<string, string>> {
+  if (ids.length === 0) return new Map();
+  const rows = await db.all(owners, { ids: [...new Set(ids)] });
+  return new Map(rows.map(({ id, customerId }) => [id, customerId]));
 }
 
 /** An order with what it owns, as stored: what a write starts from. */

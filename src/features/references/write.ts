@@ -22,6 +22,19 @@ export interface FactReference extends ReferenceInput {
   input: { references?: ReferenceInput[] | undefined };
 }
 
+/** A fact that its sender gives no name: a new one each time. It may have further names all the same. */
+export interface NamelessFact {
+  mode: 'new';
+  source: string | null;
+  input: FactReference['input'];
+}
+
+/** The names a document carries, its own first. */
+function listedNames(fact: FactReference | NamelessFact): { own: number; names: ReferenceInput[] } {
+  const own = fact.mode === 'new' ? [] : [{ source: fact.source, externalId: fact.externalId }];
+  return { own: own.length, names: [...own, ...(fact.input.references ?? [])] };
+}
+
 /** What is known of the names of a set of facts while it is planned. */
 export interface RefBook {
   kind: RecordKind;
@@ -42,11 +55,11 @@ export interface RefBook {
 }
 
 /** All names that come with a set of facts, each once. */
-export function namesOf(kind: RecordKind, facts: FactReference[]): Name[] {
+export function namesOf(kind: RecordKind, facts: (FactReference | NamelessFact)[]): Name[] {
   const names = new Map<string, Name>();
-  for (const { source, externalId, input } of facts) {
-    for (const ref of [{ source, externalId }, ...(input.references ?? [])]) {
-      names.set(refKey(ref), { kind, source: ref.source, externalId: ref.externalId });
+  for (const fact of facts) {
+    for (const { source, externalId } of listedNames(fact).names) {
+      names.set(refKey({ source, externalId }), { kind, source, externalId });
     }
   }
   return [...names.values()];
@@ -92,31 +105,30 @@ export function refBook(kind: RecordKind, found: RefRow[]): RefBook {
 /** The names a record has after a write: its own first, then those sent with it, then those it had from other senders. */
 export function planReferences(
   book: RefBook,
-  fact: FactReference | null,
+  fact: FactReference | NamelessFact | null,
   before: RefRow[],
-  owner: { recordId: string; customerId: string; now: string; incoming: SourceVersion | null },
+  owner: { recordId: string; customerId: string | null; now: string; incoming: SourceVersion | null },
 ): RefRow[] {
   const { recordId, customerId, now, incoming } = owner;
-  const listed = fact ? [{ source: fact.source, externalId: fact.externalId }, ...(fact.input.references ?? [])] : [];
+  const { own, names } = fact ? listedNames(fact) : { own: 0, names: [] };
   const seen = new Map<string, RefRow>();
   // The name a record was created under stays its first one, whoever writes.
   for (const ref of before) seen.set(refKey(ref), { ...ref, customerId });
-  for (const [index, ref] of listed.entries()) {
+  for (const [index, ref] of names.entries()) {
+    const isOwn = index < own;
     const key = refKey(ref);
     const known = book.known(ref);
     if (known?.recordId && known.recordId !== recordId) {
       const message = 'Another record has this reference.';
       throw new Problem('already_exists', message, {
-        errors: [
-          { pointer: index === 0 ? '/externalId' : `/references/${index - 1}`, code: 'already_exists', message },
-        ],
+        errors: [{ pointer: isOwn ? '/externalId' : `/references/${index - own}`, code: 'already_exists', message }],
         extra: { id: known.recordId },
       });
     }
-    if (known?.recordId === null && index > 0) {
-      throw invalid(`/references/${index - 1}`, 'deleted', 'The record of this reference was deleted.');
+    if (known?.recordId === null && !isOwn) {
+      throw invalid(`/references/${index - own}`, 'deleted', 'The record of this reference was deleted.');
     }
-    const version = index === 0 ? incoming : null;
+    const version = isOwn ? incoming : null;
     const stored = seen.get(key) ?? newRef(book.kind, ref, { recordId, customerId, position: seen.size }, now);
     seen.set(key, version ? { ...stored, versionKind: version.kind, versionValue: version.value } : stored);
   }

@@ -14,6 +14,8 @@ const dialect = new PgDialect();
  */
 export interface Statement<Row> {
   readonly name: string;
+  /** Sent without its name: parsed and planned anew each time. */
+  readonly unprepared: boolean;
   readonly text: string;
   readonly bind: (values: Values) => unknown[];
   /** Only for the type checker. */
@@ -24,13 +26,18 @@ export type Values = Record<string, unknown>;
 
 let anonymous = 0;
 
-/** Placeholders are `sql.placeholder('x')`, or `${param('x')}` for short; constants in the template are bound as they are. */
-export function statement<Row>(name: string, query: SQL): Statement<Row> {
+/**
+ * Placeholders are `sql.placeholder('x')`, or `${param('x')}` for short; constants in the template are bound as they are.
+ *
+ * @param options.unprepared for what has to be planned for its values: a prepared statement may keep a plan made for others
+ */
+export function statement<Row>(name: string, query: SQL, options: { unprepared?: boolean } = {}): Statement<Row> {
   const compiled = dialect.sqlToQuery(query);
   anonymous += 1;
   const slots = compiled.params.map((value) => (isPlaceholder(value) ? value.name : { constant: value }));
   return {
     name: `${name}_${anonymous}`.slice(0, 63),
+    unprepared: options.unprepared ?? false,
     text: compiled.sql,
     bind: (values) => slots.map((slot) => (typeof slot === 'string' ? bound(values, slot, name) : slot.constant)),
   };
@@ -144,7 +151,8 @@ interface Sender {
 
 async function run<Row>(sender: Sender, query: Statement<Row>, values: Values): Promise<Row[]> {
   try {
-    const result = await sender.query({ name: query.name, text: query.text, values: query.bind(values) });
+    const { name, text, unprepared } = query;
+    const result = await sender.query({ ...(!unprepared && { name }), text, values: query.bind(values) });
     return result.rows as Row[]; // decoded by `types`; see Statement
   } catch (error) {
     throw translate(error);
