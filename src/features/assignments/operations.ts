@@ -1,0 +1,232 @@
+import { sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { type FieldError, notFound, Problem } from '../../platform/errors.ts';
+import { newId } from '../../platform/ids.ts';
+import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { id, instant, text } from '../../platform/values.ts';
+import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import {
+  type AssignmentRule,
+  assignment,
+  assignmentPurpose,
+  assignmentRule,
+  assignmentRuleInput,
+  assignmentRulePatch,
+  assignmentRules,
+  assignments,
+} from './model.ts';
+import {
+  type AssignmentRow,
+  assignmentColumns,
+  deleteRule,
+  insertRule,
+  lockRule,
+  type RuleRow,
+  ruleById,
+  ruleColumns,
+  toAssignment,
+  toRule,
+  updateRule,
+} from './queries.ts';
+
+export const createAssignmentRule = writeOperation({
+  name: 'createAssignmentRule',
+  scope: 'leads:write',
+  summary: 'Add an assignment rule',
+  description:
+    'Decides who gets new leads or follow-ups that name no owner. Active rules of the purpose are tried by `position`, then by age; the first that has a group for the value of its key decides, and the group whose value is null takes every other. `round_robin` takes turns per group; `least_loaded` takes whoever has the fewest open leads and follow-ups, the first in the list of several.',
+  input: z.strictObject({ ...writeParameters, body: assignmentRuleInput }),
+  output: assignmentRule,
+  idempotency: 'accepted',
+  created: () => true,
+  async run(tx, context, { body }) {
+    const row: RuleRow = {
+      id: newId(),
+      version: 1,
+      name: body.name,
+      purpose: body.purpose,
+      method: body.method,
+      key: body.key ?? null,
+      groups: body.groups,
+      position: body.position ?? 0,
+      active: body.active ?? true,
+      createdAt: context.now,
+      updatedAt: context.now,
+    };
+    checkGroups(row);
+    await insertRule(tx, row);
+    return toRule(row);
+  },
+});
+
+export const getAssignmentRule = readOperation({
+  name: 'getAssignmentRule',
+  scope: 'leads:read',
+  summary: 'Read an assignment rule',
+  input: z.strictObject({ id }),
+  output: assignmentRule,
+  problems: ['not_found'],
+  async run({ db }, { id: ruleId }) {
+    const found = await ruleById(db, ruleId);
+    if (!found) throw notFound('assignment rule');
+    return toRule(found);
+  },
+});
+
+const ruleList = keysetList<RuleRow>({
+  name: 'assignment_rules',
+  select: ruleColumns,
+  from: sql`${assignmentRules}`,
+  id: sql`${assignmentRules.id}`,
+  filters: {
+    purpose: (value) => sql`${assignmentRules.purpose} = ${value}`,
+    active: (value) => sql`${assignmentRules.active} = ${value}::boolean`,
+  },
+  sorts: {
+    position: { expression: sql`${assignmentRules.position}`, type: 'int', field: 'position' },
+    createdAt: { expression: sql`${assignmentRules.createdAt}`, type: 'timestamptz', field: 'createdAt' },
+  },
+  defaultSort: 'position',
+});
+
+export const listAssignmentRules = readOperation({
+  name: 'listAssignmentRules',
+  scope: 'leads:read',
+  summary: 'List assignment rules',
+  description: 'In the order in which they are tried unless told otherwise.',
+  input: z.strictObject({
+    ...pageParameters,
+    sort: sortParameter(['position', 'createdAt'], 'position'),
+    purpose: assignmentPurpose.optional(),
+    active: z.boolean().optional().meta({ description: 'Only rules that decide, or only those that do not.' }),
+  }),
+  output: pageOf(assignmentRule).meta({ id: 'AssignmentRulePage' }),
+  async run(context, input) {
+    const { data, page } = await ruleList(context.db, context, input);
+    return { data: data.map(toRule), page };
+  },
+});
+
+export const updateAssignmentRule = writeOperation({
+  name: 'updateAssignmentRule',
+  scope: 'leads:write',
+  summary: 'Change an assignment rule',
+  description:
+    'Members left out stay; `groups` are replaced as a whole. A group with the same members in the same order goes on with its turns, another list begins anew.',
+  input: z.strictObject({ id, ...writeParameters, expectedVersion, body: assignmentRulePatch }),
+  output: assignmentRule,
+  idempotency: 'accepted',
+  problems: ['not_found', 'version_mismatch', 'version_required'],
+  async run(tx, context, { id: ruleId, expectedVersion: expected, body }) {
+    const before = await lockRule(tx, ruleId);
+    if (!before) throw notFound('assignment rule');
+    checkVersion(before.version, expected);
+    const row: RuleRow = {
+      ...before,
+      version: before.version + 1,
+      name: body.name ?? before.name,
+      purpose: body.purpose ?? before.purpose,
+      method: body.method ?? before.method,
+      key: body.key === undefined ? before.key : body.key,
+      groups: body.groups ?? before.groups,
+      position: body.position ?? before.position,
+      active: body.active ?? before.active,
+      updatedAt: context.now,
+    };
+    checkGroups(row);
+    await updateRule(tx, row);
+    return toRule(row);
+  },
+});
+
+export const deleteAssignmentRule = writeOperation({
+  name: 'deleteAssignmentRule',
+  scope: 'leads:write',
+  summary: 'Delete an assignment rule',
+  description: 'What it has assigned stays as it is, and in the history.',
+  input: z.strictObject({ id, ...writeParameters, expectedVersion }),
+  output: deletedRecord,
+  idempotency: 'accepted',
+  problems: ['not_found', 'version_mismatch', 'version_required'],
+  async run(tx, _context, { id: ruleId, expectedVersion: expected }) {
+    const found = await lockRule(tx, ruleId);
+    if (!found) throw notFound('assignment rule');
+    checkVersion(found.version, expected);
+    await deleteRule(tx, ruleId);
+    return { id: ruleId, deleted: true as const };
+  },
+});
+
+/** @throws Problem invalid_input, with every fault of the groups */
+function checkGroups({ key, groups }: Pick<AssignmentRule, 'key' | 'groups'>): void {
+  const errors: FieldError[] = [];
+  if (key === null && (groups.length !== 1 || groups[0]?.value !== null)) {
+    errors.push({
+      pointer: '/groups',
+      code: 'one_group_without_key',
+      message: 'Without a key there is one group, and its value is null.',
+    });
+  }
+  const values = new Set<string | null>();
+  for (const [index, { value, members }] of groups.entries()) {
+    if (values.has(value)) {
+      errors.push({ pointer: `/groups/${index}/value`, code: 'duplicate', message: 'Another group has this value.' });
+    }
+    values.add(value);
+    const seen = new Set<string>();
+    for (const [place, member] of members.entries()) {
+      if (seen.has(member)) {
+        errors.push({
+          pointer: `/groups/${index}/members/${place}`,
+          code: 'duplicate',
+          message: 'The group has this member already.',
+        });
+      }
+      seen.add(member);
+    }
+  }
+  const [first] = errors;
+  if (first) {
+    throw new Problem('invalid_input', `${first.pointer}: ${first.message}`, { errors: errors.slice(0, 100) });
+  }
+}
+
+const history = keysetList<AssignmentRow>({
+  name: 'assignments',
+  select: assignmentColumns,
+  from: sql`${assignments}`,
+  id: sql`${assignments.id}`,
+  filters: {
+    customerId: (value) => sql`${assignments.customerId} = ${value}::uuid`,
+    purpose: (value) => sql`${assignments.purpose} = ${value}`,
+    owner: (value) => sql`${assignments.owner} = ${value}`,
+    ruleId: (value) => sql`${assignments.ruleId} = ${value}::uuid`,
+    atFrom: (value) => sql`${assignments.at} >= ${value}::timestamptz`,
+    atTo: (value) => sql`${assignments.at} < ${value}::timestamptz`,
+  },
+  sorts: { at: { expression: sql`${assignments.at}`, type: 'timestamptz', field: 'at' } },
+  defaultSort: '-at',
+});
+
+export const listAssignments = readOperation({
+  name: 'listAssignments',
+  scope: 'leads:read',
+  summary: 'List who was given what',
+  description: 'Every change of an owner of a lead or follow-up, by a rule or by hand. Nothing is ever taken out.',
+  input: z.strictObject({
+    ...pageParameters,
+    sort: sortParameter(['at'], '-at'),
+    customerId: id.optional(),
+    purpose: assignmentPurpose.optional(),
+    owner: text(200).optional().meta({ description: 'Who was given it.', example: 'maria' }),
+    ruleId: id.optional(),
+    atFrom: instant.optional(),
+    atTo: instant.optional(),
+  }),
+  output: pageOf(assignment).meta({ id: 'AssignmentPage' }),
+  async run(context, input) {
+    const { data, page } = await history(context.db, context, input);
+    return { data: data.map(toAssignment), page };
+  },
+});

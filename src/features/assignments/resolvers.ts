@@ -1,0 +1,26 @@
+import { connection, mutation, type Resolvers, record, related } from '../../platform/graphql/field.ts';
+import { customersByIds } from '../customers/operations.ts';
+import {
+  createAssignmentRule,
+  deleteAssignmentRule,
+  getAssignmentRule,
+  listAssignmentRules,
+  listAssignments,
+  updateAssignmentRule,
+} from './operations.ts';
+
+export const assignmentResolvers: Resolvers = {
+  Query: {
+    assignmentRule: record(getAssignmentRule),
+    assignmentRules: connection(listAssignmentRules),
+    assignments: connection(listAssignments),
+  },
+  Mutation: {
+    createAssignmentRule: mutation(createAssignmentRule, 'assignmentRule'),
+    updateAssignmentRule: mutation(updateAssignmentRule, 'assignmentRule'),
+    deleteAssignmentRule: mutation(deleteAssignmentRule),
+  },
+  Assignment: {
+    customer: related(customersByIds, 'customerId'),
+  },
+};

@@ -1,0 +1,223 @@
+import { sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { param, Retry, type Transaction } from '../../platform/db/client.ts';
+import { invalid, notFound } from '../../platform/errors.ts';
+import { newId } from '../../platform/ids.ts';
+import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { id, instant, text } from '../../platform/values.ts';
+import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { chooseOwners, recordAssignments } from '../assignments/assign.ts';
+import { subjectsOf } from '../assignments/queries.ts';
+import { lockCustomers } from '../customers/queries.ts';
+import {
+  dueOrder,
+  type FollowUpPatch,
+  followUp,
+  followUpInput,
+  followUpKind,
+  followUpPatch,
+  followUpStatus,
+  followUps,
+} from './model.ts';
+import {
+  deleteFollowUpRow,
+  type FollowUpRecord,
+  type FollowUpRow,
+  followUpById,
+  followUpColumns,
+  insertFollowUps,
+  toFollowUp,
+  updateFollowUpRow,
+} from './queries.ts';
+
+export const createFollowUp = writeOperation({
+  name: 'createFollowUp',
+  scope: 'leads:write',
+  summary: 'Open a follow-up of a customer',
+  description:
+    'A retention event: the customer wants to leave. A prevention event: before it comes to that. Unless an owner is named, the assignment rules of its kind say who sees to it; `owner: null` leaves it to nobody.',
+  input: z.strictObject({ ...writeParameters, body: followUpInput }),
+  output: followUp,
+  idempotency: 'accepted',
+  created: () => true,
+  async run(tx, context, { body }) {
+    const locked = await lockCustomers(tx, [body.customerId]);
+    if (!locked.has(body.customerId)) throw invalid('/customerId', 'not_found', 'There is no such customer.');
+    const [chosen = null] =
+      body.owner === undefined
+        ? await chooseOwners(tx, context, body.kind, await subjectsOf(tx, [body.customerId]))
+        : [];
+    const row: FollowUpRow = {
+      customerId: body.customerId,
+      id: newId(),
+      version: 1,
+      kind: body.kind,
+      reason: body.reason ?? null,
+      owner: chosen?.owner ?? body.owner ?? null,
+      dueAt: body.dueAt ?? null,
+      status: 'open',
+      outcome: null,
+      note: body.note ?? null,
+      closedAt: null,
+      createdAt: context.now,
+      updatedAt: context.now,
+    };
+    await insertFollowUps(tx, [row]);
+    await recordAssignments(tx, context, [
+      {
+        customerId: row.customerId,
+        purpose: row.kind,
+        followUpId: row.id,
+        owner: row.owner,
+        previousOwner: null,
+        chosen,
+      },
+    ]);
+    return toFollowUp(row);
+  },
+});
+
+export const getFollowUp = readOperation({
+  name: 'getFollowUp',
+  scope: 'leads:read',
+  summary: 'Read a follow-up',
+  input: z.strictObject({ id }),
+  output: followUp,
+  problems: ['not_found'],
+  async run({ db }, { id: followUpId }) {
+    const found = await followUpById(db, followUpId);
+    if (!found) throw notFound('follow-up');
+    return toFollowUp(found);
+  },
+});
+
+const list = keysetList<FollowUpRecord>({
+  name: 'follow_ups',
+  select: followUpColumns,
+  from: sql`${followUps}`,
+  id: sql`${followUps.id}`,
+  filters: {
+    customerId: (value) => sql`${followUps.customerId} = ${value}::uuid`,
+    kind: (value) => sql`${followUps.kind} = ${value}`,
+    status: (value) => sql`${followUps.status} = ${value}`,
+    owner: (value) => sql`${followUps.owner} = ${value}`,
+    dueFrom: (value) => sql`${followUps.dueAt} >= ${value}::timestamptz`,
+    dueTo: (value) => sql`${followUps.dueAt} < ${value}::timestamptz`,
+    // Two filters of the statement for one of the list: only a condition without a parameter is seen by an index.
+    isOverdue: () => sql`${followUps.status} = 'open' and ${dueOrder} < ${param('$now')}::timestamptz`,
+    isNotOverdue: () => sql`not (${followUps.status} = 'open' and ${dueOrder} < ${param('$now')}::timestamptz)`,
+  },
+  sorts: {
+    createdAt: { expression: sql`${followUps.createdAt}`, type: 'timestamptz', field: 'createdAt' },
+    dueAt: { expression: dueOrder, type: 'timestamptz', field: 'dueOrder' },
+  },
+  defaultSort: '-createdAt',
+});
+
+export const listFollowUps = readOperation({
+  name: 'listFollowUps',
+  scope: 'leads:read',
+  summary: 'List follow-ups',
+  description: 'By `dueAt`, what has no due date comes last (`-dueAt`: first).',
+  input: z.strictObject({
+    ...pageParameters,
+    sort: sortParameter(['createdAt', 'dueAt'], '-createdAt'),
+    customerId: id.optional(),
+    kind: followUpKind.optional(),
+    status: followUpStatus.optional(),
+    owner: text(200).optional().meta({ description: 'Who sees to it.', example: 'maria' }),
+    dueFrom: instant.optional(),
+    dueTo: instant.optional(),
+    overdue: z.boolean().optional().meta({ description: 'Open and past its due date, or not so.' }),
+  }),
+  output: pageOf(followUp).meta({ id: 'FollowUpPage' }),
+  async run(context, { overdue, ...input }) {
+    const { data, page } = await list(context.db, context, {
+      ...input,
+      ...(overdue !== undefined && { [overdue ? 'isOverdue' : 'isNotOverdue']: true }),
+    });
+    return { data: data.map(toFollowUp), page };
+  },
+});
+
+export const updateFollowUp = writeOperation({
+  name: 'updateFollowUp',
+  scope: 'leads:write',
+  summary: 'Change or close a follow-up',
+  description:
+    'Members left out stay, null clears. The status `done` needs an outcome, which belongs to it alone; opening it again clears outcome and `closedAt`. A change of the owner is in the history of assignments.',
+  input: z.strictObject({ id, ...writeParameters, expectedVersion, body: followUpPatch }),
+  output: followUp,
+  idempotency: 'accepted',
+  problems: ['not_found', 'version_mismatch', 'version_required'],
+  async run(tx, context, { id: followUpId, expectedVersion: expected, body }) {
+    const before = await lockFollowUp(tx, followUpId);
+    checkVersion(before.version, expected);
+    const row: FollowUpRow = {
+      ...before,
+      ...closing(before, body, context.now),
+      version: before.version + 1,
+      reason: body.reason === undefined ? before.reason : body.reason,
+      owner: body.owner === undefined ? before.owner : body.owner,
+      dueAt: body.dueAt === undefined ? before.dueAt : body.dueAt,
+      note: body.note === undefined ? before.note : body.note,
+      updatedAt: context.now,
+    };
+    await updateFollowUpRow(tx, row);
+    await recordAssignments(tx, context, [
+      {
+        customerId: row.customerId,
+        purpose: row.kind,
+        followUpId: row.id,
+        owner: row.owner,
+        previousOwner: before.owner,
+        chosen: null,
+      },
+    ]);
+    return toFollowUp(row);
+  },
+});
+
+export const deleteFollowUp = writeOperation({
+  name: 'deleteFollowUp',
+  scope: 'leads:write',
+  summary: 'Delete a follow-up',
+  description: 'For one that was opened by mistake; what came to nothing is better cancelled. The history stays.',
+  input: z.strictObject({ id, ...writeParameters, expectedVersion }),
+  output: deletedRecord,
+  idempotency: 'accepted',
+  problems: ['not_found', 'version_mismatch', 'version_required'],
+  async run(tx, _context, { id: followUpId, expectedVersion: expected }) {
+    const found = await lockFollowUp(tx, followUpId);
+    checkVersion(found.version, expected);
+    await deleteFollowUpRow(tx, found);
+    return { id: followUpId, deleted: true as const };
+  },
+});
+
+/** A follow-up as it is, under its customer's lock. @throws Problem not_found */
+async function lockFollowUp(tx: Transaction, followUpId: string): Promise<FollowUpRow> {
+  const seen = await followUpById(tx, followUpId);
+  if (!seen) throw notFound('follow-up');
+  await lockCustomers(tx, [seen.customerId]);
+  const found = await followUpById(tx, followUpId);
+  if (!found) throw new Retry('a follow-up vanished');
+  return found;
+}
+
+/** How it is closed after a change; the time is that of the first closing since it was open. @throws Problem */
+function closing(
+  before: FollowUpRow,
+  patch: FollowUpPatch,
+  now: string,
+): Pick<FollowUpRow, 'status' | 'outcome' | 'closedAt'> {
+  const status = patch.status ?? before.status;
+  if (status !== 'done') {
+    if (patch.outcome) throw invalid('/outcome', 'not_done', 'Only what is done has an outcome.');
+    return { status, outcome: null, closedAt: status === 'open' ? null : (before.closedAt ?? now) };
+  }
+  const outcome = patch.outcome === undefined ? before.outcome : patch.outcome;
+  if (outcome === null) throw invalid('/outcome', 'required', 'What is done has an outcome.');
+  return { status, outcome, closedAt: before.closedAt ?? now };
+}

@@ -1,0 +1,18 @@
+import { connection, mutation, type Resolvers, record, related } from '../../platform/graphql/field.ts';
+import { customersByIds } from '../customers/operations.ts';
+import { createFollowUp, deleteFollowUp, getFollowUp, listFollowUps, updateFollowUp } from './operations.ts';
+
+export const followUpResolvers: Resolvers = {
+  Query: {
+    followUp: record(getFollowUp),
+    followUps: connection(listFollowUps),
+  },
+  Mutation: {
+    createFollowUp: mutation(createFollowUp, 'followUp'),
+    updateFollowUp: mutation(updateFollowUp, 'followUp'),
+    deleteFollowUp: mutation(deleteFollowUp),
+  },
+  FollowUp: {
+    customer: related(customersByIds, 'customerId'),
+  },
+};
