@@ -3,8 +3,12 @@ import cors from '@fastify/cors';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type pg from 'pg';
 import { type Config, packageRoot } from './config.ts';
+import { assignmentResolvers } from './features/assignments/resolvers.ts';
+import { assignmentRoutes } from './features/assignments/routes.ts';
 import { customerResolvers } from './features/customers/resolvers.ts';
 import { customerRoutes } from './features/customers/routes.ts';
+import { followUpResolvers } from './features/follow-ups/resolvers.ts';
+import { followUpRoutes } from './features/follow-ups/routes.ts';
 import { leadResolvers } from './features/leads/resolvers.ts';
 import { leadRoutes } from './features/leads/routes.ts';
 import { interactionResolvers } from './features/interactions/resolvers.ts';
@@ -44,6 +48,8 @@ export const routes: readonly Route[] = [
   ...orderRoutes,
   ...returnRoutes,
   ...leadRoutes,
+  ...assignmentRoutes,
+  ...followUpRoutes,
   ...interactionRoutes,
   ...rateRoutes,
   ...metricRoutes,
@@ -55,6 +61,8 @@ export const resolvers: readonly Resolvers[] = [
   orderResolvers,
   returnResolvers,
   leadResolvers,
+  assignmentResolvers,
+  followUpResolvers,
   interactionResolvers,
   rateResolvers,
   metricResolvers,

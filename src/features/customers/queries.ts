@@ -330,6 +330,7 @@ const dependants = statement<{
     exists (select from returns where customer_id = ${param('id')}::uuid) as returns,
     exists (select from interactions where customer_id = ${param('id')}::uuid) as interactions,
     exists (select from leads where customer_id = ${param('id')}::uuid) as lead,
+    exists (select from follow_ups where customer_id = ${param('id')}::uuid) as "followUps",
     exists (select from customers where company_id = ${param('id')}::uuid) as members,
     exists (select from customers where referred_by = ${param('id')}::uuid) as referred`,
 );
@@ -338,6 +339,7 @@ const remove = statement(
   'delete_customer',
   sql`with stats as (delete from customer_stats where customer_id = ${param('id')}::uuid),
       months as (delete from customer_month where customer_id = ${param('id')}::uuid),
+      given as (delete from assignments where customer_id = ${param('id')}::uuid),
       tombstones as (update external_refs set record_id = null, customer_id = null, deleted_at = ${param('now')}::timestamptz where record_id = ${param('id')}::uuid)
     delete from customers where id = ${param('id')}::uuid`,
 );
