@@ -113,9 +113,12 @@ export interface AssignmentEntry {
   chosen: Chosen | null;
 }
 
-/** Writes the history of who was given what; an entry whose owner stays is none. The customers are stored by then. */
+/**
+ * Writes the history of who was given what. By hand, an entry whose owner stays is none; a rule's choice has used up a
+ * turn and is told even then. The customers are stored by now.
+ */
 export async function recordAssignments(tx: Transaction, context: Context, entries: AssignmentEntry[]): Promise<void> {
-  const changes = entries.filter(({ owner, previousOwner }) => owner !== previousOwner);
+  const changes = entries.filter(({ owner, previousOwner, chosen }) => chosen !== null || owner !== previousOwner);
   if (changes.length === 0) return;
   insertAssignments(
     tx,

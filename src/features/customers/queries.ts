@@ -322,6 +322,7 @@ const dependants = statement<{
   returns: boolean;
   interactions: boolean;
   lead: boolean;
+  followUps: boolean;
   members: boolean;
   referred: boolean;
 }>(
