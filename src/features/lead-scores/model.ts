@@ -1,9 +1,11 @@
 import { bigint, index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { instant as instantColumn, json } from '../../platform/db/columns.ts';
+import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
 import { direction, interactionKind } from '../interactions/model.ts';
 import { leads } from '../leads/model.ts';
+import { scoreGrade } from './grade.ts';
 
 /** Versioned rule documents; a published one never changes again. The one in force is the latest published. */
 export const leadRuleSets = pgTable(
@@ -63,6 +65,7 @@ export const ruleGroup = z.enum(ruleGroups).meta({
   description: 'fit: who they are. intent: what they did.',
   example: 'intent',
 });
+export const contributionKinds = ['rule', 'group_cap'] as const;
 export const ruleCounts = ['interaction', 'minute', 'page', 'latest'] as const;
 export const ruleCount = z.enum(ruleCounts).meta({
   id: 'RuleCount',
@@ -70,8 +73,6 @@ export const ruleCount = z.enum(ruleCounts).meta({
     'What `points` are for: each interaction that matches, each minute or page of these, or only the latest of them.',
   example: 'interaction',
 });
-export const scoreGrades = ['A', 'B', 'C', 'D'] as const;
-export const scoreGrade = z.enum(scoreGrades).meta({ id: 'ScoreGrade', description: 'A is the best.', example: 'A' });
 
 /** Points are multiples of a quarter: sums and caps are then exact in every arithmetic. */
 const points = z.number().min(-1_000).max(1_000).multipleOf(0.25);
@@ -83,7 +84,7 @@ const field = text(200)
   )
   .meta({
     description:
-      'A field of the profile: `kind`, `locale`, `preferredChannel`, `acquisitionSource`, `source`, `segment` (of the lead), `country`, `email`, `phone`, `name`, `company`, `birthday`, `attributes.<name>`, or `completeness` (0–1, the share of `profileFields` that are filled in).',
+      'A field of the profile as it is now, whatever `asOf`: `kind`, `locale`, `preferredChannel`, `acquisitionSource`, `source`, `segment` (of the lead), `country`, `email`, `phone`, `name`, `company`, `birthday`, `attributes.<name>`, or `completeness` (0–1, the share of `profileFields` that are filled in).',
     example: 'attributes.occupation',
   });
 
@@ -139,7 +140,7 @@ export const scoreRuleInput = z
       .optional()
       .meta({ description: 'The interactions that count; required in the group intent, refused in fit.' }),
     per: ruleCount.optional().meta({ description: 'With `on`; `interaction` unless told.' }),
-    cap: cap.optional().meta({ description: 'What the rule adds or takes away at most.' }),
+    cap: cap.optional().meta({ description: 'What the rule adds or takes away at most; 10,000 unless told.' }),
     halfLifeDays: z.number().min(0.01).max(36_500).optional().meta({
       description: 'With `on`: the points of an interaction halve in this time; never unless told.',
       example: 14,
@@ -199,3 +200,87 @@ export const ruleSet = z
   })
   .meta({ id: 'RuleSet', description: 'A versioned document of score rules.' });
 export type RuleSet = z.output<typeof ruleSet>;
+
+const scorePoints = z.number().meta({ description: 'Points: a multiple of 1/1024.', example: 12.5 });
+
+export const scoreEvidence = z
+  .strictObject({
+    interactionId: id,
+    kind: interactionKind,
+    occurredAt: instant,
+    topic: z.string().nullable(),
+    channel: z.string().nullable(),
+    points: z.number().meta({ description: 'What it is worth at `asOf`, before caps.', example: 7.5 }),
+  })
+  .meta({ id: 'ScoreEvidence', description: 'An interaction that counts.' });
+
+export const scoreProfileValue = z
+  .strictObject({
+    field: z.string(),
+    value: personal(z.string().meta({ description: 'As text; null: not filled in.' })),
+  })
+  .meta({ id: 'ScoreProfileValue', description: 'A field of the profile that the rule reads.' });
+
+export const scoreContribution = z
+  .strictObject({
+    rule: z.string().meta({ description: 'Name of the rule; of a `group_cap` the group.' }),
+    group: ruleGroup,
+    kind: z.enum(contributionKinds).meta({
+      id: 'ContributionKind',
+      description: 'group_cap: what the cap of the group takes away.',
+      example: 'rule',
+    }),
+    points: scorePoints.meta({ description: 'What it adds to the score, after its cap.' }),
+    uncapped: scorePoints.meta({ description: 'Before its cap.' }),
+    profile: z.array(scoreProfileValue).meta({ description: 'What the rule read of the profile.' }),
+    evidence: z
+      .array(scoreEvidence)
+      .meta({ description: 'The interactions that count, latest first, at most 50; their points sum to `uncapped`.' }),
+    evidenceCount: z.int().meta({ description: 'All interactions that count.' }),
+  })
+  .meta({ id: 'ScoreContribution', description: 'One reason for the score.' });
+
+export const ruleScoreAnswer = z
+  .strictObject({
+    ruleSetId: id,
+    number: z.int().nullable().meta({ description: 'null: a draft.' }),
+    score: scorePoints.meta({ description: 'The exact sum of the contributions, in whatever order they are added.' }),
+    grade: scoreGrade,
+    fit: scorePoints,
+    intent: scorePoints,
+    contributions: z.array(scoreContribution),
+  })
+  .meta({ id: 'RuleScore', description: 'What the rules say of a lead, and why.' });
+
+export const leadScore = z
+  .strictObject({ leadId: id, asOf: instant, rule: ruleScoreAnswer })
+  .meta({ id: 'LeadScore', description: 'The score of a lead at an instant.' });
+export type LeadScoreAnswer = z.output<typeof leadScore>;
+
+export const gradeMove = z
+  .strictObject({ from: scoreGrade, to: scoreGrade, leads: z.int() })
+  .meta({ id: 'GradeMove', description: 'How many leads have one grade and would have the other.' });
+
+export const leadMove = z
+  .strictObject({
+    leadId: id,
+    from: scoreGrade,
+    to: scoreGrade,
+    scoreBefore: scorePoints,
+    scoreAfter: scorePoints,
+  })
+  .meta({ id: 'LeadMove', description: 'A lead that would get another grade.' });
+
+export const ruleSetPreview = z
+  .strictObject({
+    ruleSetId: id,
+    comparedWith: id.meta({ description: 'The rule set in force at `asOf`.' }),
+    asOf: instant,
+    leads: z.int().meta({ description: 'Open leads: all but customers and former ones.' }),
+    moved: z.int().meta({ description: 'Those that would get another grade.' }),
+    meanChange: z.number().nullable().meta({ description: 'Points per lead; null without leads.' }),
+    grades: z.array(gradeMove).meta({ description: 'By grade now and grade then, those that stay included.' }),
+    moves: z.array(leadMove).meta({ description: 'The largest changes of score among those that move.' }),
+  })
+  .meta({ id: 'RuleSetPreview', description: 'What publishing the rule set would do.' });
+export type RuleSetPreview = z.output<typeof ruleSetPreview>;
