@@ -5,6 +5,8 @@ import type pg from 'pg';
 import { type Config, packageRoot } from './config.ts';
 import { assignmentResolvers } from './features/assignments/resolvers.ts';
 import { assignmentRoutes } from './features/assignments/routes.ts';
+import { campaignResolvers } from './features/campaigns/resolvers.ts';
+import { campaignRoutes } from './features/campaigns/routes.ts';
 import { customerResolvers } from './features/customers/resolvers.ts';
 import { customerRoutes } from './features/customers/routes.ts';
 import { followUpResolvers } from './features/follow-ups/resolvers.ts';
@@ -21,6 +23,8 @@ import { rateResolvers } from './features/rates/resolvers.ts';
 import { rateRoutes } from './features/rates/routes.ts';
 import { returnResolvers } from './features/returns/resolvers.ts';
 import { returnRoutes } from './features/returns/routes.ts';
+import { timelineResolvers } from './features/timeline/resolvers.ts';
+import { timelineRoutes } from './features/timeline/routes.ts';
 import { guide } from './guide.ts';
 import type { Keys } from './platform/auth/keys.ts';
 import { cursorCodec } from './platform/cursor.ts';
@@ -51,6 +55,8 @@ export const routes: readonly Route[] = [
   ...assignmentRoutes,
   ...followUpRoutes,
   ...interactionRoutes,
+  ...campaignRoutes,
+  ...timelineRoutes,
   ...rateRoutes,
   ...metricRoutes,
 ];
@@ -64,6 +70,8 @@ export const resolvers: readonly Resolvers[] = [
   assignmentResolvers,
   followUpResolvers,
   interactionResolvers,
+  campaignResolvers,
+  timelineResolvers,
   rateResolvers,
   metricResolvers,
 ];

@@ -94,6 +94,7 @@ export const guide: Guide = {
     returns: 'Returns that name no order: they lower the net revenue of the customer on their own date.',
     interactions:
       'Every contact with a customer, on whatever channel: filtered by what it was, and searched by its words.',
+    campaigns: 'Marketing campaigns that interactions and orders name, and what each of them brought and cost.',
     'assignment-rules': 'Who gets new leads and follow-ups: in turn, by key, or whoever has least to do.',
     assignments: 'The history of who was given what, when and by which rule.',
     'follow-ups': 'Retention and prevention events: something to be done about a customer, by somebody, until some day.',

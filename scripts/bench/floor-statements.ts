@@ -84,6 +84,7 @@ function asOrder(row: any) {
     fulfillmentStatus: row.fulfillment_status,
     cancelledAt: row.cancelled_at,
     channel: row.channel,
+    campaignId: row.campaign_id,
     test: row.test,
     exchangeRate: row.exchange_rate,
     status: row.status,

@@ -11,7 +11,8 @@ const source = 'bench';
 /**
  * Fills a migrated, empty database with a believable store: `orders` orders of the last three years by a tenth as many
  * customers, a few of whom buy most; one to five lines each, a tenth in pounds; statistics and months as the service
- * keeps them, in the order in which it would have come to write them. Indexes and keys are taken away and put back, which is several times faster than keeping them.
+ * keeps them, in the order in which it would have come to write them; as many interactions as orders, a tenth of them
+ * with one customer. Indexes and keys are taken away and put back, which is several times faster than keeping them.
  *
  * @param tick told after each step, of `steps`
  */
@@ -30,6 +31,7 @@ export async function fillStore(
       ...keys.map(({ table, name }): Step => ['taking keys away', `alter table ${table} drop constraint ${name}`]),
       ...indexes.map(({ name }): Step => ['taking indexes away', `drop index ${name}`]),
       ...facts(orders, customers),
+      ...contacts(orders, customers),
       ...keys.toReversed().map(({ table, name, definition }): Step => {
         return ['putting keys back', `alter table ${table} add constraint ${name} ${definition}`];
       }),
@@ -140,6 +142,40 @@ function facts(orders: number, customers: number): Step[] {
       `insert into customer_month (customer_id, month, currency, ${counters})
          select customer_id, date_trunc('month', placed_at)::date, currency, ${counts} from orders where qualifying group by 1, 2, 3
          order by 2, 1`,
+    ],
+  ];
+}
+
+/** Interactions and the campaigns that some of them name. Every tenth is with the first customer, a very long history. */
+function contacts(interactions: number, customers: number): Step[] {
+  return [
+    [
+      'campaigns',
+      `create temporary table bench_campaigns as
+         select n, uuidv7(interval '-3 years' + n * interval '50 days') as id, current_date - 1095 + n * 50 as starts_on from generate_series(1, 20) n`,
+    ],
+    [
+      'campaigns',
+      `insert into campaigns (id, version, name, channel, starts_on, ends_on, cost, created_at, updated_at)
+         select id, 1, 'Campaign ' || n, 'email', starts_on, starts_on + 30, n * 10000, now(), now() from bench_campaigns`,
+    ],
+    [
+      'interactions',
+      `insert into interactions (customer_id, id, version, source, external_id, kind, direction, channel, occurred_at, topic, outcome,
+           staff, seconds, campaign_id, text, created_at, updated_at)
+         select c.id, uuidv7(i.at - now()), 1, '${source}', 'I' || i.n, i.kind,
+           case when i.kind in ('email_sent', 'ad_impression') then 'outbound' else 'inbound' end, 'online', i.at,
+           case when i.kind = 'phone' then 'delivery' end, case when i.kind = 'phone' then 'solved' end,
+           case when i.kind = 'phone' then 'staff' || i.n % 50 end, case when i.kind in ('phone', 'web_visit') then i.n % 900 end,
+           campaign.id, case when i.n % 40 = 0 then 'Asked about order ' || i.n end, i.at, i.at
+         from (
+           select n, (array['email_sent', 'email_opened', 'email_clicked', 'web_visit', 'ad_impression', 'phone'])[1 + n % 6] as kind,
+             case when n % 10 = 0 then 1 else 1 + floor(power(random(), 2) * ${customers})::int end as customer,
+             date_trunc('milliseconds', now() - interval '3 years' + n * (interval '3 years' / ${interactions + 1})) as at
+           from generate_series(1, ${interactions}) n) i
+         join bench_customers c on c.n = i.customer
+         left join bench_campaigns campaign on i.kind like 'email%' and i.at >= campaign.starts_on and i.at < campaign.starts_on + 31
+         order by i.n`,
     ],
   ];
 }

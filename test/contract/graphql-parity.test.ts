@@ -35,6 +35,8 @@ const setOperations: Record<string, string> = {
   customerSummaries: 'getCustomerSummary',
   interactionsOfCustomers: 'listCustomerInteractions',
   ordersByIds: 'getOrder',
+  campaignsByIds: 'getCampaign',
+  timelinesOfCustomers: 'getCustomerTimeline',
 };
 
 /** Where a member of zod has another name as a type of GraphQL. */
@@ -42,6 +44,7 @@ const typeNames: Record<string, string> = {
   WrittenCustomer: 'Customer',
   WrittenOrder: 'Order',
   WrittenReturn: 'Return',
+  WrittenCampaign: 'Campaign',
   WrittenInteraction: 'Interaction',
   Deleted: 'DeletedPayload',
   BatchResults: 'BatchPayload',
@@ -232,7 +235,7 @@ function options(parameter: z.ZodType): unknown[] {
 
 t.test('batches take the items of the single writes', async (t) => {
   const mutations = schema.getMutationType()?.getFields() ?? {};
-  for (const kind of ['Customer', 'Order', 'Return', 'Interaction']) {
+  for (const kind of ['Customer', 'Order', 'Return', 'Interaction', 'Campaign']) {
     const item = getNamedType(mutations[`batch${kind}s`]?.args[0]?.type as GraphQLInputType);
     t.equal(
       item,

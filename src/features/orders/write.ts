@@ -4,6 +4,7 @@ import type { Transaction } from '../../platform/db/client.ts';
 import { invalid, Problem, settle } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
+import { unknownCampaigns } from '../campaigns/queries.ts';
 import {
   type FactChange,
   type FactWrite,
@@ -57,8 +58,13 @@ export async function writeOrders(
     context,
     writes.flatMap(({ input }) => ratesWanted(input.placedAt, input, stored)),
   );
+  const unknown = await unknownCampaigns(
+    tx,
+    writes.flatMap(({ input }) => input.campaignId ?? []),
+  );
   const changes = new Map<string, FactChange<OrderState>>();
-  const results = writes.map((write, index) => settle(() => plan(context, write, index, prepared, changes, freeze)));
+  const known: Known = { prepared, freeze, unknownCampaigns: unknown };
+  const results = writes.map((write, index) => settle(() => plan(context, write, index, known, changes)));
   await prepared.saveOwners();
   const { created, updated } = await saveNames(tx, changes.values(), prepared.book);
   if (updated.length > 0) await updateOrders(tx, updated);
@@ -76,19 +82,28 @@ export async function writeOrders(
   });
 }
 
+/** What was found out for all orders of a set at once. */
+interface Known {
+  prepared: Prepared<OrderState>;
+  freeze: Freeze;
+  unknownCampaigns: ReadonlySet<string>;
+}
+
 function plan(
   context: Context,
   write: OrderWrite,
   index: number,
-  prepared: Prepared<OrderState>,
+  { prepared, freeze, unknownCampaigns: unknown }: Known,
   changes: Map<string, FactChange<OrderState>>,
-  freeze: Freeze,
 ): OrderOutcome {
   const start = startFact(prepared, write, index, 'order');
   const { before, customerId, incoming, owner, stale } = start;
   const warnings = owner?.warnings ?? [];
   if (before && stale) return { id: before.row.id, created: false, applied: false, warnings };
   const { input } = write;
+  if (input.campaignId && unknown.has(input.campaignId)) {
+    throw invalid('/campaignId', 'unknown_campaign', 'There is no such campaign.');
+  }
   const id = before?.row.id ?? newId();
   const row = orderRow(context, write, before?.row ?? null, { id, customerId }, freeze);
   const items = itemRows(input.items, row) ?? (before?.items ?? []).map((item) => ({ ...item, customerId }));

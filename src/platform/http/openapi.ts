@@ -149,6 +149,7 @@ function parametersOf(route: Route, book: SchemaBook): Json[] {
       in: place,
       ...(place === 'path' || !accepts(schema, undefined) ? { required: true } : {}),
       description: describeParameter(route, name, json, book),
+      ...(json.type === 'array' && { style: 'form', explode: false }),
       schema: rest,
       ...(Array.isArray(examples) && { example: examples[0] }),
     };
@@ -168,17 +169,29 @@ function describeParameter(route: Route, name: string, schema: Json, book: Schem
     typeof schema.$ref === 'string' ? book.components.get(schema.$ref.split('/').at(-1) ?? '') : undefined;
   const own = schema.description ?? component?.description;
   const { shape } = route.operation.input;
-  const isFilter = 'after' in shape && !Object.hasOwn(listParameters, name) && !route.url.includes(`:${name}`);
+  const isFilter = 'after' in shape && !Object.hasOwn(ownWords, name) && !route.url.includes(`:${name}`);
   const range = /^(\w+)(From|To)$/.exec(name);
   const meaning = !isFilter
     ? undefined
     : range
-      ? `Only records whose \`${range[1]}At\` is ${range[2] === 'From' ? 'this or later' : 'before this'}.`
+      ? `Only records whose \`${range[1]}${schema.format === 'date' ? 'On' : 'At'}\` is ${range[2] === 'From' ? 'this or later' : 'before this'}.`
       : `Only records with this \`${name}\`.`;
   return [meaning, own].filter((part) => typeof part === 'string').join(' ');
 }
 
-const listParameters = { limit: true, after: true, sort: true, count: true };
+/** Parameters of lists that are no filters, or whose descriptions say what they filter. */
+const ownWords = {
+  limit: true,
+  after: true,
+  sort: true,
+  count: true,
+  kinds: true,
+  from: true,
+  to: true,
+  asOf: true,
+  timeZone: true,
+  windowDays: true,
+};
 
 const ifMatch = (required: boolean): Json => ({
   name: 'If-Match',

@@ -70,6 +70,8 @@ function reader(schema: z.core.$ZodType): (text: string) => unknown {
   if (type === 'integer' || type === 'number')
     return (text) => (/^-?\d{1,15}(\.\d{1,15})?$/.test(text) ? Number(text) : text);
   if (type === 'boolean') return (text) => (text === 'true' ? true : text === 'false' ? false : text);
+  // `kinds=order,refund`: a name may be given only once.
+  if (type === 'array') return (text) => text.split(',');
   return (text) => text;
 }
 

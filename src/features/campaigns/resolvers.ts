@@ -1,0 +1,34 @@
+import { connection, field, mutation, type Resolvers, record, related } from '../../platform/graphql/field.ts';
+import {
+  batchCampaigns,
+  campaignsByIds,
+  createCampaign,
+  deleteCampaign,
+  getCampaign,
+  listCampaigns,
+  updateCampaign,
+  upsertCampaign,
+} from './operations.ts';
+import { getCampaignResults, listCampaignResults } from './results.ts';
+
+export const campaignResolvers: Resolvers = {
+  Query: {
+    campaign: record(getCampaign),
+    campaigns: connection(listCampaigns),
+    campaignResults: field(getCampaignResults),
+    resultsOfCampaigns: connection(listCampaignResults),
+  },
+  Mutation: {
+    createCampaign: mutation(createCampaign, 'campaign'),
+    updateCampaign: mutation(updateCampaign, 'campaign'),
+    upsertCampaign: mutation(upsertCampaign, 'campaign'),
+    deleteCampaign: mutation(deleteCampaign),
+    batchCampaigns: mutation(batchCampaigns),
+  },
+  Interaction: {
+    campaign: related(campaignsByIds, 'campaignId'),
+  },
+  Order: {
+    campaign: related(campaignsByIds, 'campaignId'),
+  },
+};

@@ -1,0 +1,164 @@
+import { z } from 'zod';
+import { campaignFigures } from '../../domain/campaign-results.ts';
+import { notFound } from '../../platform/errors.ts';
+import { type Context, readOperation, requireScope } from '../../platform/operation.ts';
+import { pageOf } from '../../platform/page.ts';
+import { amount, currency, id, instant } from '../../platform/values.ts';
+import { commonParameters, metricExcluded } from '../metrics/model.ts';
+import { resolveScope, type Scope } from '../metrics/scope.ts';
+import { targetParameters } from '../references/model.ts';
+import { targetId } from '../references/queries.ts';
+import { campaignFilters, campaignPage } from './operations.ts';
+import { type CampaignRecord, campaignById } from './queries.ts';
+import { campaignTotals } from './results-queries.ts';
+
+/** What campaigns brought: counts, revenue by last touch, and what each of it cost. */
+
+const count = (description: string) => z.int().min(0).meta({ description });
+const money = (description: string) => z.int().nullable().meta({ description });
+const quotient = (description: string) => z.number().nullable().meta({ description });
+
+const costPer = z
+  .strictObject({
+    touch: quotient('Minor units, unrounded.'),
+    touchedCustomer: quotient('Minor units, unrounded.'),
+    response: quotient('Minor units, unrounded.'),
+    responder: quotient('Minor units, unrounded.'),
+    lead: quotient('Minor units, unrounded.'),
+    conversion: quotient('Minor units, unrounded.'),
+    order: quotient('Minor units, unrounded.'),
+    buyer: quotient('Minor units, unrounded.'),
+  })
+  .meta({
+    id: 'CampaignCostPer',
+    description: 'The whole cost of the campaign ÷ the count; null without a cost, and where the count is 0.',
+  });
+
+const campaignResults = z
+  .strictObject({
+    campaignId: id,
+    name: z.string(),
+    from: instant.nullable().meta({ description: 'Start of the period; null: all time.' }),
+    to: instant.meta({ description: 'End of the period, which does not belong to it.' }),
+    asOf: instant.meta({ description: 'What happened from here on is not counted.' }),
+    timeZone: z.string(),
+    windowDays: z.int().meta({ description: 'How old the last touch may be, in days of 24 hours.' }),
+    currency: currency.meta({ description: 'The base currency: of all amounts here.' }),
+    touches: count('Interactions that name the campaign.'),
+    touchedCustomers: count('Distinct customers of these.'),
+    responses: count(
+      'Touches by which the customer reacted: inbound ones but for `unsubscribe` and `email_bounced`, and whatever their direction `email_opened`, `email_clicked`, `email_received`, `ad_click` and `form`.',
+    ),
+    responders: count('Distinct customers of these.'),
+    responseRate: quotient('responders ÷ touchedCustomers, 0–1; null when nobody was touched.'),
+    leads: count('Customers who became leads, by last touch.'),
+    conversions: count(
+      'Leads that became customers: by the campaign that the converting order names, else by last touch.',
+    ),
+    orders: count('Qualifying orders: those that name the campaign, and those that name none, by last touch.'),
+    buyers: count('Distinct customers of these.'),
+    revenue: money('Σ total − tax − refunds of these orders in the base currency; null beyond 2^53 − 1.'),
+    cost: amount.nullable().meta({ description: 'What the campaign cost in all, whatever the period.' }),
+    revenueLessCost: money('revenue − cost; null without a cost.'),
+    costPer,
+    excluded: z.array(metricExcluded).meta({ description: '`missing_rate`: orders that are in no revenue.' }),
+  })
+  .meta({ id: 'CampaignResults', description: 'What a campaign brought, attributed by last touch.' });
+export type CampaignResults = z.output<typeof campaignResults>;
+
+const { from, to, asOf, timeZone } = commonParameters;
+const parameters = {
+  windowDays: z
+    .int()
+    .min(1)
+    .max(366)
+    .optional()
+    .meta({ description: 'How many days of 24 hours a touch counts for; 30 unless told.', example: 30 }),
+  from,
+  to,
+  asOf,
+  timeZone,
+};
+
+const definition =
+  'A touch is an interaction that names a campaign. An order counts for the campaign it names; one that names none, for the campaign of its customer’s last touch at or before it, when that is not older than `windowDays`: earlier touches get nothing. So do new leads and conversions. Qualifying orders only; returns that name no order do not touch it. The period is about when things happened (`occurredAt`, `enteredAt`, `convertedAt`, `placedAt`); the cost is the whole one.';
+const scopes = 'Needs the scope `metrics:read` as well: it reveals revenue.';
+
+export const getCampaignResults = readOperation({
+  name: 'getCampaignResults',
+  scope: 'campaigns:read',
+  summary: 'What a campaign brought',
+  description: `${definition}\n\n${scopes}`,
+  input: z.strictObject({ ...targetParameters, ...parameters }),
+  output: campaignResults,
+  problems: ['not_found'],
+  async run(context, { id: campaignId, source, externalId, ...asked }) {
+    requireScope(context, 'metrics:read');
+    const period = resolveScope(context, asked);
+    const record = await campaignById(
+      context.db,
+      await targetId(context.db, 'campaign', { id: campaignId, source, externalId }),
+    );
+    if (!record) throw notFound('campaign');
+    const [results] = await resultsOf(context, [record], period, asked.windowDays);
+    if (!results) throw notFound('campaign');
+    return results;
+  },
+});
+
+export const listCampaignResults = readOperation({
+  name: 'listCampaignResults',
+  scope: 'campaigns:read',
+  summary: 'What campaigns brought',
+  description: `A page of campaigns with their results; as many statements as for one. ${definition}\n\n${scopes}`,
+  input: z.strictObject({ ...campaignFilters, ...parameters }),
+  output: pageOf(campaignResults).meta({ id: 'CampaignResultsPage' }),
+  async run(context, { windowDays, from: start, to: until, asOf: as, timeZone: zone, ...filter }) {
+    requireScope(context, 'metrics:read');
+    const period = resolveScope(context, { from: start, to: until, asOf: as, timeZone: zone });
+    const { data, page } = await campaignPage(context, filter);
+    return { data: await resultsOf(context, data, period, windowDays), page };
+  },
+});
+
+async function resultsOf(
+  context: Context,
+  records: CampaignRecord[],
+  period: Scope,
+  windowDays = 30,
+): Promise<CampaignResults[]> {
+  const totals = await campaignTotals(
+    context.db,
+    records.map((record) => record.id),
+    { from: period.from, end: period.end, windowDays },
+  );
+  return records.map((record) => {
+    const { missingRate, revenue, ...counts } = totals.get(record.id) ?? { ...nothing, campaignId: record.id };
+    return {
+      ...counts,
+      name: record.name,
+      from: period.from,
+      to: period.to,
+      asOf: period.asOf,
+      timeZone: period.timeZone,
+      windowDays,
+      currency: context.baseCurrency,
+      cost: record.cost,
+      ...campaignFigures({ ...counts, revenue, cost: record.cost }),
+      excluded: missingRate > 0 ? [{ reason: 'missing_rate' as const, count: missingRate }] : [],
+    };
+  });
+}
+
+const nothing = {
+  touches: 0,
+  touchedCustomers: 0,
+  responses: 0,
+  responders: 0,
+  leads: 0,
+  conversions: 0,
+  orders: 0,
+  buyers: 0,
+  revenue: 0n,
+  missingRate: 0,
+};

@@ -1,0 +1,105 @@
+import { z } from 'zod';
+import { notFound } from '../../platform/errors.ts';
+import { type Context, readOperation, requireScope } from '../../platform/operation.ts';
+import { defaultLimit, pageFrom, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { id, instant } from '../../platform/values.ts';
+import { customerById } from '../customers/queries.ts';
+import { targetParameters } from '../references/model.ts';
+import { targetId } from '../references/queries.ts';
+import { timelineEntry, timelineKind, timelineKinds } from './model.ts';
+import { countEntries, entriesOf, firstEntriesOf, type Span } from './queries.ts';
+import { type EntryRow, sources, toEntry } from './sources.ts';
+
+const parameters = {
+  ...pageParameters,
+  sort: sortParameter(['at'], '-at'),
+  kinds: z
+    .array(timelineKind)
+    .min(1)
+    .max(20)
+    .optional()
+    .meta({ description: 'Only these kinds; all that the token may see unless told.', example: ['order', 'refund'] }),
+  from: instant.optional().meta({ description: 'Only what happened then or later.' }),
+  to: instant.optional().meta({ description: 'Only what happened before.' }),
+};
+type Asked = Omit<z.output<z.ZodObject<typeof parameters>>, 'after'>;
+
+const page = pageOf(timelineEntry).meta({ id: 'TimelinePage' });
+
+export const getCustomerTimeline = readOperation({
+  name: 'getCustomerTimeline',
+  scope: 'customers:read',
+  summary: "A customer's timeline",
+  description:
+    'Interactions, orders, refunds, returns and the stages of a lead in one list, newest first. A kind is answered only to a token with its scope (`interactions:read`, `orders:read` for orders and refunds, `returns:read`, `leads:read`); asking for one without it is refused.',
+  input: z.strictObject({ ...targetParameters, ...parameters }),
+  output: page,
+  problems: ['not_found'],
+  async run(context, { id: customerId, source, externalId, after, ...asked }) {
+    const { db, cursors } = context;
+    const span = spanOf(context, asked);
+    const owner = await targetId(db, 'customer', { id: customerId, source, externalId });
+    const { limit = defaultLimit } = asked;
+    const place = after === undefined ? null : cursors.decode(after, cursorScope(context, owner, asked));
+    const [rows, totals] = await Promise.all([
+      entriesOf(db, owner, span, { after: place && [String(place[0]), place[1]], limit: limit + 1 }),
+      asked.count ? countEntries(db, [owner], span) : null,
+    ]);
+    // An empty page says that nothing happened with the customer, so there has to be such a customer.
+    if (rows.length === 0 && !(await customerById(db, owner))) throw notFound('customer');
+    return toPage(context, owner, asked, rows, totals && (totals.get(owner) ?? 0));
+  },
+});
+
+/** For GraphQL: the first page of the timeline of each of a set of customers, as many statements as for one. */
+export const timelinesOfCustomers = readOperation({
+  name: 'timelinesOfCustomers',
+  scope: 'customers:read',
+  summary: 'The first entries of the timelines of customers',
+  input: z.strictObject({
+    ...parameters,
+    customerIds: z.array(id),
+    members: z.array(z.string()).meta({ description: 'What is selected; entries are small and come whole.' }),
+  }),
+  output: z.array(page),
+  async run(context, { customerIds, members: _, after: __, ...asked }) {
+    const span = spanOf(context, asked);
+    const { limit = defaultLimit } = asked;
+    const [first, totals] = await Promise.all([
+      firstEntriesOf(context.db, customerIds, span, limit + 1),
+      asked.count ? countEntries(context.db, customerIds, span) : null,
+    ]);
+    return customerIds.map((customerId) =>
+      toPage(context, customerId, asked, first.get(customerId) ?? [], totals && (totals.get(customerId) ?? 0)),
+    );
+  },
+});
+
+/** @throws Problem insufficient_scope, when a kind is asked for that the token may not see */
+function spanOf(context: Context, { kinds, from, to, sort = '-at' }: Asked): Span {
+  for (const kind of kinds ?? []) requireScope(context, sources[kind].scope);
+  const seen = kinds ?? timelineKinds.filter((kind) => context.principal.has(sources[kind].scope));
+  return { kinds: seen, from, to, descending: sort === '-at' };
+}
+
+function cursorScope(context: Context, customerId: string, { kinds, from, to, sort = '-at' }: Asked): string {
+  return JSON.stringify([context.principal.client, 'timeline', sort, { customerId, kinds, from, to }]);
+}
+
+function toPage(
+  context: Context,
+  customerId: string,
+  asked: Asked,
+  rows: EntryRow[],
+  total: number | null,
+): z.output<typeof page> {
+  const { limit = defaultLimit, cursors } = asked;
+  const scope = cursorScope(context, customerId, asked);
+  const found = pageFrom(rows, {
+    limit,
+    cursor: ({ at, id: entryId }) => context.cursors.encode({ scope, key: [at, entryId] }),
+    total: total ?? undefined,
+    cursors,
+  });
+  return { data: found.data.map(toEntry), page: found.page };
+}
