@@ -42,8 +42,10 @@ import { parseQuery, takeJson } from './platform/http/parsing.ts';
 import { answerProblems, refuseConnection, sendProblem } from './platform/http/problems.ts';
 import { limitRate } from './platform/http/rate-limit.ts';
 import { type Route, serve } from './platform/http/rest.ts';
-import { forgetAnswers } from './platform/idempotency.ts';
+import { housekeepingJobs } from './platform/housekeeping.ts';
 import { newId } from './platform/ids.ts';
+import { type DueJobs, type JobSetting, type JobWorker, runDueJobs, startJobWorker } from './platform/job-worker.ts';
+import type { AnyJob } from './platform/jobs.ts';
 import type { Services } from './platform/operation.ts';
 
 /** Every feature's URL table: the REST contract, and what openapi.yaml is generated from. */
@@ -75,6 +77,20 @@ export const resolvers: readonly Resolvers[] = [
   rateResolvers,
   metricResolvers,
 ];
+
+/** Every feature's background jobs. */
+export const jobs: readonly AnyJob[] = [...housekeepingJobs];
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    jobs: {
+      /** Runs jobs in this process until it closes. Without it they are only added, for other processes to run. */
+      startWorker(): void;
+      /** Runs what is due once, with no worker started; see `runDueJobs`. */
+      runDue(): Promise<DueJobs>;
+    };
+  }
+}
 
 /** The SDL, which travels with the bundle. */
 export const schemaFolder = join(packageRoot, 'schema');
@@ -121,7 +137,7 @@ export async function createApp({ config, keys, connection, logger, clock }: App
   };
 
   logRequests(app);
-  forgetOldAnswers(app, services);
+  addJobs(app, { connection, jobs, services, log: logger });
   answerProblems(app);
   app.addHook('onRequest', (_request, reply, done) => {
     reply.header('X-Content-Type-Options', 'nosniff');
@@ -159,17 +175,18 @@ export async function createApp({ config, keys, connection, logger, clock }: App
   return app;
 }
 
-const hour = 3_600_000;
-
-/** Answers under idempotency keys are kept for 48 hours; every hour those that are older go. */
-function forgetOldAnswers(app: FastifyInstance, services: Services): void {
-  const sweep = () =>
-    forgetAnswers(services.db, new Date(Date.parse(services.clock()) - 48 * hour).toISOString()).catch(
-      (error: unknown) => app.log.warn({ err: error }, 'old idempotency keys could not be removed'),
-    );
-  const timer = setInterval(sweep, hour).unref();
-  app.addHook('onClose', (_app, done) => {
-    clearInterval(timer);
+function addJobs(app: FastifyInstance, setting: JobSetting): void {
+  let worker: JobWorker | undefined;
+  app.decorate('jobs', {
+    startWorker() {
+      worker ??= startJobWorker(setting);
+    },
+    runDue: () => runDueJobs(setting),
+  });
+  // Jobs and requests that are under way finish side by side, and before the pool is closed.
+  app.addHook('preClose', (done) => {
+    worker?.stop();
     done();
   });
+  app.addHook('onClose', () => worker?.stop());
 }

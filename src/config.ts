@@ -38,6 +38,8 @@ export interface Config extends DatabaseConfig {
   readonly corsOrigins: readonly string[];
   /** Requests per second and client. */
   readonly rateLimit: number;
+  /** Whether this process runs background jobs; at least one process has to. */
+  readonly worker: boolean;
   readonly logLevel: (typeof logLevels)[number];
   /** NODE_ENV=production: introspection and GraphiQL need a scope. */
   readonly production: boolean;
@@ -139,6 +141,7 @@ const schema = z
     CURSOR_SECRET: z.string().min(32, { error: 'must have at least 32 characters' }).optional(),
     CORS_ORIGINS: origins.default([]),
     RATE_LIMIT: integer(1, 100_000_000).default(1000),
+    RAPPORT_WORKER: flag.default(true),
     LOG_LEVEL: z.enum(logLevels, { error: `must be one of ${logLevels.join(', ')}` }).default('info'),
     NODE_ENV: z.string().default('development'),
   })
@@ -183,6 +186,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     cursorSecret: read.CURSOR_SECRET ?? null,
     corsOrigins: read.CORS_ORIGINS,
     rateLimit: read.RATE_LIMIT,
+    worker: read.RAPPORT_WORKER,
     logLevel: read.LOG_LEVEL,
     production: read.NODE_ENV === 'production',
   };

@@ -27,6 +27,7 @@ async function start(config: Config, logger: FastifyBaseLogger): Promise<{ stop(
   try {
     app = await createApp({ config, keys, connection: database.connection, logger });
     await app.listen({ host: config.host, port: config.port });
+    if (config.worker) app.jobs.startWorker();
   } catch (error) {
     await app?.close();
     await database.stop();

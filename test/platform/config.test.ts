@@ -30,6 +30,7 @@ t.test('an empty environment is the documented defaults', async (t) => {
     cursorSecret: null,
     corsOrigins: [],
     rateLimit: 1000,
+    worker: true,
     logLevel: 'info',
     production: false,
   });
@@ -52,6 +53,7 @@ t.test('every variable is read', async (t) => {
     CURSOR_SECRET: secret,
     CORS_ORIGINS: 'https://a.example, http://localhost:5173',
     RATE_LIMIT: '5',
+    RAPPORT_WORKER: 'false',
     LOG_LEVEL: 'silent',
     NODE_ENV: 'production',
   });
@@ -71,6 +73,7 @@ t.test('every variable is read', async (t) => {
     cursorSecret: secret,
     corsOrigins: ['https://a.example', 'http://localhost:5173'],
     rateLimit: 5,
+    worker: false,
     logLevel: 'silent',
     production: true,
   });
@@ -93,6 +96,7 @@ t.test('a wrong value is refused under the name of its variable', async (t) => {
     CURSOR_SECRET: ['short'],
     CORS_ORIGINS: ['shop.example', 'https://shop.example/path', 'https://a.example,,https://b.example'],
     RATE_LIMIT: ['0', 'none'],
+    RAPPORT_WORKER: ['once'],
     LOG_LEVEL: ['loud'],
   };
   for (const [name, values] of Object.entries(wrong)) {

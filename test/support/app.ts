@@ -104,3 +104,16 @@ export async function testApp(
       }),
   };
 }
+
+/**
+ * Runs the background jobs that are due, and those that they add, to the end; a test's service has no worker of its own.
+ * Due is by the database's clock, whatever `clock` the service has.
+ *
+ * @returns how many runs there were
+ * @throws the first error of a job
+ */
+export async function runJobs({ app }: Pick<TestApp, 'app'>): Promise<number> {
+  const { done, failed } = await app.jobs.runDue();
+  if (failed[0]) throw new Error(`The job ${failed[0].job} failed`, { cause: failed[0].error });
+  return done;
+}

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { packageRoot } from '../../src/config.ts';
 import { startEmbedded } from '../../src/platform/db/embedded.ts';
+import { jobTablesRevision } from '../../src/platform/db/job-tables.ts';
 import { migrate } from '../../src/platform/db/migrate.ts';
 
 /**
@@ -95,7 +96,7 @@ async function dropLeftovers(client: pg.Client): Promise<void> {
 }
 
 function hashOfMigrations(): string {
-  const hash = createHash('sha256');
+  const hash = createHash('sha256').update(`jobs ${jobTablesRevision}`);
   const folders = [migrationsFolder, join(migrationsFolder, 'meta')];
   for (const file of folders.flatMap((folder) => list(folder).map((name) => join(folder, name)))) {
     if (file.endsWith('.sql') || file.endsWith('_journal.json')) hash.update(file).update(readFileSync(file));

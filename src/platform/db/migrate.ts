@@ -6,6 +6,7 @@ import { drizzle } from 'drizzle-orm/node-postgres';
 import { migrate as runMigrations } from 'drizzle-orm/node-postgres/migrator';
 import pg from 'pg';
 import { z } from 'zod';
+import { installJobTables, jobTablesPending, jobTablesRevision } from './job-tables.ts';
 
 /** The database cannot be brought to the state this version needs; the message says what to do. */
 export class MigrationError extends Error {
@@ -31,7 +32,8 @@ const journalSchema = z.object({ entries: z.array(z.object({ tag: z.string(), wh
 
 /**
  * Brings the database to this version's schema, on a connection of its own and under a session advisory lock, so that
- * replicas that start together wait for the first. All pending migrations are one transaction: they apply or do not.
+ * replicas that start together wait for the first. All pending migrations are one transaction: they apply or do not. The
+ * tables of graphile-worker follow, by its own migrations.
  * The connection must reach the server itself or a session-pooling proxy: an advisory lock does not survive PgBouncer's
  * transaction mode.
  *
@@ -47,13 +49,16 @@ export async function migrate(
   await client.connect();
   try {
     // Nothing to do needs no lock, and no right to create anything: the service may run as a role without it.
-    if ((await pendingMigrations(client, options.folder)).length === 0) return;
+    if ((await pendingMigrations(client, options.folder)).length === 0 && !(await jobTablesPending(client))) return;
     await client.query('SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0');
     await client.query('SELECT pg_advisory_lock($1)', [ADVISORY_LOCK]);
-    const pending = await pendingMigrations(client, options.folder);
+    const own = await pendingMigrations(client, options.folder);
+    const jobTables = await jobTablesPending(client);
+    const pending = [...own, ...(jobTables ? [`graphile-worker ${jobTablesRevision}`] : [])];
     if (pending.length === 0) return;
     options.note?.(`applying ${pending.length} migration(s): ${pending.join(', ')}`);
-    await apply(client, options.folder);
+    if (own.length > 0) await apply(client, options.folder);
+    if (jobTables) await applyJobTables(connection);
     const left = await pendingMigrations(client, options.folder);
     if (left.length > 0) {
       throw new MigrationError(
@@ -84,6 +89,15 @@ async function apply(client: pg.Client, folder: string): Promise<void> {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new MigrationError(`A migration failed and nothing was changed: ${reason}`, { cause: error });
     }
+  }
+}
+
+async function applyJobTables(connection: pg.ClientConfig): Promise<void> {
+  try {
+    await installJobTables(connection);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new MigrationError(`The tables of the job queue could not be made: ${reason}`, { cause: error });
   }
 }
 
