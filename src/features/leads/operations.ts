@@ -18,6 +18,7 @@ import {
   leadPatch,
   leadStage,
   leadStageChanges,
+  type StageChange,
   stageChange,
   stageChangeInput,
   stageRule,
@@ -277,7 +278,8 @@ export const stagesByLeads = readOperation({
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(z.array(stageChange)),
   async run({ db }, { ids }) {
-    const found = Map.groupBy((await stageChangesOf(db, [...new Set(ids)])).map(toStageChange), ({ leadId }) => leadId);
+    const found = new Map<string, StageChange[]>(ids.map((leadId) => [leadId, []]));
+    for (const row of await stageChangesOf(db, [...found.keys()])) found.get(row.customerId)?.push(toStageChange(row));
     return ids.map((leadId) => found.get(leadId) ?? []);
   },
 });
