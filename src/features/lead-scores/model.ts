@@ -4,7 +4,7 @@ import { instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
 import { direction, interactionKind } from '../interactions/model.ts';
-import { leads } from '../leads/model.ts';
+import { lead, leads } from '../leads/model.ts';
 import { scoreGrade } from './grade.ts';
 
 /** Versioned rule documents; a published one never changes again. The one in force is the latest published. */
@@ -202,6 +202,14 @@ export const ruleSet = z
 export type RuleSet = z.output<typeof ruleSet>;
 
 const scorePoints = z.number().meta({ description: 'Points: a multiple of 1/1024.', example: 12.5 });
+
+/** What lists of leads answer. */
+export const scoredLead = lead
+  .extend({
+    score: scorePoints.meta({ description: 'Its score by the rules.' }),
+    grade: scoreGrade,
+  })
+  .meta({ id: 'ScoredLead', description: 'A lead with its score at the instant asked about.' });
 
 export const scoreEvidence = z
   .strictObject({
