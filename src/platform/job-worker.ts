@@ -191,13 +191,15 @@ function openJobPool({ connection, log }: JobSetting, size: number): pg.Pool {
   const pool = new pg.Pool({
     ...connection,
     max: size,
+    // The lock of `holdLiveness` is asked for while graphile-worker's LISTEN is under way.
+    pipeline: true,
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 60_000,
     statement_timeout: 30_000,
     query_timeout: 32_000,
     keepAlive: true,
     application_name: 'rapport jobs',
-  });
+  } as pg.PoolConfig); // whose type does not know `pipeline` yet
   pool.on('error', (error) => log.warn({ err: error }, 'an idle connection of the job worker was lost'));
   pool.on('connect', (client) => client.on('error', () => undefined));
   return pool;
