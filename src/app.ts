@@ -11,10 +11,13 @@ import { customerResolvers } from './features/customers/resolvers.ts';
 import { customerRoutes } from './features/customers/routes.ts';
 import { followUpResolvers } from './features/follow-ups/resolvers.ts';
 import { followUpRoutes } from './features/follow-ups/routes.ts';
-import { leadResolvers } from './features/leads/resolvers.ts';
-import { leadRoutes } from './features/leads/routes.ts';
 import { interactionResolvers } from './features/interactions/resolvers.ts';
 import { interactionRoutes } from './features/interactions/routes.ts';
+import { leadScoreJobs } from './features/lead-scores/index-job.ts';
+import { leadScoreResolvers } from './features/lead-scores/resolvers.ts';
+import { leadScoreRoutes } from './features/lead-scores/routes.ts';
+import { leadResolvers } from './features/leads/resolvers.ts';
+import { leadRoutes } from './features/leads/routes.ts';
 import { metricResolvers } from './features/metrics/resolvers.ts';
 import { metricRoutes } from './features/metrics/routes.ts';
 import { orderResolvers } from './features/orders/resolvers.ts';
@@ -34,6 +37,7 @@ import type { Resolvers } from './platform/graphql/field.ts';
 import { serveGraphiql } from './platform/graphql/graphiql.ts';
 import { readSdl } from './platform/graphql/schema.ts';
 import { serveGraphql } from './platform/graphql/server.ts';
+import { housekeepingJobs } from './platform/housekeeping.ts';
 import { addAuthentication, requireToken } from './platform/http/auth.ts';
 import { serveDocs } from './platform/http/docs.ts';
 import { addHealth } from './platform/http/health.ts';
@@ -42,7 +46,6 @@ import { parseQuery, takeJson } from './platform/http/parsing.ts';
 import { answerProblems, refuseConnection, sendProblem } from './platform/http/problems.ts';
 import { limitRate } from './platform/http/rate-limit.ts';
 import { type Route, serve } from './platform/http/rest.ts';
-import { housekeepingJobs } from './platform/housekeeping.ts';
 import { newId } from './platform/ids.ts';
 import { type DueJobs, type JobSetting, type JobWorker, runDueJobs, startJobWorker } from './platform/job-worker.ts';
 import type { AnyJob } from './platform/jobs.ts';
@@ -53,12 +56,13 @@ export const routes: readonly Route[] = [
   ...customerRoutes,
   ...orderRoutes,
   ...returnRoutes,
-  ...leadRoutes,
-  ...assignmentRoutes,
-  ...followUpRoutes,
   ...interactionRoutes,
   ...campaignRoutes,
   ...timelineRoutes,
+  ...leadRoutes,
+  ...leadScoreRoutes,
+  ...assignmentRoutes,
+  ...followUpRoutes,
   ...rateRoutes,
   ...metricRoutes,
 ];
@@ -68,18 +72,19 @@ export const resolvers: readonly Resolvers[] = [
   customerResolvers,
   orderResolvers,
   returnResolvers,
-  leadResolvers,
-  assignmentResolvers,
-  followUpResolvers,
   interactionResolvers,
   campaignResolvers,
   timelineResolvers,
+  leadResolvers,
+  leadScoreResolvers,
+  assignmentResolvers,
+  followUpResolvers,
   rateResolvers,
   metricResolvers,
 ];
 
 /** Every feature's background jobs. */
-export const jobs: readonly AnyJob[] = [...housekeepingJobs];
+export const jobs: readonly AnyJob[] = [...housekeepingJobs, ...leadScoreJobs];
 
 declare module 'fastify' {
   interface FastifyInstance {

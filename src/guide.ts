@@ -95,6 +95,8 @@ export const guide: Guide = {
     interactions:
       'Every contact with a customer, on whatever channel: filtered by what it was, and searched by its words.',
     campaigns: 'Marketing campaigns that interactions and orders name, and what each of them brought and cost.',
+    'lead-rule-sets':
+      'What makes the score of a lead: versioned rules that are drafted, tried on the real leads, and published.',
     'assignment-rules': 'Who gets new leads and follow-ups: in turn, by key, or whoever has least to do.',
     assignments: 'The history of who was given what, when and by which rule.',
     'follow-ups': 'Retention and prevention events: something to be done about a customer, by somebody, until some day.',

@@ -24,6 +24,7 @@ export const problemTypes = {
   identity_taken: [409, 'The identity belongs to another customer'],
   customer_has_records: [409, 'The customer has records'],
   campaign_has_records: [409, 'The campaign has records'],
+  rule_set_published: [409, 'The rule set is published'],
   idempotency_key_in_flight: [409, 'A request with this Idempotency-Key is in flight'],
   conflict: [409, 'Concurrent changes kept colliding'],
   deleted: [410, 'It was deleted'],

@@ -36,6 +36,7 @@ const setOperations: Record<string, string> = {
   interactionsOfCustomers: 'listCustomerInteractions',
   ordersByIds: 'getOrder',
   campaignsByIds: 'getCampaign',
+  leadScoresByLeads: 'getLeadScore',
   timelinesOfCustomers: 'getCustomerTimeline',
 };
 
@@ -45,6 +46,8 @@ const typeNames: Record<string, string> = {
   WrittenOrder: 'Order',
   WrittenReturn: 'Return',
   WrittenCampaign: 'Campaign',
+  WrittenRuleSet: 'RuleSet',
+  ScoredLead: 'Lead',
   WrittenInteraction: 'Interaction',
   Deleted: 'DeletedPayload',
   BatchResults: 'BatchPayload',

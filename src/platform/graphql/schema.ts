@@ -79,7 +79,7 @@ function groupType(type: unknown): GraphQLObjectType | null {
 
 /**
  * GraphQL spells the words of REST in capitals: PARTIALLY_REFUNDED is `partially_refunded`. Orders of lists are
- * FIELD_ASC and FIELD_DESC for `field` and `-field`.
+ * FIELD_ASC and FIELD_DESC for `field` and `-field`. A single letter (a grade) is the same word on both doors.
  */
 function spellInSnakeCase(type: GraphQLEnumType): void {
   for (const value of type.getValues()) value.value = wordOf(type.name, value.name);
@@ -87,7 +87,7 @@ function spellInSnakeCase(type: GraphQLEnumType): void {
 
 export function wordOf(enumName: string, name: string): string {
   const sort = enumName.endsWith('Sort') ? /^(.+)_(ASC|DESC)$/.exec(name) : null;
-  if (!sort?.[1]) return name.toLowerCase();
+  if (!sort?.[1]) return name.length === 1 ? name : name.toLowerCase();
   const field = sort[1].toLowerCase().replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
   return sort[2] === 'DESC' ? `-${field}` : field;
 }

@@ -1,0 +1,261 @@
+import { sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { documentFaults, readsPersonalData } from '../../domain/lead-score.ts';
+import { insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
+import { notFound, Problem } from '../../platform/errors.ts';
+import { newId } from '../../platform/ids.ts';
+import { enqueue } from '../../platform/jobs.ts';
+import {
+  type Context,
+  personalScope,
+  readOperation,
+  requireScope,
+  writeOperation,
+  writeParameters,
+} from '../../platform/operation.ts';
+import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { id, instant } from '../../platform/values.ts';
+import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { targetParameters } from '../references/model.ts';
+import { targetId } from '../references/queries.ts';
+import { scoreDetails } from './details.ts';
+import { indexLeadScores, lockPublication } from './index-job.ts';
+import {
+  leadRuleSets,
+  leadScore,
+  type RuleSetDocument,
+  ruleSet,
+  ruleSetInput,
+  ruleSetPatch,
+  ruleSetPreview,
+  ruleSetStatus,
+} from './model.ts';
+import { preview } from './preview.ts';
+import { type RuleSetRow, ruleSetById, ruleSetColumns, rulesById, rulesInForce, toRuleSet } from './queries.ts';
+
+const ruleSetId = z.strictObject({ id });
+
+export const writtenRuleSet = ruleSet
+  .extend({ created: z.boolean().meta({ description: 'Whether the record is new.' }) })
+  .meta({ id: 'WrittenRuleSet' });
+
+const insert = statement('insert_rule_set', insertRows(leadRuleSets, param('rows')));
+
+export const createLeadRuleSet = writeOperation({
+  name: 'createLeadRuleSet',
+  scope: 'lead-rules:write',
+  summary: 'Draft a rule set',
+  description:
+    'A draft changes nothing until it is published: try it with `…/preview`. Rules that compare personal data (all but kind, locale, preferredChannel, sources, segment, company and completeness) also need `customers:pii`, as scores would tell it.',
+  input: z.strictObject({ ...writeParameters, body: ruleSetInput }),
+  output: writtenRuleSet,
+  idempotency: 'accepted',
+  created: () => true,
+  async run(tx, context, { body: { name, document } }) {
+    checkDocument(context, document);
+    const { now } = context;
+    const row: RuleSetRow = {
+      id: newId(),
+      version: 1,
+      number: null,
+      name,
+      status: 'draft',
+      document,
+      publishedAt: null,
+      publishedBy: null,
+      indexedAt: null,
+      createdAt: now,
+      updatedAt: now,
+    };
+    await tx.all(insert, { rows: JSON.stringify([row]) });
+    return { ...toRuleSet(row), created: true };
+  },
+});
+
+function checkDocument(context: Context, document: RuleSetDocument): void {
+  const errors = documentFaults(document)
+    .slice(0, 100)
+    .map(({ pointer, ...fault }) => ({ pointer: `/document${pointer}`, ...fault }));
+  const [first] = errors;
+  if (first) throw new Problem('invalid_input', `${first.pointer}: ${first.message}`, { errors });
+  if (readsPersonalData(document)) requireScope(context, personalScope);
+}
+
+export const getLeadRuleSet = readOperation({
+  name: 'getLeadRuleSet',
+  scope: 'leads:read',
+  summary: 'Read a rule set',
+  input: ruleSetId,
+  output: ruleSet,
+  problems: ['not_found'],
+  run: async ({ db }, { id: wanted }) => toRuleSet(await ruleSetById(db, wanted)),
+});
+
+const list = keysetList<RuleSetRow>({
+  name: 'rule_sets',
+  select: ruleSetColumns,
+  from: sql`${leadRuleSets}`,
+  id: sql`${leadRuleSets.id}`,
+  filters: { status: (value) => sql`${leadRuleSets.status} = ${value}` },
+  sorts: { createdAt: { expression: sql`${leadRuleSets.createdAt}`, type: 'timestamptz', field: 'createdAt' } },
+  defaultSort: '-createdAt',
+});
+
+export const listLeadRuleSets = readOperation({
+  name: 'listLeadRuleSets',
+  scope: 'leads:read',
+  summary: 'List rule sets',
+  description: 'Drafts and all that were ever published; the one in force is the latest published.',
+  input: z.strictObject({
+    ...pageParameters,
+    sort: sortParameter(['createdAt'], '-createdAt'),
+    status: ruleSetStatus.optional(),
+  }),
+  output: pageOf(ruleSet).meta({ id: 'RuleSetPage' }),
+  async run(context, input) {
+    const { data, page } = await list(context.db, context, input);
+    return { data: data.map(toRuleSet), page };
+  },
+});
+
+/** A locked draft in the version expected. @throws Problem not_found, rule_set_published, version_mismatch */
+async function lockDraft(tx: Transaction, wanted: string, expected: number | '*'): Promise<RuleSetRow> {
+  const row = await ruleSetById(tx, wanted, { lock: true });
+  if (row.status === 'published') {
+    throw new Problem('rule_set_published', 'A published rule set never changes: draft another one.');
+  }
+  checkVersion(row.version, expected);
+  return row;
+}
+
+const change = statement(
+  'change_rule_set',
+  sql`update lead_rule_sets set name = ${param('name')}, document = ${param('document')}::jsonb, version = version + 1, updated_at = ${param('now')}::timestamptz
+    where id = ${param('id')}::uuid`,
+);
+
+export const updateLeadRuleSet = writeOperation({
+  name: 'updateLeadRuleSet',
+  scope: 'lead-rules:write',
+  summary: 'Change a draft of a rule set',
+  description: 'Members left out stay; the document is replaced as a whole. A published one is refused.',
+  input: z.strictObject({ ...ruleSetId.shape, ...writeParameters, expectedVersion, body: ruleSetPatch }),
+  output: writtenRuleSet,
+  idempotency: 'accepted',
+  problems: ['not_found', 'rule_set_published', 'version_mismatch', 'version_required'],
+  async run(tx, context, { id: wanted, expectedVersion: expected, body }) {
+    if (body.document) checkDocument(context, body.document);
+    const row = await lockDraft(tx, wanted, expected);
+    await tx.all(change, {
+      id: wanted,
+      name: body.name ?? row.name,
+      document: JSON.stringify(body.document ?? row.document),
+      now: context.now,
+    });
+    return { ...toRuleSet(await ruleSetById(tx, wanted)), created: false };
+  },
+});
+
+const remove = statement('delete_rule_set', sql`delete from lead_rule_sets where id = ${param('id')}::uuid`);
+
+export const deleteLeadRuleSet = writeOperation({
+  name: 'deleteLeadRuleSet',
+  scope: 'lead-rules:write',
+  summary: 'Delete a draft of a rule set',
+  description: 'A published one is refused: past scores are computed with it.',
+  input: z.strictObject({ ...ruleSetId.shape, ...writeParameters, expectedVersion }),
+  output: deletedRecord,
+  idempotency: 'accepted',
+  problems: ['not_found', 'rule_set_published', 'version_mismatch', 'version_required'],
+  async run(tx, _context, { id: wanted, expectedVersion: expected }) {
+    await lockDraft(tx, wanted, expected);
+    await tx.all(remove, { id: wanted });
+    return { id: wanted, deleted: true as const };
+  },
+});
+
+const publish = statement(
+  'publish_rule_set',
+  sql`with before as (select max(number) as number, max(published_at) as at from lead_rule_sets),
+      superseded as (update lead_rule_sets set indexed_at = null where indexed_at is not null and id <> ${param('id')}::uuid)
+    update lead_rule_sets set status = 'published', version = version + 1, number = coalesce(before.number, 0) + 1,
+      published_at = greatest(${param('now')}::timestamptz, before.at), published_by = ${param('by')}, updated_at = ${param('now')}::timestamptz
+    from before where id = ${param('id')}::uuid`,
+);
+
+export const publishLeadRuleSet = writeOperation({
+  name: 'publishLeadRuleSet',
+  scope: 'lead-rules:write',
+  summary: 'Publish a rule set',
+  description:
+    'In force at once for every answer, and never changed again. Lists by score are right from the first moment and fast as soon as a background job has set `indexedAt`.',
+  input: z.strictObject({ ...ruleSetId.shape, ...writeParameters, expectedVersion }),
+  output: writtenRuleSet,
+  idempotency: 'accepted',
+  problems: ['not_found', 'rule_set_published', 'version_mismatch', 'version_required'],
+  async run(tx, context, { id: wanted, expectedVersion: expected }) {
+    await lockPublication(tx);
+    const row = await lockDraft(tx, wanted, expected);
+    checkDocument(context, row.document);
+    await tx.all(publish, { id: wanted, now: context.now, by: context.principal.client });
+    enqueue(tx, indexLeadScores, { ruleSetId: wanted }, { key: wanted });
+    return { ...toRuleSet(await ruleSetById(tx, wanted)), created: false };
+  },
+});
+
+export const previewLeadRuleSet = readOperation({
+  name: 'previewLeadRuleSet',
+  scope: 'leads:read',
+  summary: 'See what publishing a rule set would do',
+  description:
+    'Scores every open lead under this rule set and under the one in force at `asOf`: how many move from grade to grade, and which move farthest. Changes nothing. Past scores are of the profiles as they are now.',
+  input: z.strictObject({
+    ...ruleSetId.shape,
+    asOf: instant.optional().meta({ description: 'Scores at this instant; now unless told.' }),
+    limit: z.int().min(1).max(100).optional().meta({ description: 'Leads in `moves`, at most; 25 unless told.' }),
+  }),
+  output: ruleSetPreview,
+  problems: ['not_found'],
+  async run(context, { id: wanted, asOf = context.now, limit = 25 }) {
+    const { db } = context;
+    const [rules, before] = await Promise.all([rulesById(db, wanted), rulesInForce(db, asOf)]);
+    return preview(db, { before, after: rules, asOf, limit });
+  },
+});
+
+export const getLeadScore = readOperation({
+  name: 'getLeadScore',
+  scope: 'leads:read',
+  summary: 'Read the score of a lead, with its reasons',
+  description:
+    'By the rule set in force at `asOf`, or any other. Interactions before `asOf` count, each with what decay has left of it then; the profile counts as it is now, as its past is not kept.',
+  input: z.strictObject({
+    ...targetParameters,
+    asOf: instant.optional().meta({ description: 'The score at this instant; now unless told.' }),
+    ruleSetId: id.optional().meta({ description: 'The rule set; the one in force at `asOf` unless told.' }),
+  }),
+  output: leadScore,
+  problems: ['not_found'],
+  async run(context, { asOf = context.now, ruleSetId: chosen, ...target }) {
+    const { db } = context;
+    const leadId = await targetId(db, 'customer', target);
+    const rules = await (chosen === undefined ? rulesInForce(db, asOf) : rulesById(db, chosen));
+    const found = (await scoreDetails(db, rules, [leadId], asOf)).get(leadId);
+    if (!found) throw notFound('lead');
+    return found;
+  },
+});
+
+/** For the GraphQL loaders: the scores of a set of leads with their reasons, two statements. */
+export const leadScoresByLeads = readOperation({
+  name: 'leadScoresByLeads',
+  scope: 'leads:read',
+  summary: 'Read the scores of leads',
+  input: z.strictObject({ ids: z.array(id) }),
+  output: z.array(leadScore.nullable()),
+  async run(context, { ids }) {
+    const rules = await rulesInForce(context.db, context.now);
+    const found = await scoreDetails(context.db, rules, [...new Set(ids)], context.now);
+    return ids.map((leadId) => found.get(leadId) ?? null);
+  },
+});
