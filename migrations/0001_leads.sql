@@ -182,6 +182,7 @@ CREATE INDEX "interactions_customer_occurred" ON "interactions" USING btree ("cu
 CREATE INDEX "interactions_occurred" ON "interactions" USING btree ("occurred_at","id");--> statement-breakpoint
 CREATE INDEX "interactions_campaign" ON "interactions" USING btree ("campaign_id","occurred_at","id","customer_id") WHERE campaign_id is not null;--> statement-breakpoint
 CREATE INDEX "interactions_staff" ON "interactions" USING btree ("staff","occurred_at","id") WHERE staff is not null;--> statement-breakpoint
+CREATE INDEX "interactions_responses" ON "interactions" USING btree ("customer_id","occurred_at") WHERE (direction = 'outbound' or staff is not null) and kind <> 'ad_impression';--> statement-breakpoint
 CREATE INDEX "interactions_terms" ON "interactions" USING gin (array_remove(array['kind:' || kind, 'direction:' || direction, 'channel:' || channel, 'topic:' || topic, 'outcome:' || outcome, 'ticket:' || ticket, 'order:' || order_id::text], null));--> statement-breakpoint
 CREATE INDEX "interactions_words" ON "interactions" USING gin (to_tsvector('simple', coalesce(topic, '') || ' ' || coalesce("text", ''))) WHERE (topic is not null or "text" is not null);--> statement-breakpoint
 CREATE INDEX "lead_rule_sets_published" ON "lead_rule_sets" USING btree ("published_at","id");--> statement-breakpoint

@@ -13,6 +13,9 @@ import { reference, referenceInput, sourceVersionInput } from '../references/mod
 export const words = sql`to_tsvector('simple', coalesce(topic, '') || ' ' || coalesce("text", ''))`;
 export const hasWords = sql`(topic is not null or "text" is not null)`;
 
+/** We have answered somebody: outbound, or with a member of staff. An ad that is shown answers nobody. */
+export const isResponse = sql`(direction = 'outbound' or staff is not null) and kind <> 'ad_impression'`;
+
 /** Members that lists of all customers' interactions are filtered by, as one set: most are in a third of all rows, or in none. */
 export const terms = sql`array_remove(array['kind:' || kind, 'direction:' || direction, 'channel:' || channel, 'topic:' || topic, 'outcome:' || outcome, 'ticket:' || ticket, 'order:' || order_id::text], null)`;
 
@@ -62,6 +65,8 @@ export const interactions = pgTable(
       .where(sql`campaign_id is not null`),
     // Whose staff have left is far back: neither of the indexes around would find them soon.
     index('interactions_staff').on(t.staff, t.occurredAt, t.id).where(sql`staff is not null`),
+    // When a lead was first answered, read from the index alone: a fetch per lead is ten times the time.
+    index('interactions_responses').on(t.customerId, t.occurredAt).where(isResponse),
     index('interactions_terms').using('gin', terms),
     index('interactions_words').using('gin', words).where(hasWords),
   ],
