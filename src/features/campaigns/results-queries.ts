@@ -47,6 +47,9 @@ const end = sql`${param('end')}::timestamptz`;
 // A day of the window is 24 hours: a touch has an instant, not a date.
 const reach = sql`make_interval(hours => 24 * ${param('windowDays')}::int)`;
 
+// What a row is: 0 for a touch, which comes before what happens at the same instant.
+const [order, lead, conversion] = [sql.raw('1'), sql.raw('2'), sql.raw('3')];
+
 /**
  * One pass over the touches and events of the customers whom these campaigns touched, in the order of time: the touches
  * so far number the rows, and each number begins with its touch. A join by time would multiply the touches of a
@@ -60,30 +63,30 @@ const totals = statement<TotalsRow>(
     ), spans as materialized (
       select customer_id, min(occurred_at) as first, max(occurred_at) + ${reach} as last from touches group by customer_id
     ), events as (
-      select i.customer_id, i.occurred_at as at, i.id, i.campaign_id as touch, null as what, null::bigint as revenue
+      select i.customer_id, i.occurred_at as at, i.id, i.campaign_id as touch, 0 as what, null::bigint as revenue
         from spans s join interactions i on i.customer_id = s.customer_id
         where i.campaign_id is not null and i.occurred_at >= s.first and i.occurred_at <= s.last and i.occurred_at < ${end}
-      union all select o.customer_id, o.placed_at, o.id, null, 'order', o.base_revenue
+      union all select o.customer_id, o.placed_at, o.id, null, ${order}, o.base_revenue
         from spans s join orders o on o.customer_id = s.customer_id
         where o.qualifying and o.campaign_id is null and o.placed_at >= s.first and o.placed_at <= s.last and o.placed_at >= ${from} and o.placed_at < ${end}
-      union all select l.customer_id, l.entered_at, l.customer_id, null, 'lead', null
+      union all select l.customer_id, l.entered_at, l.customer_id, null, ${lead}, null
         from spans s join leads l on l.customer_id = s.customer_id
         where l.entered_at >= s.first and l.entered_at <= s.last and l.entered_at >= ${from} and l.entered_at < ${end}
-      union all select l.customer_id, l.converted_at, l.customer_id, null, 'conversion', null
+      union all select l.customer_id, l.converted_at, l.customer_id, null, ${conversion}, null
         from spans s join leads l on l.customer_id = s.customer_id
           left join orders o on o.customer_id = l.customer_id and o.id = l.conversion_order_id
         where o.campaign_id is null and l.converted_at >= s.first and l.converted_at <= s.last and l.converted_at >= ${from} and l.converted_at < ${end}
     ), numbered as (
-      select *, count(touch) over (partition by customer_id order by at, what nulls first, id rows unbounded preceding) as n from events
+      select *, count(touch) over (partition by customer_id order by at, what, id rows unbounded preceding) as n from events
     ), placed as (
       select customer_id, at, what, revenue, first_value(touch) over last_touch as touched_by, first_value(at) over last_touch as touched_at
-      from numbered window last_touch as (partition by customer_id, n order by at, what nulls first, id rows unbounded preceding)
+      from numbered window last_touch as (partition by customer_id, n order by at, what, id rows unbounded preceding)
     ), attributed as (
       select touched_by as campaign_id, customer_id, what, revenue from placed
-        where what is not null and touched_by = ${ids} and at <= touched_at + ${reach}
-      union all select o.campaign_id, o.customer_id, 'order', o.base_revenue from orders o
+        where what > 0 and touched_by = ${ids} and at <= touched_at + ${reach}
+      union all select o.campaign_id, o.customer_id, ${order}, o.base_revenue from orders o
         where o.campaign_id = ${ids} and o.qualifying and o.placed_at >= ${from} and o.placed_at < ${end}
-      union all select o.campaign_id, o.customer_id, 'conversion', null
+      union all select o.campaign_id, o.customer_id, ${conversion}, null
         from orders o join leads l on l.customer_id = o.customer_id and l.conversion_order_id = o.id
         where o.campaign_id = ${ids} and l.converted_at >= ${from} and l.converted_at < ${end}
     ), contacts as (
@@ -91,9 +94,9 @@ const totals = statement<TotalsRow>(
         count(distinct customer_id) filter (where ${isResponse}) as responders
       from touches where occurred_at >= ${from} group by campaign_id
     ), brought as (
-      select campaign_id, count(*) filter (where what = 'lead') as leads, count(*) filter (where what = 'conversion') as conversions,
-        count(*) filter (where what = 'order') as orders, count(distinct customer_id) filter (where what = 'order') as buyers,
-        coalesce(sum(revenue), 0) as revenue, count(*) filter (where what = 'order' and revenue is null) as missing
+      select campaign_id, count(*) filter (where what = ${lead}) as leads, count(*) filter (where what = ${conversion}) as conversions,
+        count(*) filter (where what = ${order}) as orders, count(distinct customer_id) filter (where what = ${order}) as buyers,
+        coalesce(sum(revenue), 0) as revenue, count(*) filter (where what = ${order} and revenue is null) as missing
       from attributed group by campaign_id
     )
     select campaign_id as "campaignId", coalesce(touches, 0) as touches, coalesce(touched, 0) as "touchedCustomers",
