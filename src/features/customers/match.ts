@@ -3,11 +3,19 @@ import { Retry, type Transaction } from '../../platform/db/client.ts';
 import { invalid, Problem, settle } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
+import { refreshBounds } from '../lead-scores/bounds.ts';
 import type { ReferenceInput } from '../references/model.ts';
 import { byName, type Name, newRef, type RefRow, refKey } from '../references/queries.ts';
 import { identityAdvice, normalizeIdentity } from './identity.ts';
 import type { CustomerKind } from './model.ts';
-import { type CustomerChange, type CustomerState, customerStates, identityKey, saveCustomers } from './queries.ts';
+import {
+  type CustomerChange,
+  type CustomerState,
+  changedIds,
+  customerStates,
+  identityKey,
+  saveCustomers,
+} from './queries.ts';
 import { deletedReference, unique } from './write.ts';
 
 /** How a fact says whose it is: by id, or by what the shop knows of the customer. */
@@ -233,6 +241,7 @@ async function saveAdditions(tx: Transaction, context: Context, additions: Map<s
     return { before, after };
   });
   await saveCustomers(tx, changes);
+  await refreshBounds(tx, context, changedIds(changes));
 }
 
 function newCustomer(id: string, details: OwnerDetails, now: string): CustomerState['row'] {

@@ -306,6 +306,11 @@ export async function saveCustomers(tx: Transaction, changes: CustomerChange[]):
   if (saved?.renewed !== refs.kept.length) throw new Retry('a name was taken');
 }
 
+/** Those of the changed customers that were there before: new ones have nothing that depends on them. */
+export function changedIds(changes: CustomerChange[]): string[] {
+  return changes.flatMap(({ before }) => (before ? [before.row.id] : []));
+}
+
 const companies = statement<{ id: string }>(
   'companies_with_members',
   sql`select distinct ${customers.companyId} as id from ${customers} where ${customers.companyId} = any(${param('ids')}::uuid[])`,

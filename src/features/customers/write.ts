@@ -3,6 +3,7 @@ import { type FieldError, invalid, Problem, settle } from '../../platform/errors
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
+import { refreshBounds } from '../lead-scores/bounds.ts';
 import type { ReferenceInput } from '../references/model.ts';
 import { isNews, newRef, type RefRow, refKey, refsByName, sourceVersion } from '../references/queries.ts';
 import { type NormalizedIdentity, normalizeIdentities } from './identity.ts';
@@ -11,6 +12,7 @@ import {
   type CustomerChange,
   type CustomerRow,
   type CustomerState,
+  changedIds,
   companiesWithMembers,
   customerStates,
   customersByIds,
@@ -98,6 +100,7 @@ export async function writeCustomers(
     });
   });
   await saveCustomers(tx, [...changes.values()]);
+  await refreshBounds(tx, context, changedIds([...changes.values()]));
   return results;
 }
 

@@ -40,7 +40,8 @@ const statements = new Map<string, Statement<unknown>>();
 export function compiled<Row>(rules: ScoringRules, shape: string, make: () => SQL): Statement<Row> {
   if (rules.number === null) return { ...statement<Row>('draft', make()), name: '' };
   const key = `${rules.id} ${shape}`;
-  return statements.get(key) ?? remember(statements, key, statement<Row>('lead_scores', make()), 300);
+  const known = statements.get(key) ?? remember(statements, key, statement('lead_scores', make()), 300);
+  return known as Statement<Row>; // the shape says what the rows are
 }
 
 // The first rule set also serves what was before it.
