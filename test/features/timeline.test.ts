@@ -309,12 +309,15 @@ t.test(
         t.strictSame(await walk(), merged(wanted, descending));
         const total = (await timeline(customerId, `${filter}&count=true&limit=1`)).body.page.total;
         t.equal(total, wanted.length);
-        const names = new Set(wanted.map(({ kind, id }) => `${kind} ${id}`));
         const walked = await walk(() => write(customerId, later));
         t.equal(new Set(walked).size, walked.length, 'nothing twice');
+        // An order that comes later may move the conversion of a lead, and with it a change of its stage.
+        const places = new Set((await listed(customerId)).map(({ id, at: when }) => `${id} ${when}`));
+        const stayed = wanted.filter(({ id, at: when }) => places.has(`${id} ${when}`));
+        const names = new Set(stayed.map(({ kind, id }) => `${kind} ${id}`));
         t.strictSame(
           walked.filter((name) => names.has(name)),
-          merged(wanted, descending),
+          merged(stayed, descending),
           'what was there throughout, once each and in order',
         );
       }),
