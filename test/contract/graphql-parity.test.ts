@@ -187,7 +187,7 @@ function parametersOf(argument: string, operation: Operation): string[] {
   const { shape } = operation.input;
   if (argument === 'first') return ['limit'];
   if (/^(reference|orderReference)$/.test(argument)) return ['source', 'externalId'];
-  if (argument === 'orderId') return ['id'];
+  if (argument === 'orderId' && !('orderId' in shape)) return ['id'];
   if (argument === 'input' && !('body' in shape)) return Object.keys(shape);
   return argument in shape ? [argument] : ['body'];
 }

@@ -182,6 +182,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
   await tourCustomers(visit, any, unchanged);
   await tourOrders(visit, any, unchanged);
   await tourReturns(visit, any, unchanged);
+  await tourInteractions(visit, any, unchanged);
   await visit(200, 'PUT', '/v1/exchange-rates', {
     body: { rates: [{ date: '2026-05-20', currency: 'USD', rate: '0.9' }] },
   });
@@ -356,4 +357,40 @@ async function tourReturns(visit: Visit, any: Any, unchanged: Unchanged): Promis
   await visit(200, 'GET', '/v1/returns?limit=1&count=true');
   await visit(204, 'DELETE', '/v1/returns/external/shop/r2', any);
   await visit(204, 'DELETE', `/v1/returns/${created.body.id}`, any);
+}
+
+async function tourInteractions(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
+  const document = {
+    customer: { source: 'shop', externalId: '1' },
+    kind: 'phone',
+    direction: 'inbound',
+    occurredAt: '2026-05-28T09:41:00Z',
+    topic: 'delivery',
+    text: 'Where is my parcel?',
+    seconds: 340,
+    cost: 420,
+  };
+  const named = { ...document, source: 'hotline', externalId: 'c1' };
+  const created = await visit(201, 'POST', '/v1/interactions', { body: named });
+  await visit(201, 'POST', '/v1/interactions', { body: { ...document, kind: 'web_visit', pages: 4 } });
+  await visit(409, 'POST', '/v1/interactions', { body: named });
+  await visit(422, 'POST', '/v1/interactions', { body: { ...document, orderId: created.body.id } });
+  await visit(201, 'PUT', '/v1/interactions/external/hotline/c2', { body: document });
+  await visit(200, 'PUT', '/v1/interactions/external/hotline/c2', { body: { ...document, outcome: 'solved' } });
+  for (const path of [`/v1/interactions/${created.body.id}`, '/v1/interactions/external/hotline/c1']) {
+    await visit(304, 'GET', path, unchanged(await visit(200, 'GET', path)));
+    await visit(200, 'GET', path, { scope: 'interactions:read' });
+    await visit(200, 'PATCH', path, { body: { outcome: 'solved' }, ...any });
+  }
+  await visit(200, 'POST', '/v1/interactions/batch', {
+    body: { interactions: [{ ...named, externalId: 'c3' }, document, { ...document, kind: 'telepathy' }] },
+  });
+  await visit(200, 'GET', '/v1/interactions?limit=1&count=true&kind=phone&q=parcel');
+  await visit(403, 'GET', '/v1/interactions?q=parcel', { scope: 'interactions:read' });
+  for (const path of [`/v1/customers/${created.body.customerId}`, '/v1/customers/external/shop/1']) {
+    await visit(200, 'GET', `${path}/interactions?limit=1`);
+    await visit(200, 'GET', `${path}/summary`);
+  }
+  await visit(204, 'DELETE', '/v1/interactions/external/hotline/c2', any);
+  await visit(204, 'DELETE', `/v1/interactions/${created.body.id}`, any);
 }

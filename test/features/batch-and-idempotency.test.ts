@@ -2,6 +2,7 @@ import pg from 'pg';
 import t from 'tap';
 import { testApp } from '../support/app.ts';
 import { fresh, newKey, orderOf, pushOrder, pushRefund, pushReturn, returnOf } from '../support/shop.ts';
+import { statementsOf } from '../support/statements.ts';
 
 const api = await testApp(t);
 const { request, origin, token } = api;
@@ -26,22 +27,6 @@ async function dump(): Promise<string> {
     parts.push(name, ...rows.map(({ row }) => row));
   }
   return parts.join('\n');
-}
-
-/** How many statements the service sends while `work` runs: all connections of this process go through one method. */
-async function statementsOf(work: () => Promise<unknown>): Promise<number> {
-  const original = pg.Client.prototype.query;
-  let sent = 0;
-  pg.Client.prototype.query = function counted(this: pg.Client, ...args: unknown[]) {
-    sent += 1;
-    return Reflect.apply(original, this, args);
-  } as typeof original; // overloads
-  try {
-    await work();
-  } finally {
-    pg.Client.prototype.query = original;
-  }
-  return sent;
 }
 
 t.test('a batch answers for each item in its place, and one bad item hurts no neighbour', async (t) => {
@@ -147,6 +132,8 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
   const { body: refund } = await pushRefund(api, order.id);
   const { body: givenBack } = await pushReturn(api, { customerId: customer.id });
   await pushOrder(api, { customerId: customer.id, currency: 'USD' });
+  const callOf = (members: object) => ({ kind: 'phone', occurredAt: '2026-03-01T10:00:00Z', ...members });
+  const { body: called } = await request('POST', '/v1/interactions', { body: callOf({ customerId: customer.id }) });
   const { body: empty } = await request('POST', '/v1/customers', { body: { name: 'Empty' } });
   const before = await dump();
   const ifMatch = { 'If-Match': '*' };
@@ -173,6 +160,11 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
     ['PATCH', `/v1/returns/${givenBack.id}`, 200, { total: 7 }, ifMatch],
     ['DELETE', `/v1/returns/${givenBack.id}`, 204, undefined, ifMatch],
     ['POST', '/v1/returns/batch', 200, { returns: [returnOf()] }],
+    ['POST', '/v1/interactions', 201, callOf({ customer: { source: 'shop', externalId: fresh('dry') } })],
+    ['PUT', `/v1/interactions/external/hotline/${fresh('dry')}`, 201, callOf({ customerId: customer.id })],
+    ['PATCH', `/v1/interactions/${called.id}`, 200, { customerId: empty.id }, ifMatch],
+    ['DELETE', `/v1/interactions/${called.id}`, 204, undefined, ifMatch],
+    ['POST', '/v1/interactions/batch', 200, { interactions: [callOf({ customerId: empty.id }), 3] }],
     ['PUT', '/v1/exchange-rates', 200, { rates: [{ date: '2026-03-01', currency: 'USD', rate: '0.9' }] }],
   ];
   const covered = new Set<string>();

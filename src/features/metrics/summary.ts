@@ -14,6 +14,7 @@ import {
   customersByIds,
   toCustomer,
 } from '../customers/queries.ts';
+import { direction, type Interaction, type InteractionKind, interactionKind } from '../interactions/model.ts';
 import { orderStatus } from '../orders/model.ts';
 import { targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
@@ -53,6 +54,35 @@ const latestOrder = z
   .strictObject({ id, placedAt: instant, currency, total: amount, status: orderStatus })
   .meta({ id: 'LatestOrder' });
 
+const kindCount = z.strictObject({ kind: interactionKind, count }).meta({ id: 'InteractionKindCount' });
+
+const touches = z
+  .strictObject({
+    total: count,
+    byKind: z.array(kindCount).meta({ description: 'Most frequent first.' }),
+    inbound: count.meta({ description: 'From the customer.' }),
+    outbound: count.meta({ description: 'From us.' }),
+    firstAt: instant.nullable(),
+    lastAt: instant.nullable(),
+    seconds: z.int().nullable().meta({ description: 'Σ durations; null where none is known.' }),
+    cost: z.int().nullable().meta({
+      description: 'Σ cost to serve, minor units of the base currency; null where none is known.',
+    }),
+  })
+  .meta({ id: 'CustomerTouches', description: 'Interactions up to `asOf`.' });
+
+const latestTouch = z
+  .strictObject({
+    id,
+    kind: interactionKind,
+    channel: z.string().nullable(),
+    direction: direction.nullable(),
+    topic: z.string().nullable(),
+    occurredAt: instant,
+    staff: z.string().nullable(),
+  })
+  .meta({ id: 'LatestTouch', description: 'The last interaction before `asOf`.' });
+
 export const customerSummary = z
   .strictObject({
     customer,
@@ -73,6 +103,8 @@ export const customerSummary = z
     perCurrency: z.array(currencySummary),
     base: baseSummary,
     lastOrders: z.array(latestOrder).meta({ description: 'The five latest, whatever their status.' }),
+    touches,
+    latestTouch: latestTouch.nullable(),
   })
   .meta({ id: 'CustomerSummary', description: 'The single view of a customer.' });
 export type CustomerSummary = z.output<typeof customerSummary>;
@@ -134,11 +166,39 @@ const latest = statement<LatestOrder & { customerId: string }>(
     where n <= 5 order by placed_at desc, id desc`,
 );
 
+interface TouchRow {
+  kind: InteractionKind;
+  direction: Interaction['direction'];
+  count: number;
+  firstAt: string;
+  lastAt: string;
+  seconds: string | null;
+  cost: string | null;
+}
+
+const touchCounts = statement<TouchRow & { customerId: string }>(
+  'summary_touches',
+  sql`select customer_id as "customerId", kind, direction, count(*) as count, min(occurred_at) as "firstAt", max(occurred_at) as "lastAt",
+      sum(seconds)::numeric as seconds, sum(cost) as cost
+    from interactions where customer_id = ${ids} and occurred_at < ${param('asOf')}::timestamptz group by customer_id, kind, direction`,
+);
+
+type LatestTouch = NonNullable<CustomerSummary['latestTouch']>;
+
+const lastTouch = statement<LatestTouch & { customerId: string }>(
+  'summary_latest_touch',
+  sql`select i.customer_id as "customerId", i.id, i.kind, i.channel, i.direction, i.topic, i.occurred_at as "occurredAt", i.staff
+    from (select distinct on (customer_id) customer_id, id from interactions
+      where customer_id = ${ids} and occurred_at < ${param('asOf')}::timestamptz order by customer_id desc, occurred_at desc, id desc) latest
+    join interactions i on i.customer_id = latest.customer_id and i.id = latest.id`,
+);
+
 export const getCustomerSummary = readOperation({
   name: 'getCustomerSummary',
   scope: 'customers:read',
   summary: 'The single view of a customer',
-  description: 'Who the customer is, and what their orders and returns say now, per currency and in the base currency.',
+  description:
+    'Who the customer is, what their orders and returns say now, per currency and in the base currency, and when and how they were last in touch.',
   input: z.strictObject(targetParameters),
   output: customerSummary,
   problems: ['not_found'],
@@ -175,10 +235,12 @@ async function summariesOf(
   records: CustomerRecord[],
 ): Promise<CustomerSummary[]> {
   const wanted = { ids: records.map((record) => record.id) };
-  const [currencies, purchases, lastOrders] = await Promise.all([
+  const [currencies, purchases, lastOrders, counts, lastTouches] = await Promise.all([
     db.all(byCurrency, { ...wanted, asOf: now }),
     db.all(purchaseDays, { ...wanted, asOf: now, timeZone: reportingTimeZone }),
     db.all(latest, wanted),
+    db.all(touchCounts, { ...wanted, asOf: now }),
+    db.all(lastTouch, { ...wanted, asOf: now }),
   ]);
   const today = localDateOf(now, reportingTimeZone);
   return records.map((record) => {
@@ -188,7 +250,14 @@ async function summariesOf(
       purchases: own(purchases)[0] ?? { days: 0, first: null, last: null },
       lastOrders: own(lastOrders).map(({ customerId: _, ...order }) => order),
     };
-    return { customer: toCustomer(record), asOf: now, ...summarise(facts, today, baseCurrency) };
+    const [touch] = own(lastTouches).map(({ customerId: _, ...members }) => members);
+    return {
+      customer: toCustomer(record),
+      asOf: now,
+      ...summarise(facts, today, baseCurrency),
+      touches: touchesOf(own(counts)),
+      latestTouch: touch ?? null,
+    };
   });
 }
 
@@ -205,7 +274,7 @@ function summarise(
   { currencies, purchases, lastOrders }: Facts,
   today: string,
   baseCurrency: string,
-): Omit<CustomerSummary, 'customer' | 'asOf'> {
+): Omit<CustomerSummary, 'customer' | 'asOf' | 'touches' | 'latestTouch'> {
   const orders = total(currencies, (row) => row.orders);
   const { days: distinctDays, first, last } = purchases;
   const span = first === null || last === null ? 0 : daysFrom(first, last);
@@ -231,6 +300,37 @@ function summarise(
     base: inBase(currencies, baseCurrency),
     lastOrders,
   };
+}
+
+function touchesOf(rows: TouchRow[]): CustomerSummary['touches'] {
+  const byKind = new Map<InteractionKind, number>();
+  for (const row of rows) byKind.set(row.kind, (byKind.get(row.kind) ?? 0) + row.count);
+  const inDirection = (wanted: TouchRow['direction']) =>
+    rows.reduce((sum, row) => sum + (row.direction === wanted ? row.count : 0), 0);
+  const instants = rows.flatMap(({ firstAt, lastAt }) => [firstAt, lastAt]).sort(compareInstants);
+  return {
+    total: rows.reduce((sum, row) => sum + row.count, 0),
+    byKind: [...byKind]
+      .map(([kind, n]) => ({ kind, count: n }))
+      .sort((a, b) => b.count - a.count || (a.kind < b.kind ? -1 : 1)),
+    inbound: inDirection('inbound'),
+    outbound: inDirection('outbound'),
+    firstAt: instants[0] ?? null,
+    lastAt: instants.at(-1) ?? null,
+    seconds: knownSum(rows.map(({ seconds }) => seconds)),
+    cost: knownSum(rows.map(({ cost }) => cost)),
+  };
+}
+
+/** In their canonical spelling, without the Z: more digits of a second are later than fewer. */
+function compareInstants(a: string, b: string): number {
+  const [left, right] = [a.slice(0, -1), b.slice(0, -1)];
+  return left < right ? -1 : left > right ? 1 : 0;
+}
+
+function knownSum(parts: (string | null)[]): number | null {
+  const known = parts.filter((part) => part !== null);
+  return known.length === 0 ? null : safeNumber(known.reduce((sum, part) => sum + exactInteger(part), 0n));
 }
 
 function inBase(currencies: CurrencyRow[], currency: string): CustomerSummary['base'] {
