@@ -71,7 +71,7 @@ type Observation =
  * - `profile.kind, .locale, .preferredChannel, .acquisitionSource, .leadSource, .country`, categories, and the flags
  *   `profile.hasEmail, .hasPhone, .hasCompany, .hasBirthday, .referred`
  * - `attributes.<path>`
- * - `interactions.<kind>.count, .minutes, .pages`, amounts; `interactions.inbound, .outbound`, counts of contacts
+ * - `interactions.<kind>.inbound, .outbound`, counts by direction, and `.count` of those without; `.minutes, .pages`
  * - `interactions.topic, .outcome`, every topic and outcome seen, and `interactions.last`, the kind of the latest
  *   interaction
  */
@@ -94,7 +94,10 @@ function observe({ profile, attributes, interactions }: LeadFacts): Map<string, 
   category('profile.kind', 'kind', profile.kind);
   category('profile.locale', 'locale', profile.locale);
   category('profile.preferredChannel', 'preferred channel', profile.preferredChannel);
-  category('profile.acquisitionSource', 'acquisition source', profile.acquisitionSource);
+  // A lead has the source of its customer unless told.
+  if (profile.acquisitionSource !== profile.leadSource) {
+    category('profile.acquisitionSource', 'acquisition source', profile.acquisitionSource);
+  }
   category('profile.leadSource', 'lead source', profile.leadSource);
   category('profile.country', 'country', profile.country);
   category('profile.hasEmail', 'has e-mail', profile.hasEmail ? 'yes' : null);
@@ -115,10 +118,11 @@ function observe({ profile, attributes, interactions }: LeadFacts): Map<string, 
 
   for (const { kind, topic, outcome, direction, count, seconds, pages } of interactions) {
     const label = kind.replaceAll('_', ' ');
-    amount(`interactions.${kind}.count`, `${label} count`, count);
+    // One count for each, so that the same thing is not said twice.
+    if (direction === null) amount(`interactions.${kind}.count`, `${label} count`, count);
+    else amount(`interactions.${kind}.${direction}`, `${direction} ${label} count`, count);
     amount(`interactions.${kind}.minutes`, `${label} minutes`, seconds / 60);
     amount(`interactions.${kind}.pages`, `${label} pages`, pages);
-    if (direction !== null) amount(`interactions.${direction}`, `${direction} contacts`, count);
     category('interactions.topic', 'topic seen', topic);
     category('interactions.outcome', 'outcome seen', outcome);
   }
@@ -173,17 +177,22 @@ export interface LeadEncoder {
 }
 
 /** Something that a lead has or has not. */
-export type EncoderColumn = {
+export type EncoderColumn = NamedColumn & Values;
+
+interface NamedColumn {
   readonly field: string;
   /** The field in words: `topic seen`, `web visit minutes`. */
   readonly label: string;
   /** Readable: `topic seen = price`, `web visit minutes 3 to < 7.5`. */
   readonly name: string;
-} & (
+  /** Part of the leads looked at that have it, 0–1. */
+  readonly share: number;
+}
+
+type Values =
   | { readonly type: 'category'; readonly value: string }
   /** A number of at least `from` (null: no lower end) and less than `to` (null: no upper end). */
-  | { readonly type: 'range'; readonly from: number | null; readonly to: number | null }
-);
+  | { readonly type: 'range'; readonly from: number | null; readonly to: number | null };
 
 export interface SurveyOptions {
   /** See `LeadEncoder.excluded`; nothing unless told. */
@@ -235,7 +244,9 @@ export class LeadSurvey {
     const minimumLeads = this.#options.minimumLeads ?? Math.max(20, Math.ceil(leads / 1000));
     const columns = [...this.#fields]
       .flatMap(([field, survey]) => candidates(field, survey, minimumLeads))
-      .map(({ column, having }) => ({ column, support: Math.min(having, leads - having) }))
+      .map(({ having, ...column }) => {
+        return { column: { ...column, share: having / leads }, support: Math.min(having, leads - having) };
+      })
       .filter(({ support }) => support >= minimumLeads)
       .sort((a, b) => b.support - a.support || byText(a.column.name, b.column.name))
       .slice(0, this.#options.maximumColumns ?? 500)
@@ -308,31 +319,34 @@ function cut(value: number, digits: number): number {
   return Number(`${mantissa.slice(0, length)}e${exponent}`) + 0;
 }
 
-interface Candidate {
-  readonly column: EncoderColumn;
-  /** Leads that have it. */
-  readonly having: number;
-}
+/** A column before its share is known; `having` are the leads that have it. */
+type Candidate = Omit<NamedColumn, 'share'> & Values & { readonly having: number };
 
 function candidates(field: string, survey: FieldSurvey, minimum: number): Candidate[] {
   const { type, label, leads, categories, numbers } = survey;
   // Amounts are numbers, attributes are if all of them are.
   if (type !== 'categories' && numbers.total === leads) return rangesOf(field, survey, minimum);
   return [...(categories ?? [])].map(([value, having]) => ({
-    column: { type: 'category', field, label, name: `${label} = ${value}`, value },
+    type: 'category',
+    field,
+    label,
+    name: `${label} = ${value}`,
+    value,
     having,
   }));
 }
 
-/** Ranges of a tenth of the numbers or more. Edges are numbers as counted, so they have few digits. */
+/** Ranges of a tenth of the numbers or more, the last of half of that. Edges are numbers as counted: they have few digits. */
 function rangesOf(field: string, { type, label, numbers }: FieldSurvey, minimum: number): Candidate[] {
   const enough = Math.max(numbers.total / mostRanges, minimum);
+  const enoughAtLast = Math.max(numbers.total / mostRanges / 2, minimum);
   const sorted = [...numbers.counts].sort(([a], [b]) => a - b);
   const ranges: { from: number | null; having: number }[] = [{ from: null, having: 0 }];
   let left = numbers.total;
   for (const [number, count] of sorted) {
     const last = ranges.at(-1);
-    if (last === undefined || (last.having >= enough && left >= enough)) ranges.push({ from: number, having: count });
+    if (last === undefined || (last.having >= enough && left >= enoughAtLast))
+      ranges.push({ from: number, having: count });
     else last.having += count;
     left -= count;
   }
@@ -340,7 +354,7 @@ function rangesOf(field: string, { type, label, numbers }: FieldSurvey, minimum:
   return ranges.map(({ from, having }, i) => {
     const to = ranges[i + 1]?.from ?? null;
     const name = `${label} ${wordsOf(from, to, type === 'amount', areWhole)}`;
-    return { column: { type: 'range', field, label, name, from, to }, having };
+    return { type: 'range', field, label, name, from, to, having };
   });
 }
 
@@ -411,15 +425,15 @@ export interface LeadModel extends LinearModel {
   readonly encoder: LeadEncoder;
 }
 
-/** What a column adds to the score of a lead that has it. */
+/** What a field adds to the score of one lead, compared with the average lead. */
 export interface Contribution {
   readonly field: string;
   /** `topic seen`, `web visit minutes` */
   readonly label: string;
-  /** `topic seen = price`, `web visit minutes 3 to < 7.5` */
+  /** The columns that the lead has there: `topic seen = price, web visit minutes 3 to < 7.5`; `city: none that counts`. */
   readonly name: string;
-  /** What the lead has there: the category, or the number itself. Personal data, as the facts are. */
-  readonly value: string | number;
+  /** What the lead has there: its categories or its number; none that has a column: empty. Personal data, as the facts. */
+  readonly values: readonly (string | number)[];
   /** A multiple of 2^−20. */
   readonly logOdds: number;
   /** A multiple of 2^−10. */
@@ -429,6 +443,12 @@ export interface Contribution {
 /**
  * `logOdds` = `baseLogOdds` + Σ `contributions.logOdds` and `points` = `basePoints` + Σ `contributions.points`, to the
  * last digit and in any order of adding: multiples of 2^−20 add without rounding as long as they stay below 2^33.
+ *
+ * A field contributes Σ coefficient × (1 if the lead has the column, else 0) − Σ coefficient × share, over its columns:
+ * the difference to the average lead, which is what Shapley values come to in a linear model (Štrumbelj & Kononenko 2014,
+ * Knowledge and Information Systems 41: 647–665). So what nearly all leads have says next to nothing, and lacking what
+ * most have is a reason. The base is the average lead: intercept + Σ coefficient × share over all columns.
+ *
  * Points are log-odds × 20 ÷ ln 2, so 20 points double the odds (Siddiqi 2006, Credit Risk Scorecards); each is rounded by
  * itself, so their sum may be off the rounded sum of the log-odds by 2^−11 per term.
  */
@@ -437,10 +457,9 @@ export interface LearnedScore {
   /** 1 ÷ (1 + e^−logOdds) */
   readonly probability: number;
   readonly points: number;
-  /** Log-odds of a lead of whom nothing is known that counts. */
   readonly baseLogOdds: number;
   readonly basePoints: number;
-  /** Those that are not 0, largest first, whatever their sign. */
+  /** One per field of the model, those that are not 0, largest first, whatever their sign. */
   readonly contributions: readonly Contribution[];
 }
 
@@ -472,19 +491,34 @@ export function leadScorer({ encoder, intercept, coefficients }: LeadModel): (fa
   const strange = [intercept, ...coefficients].find((value) => !(Math.abs(value) <= 1e6));
   if (strange !== undefined) throw new RangeError(`a coefficient of ${strange}`);
   const columnsOf = compile(encoder);
-  const parts = encoder.columns.map(({ field, label, name }, index) => {
-    const logOdds = toLogOdds(coefficients[index] ?? 0);
-    return { field, label, name, logOdds, points: toPoints(logOdds) };
-  });
-  const baseLogOdds = toLogOdds(intercept);
+  const fields = new Map<string, { label: string; average: number }>();
+  let base = intercept;
+  for (const [index, { field, label, share }] of encoder.columns.entries()) {
+    const average = (coefficients[index] ?? 0) * share;
+    fields.set(field, { label, average: (fields.get(field)?.average ?? 0) + average });
+    base += average;
+  }
+  const baseLogOdds = toLogOdds(base);
   const basePoints = toPoints(baseLogOdds);
   return (facts) => {
-    const contributions = columnsOf(facts)
-      .flatMap(({ index, evidence }): Contribution[] => {
-        const part = parts[index];
-        return part === undefined || part.logOdds === 0 ? [] : [{ ...part, value: evidence }];
-      })
-      .sort((a, b) => Math.abs(b.logOdds) - Math.abs(a.logOdds) || byText(a.name, b.name));
+    const found = new Map<string, { names: string[]; values: (string | number)[]; sum: number }>();
+    for (const { index, evidence } of columnsOf(facts)) {
+      const column = encoder.columns[index];
+      if (column === undefined) throw new RangeError(`there is no column ${index}`);
+      const of = found.get(column.field) ?? { names: [], values: [], sum: 0 };
+      found.set(column.field, of);
+      of.names.push(column.name);
+      of.values.push(evidence);
+      of.sum += coefficients[index] ?? 0;
+    }
+    const contributions: Contribution[] = [];
+    for (const [field, { label, average }] of fields) {
+      const { names, values, sum } = found.get(field) ?? { names: [`${label}: none that counts`], values: [], sum: 0 };
+      const logOdds = toLogOdds(sum - average);
+      if (logOdds === 0) continue;
+      contributions.push({ field, label, name: names.join(', '), values, logOdds, points: toPoints(logOdds) });
+    }
+    contributions.sort((a, b) => Math.abs(b.logOdds) - Math.abs(a.logOdds) || byText(a.field, b.field));
     const logOdds = contributions.reduce((sum, part) => sum + part.logOdds, baseLogOdds);
     return {
       logOdds,

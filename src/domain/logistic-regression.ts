@@ -137,7 +137,7 @@ export interface FitOptions {
 }
 
 /** Multiplications between two yields: about 10 ms. */
-const stint = 6_000_000;
+const stint = 4_000_000;
 /** A step whose gain is below this part of the objective is the last one; Newton's error is then its square. */
 const tolerance = 1e-10;
 
