@@ -58,7 +58,7 @@ async function bench(t: Test, connection?: pg.ClientConfig): Promise<Bench> {
     pool,
     baseCurrency: 'EUR',
     reportingTimeZone: 'UTC',
-    cursors: cursorCodec('a secret of thirty-two characters'),
+    cursors: cursorCodec(Buffer.from('a secret of thirty-two characters')),
     clock: () => '2026-03-01T10:00:00.000Z',
   };
   return {
