@@ -11,6 +11,7 @@ import { type EmbeddedPostgres, startEmbedded } from '../src/platform/db/embedde
 import { openDatabase } from '../src/platform/db/open.ts';
 import { createLogger } from '../src/platform/http/logging.ts';
 import { fillStore } from './demo/fill.ts';
+import { inventLeads } from './demo/leads.ts';
 import { baseCurrency, inventStore, now, storeVersion, zone } from './demo/store.ts';
 import { customerView, metricsTable } from './demo/table.ts';
 import { ServiceError, serviceClient } from './service-client.ts';
@@ -88,13 +89,14 @@ async function run(): Promise<void> {
     const client = serviceClient({ url: origin, token, signal: interrupted.signal });
 
     const store = inventStore(seed, customers);
-    const size = `${store.people.length} customers, ${store.orders.length} orders`;
+    const leads = inventLeads(seed, store);
+    const size = `${store.people.length} customers, ${store.orders.length} orders, ${leads.leads.length} leads, ${leads.interactions.length} interactions`;
     if (built) {
       console.log(`The store that was built before: seed ${seed}, ${size}. --fresh builds it anew.`);
     } else {
       console.log(`Building a store through the API: seed ${seed}, ${size}.`);
       const started = Date.now();
-      await fillStore(client, store, interrupted.signal);
+      await fillStore(client, { store, leads }, interrupted.signal);
       await mark(server);
       console.log(`Built in ${((Date.now() - started) / 1000).toFixed(0)} s, and kept in ${shown(dataDir)}.`);
     }

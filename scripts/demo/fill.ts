@@ -1,17 +1,22 @@
 import { SingleBar } from 'cli-progress';
 import { batchResults } from '../../src/platform/batch.ts';
 import type { ServiceClient } from '../service-client.ts';
+import type { LeadStore } from './leads.ts';
 import type { Store } from './store.ts';
 
 const perBatch = 500;
 
 /**
- * Pushes the store through the API, as a shop would: companies and people, rates, orders, refunds, returns. Everything
- * is an upsert or has an Idempotency-Key.
+ * Pushes the store through the API, as a shop would: companies and people, rates, orders, refunds, returns; then
+ * campaigns, leads and what happened with them. Everything is an upsert or has an Idempotency-Key.
  *
  * @param signal ends it between two requests: throws what it was aborted with
  */
-export async function fillStore(client: ServiceClient, store: Store, signal: AbortSignal): Promise<void> {
+export async function fillStore(
+  client: ServiceClient,
+  { store, leads }: { store: Store; leads: LeadStore },
+  signal: AbortSignal,
+): Promise<void> {
   const known = store.people.filter(({ guest }) => !guest);
   const bar = new SingleBar({
     format: '{bar} {percentage} % | {step} | {duration_formatted}',
@@ -22,9 +27,12 @@ export async function fillStore(client: ServiceClient, store: Store, signal: Abo
     notTTYSchedule: 5_000,
   });
   const { companies, rates, orders, refunds, returns } = store;
-  bar.start(companies.length + known.length + orders.length + refunds.length + returns.length, 0, {
-    step: 'customers',
-  });
+  const steps = [companies, known, orders, refunds, returns, leads.customers, leads.leads, leads.interactions];
+  bar.start(
+    steps.reduce((sum, { length }) => sum + length, leads.losses.length),
+    0,
+    { step: 'customers' },
+  );
   try {
     const push = (kind: string, step: string, documents: readonly unknown[]) =>
       pushBatches(client, kind, documents, (count) => {
@@ -53,6 +61,23 @@ export async function fillStore(client: ServiceClient, store: Store, signal: Abo
       signal.throwIfAborted();
     }
     await push('returns', 'returns', returns);
+    const campaignIds = await push('campaigns', 'campaigns', leads.campaigns);
+    for (const rule of leads.rules) {
+      await client.request('POST', '/v1/assignment-rules', rule, { 'Idempotency-Key': `rule ${rule.name}` });
+    }
+    await push('customers', 'leads', leads.customers);
+    await push('leads', 'leads', leads.leads);
+    const interactions = leads.interactions.map(({ document, campaign }) => ({
+      ...document,
+      ...(campaign !== null && { campaignId: campaignIds[campaign] }),
+    }));
+    await push('interactions', 'interactions', interactions);
+    for (const { externalId, at, reason } of leads.losses) {
+      const path = `/v1/leads/external/shop/${externalId}/stage`;
+      await client.request('POST', path, { to: 'former', at, lossReason: reason });
+      bar.increment(1, { step: 'lost leads' });
+      signal.throwIfAborted();
+    }
   } finally {
     bar.stop();
   }

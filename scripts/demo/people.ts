@@ -138,6 +138,30 @@ function inventPerson(
   };
 }
 
+const occupations = [
+  ['employee', 45],
+  ['self-employed', 20],
+  ['student', 20],
+  ['retired', 15],
+] as const;
+
+/** Somebody who has left a name and bought nothing yet; not everybody fills in everything. */
+export function inventLead(random: Random, index: number): { externalId: string; document: CustomerDocument } {
+  const [givenName, familyName] = [random.pick(givenNames), random.pick(familyNames)];
+  const country = random.weighted(countries);
+  const externalId = `L-${String(index + 1).padStart(5, '0')}`;
+  const email = `${plain(givenName)}.${plain(familyName)}.l${index + 1}@example.org`;
+  const document: CustomerDocument = {
+    kind: 'person',
+    references: [{ source: 'shop', externalId }],
+    identities: random.chance(0.8) ? [{ kind: 'email', value: email }] : [],
+    ...(random.chance(0.7) && { name: `${givenName} ${familyName}`, givenName, familyName }),
+    ...(random.chance(0.6) && { address: { country }, locale: localeOf[country] }),
+    ...(random.chance(0.5) && { attributes: { occupation: random.weighted(occupations) } }),
+  };
+  return { externalId, document };
+}
+
 function plain(name: string): string {
   return name.toLowerCase().replaceAll('ü', 'ue').replaceAll('ö', 'oe').replaceAll('ä', 'ae');
 }

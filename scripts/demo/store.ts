@@ -14,7 +14,7 @@ import { type Random, seededRandom } from './random.ts';
 export const purchaseProcess = { r: 0.2426, alpha: 4.4135, a: 0.7929, b: 2.4258, p: 6.25, q: 3.74, gamma: 15.44 };
 
 /** Raised when another store comes out of the same seed: stores built before are then built anew. */
-export const storeVersion = 1;
+export const storeVersion = 2;
 
 export const zone = 'Europe/Berlin';
 export const baseCurrency = 'EUR';
@@ -22,7 +22,7 @@ export const baseCurrency = 'EUR';
 export const now = '2026-07-01T08:00:00.000Z';
 const opening = '2024-07-01';
 /** Days from the opening to the clock. */
-const days = 730;
+export const days = 730;
 
 type OrderDocument = z.input<typeof orderInput>;
 type ReturnDocument = z.input<typeof returnInput>;
@@ -237,7 +237,7 @@ function dateOf(day: number): string {
   return Temporal.PlainDate.from(opening).add({ days: day }).toString();
 }
 
-function instantOf(day: number, hour: number, random: Random): string {
+export function instantOf(day: number, hour: number, random: Random): string {
   const time = `${twoDigits(hour)}:${twoDigits(random.integer(0, 59))}:${twoDigits(random.integer(0, 59))}`;
   return Temporal.PlainDateTime.from(`${dateOf(day)}T${time}`)
     .toZonedDateTime(zone)
@@ -245,8 +245,9 @@ function instantOf(day: number, hour: number, random: Random): string {
     .toString();
 }
 
-function later(instant: string, afterDays: number): string {
+/** `afterDays` may be a fraction; whole seconds count. */
+export function later(instant: string, afterDays: number): string {
   return Temporal.Instant.from(instant)
-    .add({ hours: 24 * afterDays })
+    .add({ seconds: Math.round(86_400 * afterDays) })
     .toString();
 }
