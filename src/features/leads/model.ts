@@ -6,6 +6,7 @@ import { instant as instantColumn } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
 import { customers } from '../customers/model.ts';
+import { scoreGrade } from '../lead-scores/grade.ts';
 import { customerClaim, ownerInput } from '../orders/model.ts';
 
 /**
@@ -203,6 +204,13 @@ export const lead = z
     owner: z.string().nullable(),
     source: z.string().nullable(),
     segment: z.string().nullable(),
+    score: z
+      .number()
+      .meta({
+        description: 'How ready it is to buy, now and by the rules in force; multiples of 1/1024.',
+        example: 12.5,
+      }),
+    grade: scoreGrade,
     enteredAt: instant,
     convertedAt: instant
       .nullable()
@@ -214,5 +222,9 @@ export const lead = z
     createdAt: instant,
     updatedAt: instant,
   })
-  .meta({ id: 'Lead', description: 'A customer in the lifecycle; the lead has the id of its customer.' });
+  .meta({
+    id: 'Lead',
+    description:
+      'A customer in the lifecycle; the lead has the id of its customer. `version` counts its changes: scores fade and rise without one.',
+  });
 export type Lead = z.output<typeof lead>;

@@ -30,7 +30,6 @@ import {
   type StageChangeRow,
   stageChangeColumns,
   stageChangesOf,
-  toLead,
   toStageChange,
 } from './queries.ts';
 import {
@@ -73,11 +72,7 @@ export const getLead = readOperation({
   input: z.strictObject(targetParameters),
   output: lead,
   problems: ['not_found'],
-  async run({ db }, target) {
-    const found = await leadById(db, await targetId(db, 'customer', target));
-    if (!found) throw notFound('lead');
-    return toLead(found);
-  },
+  run: async (context, target) => leadById(context.db, context, await targetId(context.db, 'customer', target)),
 });
 
 /** For the GraphQL loaders: which of these customers are leads, one statement, the others as null. */
@@ -87,12 +82,9 @@ export const leadsByIds = readOperation({
   summary: 'Read leads by id',
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(lead.nullable()),
-  async run({ db }, { ids }) {
-    const found = await recordsByIds(db, [...new Set(ids)]);
-    return ids.map((leadId) => {
-      const record = found.get(leadId);
-      return record ? toLead(record) : null;
-    });
+  async run(context, { ids }) {
+    const found = await recordsByIds(context.db, context, [...new Set(ids)]);
+    return ids.map((leadId) => found.get(leadId) ?? null);
   },
 });
 
@@ -245,7 +237,7 @@ export const listLeadStages = readOperation({
     const leadId = await targetId(context.db, 'customer', { id: customerId, source, externalId });
     const found = await changeList(context.db, context, { ...page, sort, leadId });
     // Every lead has a beginning.
-    if (found.data.length === 0 && !(await leadById(context.db, leadId))) throw notFound('lead');
+    if (found.data.length === 0) await leadById(context.db, context, leadId);
     return { data: found.data.map(toStageChange), page: found.page };
   },
 });
@@ -305,7 +297,7 @@ async function changeOne(
   if (expected !== undefined) checkVersion(change.row.version, expected);
   const planned = plan(change);
   if (planned !== change) await applyChanges(tx, context, [planned]);
-  return readBack(tx, change.row.customerId, {
+  return readBack(tx, context, change.row.customerId, {
     created: false,
     applied: planned.row.version !== change.row.version,
     warnings: [],
@@ -316,15 +308,14 @@ async function writeOne(tx: Transaction, context: Context, write: LeadWrite): Pr
   const [result] = await writeLeads(tx, context, [write]);
   if (result === undefined || result instanceof Problem) throw result ?? notFound('lead');
   const { id: leadId, created, applied, warnings = [] } = result;
-  return readBack(tx, leadId, { created, applied, warnings });
+  return readBack(tx, context, leadId, { created, applied, warnings });
 }
 
 async function readBack(
   tx: Transaction,
+  context: Context,
   leadId: string,
   outcome: Pick<z.output<typeof writtenLead>, 'created' | 'applied' | 'warnings'>,
 ): Promise<z.output<typeof writtenLead>> {
-  const record = await leadById(tx, leadId);
-  if (!record) throw notFound('lead');
-  return { ...toLead(record), ...outcome };
+  return { ...(await leadById(tx, context, leadId)), ...outcome };
 }

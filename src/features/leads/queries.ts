@@ -1,5 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
+import { notFound } from '../../platform/errors.ts';
+import type { Context } from '../../platform/operation.ts';
+import { scoresOf } from '../lead-scores/queries.ts';
 import { type Lead, leadStageChanges, leads, type StageChange } from './model.ts';
 
 export type LeadRow = typeof leads.$inferSelect;
@@ -10,10 +13,13 @@ export interface LeadRecord extends Omit<LeadRow, 'customerId'> {
   id: string;
 }
 
+/** A lead without what the rules say of it at an instant. */
+export type UnscoredLead = Omit<Lead, 'score' | 'grade'>;
+
 /** The select list of a lead; for `toLead`. */
 export const leadColumns = sql`${leads.customerId} as id, ${fields(leads, ['customerId'])}`;
 
-export function toLead(record: LeadRecord): Lead {
+export function toLead(record: LeadRecord): UnscoredLead {
   return {
     id: record.id,
     stage: record.stage,
@@ -36,15 +42,24 @@ const byIds = statement<LeadRecord>(
   sql`select ${leadColumns} from ${leads} where ${leads.customerId} = any(${param('ids')}::uuid[])`,
 );
 
-/** The leads among these customers, by id. */
-export async function leadsByIds(db: Db, ids: string[]): Promise<Map<string, LeadRecord>> {
+/** The leads among these customers by id, with their scores at `context.now`. */
+export async function leadsByIds(db: Db, context: Context, ids: string[]): Promise<Map<string, Lead>> {
   if (ids.length === 0) return new Map();
-  const rows = await db.all(byIds, { ids });
-  return new Map(rows.map((row) => [row.id, row]));
+  const [rows, scores] = await Promise.all([db.all(byIds, { ids }), scoresOf(db, context, ids)]);
+  return new Map(
+    rows.flatMap((row) => {
+      const score = scores.get(row.id);
+      // Without a score it has vanished between the two statements.
+      return score ? [[row.id, { ...toLead(row), ...score }]] : [];
+    }),
+  );
 }
 
-export async function leadById(db: Db, id: string): Promise<LeadRecord | null> {
-  return (await leadsByIds(db, [id])).get(id) ?? null;
+/** @throws Problem not_found */
+export async function leadById(db: Db, context: Context, id: string): Promise<Lead> {
+  const found = (await leadsByIds(db, context, [id])).get(id);
+  if (!found) throw notFound('lead');
+  return found;
 }
 
 /** The select list of a stage change; for `toStageChange`. */
