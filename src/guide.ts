@@ -95,6 +95,9 @@ export const guide: Guide = {
     interactions:
       'Every contact with a customer, on whatever channel: filtered by what it was, and searched by its words.',
     campaigns: 'Marketing campaigns that interactions and orders name, and what each of them brought and cost.',
+    leads:
+      'Customers in a lifecycle, from subscriber to customer and former: where they stand, whose they are, how ready to buy.',
+    'lead-stage-changes': 'Every step of every lead: when, from where to where, by whom or which rule.',
     'lead-rule-sets':
       'What makes the score of a lead: versioned rules that are drafted, tried on the real leads, and published.',
     'assignment-rules': 'Who gets new leads and follow-ups: in turn, by key, or whoever has least to do.',

@@ -37,6 +37,8 @@ const setOperations: Record<string, string> = {
   ordersByIds: 'getOrder',
   campaignsByIds: 'getCampaign',
   leadScoresByLeads: 'getLeadScore',
+  leadsByIds: 'getLead',
+  stagesByLeads: 'listLeadStages',
   timelinesOfCustomers: 'getCustomerTimeline',
 };
 
@@ -48,6 +50,7 @@ const typeNames: Record<string, string> = {
   WrittenCampaign: 'Campaign',
   WrittenRuleSet: 'RuleSet',
   ScoredLead: 'Lead',
+  WrittenLead: 'Lead',
   WrittenInteraction: 'Interaction',
   Deleted: 'DeletedPayload',
   BatchResults: 'BatchPayload',

@@ -183,6 +183,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
   await tourOrders(visit, any, unchanged);
   await tourReturns(visit, any, unchanged);
   await tourInteractions(visit, any, unchanged);
+  await tourLeads(visit, any);
   await visit(200, 'PUT', '/v1/exchange-rates', {
     body: { rates: [{ date: '2026-05-20', currency: 'USD', rate: '0.9' }] },
   });
@@ -357,6 +358,34 @@ async function tourReturns(visit: Visit, any: Any, unchanged: Unchanged): Promis
   await visit(200, 'GET', '/v1/returns?limit=1&count=true');
   await visit(204, 'DELETE', '/v1/returns/external/shop/r2', any);
   await visit(204, 'DELETE', `/v1/returns/${created.body.id}`, any);
+}
+
+async function tourLeads(visit: Visit, any: Any): Promise<void> {
+  const customer = { source: 'web', externalId: 'l1', email: 'lead@example.org' };
+  const made = await visit(201, 'POST', '/v1/leads', {
+    body: { customer, source: 'fair', segment: 'smb', owner: 'maria', enteredAt: '2026-05-01T00:00:00Z' },
+  });
+  await visit(409, 'POST', '/v1/leads', { body: { customer } });
+  await visit(422, 'POST', '/v1/leads', { body: { customer: { externalId: 'l1' } } });
+  await visit(200, 'POST', '/v1/leads/batch', {
+    body: { leads: [{ customer, stage: 'subscriber' }, { customer: { email: 'other@example.org' } }, {}] },
+  });
+  await visit(201, 'PUT', '/v1/leads/external/web/l2', { body: { segment: 'smb', customer: { name: 'Ada' } } });
+  await visit(200, 'PUT', '/v1/leads/external/web/l2', { body: { segment: 'smb' } });
+  for (const path of [`/v1/leads/${made.body.id}`, '/v1/leads/external/web/l1']) {
+    await visit(200, 'GET', path, { scope: 'leads:read' });
+    await visit(200, 'PATCH', path, { body: { owner: null }, ...any });
+    await visit(412, 'PATCH', path, { body: { owner: 'jo' }, headers: { 'If-Match': '"99"' } });
+    await visit(200, 'POST', `${path}/assign`, { body: {} });
+    const to = path.includes('external') ? 'customer' : 'sales_qualified';
+    await visit(200, 'POST', `${path}/stage`, { body: { to, at: '2026-05-02T00:00:00Z', note: 'called' } });
+    await visit(422, 'POST', `${path}/stage`, { body: { to: 'subscriber' } });
+    await visit(200, 'GET', `${path}/stages?limit=1&count=true`);
+  }
+  await visit(200, 'GET', '/v1/lead-stage-changes?limit=1&count=true&to=customer');
+  await visit(409, 'DELETE', '/v1/customers/external/web/l1', any);
+  await visit(204, 'DELETE', '/v1/leads/external/web/l2', any);
+  await visit(204, 'DELETE', `/v1/leads/${made.body.id}`, any);
 }
 
 async function tourInteractions(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {

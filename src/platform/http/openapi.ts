@@ -159,7 +159,7 @@ function parametersOf(route: Route, book: SchemaBook): Json[] {
     ...[...binding.query.keys()].map((name) => parameter(name, 'query')),
     ...(shape.expectedVersion ? [ifMatch(!accepts(shape.expectedVersion, undefined))] : []),
     ...(binding.takesKey ? [idempotencyKey(route, book)] : []),
-    ...(hasVersion(route) && operation.kind === 'read' ? [ifNoneMatch] : []),
+    ...(isConditional(route) ? [ifNoneMatch] : []),
   ];
 }
 
@@ -246,7 +246,7 @@ function successes(route: Route, book: SchemaBook): Json {
   if (operation.kind === 'read') {
     return {
       200: answer('The answer.', []),
-      ...(etag.length > 0 && {
+      ...(isConditional(route) && {
         304: {
           description: 'Unchanged since the version named in If-None-Match.',
           headers: headerReferences([...etag, ...rateLimit]),
@@ -267,6 +267,10 @@ function outputShape({ operation }: Route): z.ZodRawShape {
 
 function hasVersion(route: Route): boolean {
   return route.method !== 'DELETE' && outputShape(route).version !== undefined;
+}
+
+function isConditional(route: Route): boolean {
+  return hasVersion(route) && route.operation.kind === 'read' && route.conditional;
 }
 
 /** An example beside every body, whole where its author gave one. */

@@ -13,6 +13,8 @@ export interface Route {
   bodyLimit: number;
   /** Where a record made here is found: the URL with the id behind it. null: it has no address of its own. */
   collection: string | null;
+  /** Whether the answer stays the same while the version does, so that If-None-Match may be answered with 304. */
+  conditional: boolean;
 }
 
 const megabyte = 1024 * 1024;
@@ -21,7 +23,7 @@ export function route(
   method: Route['method'],
   url: string,
   operation: Operation,
-  options: { collection?: string } = {},
+  options: { collection?: string; conditional?: boolean } = {},
 ): Route {
   return {
     method,
@@ -29,6 +31,7 @@ export function route(
     operation,
     bodyLimit: url.endsWith('/batch') ? 16 * megabyte : megabyte,
     collection: options.collection ?? /^\/v1\/[a-z-]+/.exec(url)?.[0] ?? null,
+    conditional: options.conditional ?? true,
   };
 }
 
@@ -152,7 +155,8 @@ function send(target: Route, request: FastifyRequest, reply: FastifyReply, answe
   if (output.version !== undefined) {
     const etag = `"${output.version}${personalData ? '' : '-public'}"`;
     reply.header('ETag', etag);
-    if (request.method === 'GET' && matches(request.headers['if-none-match'], etag)) return reply.code(304).send();
+    const seen = request.method === 'GET' && target.conditional && matches(request.headers['if-none-match'], etag);
+    if (seen) return reply.code(304).send();
   }
   if (output.page?.next) {
     const url = new URL(request.url, 'http://self');
