@@ -13,7 +13,6 @@ import { referenceInput, targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
 import {
   direction,
-  hasWords,
   interaction,
   interactionDocument,
   interactionInput,
@@ -94,7 +93,7 @@ export const interactionList = keysetList<InteractionRecord>({
     ticket: term('ticket'),
     occurredFrom: (value) => sql`${interactions.occurredAt} >= ${value}::timestamptz`,
     occurredTo: (value) => sql`${interactions.occurredAt} < ${value}::timestamptz`,
-    q: (value) => sql`${words} @@ websearch_to_tsquery('simple', ${value}) and ${hasWords}`,
+    q: (value) => sql`${words} @@ websearch_to_tsquery('simple', ${value})`,
   },
   uneven: ['kind', 'direction', 'channel', 'topic', 'outcome', 'orderId', 'ticket', 'q'],
   sorts: { occurredAt: { expression: sql`${interactions.occurredAt}`, type: 'timestamptz', field: 'occurredAt' } },
