@@ -184,6 +184,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
   await tourReturns(visit, any, unchanged);
   await tourInteractions(visit, any, unchanged);
   await tourLeads(visit, any);
+  await tourAssignments(visit, any, unchanged);
   await visit(200, 'PUT', '/v1/exchange-rates', {
     body: { rates: [{ date: '2026-05-20', currency: 'USD', rate: '0.9' }] },
   });
@@ -386,6 +387,43 @@ async function tourLeads(visit: Visit, any: Any): Promise<void> {
   await visit(409, 'DELETE', '/v1/customers/external/web/l1', any);
   await visit(204, 'DELETE', '/v1/leads/external/web/l2', any);
   await visit(204, 'DELETE', `/v1/leads/${made.body.id}`, any);
+}
+
+async function tourAssignments(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
+  const rule = await visit(201, 'POST', '/v1/assignment-rules', {
+    body: {
+      name: 'Who wants to leave',
+      purpose: 'retention',
+      method: 'least_loaded',
+      key: 'country',
+      groups: [
+        { value: 'GB', members: ['maria', 'jo'] },
+        { value: null, members: ['kim'] },
+      ],
+    },
+  });
+  const { body: customer } = await visit(201, 'POST', '/v1/customers', { body: { address: { country: 'GB' }, name: 'X' } });
+  const body = { customerId: customer.id, kind: 'retention', reason: 'asked to cancel', dueAt: '2026-06-03T17:00:00Z' };
+  const followUp = await visit(201, 'POST', '/v1/follow-ups', { body });
+  await visit(422, 'POST', '/v1/follow-ups', { body: { ...body, customerId: rule.body.id } });
+  for (const [path, change] of [
+    [`/v1/assignment-rules/${rule.body.id}`, { position: 2, key: null, groups: [{ value: null, members: ['jo'] }] }],
+    [`/v1/follow-ups/${followUp.body.id}`, { status: 'done', outcome: 'retained', note: 'got a discount' }],
+  ] as const) {
+    const read = await visit(200, 'GET', path);
+    await visit(304, 'GET', path, unchanged(read));
+    await visit(200, 'GET', path, { scope: 'leads:read' });
+    await visit(412, 'PATCH', path, { body: change, headers: { 'If-Match': '"99"' } });
+    await visit(200, 'PATCH', path, { body: change, ...any });
+  }
+  await visit(422, 'PATCH', `/v1/follow-ups/${followUp.body.id}`, { body: { outcome: null }, ...any });
+  await visit(200, 'GET', '/v1/assignment-rules?purpose=retention&active=true&count=true');
+  await visit(200, 'GET', `/v1/assignments?ruleId=${rule.body.id}&owner=maria&limit=1&count=true`);
+  await visit(200, 'GET', '/v1/assignments', { scope: 'leads:read' });
+  await visit(200, 'GET', '/v1/follow-ups?kind=retention&status=done&overdue=false&sort=dueAt');
+  await visit(409, 'DELETE', `/v1/customers/${customer.id}`, any);
+  await visit(204, 'DELETE', `/v1/follow-ups/${followUp.body.id}`, any);
+  await visit(204, 'DELETE', `/v1/assignment-rules/${rule.body.id}`, any);
 }
 
 async function tourInteractions(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
