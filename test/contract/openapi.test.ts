@@ -402,7 +402,9 @@ async function tourAssignments(visit: Visit, any: Any, unchanged: Unchanged): Pr
       ],
     },
   });
-  const { body: customer } = await visit(201, 'POST', '/v1/customers', { body: { address: { country: 'GB' }, name: 'X' } });
+  const { body: customer } = await visit(201, 'POST', '/v1/customers', {
+    body: { address: { country: 'GB' }, name: 'X' },
+  });
   const body = { customerId: customer.id, kind: 'retention', reason: 'asked to cancel', dueAt: '2026-06-03T17:00:00Z' };
   const followUp = await visit(201, 'POST', '/v1/follow-ups', { body });
   await visit(422, 'POST', '/v1/follow-ups', { body: { ...body, customerId: rule.body.id } });
