@@ -10,16 +10,21 @@ import { type InteractionRecord, interactionColumns, toInteraction } from './que
 
 type FirstInteraction = InteractionRecord & { all: number };
 
-/** The first interactions of each customer in one pass by row_number(): the distributed engine refuses a lateral top-N. */
+/**
+ * The first interactions of each customer in one pass by row_number(): the distributed engine refuses a lateral top-N.
+ * Ranked in the index alone, for a customer may have thousands; then those of the page are read.
+ */
 function ofCustomers(direction: 'asc' | 'desc', count: boolean): Statement<FirstInteraction> {
   const order = sql`${interactions.occurredAt} ${sql.raw(direction)}, ${interactions.id} ${sql.raw(direction)}`;
   const byCustomer = sql`partition by ${interactions.customerId}`;
   return statement(
     'interactions_of_customers',
-    sql`select ${interactionColumns}, "all"
-      from (select *, row_number() over (${byCustomer} order by ${order}) as place, ${count ? sql`count(*) over (${byCustomer})` : sql`0`} as "all"
-        from ${interactions} where ${interactions.customerId} = any(${param('customerIds')}::uuid[])) ${interactions}
-      where place <= ${param('limit')}::int order by place`,
+    sql`select ${interactionColumns}, ranked."all"
+      from (select ${interactions.customerId}, ${interactions.id}, row_number() over (${byCustomer} order by ${order}) as place,
+          ${count ? sql`count(*) over (${byCustomer})` : sql`0`} as "all"
+        from ${interactions} where ${interactions.customerId} = any(${param('customerIds')}::uuid[])) ranked
+      join ${interactions} on ${interactions.customerId} = ranked.customer_id and ${interactions.id} = ranked.id
+      where ranked.place <= ${param('limit')}::int order by ranked.place`,
   );
 }
 
