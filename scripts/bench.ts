@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: how near the service comes to a floor (bench/floor.ts) that does only what cannot be left out, on a
- * database of its own with a million orders. Figures are ratios of the same run: they hold on any machine.
+ * database of its own with a million orders and as many interactions. Figures are ratios of the same run: they hold on any machine.
  */
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -15,13 +15,13 @@ import { openKeys } from '../src/platform/auth/keys.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../src/platform/db/embedded.ts';
 import { migrate } from '../src/platform/db/migrate.ts';
 import { migrationsFolder } from '../src/platform/db/open.ts';
-import { batch, customer, graphql, type Line, page, post, retention, type Stand } from './bench/measures.ts';
+import { batch, customer, graphql, type Line, page, post, retention, type Stand, timeline } from './bench/measures.ts';
 import { type Server, startServer } from './bench/processes.ts';
 import { summarizeProfile } from './bench/profile.ts';
 import { fillStore, type Store } from './bench/store.ts';
 
 /** In the order they run: reads before the writes that make the store grow. */
-const measures = { customer, page, graphql, retention, post, batch };
+const measures = { customer, page, timeline, graphql, retention, post, batch };
 
 interface Options {
   orders: number;

@@ -97,6 +97,59 @@ function asOrder(row: any) {
   };
 }
 
+/** Kind → the columns of its object, its table and its instant. */
+const entryKinds: [kind: string, glance: string, table: string, at: string][] = [
+  [
+    'interaction',
+    'kind, direction, channel, topic, outcome, staff, seconds, campaign_id as "campaignId", order_id as "orderId", text',
+    'interactions',
+    'occurred_at',
+  ],
+  [
+    'order',
+    'status, currency, total, source, external_id as "externalId", channel, campaign_id as "campaignId"',
+    'orders',
+    'placed_at',
+  ],
+  [
+    'refund',
+    'order_id as "orderId", amount, (select o.currency from orders o where o.customer_id = t.customer_id and o.id = t.order_id) as currency, reason',
+    'refunds',
+    'refunded_at',
+  ],
+  ['return', 'total, currency, reason', 'returns', 'returned_at'],
+  [
+    'stage_change',
+    'from_stage as "from", to_stage as "to", by, rule, loss_reason as "lossReason"',
+    'lead_stage_changes',
+    'at',
+  ],
+];
+const timeline = {
+  name: 'floor_timeline',
+  text: `select * from (${entryKinds
+    .map(
+      ([kind, glance, table, at]) =>
+        `(select id, '${kind}' as kind, ${at} as at, (select row_to_json(g) from (select ${glance}) g) as glance
+          from ${table} t where customer_id = $1 and ${at} < $2 order by ${at} desc, id desc limit 101)`,
+    )
+    .join(' union all ')}) e order by at desc, id desc limit $3`,
+};
+
+export async function timelinePage(pool: pg.Pool, customerId: string, to: string, limit: number) {
+  const { rows } = await pool.query({ ...timeline, values: [customerId, to, limit] });
+  return rows.map(({ id, kind, at, glance }) => ({
+    id,
+    kind,
+    at,
+    interaction: kind === 'interaction' ? glance : null,
+    order: kind === 'order' ? glance : null,
+    refund: kind === 'refund' ? glance : null,
+    return: kind === 'return' ? glance : null,
+    stageChange: kind === 'stage_change' ? glance : null,
+  }));
+}
+
 const inserted = {
   name: 'floor_insert_order',
   text: `insert into orders (customer_id, id, version, source, external_id, placed_at, currency, total, discount, shipping, fees, tax,

@@ -10,7 +10,14 @@ import { cursorCodec } from '../../src/platform/cursor.ts';
 import { types } from '../../src/platform/db/client.ts';
 import { openDatabase } from '../../src/platform/db/open.ts';
 import { createVerifier } from '../../src/platform/http/auth.ts';
-import { customerById, customersWithOrders, floorOrder, insertOrder, orderPage } from './floor-statements.ts';
+import {
+  customerById,
+  customersWithOrders,
+  floorOrder,
+  insertOrder,
+  orderPage,
+  timelinePage,
+} from './floor-statements.ts';
 
 const config = readConfig(process.env);
 const keys = await openKeys(config);
@@ -37,6 +44,7 @@ async function answer(request: IncomingMessage): Promise<string> {
     const body = JSON.parse(await read(request));
     return url === '/graphql' ? graphql(body.variables.before) : createOrder(body);
   }
+  if (url.includes('/timeline?')) return timeline(url, principal.client);
   if (url.startsWith('/v1/customers/')) return JSON.stringify(await customerById(pool, url.slice(14)));
   return page(new URLSearchParams(url.slice(url.indexOf('?'))), principal.client);
 }
@@ -51,11 +59,30 @@ async function page(query: URLSearchParams, client: string): Promise<string> {
   const limit = Number(query.get('limit'));
   const placedTo = query.get('placedTo') ?? '';
   const data = await orderPage(pool, placedTo, limit + 1);
+  const scope = JSON.stringify([client, 'orders', '-placedAt', { placedTo }]);
+  return paged(data, limit, scope, ({ placedAt }) => placedAt);
+}
+
+async function timeline(url: string, client: string): Promise<string> {
+  const customerId = url.slice(14, 50);
+  const query = new URLSearchParams(url.slice(url.indexOf('?')));
+  const limit = Number(query.get('limit'));
+  const to = query.get('to') ?? '';
+  const data = await timelinePage(pool, customerId, to, limit + 1);
+  const scope = JSON.stringify([client, 'timeline', '-at', { customerId, to }]);
+  return paged(data, limit, scope, ({ at }) => at);
+}
+
+function paged<Row extends { id: string }>(
+  data: Row[],
+  limit: number,
+  scope: string,
+  at: (row: Row) => string,
+): string {
   const hasMore = data.length > limit;
   if (hasMore) data.pop();
   const last = data.at(-1);
-  const scope = JSON.stringify([client, 'orders', '-placedAt', { placedTo }]);
-  const next = hasMore && last ? cursors.encode({ scope, key: [last.placedAt, last.id] }) : null;
+  const next = hasMore && last ? cursors.encode({ scope, key: [at(last), last.id] }) : null;
   return JSON.stringify({ data, page: { next, hasMore } });
 }
 

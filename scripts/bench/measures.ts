@@ -67,6 +67,22 @@ export async function graphql(stand: Stand): Promise<Line[]> {
   return [await versus(stand, 'GraphQL 20 customers × 5 orders', shots, 0.5)];
 }
 
+/** Pages anywhere in long histories: half of them in that of the one customer with a tenth of all interactions. */
+export async function timeline(stand: Stand): Promise<Line[]> {
+  const places = await sample(
+    stand,
+    `with counts as (select customer_id, count(*) as n from interactions group by 1 having count(*) >= 100),
+       longest as (select customer_id from counts order by n desc limit 1),
+       places as (select i.customer_id, occurred_at, i.customer_id in (select customer_id from longest) as long
+         from interactions i join counts using (customer_id)),
+       mixed as (select *, row_number() over (partition by long order by random()) as place from places)
+     select '/v1/customers/' || customer_id || '/timeline?limit=50&to=' || to_char(occurred_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+     from mixed where place <= 500 order by place`,
+  );
+  const shots = places.map((path): Shot => ({ method: 'GET', path }));
+  return [await versus(stand, 'timeline page of 50', shots, 0.8)];
+}
+
 /** Sees that both answer the same bytes, then puts both under load. */
 async function versus(stand: Stand, measure: string, shots: Shot[], target: number): Promise<Line> {
   for (const shot of shots.slice(0, 20)) await assertSame(stand, shot);
