@@ -174,13 +174,15 @@ export function* fitLogisticRegression(
     yield* differentiate(problem, point, logOdds, gradient, hessian, work);
     const step = yield* solve(hessian, gradient, work);
     const gain = dot(step, gradient) / 2;
-    converged = gain <= tolerance * (1 + Math.abs(value.objective));
+    const small = tolerance * (1 + Math.abs(value.objective));
+    converged = gain <= small;
+    // The gain of the last step cannot be told from the rounding of the sum any more.
+    const least = value.objective - (converged ? small : 0);
     let raised = false;
-    // A small step cannot be told from the rounding of the sum any more: it is taken as it is.
     for (let factor = 1; !raised && factor > 1e-9; factor /= 2) {
       const candidate = point.map((at, i) => at + factor * (step[i] ?? 0));
       const reached = yield* evaluate(problem, candidate, candidateLogOdds, work);
-      raised = reached.objective > value.objective || (converged && Number.isFinite(reached.objective));
+      raised = reached.objective > least;
       if (raised) {
         point = candidate;
         value = reached;
