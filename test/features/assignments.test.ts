@@ -302,7 +302,44 @@ t.test('the other door does the same', async (t) => {
       ],
     },
   });
-  const hidden = await graphql(`{ assignments { nodes { owner keyValue } } }`, {}, { scope: 'leads:read' });
+  const { body: lead } = await request('POST', '/v1/leads', {
+    body: { customer: { source: 'web', externalId: fresh('lead') }, owner: 'a' },
+  });
+  await request('POST', `/v1/leads/${lead.id}/assign`, { body: { owner: 'b' } });
+  await open({ customerId: lead.id, owner: 'c' });
+  const nested = await graphql(
+    `query ($id: ID!, $customer: ID!) {
+      lead(id: $id) { assignments { owner previousOwner customer { followUps { owner status } } } }
+      customer(id: $customer) { followUps { id customer { followUps { kind } } } }
+    }`,
+    { id: lead.id, customer: customerId },
+  );
+  const followUps = [{ owner: 'c', status: 'OPEN' }];
+  t.same(nested.body.data, {
+    lead: {
+      assignments: [
+        { owner: 'a', previousOwner: null, customer: { followUps } },
+        { owner: 'b', previousOwner: 'a', customer: { followUps } },
+      ],
+    },
+    customer: { followUps: [{ id, customer: { followUps: [{ kind: 'RETENTION' }] } }] },
+  });
+  const ofLead = await request('GET', `/v1/leads/${lead.id}/assignments`);
+  t.match(ofLead.body.data, [
+    { owner: 'b', purpose: 'lead' },
+    { owner: 'a', purpose: 'lead' },
+  ]);
+  t.equal(ofLead.body.data.length, 2);
+  t.equal((await request('GET', `/v1/leads/${customerId}/assignments`)).status, 404, 'no lead');
+  t.match((await request('GET', `/v1/customers/${lead.id}/follow-ups?owner=c`)).body.data, [{ owner: 'c' }]);
+  t.same((await request('GET', `/v1/customers/${lead.id}/follow-ups?owner=d`)).body.data, []);
+  t.equal((await request('GET', `/v1/customers/${newId()}/follow-ups`)).status, 404);
+
+  const hidden = await graphql(
+    `query ($rule: ID!) { assignments(ruleId: $rule) { nodes { owner keyValue } } }`,
+    { rule: made.id },
+    { scope: 'leads:read' },
+  );
   t.same(hidden.body.data.assignments.nodes, [{ owner: 'a', keyValue: null }], 'a country is of an address');
   const gone = await graphql(
     `mutation ($id: ID!, $rule: ID!) {

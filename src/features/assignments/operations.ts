@@ -6,7 +6,11 @@ import { readOperation, writeOperation, writeParameters } from '../../platform/o
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { leadById } from '../leads/queries.ts';
+import { targetParameters } from '../references/model.ts';
+import { targetId } from '../references/queries.ts';
 import {
+  type Assignment,
   type AssignmentRule,
   assignment,
   assignmentPurpose,
@@ -19,6 +23,7 @@ import {
 import {
   type AssignmentRow,
   assignmentColumns,
+  assignmentsOfLeads,
   deleteRule,
   insertRule,
   lockRule,
@@ -209,6 +214,8 @@ const history = keysetList<AssignmentRow>({
   defaultSort: '-at',
 });
 
+const assignmentPage = pageOf(assignment).meta({ id: 'AssignmentPage' });
+
 export const listAssignments = readOperation({
   name: 'listAssignments',
   scope: 'leads:read',
@@ -224,9 +231,40 @@ export const listAssignments = readOperation({
     atFrom: instant.optional(),
     atTo: instant.optional(),
   }),
-  output: pageOf(assignment).meta({ id: 'AssignmentPage' }),
+  output: assignmentPage,
   async run(context, input) {
     const { data, page } = await history(context.db, context, input);
     return { data: data.map(toAssignment), page };
+  },
+});
+
+export const listLeadAssignments = readOperation({
+  name: 'listLeadAssignments',
+  scope: 'leads:read',
+  summary: 'List who a lead was given to',
+  description: 'Of the lead itself; what was given of follow-ups is in the list of all assignments.',
+  input: z.strictObject({ ...targetParameters, ...pageParameters, sort: sortParameter(['at'], '-at') }),
+  output: assignmentPage,
+  problems: ['not_found'],
+  async run(context, { id: customerId, source, externalId, ...page }) {
+    const leadId = await targetId(context.db, 'customer', { id: customerId, source, externalId });
+    const found = await history(context.db, context, { ...page, customerId: leadId, purpose: 'lead' });
+    // An empty page says the lead was given to nobody, so there has to be such a lead.
+    if (found.data.length === 0) await leadById(context.db, context, leadId);
+    return { data: found.data.map(toAssignment), page: found.page };
+  },
+});
+
+/** For the GraphQL loaders: who each of a set of leads was given to, one statement. */
+export const assignmentsByLeads = readOperation({
+  name: 'assignmentsByLeads',
+  scope: 'leads:read',
+  summary: 'Read who leads were given to',
+  input: z.strictObject({ ids: z.array(id) }),
+  output: z.array(z.array(assignment)),
+  async run({ db }, { ids }) {
+    const found = new Map<string, Assignment[]>(ids.map((leadId) => [leadId, []]));
+    for (const row of await assignmentsOfLeads(db, ids)) found.get(row.customerId)?.push(toAssignment(row));
+    return ids.map((leadId) => found.get(leadId) ?? []);
   },
 });

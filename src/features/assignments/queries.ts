@@ -190,3 +190,22 @@ export function toAssignment(row: AssignmentRow): Assignment {
     at: row.at,
   };
 }
+
+/** Assignments that come with a lead, at most; the rest is on the pages of its list. */
+const latest = sql.raw('100');
+
+// By row_number(): the distributed engine refuses a lateral top-N.
+const ofLeads = statement<AssignmentRow>(
+  'assignments_of_leads',
+  sql`select * from (
+      select ${assignmentColumns}, row_number() over (
+        partition by ${assignments.customerId} order by ${assignments.at} desc, ${assignments.id} desc
+      ) as place
+      from ${assignments} where ${assignments.customerId} = any(${param('ids')}::uuid[]) and ${assignments.purpose} = 'lead'
+    ) a where place <= ${latest} order by "at", "id"`,
+);
+
+/** The latest assignments of these leads themselves, in order of time. */
+export function assignmentsOfLeads(db: Db, ids: string[]): Promise<AssignmentRow[]> {
+  return db.all(ofLeads, { ids });
+}

@@ -1,6 +1,7 @@
-import { connection, mutation, type Resolvers, record, related } from '../../platform/graphql/field.ts';
+import { children, connection, mutation, type Resolvers, record, related } from '../../platform/graphql/field.ts';
 import { customersByIds } from '../customers/operations.ts';
 import {
+  assignmentsByLeads,
   createAssignmentRule,
   deleteAssignmentRule,
   getAssignmentRule,
@@ -19,6 +20,13 @@ export const assignmentResolvers: Resolvers = {
     createAssignmentRule: mutation(createAssignmentRule, 'assignmentRule'),
     updateAssignmentRule: mutation(updateAssignmentRule, 'assignmentRule'),
     deleteAssignmentRule: mutation(deleteAssignmentRule),
+  },
+  Lead: {
+    assignments: children(
+      assignmentsByLeads,
+      ({ id }: { id: string }) => id,
+      (ids) => ({ ids }),
+    ),
   },
   Assignment: {
     customer: related(customersByIds, 'customerId'),

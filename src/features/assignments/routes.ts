@@ -5,6 +5,7 @@ import {
   getAssignmentRule,
   listAssignmentRules,
   listAssignments,
+  listLeadAssignments,
   updateAssignmentRule,
 } from './operations.ts';
 
@@ -15,4 +16,6 @@ export const assignmentRoutes = [
   route('PATCH', '/v1/assignment-rules/:id', updateAssignmentRule),
   route('DELETE', '/v1/assignment-rules/:id', deleteAssignmentRule),
   route('GET', '/v1/assignments', listAssignments),
+  route('GET', '/v1/leads/:id/assignments', listLeadAssignments),
+  route('GET', '/v1/leads/external/:source/:externalId/assignments', listLeadAssignments),
 ];

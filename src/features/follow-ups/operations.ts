@@ -3,15 +3,18 @@ import { z } from 'zod';
 import { param, Retry, type Transaction } from '../../platform/db/client.ts';
 import { invalid, notFound } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
-import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { subjectsOf } from '../assignments/queries.ts';
-import { lockCustomers } from '../customers/queries.ts';
+import { customerById, lockCustomers } from '../customers/queries.ts';
+import { targetParameters } from '../references/model.ts';
+import { targetId } from '../references/queries.ts';
 import {
   dueOrder,
+  type FollowUp,
   type FollowUpPatch,
   followUp,
   followUpInput,
@@ -26,6 +29,7 @@ import {
   type FollowUpRow,
   followUpById,
   followUpColumns,
+  followUpsOfCustomers,
   insertFollowUps,
   toFollowUp,
   updateFollowUpRow,
@@ -115,29 +119,66 @@ const list = keysetList<FollowUpRecord>({
   defaultSort: '-createdAt',
 });
 
+const listFilters = {
+  ...pageParameters,
+  sort: sortParameter(['createdAt', 'dueAt'], '-createdAt'),
+  kind: followUpKind.optional(),
+  status: followUpStatus.optional(),
+  owner: text(200).optional().meta({ description: 'Who sees to it.', example: 'maria' }),
+  dueFrom: instant.optional(),
+  dueTo: instant.optional(),
+  overdue: z.boolean().optional().meta({ description: 'Open and past its due date, or not so.' }),
+};
+const followUpPage = pageOf(followUp).meta({ id: 'FollowUpPage' });
+
+async function pageOfFollowUps(
+  context: Context,
+  { overdue, ...input }: { overdue?: boolean | undefined; customerId?: string | undefined },
+): Promise<z.output<typeof followUpPage>> {
+  const { data, page } = await list(context.db, context, {
+    ...input,
+    ...(overdue !== undefined && { [overdue ? 'isOverdue' : 'isNotOverdue']: true }),
+  });
+  return { data: data.map(toFollowUp), page };
+}
+
 export const listFollowUps = readOperation({
   name: 'listFollowUps',
   scope: 'leads:read',
   summary: 'List follow-ups',
   description: 'By `dueAt`, what has no due date comes last (`-dueAt`: first).',
-  input: z.strictObject({
-    ...pageParameters,
-    sort: sortParameter(['createdAt', 'dueAt'], '-createdAt'),
-    customerId: id.optional(),
-    kind: followUpKind.optional(),
-    status: followUpStatus.optional(),
-    owner: text(200).optional().meta({ description: 'Who sees to it.', example: 'maria' }),
-    dueFrom: instant.optional(),
-    dueTo: instant.optional(),
-    overdue: z.boolean().optional().meta({ description: 'Open and past its due date, or not so.' }),
-  }),
-  output: pageOf(followUp).meta({ id: 'FollowUpPage' }),
-  async run(context, { overdue, ...input }) {
-    const { data, page } = await list(context.db, context, {
-      ...input,
-      ...(overdue !== undefined && { [overdue ? 'isOverdue' : 'isNotOverdue']: true }),
-    });
-    return { data: data.map(toFollowUp), page };
+  input: z.strictObject({ ...listFilters, customerId: id.optional() }),
+  output: followUpPage,
+  run: pageOfFollowUps,
+});
+
+export const listCustomerFollowUps = readOperation({
+  name: 'listCustomerFollowUps',
+  scope: 'leads:read',
+  summary: "List a customer's follow-ups",
+  input: z.strictObject({ ...targetParameters, ...listFilters }),
+  output: followUpPage,
+  problems: ['not_found'],
+  async run(context, { id: customerId, source, externalId, ...filter }) {
+    const owner = await targetId(context.db, 'customer', { id: customerId, source, externalId });
+    const found = await pageOfFollowUps(context, { ...filter, customerId: owner });
+    // An empty page says the customer has none, so there has to be such a customer.
+    if (found.data.length === 0 && !(await customerById(context.db, owner))) throw notFound('customer');
+    return found;
+  },
+});
+
+/** For the GraphQL loaders: the follow-ups of each of a set of customers, one statement. */
+export const followUpsByCustomers = readOperation({
+  name: 'followUpsByCustomers',
+  scope: 'leads:read',
+  summary: 'Read the follow-ups of customers',
+  input: z.strictObject({ ids: z.array(id) }),
+  output: z.array(z.array(followUp)),
+  async run({ db }, { ids }) {
+    const found = new Map<string, FollowUp[]>(ids.map((customerId) => [customerId, []]));
+    for (const row of await followUpsOfCustomers(db, ids)) found.get(row.customerId)?.push(toFollowUp(row));
+    return ids.map((customerId) => found.get(customerId) ?? []);
   },
 });
 

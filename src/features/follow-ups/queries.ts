@@ -62,3 +62,22 @@ const remove = statement(
 export async function deleteFollowUpRow(tx: Transaction, row: { customerId: string; id: string }): Promise<void> {
   await tx.all(remove, { customerId: row.customerId, id: row.id });
 }
+
+/** Follow-ups that come with a customer, at most; the rest is on the pages of the list. */
+const latest = sql.raw('100');
+
+// By row_number(): the distributed engine refuses a lateral top-N.
+const ofCustomers = statement<FollowUpRow>(
+  'follow_ups_of_customers',
+  sql`select * from (
+      select ${fields(followUps)}, row_number() over (
+        partition by ${followUps.customerId} order by ${followUps.createdAt} desc, ${followUps.id} desc
+      ) as place
+      from ${followUps} where ${followUps.customerId} = any(${param('ids')}::uuid[])
+    ) f where place <= ${latest} order by place`,
+);
+
+/** The latest follow-ups of these customers, newest first. */
+export function followUpsOfCustomers(db: Db, ids: string[]): Promise<FollowUpRow[]> {
+  return db.all(ofCustomers, { ids });
+}

@@ -1,6 +1,13 @@
-import { connection, mutation, type Resolvers, record, related } from '../../platform/graphql/field.ts';
+import { children, connection, mutation, type Resolvers, record, related } from '../../platform/graphql/field.ts';
 import { customersByIds } from '../customers/operations.ts';
-import { createFollowUp, deleteFollowUp, getFollowUp, listFollowUps, updateFollowUp } from './operations.ts';
+import {
+  createFollowUp,
+  deleteFollowUp,
+  followUpsByCustomers,
+  getFollowUp,
+  listFollowUps,
+  updateFollowUp,
+} from './operations.ts';
 
 export const followUpResolvers: Resolvers = {
   Query: {
@@ -11,6 +18,13 @@ export const followUpResolvers: Resolvers = {
     createFollowUp: mutation(createFollowUp, 'followUp'),
     updateFollowUp: mutation(updateFollowUp, 'followUp'),
     deleteFollowUp: mutation(deleteFollowUp),
+  },
+  Customer: {
+    followUps: children(
+      followUpsByCustomers,
+      ({ id }: { id: string }) => id,
+      (ids) => ({ ids }),
+    ),
   },
   FollowUp: {
     customer: related(customersByIds, 'customerId'),
