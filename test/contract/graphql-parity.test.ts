@@ -39,6 +39,8 @@ const setOperations: Record<string, string> = {
   leadScoresByLeads: 'getLeadScore',
   leadsByIds: 'getLead',
   stagesByLeads: 'listLeadStages',
+  assignmentsByLeads: 'listLeadAssignments',
+  followUpsByCustomers: 'listCustomerFollowUps',
   timelinesOfCustomers: 'getCustomerTimeline',
 };
 

@@ -375,6 +375,7 @@ async function tourLeads(visit: Visit, any: Any): Promise<void> {
   await visit(200, 'PUT', '/v1/leads/external/web/l2', { body: { segment: 'smb' } });
   for (const path of [`/v1/leads/${made.body.id}`, '/v1/leads/external/web/l1']) {
     await visit(200, 'GET', path, { scope: 'leads:read' });
+    await visit(200, 'GET', `${path}/assignments?count=true&sort=at`);
     await visit(200, 'PATCH', path, { body: { owner: null }, ...any });
     await visit(412, 'PATCH', path, { body: { owner: 'jo' }, headers: { 'If-Match': '"99"' } });
     await visit(200, 'POST', `${path}/assign`, { body: {} });
@@ -422,6 +423,8 @@ async function tourAssignments(visit: Visit, any: Any, unchanged: Unchanged): Pr
   await visit(200, 'GET', '/v1/assignment-rules?purpose=retention&active=true&count=true');
   await visit(200, 'GET', `/v1/assignments?ruleId=${rule.body.id}&owner=maria&limit=1&count=true`);
   await visit(200, 'GET', '/v1/assignments', { scope: 'leads:read' });
+  await visit(200, 'GET', `/v1/customers/${customer.id}/follow-ups?status=done`, { scope: 'leads:read' });
+  await visit(200, 'GET', '/v1/customers/external/shop/1/follow-ups');
   await visit(200, 'GET', '/v1/follow-ups?kind=retention&status=done&overdue=false&sort=dueAt');
   await visit(409, 'DELETE', `/v1/customers/${customer.id}`, any);
   await visit(204, 'DELETE', `/v1/follow-ups/${followUp.body.id}`, any);
