@@ -87,10 +87,10 @@ function rulePart(document: RuleSetDocument, subject: Subject, mode: ScoreMode, 
   if (rule.on === undefined) {
     return sql`${when} as ${applies}, case when ${when} then ${unitsOf(rule.points)}::float8 else 0 end as ${value}`;
   }
-  const found = raw(`t.n${index} > 0`);
+  const found = sql`${when} and ${raw(`t.n${index} > 0`)}`;
   const worth =
     rule.per === 'latest' ? worthSql(rule, raw('1'), ageDays(subject, mode, raw(`t.s${index}`))) : raw(`t.s${index}`);
-  return sql`${when} and ${found} as ${applies}, case when ${when} then coalesce(${worth}, 0) else 0 end as ${value}`;
+  return sql`${found} as ${applies}, case when ${found} then ${worth} else 0 end as ${value}`;
 }
 
 function ruleCap(rule: ScoreRule, index: number): SQL {
