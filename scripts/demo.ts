@@ -10,6 +10,7 @@ import { openKeys } from '../src/platform/auth/keys.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../src/platform/db/embedded.ts';
 import { openDatabase } from '../src/platform/db/open.ts';
 import { createLogger } from '../src/platform/http/logging.ts';
+import { callTable, campaignTable } from './demo/calls.ts';
 import { fillStore } from './demo/fill.ts';
 import { inventLeads } from './demo/leads.ts';
 import { baseCurrency, inventStore, now, storeVersion, zone } from './demo/store.ts';
@@ -102,6 +103,8 @@ async function run(): Promise<void> {
     }
     console.log(`\nAn invented shop on 1 July 2026, where the demo's clock stands\n`);
     console.log(await metricsTable(client));
+    console.log(`\nWho to call next: open leads by the score of the rules\n${await callTable(client, 10)}`);
+    console.log(`\nCampaigns, by last touch within 30 days, in EUR\n${await campaignTable(client)}`);
     console.log(`\nOne customer\n${await customerView(client, store.regular)}`);
     console.log(`\n${invitation(origin, token, store.regular)}`);
     if (!once) {

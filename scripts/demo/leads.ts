@@ -116,6 +116,19 @@ function addStranger(invented: LeadStore, random: Random, index: number): void {
     warmth,
   };
   addLead(invented, random, prospect, enteredAt);
+  // Some came because of an advertisement.
+  if (entered > days - 60 && random.chance(0.35)) {
+    const click = { kind: 'ad_click' as const, direction: 'inbound' as const, channel: 'social' };
+    const document = {
+      source: 'crm',
+      externalId: `${lead.externalId}-ad`,
+      occurredAt: later(enteredAt, -random.uniform()),
+    };
+    invented.interactions.push({
+      document: { ...document, ...click, customer: { source: 'shop', externalId: lead.externalId } },
+      campaign: comeBack,
+    });
+  }
   const lost = later(enteredAt, random.integer(20, 90));
   if (random.chance(0.5 * (1 - warmth)) && lost < now) {
     invented.losses.push({ externalId: lead.externalId, at: lost, reason: random.weighted(lossReasons) });

@@ -1,0 +1,78 @@
+import { z } from 'zod';
+import { listCampaignResults } from '../../src/features/campaigns/results.ts';
+import { customer } from '../../src/features/customers/model.ts';
+import { leadScore, scoredLead } from '../../src/features/lead-scores/model.ts';
+import type { ServiceClient } from '../service-client.ts';
+
+/** Who to call next, and why; what the campaigns brought: the same for the same store, on every machine. */
+
+const open = 'subscriber,lead,marketing_qualified,sales_qualified';
+const reasonsShown = 3;
+
+const leadPage = z.object({ data: z.array(scoredLead) });
+
+export async function callTable(client: ServiceClient, count: number): Promise<string> {
+  const { data } = leadPage.parse(await client.request('GET', `/v1/leads?sort=-score&stages=${open}&limit=${count}`));
+  const rows = await Promise.all(
+    data.map(async (lead, index) => {
+      const [who, score] = await Promise.all([
+        client.request('GET', `/v1/customers/${lead.id}`).then((answer) => customer.parse(answer)),
+        client.request('GET', `/v1/leads/${lead.id}/score`).then((answer) => leadScore.parse(answer)),
+      ]);
+      return [
+        String(index + 1),
+        who.name ?? who.references[0]?.externalId ?? '',
+        lead.stage.replace('_', ' '),
+        lead.owner ?? '—',
+        score.rule.grade,
+        score.rule.score.toFixed(1),
+        reasonsOf(score.rule.contributions),
+      ];
+    }),
+  );
+  return table(['', 'lead', 'stage', 'owner', 'grade', 'score', 'because'], rows, [0, 5]);
+}
+
+type Contribution = z.output<typeof leadScore>['rule']['contributions'][number];
+
+/** What weighs most. */
+function reasonsOf(contributions: readonly Contribution[]): string {
+  return [...contributions]
+    .sort((a, b) => b.points - a.points)
+    .slice(0, reasonsShown)
+    .map(({ rule, points, evidence }) => {
+      const day = evidence[0]?.occurredAt.slice(0, 10);
+      return `${rule} ${points.toFixed(1)}${day ? ` (${day})` : ''}`;
+    })
+    .join(', ');
+}
+
+export async function campaignTable(client: ServiceClient): Promise<string> {
+  const { data } = listCampaignResults.output.parse(await client.request('GET', '/v1/campaigns/results?windowDays=30'));
+  const euros = (minor: number | null) => (minor === null ? '—' : (minor / 100).toFixed(2));
+  const rows = data.map((one) => [
+    one.name,
+    String(one.touches),
+    String(one.responses),
+    String(one.leads),
+    String(one.orders),
+    euros(one.revenue),
+    euros(one.cost),
+    euros(one.costPer.order),
+  ]);
+  const heads = ['campaign', 'touches', 'responses', 'leads', 'orders', 'revenue', 'cost', 'cost per order'];
+  return table(heads, rows, [1, 2, 3, 4, 5, 6, 7]);
+}
+
+/** @param right the columns that are numbers */
+function table(heads: readonly string[], rows: readonly (readonly string[])[], right: readonly number[]): string {
+  const widths = heads.map((head, column) => Math.max(head.length, ...rows.map((row) => (row[column] ?? '').length)));
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, column) =>
+        right.includes(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
+      )
+      .join('  ')
+      .trimEnd();
+  return [line(heads), ...rows.map(line)].join('\n');
+}
