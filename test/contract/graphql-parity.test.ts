@@ -51,7 +51,6 @@ const typeNames: Record<string, string> = {
   WrittenReturn: 'Return',
   WrittenCampaign: 'Campaign',
   WrittenRuleSet: 'RuleSet',
-  ScoredLead: 'Lead',
   WrittenLead: 'Lead',
   WrittenInteraction: 'Interaction',
   Deleted: 'DeletedPayload',

@@ -385,9 +385,51 @@ async function tourLeads(visit: Visit, any: Any): Promise<void> {
     await visit(200, 'GET', `${path}/stages?limit=1&count=true`);
   }
   await visit(200, 'GET', '/v1/lead-stage-changes?limit=1&count=true&to=customer');
+  await tourScores(visit, any, made.body.id);
   await visit(409, 'DELETE', '/v1/customers/external/web/l1', any);
   await visit(204, 'DELETE', '/v1/leads/external/web/l2', any);
   await visit(204, 'DELETE', `/v1/leads/${made.body.id}`, any);
+}
+
+async function tourScores(visit: Visit, any: Any, leadId: string): Promise<void> {
+  await visit(201, 'POST', '/v1/interactions', {
+    body: { customerId: leadId, source: 'web', externalId: 's1', kind: 'form', occurredAt: '2026-05-28T09:41:00Z' },
+  });
+  const page = await visit(200, 'GET', '/v1/leads?limit=1&count=true&cursors=true&stages=customer,lead&scoreFrom=-5');
+  await visit(200, 'GET', `/v1/leads?limit=1&stages=customer,lead&scoreFrom=-5&after=${page.body.page.next}`);
+  await visit(200, 'GET', '/v1/leads?sort=-updatedAt&asOf=2026-05-20T00:00:00Z&grade=D', { scope: 'leads:read' });
+  await visit(400, 'GET', '/v1/leads?after=nonsense');
+  const document = {
+    rules: [
+      { name: 'Engineer', group: 'fit', points: 5, when: [{ field: 'attributes.job', oneOf: ['engineer'] }] },
+      { name: 'Form', group: 'intent', points: 20.25, on: { kinds: ['form'], withinDays: 30 }, halfLifeDays: 14 },
+    ],
+    caps: { intent: 10 },
+    grades: { A: 40, B: 20, C: 5 },
+  };
+  const draft = await visit(201, 'POST', '/v1/lead-rule-sets', { body: { name: 'Forms', document } });
+  await visit(403, 'POST', '/v1/lead-rule-sets', { body: { name: 'Forms', document }, scope: 'lead-rules:write' });
+  await visit(422, 'POST', '/v1/lead-rule-sets', {
+    body: { name: 'Forms', document: { ...document, grades: { A: 1, B: 2, C: 3 } } },
+  });
+  const path = `/v1/lead-rule-sets/${draft.body.id}`;
+  const read = await visit(200, 'GET', path);
+  await visit(304, 'GET', path, { headers: { 'If-None-Match': read.headers.get('etag') ?? '' } });
+  await visit(200, 'PATCH', path, { body: { name: 'Asked' }, ...any });
+  await visit(200, 'POST', `${path}/preview?limit=5`, { scope: 'leads:read' });
+  for (const lead of [`/v1/leads/${leadId}`, '/v1/leads/external/web/l1']) {
+    await visit(200, 'GET', `${lead}/score?asOf=2026-05-30T00:00:00Z`);
+    await visit(200, 'GET', `${lead}/score?ruleSetId=${draft.body.id}`, { scope: 'leads:read' });
+  }
+  await visit(412, 'POST', `${path}/publish`, { headers: { 'If-Match': '"9"' } });
+  await visit(200, 'POST', `${path}/publish`, any);
+  await visit(409, 'PATCH', path, { body: { name: 'Late' }, ...any });
+  await visit(409, 'DELETE', path, any);
+  await visit(200, 'GET', '/v1/lead-rule-sets?limit=1&count=true&status=published');
+  const other = await visit(201, 'POST', '/v1/lead-rule-sets', { body: { name: 'Unwanted', document } });
+  await visit(204, 'DELETE', `/v1/lead-rule-sets/${other.body.id}`, any);
+  await visit(404, 'GET', `/v1/lead-rule-sets/${other.body.id}`);
+  await visit(204, 'DELETE', '/v1/interactions/external/web/s1', any);
 }
 
 async function tourAssignments(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {

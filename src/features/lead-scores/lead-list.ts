@@ -5,11 +5,10 @@ import { type Db, param, type Statement, statement, type Values } from '../../pl
 import { type Context, readOperation } from '../../platform/operation.ts';
 import { defaultLimit, type Page, pageFrom, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { instant, text } from '../../platform/values.ts';
-import { leadStage, leads } from '../leads/model.ts';
+import { lead, leadStage, leads } from '../leads/model.ts';
 import { type LeadRecord, leadColumns, toLead } from '../leads/queries.ts';
 import { boundsHoldAt } from './bounds.ts';
 import { scoreGrade } from './grade.ts';
-import { scoredLead } from './model.ts';
 import { compiled, rulesById, rulesInForce, type ScoringRules, toLeadScore } from './queries.ts';
 import { scoreQuery } from './score-sql.ts';
 
@@ -48,7 +47,7 @@ export const listLeads = readOperation({
   description:
     'Each with its score and grade. The order by falling score is fast at any number of leads; the rising one, and `asOf` in the past, compute every score.',
   input,
-  output: pageOf(scoredLead).meta({ id: 'LeadPage' }),
+  output: pageOf(lead).meta({ id: 'LeadPage' }),
   run: leadPage,
 });
 

@@ -4,7 +4,7 @@ import { instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
 import { direction, interactionKind } from '../interactions/model.ts';
-import { lead, leads } from '../leads/model.ts';
+import { leads } from '../leads/model.ts';
 import { scoreGrade } from './grade.ts';
 
 /** Versioned rule documents; a published one never changes again. The one in force is the latest published. */
@@ -102,7 +102,7 @@ export const ruleConditionInput = z
     atLeast: z.number().min(-1e12).max(1e12).optional().meta({ description: 'It is a number, and at least this.' }),
     atMost: z.number().min(-1e12).max(1e12).optional().meta({ description: 'It is a number, and at most this.' }),
   })
-  .meta({ id: 'RuleConditionInput', description: 'A condition on the profile; all that is given must hold.' });
+  .meta({ id: 'RuleCondition', description: 'A condition on the profile; all that is given must hold.' });
 
 export const ruleTouchesInput = z
   .strictObject({
@@ -120,7 +120,7 @@ export const ruleTouchesInput = z
       .optional()
       .meta({ description: 'It happened in so many days before `asOf`.' }),
   })
-  .meta({ id: 'RuleTouchesInput', description: 'Which interactions count; all that is given must hold.' });
+  .meta({ id: 'RuleTouches', description: 'Which interactions count; all that is given must hold.' });
 
 export const scoreRuleInput = z
   .strictObject({
@@ -146,23 +146,23 @@ export const scoreRuleInput = z
       example: 14,
     }),
   })
-  .meta({ id: 'ScoreRuleInput' });
+  .meta({ id: 'ScoreRule' });
 
 export const ruleSetDocumentInput = z
   .strictObject({
     rules: z.array(scoreRuleInput).min(1).max(200),
     caps: z
       .strictObject({ fit: cap.optional(), intent: cap.optional() })
-      .meta({ id: 'GroupCapsInput', description: 'What a group adds at most.' })
+      .meta({ id: 'GroupCaps', description: 'What a group adds at most.' })
       .optional(),
     grades: z.strictObject({ A: points, B: points, C: points }).meta({
-      id: 'GradesInput',
+      id: 'Grades',
       description: 'The lowest score of each grade, falling; below C it is D.',
       example: { A: 70, B: 45, C: 20 },
     }),
     qualify: z
       .strictObject({ marketing: points.optional(), sales: points.optional() })
-      .meta({ id: 'QualifyInput', description: 'The score from which a lead is marketing- or sales-qualified.' })
+      .meta({ id: 'Qualify', description: 'The score from which a lead is marketing- or sales-qualified.' })
       .optional(),
     profileFields: z
       .array(field)
@@ -171,7 +171,7 @@ export const ruleSetDocumentInput = z
       .optional()
       .meta({ description: 'What `completeness` counts; name, email, phone, country, source unless told.' }),
   })
-  .meta({ id: 'RuleSetDocumentInput' });
+  .meta({ id: 'RuleSetDocument' });
 export type RuleSetDocument = z.output<typeof ruleSetDocumentInput>;
 
 export const ruleSetInput = z
@@ -202,14 +202,6 @@ export const ruleSet = z
 export type RuleSet = z.output<typeof ruleSet>;
 
 const scorePoints = z.number().meta({ description: 'Points: a multiple of 1/1024.', example: 12.5 });
-
-/** What lists of leads answer. */
-export const scoredLead = lead
-  .extend({
-    score: scorePoints.meta({ description: 'Its score by the rules.' }),
-    grade: scoreGrade,
-  })
-  .meta({ id: 'ScoredLead', description: 'A lead with its score at the instant asked about.' });
 
 export const scoreEvidence = z
   .strictObject({
