@@ -18,8 +18,11 @@ import { findAndLockOwners, ownersOf } from './queries.ts';
 /** A document about something that belongs to a customer: an order, a return, an interaction. */
 export type FactWrite<Document, Patch> =
   | (FactReference & { input: Document })
-  | (NamelessFact & { input: Document })
   | { mode: 'patch'; id: string; input: Patch; expectedVersion: number | '*' };
+
+/** A document that is a new fact each time. */
+export type NamelessWrite<Document> = NamelessFact & { input: Document };
+type AnyWrite<Document, Patch> = FactWrite<Document, Patch> | NamelessWrite<Document>;
 
 interface Owned {
   customerId?: string | undefined;
@@ -66,7 +69,7 @@ export async function prepareFacts<
 >(
   tx: Transaction,
   context: Context,
-  writes: FactWrite<Document, Patch>[],
+  writes: AnyWrite<Document, Patch>[],
   store: FactStore<State>,
 ): Promise<Prepared<State>> {
   const named = writes.flatMap((write) => (write.mode === 'patch' ? [] : [write]));
@@ -104,7 +107,7 @@ export async function prepareFacts<
 }
 
 function ownerClaim(
-  write: FactWrite<Owned & FactReference['input'], Owned>,
+  write: AnyWrite<Owned & FactReference['input'], Owned>,
   factSource: string | null,
 ): OwnerClaim | null {
   const { customerId, customer } = write.input;
@@ -130,7 +133,7 @@ export interface Start<State> {
  */
 export function startFact<State extends FactState>(
   prepared: Prepared<State>,
-  write: FactWrite<FactReference['input'] & { sourceVersion?: number | string | undefined }, object>,
+  write: AnyWrite<FactReference['input'] & { sourceVersion?: number | string | undefined }, object>,
   index: number,
   kind: RecordKind,
 ): Start<State> {

@@ -7,6 +7,7 @@ import { unknownCampaigns } from '../campaigns/queries.ts';
 import {
   type FactChange,
   type FactWrite,
+  type NamelessWrite,
   noteChange,
   type Prepared,
   prepareFacts,
@@ -28,7 +29,7 @@ import {
 } from './queries.ts';
 
 /** One document to be written, and how. */
-export type InteractionWrite = FactWrite<InteractionDocument, InteractionPatch>;
+export type InteractionWrite = FactWrite<InteractionDocument, InteractionPatch> | NamelessWrite<InteractionDocument>;
 
 /** A document without an external id is a new interaction each time; with one, `mode` says what is done to a known one. */
 export function asWrite(
