@@ -176,7 +176,8 @@ CREATE INDEX "campaigns_starts" ON "campaigns" USING btree (coalesce(starts_on, 
 CREATE INDEX "follow_ups_id" ON "follow_ups" USING btree ("id");--> statement-breakpoint
 CREATE INDEX "follow_ups_created" ON "follow_ups" USING btree ("created_at","id");--> statement-breakpoint
 CREATE INDEX "follow_ups_due" ON "follow_ups" USING btree (coalesce("due_at", '9999-12-31T00:00:00Z'::timestamptz),"id");--> statement-breakpoint
-CREATE INDEX "follow_ups_owner" ON "follow_ups" USING btree ("owner","due_at","id") WHERE status = 'open';--> statement-breakpoint
+CREATE INDEX "follow_ups_open" ON "follow_ups" USING btree (coalesce("due_at", '9999-12-31T00:00:00Z'::timestamptz),"id") WHERE status = 'open';--> statement-breakpoint
+CREATE INDEX "follow_ups_owner" ON "follow_ups" USING btree ("owner",coalesce("due_at", '9999-12-31T00:00:00Z'::timestamptz),"id") WHERE status = 'open';--> statement-breakpoint
 CREATE INDEX "interactions_id" ON "interactions" USING btree ("id");--> statement-breakpoint
 CREATE INDEX "interactions_customer_occurred" ON "interactions" USING btree ("customer_id","occurred_at","id");--> statement-breakpoint
 CREATE INDEX "interactions_occurred" ON "interactions" USING btree ("occurred_at","id");--> statement-breakpoint

@@ -37,7 +37,8 @@ export const followUps = pgTable(
     index('follow_ups_id').on(t.id),
     index('follow_ups_created').on(t.createdAt, t.id),
     index('follow_ups_due').on(dueOrder, t.id),
-    index('follow_ups_owner').on(t.owner, t.dueAt, t.id).where(sql`status = 'open'`),
+    index('follow_ups_open').on(dueOrder, t.id).where(sql`status = 'open'`),
+    index('follow_ups_owner').on(t.owner, dueOrder, t.id).where(sql`status = 'open'`),
   ],
 );
 
