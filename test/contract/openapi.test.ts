@@ -182,6 +182,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
   await tourCustomers(visit, any, unchanged);
   await tourOrders(visit, any, unchanged);
   await tourReturns(visit, any, unchanged);
+  await tourCampaigns(visit, any, unchanged);
   await tourInteractions(visit, any, unchanged);
   await tourLeads(visit, any);
   await tourAssignments(visit, any, unchanged);
@@ -325,12 +326,53 @@ async function tourOrders(visit: Visit, any: Any, unchanged: Unchanged): Promise
   for (const path of [`/v1/customers/${created.body.customerId}`, '/v1/customers/external/shop/1']) {
     await visit(200, 'GET', `${path}/orders?limit=1`);
     await visit(200, 'GET', `${path}/summary`);
+    await visit(200, 'GET', `${path}/timeline?limit=1&count=true&kinds=order,refund`);
     await visit(409, 'DELETE', path, any);
   }
   await visit(204, 'DELETE', '/v1/orders/external/shop/o2', any);
   const third = await visit(200, 'GET', '/v1/orders/external/shop/o3');
   await visit(204, 'DELETE', `/v1/orders/${third.body.id}`, any);
   await visit(410, 'POST', '/v1/orders', { body: { ...sent, externalId: 'o3' } });
+}
+
+async function tourCampaigns(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
+  const document = {
+    name: 'Spring catalogue',
+    channel: 'email',
+    startsOn: '2026-03-01',
+    endsOn: '2026-03-31',
+    cost: 250000,
+  };
+  const created = await visit(201, 'POST', '/v1/campaigns', {
+    body: { ...document, references: [{ source: 'crm', externalId: 'c1' }] },
+  });
+  const byName = '/v1/campaigns/external/crm';
+  await visit(409, 'POST', '/v1/campaigns', { body: { name: 'x', references: [{ source: 'crm', externalId: 'c1' }] } });
+  await visit(201, 'PUT', `${byName}/c2`, { body: { ...document, sourceVersion: 2 } });
+  await visit(200, 'PUT', `${byName}/c2`, { body: { ...document, sourceVersion: 1 } });
+  for (const path of [`/v1/campaigns/${created.body.id}`, `${byName}/c1`]) {
+    await visit(304, 'GET', path, unchanged(await visit(200, 'GET', path)));
+    await visit(200, 'PATCH', path, { body: { audience: 'Buyers of last spring' }, ...any });
+    await visit(200, 'GET', `${path}/results?windowDays=14&from=2026-03-01&to=2026-06-01`);
+  }
+  await visit(200, 'POST', '/v1/campaigns/batch', {
+    body: { campaigns: [{ name: 'Third', references: [{ source: 'crm', externalId: 'c3' }] }, { name: 'Nameless' }] },
+  });
+  await visit(200, 'GET', '/v1/campaigns?limit=1&count=true&sort=startsOn&startsFrom=2026-01-01');
+  await visit(200, 'GET', '/v1/campaigns/results?limit=1&count=true&channel=email');
+  const order = {
+    customer: { source: 'shop', externalId: '1' },
+    placedAt: '2026-05-20T08:26:00Z',
+    currency: 'EUR',
+    total: 0,
+    items: [],
+    paymentStatus: 'paid',
+  };
+  await visit(201, 'PUT', '/v1/orders/external/shop/of-campaign', { body: { ...order, campaignId: created.body.id } });
+  await visit(409, 'DELETE', `/v1/campaigns/${created.body.id}`, any);
+  await visit(204, 'DELETE', '/v1/orders/external/shop/of-campaign', any);
+  await visit(204, 'DELETE', `/v1/campaigns/${created.body.id}`, any);
+  await visit(204, 'DELETE', `${byName}/c2`, any);
 }
 
 async function tourReturns(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
