@@ -1,4 +1,5 @@
-import { field, group, type Resolvers, related } from '../../platform/graphql/field.ts';
+import { connection, field, group, type Resolvers, related } from '../../platform/graphql/field.ts';
+import { getLeadFunnel, listLeadFunnelMembers } from './lead-funnel.ts';
 import {
   getAverageOrderValue,
   getChurnRate,
@@ -22,6 +23,8 @@ export const metricResolvers: Resolvers = {
     averageOrderValue: field(getAverageOrderValue),
     revenuePerCustomer: field(getRevenuePerCustomer),
     lifetimeValue: field(getLifetimeValue),
+    leadFunnel: field(getLeadFunnel),
+    leadFunnelMembers: connection(listLeadFunnelMembers),
   },
   Customer: {
     summary: related(customerSummaries, 'id'),

@@ -1,4 +1,5 @@
 import { route } from '../../platform/http/rest.ts';
+import { getLeadFunnel, listLeadFunnelMembers } from './lead-funnel.ts';
 import {
   getAverageOrderValue,
   getChurnRate,
@@ -18,6 +19,8 @@ export const metricRoutes = [
   route('GET', '/v1/metrics/average-order-value', getAverageOrderValue),
   route('GET', '/v1/metrics/revenue-per-customer', getRevenuePerCustomer),
   route('GET', '/v1/metrics/lifetime-value', getLifetimeValue),
+  route('GET', '/v1/metrics/lead-funnel', getLeadFunnel),
+  route('GET', '/v1/metrics/lead-funnel/members', listLeadFunnelMembers),
   route('GET', '/v1/customers/:id/summary', getCustomerSummary),
   route('GET', '/v1/customers/external/:source/:externalId/summary', getCustomerSummary),
 ];

@@ -1,0 +1,163 @@
+import type { z } from 'zod';
+import { calendarDaysBetween, hoursBetween, leadFunnel } from '../../domain/lead-funnel.ts';
+import type { MetricGroup, MetricResult } from '../../domain/metric-result.ts';
+import { startOfDayBefore } from '../../domain/preceding-period.ts';
+import { type Context, personalScope, readOperation, requireScope } from '../../platform/operation.ts';
+import { defaultLimit, pageFrom } from '../../platform/page.ts';
+import { rulesInForce } from '../lead-scores/queries.ts';
+import { leadsByIds } from '../leads/queries.ts';
+import { envelope, seriesPoints } from './envelope.ts';
+import {
+  type LeadFunnelMember,
+  leadFunnelInput,
+  leadFunnelMemberPage,
+  leadFunnelMembersInput,
+} from './lead-funnel-model.ts';
+import {
+  countFunnelMembers,
+  type FunnelQuestion,
+  firstLeadAt,
+  funnelCounts,
+  funnelMembers,
+  type MemberRow,
+  mostGroups,
+} from './lead-funnel-queries.ts';
+import { metricResult } from './model.ts';
+import { forParameter, hasEnded, invalidParameter, resolveScope, seriesOf } from './scope.ts';
+
+const definitions = `
+A lead belongs to the period in which it entered; all else is as of \`asOf\`: its stage by its history (the change with the highest sequence before \`asOf\`), its interactions before it, and the rule set in force then. What the lead and its customer say of themselves (source, segment, owner, profile) is as of now.
+
+- \`value\`: leads that became a customer ÷ leads. A conversion that the next stage change takes back (\`no_qualifying_order_left\`) was none; a customer who left later has been one.
+- open: in a stage before \`customer\`. \`former\` is \`lost\`; \`lostCustomers\` of these had been converted.
+- \`underQualified\`: open leads with a smaller share of the profile fields filled in than \`completeness\`. The fields are the rule set's \`profileFields\`: name, email, phone, country and source unless it says.
+- \`untouched\`: open leads without any interaction in the \`silentDays\` calendar days before the day of \`asOf\`, nor on that day; \`neverTouched\` without one at all. Interactions of every kind count, those before the lead entered too.
+- first response: the first interaction from when the lead entered that is outbound or names a member of staff, ad impressions aside. \`unanswered\` leads have none yet, and are in no percentile. Percentiles interpolate linearly.
+- \`reached…\`: leads that have been in the stage or one beyond it: who skips a stage has passed it. \`leadToMarketingQualified\` and its like are the share of those who reached the one that reached the next.`;
+
+const silentDaysUnlessTold = 14;
+const completenessUnlessTold = 0.5;
+
+type Question = Pick<
+  z.output<typeof leadFunnelInput>,
+  'from' | 'to' | 'timeZone' | 'asOf' | 'interval' | 'completeness' | 'silentDays' | 'groupBy'
+>;
+
+async function resolve(context: Context, input: Question): Promise<FunnelQuestion> {
+  const { completeness = completenessUnlessTold, silentDays = silentDaysUnlessTold, groupBy = null } = input;
+  // An address is personal: groups of one would tell it.
+  if (groupBy === 'country') requireScope(context, personalScope);
+  const scope = resolveScope(context, input);
+  return {
+    scope,
+    rules: await rulesInForce(context.db, scope.asOf),
+    completeness,
+    silentSince: forParameter('silentDays', () => startOfDayBefore(scope.asOf, silentDays, scope.timeZone)),
+    groupBy,
+  };
+}
+
+export const getLeadFunnel = readOperation({
+  name: 'getLeadFunnel',
+  scope: 'metrics:read',
+  summary: 'Funnel health',
+  description: `Of the leads that entered in the period: how many became customers, how many are under-qualified, untouched and unanswered, and how they went from stage to stage. Later brackets of a \`series\` have had less time to convert.\n${definitions}
+
+\`values\`: \`leads, open, converted, lost, lostCustomers, inSubscriber, inLead, inMarketingQualified, inSalesQualified, inCustomer\`, the lost by reason (\`lostPrice, lostNoBudget …\`), \`underQualified, underQualifiedShare, untouched, untouchedShare, neverTouched, neverTouchedShare, answered, unanswered, timeToFirstResponseMedianHours, timeToFirstResponseP90Hours, reachedLead, reachedMarketingQualified, reachedSalesQualified, reachedCustomer, leadToMarketingQualified, marketingQualifiedToSalesQualified, salesQualifiedToCustomer, timeToConversionMedianDays, completeness, silentDays\`. Shares are of the open leads. What has nothing to divide by is null, and a warning says why.`,
+  input: leadFunnelInput,
+  output: metricResult,
+  async run(context, input) {
+    const question = await resolve(context, input);
+    const { scope } = question;
+    const first = await firstLeadAt(context.db, scope);
+    const brackets = seriesOf(scope, first);
+    const counts = await funnelCounts(context.db, question, brackets);
+    const { completeness = completenessUnlessTold, silentDays = silentDaysUnlessTold } = input;
+    const told = (result: MetricResult) => ({ ...result, values: { ...result.values, completeness, silentDays } });
+    const whole = told(leadFunnel(counts.whole));
+    const groups = counts.groups.map((group): MetricGroup => {
+      const { warnings: _, missingInputs: __, groups: ___, ...result } = told(leadFunnel(group.counts));
+      return { key: group.key, ...result };
+    });
+    const cut = {
+      code: 'groups_left_out',
+      message: `The ${mostGroups} largest groups are answered; ${counts.groupsLeftOut} are left out.`,
+    };
+    return envelope({
+      metric: 'lead-funnel',
+      unit: 'ratio',
+      currency: null,
+      scope,
+      firstFact: first,
+      result: { ...whole, groups, warnings: [...whole.warnings, ...(counts.groupsLeftOut > 0 ? [cut] : [])] },
+      excluded: [],
+      complete: hasEnded(scope.to, scope.asOf),
+      series: seriesPoints(
+        brackets,
+        counts.series.map((one) => told(leadFunnel(one))),
+      ),
+    });
+  },
+});
+
+export const listLeadFunnelMembers = readOperation({
+  name: 'listLeadFunnelMembers',
+  scope: 'metrics:read',
+  summary: 'Leads behind a number of the funnel',
+  description: `The leads of a \`list\`, as many as the metric counts for the same question: e.g. \`untouched\`, the leads nobody touched. Needs the scope \`leads:read\` as well. Without \`asOf\` all pages are as of the first one.\n${definitions}`,
+  input: leadFunnelMembersInput,
+  output: leadFunnelMemberPage,
+  async run(context, { limit = defaultLimit, after, count, cursors, ...input }) {
+    requireScope(context, 'leads:read');
+    const { list, group = null, sort = '-enteredAt' } = input;
+    if ((group === null) !== (input.groupBy === undefined)) {
+      const missing = group === null ? 'group' : 'groupBy';
+      throw invalidParameter(missing, 'required', 'groupBy and group go together');
+    }
+    const cursorScope = JSON.stringify([context.principal.client, 'leadFunnelMembers', sort, input]);
+    const position = after === undefined ? null : toPosition(context.cursors.decode(after, cursorScope));
+    const question = await resolve(context, { ...input, asOf: input.asOf ?? position?.asOf });
+    const { asOf, timeZone } = question.scope;
+    const selection = { list, group, descending: sort.startsWith('-'), after: position };
+    const [rows, total] = await Promise.all([
+      funnelMembers(context.db, question, selection, limit),
+      count ? countFunnelMembers(context.db, question, selection) : undefined,
+    ]);
+    const cursor = ({ enteredAt, id }: MemberRow) =>
+      context.cursors.encode({ scope: cursorScope, key: [`${enteredAt} ${asOf}`, id] });
+    const { data, page } = pageFrom(rows, { limit, cursor, total, cursors });
+    const leads = await leadsByIds(
+      context.db,
+      context,
+      data.map(({ id }) => id),
+    );
+    return {
+      data: data.flatMap((row): LeadFunnelMember[] => {
+        const lead = leads.get(row.id);
+        // Deleted since the page was read.
+        if (!lead) return [];
+        const { id: _, enteredAt, ...figures } = row;
+        return [
+          {
+            lead,
+            ...figures,
+            daysSinceLastInteraction: since(figures.lastInteractionAt, (at) => calendarDaysBetween(at, asOf, timeZone)),
+            hoursToFirstResponse: since(figures.firstResponseAt, (at) => hoursBetween(enteredAt, at)),
+            daysToConversion: since(figures.convertedAt, (at) => hoursBetween(enteredAt, at) / 24),
+          },
+        ];
+      }),
+      page,
+    };
+  },
+});
+
+function since(at: string | null, time: (at: string) => number): number | null {
+  return at === null ? null : time(at);
+}
+
+/** Where a page begins; without an `asOf` of its own every page is as of the first one. */
+function toPosition([marks, id]: [string | number, string]): { enteredAt: string; asOf: string; id: string } {
+  const [enteredAt = '', asOf = ''] = String(marks).split(' ');
+  return { enteredAt, asOf, id };
+}
