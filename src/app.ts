@@ -16,6 +16,7 @@ import { interactionRoutes } from './features/interactions/routes.ts';
 import { leadScoreJobs } from './features/lead-scores/index-job.ts';
 import { leadScoreResolvers } from './features/lead-scores/resolvers.ts';
 import { leadScoreRoutes } from './features/lead-scores/routes.ts';
+import { leadJobs } from './features/leads/qualification.ts';
 import { leadResolvers } from './features/leads/resolvers.ts';
 import { leadRoutes } from './features/leads/routes.ts';
 import { metricResolvers } from './features/metrics/resolvers.ts';
@@ -84,7 +85,7 @@ export const resolvers: readonly Resolvers[] = [
 ];
 
 /** Every feature's background jobs. */
-export const jobs: readonly AnyJob[] = [...housekeepingJobs, ...leadScoreJobs];
+export const jobs: readonly AnyJob[] = [...housekeepingJobs, ...leadJobs, ...leadScoreJobs];
 
 declare module 'fastify' {
   interface FastifyInstance {

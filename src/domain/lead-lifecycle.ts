@@ -29,9 +29,11 @@ export function nextStages(from: LeadStage): readonly LeadStage[] {
   return transitions[from];
 }
 
-export const openStages = ['subscriber', 'lead', 'marketing_qualified', 'sales_qualified'] as const;
-
-/** Whether it is neither won nor lost: somebody has to call. */
-export function isOpen(stage: LeadStage): boolean {
-  return openStages.some((open) => open === stage);
+/**
+ * Whether a lead that was moved from `left` to `now` had been in `stage` or further, and was taken back from there. One
+ * that was lost and is taken up again begins anew.
+ */
+export function wasTakenBack(left: LeadStage, now: LeadStage, stage: LeadStage): boolean {
+  const [was, is, then] = [left, now, stage].map((one) => leadStages.indexOf(one)) as [number, number, number]; // of three
+  return left !== 'former' && is < was && then <= was;
 }

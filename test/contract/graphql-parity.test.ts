@@ -52,6 +52,7 @@ const typeNames: Record<string, string> = {
   WrittenCampaign: 'Campaign',
   WrittenRuleSet: 'RuleSet',
   WrittenLead: 'Lead',
+  LeadQualification: 'LeadQualificationPayload',
   WrittenInteraction: 'Interaction',
   Deleted: 'DeletedPayload',
   BatchResults: 'BatchPayload',

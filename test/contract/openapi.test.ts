@@ -428,6 +428,7 @@ async function tourLeads(visit: Visit, any: Any): Promise<void> {
     await visit(200, 'GET', `${path}/stages?limit=1&count=true`);
   }
   await visit(200, 'GET', '/v1/lead-stage-changes?limit=1&count=true&to=customer');
+  await visit(200, 'POST', '/v1/leads/qualify?limit=10');
   await tourScores(visit, any, made.body.id);
   await visit(409, 'DELETE', '/v1/customers/external/web/l1', any);
   await visit(204, 'DELETE', '/v1/leads/external/web/l2', any);

@@ -916,3 +916,70 @@ t.test('random histories of stages, orders, cancellations, refunds, moves and de
   });
   await fc.assert(property, { numRuns: 40 });
 });
+
+t.test('leads move on by their scores, and not against a person’s decision', async (t) => {
+  const draft = await request('POST', '/v1/lead-rule-sets', {
+    body: {
+      name: 'by company',
+      document: {
+        rules: [
+          { name: 'one', group: 'fit', points: 10, when: [{ field: 'segment', oneOf: ['one', 'two'] }] },
+          { name: 'two', group: 'fit', points: 10, when: [{ field: 'segment', oneOf: ['two'] }] },
+        ],
+        grades: { A: 20, B: 10, C: 5 },
+        qualify: { marketing: 10, sales: 20 },
+      },
+    },
+  });
+  const published = await request('POST', `/v1/lead-rule-sets/${draft.body.id}/publish`, { headers: any });
+  t.equal(published.status, 200, JSON.stringify(published.body));
+  const [none, one, two, won, sales] = await Promise.all([
+    make({ segment: 'none' }),
+    make({ segment: 'one', stage: 'subscriber' }),
+    make({ segment: 'two' }),
+    make({ segment: 'two', stage: 'customer' }),
+    make({ segment: 'one', stage: 'sales_qualified' }),
+  ]);
+  const { body: back } = await make({ segment: 'one', stage: 'marketing_qualified' });
+  await move(back.id, { to: 'lead' });
+  const { body: further } = await make({ segment: 'two', stage: 'marketing_qualified' });
+  await move(further.id, { to: 'lead' });
+  t.match(two.body, { score: 20, grade: 'A' });
+  const ours = new Set([none, one, two, won, sales].map(({ body }) => body.id).concat(back.id, further.id));
+  const moved = ({ body }: Answer) =>
+    body.moves
+      .filter(({ leadId }: { leadId: string }) => ours.has(leadId))
+      .map(({ leadId, ...rest }: { leadId: string }) => [leadId, ...Object.values(rest)]);
+  const expected = [
+    [one.body.id, 'subscriber', 'marketing_qualified', 10],
+    [two.body.id, 'lead', 'sales_qualified', 20],
+    [further.id, 'lead', 'sales_qualified', 20],
+  ].sort();
+  const dry = await request('POST', '/v1/leads/qualify?dryRun=true');
+  t.equal(dry.status, 200, JSON.stringify(dry.body));
+  t.same(moved(dry).sort(), expected);
+  t.match(await read(one.body.id), { stage: 'subscriber', version: 1 });
+  let after: string | null = null;
+  const walked: unknown[][] = [];
+  do {
+    const page: Answer = await request('POST', `/v1/leads/qualify?limit=1${after === null ? '' : `&after=${after}`}`);
+    walked.push(...moved(page));
+    after = page.body.next;
+  } while (after !== null);
+  t.same(walked.sort(), expected);
+  t.match(await history(two.body.id), [
+    {},
+    { from: 'lead', to: 'sales_qualified', rule: 'score_threshold', by: 'test' },
+  ]);
+  t.match([(await read(back.id)).stage, (await read(none.body.id)).stage], ['lead', 'lead']);
+
+  await move(one.body.id, { to: 'former' });
+  await move(one.body.id, { to: 'lead' });
+  const again = await graphql('mutation { qualifyLeads { moves { leadId from to score } next replayed } }');
+  t.match(again.body.data.qualifyLeads, { next: null, replayed: false });
+  t.same(again.body.data.qualifyLeads.moves, [
+    { leadId: one.body.id, from: 'LEAD', to: 'MARKETING_QUALIFIED', score: 10 },
+  ]);
+  t.equal((await request('POST', '/v1/leads/qualify', { scope: 'leads:read' })).status, 403);
+  t.equal((await request('POST', '/v1/leads/qualify?limit=1001')).status, 422);
+});

@@ -178,6 +178,23 @@ export const leadAssignment = z
   })
   .meta({ id: 'LeadAssignmentInput' });
 
+export const leadQualification = z
+  .strictObject({
+    moves: z.array(
+      z
+        .strictObject({
+          leadId: id,
+          from: leadStage,
+          to: leadStage,
+          score: z.number().meta({ description: 'What entitles it.', example: 41.5 }),
+        })
+        .meta({ id: 'QualifiedLead' }),
+    ),
+    next: id.nullable().meta({ description: 'Ask again with it as `after` until it is null.' }),
+  })
+  .meta({ id: 'LeadQualification', description: 'The leads that were moved because of their scores.' });
+export type LeadQualification = z.output<typeof leadQualification>;
+
 export const stageChange = z
   .strictObject({
     id,
@@ -204,12 +221,10 @@ export const lead = z
     owner: z.string().nullable(),
     source: z.string().nullable(),
     segment: z.string().nullable(),
-    score: z
-      .number()
-      .meta({
-        description: 'How ready it is to buy, now and by the rules in force; multiples of 1/1024.',
-        example: 12.5,
-      }),
+    score: z.number().meta({
+      description: 'How ready it is to buy, now and by the rules in force; multiples of 1/1024.',
+      example: 12.5,
+    }),
     grade: scoreGrade,
     enteredAt: instant,
     convertedAt: instant

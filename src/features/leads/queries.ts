@@ -1,9 +1,10 @@
 import { sql } from 'drizzle-orm';
+import type { LeadStage } from '../../domain/lead-lifecycle.ts';
 import { type Db, fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
 import { scoresOf } from '../lead-scores/queries.ts';
-import { type Lead, leadStageChanges, leads, type StageChange } from './model.ts';
+import { type Lead, leadStageChanges, leads, type StageChange, type StageRule } from './model.ts';
 
 export type LeadRow = typeof leads.$inferSelect;
 export type StageChangeRow = typeof leadStageChanges.$inferSelect;
@@ -101,8 +102,10 @@ export function stageChangesOf(db: Db, ids: string[]): Promise<StageChangeRow[]>
 export interface LeadState {
   /** null: no lead yet. */
   row: LeadRow | null;
-  /** Of the latest stage change; 0: none. */
+  /** The latest stage change; 0 and nulls: none. */
   sequence: number;
+  lastFrom: LeadStage | null;
+  lastRule: StageRule | null;
   country: string | null;
   acquisitionSource: string | null;
 }
@@ -110,8 +113,11 @@ export interface LeadState {
 const states = statement<Record<keyof LeadRow, unknown> & Omit<LeadState, 'row'> & { id: string }>(
   'lead_states',
   sql`select customers.id, customers.address->>'country' as country, customers.acquisition_source as "acquisitionSource",
-      (select coalesce(max(c.sequence), 0) from lead_stage_changes c where c.customer_id = customers.id) as sequence, ${fields(leads)}
-    from customers left join ${leads} on ${leads.customerId} = customers.id where customers.id = any(${param('ids')}::uuid[])`,
+      coalesce(last.sequence, 0) as sequence, last.from_stage as "lastFrom", last.rule as "lastRule", ${fields(leads)}
+    from customers left join ${leads} on ${leads.customerId} = customers.id
+    left join lateral (select c.sequence, c.from_stage, c.rule from lead_stage_changes c
+      where c.customer_id = customers.id order by c.sequence desc limit 1) last on true
+    where customers.id = any(${param('ids')}::uuid[])`,
 );
 
 /** The states of these locked customers, by id. */
@@ -119,10 +125,17 @@ export async function leadStates(tx: Transaction, ids: string[]): Promise<Map<st
   if (ids.length === 0) return new Map();
   const rows = await tx.all(states, { ids });
   return new Map(
-    rows.map(({ id, sequence, country, acquisitionSource, ...row }) => [
+    rows.map(({ id, sequence, lastFrom, lastRule, country, acquisitionSource, ...row }) => [
       id,
-      // All columns of the outer join are null together.
-      { row: row.customerId === null ? null : (row as LeadRow), sequence, country, acquisitionSource },
+      {
+        // All columns of the outer join are null together.
+        row: row.customerId === null ? null : (row as LeadRow),
+        sequence,
+        lastFrom,
+        lastRule,
+        country,
+        acquisitionSource,
+      },
     ]),
   );
 }

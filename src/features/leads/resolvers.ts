@@ -14,6 +14,7 @@ import {
   updateLead,
   upsertLead,
 } from './operations.ts';
+import { qualifyLeads } from './qualification.ts';
 
 export const leadResolvers: Resolvers = {
   Query: {
@@ -29,6 +30,7 @@ export const leadResolvers: Resolvers = {
     batchLeads: mutation(batchLeads),
     changeLeadStage: mutation(changeLeadStage, 'lead'),
     assignLead: mutation(assignLead, 'lead'),
+    qualifyLeads: mutation(qualifyLeads),
   },
   Customer: {
     lead: related(leadsByIds, 'id'),

@@ -11,6 +11,7 @@ import {
   updateLead,
   upsertLead,
 } from './operations.ts';
+import { qualifyLeads } from './qualification.ts';
 
 // Its score changes while its version does not.
 const live = { conditional: false };
@@ -18,6 +19,7 @@ const live = { conditional: false };
 export const leadRoutes = [
   route('POST', '/v1/leads', createLead),
   route('POST', '/v1/leads/batch', batchLeads),
+  route('POST', '/v1/leads/qualify', qualifyLeads),
   route('GET', '/v1/leads/:id', getLead, live),
   route('PATCH', '/v1/leads/:id', updateLead),
   route('DELETE', '/v1/leads/:id', deleteLead),

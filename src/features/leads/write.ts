@@ -64,7 +64,14 @@ export async function writeLeads(tx: Transaction, context: Context, writes: Lead
   return results;
 }
 
-const unknown: LeadState = { row: null, sequence: 0, country: null, acquisitionSource: null };
+const unknown: LeadState = {
+  row: null,
+  sequence: 0,
+  lastFrom: null,
+  lastRule: null,
+  country: null,
+  acquisitionSource: null,
+};
 
 /** A change that says nothing yet; null as `row` of a customer who is no lead. */
 export function startChange(state: LeadState): Omit<LeadChange, 'row'> & { row: LeadRow | null } {
