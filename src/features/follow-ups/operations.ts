@@ -50,7 +50,7 @@ export const createFollowUp = writeOperation({
     if (!locked.has(body.customerId)) throw invalid('/customerId', 'not_found', 'There is no such customer.');
     const [chosen = null] =
       body.owner === undefined
-        ? await chooseOwners(tx, context, body.kind, await subjectsOf(tx, [body.customerId]))
+        ? await chooseOwners(tx, body.kind, await subjectsOf(tx, [body.customerId]))
         : [];
     const row: FollowUpRow = {
       customerId: body.customerId,

@@ -255,7 +255,7 @@ async function assignByRules(tx: Transaction, context: Context, changes: LeadCha
     segment,
     source: source ?? state.acquisitionSource,
   }));
-  const chosen = await chooseOwners(tx, context, 'lead', subjects);
+  const chosen = await chooseOwners(tx, 'lead', subjects);
   for (const [index, change] of changes.entries()) {
     change.chosen = chosen[index] ?? null;
     if (!change.chosen || change.chosen.owner === change.row.owner) continue;
