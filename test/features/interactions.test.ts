@@ -573,6 +573,37 @@ t.test('words are searched for in topics and texts', async (t) => {
     t.equal(answer.status, 200, JSON.stringify(q.slice(0, 20)));
   }
   t.equal((await request('GET', '/v1/interactions?q=%00')).status, 422);
+  const parts = [
+    '-',
+    '- ',
+    '-"',
+    '"',
+    ' or ',
+    'parcel',
+    '!',
+    '(',
+    ')',
+    ':*',
+    '&',
+    '|',
+    '<->',
+    "'",
+    '\\',
+    '\t',
+    'é',
+    '…',
+  ];
+  const anything = fc
+    .array(fc.constantFrom(...parts), { minLength: 1, maxLength: 4 })
+    .chain((some) => fc.array(fc.constantFrom(...some), { minLength: 1, maxLength: 120 }))
+    .map((all) => all.join('').slice(0, 200));
+  await fc.assert(
+    fc.asyncProperty(anything, async (q) => {
+      const { status } = await request('GET', `/v1/interactions?limit=1&q=${encodeURIComponent(q)}`);
+      return status === (q.split('-').length > 21 ? 422 : 200);
+    }),
+    { numRuns: 150 },
+  );
 
   const blind = { scope: 'interactions:read' };
   for (const path of ['/v1/interactions?q=parcel', `/v1/customers/${owner.id}/interactions?q=parcel`]) {
@@ -713,6 +744,24 @@ t.test('the interactions of many customers are one statement, each with its own 
     );
     t.ok(page.nodes.every(({ topic }: { topic: string }) => topic === `${i}`));
   }
+  const { externalId } = customers[11] ?? {};
+  const walked: string[] = [];
+  for (let after: string | null = null; ; ) {
+    const { body: page } = await graphql(
+      `query ($name: String!, $after: String) { customer(reference: { source: "shop", externalId: $name }) {
+        interactions(first: 4, after: $after, sort: OCCURRED_AT_ASC) { nodes { occurredAt } pageInfo { hasNextPage endCursor } } } }`,
+      { name: externalId, after },
+    );
+    const { nodes, pageInfo } = page.data.customer.interactions;
+    walked.push(...nodes.map(({ occurredAt }: { occurredAt: string }) => occurredAt));
+    if (!pageInfo.hasNextPage) break;
+    after = pageInfo.endCursor;
+  }
+  t.same(
+    walked,
+    Array.from({ length: 11 }, (_, n) => `2026-05-01T00:00:${10 + n}.000Z`),
+    'oldest first, page by page',
+  );
   const connection = (first: number) =>
     graphql(
       `{ customers(first: ${first}) { nodes { interactions(first: 2) { nodes { id order { id } customer { id } } } } } }`,
