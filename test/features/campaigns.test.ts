@@ -289,6 +289,37 @@ t.test('results need both scopes, and say their window', async (t) => {
   });
 });
 
+t.test('the edges of window and period', async (t) => {
+  const [campaignId, other] = [await newCampaign({ cost: 600 }), await newCampaign()];
+  const customerId = await newCustomer();
+  await touch({ customerId, campaignId, occurredAt: '2026-02-27T10:00:00Z' });
+  for (const placedAt of [
+    '2026-02-27T09:59:59.999999Z',
+    '2026-02-27T10:00:00Z',
+    '2026-03-01T10:00:00Z',
+    '2026-03-01T10:00:00.000001Z',
+  ])
+    await pushOrder(api, { customerId, placedAt });
+  const orders = async (query: string, of = campaignId) =>
+    (await request('GET', `/v1/campaigns/${of}/results?${query}`)).body.orders;
+  t.equal(await orders('windowDays=2'), 2, 'the instant of the touch and that of the end belong to it');
+  t.equal(await orders('windowDays=3'), 3);
+  t.equal(await orders('windowDays=1'), 1);
+  t.equal(await orders('windowDays=2&from=2026-02-28'), 1, 'a touch before the period counts for what is in it');
+  t.equal(await orders('windowDays=2&to=2026-02-27T10:00:00Z'), 0);
+  t.equal(await orders('windowDays=2&asOf=2026-02-28&from=2026-02-27'), 1);
+  const within = await request('GET', `/v1/campaigns/${campaignId}/results?windowDays=2&from=2026-02-28`);
+  t.match(within.body, {
+    touches: 0,
+    touchedCustomers: 0,
+    orders: 1,
+    revenue: 1000,
+    costPer: { touch: null, order: 600 },
+  });
+  await touch({ customerId, campaignId: other, occurredAt: '2026-03-01T10:00:00Z' });
+  t.same([await orders('windowDays=2'), await orders('windowDays=2', other)], [1, 2], 'the last touch takes it all');
+});
+
 interface Touch {
   customer: number;
   campaign: number;
