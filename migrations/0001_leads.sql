@@ -92,9 +92,11 @@ CREATE TABLE "interactions" (
 --> statement-breakpoint
 CREATE TABLE "lead_models" (
 	"id" uuid PRIMARY KEY NOT NULL,
+	"version" integer NOT NULL,
 	"number" integer NOT NULL,
 	"status" text NOT NULL,
 	"parameters" jsonb NOT NULL,
+	"counts" jsonb,
 	"model" jsonb,
 	"quality" jsonb,
 	"reason" jsonb,
@@ -186,6 +188,7 @@ CREATE INDEX "interactions_staff" ON "interactions" USING btree ("staff","occurr
 CREATE INDEX "interactions_responses" ON "interactions" USING btree ("customer_id","occurred_at") WHERE (direction = 'outbound' or staff is not null) and kind <> 'ad_impression';--> statement-breakpoint
 CREATE INDEX "interactions_terms" ON "interactions" USING gin (array_remove(array['kind:' || kind, 'direction:' || direction, 'channel:' || channel, 'topic:' || topic, 'outcome:' || outcome, 'ticket:' || ticket, 'order:' || order_id::text], null));--> statement-breakpoint
 CREATE INDEX "interactions_words" ON "interactions" USING gin (to_tsvector('simple', coalesce(topic, '') || ' ' || coalesce("text", '')));--> statement-breakpoint
+CREATE INDEX "lead_models_created" ON "lead_models" USING btree ("created_at","id");--> statement-breakpoint
 CREATE INDEX "lead_rule_sets_published" ON "lead_rule_sets" USING btree ("published_at","id");--> statement-breakpoint
 CREATE INDEX "lead_rule_sets_created" ON "lead_rule_sets" USING btree ("created_at","id");--> statement-breakpoint
 CREATE INDEX "lead_score_bounds_order" ON "lead_score_bounds" USING btree ("rule_set_id","bound","customer_id");--> statement-breakpoint

@@ -13,6 +13,9 @@ import { followUpResolvers } from './features/follow-ups/resolvers.ts';
 import { followUpRoutes } from './features/follow-ups/routes.ts';
 import { interactionResolvers } from './features/interactions/resolvers.ts';
 import { interactionRoutes } from './features/interactions/routes.ts';
+import { leadModelResolvers } from './features/lead-models/resolvers.ts';
+import { leadModelRoutes } from './features/lead-models/routes.ts';
+import { leadModelJobs } from './features/lead-models/train.ts';
 import { leadScoreJobs } from './features/lead-scores/index-job.ts';
 import { leadScoreResolvers } from './features/lead-scores/resolvers.ts';
 import { leadScoreRoutes } from './features/lead-scores/routes.ts';
@@ -62,6 +65,7 @@ export const routes: readonly Route[] = [
   ...timelineRoutes,
   ...leadRoutes,
   ...leadScoreRoutes,
+  ...leadModelRoutes,
   ...assignmentRoutes,
   ...followUpRoutes,
   ...rateRoutes,
@@ -78,6 +82,7 @@ export const resolvers: readonly Resolvers[] = [
   timelineResolvers,
   leadResolvers,
   leadScoreResolvers,
+  leadModelResolvers,
   assignmentResolvers,
   followUpResolvers,
   rateResolvers,
@@ -85,7 +90,7 @@ export const resolvers: readonly Resolvers[] = [
 ];
 
 /** Every feature's background jobs. */
-export const jobs: readonly AnyJob[] = [...housekeepingJobs, ...leadJobs, ...leadScoreJobs];
+export const jobs: readonly AnyJob[] = [...housekeepingJobs, ...leadJobs, ...leadScoreJobs, ...leadModelJobs];
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -100,9 +100,12 @@ export const guide: Guide = {
     'lead-stage-changes': 'Every step of every lead: when, from where to where, by whom or which rule.',
     'lead-rule-sets':
       'What makes the score of a lead: versioned rules that are drafted, tried on the real leads, and published.',
+    'lead-models':
+      'Learned lead scores: trained on the leads of the service, with what they are worth on leads they have not seen.',
     'assignment-rules': 'Who gets new leads and follow-ups: in turn, by key, or whoever has least to do.',
     assignments: 'The history of who was given what, when and by which rule.',
-    'follow-ups': 'Retention and prevention events: something to be done about a customer, by somebody, until some day.',
+    'follow-ups':
+      'Retention and prevention events: something to be done about a customer, by somebody, until some day.',
     'exchange-rates': 'Rates of the day, by which amounts of other currencies are valued in the base currency.',
     metrics:
       'Who stays, who comes back, and what they are worth. Every answer carries its definition, period and parts.',

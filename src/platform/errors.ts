@@ -25,6 +25,8 @@ export const problemTypes = {
   customer_has_records: [409, 'The customer has records'],
   campaign_has_records: [409, 'The campaign has records'],
   rule_set_published: [409, 'The rule set is published'],
+  lead_model_in_use: [409, 'The model is in use'],
+  lead_model_not_ready: [409, 'The model is not ready'],
   idempotency_key_in_flight: [409, 'A request with this Idempotency-Key is in flight'],
   conflict: [409, 'Concurrent changes kept colliding'],
   deleted: [410, 'It was deleted'],

@@ -36,6 +36,8 @@ export interface Job<Payload extends z.ZodType = z.ZodType> {
    * before the first of them has begun by one run.
    */
   recurring?: string;
+  /** Jobs of one queue run one after the other, whatever process runs them; side by side unless told. */
+  queue?: string;
   /** Runs until it is given up and stays behind with its error; 25 unless told, which is four days. */
   maxAttempts?: number;
   /** Opens its own transactions: `transaction(services.pool, …)`. */
@@ -98,6 +100,7 @@ export function enqueueAll<Payload extends z.ZodType>(
       identifier: job.name,
       payload,
       run_at: runAt,
+      queue_name: job.queue,
       max_attempts: maxAttempts,
       job_key: key === undefined ? undefined : jobKey(job, key),
     });

@@ -37,6 +37,8 @@ const setOperations: Record<string, string> = {
   ordersByIds: 'getOrder',
   campaignsByIds: 'getCampaign',
   leadScoresByLeads: 'getLeadScore',
+  coefficientsByLeadModels: 'getLeadModel',
+  learnedByLeads: 'listLeads',
   leadsByIds: 'getLead',
   stagesByLeads: 'listLeadStages',
   assignmentsByLeads: 'listLeadAssignments',
@@ -53,6 +55,9 @@ const typeNames: Record<string, string> = {
   WrittenRuleSet: 'RuleSet',
   WrittenLead: 'Lead',
   LeadQualification: 'LeadQualificationPayload',
+  ListedLead: 'Lead',
+  WrittenLeadModel: 'LeadModel',
+  ListedLeadModel: 'LeadModel',
   WrittenInteraction: 'Interaction',
   Deleted: 'DeletedPayload',
   BatchResults: 'BatchPayload',
@@ -204,8 +209,8 @@ t.test('arguments are the parameters of the operations, with their types', async
     if (!field || !operation) continue;
     const { shape } = operation.input;
     const takes = new Set(field.args.flatMap((argument) => parametersOf(argument.name, operation)));
-    // A total and cursors are worked out when they are selected.
-    const parameters = Object.keys(shape).filter((parameter) => parameter !== 'count' && parameter !== 'cursors');
+    // A total, cursors and learned scores are worked out when they are selected.
+    const parameters = Object.keys(shape).filter((parameter) => !['count', 'cursors', 'learned'].includes(parameter));
     t.same([...takes].sort(), parameters.sort(), `${type}.${name}`);
     for (const argument of field.args) {
       const place = `${type}.${name}(${argument.name})`;

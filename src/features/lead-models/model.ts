@@ -1,25 +1,277 @@
-import { integer, pgTable, text as textColumn, uuid } from 'drizzle-orm/pg-core';
+import { index, integer, pgTable, text as textColumn, uuid } from 'drizzle-orm/pg-core';
+import { z } from 'zod';
 import { instant as instantColumn, json } from '../../platform/db/columns.ts';
+import { personal } from '../../platform/personal.ts';
+import { id, instant, text, version } from '../../platform/values.ts';
 
 /** Learned lead scores: what was trained when on what, and what came of it. Nothing in here is about one person. */
-export const leadModels = pgTable('lead_models', {
-  id: uuid('id').primaryKey(),
-  /** 1, 2, 3 … in the order of the requests. */
-  number: integer('number').notNull().unique(),
-  status: textColumn('status').$type<LeadModelStatus>().notNull(),
-  /** What was asked for: window, horizon, excluded fields, minimum of conversions. */
-  parameters: json('parameters').notNull(),
-  /** Vocabulary and scales, coefficients; null until trained. */
-  model: json('model'),
-  /** Leads, conversions, AUC of the folds, calibration, lift; null until trained. */
-  quality: json('quality'),
-  /** `{ code, message }`: why it was refused or failed. */
-  reason: json('reason'),
-  requestedBy: textColumn('requested_by').notNull(),
-  createdAt: instantColumn('created_at').notNull(),
-  startedAt: instantColumn('started_at'),
-  finishedAt: instantColumn('finished_at'),
-});
+export const leadModels = pgTable(
+  'lead_models',
+  {
+    id: uuid('id').primaryKey(),
+    version: integer('version').notNull(),
+    /** 1, 2, 3 … in the order of the requests. */
+    number: integer('number').notNull().unique(),
+    status: textColumn('status').$type<LeadModelStatus>().notNull(),
+    /** What was asked for: window, horizon, excluded fields, minimum of conversions. */
+    parameters: json('parameters').notNull(),
+    /** Leads looked at, by what became of them; null until they were counted. */
+    counts: json('counts'),
+    /** Columns with their shares, and coefficients (`LeadModel` of domain/lead-features.ts); null until trained. */
+    model: json('model'),
+    /** AUC of the folds, calibration, lift; null until trained. */
+    quality: json('quality'),
+    /** `{ code, message }`: why it was refused or failed. */
+    reason: json('reason'),
+    requestedBy: textColumn('requested_by').notNull(),
+    createdAt: instantColumn('created_at').notNull(),
+    startedAt: instantColumn('started_at'),
+    finishedAt: instantColumn('finished_at'),
+  },
+  (t) => [index('lead_models_created').on(t.createdAt, t.id)],
+);
 
 export const leadModelStatuses = ['queued', 'training', 'ready', 'refused', 'failed'] as const;
 export type LeadModelStatus = (typeof leadModelStatuses)[number];
+export const leadModelStatus = z.enum(leadModelStatuses).meta({
+  id: 'LeadModelStatus',
+  description:
+    'queued and training: a background job is at it. ready: it can score; the ready one with the highest number is in use. refused: there is too little to learn from. failed: it could not be trained.',
+  example: 'ready',
+});
+
+/** Cross-validation of every model. */
+export const foldCount = 5;
+export const defaultHorizonDays = 90;
+export const defaultMinConversions = 100;
+
+export const leadModelInput = z
+  .strictObject({
+    exclude: z
+      .array(text(200).regex(/^[^*]+\*?$/))
+      .max(100)
+      .optional()
+      .meta({
+        description:
+          'Fields to learn nothing from: those that staff fill in when the outcome is known. A name stands for the field with everything under it, with `*` at the end for everything that begins so. Fields are `profile.kind`, `.locale`, `.preferredChannel`, `.acquisitionSource`, `.leadSource`, `.country`, `.hasEmail`, `.hasPhone`, `.hasCompany`, `.hasBirthday`, `.referred`; `attributes.<name>`; `interactions.<kind>.inbound`, `.outbound`, `.count`, `.minutes`, `.pages`; `interactions.topic`, `.outcome`, `.last`. None unless told.',
+        example: ['attributes.leadQuality', 'attributes.sales*'],
+      }),
+    horizonDays: z.int().min(1).max(3_650).optional().meta({
+      description:
+        'A lead that became a customer within so many days after it entered is a conversion, one that did not is none; 90 unless told.',
+      example: 90,
+    }),
+    enteredFrom: instant.optional().meta({ description: 'Only leads that entered at or after this; all unless told.' }),
+    enteredTo: instant.optional().meta({ description: 'Only leads that entered before this; all unless told.' }),
+    asOf: instant.optional().meta({
+      description: 'What is later is not known; now unless told. Leads whose days are not over yet are left out.',
+    }),
+    minConversions: z.int().min(50).max(1_000_000).optional().meta({
+      description:
+        'With fewer conversions, or fewer leads without one, the model is refused; 100 unless told, never below 50.',
+      example: 100,
+    }),
+  })
+  .meta({ id: 'LeadModelInput', description: 'What to learn from.' });
+
+export const leadModelParameters = z
+  .strictObject({
+    exclude: z.array(z.string()),
+    horizonDays: z.int(),
+    enteredFrom: instant.nullable(),
+    enteredTo: instant.nullable(),
+    asOf: instant,
+    minConversions: z.int(),
+    folds: z.int().meta({ description: 'Parts of the cross-validation.', example: foldCount }),
+  })
+  .meta({ id: 'LeadModelParameters', description: 'What it learns from.' });
+export type LeadModelParameters = z.output<typeof leadModelParameters>;
+
+export const leadModelCounts = z
+  .strictObject({
+    leads: z.int().meta({ description: 'Leads learned from: conversions and others.', example: 6467 }),
+    conversions: z.int().meta({ description: 'Those that became customers in time.', example: 2480 }),
+    tooYoung: z.int().meta({ description: 'Left out: not converted, and their days are not over.' }),
+    alreadyCustomers: z.int().meta({ description: 'Left out: customers when they entered, or before.' }),
+  })
+  .meta({ id: 'LeadModelCounts', description: 'Leads of the window, by what became of them until `asOf`.' });
+export type LeadModelCounts = z.output<typeof leadModelCounts>;
+
+const share = z.number().min(0).max(1);
+const decile = z.int().min(1).max(10);
+
+export const calibrationGroup = z
+  .strictObject({
+    decile: decile.meta({ description: '1: the lowest probabilities.' }),
+    count: z.int(),
+    predicted: share.meta({ description: 'Mean probability.', example: 0.31 }),
+    observed: share.meta({ description: 'Share that converted.', example: 0.29 }),
+  })
+  .meta({ id: 'CalibrationGroup', description: 'A tenth of the leads by probability: what was said and what came.' });
+
+export const liftGroup = z
+  .strictObject({
+    decile: decile.meta({ description: '1: the best scores.' }),
+    count: z.int(),
+    conversions: z.number().meta({ description: 'A fraction where equal scores lie on both sides of the edge.' }),
+    share: share.meta({ description: 'Conversions ÷ count.' }),
+    lift: z.number().nullable().meta({ description: 'The share ÷ that among all leads.', example: 2.4 }),
+    cumulativeGain: share
+      .nullable()
+      .meta({ description: 'Part of all conversions that is in this tenth and the better ones.' }),
+  })
+  .meta({ id: 'LiftGroup', description: 'A tenth of the leads by score, and how many of them converted.' });
+
+const area = z.number().min(0).max(1).nullable();
+
+export const leadModelQuality = z
+  .strictObject({
+    auc: area.meta({
+      description:
+        'Mean of `foldAucs`: the chance that of two leads, one converted and one not, the converted one has the higher score. 0.5 is a coin.',
+      example: 0.898,
+    }),
+    foldAucs: z
+      .array(area)
+      .meta({ description: 'Of each fifth of the leads, by a model fitted to the other four fifths.' }),
+    brierScore: share
+      .nullable()
+      .meta({ description: 'Mean squared difference of probability and outcome.', example: 0.12 }),
+    calibration: z.array(calibrationGroup),
+    lift: z.array(liftGroup).meta({ description: 'By probability.' }),
+    ruleSetId: id.meta({ description: 'The rule set in force at `asOf`, for comparison.' }),
+    ruleAuc: area.meta({ description: 'The rule score on the same leads, each at its own end of observation.' }),
+    ruleLift: z.array(liftGroup).meta({ description: 'By rule score.' }),
+    columns: z.int().meta({ description: 'Coefficients beside the intercept.' }),
+    converged: z.boolean().meta({ description: 'Whether the last fit came to its end.' }),
+    seconds: z.number().meta({ description: 'How long the training took.' }),
+  })
+  .meta({
+    id: 'LeadModelQuality',
+    description:
+      'How good it is on leads held out in training: all figures are of predictions by a model that has not seen the lead.',
+  });
+export type LeadModelQuality = z.output<typeof leadModelQuality>;
+
+export const leadModelReasonCodes = [
+  'too_few_conversions',
+  'too_few_others',
+  'no_features',
+  'unavailable',
+  'internal_error',
+] as const;
+export const leadModelReason = z
+  .strictObject({
+    code: z.enum(leadModelReasonCodes).meta({ id: 'LeadModelReasonCode', example: 'too_few_conversions' }),
+    message: z.string(),
+  })
+  .meta({ id: 'LeadModelReason', description: 'Why it was refused or failed.' });
+export type LeadModelReason = z.output<typeof leadModelReason>;
+
+/** From this mean AUC on, the model is too good to be true. */
+export const suspiciousAuc = 0.97;
+
+export const leadModelWarning = z
+  .strictObject({
+    code: z.enum(['outcome_in_fields']).meta({ id: 'LeadModelWarningCode', example: 'outcome_in_fields' }),
+    message: z.string(),
+    fields: z.array(z.string()).meta({ description: 'The fields with the largest weight, that one first.' }),
+  })
+  .meta({
+    id: 'LeadModelWarning',
+    description: 'From an AUC of 0.97 on: a field may have been filled in after the outcome.',
+  });
+
+/** A model without its coefficients, as lists have it. */
+export const listedLeadModel = z
+  .strictObject({
+    id,
+    number: z.int().min(1).meta({ description: '1, 2, 3 … in the order of the requests.' }),
+    status: leadModelStatus,
+    parameters: leadModelParameters,
+    counts: leadModelCounts.nullable().meta({ description: 'null until they were counted.' }),
+    quality: leadModelQuality.nullable().meta({ description: 'null until it is ready.' }),
+    intercept: z
+      .number()
+      .nullable()
+      .meta({ description: 'Log-odds of a lead with none of the features; null until it is ready.' }),
+    warning: leadModelWarning.nullable(),
+    reason: leadModelReason.nullable().meta({ description: 'Of one that was refused or failed.' }),
+    requestedBy: z.string().meta({ description: 'The client that asked for it.' }),
+    version,
+    createdAt: instant,
+    startedAt: instant.nullable(),
+    finishedAt: instant.nullable(),
+  })
+  .meta({ id: 'ListedLeadModel', description: 'A learned lead score.' });
+
+export const leadModelCoefficient = z
+  .strictObject({
+    field: z.string().meta({ description: 'As in `exclude`.', example: 'interactions.topic' }),
+    feature: personal(
+      z.string().meta({
+        description:
+          'What a lead has or has not. With a contribution it would tell what one lead has, so it is personal.',
+        example: 'topic seen = price',
+      }),
+    ),
+    coefficient: z.number().meta({ description: 'Log-odds that a lead with it has more.', example: 0.42 }),
+    oddsRatio: z.number().meta({ description: 'e^coefficient.', example: 1.52 }),
+    share: share.meta({ description: 'Part of the leads learned from that have it.' }),
+  })
+  .meta({ id: 'LeadModelCoefficient', description: 'What one feature weighs.' });
+
+export const leadModel = listedLeadModel
+  .extend({
+    coefficients: z.array(leadModelCoefficient).meta({ description: 'Largest first, whatever the sign.' }),
+  })
+  .meta({
+    id: 'LeadModel',
+    description: 'A learned lead score: what it was trained on, how good it is, what it weighs.',
+  });
+export type LeadModelAnswer = z.output<typeof leadModel>;
+
+const logOdds = z.number().meta({ description: 'ln(p ÷ (1 − p)): a multiple of 2^−20.', example: -0.75 });
+const points = z.number().meta({ description: '20 points double the odds: a multiple of 2^−10.', example: -21.5 });
+const probability = share.meta({ description: '1 ÷ (1 + e^−logOdds).', example: 0.32 });
+
+export const learnedContribution = z
+  .strictObject({
+    field: z.string().meta({ example: 'interactions.topic' }),
+    feature: personal(z.string().meta({ description: 'What the lead has there.', example: 'topic seen = price' })),
+    logOdds: logOdds.meta({ description: 'Against the average lead.' }),
+    points: points.meta({ description: 'Against the average lead.' }),
+  })
+  .meta({ id: 'LearnedContribution', description: 'What one field adds to the learned score, or takes from it.' });
+
+export const learnedScore = z
+  .strictObject({
+    modelId: id,
+    number: z.int().meta({ description: 'Of the model.' }),
+    probability: probability.meta({
+      description: 'That it becomes a customer within the `horizonDays` of the model, after what is known of it.',
+    }),
+    logOdds: logOdds.meta({ description: 'The exact sum of `baseLogOdds` and those of the contributions.' }),
+    points: points.meta({ description: 'The exact sum of `basePoints` and those of the contributions.' }),
+    baseLogOdds: logOdds.meta({ description: 'Of the average lead.' }),
+    basePoints: points.meta({ description: 'Of the average lead.' }),
+    contributions: z
+      .array(learnedContribution)
+      .meta({ description: 'By field, those that are not 0, largest first, whatever the sign.' }),
+  })
+  .meta({ id: 'LearnedScore', description: 'What the model in use says of a lead, and why.' });
+export type LearnedScoreAnswer = z.output<typeof learnedScore>;
+
+export const learnedReasons = ['no_model'] as const;
+export const learnedReason = z
+  .enum(learnedReasons)
+  .meta({ id: 'LearnedReason', description: 'no_model: none is ready.', example: 'no_model' });
+
+/** What lists of leads answer of the learned score. */
+export const learnedGlance = z
+  .strictObject({ probability, points })
+  .meta({ id: 'LearnedGlance', description: 'The learned score of a lead by the model in use, in short.' });
+
+export const modelScore = z
+  .strictObject({ leadId: id, probability, logOdds, points })
+  .meta({ id: 'LeadModelScore', description: 'What a model says of a lead.' });

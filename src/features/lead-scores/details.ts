@@ -31,13 +31,16 @@ interface DetailRow {
   evidence: Record<string, [count: number, EvidenceTuple[]]> | null;
 }
 
+/** What the rules say; the learned score stands beside it in the answer. */
+export type RuleScored = Omit<LeadScoreAnswer, 'learned' | 'learnedReason'>;
+
 /** The scores of those of these customers who are leads, with all that stands behind them; one statement. */
 export async function scoreDetails(
   db: Db,
   rules: ScoringRules,
   ids: string[],
   asOf: string,
-): Promise<Map<string, LeadScoreAnswer>> {
+): Promise<Map<string, RuleScored>> {
   const { document } = rules;
   const query = compiled<DetailRow>(rules, 'details', () => {
     const subject = { customerId: sql`s.customer_id`, asOf: sql`${param('asOf')}::timestamptz` };
@@ -52,7 +55,7 @@ export async function scoreDetails(
   return new Map(rows.map((row) => [row.id, toLeadScore(rules, row, asOf)]));
 }
 
-function toLeadScore({ id, number, document }: ScoringRules, row: DetailRow, asOf: string): LeadScoreAnswer {
+function toLeadScore({ id, number, document }: ScoringRules, row: DetailRow, asOf: string): RuleScored {
   const score = pointsOf(row.score);
   const contributions = document.rules.flatMap(({ name, group, when = [] }, index) => {
     if (!row.applies[index]) return [];

@@ -5,6 +5,8 @@ import { type Db, param, type Statement, statement, type Values } from '../../pl
 import { type Context, readOperation } from '../../platform/operation.ts';
 import { defaultLimit, type Page, pageFrom, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { instant, text } from '../../platform/values.ts';
+import { learnedGlance } from '../lead-models/model.ts';
+import { learnedScoresOf } from '../lead-models/queries.ts';
 import { lead, leadStage, leads } from '../leads/model.ts';
 import { type LeadRecord, leadColumns, toLead } from '../leads/queries.ts';
 import { boundsHoldAt } from './bounds.ts';
@@ -38,7 +40,17 @@ const input = z.strictObject({
   enteredTo: instant.optional(),
   updatedFrom: instant.optional(),
   updatedTo: instant.optional(),
+  learned: z.boolean().optional().meta({ description: 'Also answer what the learned model in use says of each.' }),
 });
+
+const listedLead = lead
+  .extend({
+    learned: learnedGlance
+      .nullable()
+      .optional()
+      .meta({ description: 'With `learned=true`: what the model in use says; null when none is ready.' }),
+  })
+  .meta({ id: 'ListedLead', description: 'A lead with its scores at the instant asked about.' });
 
 export const listLeads = readOperation({
   name: 'listLeads',
@@ -47,7 +59,7 @@ export const listLeads = readOperation({
   description:
     'Each with its score and grade. The order by falling score is fast at any number of leads; the rising one, and `asOf` in the past, compute every score.',
   input,
-  output: pageOf(lead).meta({ id: 'LeadPage' }),
+  output: pageOf(listedLead).meta({ id: 'LeadPage' }),
   run: leadPage,
 });
 
@@ -128,10 +140,20 @@ async function leadPage(context: Context, given: z.output<typeof input>) {
   const cursor = (row: ScoredRow) =>
     context.cursors.encode({ scope, key: [`${keyOf(row)} ${asOf} ${rules.id}`, row.id] });
   const page: Page<ScoredRow> = pageFrom(rows, { limit, cursor, total, cursors: given.cursors });
-  return {
-    data: page.data.map(({ units, ...record }) => ({ ...toLead(record), ...toLeadScore(rules, units) })),
-    page: page.page,
-  };
+  const data = page.data.map(({ units, ...record }) => ({ ...toLead(record), ...toLeadScore(rules, units) }));
+  return { data: given.learned ? await withLearned(db, data, asOf) : data, page: page.page };
+}
+
+async function withLearned<T extends { id: string }>(db: Db, data: T[], asOf: string) {
+  const found = await learnedScoresOf(
+    db,
+    data.map(({ id }) => id),
+    asOf,
+  );
+  return data.map((one) => {
+    const score = found?.get(one.id);
+    return { ...one, learned: score ? { probability: score.probability, points: score.points } : null };
+  });
 }
 
 /** A later page is of the instant and the rule set of the first one. */

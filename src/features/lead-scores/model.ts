@@ -4,6 +4,7 @@ import { instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
 import { direction, interactionKind } from '../interactions/model.ts';
+import { learnedReason, learnedScore } from '../lead-models/model.ts';
 import { leads } from '../leads/model.ts';
 import { scoreGrade } from './grade.ts';
 
@@ -174,9 +175,29 @@ export const ruleSetDocumentInput = z
   .meta({ id: 'RuleSetDocument' });
 export type RuleSetDocument = z.output<typeof ruleSetDocumentInput>;
 
-export const ruleSetInput = z
-  .strictObject({ name: text(200), document: ruleSetDocumentInput })
-  .meta({ id: 'RuleSetInput', description: 'A draft of a rule set.' });
+export const ruleSetInput = z.strictObject({ name: text(200), document: ruleSetDocumentInput }).meta({
+  id: 'RuleSetInput',
+  description: 'A draft of a rule set.',
+  example: {
+    name: 'Forms and calls',
+    document: {
+      rules: [
+        { name: 'Can be called', group: 'fit', points: 5, when: [{ field: 'phone', exists: true }] },
+        {
+          name: 'Filled in a form',
+          group: 'intent',
+          points: 15,
+          on: { kinds: ['form'], withinDays: 365 },
+          cap: 30,
+          halfLifeDays: 30,
+        },
+      ],
+      caps: { intent: 90 },
+      grades: { A: 40, B: 20, C: 5 },
+      qualify: { marketing: 20, sales: 40 },
+    },
+  },
+});
 export const ruleSetPatch = z
   .strictObject({ name: text(200), document: ruleSetDocumentInput })
   .partial()
@@ -253,7 +274,13 @@ export const ruleScoreAnswer = z
   .meta({ id: 'RuleScore', description: 'What the rules say of a lead, and why.' });
 
 export const leadScore = z
-  .strictObject({ leadId: id, asOf: instant, rule: ruleScoreAnswer })
+  .strictObject({
+    leadId: id,
+    asOf: instant,
+    rule: ruleScoreAnswer,
+    learned: learnedScore.nullable().meta({ description: 'By the model in use; null when there is none.' }),
+    learnedReason: learnedReason.nullable().meta({ description: 'Why there is no learned score.' }),
+  })
   .meta({ id: 'LeadScore', description: 'The score of a lead at an instant.' });
 export type LeadScoreAnswer = z.output<typeof leadScore>;
 

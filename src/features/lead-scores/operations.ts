@@ -16,11 +16,13 @@ import {
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { learnedScoresOf } from '../lead-models/queries.ts';
 import { targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
-import { scoreDetails } from './details.ts';
+import { type RuleScored, scoreDetails } from './details.ts';
 import { indexLeadScores, lockPublication } from './index-job.ts';
 import {
+  type LeadScoreAnswer,
   leadRuleSets,
   leadScore,
   type RuleSetDocument,
@@ -228,7 +230,7 @@ export const getLeadScore = readOperation({
   scope: 'leads:read',
   summary: 'Read the score of a lead, with its reasons',
   description:
-    'By the rule set in force at `asOf`, or any other. Interactions before `asOf` count, each with what decay has left of it then; the profile counts as it is now, as its past is not kept.',
+    'By the rule set in force at `asOf`, or any other, and by the learned model in use. Interactions before `asOf` count, by the rules each with what decay has left of it then; the profile counts as it is now, as its past is not kept.',
   input: z.strictObject({
     ...targetParameters,
     asOf: instant.optional().meta({ description: 'The score at this instant; now unless told.' }),
@@ -240,13 +242,21 @@ export const getLeadScore = readOperation({
     const { db } = context;
     const leadId = await targetId(db, 'customer', target);
     const rules = await (chosen === undefined ? rulesInForce(db, asOf) : rulesById(db, chosen));
-    const found = (await scoreDetails(db, rules, [leadId], asOf)).get(leadId);
-    if (!found) throw notFound('lead');
-    return found;
+    const [found, learned] = await Promise.all([
+      scoreDetails(db, rules, [leadId], asOf),
+      learnedScoresOf(db, [leadId], asOf),
+    ]);
+    const score = found.get(leadId);
+    if (!score) throw notFound('lead');
+    return sideBySide(score, learned);
   },
 });
 
-/** For the GraphQL loaders: the scores of a set of leads with their reasons, two statements. */
+function sideBySide(score: RuleScored, learned: Awaited<ReturnType<typeof learnedScoresOf>>): LeadScoreAnswer {
+  return { ...score, learned: learned?.get(score.leadId) ?? null, learnedReason: learned ? null : 'no_model' };
+}
+
+/** For the GraphQL loaders: the scores of a set of leads with their reasons, four statements. */
 export const leadScoresByLeads = readOperation({
   name: 'leadScoresByLeads',
   scope: 'leads:read',
@@ -254,8 +264,16 @@ export const leadScoresByLeads = readOperation({
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(leadScore.nullable()),
   async run(context, { ids }) {
-    const rules = await rulesInForce(context.db, context.now);
-    const found = await scoreDetails(context.db, rules, [...new Set(ids)], context.now);
-    return ids.map((leadId) => found.get(leadId) ?? null);
+    const { db, now } = context;
+    const wanted = [...new Set(ids)];
+    const rules = await rulesInForce(db, now);
+    const [found, learned] = await Promise.all([
+      scoreDetails(db, rules, wanted, now),
+      learnedScoresOf(db, wanted, now),
+    ]);
+    return ids.map((leadId) => {
+      const score = found.get(leadId);
+      return score ? sideBySide(score, learned) : null;
+    });
   },
 });

@@ -164,19 +164,25 @@ export class Retry extends Error {}
 
 const attempts = 8;
 
+export interface TransactionOptions {
+  /** Everything is done and then undone (dry run). */
+  rollback?: boolean;
+  /** All statements see the state at the first of them, and may only read: for what is read in several passes. */
+  snapshot?: boolean;
+}
+
 /**
  * Runs `work` in a READ COMMITTED transaction and resolves only after COMMIT was confirmed. Deadlocks, serialisation
  * failures, `Retry`, and collisions on names being claimed at once (unique indexes listed in `claims`) are run again.
- * With `rollback` everything is done and then undone (dry run).
  */
 export async function transaction<T>(
   pool: pg.Pool,
   work: (tx: Transaction) => Promise<T>,
-  options: { rollback?: boolean } = {},
+  options: TransactionOptions = {},
 ): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await once(pool, work, options.rollback ?? false);
+      return await once(pool, work, options);
     } catch (error) {
       if (!isRetryable(error)) throw error;
       if (attempt === attempts) {
@@ -193,7 +199,11 @@ export async function transaction<T>(
   }
 }
 
-async function once<T>(pool: pg.Pool, work: (tx: Transaction) => Promise<T>, rollback: boolean): Promise<T> {
+async function once<T>(
+  pool: pg.Pool,
+  work: (tx: Transaction) => Promise<T>,
+  { rollback = false, snapshot = false }: TransactionOptions,
+): Promise<T> {
   const client = await pool.connect().catch((error: unknown) => {
     throw translate(error);
   });
@@ -205,7 +215,7 @@ async function once<T>(pool: pg.Pool, work: (tx: Transaction) => Promise<T>, rol
     },
   };
   // BEGIN is not waited for: it shares the packet of the first statement.
-  const begin = gathered.query('BEGIN ISOLATION LEVEL READ COMMITTED');
+  const begin = gathered.query(`BEGIN ISOLATION LEVEL ${snapshot ? 'REPEATABLE READ READ ONLY' : 'READ COMMITTED'}`);
   begin.catch(() => undefined);
   const tx: Transaction = {
     ...onClient((query, values) => run(gathered, query, values)),

@@ -1,0 +1,323 @@
+import { sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { fieldWeights } from '../../domain/field-weights.ts';
+import type { LeadModel } from '../../domain/lead-features.ts';
+import { type Db, fields, insertRows, param, statement } from '../../platform/db/client.ts';
+import { invalid, notFound, Problem } from '../../platform/errors.ts';
+import { newId } from '../../platform/ids.ts';
+import { enqueue } from '../../platform/jobs.ts';
+import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { id, instant } from '../../platform/values.ts';
+import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { leads } from '../leads/model.ts';
+import {
+  defaultHorizonDays,
+  defaultMinConversions,
+  foldCount,
+  type LeadModelAnswer,
+  type LeadModelCounts,
+  type LeadModelParameters,
+  type LeadModelQuality,
+  type LeadModelReason,
+  leadModel,
+  leadModelCoefficient,
+  leadModelInput,
+  leadModelStatus,
+  leadModels,
+  learnedGlance,
+  listedLeadModel,
+  modelScore,
+  suspiciousAuc,
+} from './model.ts';
+import { learnedScoresOf, readyModel, scoresByModel } from './queries.ts';
+import { trainLeadModel } from './train.ts';
+
+const leadModelId = z.strictObject({ id });
+
+export const writtenLeadModel = leadModel
+  .extend({ created: z.boolean().meta({ description: 'Whether the record is new.' }) })
+  .meta({ id: 'WrittenLeadModel' });
+
+type LeadModelRow = Omit<typeof leadModels.$inferSelect, 'parameters' | 'counts' | 'model' | 'quality' | 'reason'> & {
+  parameters: LeadModelParameters;
+  counts: LeadModelCounts | null;
+  model: LeadModel | null;
+  quality: LeadModelQuality | null;
+  reason: LeadModelReason | null;
+};
+
+const columns = fields(leadModels);
+
+function toListed(row: LeadModelRow): z.output<typeof listedLeadModel> {
+  return {
+    id: row.id,
+    number: row.number,
+    status: row.status,
+    parameters: row.parameters,
+    counts: row.counts,
+    quality: row.quality,
+    intercept: row.model?.intercept ?? null,
+    warning: warningOf(row),
+    reason: row.reason,
+    requestedBy: row.requestedBy,
+    version: row.version,
+    createdAt: row.createdAt,
+    startedAt: row.startedAt,
+    finishedAt: row.finishedAt,
+  };
+}
+
+function toLeadModel(row: LeadModelRow): LeadModelAnswer {
+  return { ...toListed(row), coefficients: coefficientsOf(row) };
+}
+
+function warningOf({ model, quality }: LeadModelRow): LeadModelAnswer['warning'] {
+  if (model === null || quality === null || quality.auc === null || quality.auc < suspiciousAuc) return null;
+  const heaviest = fieldWeights(model)
+    .slice(0, 5)
+    .map(({ field }) => field);
+  return {
+    code: 'outcome_in_fields',
+    message: `An AUC of ${quality.auc.toFixed(3)} is too good to be true: a field may have been filled in after the outcome. Most weight have ${heaviest.join(', ')}; train again and exclude those that new leads do not have.`,
+    fields: heaviest,
+  };
+}
+
+function coefficientsOf({ model }: Pick<LeadModelRow, 'model'>): LeadModelAnswer['coefficients'] {
+  if (model === null) return [];
+  return model.encoder.columns
+    .map(({ field, name, share }, index) => {
+      const coefficient = model.coefficients[index] ?? 0;
+      return { field, feature: name, coefficient, oddsRatio: Math.exp(coefficient), share };
+    })
+    .sort((a, b) => Math.abs(b.coefficient) - Math.abs(a.coefficient) || (a.feature < b.feature ? -1 : 1));
+}
+
+// Any constant does; in ASCII this one reads MODL.
+const numbering = statement('lead_model_lock', sql`select pg_advisory_xact_lock(${param('key')}::bigint)`);
+const nextNumber = statement<{ number: number }>(
+  'next_lead_model',
+  sql`select coalesce(max(number), 0) + 1 as number from lead_models`,
+);
+const insert = statement('insert_lead_model', insertRows(leadModels, param('rows')));
+
+export const createLeadModel = writeOperation({
+  name: 'createLeadModel',
+  scope: 'lead-rules:write',
+  summary: 'Train a learned lead score',
+  description:
+    'Logistic regression on the leads of the service, in the background: ask for it again until its `status` is `ready`, from when on it is in use, `refused` or `failed`. Learned from are profiles as they stand now and interactions before the conversion or the end of the horizon; never stage, owner or rule score. What staff fill in along the way is not known to the service: `exclude` it.',
+  input: z.strictObject({ ...writeParameters, body: leadModelInput }),
+  output: writtenLeadModel,
+  idempotency: 'accepted',
+  created: () => true,
+  async run(tx, { now, principal }, { body }) {
+    const { asOf = now, enteredFrom = null, enteredTo = null } = body;
+    // As numbers: canonical text has three digits of a second or six.
+    if (Date.parse(asOf) > Date.parse(now)) {
+      throw invalid('/asOf', 'out_of_range', 'It is in the future: leads would be taken for lost before their time.');
+    }
+    if (enteredFrom !== null && enteredTo !== null && Date.parse(enteredFrom) >= Date.parse(enteredTo)) {
+      throw invalid('/enteredTo', 'out_of_range', 'It is not after enteredFrom.');
+    }
+    await tx.all(numbering, { key: 0x4d4f444c });
+    const next = await tx.first(nextNumber);
+    const row: LeadModelRow = {
+      id: newId(),
+      version: 1,
+      number: next?.number ?? 1,
+      status: 'queued',
+      parameters: {
+        exclude: body.exclude ?? [],
+        horizonDays: body.horizonDays ?? defaultHorizonDays,
+        enteredFrom,
+        enteredTo,
+        asOf,
+        minConversions: body.minConversions ?? defaultMinConversions,
+        folds: foldCount,
+      },
+      counts: null,
+      model: null,
+      quality: null,
+      reason: null,
+      requestedBy: principal.client,
+      createdAt: now,
+      startedAt: null,
+      finishedAt: null,
+    };
+    await tx.all(insert, { rows: JSON.stringify([row]) });
+    enqueue(tx, trainLeadModel, { leadModelId: row.id });
+    return { ...toLeadModel(row), created: true };
+  },
+});
+
+const byId = statement<LeadModelRow>(
+  'lead_model_by_id',
+  sql`select ${columns} from ${leadModels} where ${leadModels.id} = ${param('id')}::uuid`,
+);
+
+async function modelById(db: Db, wanted: string): Promise<LeadModelRow> {
+  const row = await db.first(byId, { id: wanted });
+  if (!row) throw notFound('lead model');
+  return row;
+}
+
+export const getLeadModel = readOperation({
+  name: 'getLeadModel',
+  scope: 'leads:read',
+  summary: 'Read a learned lead score',
+  description: 'What it was trained on, how good it is on leads it has not seen, and what it weighs.',
+  input: leadModelId,
+  output: leadModel,
+  problems: ['not_found'],
+  run: async ({ db }, { id: wanted }) => toLeadModel(await modelById(db, wanted)),
+});
+
+const list = keysetList<LeadModelRow>({
+  name: 'lead_models',
+  select: columns,
+  from: sql`${leadModels}`,
+  id: sql`${leadModels.id}`,
+  filters: { status: (value) => sql`${leadModels.status} = ${value}` },
+  sorts: { createdAt: { expression: sql`${leadModels.createdAt}`, type: 'timestamptz', field: 'createdAt' } },
+  defaultSort: '-createdAt',
+});
+
+export const listLeadModels = readOperation({
+  name: 'listLeadModels',
+  scope: 'leads:read',
+  summary: 'List learned lead scores',
+  description:
+    'All that were ever asked for; the one in use is the first that is `ready`. Coefficients are in the single one.',
+  input: z.strictObject({
+    ...pageParameters,
+    sort: sortParameter(['createdAt'], '-createdAt'),
+    status: leadModelStatus.optional(),
+  }),
+  output: pageOf(listedLeadModel).meta({ id: 'LeadModelPage' }),
+  async run(context, input) {
+    const { data, page } = await list(context.db, context, input);
+    return { data: data.map(toListed), page };
+  },
+});
+
+const lock = statement<{ version: number; inUse: boolean }>(
+  'locked_lead_model',
+  sql`select version, status = 'ready' and number = (select max(number) from lead_models where status = 'ready') as "inUse"
+    from lead_models where id = ${param('id')}::uuid for update`,
+);
+const remove = statement('delete_lead_model', sql`delete from lead_models where id = ${param('id')}::uuid`);
+
+export const deleteLeadModel = writeOperation({
+  name: 'deleteLeadModel',
+  scope: 'lead-rules:write',
+  summary: 'Delete a learned lead score',
+  description: 'One that waits or is being trained is given up. The one in use is refused.',
+  input: z.strictObject({ ...leadModelId.shape, ...writeParameters, expectedVersion }),
+  output: deletedRecord,
+  idempotency: 'accepted',
+  problems: ['not_found', 'lead_model_in_use', 'version_mismatch', 'version_required'],
+  async run(tx, _context, { id: wanted, expectedVersion: expected }) {
+    const found = await tx.first(lock, { id: wanted });
+    if (!found) throw notFound('lead model');
+    checkVersion(found.version, expected);
+    if (found.inUse) throw new Problem('lead_model_in_use', 'Scores are by this model: train a newer one first.');
+    await tx.all(remove, { id: wanted });
+    return { id: wanted, deleted: true as const };
+  },
+});
+
+const ids = keysetList<{ id: string }>({
+  name: 'lead_model_scores',
+  select: sql`${leads.customerId} as id`,
+  from: sql`${leads}`,
+  id: sql`${leads.customerId}`,
+  filters: {
+    converted: (value) => sql`(${leads.convertedAt} is not null) = ${value}::boolean`,
+    enteredFrom: (value) => sql`${leads.enteredAt} >= ${value}::timestamptz`,
+    enteredTo: (value) => sql`${leads.enteredAt} < ${value}::timestamptz`,
+  },
+  sorts: { leadId: { expression: sql`${leads.customerId}`, type: 'uuid', field: 'id' } },
+  defaultSort: 'leadId',
+});
+
+export const listLeadModelScores = readOperation({
+  name: 'listLeadModelScores',
+  scope: 'leads:read',
+  summary: 'List what a model says of all leads',
+  description:
+    'In the order of their ids, by any model that is ready: to try one on leads it has not seen, or to take scores elsewhere.',
+  input: z.strictObject({
+    ...leadModelId.shape,
+    ...pageParameters,
+    asOf: instant.optional().meta({
+      description:
+        'Interactions before this count, of a lead that became a customer those before that; now unless told. Profiles count as they are now.',
+    }),
+    converted: z.boolean().optional().meta({ description: 'Whether it has become a customer.' }),
+    enteredFrom: instant.optional(),
+    enteredTo: instant.optional(),
+  }),
+  output: pageOf(modelScore).meta({ id: 'LeadModelScorePage' }),
+  problems: ['not_found', 'lead_model_not_ready'],
+  async run(context, { id: wanted, asOf = context.now, ...input }) {
+    const { db } = context;
+    const model = await readyModel(db, wanted);
+    if (!model) {
+      const { status } = await modelById(db, wanted);
+      throw new Problem('lead_model_not_ready', `It is ${status}: only a model that is ready can score.`);
+    }
+    const { data, page } = await ids(db, context, input);
+    const scores = await scoresByModel(
+      db,
+      model,
+      data.map((lead) => lead.id),
+      asOf,
+    );
+    return {
+      data: data.flatMap((lead) => {
+        const score = scores.get(lead.id);
+        // Without one it has vanished between the two statements.
+        if (!score) return [];
+        const { probability, logOdds, points } = score;
+        return [{ leadId: lead.id, probability, logOdds, points }];
+      }),
+      page,
+    };
+  },
+});
+
+const modelsOf = statement<Pick<LeadModelRow, 'id' | 'model'>>(
+  'lead_models_by_ids',
+  sql`select id, model from lead_models where id = any(${param('ids')}::uuid[])`,
+);
+
+/** For the GraphQL loaders: coefficients of a set of models, one statement. */
+export const coefficientsByLeadModels = readOperation({
+  name: 'coefficientsByLeadModels',
+  scope: 'leads:read',
+  summary: 'Read the coefficients of models',
+  input: z.strictObject({ ids: z.array(id) }),
+  output: z.array(z.array(leadModelCoefficient)),
+  async run({ db }, input) {
+    const found = new Map((await db.all(modelsOf, { ids: input.ids })).map((row) => [row.id, row]));
+    return input.ids.map((wanted) => coefficientsOf(found.get(wanted) ?? { model: null }));
+  },
+});
+
+/** For the GraphQL loaders: learned scores of a set of leads by the model in use, two statements. */
+export const learnedByLeads = readOperation({
+  name: 'learnedByLeads',
+  scope: 'leads:read',
+  summary: 'Read the learned scores of leads, in short',
+  input: z.strictObject({ ids: z.array(id) }),
+  output: z.array(learnedGlance.nullable()),
+  async run({ db, now }, input) {
+    const found = await learnedScoresOf(db, [...new Set(input.ids)], now);
+    return input.ids.map((wanted) => {
+      const score = found?.get(wanted);
+      return score ? { probability: score.probability, points: score.points } : null;
+    });
+  },
+});
