@@ -49,9 +49,7 @@ export const createFollowUp = writeOperation({
     const locked = await lockCustomers(tx, [body.customerId]);
     if (!locked.has(body.customerId)) throw invalid('/customerId', 'not_found', 'There is no such customer.');
     const [chosen = null] =
-      body.owner === undefined
-        ? await chooseOwners(tx, body.kind, await subjectsOf(tx, [body.customerId]))
-        : [];
+      body.owner === undefined ? await chooseOwners(tx, body.kind, await subjectsOf(tx, [body.customerId])) : [];
     const row: FollowUpRow = {
       customerId: body.customerId,
       id: newId(),
