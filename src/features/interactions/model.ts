@@ -15,7 +15,10 @@ export const words = sql`to_tsvector('simple', coalesce(topic, '') || ' ' || coa
 /** We have answered somebody: outbound, or with a member of staff. An ad that is shown answers nobody. */
 export const isResponse = sql`(direction = 'outbound' or staff is not null) and kind <> 'ad_impression'`;
 
-/** Members that lists of all customers' interactions are filtered by, as one set: most are in a third of all rows, or in none. */
+/**
+ * Members that lists are filtered by, as one set: one small index for all of them. A value may be that of half of all rows
+ * or of none, so statements with one are planned for it (`uneven` in the list).
+ */
 export const terms = sql`array_remove(array['kind:' || kind, 'direction:' || direction, 'channel:' || channel, 'topic:' || topic, 'outcome:' || outcome, 'ticket:' || ticket, 'order:' || order_id::text], null)`;
 
 /**
