@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { averageOrderValue } from '../../src/domain/average-order-value.ts';
 import { churnRate } from '../../src/domain/churn-rate.ts';
+import { calendarDaysBetween, hoursBetween, type LeadFunnelCounts, leadFunnel } from '../../src/domain/lead-funnel.ts';
 import {
   type FourFactorStatistics,
   fourFactorLifetimeValue,
@@ -411,5 +412,96 @@ t.test('no statistics make a number that is NaN or infinite', async () => {
         }),
       ].every(sound);
     }),
+  );
+});
+
+t.test('the funnel of ten leads', async (t) => {
+  const hours = 3_600_000_000;
+  const counts: LeadFunnelCounts = {
+    leads: 10,
+    converted: 3,
+    inStage: { subscriber: 1, lead: 2, marketing_qualified: 0, sales_qualified: 1, customer: 2 },
+    lost: 4,
+    lostCustomers: 1,
+    lostBy: { price: 3, no_budget: 1 },
+    underQualified: 1,
+    untouched: 3,
+    neverTouched: 2,
+    answered: 6,
+    firstResponse: { median: 2.5 * hours, p90: 30 * hours },
+    conversion: { median: 36 * hours },
+    reached: { lead: 8, marketing_qualified: 6, sales_qualified: 4 },
+  };
+  const { value, values, numerator, denominator, interval, warnings } = leadFunnel(counts);
+  t.same([value, numerator, denominator, warnings], [0.3, 3, 10, []]);
+  t.same([six(interval?.low), six(interval?.high)], ['0.107791', '0.603222']);
+  t.same(values, {
+    leads: 10,
+    open: 4,
+    converted: 3,
+    lost: 4,
+    lostCustomers: 1,
+    inSubscriber: 1,
+    inLead: 2,
+    inMarketingQualified: 0,
+    inSalesQualified: 1,
+    inCustomer: 2,
+    lostPrice: 3,
+    lostNoBudget: 1,
+    underQualified: 1,
+    underQualifiedShare: 0.25,
+    untouched: 3,
+    untouchedShare: 0.75,
+    neverTouched: 2,
+    neverTouchedShare: 0.5,
+    answered: 6,
+    unanswered: 4,
+    timeToFirstResponseMedianHours: 2.5,
+    timeToFirstResponseP90Hours: 30,
+    reachedLead: 8,
+    reachedMarketingQualified: 6,
+    reachedSalesQualified: 4,
+    reachedCustomer: 3,
+    leadToMarketingQualified: 0.75,
+    marketingQualifiedToSalesQualified: 4 / 6,
+    salesQualifiedToCustomer: 0.75,
+    timeToConversionMedianDays: 1.5,
+  });
+
+  const nobody = leadFunnel({
+    ...counts,
+    leads: 1,
+    converted: 0,
+    inStage: { subscriber: 0, lead: 0, marketing_qualified: 0, sales_qualified: 0, customer: 0 },
+    lost: 1,
+    lostCustomers: 0,
+    underQualified: 0,
+    untouched: 0,
+    neverTouched: 0,
+    answered: 0,
+    firstResponse: null,
+    conversion: null,
+    reached: { lead: 1, marketing_qualified: 0, sales_qualified: 0 },
+  });
+  t.match(nobody, {
+    value: 0,
+    values: {
+      untouchedShare: null,
+      leadToMarketingQualified: 0,
+      marketingQualifiedToSalesQualified: null,
+      timeToFirstResponseMedianHours: null,
+      timeToConversionMedianDays: null,
+    },
+  });
+  t.same(codes(nobody), ['no_open_leads', 'no_responses', 'no_conversions', 'stage_not_reached']);
+  t.throws(() => leadFunnel({ ...counts, leads: 11 }), RangeError, 'stages that do not add up');
+  t.throws(() => leadFunnel({ ...counts, neverTouched: 4 }), RangeError);
+  t.throws(() => leadFunnel({ ...counts, reached: { ...counts.reached, sales_qualified: 7 } }), RangeError);
+
+  t.equal(hoursBetween('2026-03-01T00:00:00.000Z', '2026-03-01T01:30:00.000036Z'), 1.50000001);
+  t.equal(
+    calendarDaysBetween('2026-03-28T22:30:00.000Z', '2026-03-29T22:30:00.000Z', 'Europe/Berlin'),
+    2,
+    '23:30 to 00:30',
   );
 });
