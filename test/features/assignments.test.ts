@@ -462,7 +462,6 @@ t.test('owners are those that one who looks at one after the other would choose'
           async (tx) => {
             const found = await chooseOwners(
               tx,
-              context(),
               'retention',
               subjects.map((one) => ({ ...one, customerId })),
             );

@@ -35,7 +35,6 @@ export interface Chosen {
  */
 export async function chooseOwners(
   tx: Transaction,
-  _context: Context,
   purpose: AssignmentPurpose,
   subjects: Subject[],
 ): Promise<(Chosen | null)[]> {
