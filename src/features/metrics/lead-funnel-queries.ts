@@ -1,11 +1,12 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { LeadFunnelCounts } from '../../domain/lead-funnel.ts';
+import type { LeadStage } from '../../domain/lead-lifecycle.ts';
 import { profileFieldsOf } from '../../domain/lead-score.ts';
 import { type Db, param, statement, type Values } from '../../platform/db/client.ts';
 import { isResponse } from '../interactions/model.ts';
 import { compiled, type ScoringRules } from '../lead-scores/queries.ts';
 import { fieldSql } from '../lead-scores/score-sql.ts';
-import { type LeadStage, type LossReason, lossReasons } from '../leads/model.ts';
+import { type LossReason, lossReasons } from '../leads/model.ts';
 import type { LeadFunnelGroup, LeadFunnelList } from './lead-funnel-model.ts';
 import { boundsOf, type Part, type Scope, wholePeriod } from './scope.ts';
 
