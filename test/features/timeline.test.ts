@@ -380,6 +380,27 @@ t.test('GraphQL answers the timelines of many customers as REST answers each, wi
   }
 });
 
+t.test('GraphQL answers the timeline of one customer as REST does', async (t) => {
+  const customerId = await everyKind();
+  const { body } = await graphql(
+    `query ($id: ID!) { customer(id: $id) { timeline(first: 3, sort: AT_ASC, from: "2026-03-01T09:00:00Z") {
+      totalCount pageInfo { hasNextPage } nodes { id interaction { text } refund { reason } } } } }`,
+    { id: customerId },
+  );
+  const rest = await timeline(customerId, 'limit=3&sort=at&from=2026-03-01T09:00:00Z&count=true');
+  const { totalCount, pageInfo, nodes } = body.data.customer.timeline;
+  t.same([totalCount, pageInfo.hasNextPage], [4, true]);
+  t.same([rest.body.page.total, rest.body.page.hasMore], [4, true]);
+  t.strictSame(
+    nodes,
+    rest.body.data.map((one: TimelineEntry) => ({
+      id: one.id,
+      interaction: one.interaction && { text: one.interaction.text },
+      refund: one.refund && { reason: one.refund.reason },
+    })),
+  );
+});
+
 t.test('a long history is read from its index, at its beginning and far down', async (t) => {
   const customerId = await newCustomer();
   await database.query(
