@@ -693,6 +693,29 @@ t.test('the pages of a list are as of the first one', async (t) => {
   t.match(other, { status: 400, body: { code: 'invalid_cursor' } });
 });
 
+t.test('where days begin and leads enter', async (t) => {
+  const enteredAt = '2025-10-01T00:00:00Z';
+  const customer = { source: 'web', externalId: 'edge' };
+  const { body: lead } = await request('POST', '/v1/leads', { body: { customer, enteredAt } });
+  const touch = (occurredAt: string, staff?: string) =>
+    request('POST', '/v1/interactions', { body: { customerId: lead.id, kind: 'phone', occurredAt, staff } });
+  await touch(enteredAt, 'maria');
+  // The first instant of 19 October in Berlin; a week later the clock goes back.
+  await touch('2025-10-18T22:00:00Z');
+  const ask = async (silentDays: number, asOf: string) => {
+    const period = 'from=2025-10-01&to=2025-10-02&timeZone=Europe/Berlin';
+    return (await get(`?${period}&silentDays=${silentDays}&asOf=${asOf}`)).body.values;
+  };
+  t.match(await ask(14, '2025-11-02T22:59:59Z'), {
+    leads: 1,
+    untouched: 0,
+    answered: 1,
+    timeToFirstResponseMedianHours: 0,
+  });
+  t.match(await ask(14, '2025-11-02T23:00:00Z'), { leads: 1, untouched: 1, neverTouched: 0 });
+  t.match(await ask(15, '2025-11-02T23:00:00Z'), { leads: 1, untouched: 0 });
+});
+
 t.test('statements do not grow with the leads, the groups or the brackets', async (t) => {
   const sent = (path: string) => statementsOf(() => get(path));
   const few = await sent('?from=2026-03-03&to=2026-03-04&groupBy=source&interval=day');
