@@ -11,6 +11,8 @@ export interface LeadReport {
 }
 
 const perRequest = 500;
+/** Conversions under way at a time. */
+const together = 8;
 
 /**
  * Pushes leads: the customers, the leads, their interactions, then the conversions. Everything is an upsert by
@@ -69,16 +71,26 @@ async function sendSet(client: ServiceClient, records: LeadRecord[], report: Lea
     );
     report.interactions += sent.filter((id) => id !== null).length;
   }
-  for (const [index, { convertedAt, number }] of records.entries()) {
+  const converted = records.flatMap(({ convertedAt, number }, index) => {
     const id = ids[index];
-    if (convertedAt === null || !id) continue;
-    try {
-      await client.request('POST', `/v1/leads/${id}/stage`, { to: 'customer', at: convertedAt });
-      report.conversions += 1;
-    } catch (error) {
-      if (!(error instanceof ServiceError) || error.status !== 422) throw error;
-      refuse(report, error.message, number);
-    }
+    return convertedAt === null || !id ? [] : [{ id, at: convertedAt, number }];
+  });
+  for (let start = 0; start < converted.length; start += together) {
+    await Promise.all(converted.slice(start, start + together).map((one) => convert(client, one, report)));
+  }
+}
+
+async function convert(
+  client: ServiceClient,
+  { id, at, number }: { id: string; at: string; number: string },
+  report: LeadReport,
+): Promise<void> {
+  try {
+    await client.request('POST', `/v1/leads/${id}/stage`, { to: 'customer', at });
+    report.conversions += 1;
+  } catch (error) {
+    if (!(error instanceof ServiceError) || error.status !== 422) throw error;
+    refuse(report, error.message, number);
   }
 }
 

@@ -140,7 +140,10 @@ export const leadModelQuality = z
     calibration: z.array(calibrationGroup),
     lift: z.array(liftGroup).meta({ description: 'By probability.' }),
     ruleSetId: id.meta({ description: 'The rule set in force at `asOf`, for comparison.' }),
-    ruleAuc: area.meta({ description: 'The rule score on the same leads, each at its own end of observation.' }),
+    ruleAuc: area.meta({
+      description:
+        'The rule score on the same leads, each as of when it was last heard of before its conversion or the end of the horizon.',
+    }),
     ruleLift: z.array(liftGroup).meta({ description: 'By rule score.' }),
     columns: z.int().meta({ description: 'Coefficients beside the intercept.' }),
     converged: z.boolean().meta({ description: 'Whether the last fit came to its end.' }),

@@ -32,11 +32,11 @@ type GroupTuple = [
   lastAt: string,
 ];
 
-export type FactsRow = LeadProfile & {
+export interface FactsRow extends LeadProfile {
   id: string;
   attributes: Record<string, unknown> | null;
   interactions: GroupTuple[] | null;
-};
+}
 
 /**
  * What is known of the leads in `subjects` (customer_id, source, cut), in the order of their ids: the profile as it stands

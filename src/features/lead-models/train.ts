@@ -48,12 +48,23 @@ const counting = statement<LeadModelCounts>(
     from (${labelled}) leads`,
 );
 
-const page = statement<FactsRow & { outcome: 0 | 1; cut: string }>(
+interface LabelledRow extends FactsRow {
+  outcome: 0 | 1;
+  /** Just after the last interaction before the cut. */
+  heardAt: string;
+}
+
+/*
+ * Rules are compared as of when a lead was last heard of. At its cut, which a conversion brings forward, decay alone would
+ * tell who converted: of the leads this was tried on, 99.8 % of the best fifth by the default rules had converted.
+ */
+const page = statement<LabelledRow>(
   'labelled_leads',
   factsQuery(
     sql`${labelled} and l.customer_id > ${param('after')}::uuid and x.outcome is not null
       order by l.customer_id limit ${sql.raw(String(chunk))}`,
-    sql`s.outcome, s.cut,`,
+    sql`s.outcome, coalesce((select max(i.occurred_at) + interval '1 microsecond' from interactions i
+        where i.customer_id = s.customer_id and i.occurred_at < s.cut), s.cut) as "heardAt",`,
   ),
 );
 
@@ -109,7 +120,7 @@ async function readExamples(
     throw new Refusal('too_few_others', `${others} ${among} had not converted; ${minConversions} are needed.`);
   }
 
-  const eachPage = async (work: (rows: (FactsRow & { outcome: 0 | 1; cut: string })[]) => unknown) => {
+  const eachPage = async (work: (rows: LabelledRow[]) => unknown) => {
     for (let after = nobody; ; ) {
       signal.throwIfAborted();
       const rows = await db.all(page, { ...window, after });
@@ -142,7 +153,7 @@ async function readExamples(
   };
   const encode = leadEncoding(encoder);
   await eachPage(async (rows) => {
-    const subjects = rows.map(({ id: customerId, cut }) => ({ customerId, asOf: cut }));
+    const subjects = rows.map(({ id: customerId, heardAt }) => ({ customerId, asOf: heardAt }));
     const scores = new Map((await scoresAt(db, rules, subjects)).map(({ customerId, units }) => [customerId, units]));
     for (const row of rows) {
       const at = examples.matrix.rows;
@@ -158,7 +169,7 @@ async function readExamples(
   return examples;
 }
 
-function factsOf({ outcome: _, cut: __, ...row }: FactsRow & { outcome: 0 | 1; cut: string }) {
+function factsOf({ outcome: _, heardAt: __, ...row }: LabelledRow) {
   return toFacts(row);
 }
 
