@@ -84,6 +84,7 @@ t.test('a lead is made of a customer who is found as for orders, or made', async
   t.equal((await request('GET', `/v1/customers/${known.body.id}`)).body.references.length, 1, 'and it has a new name');
   const again = await request('POST', '/v1/leads', { body: { customerId: known.body.id } });
   t.match(again, { status: 409, body: { code: 'already_exists', id: known.body.id } });
+  t.same(faults(again.body), ['/customerId already_exists']);
 
   const conflict = await request('POST', '/v1/leads', { body: { customer: { email, ...claim(), name: 'X' } } });
   t.equal(conflict.status, 409, 'an unknown reference with a known e-mail is the e-mail’s customer');
@@ -121,7 +122,10 @@ t.test('what is no lead is refused with the place of the fault', async (t) => {
   const gone = claim();
   await request('PUT', `/v1/customers/external/web/${gone.externalId}`, { body: { name: 'Gone' } });
   await request('DELETE', `/v1/customers/external/web/${gone.externalId}`, { headers: any });
-  t.match(await make({ customer: gone }), { status: 410, body: { code: 'deleted' } });
+  const late = await make({ customer: gone });
+  t.match([late.status, faults(late.body)], [410, ['/customer/externalId deleted']]);
+  const put = await request('PUT', `/v1/leads/external/web/${gone.externalId}`, { body: {} });
+  t.match([put.status, faults(put.body)], [410, ['externalId deleted']], 'the reference stands in the address');
   for (const path of ['/v1/leads/0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90', '/v1/leads/external/web/nobody']) {
     t.equal((await request('GET', path)).status, 404);
     t.equal((await request('GET', `${path}/stages`)).status, 404);
@@ -661,6 +665,60 @@ t.test('after sixteen clients wrote at once, no change is lost and none is illeg
     t.same(wrong, [], 'each step leads on from the one before, and is one there is');
     t.match(await read(id), { stage: changes.at(-1).to, stageSince: changes.at(-1).at });
   }
+});
+
+t.test('new leads are given out by the rules, fairly among sixteen writers', async (t) => {
+  const rule = await request('POST', '/v1/assignment-rules', {
+    body: {
+      name: 'By segment',
+      purpose: 'lead',
+      method: 'round_robin',
+      key: 'segment',
+      groups: [
+        { value: 'north', members: ['ann', 'ben', 'cleo'] },
+        { value: 'south', members: ['dora', 'emil'] },
+      ],
+    },
+  });
+  t.equal(rule.status, 201);
+  const owners: Record<string, string[]> = { north: [], south: [] };
+  await atOnce(48, async (i) => {
+    const segment = i % 3 === 0 ? 'south' : 'north';
+    const { body } = await make({ segment });
+    owners[segment]?.push(body.owner);
+  });
+  const leads = Array.from({ length: 1000 }, (_, i) => ({ customer: claim(), segment: i % 2 ? 'south' : 'north' }));
+  const batch = await request('POST', '/v1/leads/batch', { body: { leads } });
+  const made = batch.body.results.map(({ id }: { id: string }) => id);
+  const given = new Set(made);
+  for (const segment of ['north', 'south']) {
+    const listed = await allPages(api, `/v1/leads?segment=${segment}&limit=100&sort=-enteredAt`);
+    owners[segment]?.push(...listed.filter(({ id }) => given.has(id)).map(({ owner }) => owner));
+  }
+  for (const [segment, names] of Object.entries(owners)) {
+    const counts = [...new Set(names)].map((name) => names.filter((one) => one === name).length);
+    t.ok(Math.max(...counts) - Math.min(...counts) <= 1, `${segment}: ${counts}`);
+  }
+  t.equal((owners.north?.length ?? 0) + (owners.south?.length ?? 0), 1048);
+  t.match((await make({ segment: 'west' })).body, { owner: null }, 'no rule, nobody');
+  t.match((await make({ segment: 'north', owner: null })).body, { owner: null }, 'nobody was asked for');
+  const { body: lead } = await make({ segment: 'south' });
+  const next = await request('POST', `/v1/leads/${lead.id}/assign`, { body: {} });
+  t.match([lead.owner, next.body.owner].sort(), ['dora', 'emil'], 'given on by the rules');
+  await request('PATCH', `/v1/leads/${lead.id}`, { body: { owner: 'zoe' }, headers: any });
+  await request('PATCH', `/v1/leads/${lead.id}`, { body: { owner: null }, headers: any });
+  const entries = await allPages(api, `/v1/assignments?customerId=${lead.id}&limit=2`);
+  t.match(
+    entries
+      .reverse()
+      .map(({ owner, previousOwner, method, keyValue, purpose }) => [owner, previousOwner, method, keyValue, purpose]),
+    [
+      [lead.owner, null, 'round_robin', 'south', 'lead'],
+      [next.body.owner, lead.owner, 'round_robin', 'south', 'lead'],
+      ['zoe', next.body.owner, null, null, 'lead'],
+      [null, 'zoe', null, null, 'lead'],
+    ],
+  );
 });
 
 /*

@@ -118,13 +118,27 @@ export const upsertLead = writeOperation({
   idempotency: 'accepted',
   created: ({ created }) => created,
   problems: ['version_mismatch', 'deleted'],
-  run: (tx, context, { source, externalId, body: { customer, ...entry }, expectedVersion: expected }) =>
-    writeOne(tx, context, {
-      mode: 'upsert',
-      input: { ...entry, customer: { ...customer, source, externalId } },
-      expectedVersion: expected,
-    }),
+  async run(tx, context, { source, externalId, body: { customer, ...entry }, expectedVersion: expected }) {
+    const named = { ...customer, source, externalId };
+    try {
+      return await writeOne(tx, context, {
+        mode: 'upsert',
+        input: { ...entry, customer: named },
+        expectedVersion: expected,
+      });
+    } catch (error) {
+      throw error instanceof Problem ? inAddress(error) : error;
+    }
+  },
 });
+
+/** What is wrong with the reference is wrong with the address, not with the document. */
+function inAddress({ code, message, errors, extra, headers }: Problem): Problem {
+  const placed = errors.map((one) =>
+    one.pointer === '/customer/externalId' ? { parameter: 'externalId', code: one.code, message: one.message } : one,
+  );
+  return new Problem(code, message, { errors: placed, extra, headers });
+}
 
 export const deleteLead = writeOperation({
   name: 'deleteLead',

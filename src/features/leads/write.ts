@@ -88,7 +88,11 @@ function plan(
   const { state, row } = change;
   if (mode === 'create' && row) {
     const message = 'The customer is a lead already.';
-    throw new Problem('already_exists', message, { extra: { id } });
+    const pointer = input.customerId === undefined ? '/customer' : '/customerId';
+    throw new Problem('already_exists', message, {
+      errors: [{ pointer, code: 'already_exists', message }],
+      extra: { id },
+    });
   }
   if (expectedVersion !== undefined) checkVersion(row?.version ?? 0, expectedVersion);
   const { owner, stage, lossReason, segment = null, source = state.acquisitionSource } = input;
