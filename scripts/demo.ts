@@ -10,9 +10,9 @@ import { openKeys } from '../src/platform/auth/keys.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../src/platform/db/embedded.ts';
 import { openDatabase } from '../src/platform/db/open.ts';
 import { createLogger } from '../src/platform/http/logging.ts';
-import { callTable, campaignTable } from './demo/calls.ts';
+import { callTable, campaignTable, funnelLines } from './demo/calls.ts';
 import { fillStore } from './demo/fill.ts';
-import { inventLeads } from './demo/leads.ts';
+import { filledInAtPurchase, inventLeads } from './demo/leads.ts';
 import { baseCurrency, inventStore, now, storeVersion, zone } from './demo/store.ts';
 import { customerView, metricsTable } from './demo/table.ts';
 import { ServiceError, serviceClient } from './service-client.ts';
@@ -98,12 +98,17 @@ async function run(): Promise<void> {
       console.log(`Building a store through the API: seed ${seed}, ${size}.`);
       const started = Date.now();
       await fillStore(client, { store, leads }, interrupted.signal);
+      // The demo's store is small enough to wait for what the service does in the background.
+      await client.request('POST', '/v1/lead-models', { exclude: filledInAtPurchase, minConversions: 50 });
+      await app.jobs.runDue();
       await mark(server);
       console.log(`Built in ${((Date.now() - started) / 1000).toFixed(0)} s, and kept in ${shown(dataDir)}.`);
     }
     console.log(`\nAn invented shop on 1 July 2026, where the demo's clock stands\n`);
     console.log(await metricsTable(client));
-    console.log(`\nWho to call next: open leads by the score of the rules\n${await callTable(client, 10)}`);
+    console.log(
+      `\nWho to call next: open leads by the score of the rules\n${await callTable(client, 10)}\n\n${await funnelLines(client)}`,
+    );
     console.log(`\nCampaigns, by last touch within 30 days, in EUR\n${await campaignTable(client)}`);
     console.log(`\nOne customer\n${await customerView(client, store.regular)}`);
     console.log(`\n${invitation(origin, token, store.regular)}`);

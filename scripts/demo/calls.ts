@@ -1,7 +1,10 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import { listCampaignResults } from '../../src/features/campaigns/results.ts';
 import { customer } from '../../src/features/customers/model.ts';
-import { leadScore, scoredLead } from '../../src/features/lead-scores/model.ts';
+import { listLeadModels } from '../../src/features/lead-models/operations.ts';
+import { listLeads } from '../../src/features/lead-scores/lead-list.ts';
+import { leadScore } from '../../src/features/lead-scores/model.ts';
+import { metricResult } from '../../src/features/metrics/model.ts';
 import type { ServiceClient } from '../service-client.ts';
 
 /** Who to call next, and why; what the campaigns brought: the same for the same store, on every machine. */
@@ -9,10 +12,10 @@ import type { ServiceClient } from '../service-client.ts';
 const open = 'subscriber,lead,marketing_qualified,sales_qualified';
 const reasonsShown = 3;
 
-const leadPage = z.object({ data: z.array(scoredLead) });
-
 export async function callTable(client: ServiceClient, count: number): Promise<string> {
-  const { data } = leadPage.parse(await client.request('GET', `/v1/leads?sort=-score&stages=${open}&limit=${count}`));
+  const { data } = listLeads.output.parse(
+    await client.request('GET', `/v1/leads?sort=-score&stages=${open}&limit=${count}`),
+  );
   const rows = await Promise.all(
     data.map(async (lead, index) => {
       const [who, score] = await Promise.all([
@@ -26,11 +29,12 @@ export async function callTable(client: ServiceClient, count: number): Promise<s
         lead.owner ?? '—',
         score.rule.grade,
         score.rule.score.toFixed(1),
+        score.learned ? `${(100 * score.learned.probability).toFixed(0)} %` : '—',
         reasonsOf(score.rule.contributions),
       ];
     }),
   );
-  return table(['', 'lead', 'stage', 'owner', 'grade', 'score', 'because'], rows, [0, 5]);
+  return table(['', 'lead', 'stage', 'owner', 'grade', 'score', 'learned', 'because'], rows, [0, 5, 6]);
 }
 
 type Contribution = z.output<typeof leadScore>['rule']['contributions'][number];
@@ -45,6 +49,30 @@ function reasonsOf(contributions: readonly Contribution[]): string {
       return `${rule} ${points.toFixed(1)}${day ? ` (${day})` : ''}`;
     })
     .join(', ');
+}
+
+/** How the funnel stands, and how good the learned score is. */
+export async function funnelLines(client: ServiceClient): Promise<string> {
+  const [funnel, models] = await Promise.all([
+    client.request('GET', '/v1/metrics/lead-funnel').then((answer) => metricResult.parse(answer)),
+    client.request('GET', '/v1/lead-models?limit=1').then((answer) => listLeadModels.output.parse(answer)),
+  ]);
+  const { values, numerator, denominator, value } = funnel;
+  const share = (ratio: number | null | undefined) =>
+    ratio === null || ratio === undefined ? '—' : `${(100 * ratio).toFixed(1)} %`;
+  const hours = (number: number | null | undefined) =>
+    number === null || number === undefined ? '—' : `${number.toFixed(1)} h`;
+  const lift = ([best]: { lift: number | null }[]) => best?.lift?.toFixed(1) ?? '—';
+  const [model] = models.data;
+  return [
+    `Converted ${share(value)} (${numerator} of ${denominator} leads)`,
+    `Nobody has touched ${share(values.untouchedShare)} of the open ones for two weeks; ${share(values.underQualifiedShare)} have less than half a profile`,
+    `First answer after ${hours(values.timeToFirstResponseMedianHours)} (median), ${hours(values.timeToFirstResponseP90Hours)} (90th percentile); ${values.unanswered} still wait`,
+    model?.quality
+      ? `Learned from ${model.counts?.leads} leads without their profiles, which a purchase fills in: AUC ${model.quality.auc?.toFixed(3)}; ` +
+        `the best tenth converts ${lift(model.quality.lift)} times as often as the average`
+      : `Nothing learned: ${model?.reason?.message ?? model?.status ?? 'no model'}`,
+  ].join('\n');
 }
 
 export async function campaignTable(client: ServiceClient): Promise<string> {

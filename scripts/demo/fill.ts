@@ -1,10 +1,12 @@
 import { SingleBar } from 'cli-progress';
+import { z } from 'zod';
 import { batchResults } from '../../src/platform/batch.ts';
 import type { ServiceClient } from '../service-client.ts';
 import type { LeadStore } from './leads.ts';
 import type { Store } from './store.ts';
 
 const perBatch = 500;
+const qualified = z.object({ next: z.string().nullable() });
 
 /**
  * Pushes the store through the API, as a shop would: companies and people, rates, orders, refunds, returns; then
@@ -77,6 +79,10 @@ export async function fillStore(
       await client.request('POST', path, { to: 'former', at, lossReason: reason });
       bar.increment(1, { step: 'lost leads' });
       signal.throwIfAborted();
+    }
+    for (let after: string | null = ''; after !== null; ) {
+      const path: string = `/v1/leads/qualify${after && `?after=${after}`}`;
+      ({ next: after } = qualified.parse(await client.request('POST', path)));
     }
   } finally {
     bar.stop();

@@ -65,6 +65,18 @@ const rules: LeadStore['rules'] = [
   },
 ];
 
+/** Who buys fills in a profile: a score that learned from it would know the outcome beforehand. */
+export const filledInAtPurchase = [
+  'attributes.*',
+  'profile.kind',
+  'profile.locale',
+  'profile.preferredChannel',
+  'profile.acquisitionSource',
+  'profile.country',
+  'profile.has*',
+  'profile.referred',
+];
+
 const leadSources = [
   ['landing-page', 40],
   ['search-ads', 25],
@@ -90,7 +102,7 @@ export function inventLeads(seed: number, store: Store): LeadStore {
   const random = seededRandom(seed + 1_000_003);
   const invented: LeadStore = { campaigns, rules, customers: [], leads: [], interactions: [], losses: [] };
   for (const person of store.people) addBuyer(invented, random, person);
-  const strangers = Math.floor(store.people.length / 3);
+  const strangers = Math.floor(0.8 * store.people.length);
   for (let index = 0; index < strangers; index += 1) addStranger(invented, random, index);
   return invented;
 }

@@ -69,10 +69,14 @@ t.test('the demo', async (t) => {
   const table = tableOf(output);
 
   await t.test('shows numbers, and says why one is not known', async (t) => {
-    t.match(output, /Building a store through the API: seed 1, 200 customers, \d+ orders/);
+    t.match(output, /Building a store through the API: seed 1, 200 customers, \d+ orders, \d+ leads, \d+ interactions/);
     t.match(table, /Repeat buyers \(two orders or more\) +\d+\.\d % +\d+ of 200/);
     t.match(table, /Average order value +\d+\.\d\d EUR/);
     t.match(table, /Lifetime value, four factors, cost of lines +— +.*Missing: margin/);
+    t.match(table, /Who to call next[\s\S]+ 1 {2}\S.+ [A-D] +\d+\.\d +\S.* Filled in a form \d+\.\d \(2026-/);
+    t.match(table, /Converted \d+\.\d % \(\d+ of \d+ leads\)/);
+    t.match(table, /Learned from \d+ leads .*AUC 0\.\d{3}/);
+    t.match(table, /Spring roasts +\d+ +\d+ +\d+ +\d+ +\d+\.\d\d +900\.00 +\d+\.\d\d/);
     t.notMatch(table, /NaN|undefined|null/);
   });
 
