@@ -127,11 +127,11 @@ t.test('a token sees the kinds it has scopes for, and free text only with custom
     ['refund', 'orders:read'],
     ['return', 'returns:read'],
     ['stage_change', 'leads:read'],
-  ]) {
+  ] as const) {
     const refused = await timeline(customerId, `kinds=interaction,${kind}`, limited);
     t.match(refused, { status: 403, body: { code: 'insufficient_scope', scope } }, kind);
     const inGraphql = await graphql(
-      `query ($id: ID!) { customer(id: $id) { timeline(kinds: [INTERACTION, ${kind?.toUpperCase()}]) { nodes { id } totalCount } } }`,
+      `query ($id: ID!) { customer(id: $id) { timeline(kinds: [INTERACTION, ${kind.toUpperCase()}]) { nodes { id } totalCount } } }`,
       { id: customerId },
       { scope: limited },
     );
