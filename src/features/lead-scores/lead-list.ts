@@ -260,7 +260,7 @@ async function byBounds(db: Db, question: Question): Promise<ScoredRow[]> {
 function thresholdOf(question: Question): Statement<{ units: number; id: string }> {
   const { rules, rows } = question;
   // Two sizes: the limit is a constant for the planner, who would expect a tenth of the table of a parameter.
-  const first = rows <= defaultLimit + 1 ? 4 * (defaultLimit + 1) : 4 * longest;
+  const first = rows <= defaultLimit + 1 ? 2 * (defaultLimit + 1) : 2 * longest;
   return compiled(rules, `threshold ${first} ${shapeOf({ ...question, after: null })}`, () => {
     const conditions = [
       sql`b.rule_set_id = ${rules.id}::uuid and (b.bound, b.customer_id) < (${param('$key')}::bigint, ${param('$id')}::uuid)`,

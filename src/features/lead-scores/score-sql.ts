@@ -37,7 +37,8 @@ const list = (parts: SQL[], separator = ', ') => sql.join(parts, raw(separator))
  * - `score`, `fit`, `intent`: bigint, after all caps; `fit_sum`, `intent_sum` before those of the groups
  * - `units`, `uncapped`: float8[], by the rules' places in the document; `applies`: boolean[]
  *
- * The interactions of a subject are read once, whatever the number of rules. Columns nobody selects cost nothing.
+ * The interactions of a subject are read once, whatever the number of rules. Columns nobody selects cost nothing; those
+ * of a rule are worked out once (`offset 0`), however often the score is compared.
  */
 export function scoreQuery(document: RuleSetDocument, subject: Subject, mode: ScoreMode = 'exact'): SQL {
   const rules = document.rules.map((rule, index) => ({ rule, index }));
@@ -75,7 +76,7 @@ export function scoreQuery(document: RuleSetDocument, subject: Subject, mode: Sc
         from (select *, ${list(rules.map(({ rule, index }) => ruleCap(rule, index)))}
           from (select ${list(parts)}
             from customers c left join leads l on l.customer_id = c.id ${facts}
-            where c.id = ${subject.customerId}) rule_values) capped_rules) sums) groups`;
+            where c.id = ${subject.customerId} offset 0) rule_values) capped_rules) sums) groups`;
 }
 
 /** `a<n>`: whether the rule applies; `r<n>`: what it adds before its cap, 0 where it does not apply. */
@@ -149,6 +150,11 @@ function touchSql(on: RuleTouches, subject: Subject): SQL {
   return conditions.length === 0 ? raw('true') : list(conditions, ' and ');
 }
 
+/** By the customer's index alone: that of kinds and values may look short to the planner, and then have grown. */
+function primaryIdentity(kind: 'email' | 'phone'): string {
+  return `(select max(x.value) filter (where x.kind = '${kind}' and x.is_primary) from customer_identities x where x.customer_id = c.id)`;
+}
+
 const plainFields: Readonly<Record<string, string>> = {
   kind: 'c.kind',
   locale: 'c.locale',
@@ -157,8 +163,8 @@ const plainFields: Readonly<Record<string, string>> = {
   source: 'l.source',
   segment: 'l.segment',
   country: `c.address ->> 'country'`,
-  email: `(select value from customer_identities x where x.customer_id = c.id and x.kind = 'email' and x.is_primary limit 1)`,
-  phone: `(select value from customer_identities x where x.customer_id = c.id and x.kind = 'phone' and x.is_primary limit 1)`,
+  email: primaryIdentity('email'),
+  phone: primaryIdentity('phone'),
   name: `coalesce(nullif(c.name, ''), concat_ws(' ', c.given_name, c.family_name))`,
   company: 'c.company_id::text',
   birthday: 'c.birthday::text',
