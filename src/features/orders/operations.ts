@@ -8,7 +8,7 @@ import { keysetList, pageOf, pageParameters, sortParameter } from '../../platfor
 import { currency, id, instant, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
-import { restateConversions } from '../leads/conversion.ts';
+import { leadsAmong, restateConversions } from '../leads/conversion.ts';
 import { referenceInput, targetParameters } from '../references/model.ts';
 import { type Target, targetId } from '../references/queries.ts';
 import { recountCustomers } from '../rollups/queries.ts';
@@ -202,7 +202,7 @@ export const deleteOrder = writeOperation({
     checkVersion(found.version, expected);
     await deleteOrderRow(tx, found, context.now);
     await recountCustomers(tx, [found.customerId], context.reportingTimeZone);
-    restateConversions(tx, context, [found.customerId]);
+    restateConversions(tx, context, await leadsAmong(tx, [found.customerId]));
     return { id: found.id, deleted: true as const };
   },
 });

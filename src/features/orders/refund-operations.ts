@@ -8,7 +8,7 @@ import { keysetList, pageOf, pageParameters, sortParameter } from '../../platfor
 import { id } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { lockCustomers } from '../customers/queries.ts';
-import { restateConversions } from '../leads/conversion.ts';
+import { leadsAmong, restateConversions } from '../leads/conversion.ts';
 import { targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
 import { recountCustomers } from '../rollups/queries.ts';
@@ -75,7 +75,7 @@ export const createRefund = writeOperation({
       })),
     );
     await recountCustomers(tx, [order.customerId], context.reportingTimeZone);
-    restateConversions(tx, context, [order.customerId]);
+    restateConversions(tx, context, await leadsAmong(tx, [order.customerId]));
     return toRefund({ ...row, items });
   },
 });
@@ -153,7 +153,7 @@ export const deleteRefund = writeOperation({
     checkVersion(found.version, expected);
     await deleteRefundRow(tx, found, context.now);
     await recountCustomers(tx, [found.customerId], context.reportingTimeZone);
-    restateConversions(tx, context, [found.customerId]);
+    restateConversions(tx, context, await leadsAmong(tx, [found.customerId]));
     return { id: refundId, deleted: true as const };
   },
 });

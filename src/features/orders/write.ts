@@ -14,7 +14,7 @@ import {
   saveNames,
   startFact,
 } from '../customers/facts.ts';
-import { restateConversions } from '../leads/conversion.ts';
+import { leadsAmong, restateConversions } from '../leads/conversion.ts';
 import { awaitRates, type Freeze, keptRate, rateFreezer, ratesWanted } from '../rates/freeze.ts';
 import { planReferences } from '../references/write.ts';
 import { recountCustomers } from '../rollups/queries.ts';
@@ -68,12 +68,14 @@ export async function writeOrders(
   await prepared.saveOwners();
   const { created, updated } = await saveNames(tx, changes.values(), prepared.book);
   if (updated.length > 0) await updateOrders(tx, updated);
-  const inserted = new Map(
-    (created.length > 0 ? await insertOrders(tx, created, context.reportingTimeZone) : []).map((row) => [row.id, row]),
-  );
   const touched = updated.flatMap(({ before, after }) => [before.row.customerId, after.row.customerId]);
+  const [rows, leads] = await Promise.all([
+    created.length > 0 ? insertOrders(tx, created, context.reportingTimeZone) : [],
+    leadsAmong(tx, [...touched, ...created.map(({ row }) => row.customerId)]),
+  ]);
+  const inserted = new Map(rows.map((row) => [row.id, row]));
   await recountCustomers(tx, touched, context.reportingTimeZone);
-  restateConversions(tx, context, [...touched, ...created.map(({ row }) => row.customerId)]);
+  restateConversions(tx, context, leads);
   return results.map((result) => {
     if (result instanceof Problem || !result.created) return result;
     const state = changes.get(result.id)?.after;
