@@ -10,7 +10,7 @@ import { openKeys } from '../src/platform/auth/keys.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../src/platform/db/embedded.ts';
 import { openDatabase } from '../src/platform/db/open.ts';
 import { createLogger } from '../src/platform/http/logging.ts';
-import { callTable, campaignTable, funnelLines } from './demo/calls.ts';
+import { callTable, campaignTable, funnelLines, learnedLine } from './demo/calls.ts';
 import { fillStore } from './demo/fill.ts';
 import { filledInAtPurchase, inventLeads } from './demo/leads.ts';
 import { baseCurrency, inventStore, now, storeVersion, zone } from './demo/store.ts';
@@ -112,6 +112,7 @@ async function run(): Promise<void> {
     console.log(`\nCampaigns, by last touch within 30 days, in EUR\n${await campaignTable(client)}`);
     console.log(`\nOne customer\n${await customerView(client, store.regular)}`);
     console.log(`\n${invitation(origin, token, store.regular)}`);
+    console.log(`\n${await learnedLine(client)}`);
     if (!once) {
       console.log('\nServing until Ctrl-C.');
       await interrupted.ended;

@@ -75,7 +75,7 @@ t.test('the demo', async (t) => {
     t.match(table, /Lifetime value, four factors, cost of lines +— +.*Missing: margin/);
     t.match(table, /Who to call next[\s\S]+ 1 {2}\S.+ [A-D] +\d+\.\d +\S.* Filled in a form \d+\.\d \(2026-/);
     t.match(table, /Converted \d+\.\d % \(\d+ of \d+ leads\)/);
-    t.match(table, /Learned from \d+ leads .*AUC 0\.\d{3}/);
+    t.match(output, /Learned from \d+ leads .*AUC 0\.\d{3}/);
     t.match(table, /Spring roasts +\d+ +\d+ +\d+ +\d+ +\d+\.\d\d +900\.00 +\d+\.\d\d/);
     t.notMatch(table, /NaN|undefined|null/);
   });
