@@ -5,6 +5,7 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { isDeepStrictEqual } from 'node:util';
 import { Command } from 'commander';
 import { generateDrizzleJson } from 'drizzle-kit/api';
 import { stringify } from 'yaml';
@@ -113,7 +114,7 @@ async function tables(): Promise<Record<string, unknown>> {
 }
 
 function differences(before: unknown, after: unknown, at: string): string[] {
-  if (JSON.stringify(before) === JSON.stringify(after)) return [];
+  if (isDeepStrictEqual(before, after)) return []; // the order of members may differ
   if (!isRecord(before) || !isRecord(after)) {
     return [
       `${at}: ${JSON.stringify(before) ?? 'nothing'} in the migrations, ${JSON.stringify(after) ?? 'nothing'} in the models`,
