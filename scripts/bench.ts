@@ -1,6 +1,7 @@
 /**
- * `npm run bench`: how near the service comes to a floor (bench/floor.ts) that does only what cannot be left out, on a
- * database of its own with a million orders and as many interactions. Figures are ratios of the same run: they hold on any machine.
+ * `npm run bench`: how near the service comes to a floor (bench/floor.ts) that does only what cannot be left out, on
+ * databases of its own: one with a million orders and as many interactions, one with a million leads and five million
+ * interactions. Figures are ratios of the same run: they hold on any machine.
  */
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -8,23 +9,30 @@ import { join, resolve } from 'node:path';
 import { SingleBar } from 'cli-progress';
 import { Command, InvalidArgumentError } from 'commander';
 import { build } from 'esbuild';
-import pg from 'pg';
-import { packageRoot, readConfig } from '../src/config.ts';
+import type pg from 'pg';
+import { type Config, packageRoot, readConfig } from '../src/config.ts';
 import { issueToken } from '../src/platform/auth/issue-token.ts';
 import { openKeys } from '../src/platform/auth/keys.ts';
-import { type EmbeddedPostgres, startEmbedded } from '../src/platform/db/embedded.ts';
+import { startEmbedded } from '../src/platform/db/embedded.ts';
 import { migrate } from '../src/platform/db/migrate.ts';
 import { migrationsFolder } from '../src/platform/db/open.ts';
-import { batch, customer, graphql, type Line, page, post, retention, type Stand, timeline } from './bench/measures.ts';
+import { indexStore, leads } from './bench/lead-measures.ts';
+import { countLeadStore, fillLeadStore } from './bench/lead-store.ts';
+import { customer, graphql, page, retention, timeline } from './bench/measures.ts';
 import { type Server, startServer } from './bench/processes.ts';
 import { summarizeProfile } from './bench/profile.ts';
-import { fillStore, type Store } from './bench/store.ts';
+import { batch, interactions, post } from './bench/pushes.ts';
+import type { Line, Stand } from './bench/stand.ts';
+import { countStore, fillStore, type Tick } from './bench/store.ts';
 
 /** In the order they run: reads before the writes that make the store grow. */
-const measures = { customer, page, timeline, graphql, retention, post, batch };
+const measures = { customer, page, timeline, graphql, retention, post, batch, interactions };
+/** On the store of leads. */
+const leadMeasures = { leads };
 
 interface Options {
   orders: number;
+  leads: number;
   only?: string;
   data?: string;
   rounds: number;
@@ -37,12 +45,13 @@ function positive(text: string): number {
   return Number(text);
 }
 
-const names = ['start', ...Object.keys(measures)];
+const names = ['start', ...Object.keys(measures), ...Object.keys(leadMeasures)];
 const options = new Command('bench')
   .description('Compares the service with a bare floor on this machine.')
   .option('--orders <count>', 'orders in the store', positive, 1_000_000)
+  .option('--leads <count>', 'leads in the store of leads', positive, 1_000_000)
   .option('--only <measure>', `one of ${names.join(', ')}`)
-  .option('--data <folder>', 'keep the filled store here for the next run; otherwise in a folder that is deleted')
+  .option('--data <folder>', 'keep the filled stores here for the next run; otherwise in a folder that is deleted')
   .option('--rounds <count>', 'rounds per measure', positive, 5)
   .option('--seconds <count>', 'seconds per round and server', positive, 3)
   .option('--profile', 'write a profile of the service and print where the time went', false)
@@ -63,15 +72,48 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   });
 }
 
-async function cleanUp(): Promise<void> {
-  for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
+/** Undoes all that was done since there were `left` things to undo. */
+async function cleanUp(left = 0): Promise<void> {
+  while (undo.length > left) await undo.pop()?.();
+}
+
+/** Where a store is, and how the service is told. */
+interface Place {
+  config: Config;
+  env: Record<string, string>;
+  log: string;
+  token: string;
 }
 
 async function main(): Promise<Line[]> {
   const folder = options.data === undefined ? temporaryFolder() : resolve(options.data);
   mkdirSync(folder, { recursive: true });
+  await Promise.all([buildFloor(), import('./build.ts')]);
+  const lines: Line[] = [];
+  if (['start', ...Object.keys(measures)].some(wanted)) {
+    const place = await placeOf(join(folder, 'data'), join(folder, 'bench.log'));
+    const store = await prepared(place.config.dataDir, {
+      count: countStore,
+      fill: (connection, tick) => fillStore(connection, options.orders, tick),
+    });
+    if (wanted('start')) lines.push(await start(place));
+    lines.push(...(await measured(place, store, measures)));
+  }
+  if (Object.keys(leadMeasures).some(wanted)) {
+    const place = await placeOf(join(folder, 'leads'), join(folder, 'bench.log'));
+    const store = await prepared(place.config.dataDir, {
+      count: countLeadStore,
+      fill: (connection, tick) => fillLeadStore(connection, options.leads, tick),
+      finish: (connection) => indexStore(connection, place.config),
+    });
+    lines.push(...(await measured(place, store, leadMeasures)));
+  }
+  return lines;
+}
+
+async function placeOf(dataDir: string, log: string): Promise<Place> {
   const env = {
-    RAPPORT_DATA_DIR: join(folder, 'data'),
+    RAPPORT_DATA_DIR: dataDir,
     RATE_LIMIT: '100000000',
     // What the shell has set is not what is measured.
     DATABASE_URL: '',
@@ -80,16 +122,21 @@ async function main(): Promise<Line[]> {
     NODE_ENV: '',
   };
   const config = readConfig(env);
-  const store = await preparedStore(config.dataDir);
-  await Promise.all([buildFloor(), import('./build.ts')]);
-
   const keys = await openKeys(config);
   if (keys.signing === null) throw new Error('The bench signs its own tokens.');
   const token = issueToken(config, keys.signing, { scope: '*', client: 'bench', ttl: 7200 });
-  const log = join(folder, 'bench.log');
-  const lines: Line[] = [];
-  if (wanted('start')) lines.push(await start(env, token, log));
+  return { config, env, log, token };
+}
 
+/** Starts database, service and floor on a store that is filled, takes the measures, and stops them again. */
+async function measured<S>(
+  { config, env, log, token }: Place,
+  store: S,
+  wantedOf: Record<string, (stand: Stand<S>) => Promise<Line[]>>,
+): Promise<Line[]> {
+  const chosen = Object.entries(wantedOf).filter(([name]) => wanted(name));
+  if (chosen.length === 0) return [];
+  const left = undo.length;
   const database = await startEmbedded({ dataDir: config.dataDir });
   undo.push(() => database.stop());
   const profiles = mkdtempSync(join(tmpdir(), 'rapport-profile-'));
@@ -108,10 +155,9 @@ async function main(): Promise<Line[]> {
   const floor = await node('floor', 'bench-floor.js', []);
   undo.push(() => floor.stop());
 
-  const { connection } = database;
-  const stand: Stand = { service, floor, token, config, connection, store, effort: options };
-  for (const [name, measure] of Object.entries(measures)) {
-    if (!wanted(name)) continue;
+  const stand: Stand<S> = { service, floor, token, config, connection: database.connection, store, effort: options };
+  const lines: Line[] = [];
+  for (const [name, measure] of chosen) {
     console.log(`measuring ${name} …`);
     lines.push(...(await measure(stand)));
   }
@@ -123,6 +169,7 @@ async function main(): Promise<Line[]> {
   } else {
     rmSync(profiles, { recursive: true });
   }
+  await cleanUp(left);
   return lines;
 }
 
@@ -139,7 +186,19 @@ function temporaryFolder(): string {
 }
 
 /** The store in `dataDir`; filled now unless an earlier run left it, by a server that need not survive a crash. */
-async function preparedStore(dataDir: string): Promise<Store> {
+async function prepared<S extends object>(
+  dataDir: string,
+  {
+    count,
+    fill,
+    finish,
+  }: {
+    count: (connection: pg.ClientConfig) => Promise<S | null>;
+    fill: (connection: pg.ClientConfig, tick: Tick) => Promise<S>;
+    finish?: (connection: pg.ClientConfig) => Promise<void>;
+  },
+): Promise<S> {
+  const left = undo.length;
   const server = await startEmbedded({
     dataDir,
     settings: {
@@ -152,37 +211,39 @@ async function preparedStore(dataDir: string): Promise<Store> {
   });
   undo.push(() => server.stop());
   await migrate(server.connection, { folder: migrationsFolder, note: () => {} });
-  const found = await countStore(server);
-  if (found) {
-    console.log(`the store of an earlier run: ${found.orders} orders of ${found.customers} customers`);
-    await server.stop();
-    return found;
+  const found = await count(server.connection);
+  const store = found ?? (await filled(server.connection, fill));
+  if (found) console.log(`the store of an earlier run: ${contents(found)}`);
+  if (finish) {
+    const started = Date.now();
+    await finish(server.connection);
+    console.log(`jobs of the service on it: ${secondsSince(started)} s`);
   }
-  const bar = new SingleBar({ format: 'filling the store |{bar}| {percentage} % {what}', clearOnComplete: true });
+  await cleanUp(left);
+  return store;
+}
+
+async function filled<S extends object>(
+  connection: pg.ClientConfig,
+  fill: (connection: pg.ClientConfig, tick: Tick) => Promise<S>,
+): Promise<S> {
+  const bar = new SingleBar({ format: 'filling a store |{bar}| {percentage} % {what}', clearOnComplete: true });
   bar.start(1, 0, { what: '' });
   const started = Date.now();
-  const store = await fillStore(server.connection, options.orders, (done, steps, what) => {
+  const store = await fill(connection, (done, steps, what) => {
     bar.setTotal(steps);
     bar.update(done, { what });
   });
   bar.stop();
-  console.log(
-    `a store of ${store.orders} orders of ${store.customers} customers, filled in ${Math.round((Date.now() - started) / 1000)} s`,
-  );
-  await server.stop();
+  console.log(`a store of ${contents(store)}, filled in ${secondsSince(started)} s`);
   return store;
 }
 
-async function countStore({ connection }: EmbeddedPostgres): Promise<Store | null> {
-  const client = new pg.Client(connection);
-  await client.connect();
-  const { rows } = await client.query(
-    `select (select count(*)::int from orders) as orders,
-       (select count(*)::int from external_refs where kind = 'customer' and source = 'bench') as customers`,
-  );
-  await client.end();
-  return rows[0].orders > 0 ? rows[0] : null;
-}
+const contents = (store: object) =>
+  Object.entries(store)
+    .map(([what, count]) => `${count} ${what}`)
+    .join(', ');
+const secondsSince = (started: number) => Math.round((Date.now() - started) / 1000);
 
 async function buildFloor(): Promise<void> {
   await build({
@@ -198,7 +259,7 @@ async function buildFloor(): Promise<void> {
 }
 
 /** `npm start` on data that is there, until a request with a token has its answer. */
-async function start(env: Record<string, string>, token: string, log: string): Promise<Line> {
+async function start({ env, token, log }: Place): Promise<Line> {
   console.log('measuring start …');
   const server = await startServer({
     name: 'service',
@@ -208,14 +269,14 @@ async function start(env: Record<string, string>, token: string, log: string): P
     env,
     log,
   });
-  undo.push(() => server.stop());
+  const left = undo.push(() => server.stop()) - 1;
   const asked = process.hrtime.bigint();
   const response = await fetch(`${server.origin}/v1/customers?limit=1`, {
     headers: { Authorization: `Bearer ${token}` },
   });
   await response.text();
   const seconds = server.startSeconds + Number(process.hrtime.bigint() - asked) / 1e9;
-  await server.stop();
+  await cleanUp(left);
   return {
     measure: 'first answer after npm start',
     service: `${seconds.toFixed(1)} s`,
@@ -261,7 +322,7 @@ try {
   const lines = await main();
   console.log();
   print(lines);
-  console.log(`${Math.round((Date.now() - started) / 1000)} s in all`);
+  console.log(`${secondsSince(started)} s in all`);
   if (lines.some(({ met }) => met === false)) process.exitCode = 1;
 } catch (error) {
   if (!interrupted) console.error(error instanceof Error ? error.message : error);

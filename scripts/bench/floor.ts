@@ -5,6 +5,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import pg from 'pg';
 import { readConfig } from '../../src/config.ts';
+import { unitsOf } from '../../src/domain/lead-score.ts';
 import { openKeys } from '../../src/platform/auth/keys.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
 import { types } from '../../src/platform/db/client.ts';
@@ -14,7 +15,10 @@ import {
   customerById,
   customersWithOrders,
   floorOrder,
+  insertInteraction,
   insertOrder,
+  leadPage,
+  newestRules,
   orderPage,
   timelinePage,
 } from './floor-statements.ts';
@@ -36,15 +40,17 @@ const { rows } = await pool.query(
 );
 /** Spares the floor the look-up of the customer. */
 const customerIds = new Map<string, string>(rows.map((row) => [row.external_id, row.record_id]));
+const rules = await newestRules(pool);
 
 async function answer(request: IncomingMessage): Promise<string> {
   const principal = await verify(request.headers.authorization);
   const url = request.url ?? '';
   if (request.method === 'POST') {
     const body = JSON.parse(await read(request));
-    return url === '/graphql' ? graphql(body.variables.before) : createOrder(body);
+    return url === '/graphql' ? graphql(body.variables.before) : create(url, body);
   }
   if (url.includes('/timeline?')) return timeline(url, principal.client);
+  if (url.startsWith('/v1/leads?')) return leads(new URLSearchParams(url.slice(10)), principal.client);
   if (url.startsWith('/v1/customers/')) return JSON.stringify(await customerById(pool, url.slice(14)));
   return page(new URLSearchParams(url.slice(url.indexOf('?'))), principal.client);
 }
@@ -63,6 +69,15 @@ async function page(query: URLSearchParams, client: string): Promise<string> {
   return paged(data, limit, scope, ({ placedAt }) => placedAt);
 }
 
+async function leads(query: URLSearchParams, client: string): Promise<string> {
+  const limit = Number(query.get('limit'));
+  const scope = JSON.stringify([client, 'leads']);
+  const given = query.get('after');
+  const after = given === null ? null : cursors.decode(given, scope);
+  const data = await leadPage(pool, rules, query, { after, limit: limit + 1 });
+  return paged(data, limit, scope, ({ score }) => unitsOf(score));
+}
+
 async function timeline(url: string, client: string): Promise<string> {
   const customerId = url.slice(14, 50);
   const query = new URLSearchParams(url.slice(url.indexOf('?')));
@@ -77,7 +92,7 @@ function paged<Row extends { id: string }>(
   data: Row[],
   limit: number,
   scope: string,
-  at: (row: Row) => string,
+  at: (row: Row) => string | number,
 ): string {
   const hasMore = data.length > limit;
   if (hasMore) data.pop();
@@ -92,11 +107,15 @@ async function graphql(before: string): Promise<string> {
   return `{"data":${data},"extensions":{"cost":{"requested":141,"limit":5000}}}`;
 }
 
-async function createOrder(body: Parameters<typeof floorOrder>[0]): Promise<string> {
-  const order = floorOrder(body, customerIds.get(body.customer.externalId) ?? '');
+async function create(url: string, body: Parameters<typeof floorOrder>[0]): Promise<string> {
+  const customerId = customerIds.get(body.customer.externalId) ?? '';
   const client = await pool.connect();
   try {
-    return JSON.stringify(await insertOrder(client, order));
+    const written =
+      url === '/v1/interactions'
+        ? insertInteraction(client, body as never, customerId) // the address says which document it is
+        : insertOrder(client, floorOrder(body, customerId));
+    return JSON.stringify(await written);
   } finally {
     client.release();
   }

@@ -12,16 +12,32 @@ const source = 'bench';
  * Fills a migrated, empty database with a believable store: `orders` orders of the last three years by a tenth as many
  * customers, a few of whom buy most; one to five lines each, a tenth in pounds; statistics and months as the service
  * keeps them, in the order in which it would have come to write them; as many interactions as orders, a tenth of them
- * with one customer. Indexes and keys are taken away and put back, which is several times faster than keeping them.
- *
- * @param tick told after each step, of `steps`
+ * with one customer.
  */
-export async function fillStore(
-  connection: pg.ClientConfig,
-  orders: number,
-  tick: (done: number, steps: number, what: string) => void,
-): Promise<Store> {
+export async function fillStore(connection: pg.ClientConfig, orders: number, tick: Tick): Promise<Store> {
   const customers = Math.max(100, Math.floor(orders / 10));
+  await fillTables(connection, [...facts(orders, customers), ...contacts(orders, customers)], tick);
+  return { orders, customers };
+}
+
+export async function countStore(connection: pg.ClientConfig): Promise<Store | null> {
+  const client = new pg.Client(connection);
+  await client.connect();
+  const { rows } = await client.query(
+    `select (select count(*)::int from orders) as orders,
+       (select count(*)::int from external_refs where kind = 'customer' and source = 'bench') as customers`,
+  );
+  await client.end();
+  return rows[0].orders > 0 ? rows[0] : null;
+}
+
+/** What it is, and the SQL of it. */
+export type Step = [what: string, text: string];
+/** Told after each step, of `steps`. */
+export type Tick = (done: number, steps: number, what: string) => void;
+
+/** Runs the steps with all indexes and keys taken away, and puts these back: several times faster than keeping them. */
+export async function fillTables(connection: pg.ClientConfig, steps: Step[], tick: Tick): Promise<void> {
   const client = new pg.Client(connection);
   await client.connect();
   try {
@@ -30,8 +46,7 @@ export async function fillStore(
     const work = [
       ...keys.map(({ table, name }): Step => ['taking keys away', `alter table ${table} drop constraint ${name}`]),
       ...indexes.map(({ name }): Step => ['taking indexes away', `drop index ${name}`]),
-      ...facts(orders, customers),
-      ...contacts(orders, customers),
+      ...steps,
       ...keys.toReversed().map(({ table, name, definition }): Step => {
         return ['putting keys back', `alter table ${table} add constraint ${name} ${definition}`];
       }),
@@ -47,11 +62,7 @@ export async function fillStore(
   } finally {
     await client.end();
   }
-  return { orders, customers };
 }
-
-/** What it is, and the SQL of it. */
-type Step = [what: string, text: string];
 
 /** Foreign keys before the primary keys they rest on. */
 async function constraints(client: pg.Client): Promise<{ table: string; name: string; definition: string }[]> {
@@ -181,7 +192,7 @@ function contacts(interactions: number, customers: number): Step[] {
 }
 
 /** An order document as a shop sends it, of a customer the store knows. Its number makes it unlike any other. */
-export function orderDocument({ customers }: Store, number: string, seed: number) {
+export function orderDocument({ customers }: Pick<Store, 'customers'>, number: string, seed: number) {
   const count = 1 + (seed % 5);
   const items = Array.from({ length: count }, (_, line) => ({
     sku: `SKU${(seed * 31 + line * 7) % 4000}`,
@@ -194,8 +205,7 @@ export function orderDocument({ customers }: Store, number: string, seed: number
   return {
     source,
     externalId: `${number}`,
-    // A large prime step visits the customers in an order of no pattern.
-    customer: { externalId: `C${1 + ((seed * 7_919_317) % customers)}` },
+    customer: { externalId: someCustomer(customers, seed) },
     placedAt: new Date(Date.now() - (seed % 86_400) * 1000).toISOString(),
     currency: 'EUR',
     total: items.reduce((sum, item) => sum + item.total, 0),
@@ -204,4 +214,25 @@ export function orderDocument({ customers }: Store, number: string, seed: number
     fulfillmentStatus: 'fulfilled',
     channel: 'web',
   };
+}
+
+/** An interaction document of a customer the store knows: calls, visits and clicks. */
+export function interactionDocument({ customers }: Pick<Store, 'customers'>, number: string, seed: number) {
+  const kind = ['web_visit', 'phone', 'email_clicked', 'web_visit'][seed % 4];
+  return {
+    source,
+    externalId: number,
+    customer: { externalId: someCustomer(customers, seed) },
+    kind,
+    occurredAt: new Date(Date.now() - (seed % 86_400) * 1000).toISOString(),
+    direction: 'inbound',
+    channel: 'online',
+    ...(kind === 'phone' && { topic: 'delivery', outcome: 'solved', staff: `staff${seed % 50}`, text: 'Asked when.' }),
+    ...(kind === 'web_visit' && { seconds: seed % 900, pages: seed % 12 }),
+  };
+}
+
+/** A large prime step visits the customers in an order of no pattern. */
+function someCustomer(customers: number, seed: number): string {
+  return `C${1 + ((seed * 7_919_317) % customers)}`;
 }
