@@ -30,7 +30,11 @@ const newest = statement<{ id: string; leads: string[] }>(
  * Brings the score bounds of these locked customers, as far as they are leads, up to date with their facts, under the
  * rule set published last. One statement when none of them is a lead.
  */
-export async function refreshBounds(tx: Transaction, context: Context, customerIds: string[]): Promise<void> {
+export async function refreshBounds(
+  tx: Transaction,
+  context: Pick<Context, 'now'>,
+  customerIds: string[],
+): Promise<void> {
   if (customerIds.length === 0) return;
   const found = await tx.first(newest, { ids: [...new Set(customerIds)] });
   if (!found || found.leads.length === 0) return;
@@ -75,7 +79,7 @@ export async function wrongBounds(db: Db, now: string, limit: number): Promise<W
     () => sql`select s.customer_id as "customerId", b.bound as stored, x.score
       from leads s left join lead_score_bounds b on b.customer_id = s.customer_id and b.rule_set_id = ${rules.id}::uuid
         cross join lateral (${scoreQuery(rules.document, subject)}) x
-      where b.bound is null or b.bound < x.score order by s.customer_id limit ${param('limit')}::int`,
+      where b.bound is null or (b.bound < x.score and b.bound_at <= ${subject.asOf}) order by s.customer_id limit ${param('limit')}::int`,
   );
   return db.all(query, { asOf: now, limit });
 }
