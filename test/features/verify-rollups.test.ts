@@ -82,6 +82,16 @@ t.test('agreement is exit 0, a difference in any table is exit 1 with a list, an
   );
 });
 
+t.test('bounds of lead scores that are missing or too low are found and healed', async (t) => {
+  const { body: made } = await request('POST', '/v1/leads', { body: { customer: { email: 'bound@example.org' } } });
+  t.match(await verify(), { code: 0 });
+  for (const harm of ['delete from lead_score_bounds', 'update lead_score_bounds set bound = bound - 1']) {
+    await database.query(harm);
+    t.match(await verify(), { code: 1, output: new RegExp(`lead_score_bounds.*${made.id}`) }, harm);
+    t.match(await verify(['--repair']), { code: 0 });
+  }
+});
+
 t.test('another time zone or base currency is refused until the derived state is rebuilt under it', async (t) => {
   const customer = { externalId: fresh('moving') };
   const { body: order } = await pushOrder(api, { customer, placedAt: '2026-03-31T23:30:00Z' });
