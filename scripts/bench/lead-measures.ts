@@ -1,6 +1,6 @@
 import pg from 'pg';
 import type { Config } from '../../src/config.ts';
-import { openStages } from '../../src/domain/lead-lifecycle.ts';
+import { isOpen, leadStages } from '../../src/domain/lead-lifecycle.ts';
 import { indexLeadScores, refreshLeadScores } from '../../src/features/lead-scores/index-job.ts';
 import { listLeads } from '../../src/features/lead-scores/lead-list.ts';
 import type { JobHelpers } from '../../src/platform/jobs.ts';
@@ -9,6 +9,8 @@ import { type LeadStore, staffCount } from './lead-store.ts';
 import { median, type Shot } from './load.ts';
 import { interactionsOfLeads } from './pushes.ts';
 import { type Line, type Stand, sample, send, servicesOn, statementsOf, timed } from './stand.ts';
+
+const openStages = leadStages.filter(isOpen);
 
 /** Fast is what a person does not notice, the way to the browser and its drawing included. */
 const fast = 50;
@@ -86,9 +88,7 @@ async function pageStatements(stand: Stand<LeadStore>): Promise<Line> {
   const counts: number[] = [];
   for (const limit of [10, 100]) {
     counts.push(
-      await statementsOf(stand, (context) =>
-        call(listLeads, context, { sort: '-score', limit, stages: [...openStages] }),
-      ),
+      await statementsOf(stand, (context) => call(listLeads, context, { sort: '-score', limit, stages: openStages })),
     );
   }
   return {
