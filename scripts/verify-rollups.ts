@@ -3,18 +3,29 @@ import { sql } from 'drizzle-orm';
 import type pg from 'pg';
 import { type DatabaseConfig, readDatabaseConfig } from '../src/config.ts';
 import { lockCustomers } from '../src/features/customers/queries.ts';
+import { refreshBounds, wrongBounds } from '../src/features/lead-scores/bounds.ts';
+import { leadDifferences, recountLeads } from '../src/features/leads/comparison.ts';
+import { leadsAmong, restateConversions } from '../src/features/leads/conversion.ts';
 import { resetRates } from '../src/features/rates/queries.ts';
-import { recountCustomers, recountRefunds, rollupDifferences } from '../src/features/rollups/queries.ts';
-import { openPool, param, poolDb, statement, transaction } from '../src/platform/db/client.ts';
+import {
+  type Difference,
+  recountCustomers,
+  recountRefunds,
+  rollupDifferences,
+} from '../src/features/rollups/queries.ts';
+import { type Db, openPool, param, poolDb, statement, transaction } from '../src/platform/db/client.ts';
 import { openDatabase } from '../src/platform/db/open.ts';
 import { storeSettings } from '../src/platform/db/settings.ts';
+import { createPrincipal } from '../src/platform/principal.ts';
 
 /**
  * Recounts the derived state from the facts and compares: exit 0 when they agree, 1 with a list when not. `--repair`
  * rebuilds it, customer by customer under their locks, while the service goes on.
  */
 const program = new Command()
-  .description('Recount customer_stats, customer_month and the refunds of orders from the facts, and compare.')
+  .description(
+    'Recount customer_stats, customer_month, the refunds of orders, the stages of leads and the bounds of their scores from the facts, and compare.',
+  )
   .option('--repair', 'rebuild the derived state', false)
   .option(
     '--accept-settings',
@@ -43,7 +54,7 @@ async function verify(config: DatabaseConfig): Promise<number> {
   const pool = openPool(database.connection, { size: 2, statementTimeout: 3_600_000 });
   try {
     if (options.repair) await repair(pool, config);
-    const differences = await rollupDifferences(poolDb(pool), config.reportingTimeZone, options.limit);
+    const differences = await differencesIn(poolDb(pool), config.reportingTimeZone);
     if (differences.length === 0) {
       console.log('The derived state agrees with the facts.');
       return 0;
@@ -57,6 +68,23 @@ async function verify(config: DatabaseConfig): Promise<number> {
     await pool.end();
     await database.stop();
   }
+}
+
+async function differencesIn(db: Db, reportingTimeZone: string): Promise<Difference[]> {
+  const { limit } = options;
+  const bounds = await wrongBounds(db, new Date().toISOString(), limit);
+  return [
+    ...(await rollupDifferences(db, reportingTimeZone, limit)),
+    ...(await leadDifferences(db, limit)),
+    // A bound may be above the score, not below.
+    ...bounds.map(({ customerId, stored, score }) => ({
+      table: 'lead_score_bounds',
+      customerId,
+      key: customerId,
+      stored: stored === null ? null : String(stored),
+      counted: `${score} or more`,
+    })),
+  ];
 }
 
 async function repair(pool: pg.Pool, config: DatabaseConfig): Promise<void> {
@@ -82,6 +110,7 @@ async function rebuild(pool: pg.Pool, reportingTimeZone: string): Promise<number
     'next_customers',
     sql`select id from customers where id > ${param('after')}::uuid order by id limit 500`,
   );
+  const principal = createPrincipal('verify-rollups', []);
   let after = '00000000-0000-0000-0000-000000000000';
   let done = 0;
   for (;;) {
@@ -92,6 +121,10 @@ async function rebuild(pool: pg.Pool, reportingTimeZone: string): Promise<number
       await lockCustomers(tx, ids);
       await recountRefunds(tx, ids);
       await recountCustomers(tx, ids, reportingTimeZone);
+      await recountLeads(tx, ids);
+      const context = { now: new Date().toISOString(), principal };
+      restateConversions(tx, context, await leadsAmong(tx, ids));
+      await refreshBounds(tx, context, ids);
     });
     after = last;
     done += ids.length;

@@ -92,6 +92,33 @@ t.test('bounds of lead scores that are missing or too low are found and healed',
   }
 });
 
+t.test('leads that are not what their stage changes and orders say are found and healed', async (t) => {
+  const customer = { externalId: fresh('converted') };
+  const { body: order } = await pushOrder(api, { customer, placedAt: '2026-03-01T00:00:00Z' });
+  const { body: second } = await pushOrder(api, { customer, placedAt: '2026-03-02T00:00:00Z' });
+  const { body: made } = await request('POST', '/v1/leads', {
+    body: { customer: { source: 'shop', ...customer }, enteredAt: '2026-01-01T00:00:00Z' },
+  });
+  t.match(made, { stage: 'customer', conversionOrderId: order.id });
+  t.match(await verify(), { code: 0 });
+  const everything = `select (select json_agg(json_build_array(stage, stage_since, loss_reason, converted_at, conversion_order_id)) from leads where customer_id = '${made.id}')::text as lead,
+    (select json_agg(json_build_array(sequence, at, from_stage, to_stage, rule, order_id) order by sequence) from lead_stage_changes where customer_id = '${made.id}')::text as steps`;
+  const right = await rows(everything);
+  const one = `customer_id = '${made.id}'`;
+  for (const harm of [
+    `update leads set stage = 'former', loss_reason = 'price' where ${one}`,
+    `update leads set converted_at = null where ${one}`,
+    `update lead_stage_changes set order_id = '${second.id}', at = '2026-03-02' where ${one} and sequence = 2`,
+    `with gone as (delete from lead_stage_changes where ${one} and sequence = 2)
+      update leads set stage = 'lead', stage_since = '2026-01-01', converted_at = null, conversion_order_id = null where ${one}`,
+  ]) {
+    await database.query(harm);
+    t.match(await verify(), { code: 1, output: new RegExp(`lead.*${made.id}`) }, harm);
+    t.match(await verify(['--repair']), { code: 0 });
+    t.same(await rows(everything), right, 'healed');
+  }
+});
+
 t.test('another time zone or base currency is refused until the derived state is rebuilt under it', async (t) => {
   const customer = { externalId: fresh('moving') };
   const { body: order } = await pushOrder(api, { customer, placedAt: '2026-03-31T23:30:00Z' });

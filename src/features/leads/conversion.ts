@@ -85,7 +85,7 @@ export async function leadsAmong(tx: Transaction, customerIds: string[]): Promis
  * Their customers are locked. Travels with the statement that follows, or with COMMIT: whoever reads leads in the same
  * transaction reads them behind it.
  */
-export function restateConversions(tx: Transaction, context: Context, ids: string[]): void {
+export function restateConversions(tx: Transaction, context: Pick<Context, 'principal' | 'now'>, ids: string[]): void {
   if (ids.length === 0) return;
   tx.defer(restate, { ids, changeIds: ids.map(newId), by: context.principal.client, now: context.now });
 }
