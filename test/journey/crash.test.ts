@@ -1,70 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import t from 'tap';
-import { packageRoot, readConfig } from '../../src/config.ts';
 import { rollupDifferences } from '../../src/features/rollups/queries.ts';
-import { issueToken } from '../../src/platform/auth/issue-token.ts';
-import { openKeys } from '../../src/platform/auth/keys.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
-import { startEmbedded } from '../../src/platform/db/embedded.ts';
-import { bundleTests } from '../support/bundle.ts';
+import { serviceProcess } from '../support/service-process.ts';
 import { fresh, newKey, orderOf } from '../support/shop.ts';
 
-/** A directory that the account of the database server can reach; the service there has its own durable database. */
-const dataDir = await mkdtemp(join(tmpdir(), 'rapport-crash-'));
-await chmod(dataDir, 0o711);
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo; // listening on TCP
-  probe.close();
-  return port;
-}
-
-const bundles = join(packageRoot, '.tap', `crash-${process.pid}`);
-const [server = ''] = await bundleTests([join(packageRoot, 'src/server.ts')], bundles);
-const port = await freePort();
-const origin = `http://127.0.0.1:${port}`;
-let service: ChildProcess | undefined;
-
-async function start(): Promise<void> {
-  const { RAPPORT_ALLOW_UNSAFE_DATABASE: _, NODE_OPTIONS: __, ...inherited } = process.env;
-  const child = spawn(process.execPath, ['--enable-source-maps', server], {
-    cwd: packageRoot,
-    env: { ...inherited, RAPPORT_DATA_DIR: dataDir, PORT: String(port), LOG_LEVEL: 'error', RATE_LIMIT: '100000' },
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
-  service = child;
-  for (const deadline = Date.now() + 60_000; Date.now() < deadline && child.exitCode === null; await sleep(50)) {
-    const answer = await fetch(`${origin}/readyz`).catch(() => null);
-    if (answer?.status === 200) return;
-  }
-  throw new Error('the service did not start');
-}
-
-const databaseId = async () =>
-  Number((await readFile(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0]);
-
-t.teardown(async () => {
-  service?.kill('SIGKILL');
-  // A killed service leaves its database running, for the next one to find.
-  const id = await databaseId().catch(() => null);
-  if (id !== null) process.kill(id, 'SIGINT');
-  for (let waited = 0; waited < 100 && (await databaseId().catch(() => null)) !== null; waited += 1) await sleep(100);
-  for (const directory of [dataDir, bundles]) await rm(directory, { recursive: true, force: true });
-});
-
-const config = readConfig({ RAPPORT_DATA_DIR: dataDir });
-const { signing } = await openKeys(config);
-if (!signing) throw new Error('The service has a key of its own here');
-const token = issueToken(config, signing, { scope: '*', client: 'shop', ttl: 3600 });
+const service = await serviceProcess(t);
+const { origin, token } = service;
 
 async function push(
   order: object,
@@ -83,7 +26,7 @@ async function push(
 }
 
 t.test('every order acknowledged by a service that is killed again and again is there exactly once', async (t) => {
-  await start();
+  await service.start();
   const acknowledged = new Map<string, string>();
   const odd: string[] = [];
   let lost = 0;
@@ -113,10 +56,8 @@ t.test('every order acknowledged by a service that is killed again and again is 
   for (let kill = 1; kill <= 3; kill += 1) {
     const before = acknowledged.size;
     while (acknowledged.size < before + 60) await sleep(5);
-    const gone = once(service as ChildProcess, 'exit'); // started above
-    service?.kill('SIGKILL');
-    await gone;
-    await start();
+    await service.kill();
+    await service.start();
   }
   const before = acknowledged.size;
   while (acknowledged.size < before + 20) await sleep(5);
@@ -126,7 +67,7 @@ t.test('every order acknowledged by a service that is killed again and again is 
   t.ok(lost > 0, 'requests were under way when it died');
   t.same(odd, [], 'a retry is answered with the order or told to come again');
 
-  const { connection } = await startEmbedded({ dataDir });
+  const connection = await service.connection();
   const database = new pg.Client(connection);
   await database.connect();
   const { rows } = await database.query<{ externalId: string; id: string }>(
@@ -145,7 +86,7 @@ t.test(
   async (t) => {
     const order = orderOf();
     const key = newKey();
-    process.kill(await databaseId(), 'SIGINT');
+    process.kill(await service.databaseId(), 'SIGINT');
     let away: Awaited<ReturnType<typeof push>> = null;
     for (let tries = 0; tries < 200 && away?.status !== 503; tries += 1) {
       away = await push(orderOf(), newKey());
@@ -157,8 +98,8 @@ t.test(
     t.equal(read.status, 503);
     t.match(read.headers.get('content-type'), 'application/problem+json');
     t.equal((await fetch(`${origin}/livez`)).status, 200);
-    t.equal(service?.exitCode, null, 'the process lives');
-    await startEmbedded({ dataDir });
+    t.ok(service.isAlive(), 'the process lives');
+    await service.connection();
     let back = await push(order, key);
     for (let tries = 0; tries < 200 && back?.status === 503; tries += 1) {
       await sleep(50);
