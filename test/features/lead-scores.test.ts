@@ -307,10 +307,14 @@ const shuffled = (values: number[]) =>
     .map(({ value }) => value);
 const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
 
-const instants = fc.uniqueArray(fc.integer({ min: nowMs - 60 * day, max: nowMs + 40 * day }), {
-  minLength: 3,
-  maxLength: 3,
-});
+const instants = fc.uniqueArray(
+  fc.oneof(
+    fc.integer({ min: nowMs - 60 * day, max: nowMs + 40 * day }),
+    // At the very instant of interactions, and whole days after them.
+    fc.constantFrom(nowMs - 14 * day, nowMs - day, nowMs, nowMs + 10 * day),
+  ),
+  { minLength: 3, maxLength: 3 },
+);
 
 // ---------------------------------------------------------------------------------------------------- properties
 
@@ -534,6 +538,23 @@ t.test('a list by score is the sorted list of all scores, page by page', async (
     { numRuns: 15, endOnFailure: true },
   );
   t.pass();
+});
+
+t.test('in the past, bounds of today say nothing', async (t) => {
+  const rules = [
+    { name: 'Known', group: 'fit' as const, points: 10, when: [{ field: 'name', exists: true }] },
+    { name: 'Form', group: 'intent' as const, points: 16, on: { kinds: ['form' as const] }, halfLifeDays: 7 },
+  ];
+  const id = await enforce({ rules, grades: { A: 60, B: 35, C: 15 } });
+  const [any] = fc.sample(leadFact(fc.constant(1)), 1);
+  assert.ok(any);
+  const leads = Array.from({ length: 120 }, (_, i) => ({ ...any, lead: i + 1, name: i === 0 ? null : 'Ada' }));
+  const form = { lead: 1, kind: 'form', direction: null, channel: null, topic: null, seconds: null, pages: null };
+  await fill({ leads, touches: [{ ...form, ms: nowMs - 21 * day }] });
+  await bound(id, leads, () => 0);
+  const top = async (input: object) => ((await ask(listLeads, { limit: 5, ...input })) as Listed).data[0];
+  t.match(await top({}), { score: 10 });
+  t.match(await top({ asOf: at(nowMs - 20 * day) }), { id: idOf(1) }, 'it had just asked');
 });
 
 t.test('a preview says exactly what publishing does, and the job makes the lists fast', async (t) => {
@@ -857,6 +878,12 @@ t.test('the service', async (t) => {
       when: Array.from({ length: 3 }, (_unused, k) => ({ field: `attributes.a${i}x${k}`, exists: false })),
       halfLifeDays: 1 + i,
     }));
+    const wordy = { field: 'attributes.a.b', exists: true, oneOf: ['x'], noneOf: ['y'], atLeast: 0, atMost: 1 };
+    const most = (count: number) =>
+      post({ ...document, rules: many.map((rule) => ({ ...rule, when: Array(count).fill(wordy) })) });
+    const wordiest = await most(3);
+    t.equal((await request('POST', `/v1/lead-rule-sets/${wordiest.body.id}/preview`)).status, 200);
+    t.match((await most(4)).body.errors, [{ pointer: '/document/rules', code: 'too_many_conditions' }]);
     const large = await post({ ...document, rules: many });
     t.equal(large.status, 201);
     t.equal((await request('POST', `/v1/lead-rule-sets/${large.body.id}/preview`)).status, 200);
