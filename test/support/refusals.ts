@@ -33,6 +33,8 @@ export function leads(pointer: string, sent: unknown): boolean {
     .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'));
   let at = sent;
   for (const step of steps.slice(0, -1)) at = typeof at === 'object' && at !== null ? (at as Json)[step] : undefined;
+  // GraphQL takes a single value for a list of one.
+  if (steps.at(-1) === '0' && at !== undefined && at !== null) return true;
   return typeof at === 'object' && at !== null;
 }
 
