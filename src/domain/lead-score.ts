@@ -11,6 +11,8 @@
 export const unitsPerPoint = 1_024;
 /** What a rule without a cap adds or takes away at most. */
 export const largestCap = 10_000;
+/** Conditions of a rule set, at most: each is compared for each lead, and has its place in every statement of a score. */
+export const mostConditions = 600;
 /** Half-lives after which nothing is left; also keeps the power within what a double can say. */
 export const mostHalfLives = 1_000;
 
@@ -265,6 +267,10 @@ export function documentFaults(document: ScoreRules): DocumentFault[] {
     for (const [place, condition] of (rule.when ?? []).entries())
       for (const one of conditionFaults(condition)) fault(`${at}/when/${place}${one.pointer}`, one.code, one.message);
   }
+  if (comparisons(document) > mostConditions) {
+    const all = `${mostConditions} conditions, of which one on completeness counts as many as it has fields`;
+    fault('/rules', 'too_many_conditions', `The rules have at most ${all}.`);
+  }
   const { A, B, C } = document.grades;
   if (B >= A) fault('/grades/B', 'not_falling', 'Grades fall: B begins below A.');
   if (C >= B) fault('/grades/C', 'not_falling', 'Grades fall: C begins below B.');
@@ -278,6 +284,13 @@ export function documentFaults(document: ScoreRules): DocumentFault[] {
       fault(`/profileFields/${index}`, 'duplicate', 'The field is listed twice.');
   }
   return faults;
+}
+
+/** How many fields of the profile are looked at, one after the other. */
+function comparisons(document: ScoreRules): number {
+  const each = profileFieldsOf(document).length;
+  const conditions = document.rules.flatMap(({ when = [] }) => when);
+  return conditions.reduce((sum, { field }) => sum + (field === 'completeness' ? each : 1), 0);
 }
 
 function conditionFaults({ field, ...given }: RuleCondition): DocumentFault[] {

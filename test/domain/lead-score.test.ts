@@ -185,6 +185,14 @@ t.test('what is wrong with a document has its place', async (t) => {
       '/profileFields/2 duplicate',
     ],
   );
+  const many = (count: number, field: string) => ({
+    rules: [{ ...rule, when: Array.from({ length: count }, () => ({ field, atLeast: 1 })) }],
+    grades,
+    profileFields: ['name', 'email'],
+  });
+  t.same([many(600, 'attributes.a'), many(300, 'completeness')].map(places), [[], []]);
+  t.same(places(many(601, 'attributes.a')), ['/rules too_many_conditions']);
+  t.same(places(many(301, 'completeness')), ['/rules too_many_conditions']);
   const reads = (when: { field: string }) => readsPersonalData({ rules: [{ ...rule, when: [when] }], grades });
   t.equal(reads({ field: 'email', exists: true } as { field: string }), false);
   t.equal(reads({ field: 'email', oneOf: ['x'] } as { field: string }), true);

@@ -151,7 +151,10 @@ export const scoreRuleInput = z
 
 export const ruleSetDocumentInput = z
   .strictObject({
-    rules: z.array(scoreRuleInput).min(1).max(200),
+    rules: z.array(scoreRuleInput).min(1).max(200).meta({
+      description:
+        'Their names are unique. They have at most 600 conditions in all, of which one on `completeness` counts as many as it has fields.',
+    }),
     caps: z
       .strictObject({ fit: cap.optional(), intent: cap.optional() })
       .meta({ id: 'GroupCaps', description: 'What a group adds at most.' })
