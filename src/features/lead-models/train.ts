@@ -27,11 +27,12 @@ const nobody = '00000000-0000-0000-0000-000000000000';
 /*
  * A lead is a conversion when it became a customer within the horizon after it entered, and none when the horizon was
  * over by `asOf`. Of both only what happened before is looked at: until the conversion, or until the horizon was over.
+ * `offset 0`: the conversion is looked up once per lead, not wherever it is named.
  */
 const labelled = sql`select l.customer_id, l.source, v.converted_at <= l.entered_at as was_customer, x.outcome,
     case x.outcome when 1 then v.converted_at else v.over_at end as cut
   from leads l
-    cross join lateral (select ${firstConversion} as converted_at, l.entered_at + make_interval(hours => ${param('hours')}::int) as over_at) v
+    cross join lateral (select ${firstConversion} as converted_at, l.entered_at + make_interval(hours => ${param('hours')}::int) as over_at offset 0) v
     cross join lateral (select case
         when v.converted_at <= l.entered_at then null
         when v.converted_at <= least(v.over_at, ${param('asOf')}::timestamptz) then 1
