@@ -21,3 +21,10 @@ export function checkVersion(actual: number, expected: number | '*'): void {
 export const deletedRecord = z
   .strictObject({ id, deleted: z.literal(true) })
   .meta({ id: 'Deleted', description: 'The id of what was deleted.' });
+
+/** What a write answers beside the record, on both doors: what became of the message. */
+export const created = z.boolean().meta({ description: 'Whether the record is new.' });
+export const written = {
+  created,
+  applied: z.boolean().meta({ description: 'false: the message was older than what is stored and changed nothing.' }),
+};

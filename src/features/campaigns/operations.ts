@@ -6,7 +6,7 @@ import { invalid, notFound, Problem } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, type Page, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { calendarDate, id, text } from '../../platform/values.ts';
-import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { checkVersion, deletedRecord, expectedVersion, written } from '../../platform/versions.ts';
 import { referenceInput, targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
 import { campaign, campaignInput, campaignPatch, campaigns } from './model.ts';
@@ -21,12 +21,7 @@ import {
 } from './queries.ts';
 import { type CampaignWrite, writeCampaigns } from './write.ts';
 
-export const writtenCampaign = campaign
-  .extend({
-    created: z.boolean().meta({ description: 'Whether the record is new.' }),
-    applied: z.boolean().meta({ description: 'false: the message was older than what is stored and changed nothing.' }),
-  })
-  .meta({ id: 'WrittenCampaign' });
+export const writtenCampaign = campaign.extend(written).meta({ id: 'WrittenCampaign' });
 
 export const createCampaign = writeOperation({
   name: 'createCampaign',

@@ -6,7 +6,7 @@ import { notFound, Problem } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { type Around, keysetList, type Page, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
-import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { checkVersion, deletedRecord, expectedVersion, written } from '../../platform/versions.ts';
 import { referenceInput, targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
 import { normalizeIdentity } from './identity.ts';
@@ -24,12 +24,7 @@ import {
 import { type CustomerWrite, writeCustomers } from './write.ts';
 
 /** What a write answers on both doors: the record, and what became of the message. */
-export const writtenCustomer = customer
-  .extend({
-    created: z.boolean().meta({ description: 'Whether the record is new.' }),
-    applied: z.boolean().meta({ description: 'false: the message was older than what is stored and changed nothing.' }),
-  })
-  .meta({ id: 'WrittenCustomer' });
+export const writtenCustomer = customer.extend(written).meta({ id: 'WrittenCustomer' });
 
 export const createCustomer = writeOperation({
   name: 'createCustomer',

@@ -6,7 +6,7 @@ import { notFound, Problem } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
-import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { checkVersion, deletedRecord, expectedVersion, written } from '../../platform/versions.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
 import { referenceInput, targetParameters } from '../references/model.ts';
@@ -36,8 +36,7 @@ import { asOutcome, asWrite, type InteractionWrite, writeInteractions } from './
 
 export const writtenInteraction = interaction
   .extend({
-    created: z.boolean().meta({ description: 'Whether the record is new.' }),
-    applied: z.boolean().meta({ description: 'false: the message was older than what is stored and changed nothing.' }),
+    ...written,
     warnings: z.array(warning),
   })
   .meta({ id: 'WrittenInteraction' });

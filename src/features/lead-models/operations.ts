@@ -9,7 +9,7 @@ import { enqueue } from '../../platform/jobs.ts';
 import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
-import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { leads } from '../leads/model.ts';
 import {
   defaultHorizonDays,
@@ -35,9 +35,7 @@ import { trainLeadModel } from './train.ts';
 
 const leadModelId = z.strictObject({ id });
 
-export const writtenLeadModel = leadModel
-  .extend({ created: z.boolean().meta({ description: 'Whether the record is new.' }) })
-  .meta({ id: 'WrittenLeadModel' });
+export const writtenLeadModel = leadModel.extend({ created }).meta({ id: 'WrittenLeadModel' });
 
 type LeadModelRow = Omit<typeof leadModels.$inferSelect, 'parameters' | 'counts' | 'model' | 'quality' | 'reason'> & {
   parameters: LeadModelParameters;

@@ -15,7 +15,7 @@ import {
 } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
-import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { learnedScoresOf } from '../lead-models/queries.ts';
 import { targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
@@ -37,9 +37,7 @@ import { type RuleSetRow, ruleSetById, ruleSetColumns, rulesById, rulesInForce, 
 
 const ruleSetId = z.strictObject({ id });
 
-export const writtenRuleSet = ruleSet
-  .extend({ created: z.boolean().meta({ description: 'Whether the record is new.' }) })
-  .meta({ id: 'WrittenRuleSet' });
+export const writtenRuleSet = ruleSet.extend({ created }).meta({ id: 'WrittenRuleSet' });
 
 const insert = statement('insert_rule_set', insertRows(leadRuleSets, param('rows')));
 

@@ -6,7 +6,7 @@ import { notFound, Problem } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { currency, id, instant, text } from '../../platform/values.ts';
-import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { checkVersion, deletedRecord, expectedVersion, written } from '../../platform/versions.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
 import { leadsAmong, restateConversions } from '../leads/conversion.ts';
 import { referenceInput, targetParameters } from '../references/model.ts';
@@ -27,8 +27,7 @@ import { asOutcome, type OrderOutcome, type OrderWrite, writeOrders } from './wr
 
 export const writtenOrder = order
   .extend({
-    created: z.boolean().meta({ description: 'Whether the record is new.' }),
-    applied: z.boolean().meta({ description: 'false: the message was older than what is stored and changed nothing.' }),
+    ...written,
     warnings: z.array(warning),
   })
   .meta({ id: 'WrittenOrder' });

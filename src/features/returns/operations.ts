@@ -6,7 +6,7 @@ import { notFound, Problem } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { currency, id, instant } from '../../platform/values.ts';
-import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { checkVersion, deletedRecord, expectedVersion, written } from '../../platform/versions.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { referenceInput, targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
@@ -17,8 +17,7 @@ import { type ReturnWrite, writeReturns } from './write.ts';
 
 export const writtenReturn = productReturn
   .extend({
-    created: z.boolean().meta({ description: 'Whether the record is new.' }),
-    applied: z.boolean().meta({ description: 'false: the message was older than what is stored and changed nothing.' }),
+    ...written,
     warnings: z.array(warning),
   })
   .meta({ id: 'WrittenReturn' });
