@@ -747,7 +747,7 @@ t.test('the interactions of many customers are one statement, each with its own 
   const { externalId } = customers[11] ?? {};
   const walked: string[] = [];
   for (let after: string | null = null; ; ) {
-    const { body: page } = await graphql(
+    const { body: page }: Answer = await graphql(
       `query ($name: String!, $after: String) { customer(reference: { source: "shop", externalId: $name }) {
         interactions(first: 4, after: $after, sort: OCCURRED_AT_ASC) { nodes { occurredAt } pageInfo { hasNextPage endCursor } } } }`,
       { name: externalId, after },
