@@ -5,7 +5,7 @@ import { parse } from 'yaml';
 import { safeParse } from 'zod';
 import { packageRoot } from '../../src/config.ts';
 import { isObject, type Json } from '../../src/platform/http/openapi-schemas.ts';
-import { type Answer, type TestApp, testApp } from '../support/app.ts';
+import { type Answer, runJobs, type TestApp, testApp } from '../support/app.ts';
 import { type Contract, contract, type DocumentedOperation } from '../support/document.ts';
 
 const now = '2026-06-01T12:00:00.000Z';
@@ -78,6 +78,13 @@ t.test('every example is valid', async (t) => {
     const media = (operation.requestBody as { content: Record<string, Json> }).content['application/json'];
     const read = safeParse(body, media?.example);
     t.ok(read.success, `${id}: ${JSON.stringify(media?.example)} ${read.error?.message ?? ''}`);
+    // What is pasted has to say something, and no period ends where it begins.
+    const said = media?.example as Json;
+    t.not(Object.keys(said).length, 0, `${id}: the example of its body is empty`);
+    for (const [name, value] of Object.entries(said)) {
+      const end = name.endsWith('From') && said[name.replace(/From$/, 'To')];
+      if (end) t.ok(String(value) < String(end), `${id}: ${name} is before its end`);
+    }
   }
   let checked = 0;
   const visit = (value: unknown, pointer: string): void => {
@@ -156,7 +163,7 @@ function requiredHeaders({ parameters }: DocumentedOperation): Record<string, st
 }
 
 t.test('a tour through every operation meets nothing but what is documented', async (t) => {
-  const { request, graphql } = await testApp(t, { clock: () => now });
+  const { app, request, graphql } = await testApp(t, { clock: () => now });
   const book = contract();
   let keys = 0;
   /** A request whose answer is as documented and has the status given. */
@@ -185,6 +192,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
   await tourCampaigns(visit, any, unchanged);
   await tourInteractions(visit, any, unchanged);
   await tourLeads(visit, any);
+  await tourLeadModels(visit, any, unchanged, () => runJobs({ app }));
   await tourAssignments(visit, any, unchanged);
   await visit(200, 'PUT', '/v1/exchange-rates', {
     body: { rates: [{ date: '2026-05-20', currency: 'USD', rate: '0.9' }] },
@@ -474,6 +482,47 @@ async function tourScores(visit: Visit, any: Any, leadId: string): Promise<void>
   await visit(204, 'DELETE', `/v1/lead-rule-sets/${other.body.id}`, any);
   await visit(404, 'GET', `/v1/lead-rule-sets/${other.body.id}`);
   await visit(204, 'DELETE', '/v1/interactions/external/web/s1', any);
+}
+
+async function tourLeadModels(
+  visit: Visit,
+  any: Any,
+  unchanged: Unchanged,
+  work: () => Promise<unknown>,
+): Promise<void> {
+  const people = Array.from({ length: 104 }, (_, n) => ({ source: 'model', externalId: `${n}` }));
+  const leads = people.map((customer, n) => ({
+    customer,
+    source: n % 3 ? 'fair' : 'web',
+    enteredAt: '2026-01-01T00:00:00Z',
+  }));
+  await visit(200, 'POST', '/v1/leads/batch', { body: { leads } });
+  const orders = people.slice(52).map((customer) => ({
+    ...customer,
+    customer: { externalId: customer.externalId },
+    placedAt: '2026-01-10T00:00:00Z',
+    currency: 'EUR',
+    total: 100,
+    paymentStatus: 'paid',
+    items: [{ sku: 'X', quantity: 1, total: 100 }],
+  }));
+  await visit(200, 'POST', '/v1/orders/batch', { body: { orders } });
+  const made = await visit(201, 'POST', '/v1/lead-models', { body: { minConversions: 50, horizonDays: 30 } });
+  const waiting = await visit(201, 'POST', '/v1/lead-models', { body: {} });
+  await visit(422, 'POST', '/v1/lead-models', { body: { asOf: '2036-01-01T00:00:00Z' } });
+  const path = `/v1/lead-models/${made.body.id}`;
+  await visit(409, 'GET', `${path}/scores`);
+  await visit(204, 'DELETE', `/v1/lead-models/${waiting.body.id}`, any);
+  await visit(412, 'DELETE', path, { headers: { 'If-Match': '"99"' } });
+  await work();
+  const read = await visit(200, 'GET', path, { scope: 'leads:read' });
+  await visit(304, 'GET', path, { ...unchanged(read), scope: 'leads:read' });
+  await visit(200, 'GET', '/v1/lead-models?status=ready&count=true');
+  await visit(200, 'GET', `${path}/scores?limit=2&count=true&cursors=true&converted=true`);
+  await visit(200, 'GET', '/v1/leads?learned=true&limit=2');
+  await visit(200, 'GET', '/v1/leads/external/model/3/score');
+  await visit(409, 'DELETE', path, any);
+  await visit(404, 'GET', `/v1/lead-models/${waiting.body.id}/scores`);
 }
 
 async function tourAssignments(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {

@@ -89,7 +89,11 @@ export const followUpPatch = z
     status: followUpStatus.optional(),
     outcome: followUpOutcome.nullable().optional().meta({ description: 'Required with the status `done`.' }),
   })
-  .meta({ id: 'FollowUpPatch', description: 'Members left out stay, null clears.' });
+  .meta({
+    id: 'FollowUpPatch',
+    description: 'Members left out stay, null clears.',
+    example: { status: 'done', outcome: 'retained' },
+  });
 export type FollowUpPatch = z.output<typeof followUpPatch>;
 
 export const followUp = z

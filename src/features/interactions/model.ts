@@ -152,7 +152,19 @@ const interactionMembers = {
 };
 
 /** The document of PUT …/external/{source}/{externalId}: the address carries the reference. */
-export const interactionDocument = z.strictObject(interactionMembers).meta({ id: 'InteractionDocument' });
+export const interactionDocument = z.strictObject(interactionMembers).meta({
+  id: 'InteractionDocument',
+  example: {
+    customer: { source: 'shop', externalId: '17850' },
+    kind: 'phone',
+    direction: 'inbound',
+    occurredAt: '2026-03-01T08:26:00Z',
+    topic: 'delivery',
+    outcome: 'solved',
+    staff: 'maria',
+    seconds: 340,
+  },
+});
 export type InteractionDocument = z.output<typeof interactionDocument>;
 
 export const interactionInput = z
@@ -194,7 +206,11 @@ export const interactionPatch = z
   .strictObject(interactionMembers)
   .omit({ references: true, sourceVersion: true })
   .partial()
-  .meta({ id: 'InteractionPatch', description: 'Members left out stay as they are; null clears.' });
+  .meta({
+    id: 'InteractionPatch',
+    description: 'Members left out stay as they are; null clears.',
+    example: { outcome: 'solved', seconds: 340 },
+  });
 export type InteractionPatch = z.output<typeof interactionPatch>;
 
 export const interaction = z

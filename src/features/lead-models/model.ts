@@ -72,7 +72,11 @@ export const leadModelInput = z
       example: 100,
     }),
   })
-  .meta({ id: 'LeadModelInput', description: 'What to learn from.' });
+  .meta({
+    id: 'LeadModelInput',
+    description: 'What to learn from.',
+    example: { exclude: ['attributes.leadQuality', 'attributes.sales*'], horizonDays: 90 },
+  });
 
 export const leadModelParameters = z
   .strictObject({

@@ -82,6 +82,7 @@ const cap = z.number().min(0).max(10_000).multipleOf(0.25);
 const field = text(200)
   .regex(
     /^(kind|locale|preferredChannel|acquisitionSource|source|segment|country|email|phone|name|company|birthday|completeness|attributes\.[^\s].*)$/,
+    'is no field of a profile, see its description',
   )
   .meta({
     description:
@@ -204,7 +205,11 @@ export const ruleSetInput = z.strictObject({ name: text(200), document: ruleSetD
 export const ruleSetPatch = z
   .strictObject({ name: text(200), document: ruleSetDocumentInput })
   .partial()
-  .meta({ id: 'RuleSetPatch', description: 'Only drafts change; the document is replaced as a whole.' });
+  .meta({
+    id: 'RuleSetPatch',
+    description: 'Only drafts change; the document is replaced as a whole.',
+    example: { name: 'Forms, calls and visits' },
+  });
 
 export const ruleSet = z
   .strictObject({
