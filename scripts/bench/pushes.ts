@@ -6,11 +6,13 @@ import { compare, fire, median, type Shot } from './load.ts';
 import { connections, type Line, line, type Stand, send, statementsOf } from './stand.ts';
 import { interactionDocument, orderDocument, type Store } from './store.ts';
 
+type Customers = Pick<Store, 'customers'>;
+
 /** Facts that are pushed one by one and in batches. */
 interface Fact {
   /** The section of the API, and what a batch calls them. */
   plural: 'orders' | 'interactions';
-  document: (store: Pick<Store, 'customers'>, number: string, seed: number) => { externalId: string; source: string };
+  document: (store: Customers, number: string, seed: number) => { externalId: string; source: string };
   /** When it happened: no two are the same. */
   at: 'placedAt' | 'occurredAt';
   runBatch: (context: Context, documents: unknown[]) => Promise<unknown>;
@@ -45,20 +47,22 @@ export async function interactions(stand: Stand): Promise<Line[]> {
   return [one, ...(await batches(stand, interaction, Math.min(50, Math.ceil(stand.store.orders / 20_000))))];
 }
 
-/** As every customer of the store is one: the bound of its score is computed anew. */
-export function interactionsOfLeads(stand: Stand<Pick<Store, 'customers'>>): Promise<Line> {
-  return single(stand, interaction, 'POST /v1/interactions of leads', 0.3);
+/**
+ * All customers of the store are leads: the service computes the bound of the score anew. The floor does not, so it is
+ * sent what no rule counts: bounds that are too low would make the lists of the next run wrong.
+ */
+export async function interactionsOfLeads(stand: Stand<Customers>): Promise<Line> {
+  const shots = () => factShot(interaction, nextDocument(interaction, stand.store));
+  const floorShots = () =>
+    factShot(interaction, { ...nextDocument(interaction, stand.store), kind: 'ad_impression', direction: 'outbound' });
+  const result = await compare(stand, stand.token, { shots, floorShots, connections }, stand.effort);
+  return line('POST /v1/interactions of leads', result, 0.1);
 }
 
 /** Facts per second pushed one by one, once known. */
 const singlePosts = new Map<Fact, number>();
 
-async function single(
-  stand: Stand<Pick<Store, 'customers'>>,
-  fact: Fact,
-  measure: string,
-  target: number,
-): Promise<Line> {
+async function single(stand: Stand, fact: Fact, measure: string, target: number): Promise<Line> {
   await assertSameFact(stand, fact);
   const shots = () => factShot(fact, nextDocument(fact, stand.store));
   const result = await compare(stand, stand.token, { shots, connections }, stand.effort);
@@ -68,7 +72,7 @@ async function single(
 
 let numbers = Math.floor(Date.now() / 1000) * 10_000;
 
-function nextDocument({ document }: Fact, store: Pick<Store, 'customers'>) {
+function nextDocument({ document }: Fact, store: Customers) {
   numbers += 1;
   return document(store, `B${numbers}`, numbers);
 }
@@ -83,10 +87,7 @@ function factShot({ plural }: Fact, document: { externalId: string }): Shot {
 }
 
 /** Two facts cannot have the same id and time; all else of the answer has to be the same. */
-async function assertSameFact(
-  { service, floor, token, store }: Stand<Pick<Store, 'customers'>>,
-  fact: Fact,
-): Promise<void> {
+async function assertSameFact({ service, floor, token, store }: Stand, fact: Fact): Promise<void> {
   const seed = numbers;
   const texts: string[] = [];
   for (const server of [service, floor]) {
