@@ -47,14 +47,16 @@ export async function interactions(stand: Stand): Promise<Line[]> {
   return [one, ...(await batches(stand, interaction, Math.min(50, Math.ceil(stand.store.orders / 20_000))))];
 }
 
+/** In the default rule set. */
+const countsNothing = { kind: 'ad_impression', direction: 'outbound' };
+
 /**
  * All customers of the store are leads: the service computes the bound of the score anew. The floor does not, so it is
  * sent what no rule counts: bounds that are too low would make the lists of the next run wrong.
  */
 export async function interactionsOfLeads(stand: Stand<Customers>): Promise<Line> {
   const shots = () => factShot(interaction, nextDocument(interaction, stand.store));
-  const floorShots = () =>
-    factShot(interaction, { ...nextDocument(interaction, stand.store), kind: 'ad_impression', direction: 'outbound' });
+  const floorShots = () => factShot(interaction, { ...nextDocument(interaction, stand.store), ...countsNothing });
   const result = await compare(stand, stand.token, { shots, floorShots, connections }, stand.effort);
   return line('POST /v1/interactions of leads', result, 0.1);
 }
