@@ -127,7 +127,7 @@ function toRecord(row: Record<string, string>, line: number): LeadRecord {
       ...(leadSource !== null && { acquisition: { source: leadSource } }),
       attributes: attributesOf(row),
     },
-    lead: { customer, source: leadSource, stage: 'lead', enteredAt: iso(enteredAt) },
+    lead: { customer, source: leadSource, enteredAt: iso(enteredAt) },
     interactions: interactionsOf(row, number, enteredAt).map((one) => ({ ...one, source, customer })),
     convertedAt: row['Converted'] === '1' ? iso(enteredAt + 30 * day) : null,
   };
