@@ -144,8 +144,8 @@ t.test('what every operation refuses is refused as documented', async (t) => {
       one.id,
     );
     t.equal((await send({ headers: { ...headers, 'Content-Type': 'text/plain' }, body: 'text' })).status, 415, one.id);
-    if (!('body' in one.route.operation.input.shape)) continue;
     t.equal((await send({ headers, body: { nonsense: 1 } })).status, 422, `${one.id} with an unknown member`);
+    if (!('body' in one.route.operation.input.shape)) continue;
     if (headers['If-Match'] !== undefined)
       t.equal((await send({ body: {} })).status, 428, `${one.id} without If-Match`);
   }

@@ -127,7 +127,23 @@ function assemble(binding: Binding, request: FastifyRequest): Record<string, unk
   const key = request.headers['idempotency-key'];
   if (binding.takesKey && key !== undefined) raw.idempotencyKey = unquoted(key);
   if (binding.takesBody) raw.body = request.body;
+  else if (!isEmpty(request.body)) throw unexpectedBody();
   return raw;
+}
+
+/** `{}` is what clients send that cannot send nothing. */
+function isEmpty(body: unknown): boolean {
+  return (
+    body === undefined ||
+    body === null ||
+    (typeof body === 'object' && !Array.isArray(body) && Object.keys(body).length === 0)
+  );
+}
+
+/** To leave unread what somebody says is to answer another question. */
+function unexpectedBody(): Problem {
+  const message = 'Nothing is read from a body here: parameters go into the query.';
+  return new Problem('invalid_input', message, { errors: [{ pointer: '', code: 'unexpected_body', message }] });
 }
 
 /** The draft writes the key as a quoted string; many clients send it bare. */
