@@ -64,6 +64,8 @@ const declare = statement(
 export const indexLeadScores = job({
   name: 'indexLeadScores',
   payload: z.strictObject({ ruleSetId: id }),
+  // One after the other: what is superseded meanwhile would delete bounds of the newer rule set.
+  queue: 'indexLeadScores',
   async run(services, { ruleSetId }, { now, signal }) {
     const newest = await services.db.first(isNewest, { id: ruleSetId });
     // The job of a rule set that was published since does the same for that one.
