@@ -83,6 +83,15 @@ t.test('assignment rules are written, read and tried in order', async (t) => {
   t.equal((await request('DELETE', path, { headers: any })).status, 404);
   t.equal((await request('GET', '/v1/assignment-rules', { scope: 'leads:write' })).status, 403);
   t.equal((await request('POST', '/v1/assignment-rules', { body, scope: 'leads:read' })).status, 403);
+
+  // Owners of groups by country would tell an address.
+  const scope = 'leads:write';
+  t.equal((await request('POST', '/v1/assignment-rules', { body, scope })).body.code, 'insufficient_scope');
+  t.equal((await request('POST', '/v1/assignment-rules', { body, scope: `${scope} customers:pii` })).status, 201);
+  const bySegment = `/v1/assignment-rules/${(await addRule({ ...body, key: 'segment', active: false })).body.id}`;
+  const change = (changes: object) => request('PATCH', bySegment, { body: changes, headers: any, scope });
+  t.equal((await change({ key: 'country' })).status, 403);
+  t.equal((await change({ groups: body.groups })).status, 200);
 });
 
 t.test('groups that contradict each other are refused, with a pointer to each fault', async (t) => {

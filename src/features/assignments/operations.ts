@@ -2,7 +2,14 @@ import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { type FieldError, notFound, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
-import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import {
+  type Context,
+  personalScope,
+  readOperation,
+  requireScope,
+  writeOperation,
+  writeParameters,
+} from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
@@ -40,7 +47,7 @@ export const createAssignmentRule = writeOperation({
   scope: 'leads:write',
   summary: 'Add an assignment rule',
   description:
-    'Decides who gets new leads or follow-ups that name no owner. Active rules of the purpose are tried by `position`, then by age; the first that has a group for the value of its key decides, and the group whose value is null takes every other. `round_robin` takes turns per group; `least_loaded` takes whoever has the fewest open leads and follow-ups, the first in the list of several.',
+    'Decides who gets new leads or follow-ups that name no owner. Active rules of the purpose are tried by `position`, then by age; the first that has a group for the value of its key decides, and the group whose value is null takes every other. `round_robin` takes turns per group; `least_loaded` takes whoever has the fewest open leads and follow-ups, the first in the list of several. The key `country` also needs `customers:pii`, as who is chosen would tell it.',
   input: z.strictObject({ ...writeParameters, body: assignmentRuleInput }),
   output: assignmentRule,
   idempotency: 'accepted',
@@ -59,11 +66,17 @@ export const createAssignmentRule = writeOperation({
       createdAt: context.now,
       updatedAt: context.now,
     };
+    checkKey(context, row);
     checkGroups(row);
     await insertRule(tx, row);
     return toRule(row);
   },
 });
+
+/** An address is personal: whoever makes a group per country would read it off the owners. @throws Problem */
+function checkKey(context: Context, { key }: RuleRow): void {
+  if (key === 'country') requireScope(context, personalScope);
+}
 
 export const getAssignmentRule = readOperation({
   name: 'getAssignmentRule',
@@ -139,6 +152,7 @@ export const updateAssignmentRule = writeOperation({
       active: body.active ?? before.active,
       updatedAt: context.now,
     };
+    if (body.key !== undefined || body.groups !== undefined) checkKey(context, row);
     checkGroups(row);
     await updateRule(tx, row);
     return toRule(row);
