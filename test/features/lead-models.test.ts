@@ -123,6 +123,29 @@ t.test('learned scores', { timeout: 300_000 }, async (t) => {
     { name: 'always', converts: 0, calls: 1 },
   ];
   await push(app, young);
+  // Won in time, lost, won again when the days were over: the first time counts. Won, and the order cancelled: none.
+  const [again = '', undone = ''] = await push(app, [
+    { name: 'again', converts: 20, calls: 3 },
+    { name: 'undone', calls: 1 },
+  ]);
+  for (const [to, days] of [
+    ['former', 30],
+    ['customer', 120],
+  ] as const) {
+    const body = { to, at: at(days), ...(to === 'former' && { lossReason: 'price' }) };
+    t.equal((await app.request('POST', `/v1/leads/${again}/stage`, { body })).status, 200);
+  }
+  const order = {
+    ...{ customerId: undone, placedAt: at(10), currency: 'EUR', total: 100 },
+    ...{ paymentStatus: 'paid', items: [{ sku: 'X', quantity: 1, total: 100 }] },
+  };
+  t.equal((await app.request('PUT', '/v1/orders/external/test/o1', { body: order })).status, 201);
+  t.equal((await app.request('GET', `/v1/leads/${undone}`)).body.stage, 'customer');
+  await app.request('PATCH', '/v1/orders/external/test/o1', {
+    body: { cancelledAt: at(11) },
+    headers: { 'If-Match': '*' },
+  });
+  t.equal((await app.request('GET', `/v1/leads/${undone}`)).body.stage, 'lead');
 
   await t.test('training', async (t) => {
     const made = await app.request('POST', '/v1/lead-models', {
@@ -141,13 +164,13 @@ t.test('learned scores', { timeout: 300_000 }, async (t) => {
     const { body, headers } = await app.request('GET', `/v1/lead-models/${made.body.id}`);
     t.match(body, { status: 'ready', version: 3, warning: null, reason: null, startedAt: now, finishedAt: now });
     t.equal(headers.get('etag'), '"3"');
-    // 300 planned ones, the very first, the one that converted in time and the one that did too late.
-    t.strictSame(body.counts, { leads: 303, conversions: 151, tooYoung: 1, alreadyCustomers: 1 });
+    // 300 planned ones, the very first, one that converted in time, one that did too late, and the two after these.
+    t.strictSame(body.counts, { leads: 305, conversions: 152, tooYoung: 1, alreadyCustomers: 1 });
     t.ok(body.quality.auc > 0.7 && body.quality.auc < 0.85, `AUC ${body.quality.auc}`);
     t.equal(body.quality.foldAucs.length, 5);
     const sum = (groups: { count: number }[]) => groups.reduce((total, { count }) => total + count, 0);
     for (const groups of [body.quality.lift, body.quality.ruleLift, body.quality.calibration])
-      t.equal(sum(groups), 303);
+      t.equal(sum(groups), 305);
     t.equal(body.quality.ruleSetId, '00000000-0000-7000-8000-000000000001');
     const names = body.coefficients.map(({ feature }: { feature: string }) => feature);
     t.notOk(
@@ -176,7 +199,7 @@ t.test('learned scores', { timeout: 300_000 }, async (t) => {
   await t.test('windows, horizons and what was known then', async (t) => {
     const early = await train(app, { asOf: at(60), minConversions: 50 });
     t.equal(early.body.reason.code, 'too_few_others');
-    t.match(early.body.counts, { conversions: 150, leads: 150, alreadyCustomers: 1, tooYoung: 152 });
+    t.match(early.body.counts, { conversions: 151, leads: 151, alreadyCustomers: 1, tooYoung: 153 });
     const short = await train(app, { horizonDays: 10, minConversions: 50 });
     t.equal(short.body.reason.code, 'too_few_conversions');
     t.match(short.body.counts, { conversions: 1, tooYoung: 0 }, 'the young one has had its ten days');
@@ -221,7 +244,7 @@ t.test('learned scores', { timeout: 300_000 }, async (t) => {
       const byModel: { leadId: string; points: number; probability: number }[] = [];
       for (let path: string | null = `/v1/lead-models/${newest.id}/scores?limit=100&count=true`; path !== null; ) {
         const { body: page, headers }: { body: any; headers: Headers } = await app.request('GET', path);
-        t.equal(page.page.total, 305);
+        t.equal(page.page.total, 307);
         byModel.push(...page.data);
         path = /<(.+)>/.exec(headers.get('link') ?? '')?.[1] ?? null;
       }
