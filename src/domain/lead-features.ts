@@ -215,6 +215,7 @@ export class LeadSurvey {
   readonly #options: SurveyOptions;
   readonly #isExcluded: (field: string) => boolean;
   readonly #fields = new Map<string, FieldSurvey>();
+  readonly #excludedFields = new Set<string>();
   #leads = 0;
 
   constructor(options: SurveyOptions = {}) {
@@ -226,7 +227,10 @@ export class LeadSurvey {
   add(facts: LeadFacts): void {
     this.#leads++;
     for (const [field, observation] of observe(facts)) {
-      if (this.#isExcluded(field)) continue;
+      if (this.#isExcluded(field)) {
+        if (this.#excludedFields.size < mostFields) this.#excludedFields.add(field);
+        continue;
+      }
       let survey = this.#fields.get(field);
       if (survey === undefined) {
         if (this.#fields.size >= mostFields) continue;
@@ -236,6 +240,11 @@ export class LeadSurvey {
       }
       include(survey, observation);
     }
+  }
+
+  /** Exclusions that no field of these leads falls under: misspelt, perhaps. */
+  unusedExclusions(): string[] {
+    return (this.#options.excluded ?? []).filter((name) => ![...this.#excludedFields].some(matcher([name])));
   }
 
   /** The columns that come of it, ordered by name: the same for the same leads in any order (below 500 fields). */

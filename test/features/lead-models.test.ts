@@ -196,6 +196,12 @@ t.test('learned scores', { timeout: 300_000 }, async (t) => {
     t.equal(body.warning.fields[0], 'attributes.outcome');
   });
 
+  await t.test('exclusions that mean nothing are named', async (t) => {
+    const exclude = ['attributes.outcome', 'attributes.Outcome', 'attributes.out*', 'interactions', 'attributes.o'];
+    const { body } = await train(app, { exclude, minConversions: 50 });
+    t.strictSame(body.quality.unusedExclusions, ['attributes.Outcome', 'attributes.o']);
+  });
+
   await t.test('windows, horizons and what was known then', async (t) => {
     const early = await train(app, { asOf: at(60), minConversions: 50 });
     t.equal(early.body.reason.code, 'too_few_others');
@@ -278,7 +284,7 @@ t.test('learned scores', { timeout: 300_000 }, async (t) => {
       }
       t.strictSame(answer.data.leadModel.coefficients, newest.coefficients);
       t.equal(answer.data.leadModels.nodes[0].coefficients.length, newest.coefficients.length);
-      t.equal(answer.data.leadModels.totalCount, 4);
+      t.equal(answer.data.leadModels.totalCount, 5);
       const [one] = answer.data.leadModelScores.nodes;
       t.strictSame([one.leadId, one.points], [byModel[0]?.leadId, byModel[0]?.points]);
       t.equal(one.lead.id, one.leadId);

@@ -150,6 +150,9 @@ export const leadModelQuality = z
     }),
     ruleLift: z.array(liftGroup).meta({ description: 'By rule score.' }),
     columns: z.int().meta({ description: 'Coefficients beside the intercept.' }),
+    unusedExclusions: z
+      .array(z.string())
+      .meta({ description: 'Names in `exclude` that no field of these leads falls under: misspelt, perhaps.' }),
     converged: z.boolean().meta({ description: 'Whether the last fit came to its end.' }),
     seconds: z.number().meta({ description: 'How long the training took.' }),
   })

@@ -78,6 +78,7 @@ interface Examples {
   hashes: Float64Array;
   ruleScores: Float64Array;
   ruleSetId: string;
+  unusedExclusions: string[];
 }
 
 /** Too little to learn from: no fault of the service. */
@@ -152,6 +153,7 @@ async function readExamples(
     hashes: new Float64Array(counts.leads),
     ruleScores: new Float64Array(counts.leads),
     ruleSetId: rules.id,
+    unusedExclusions: survey.unusedExclusions(),
   };
   const encode = leadEncoding(encoder);
   await eachPage(async (rows) => {
@@ -186,7 +188,7 @@ async function finish<T>(work: Generator<void, T, void>, signal: AbortSignal): P
 }
 
 async function fit(
-  { encoder, matrix, outcomes, hashes, ruleScores, ruleSetId }: Examples,
+  { encoder, matrix, outcomes, hashes, ruleScores, ruleSetId, unusedExclusions }: Examples,
   count: number,
   signal: AbortSignal,
 ): Promise<{ model: LeadModel; quality: Omit<LeadModelQuality, 'seconds'> }> {
@@ -213,6 +215,7 @@ async function fit(
       ruleAuc: await step(() => areaUnderCurve(ruleScores, outcomes)),
       ruleLift: await step(() => liftByDecile(ruleScores, outcomes)),
       columns: encoder.columns.length,
+      unusedExclusions,
       converged,
     },
   };
