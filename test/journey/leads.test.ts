@@ -510,6 +510,23 @@ t.test(
       }
     }
 
+    /** Somebody who was heard of becomes a lead while the only order comes in, and nothing mends it later. */
+    async function newcomer(): Promise<void> {
+      const name = named(fresh('newcomer'));
+      const heard = await doors.create(nouns.interaction, { ...interactionOf(), customer: name });
+      if (tally('interaction', heard, [201])) interactions.acknowledge(heard.body.id, heard.body);
+      const sentAt = performance.now();
+      const order = async () => {
+        const answer = await doors.create(nouns.order, { ...saleOf(), customer: name }, { key: fresh('key') });
+        if (tally('order', answer, [201])) orders.acknowledge(answer.body.id, answer.body);
+      };
+      const lead = async () => {
+        const answer = await doors.create(nouns.lead, { customer: name, ...leadOf() });
+        if (tally('lead', answer, [201, 409])) acknowledgeLead(answer, sentAt);
+      };
+      await Promise.all([order(), lead()]);
+    }
+
     async function changeStage(target: Target, ids: Set<string>): Promise<void> {
       const sentAt = performance.now();
       const to = pick([...leadStages, 'former' as const]);
@@ -624,7 +641,8 @@ t.test(
         else if (p < 0.56) await changeOrder();
         else if (p < 0.63) await makeLead();
         else if (p < 0.88) await changeLead();
-        else if (p < 0.95) await followUp();
+        else if (p < 0.91) await Promise.all(Array.from({ length: 4 }, newcomer));
+        else if (p < 0.96) await followUp();
         else await look();
       }
     };
