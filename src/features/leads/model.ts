@@ -150,7 +150,7 @@ export const leadDocument = z
   .meta({
     id: 'LeadDocument',
     description:
-      'A lead by the reference of its customer. `source` and `segment` left out are cleared; `owner` and `stage` left out stay.',
+      'A lead by the reference of its customer. `segment` left out is cleared, `source` left out is the acquisition source of the customer again; `owner` and `stage` left out stay.',
     example: { source: 'landing-page', segment: 'smb', customer: { email: 'ada@example.org' } },
   });
 export type LeadDocument = z.output<typeof leadDocument>;

@@ -107,7 +107,7 @@ export const upsertLead = writeOperation({
   scope: 'leads:write',
   summary: "Create or change a lead by its customer's reference",
   description:
-    '`source` and `segment` left out are cleared; `owner`, `stage` and `enteredAt` of a lead that exists stay. A `stage` that cannot follow on the present one is refused.',
+    '`segment` left out is cleared, `source` left out is the acquisition source of the customer again; `owner`, `stage` and `enteredAt` of a lead that exists stay. A `stage` that cannot follow on the present one is refused.',
   input: z.strictObject({
     ...referenceInput.shape,
     ...writeParameters,

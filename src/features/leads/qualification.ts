@@ -27,7 +27,7 @@ export const qualifyLeads = writeOperation({
       .min(1)
       .max(chunk)
       .optional()
-      .meta({ description: 'Leads looked at, 1,000 unless told.', example: 500 }),
+      .meta({ description: 'Leads moved, at most; 1,000 unless told.', example: 500 }),
     after: id.optional().meta({ description: '`next` of the answer before.' }),
   }),
   output: leadQualification,
