@@ -168,7 +168,7 @@ t.test(
         `${quality?.foldAucs}`,
       );
       t.equal(warning, null);
-      t.strictSame(quality.unusedExclusions, [], 'every column of sales is there to be left out');
+      t.strictSame(quality?.unusedExclusions, [], 'every column of sales is there to be left out');
       t.notOk(coefficients.some(({ field }) => /tags|quality|leadProfile|asymmetrique/i.test(field)));
       t.ok((quality?.lift[0]?.lift ?? 0) > 2.3, 'the best tenth of leads that were held out');
       t.ok(
