@@ -175,8 +175,12 @@ export async function runDueJobs(setting: JobSetting): Promise<DueJobs> {
         else result.failed.push({ job: name, error });
       });
       const options = sharedOptions(setting, new Logger(logFactory(setting.log)), events);
-      await runTaskListOnce(options, tasks, client);
-      if (lost !== null) throw lost;
+      // A queue is free again only when its job's completion was written: one more look finds who waited for that.
+      for (let before = -1; before < result.done + result.failed.length; ) {
+        before = result.done + result.failed.length;
+        await runTaskListOnce(options, tasks, client);
+        if (lost !== null) throw lost;
+      }
     } finally {
       client.release();
     }
