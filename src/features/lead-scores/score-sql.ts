@@ -75,9 +75,12 @@ export function scoreQuery(document: RuleSetDocument, subject: Subject, mode: Sc
           array[${numbers('u')}]::float8[] as units, array[${numbers('r')}]::float8[] as uncapped, array[${numbers('a')}] as applies
         from (select *, ${list(rules.map(({ rule, index }) => ruleCap(rule, index)))}
           from (select ${list(parts)}
-            from customers c left join leads l on l.customer_id = c.id ${facts}
+            from customers c left join lateral (${leadFields}) l on true ${facts}
             where c.id = ${subject.customerId} offset 0) rule_values) capped_rules) sums) groups`;
 }
+
+/** The limit keeps the planner from reading all leads for the few that are looked at. */
+const leadFields = sql`select source, segment from leads where customer_id = c.id limit 1`;
 
 /** `a<n>`: whether the rule applies; `r<n>`: what it adds before its cap, 0 where it does not apply. */
 function rulePart(document: RuleSetDocument, subject: Subject, mode: ScoreMode, rule: ScoreRule, index: number): SQL {
