@@ -134,7 +134,7 @@ export async function createApp({ config, keys, connection, logger, clock }: App
   });
   const pool = openPool(connection, {
     size: config.databasePoolSize,
-    statementTimeout: 30_000,
+    statementTimeout: config.databaseStatementTimeout * 1000,
     onIdleError: (error) => logger.warn({ err: error }, 'an idle database connection was lost'),
   });
   app.addHook('onClose', () => pool.end());

@@ -12,6 +12,8 @@ export interface DatabaseConfig {
   readonly databaseUrl: string | null;
   /** Connections of the service's pool. */
   readonly databasePoolSize: number;
+  /** Seconds. */
+  readonly databaseStatementTimeout: number;
   /** Absolute path of the embedded database and of the keys made at the first start. */
   readonly dataDir: string;
   /** Lifts the refusal of a server that may lose acknowledged writes. */
@@ -104,6 +106,7 @@ const databaseVariables = {
     .regex(/^postgres(ql)?:\/\//, { error: 'must be a URL that starts with postgres:// or postgresql://' })
     .optional(),
   DATABASE_POOL_SIZE: integer(1, 1000).default(10),
+  DATABASE_STATEMENT_TIMEOUT: integer(1, 3600).default(30),
   RAPPORT_EMBEDDED_DATABASE: flag.default(true),
   RAPPORT_DATA_DIR: path.default(resolve(packageRoot, '.data')),
   RAPPORT_ALLOW_UNSAFE_DATABASE: flag.default(false),
@@ -205,6 +208,7 @@ function databaseConfig(read: z.output<typeof databaseSchema>): DatabaseConfig {
   return {
     databaseUrl: read.DATABASE_URL ?? null,
     databasePoolSize: read.DATABASE_POOL_SIZE,
+    databaseStatementTimeout: read.DATABASE_STATEMENT_TIMEOUT,
     dataDir: read.RAPPORT_DATA_DIR,
     allowUnsafeDatabase: read.RAPPORT_ALLOW_UNSAFE_DATABASE,
     baseCurrency: read.BASE_CURRENCY,
