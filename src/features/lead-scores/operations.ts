@@ -188,7 +188,7 @@ export const publishLeadRuleSet = writeOperation({
   scope: 'lead-rules:write',
   summary: 'Publish a rule set',
   description:
-    'In force at once for every answer, and never changed again. Lists by score are right from the first moment and fast as soon as a background job has set `indexedAt`.',
+    'In force at once for every answer, and never changed again. Lists by score are fast as soon as a background job has set `indexedAt`; until then they compute every score, which for a million leads may take longer than a request can (503, try again).',
   input: z.strictObject({ ...ruleSetId.shape, ...writeParameters, expectedVersion }),
   output: writtenRuleSet,
   idempotency: 'accepted',
