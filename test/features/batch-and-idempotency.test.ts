@@ -135,6 +135,18 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
   const callOf = (members: object) => ({ kind: 'phone', occurredAt: '2026-03-01T10:00:00Z', ...members });
   const { body: called } = await request('POST', '/v1/interactions', { body: callOf({ customerId: customer.id }) });
   const { body: empty } = await request('POST', '/v1/customers', { body: { name: 'Empty' } });
+  const { body: prospect } = await request('POST', '/v1/leads', {
+    body: { customer: { source: 'web', externalId: fresh('dry') } },
+  });
+  const scored = { rules: [{ name: 'a', group: 'fit', points: 1 }], grades: { A: 3, B: 2, C: 1 } };
+  const { body: draft } = await request('POST', '/v1/lead-rule-sets', { body: { name: 'a', document: scored } });
+  const rule = { name: 'a', purpose: 'lead', method: 'round_robin', groups: [{ value: null, members: ['maria'] }] };
+  const { body: assigning } = await request('POST', '/v1/assignment-rules', { body: rule });
+  const followUp = { customerId: customer.id, kind: 'retention' };
+  const { body: open } = await request('POST', '/v1/follow-ups', { body: followUp });
+  const campaign = { name: 'a', references: [{ source: 'crm', externalId: fresh('dry') }] };
+  const { body: running } = await request('POST', '/v1/campaigns', { body: campaign });
+  const { body: model } = await request('POST', '/v1/lead-models', { body: {} });
   const before = await dump();
   const ifMatch = { 'If-Match': '*' };
   const { source: _, externalId: __, ...document } = orderOf({ customer: { externalId: fresh('dry') } });
@@ -165,6 +177,31 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
     ['PATCH', `/v1/interactions/${called.id}`, 200, { customerId: empty.id }, ifMatch],
     ['DELETE', `/v1/interactions/${called.id}`, 204, undefined, ifMatch],
     ['POST', '/v1/interactions/batch', 200, { interactions: [callOf({ customerId: empty.id }), 3] }],
+    ['POST', '/v1/campaigns', 201, { name: 'b' }],
+    ['PUT', `/v1/campaigns/external/crm/${fresh('dry')}`, 201, { name: 'b' }],
+    ['PATCH', `/v1/campaigns/${running.id}`, 200, { name: 'b' }, ifMatch],
+    ['DELETE', `/v1/campaigns/${running.id}`, 204, undefined, ifMatch],
+    ['POST', '/v1/campaigns/batch', 200, { campaigns: [{ ...campaign, name: 'b' }, 3] }],
+    ['POST', '/v1/leads', 201, { customerId: customer.id }],
+    ['PUT', `/v1/leads/external/web/${fresh('dry')}`, 201, { customer: { email: `${fresh('d')}@example.org` } }],
+    ['PATCH', `/v1/leads/${prospect.id}`, 200, { segment: 'smb' }, ifMatch],
+    ['POST', `/v1/leads/${prospect.id}/stage`, 200, { to: 'customer' }],
+    ['POST', `/v1/leads/${prospect.id}/assign`, 200, {}],
+    ['POST', '/v1/leads/qualify', 200],
+    ['DELETE', `/v1/leads/${prospect.id}`, 204, undefined, ifMatch],
+    ['POST', '/v1/leads/batch', 200, { leads: [{ customerId: empty.id }, { customerId: prospect.id, owner: 'jo' }] }],
+    ['POST', '/v1/lead-rule-sets', 201, { name: 'b', document: scored }],
+    ['PATCH', `/v1/lead-rule-sets/${draft.id}`, 200, { name: 'b' }, ifMatch],
+    ['POST', `/v1/lead-rule-sets/${draft.id}/publish`, 200, undefined, ifMatch],
+    ['DELETE', `/v1/lead-rule-sets/${draft.id}`, 204, undefined, ifMatch],
+    ['POST', '/v1/lead-models', 201, {}],
+    ['DELETE', `/v1/lead-models/${model.id}`, 204, undefined, ifMatch],
+    ['POST', '/v1/assignment-rules', 201, rule],
+    ['PATCH', `/v1/assignment-rules/${assigning.id}`, 200, { active: false }, ifMatch],
+    ['DELETE', `/v1/assignment-rules/${assigning.id}`, 204, undefined, ifMatch],
+    ['POST', '/v1/follow-ups', 201, followUp],
+    ['PATCH', `/v1/follow-ups/${open.id}`, 200, { status: 'done', outcome: 'retained' }, ifMatch],
+    ['DELETE', `/v1/follow-ups/${open.id}`, 204, undefined, ifMatch],
     ['PUT', '/v1/exchange-rates', 200, { rates: [{ date: '2026-03-01', currency: 'USD', rate: '0.9' }] }],
   ];
   const covered = new Set<string>();
