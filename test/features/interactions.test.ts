@@ -747,15 +747,16 @@ t.test('the interactions of many customers are one statement, each with its own 
   const { externalId } = customers[11] ?? {};
   const walked: string[] = [];
   for (let after: string | null = null; ; ) {
-    const { body: page }: Answer = await graphql(
+    const answer: Answer = await graphql(
       `query ($name: String!, $after: String) { customer(reference: { source: "shop", externalId: $name }) {
         interactions(first: 4, after: $after, sort: OCCURRED_AT_ASC) { nodes { occurredAt } pageInfo { hasNextPage endCursor } } } }`,
       { name: externalId, after },
     );
-    const { nodes, pageInfo } = page.data.customer.interactions;
-    walked.push(...nodes.map(({ occurredAt }: { occurredAt: string }) => occurredAt));
+    const { nodes, pageInfo }: { nodes: { occurredAt: string }[]; pageInfo: Record<string, string | null> } =
+      answer.body.data.customer.interactions;
+    walked.push(...nodes.map(({ occurredAt }) => occurredAt));
     if (!pageInfo.hasNextPage) break;
-    after = pageInfo.endCursor;
+    after = pageInfo.endCursor ?? null;
   }
   t.same(
     walked,
