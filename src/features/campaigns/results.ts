@@ -53,7 +53,7 @@ const campaignResults = z
     responseRate: quotient('responders ÷ touchedCustomers, 0–1; null when nobody was touched.'),
     leads: count('Customers who became leads, by last touch.'),
     conversions: count(
-      'Leads that became customers: by the campaign that the converting order names, else by last touch.',
+      'Leads that became customers: by the campaign that the converting order names, else by last touch. Who had bought before becoming a lead converts on entering.',
     ),
     orders: count('Qualifying orders: those that name the campaign, and those that name none, by last touch.'),
     buyers: count('Distinct customers of these.'),

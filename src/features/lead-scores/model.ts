@@ -262,12 +262,10 @@ export const scoreContribution = z
     points: scorePoints.meta({ description: 'What it adds to the score, after its cap.' }),
     uncapped: scorePoints.meta({ description: 'Before its cap.' }),
     profile: z.array(scoreProfileValue).meta({ description: 'What the rule read of the profile.' }),
-    evidence: z
-      .array(scoreEvidence)
-      .meta({
-        description:
-          'The interactions that count, latest first, at most 50; their points sum to `uncapped` unless there are more.',
-      }),
+    evidence: z.array(scoreEvidence).meta({
+      description:
+        'The interactions that count, latest first, at most 50; their points sum to `uncapped` unless there are more.',
+    }),
     evidenceCount: z.int().meta({ description: 'All interactions that count.' }),
   })
   .meta({ id: 'ScoreContribution', description: 'One reason for the score.' });

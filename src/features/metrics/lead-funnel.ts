@@ -61,7 +61,7 @@ export const getLeadFunnel = readOperation({
   name: 'getLeadFunnel',
   scope: 'metrics:read',
   summary: 'Funnel health',
-  description: `Of the leads that entered in the period: how many became customers, how many are under-qualified, untouched and unanswered, and how they went from stage to stage. Later brackets of a \`series\` have had less time to convert.\n${definitions}
+  description: `Of the leads that entered in the period: how many became customers, how many are under-qualified, untouched and unanswered, and how they went from stage to stage. Later brackets of a \`series\` have had less time to convert. Who had bought before becoming a lead counts as converted on entering.\n${definitions}
 
 \`values\`: \`leads, open, converted, lost, lostCustomers, inSubscriber, inLead, inMarketingQualified, inSalesQualified, inCustomer\`, the lost by reason (\`lostPrice, lostNoBudget …\`), \`underQualified, underQualifiedShare, untouched, untouchedShare, neverTouched, neverTouchedShare, answered, unanswered, timeToFirstResponseMedianHours, timeToFirstResponseP90Hours, reachedLead, reachedMarketingQualified, reachedSalesQualified, reachedCustomer, leadToMarketingQualified, marketingQualifiedToSalesQualified, salesQualifiedToCustomer, timeToConversionMedianDays, completeness, silentDays\`. Shares are of the open leads. What has nothing to divide by is null, and a warning says why.`,
   input: leadFunnelInput,
