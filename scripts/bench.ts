@@ -165,7 +165,8 @@ async function measured<S>(
       env,
       log,
     });
-  const service = await node('service', 'server.js', profiling);
+  // As `npm start` has it.
+  const service = await node('service', 'server.js', ['--max-semi-space-size=16', ...profiling]);
   undo.push(() => service.stop());
   const floor = await node('floor', 'bench-floor.js', []);
   undo.push(() => floor.stop());
