@@ -271,7 +271,7 @@ export async function leadPage(
   const grade = query.get('grade');
   const { grades } = rules.document;
   const range = grade === null ? null : scoresOfGrade(grades, grade as 'A'); // one of the grades
-  const values: unknown[] = [rules.id, query.get('stages')?.split(','), limit];
+  const values: unknown[] = [rules.id, query.get('stage')?.split(','), limit];
   const also = (condition: (place: string) => string, value: unknown) => {
     if (value === null || value === undefined) return '';
     values.push(value);

@@ -19,7 +19,7 @@ const fast = 50;
 /** Lists of leads by score, and the score of one with its reasons. */
 export async function leads(stand: Stand<LeadStore>): Promise<Line[]> {
   const { store } = stand;
-  const open = `/v1/leads?sort=-score&limit=100&stages=${openStages.join()}`;
+  const open = `/v1/leads?sort=-score&limit=100&stage=${openStages.join()}`;
   const anyOwner = () => `${open}&owner=staff${Math.floor(Math.random() * staffCount)}`;
   const lines = [
     await listed(stand, '100 leads by score', () => open),
@@ -89,7 +89,7 @@ async function pageStatements(stand: Stand<LeadStore>): Promise<Line> {
   const counts: number[] = [];
   for (const limit of [10, 100]) {
     counts.push(
-      await statementsOf(stand, (context) => call(listLeads, context, { sort: '-score', limit, stages: openStages })),
+      await statementsOf(stand, (context) => call(listLeads, context, { sort: '-score', limit, stage: openStages })),
     );
   }
   return {

@@ -14,7 +14,7 @@ const reasonsShown = 3;
 
 export async function callTable(client: ServiceClient, count: number): Promise<string> {
   const { data } = listLeads.output.parse(
-    await client.request('GET', `/v1/leads?sort=-score&stages=${open}&limit=${count}`),
+    await client.request('GET', `/v1/leads?sort=-score&stage=${open}&limit=${count}`),
   );
   const rows = await Promise.all(
     data.map(async (lead, index) => {

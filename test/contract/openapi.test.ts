@@ -447,8 +447,8 @@ async function tourScores(visit: Visit, any: Any, leadId: string): Promise<void>
   await visit(201, 'POST', '/v1/interactions', {
     body: { customerId: leadId, source: 'web', externalId: 's1', kind: 'form', occurredAt: '2026-05-28T09:41:00Z' },
   });
-  const page = await visit(200, 'GET', '/v1/leads?limit=1&count=true&cursors=true&stages=customer,lead&scoreFrom=-5');
-  await visit(200, 'GET', `/v1/leads?limit=1&stages=customer,lead&scoreFrom=-5&after=${page.body.page.next}`);
+  const page = await visit(200, 'GET', '/v1/leads?limit=1&count=true&cursors=true&stage=customer,lead&scoreFrom=-5');
+  await visit(200, 'GET', `/v1/leads?limit=1&stage=customer,lead&scoreFrom=-5&after=${page.body.page.next}`);
   await visit(200, 'GET', '/v1/leads?sort=-updatedAt&asOf=2026-05-20T00:00:00Z&grade=D', { scope: 'leads:read' });
   await visit(400, 'GET', '/v1/leads?after=nonsense');
   const document = {

@@ -416,7 +416,7 @@ async function pagesOf(input: object, later: string[] = []): Promise<Listed['dat
 }
 
 interface Filter {
-  stages?: readonly string[];
+  stage?: readonly string[];
   owner?: string;
   source?: string;
   segment?: string;
@@ -445,7 +445,7 @@ const question: fc.Arbitrary<Question> = fc.record({
   limit: fc.integer({ min: 7, max: 60 }),
   filter: fc.record(
     {
-      stages: fc.constantFrom(['lead'], ['lead', 'subscriber', 'customer']),
+      stage: fc.constantFrom(['lead'], ['lead', 'subscriber', 'customer']),
       owner: fc.constantFrom('maria', 'nobody'),
       source: fc.constant('fair'),
       segment: fc.constant('smb'),
@@ -503,7 +503,7 @@ t.test('a list by score is the sorted list of all scores, page by page', async (
             }))
             .filter(
               ({ fact, score: value, grade }) =>
-                (filter.stages?.includes(fact.stage) ?? true) &&
+                (filter.stage?.includes(fact.stage) ?? true) &&
                 (filter.owner === undefined || fact.owner === filter.owner) &&
                 (filter.source === undefined || fact.source === filter.source) &&
                 (filter.segment === undefined || fact.segment === filter.segment) &&
@@ -802,7 +802,7 @@ t.test('the service', async (t) => {
     const [top] = await sorted();
     t.same(top, [cleo, 32, 'A']);
     const asked = await graphql(
-      `{ leads(first: 1, sort: SCORE_DESC, grade: A, stages: [LEAD]) { totalCount nodes { id score grade scoreDetails { rule { grade contributions { kind rule points evidence { kind occurredAt } } } } } }
+      `{ leads(first: 1, sort: SCORE_DESC, grade: A, stage: [LEAD]) { totalCount nodes { id score grade scoreDetails { rule { grade contributions { kind rule points evidence { kind occurredAt } } } } } }
          leadScore(reference: { source: "web", externalId: "cleo" }) { rule { score } }
          leadRuleSets(first: 1, status: PUBLISHED) { nodes { document { rules { name group points per } grades { A } } } } }`,
     );

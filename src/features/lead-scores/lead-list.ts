@@ -23,7 +23,7 @@ const input = z.strictObject({
     description:
       'Scores are of this instant, by the rule set in force then; now unless told. Further pages keep it. Profile and stage are as they are now.',
   }),
-  stages: z
+  stage: z
     .array(leadStage)
     .min(1)
     .max(6)
@@ -64,7 +64,7 @@ export const listLeads = readOperation({
 });
 
 const filters: Record<string, (value: SQL) => SQL> = {
-  stages: (value) => sql`${leads.stage} = any(${value}::text[])`,
+  stage: (value) => sql`${leads.stage} = any(${value}::text[])`,
   owner: (value) => sql`${leads.owner} = ${value}`,
   source: (value) => sql`${leads.source} = ${value}`,
   segment: (value) => sql`${leads.segment} = ${value}`,

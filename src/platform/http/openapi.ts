@@ -186,7 +186,7 @@ const ownWords = {
   sort: true,
   count: true,
   kinds: true,
-  stages: true,
+  stage: true,
   scoreFrom: true,
   scoreTo: true,
   from: true,
