@@ -95,6 +95,7 @@ export async function* readLeads(file: string): AsyncGenerator<LeadRecord> {
   text.pipe(parser);
   let line = 0;
   try {
+    // With `columns`, csv-parse gives records of text.
     for await (const row of parser as AsyncIterable<Record<string, string>>) {
       line += 1;
       yield toRecord(row, line);

@@ -1,6 +1,6 @@
 import type { Outcome, Warning } from '../../platform/batch.ts';
 import type { Transaction } from '../../platform/db/client.ts';
-import { invalid, Problem, settle } from '../../platform/errors.ts';
+import { checkNotAhead, invalid, Problem, settle } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { unknownCampaigns } from '../campaigns/queries.ts';
@@ -131,10 +131,7 @@ function interactionRow(
   const set = <T>(value: T | undefined, old: T | undefined, fallback: T): T =>
     value !== undefined ? value : mode === 'patch' && old !== undefined ? old : fallback;
   const occurredAt = set(input.occurredAt, before?.occurredAt, now);
-  if (Date.parse(occurredAt) > Date.parse(now) + 600_000) {
-    const message = 'occurredAt is more than ten minutes ahead of the clock of the service.';
-    throw invalid('/occurredAt', 'in_the_future', message);
-  }
+  checkNotAhead(occurredAt, now, '/occurredAt');
   return {
     ...ids,
     version: (before?.version ?? 0) + 1,

@@ -2,7 +2,7 @@ import { type LeadStage, nextStages } from '../../domain/lead-lifecycle.ts';
 import { isBefore } from '../../domain/period.ts';
 import type { Outcome } from '../../platform/batch.ts';
 import type { Transaction } from '../../platform/db/client.ts';
-import { invalid, Problem, settle } from '../../platform/errors.ts';
+import { checkNotAhead, invalid, Problem, settle } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
@@ -115,7 +115,7 @@ function begin(context: Context, id: string, input: LeadInput): Pick<LeadChange,
   const { now } = context;
   const { stage = 'lead', enteredAt = now, owner = null, source = null, segment = null } = input;
   const lossReason = checkedReason(stage, input.lossReason);
-  checkNotAhead(context, enteredAt, '/enteredAt');
+  checkNotAhead(enteredAt, now, '/enteredAt');
   const row: LeadRow = {
     customerId: id,
     version: 1,
@@ -178,7 +178,7 @@ export function changeStage(context: Context, change: LeadChange, step: Step): L
   if (isBefore(at, since)) {
     throw invalid('/at', 'before_last_change', `The lead has been in its stage since ${since}: say when it left it.`);
   }
-  checkNotAhead(context, at, '/at');
+  checkNotAhead(at, context.now, '/at');
   const after: LeadRow = {
     ...row,
     ...touched(context, change),
@@ -199,11 +199,6 @@ function checkedReason(to: LeadStage, reason: LossReason | undefined): LossReaso
   }
   if (to !== 'former' && reason !== undefined) throw notLost();
   return reason ?? null;
-}
-
-function checkNotAhead(context: Context, at: string, pointer: string): void {
-  if (Date.parse(at) <= Date.parse(context.now) + 600_000) return;
-  throw invalid(pointer, 'in_the_future', 'It is more than ten minutes ahead of the clock of the service.');
 }
 
 function stepOf(

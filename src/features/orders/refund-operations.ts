@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { Retry } from '../../platform/db/client.ts';
-import { invalid, notFound } from '../../platform/errors.ts';
+import { checkNotAhead, invalid, notFound } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
@@ -45,13 +45,7 @@ export const createRefund = writeOperation({
         `The order's total is ${order.total}, of which ${order.refunded} is refunded.`,
       );
     }
-    if (Date.parse(body.refundedAt) > Date.parse(context.now) + 600_000) {
-      throw invalid(
-        '/refundedAt',
-        'in_the_future',
-        'refundedAt is more than ten minutes ahead of the clock of the service.',
-      );
-    }
+    checkNotAhead(body.refundedAt, context.now, '/refundedAt');
     const row = {
       customerId: order.customerId,
       id: newId(),

@@ -1,7 +1,7 @@
 import { orderTotal } from '../../domain/money.ts';
 import type { Outcome, Warning } from '../../platform/batch.ts';
 import type { Transaction } from '../../platform/db/client.ts';
-import { invalid, Problem, settle } from '../../platform/errors.ts';
+import { checkNotAhead, invalid, Problem, settle } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { unknownCampaigns } from '../campaigns/queries.ts';
@@ -136,9 +136,7 @@ function orderRow(
     value !== undefined ? value : mode === 'patch' && old !== undefined ? old : fallback;
   const placedAt = set(input.placedAt, before?.placedAt, now);
   const currency = set(input.currency, before?.currency, context.baseCurrency);
-  if (Date.parse(placedAt) > Date.parse(now) + 600_000) {
-    throw invalid('/placedAt', 'in_the_future', 'placedAt is more than ten minutes ahead of the clock of the service.');
-  }
+  checkNotAhead(placedAt, now, '/placedAt');
   const claim = { currency, at: placedAt, given: input.exchangeRate };
   const kept = keptRate(before && { ...before, at: before.placedAt }, claim, context.reportingTimeZone);
   return {

@@ -1,6 +1,6 @@
 import type { Outcome } from '../../platform/batch.ts';
 import type { Transaction } from '../../platform/db/client.ts';
-import { invalid, settle } from '../../platform/errors.ts';
+import { checkNotAhead, settle } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import {
@@ -90,13 +90,7 @@ function returnRow(
   const { now } = context;
   const returnedAt = input.returnedAt ?? before?.returnedAt ?? now;
   const currency = input.currency ?? before?.currency ?? context.baseCurrency;
-  if (Date.parse(returnedAt) > Date.parse(now) + 600_000) {
-    throw invalid(
-      '/returnedAt',
-      'in_the_future',
-      'returnedAt is more than ten minutes ahead of the clock of the service.',
-    );
-  }
+  checkNotAhead(returnedAt, now, '/returnedAt');
   const claim = { currency, at: returnedAt, given: input.exchangeRate };
   const kept = keptRate(before && { ...before, at: before.returnedAt }, claim, context.reportingTimeZone);
   return {
