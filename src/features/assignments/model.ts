@@ -68,7 +68,7 @@ export const assignments = pgTable(
   ],
 );
 
-export const assignmentPurposes = ['lead', 'retention', 'prevention'] as const;
+export const assignmentPurposes = ['lead', 'retention', 'prevention', 'detractor'] as const;
 export type AssignmentPurpose = (typeof assignmentPurposes)[number];
 export const assignmentMethods = ['round_robin', 'least_loaded'] as const;
 export type AssignmentMethod = (typeof assignmentMethods)[number];

@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm';
 import { boolean, date, index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { amount as amountColumn, code, instant as instantColumn, json } from '../../platform/db/columns.ts';
@@ -46,6 +47,10 @@ export const customers = pgTable(
     index('customers_updated').on(t.updatedAt, t.id),
     index('customers_company').on(t.companyId, t.id),
     index('customers_referred_by').on(t.referredBy, t.id),
+    // Birthdays of a day.
+    index('customers_birth_day')
+      .on(sql`(extract(month from birthday) * 100 + extract(day from birthday))`)
+      .where(sql`birthday is not null`),
   ],
 );
 

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'drizzle-orm/pg-core';
+import { index, integer, pgTable, primaryKey, text as textColumn, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { instant as instantColumn } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
@@ -23,6 +23,8 @@ export const followUps = pgTable(
     version: integer('version').notNull(),
     kind: textColumn('kind').$type<FollowUpKind>().notNull(),
     reason: textColumn('reason'),
+    /** The survey answer that opened it. */
+    responseId: uuid('response_id'),
     owner: textColumn('owner'),
     dueAt: instantColumn('due_at'),
     status: textColumn('status').$type<FollowUpStatus>().notNull(),
@@ -38,11 +40,12 @@ export const followUps = pgTable(
     index('follow_ups_created').on(t.createdAt, t.id),
     index('follow_ups_due').on(dueOrder, t.id),
     index('follow_ups_open').on(dueOrder, t.id).where(sql`status = 'open'`),
+    uniqueIndex('follow_ups_response').on(t.customerId, t.responseId).where(sql`response_id is not null`),
     index('follow_ups_owner').on(t.owner, dueOrder, t.id).where(sql`status = 'open'`),
   ],
 );
 
-export const followUpKinds = ['retention', 'prevention'] as const;
+export const followUpKinds = ['retention', 'prevention', 'detractor'] as const;
 export type FollowUpKind = (typeof followUpKinds)[number];
 export const followUpStatuses = ['open', 'done', 'cancelled'] as const;
 export type FollowUpStatus = (typeof followUpStatuses)[number];
@@ -51,7 +54,8 @@ export type FollowUpOutcome = (typeof followUpOutcomes)[number];
 
 export const followUpKind = z.enum(followUpKinds).meta({
   id: 'FollowUpKind',
-  description: 'retention: the customer wants to leave; prevention: before it comes to that.',
+  description:
+    'retention: the customer wants to leave; prevention: before it comes to that; detractor: gave a survey a low score.',
   example: 'retention',
 });
 export const followUpStatus = z.enum(followUpStatuses).meta({ id: 'FollowUpStatus', example: 'open' });
