@@ -119,6 +119,18 @@ export function isBefore(a: string, b: string): boolean {
   return a.slice(0, -1) < b.slice(0, -1);
 }
 
+const dayLength = 86_400_000;
+
+/**
+ * The canonical instant `days` times 24 hours later (earlier if negative): the time of day stays, microseconds too.
+ * @throws RangeError beyond the years 0000 to 9999
+ */
+export function addDays(instant: string, days: number): string {
+  const moved = new Date(Date.parse(instant.slice(0, 10)) + days * dayLength).toISOString();
+  if (moved.length !== 24) throw new RangeError(`${days} days from ${instant} is beyond four-digit years`);
+  return moved.slice(0, 10) + instant.slice(10);
+}
+
 /** The calendar interval that an instant falls into. */
 export function intervalAt(interval: CalendarInterval, instant: string, timeZone: string): CalendarRange {
   return calendarRange(interval, startDateAt(interval, Temporal.Instant.from(instant), timeZone), timeZone);
