@@ -1,5 +1,5 @@
 import { Temporal } from 'temporal-polyfill';
-import { assertCount, assertPart, type MetricResult, type Notice } from './metric-result.ts';
+import { assertCount, assertPart, type MetricResult, type Notice, named, share } from './metric-result.ts';
 import { localDateOf } from './preceding-period.ts';
 import { proportionResult } from './proportion.ts';
 
@@ -104,21 +104,6 @@ export function hoursBetween(earlier: string, later: string): number {
 export function calendarDaysBetween(earlier: string, later: string, timeZone: string): number {
   const date = (instant: string) => Temporal.PlainDate.from(localDateOf(instant, timeZone));
   return date(earlier).until(date(later)).days;
-}
-
-function share(part: number, whole: number): number | null {
-  assertPart(part, whole, 'the part');
-  return whole === 0 ? null : part / whole;
-}
-
-/** `{ no_budget: 3 }` under the prefix `lost` is `{ lostNoBudget: 3 }`. */
-function named(prefix: string, counts: Readonly<Record<string, number>>): Record<string, number> {
-  return Object.fromEntries(
-    Object.entries(counts).map(([word, count]) => {
-      assertCount(count, word);
-      return [prefix + word.replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase()), count];
-    }),
-  );
 }
 
 function missing({ firstResponse, converted, reached }: LeadFunnelCounts, open: number): Notice[] {

@@ -101,3 +101,25 @@ export function assertPart(part: number, whole: number, name: string): void {
   assertCount(whole, `the whole of ${name}`);
   if (part > whole) throw new RangeError(`${name} (${part}) is more than its whole (${whole})`);
 }
+
+/**
+ * A part's share of its whole (0–1); null when there is nothing to have a share of.
+ * @throws RangeError unless 0 ≤ `part` ≤ `whole`, both counts
+ */
+export function share(part: number, whole: number): number | null {
+  assertPart(part, whole, 'the part');
+  return whole === 0 ? null : part / whole;
+}
+
+/**
+ * `{ no_budget: 3 }` under the prefix `lost` is `{ lostNoBudget: 3 }`.
+ * @throws RangeError unless all are counts
+ */
+export function named(prefix: string, counts: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(counts).map(([word, count]) => {
+      assertCount(count, word);
+      return [prefix + word.replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase()), count];
+    }),
+  );
+}

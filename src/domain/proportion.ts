@@ -1,7 +1,7 @@
 import { assertPart, type ConfidenceInterval, type MetricResult, metricResult, type Notice } from './metric-result.ts';
 
-/** The 97.5 % point of the standard normal distribution. */
-const z = 1.959963984540054;
+/** The 97.5 % point of the standard normal distribution: a 95 % interval reaches so many standard errors either way. */
+export const z95 = 1.959963984540054;
 
 /**
  * 95 % score interval of a proportion without continuity correction (Wilson 1927, JASA 22: 209–212; checked against
@@ -12,9 +12,9 @@ export function wilsonInterval(successes: number, n: number): ConfidenceInterval
   assertPart(successes, n, 'successes');
   if (n === 0) return null;
   const failures = n - successes;
-  const denominator = n + z * z;
-  const centre = successes + (z * z) / 2;
-  const margin = z * Math.sqrt((successes * failures) / n + (z * z) / 4);
+  const denominator = n + z95 * z95;
+  const centre = successes + (z95 * z95) / 2;
+  const margin = z95 * Math.sqrt((successes * failures) / n + (z95 * z95) / 4);
   return {
     // The two ends that are exact by algebra are set, since rounding would leave them beside 0 and 1.
     low: successes === 0 ? 0 : Math.max(0, (centre - margin) / denominator),
