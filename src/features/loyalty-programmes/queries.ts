@@ -1,0 +1,61 @@
+import { type SQL, sql } from 'drizzle-orm';
+import type { LoyaltyRules } from '../../domain/loyalty-earning.ts';
+import { isBefore } from '../../domain/period.ts';
+import { type Db, param, statement } from '../../platform/db/client.ts';
+import { canonicalInstant } from '../../platform/db/columns.ts';
+
+/** What a programme says, and said. */
+export interface ProgrammeRules {
+  id: string;
+  /** From here on nothing is earned; null: it has not ended. */
+  endedAt: string | null;
+  /** By number, which is also by `validFrom`. None: a draft. */
+  versions: { number: number; validFrom: string; rules: LoyaltyRules }[];
+}
+
+/** What `programmeRulesJson` answers, for `toProgrammeRules`. */
+export type ProgrammeRulesJson = [
+  endedAt: string | null,
+  versions: [number: number, validFrom: string, rules: LoyaltyRules][] | null,
+];
+
+/** The rules of a programme as one JSON value, to be read beside something else; `toProgrammeRules` reads it. */
+export function programmeRulesJson(programmeId: SQL): SQL {
+  return sql`(select json_build_array(rp.ended_at::text,
+      (select json_agg(json_build_array(rv.number, rv.valid_from::text, rv.rules) order by rv.number)
+        from loyalty_programme_versions rv where rv.programme_id = rp.id))
+    from loyalty_programmes rp where rp.id = ${programmeId})`;
+}
+
+export function toProgrammeRules(id: string, [endedAt, versions]: ProgrammeRulesJson): ProgrammeRules {
+  return {
+    id,
+    endedAt: endedAt === null ? null : canonicalInstant(endedAt),
+    versions: (versions ?? []).map(([number, validFrom, rules]) => ({
+      number,
+      validFrom: canonicalInstant(validFrom),
+      rules,
+    })),
+  };
+}
+
+const rulesByIds = statement<{ id: string; found: ProgrammeRulesJson }>(
+  'rules_of_programmes',
+  sql`select p.id, ${programmeRulesJson(sql`p.id`)} as found from loyalty_programmes p where p.id = any(${param('ids')}::uuid[])`,
+);
+
+/** The rules of these programmes, those that there are; one statement. */
+export async function rulesOf(db: Db, programmeIds: string[]): Promise<Map<string, ProgrammeRules>> {
+  const rows = await db.all(rulesByIds, { ids: [...new Set(programmeIds)] });
+  return new Map(rows.map(({ id, found }) => [id, toProgrammeRules(id, found)]));
+}
+
+/** The version in force at `t`: the latest with `validFrom` ≤ t, whether the programme has ended or not; null before the first. */
+export function versionAt(programme: ProgrammeRules, t: string): ProgrammeRules['versions'][number] | null {
+  return programme.versions.findLast(({ validFrom }) => !isBefore(t, validFrom)) ?? null;
+}
+
+/** The rules in force at `t`; null before the first version. `endedAt` is the caller's to look at. */
+export function rulesAt(programme: ProgrammeRules, t: string): LoyaltyRules | null {
+  return versionAt(programme, t)?.rules ?? null;
+}
