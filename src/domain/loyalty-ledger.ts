@@ -52,9 +52,9 @@ export function compareFifo(a: Pick<Lot, 'id' | 'earnedAt' | 'expiresAt'>, b: ty
   if (a.expiresAt !== b.expiresAt) {
     if (a.expiresAt === null) return 1;
     if (b.expiresAt === null) return -1;
-    return isBefore(a.expiresAt, b.expiresAt) ? -1 : 1;
+    return compareInstants(a.expiresAt, b.expiresAt);
   }
-  return compareText(a.earnedAt, b.earnedAt) || compareText(a.id, b.id);
+  return compareInstants(a.earnedAt, b.earnedAt) || compareIds(a.id, b.id);
 }
 
 /**
@@ -246,7 +246,8 @@ function pendingByActivation(lots: readonly Lot[], now: string): Lot[] {
   return lots
     .filter((lot) => lot.remaining > 0 && isBefore(now, lot.activeAt))
     .sort(
-      (a, b) => compareText(a.activeAt, b.activeAt) || compareText(a.earnedAt, b.earnedAt) || compareText(a.id, b.id),
+      (a, b) =>
+        compareInstants(a.activeAt, b.activeAt) || compareInstants(a.earnedAt, b.earnedAt) || compareIds(a.id, b.id),
     );
 }
 
@@ -271,7 +272,13 @@ function laterOf(a: string, b: string): string {
   return isBefore(a, b) ? b : a;
 }
 
-function compareText(a: string, b: string): number {
+function compareInstants(a: string, b: string): number {
   if (a === b) return 0;
   return isBefore(a, b) ? -1 : 1;
+}
+
+/** As PostgreSQL orders them. */
+function compareIds(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
 }
