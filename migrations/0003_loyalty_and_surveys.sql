@@ -279,11 +279,13 @@ CREATE INDEX "survey_invitations_sent" ON "survey_invitations" USING btree ("cus
 CREATE UNIQUE INDEX "survey_invitations_occasion" ON "survey_invitations" USING btree ("customer_id","survey_id","occasion") WHERE occasion is not null;--> statement-breakpoint
 CREATE INDEX "survey_answers_customer" ON "survey_answers" USING btree ("customer_id","type","answered_at");--> statement-breakpoint
 CREATE INDEX "survey_answers_survey" ON "survey_answers" USING btree ("survey_id","question","answered_at");--> statement-breakpoint
+CREATE INDEX "survey_answers_words" ON "survey_answers" USING gin (to_tsvector('simple', "text")) WHERE "text" is not null;--> statement-breakpoint
 CREATE UNIQUE INDEX "survey_responses_submission" ON "survey_responses" USING btree ("survey_id","submission_id");--> statement-breakpoint
 CREATE INDEX "survey_responses_customer" ON "survey_responses" USING btree ("customer_id","answered_at","id");--> statement-breakpoint
 CREATE INDEX "survey_responses_survey" ON "survey_responses" USING btree ("survey_id","answered_at","id");--> statement-breakpoint
 CREATE INDEX "survey_responses_answered" ON "survey_responses" USING btree ("answered_at","id");--> statement-breakpoint
 CREATE INDEX "survey_responses_apart" ON "survey_responses" USING btree ("answered_at") WHERE late or status <> 'complete';--> statement-breakpoint
+CREATE INDEX "survey_responses_terms" ON "survey_responses" USING gin (array_remove(array['order:' || order_id::text, 'interaction:' || interaction_id::text, 'sku:' || sku, 'staff:' || staff, 'department:' || department, 'process:' || process, 'channel:' || channel, 'language:' || language, 'stage:' || journey_stage], null));--> statement-breakpoint
 CREATE INDEX "surveys_created" ON "surveys" USING btree ("created_at","id");--> statement-breakpoint
 CREATE INDEX "customers_birth_day" ON "customers" USING btree ((extract(month from birthday) * 100 + extract(day from birthday))) WHERE birthday is not null;--> statement-breakpoint
 CREATE UNIQUE INDEX "follow_ups_response" ON "follow_ups" USING btree ("customer_id","response_id") WHERE response_id is not null;
