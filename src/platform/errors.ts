@@ -36,6 +36,7 @@ export const problemTypes = {
   invalid_input: [422, 'The input is invalid'],
   batch_refused: [422, 'The batch was refused'],
   unsupported_parameter: [422, 'Unknown or unsupported parameter'],
+  insufficient_points: [422, 'There are not enough points'],
   customer_required: [422, 'A customer is required'],
   idempotency_key_reused: [422, 'The Idempotency-Key was used with another payload'],
   version_required: [428, 'The expected version is required'],
