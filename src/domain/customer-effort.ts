@@ -1,5 +1,5 @@
 import { type MetricResult, metricResult, share } from './metric-result.ts';
-import { assertOnScale, assertScale, type RatingScale } from './rating-scale.ts';
+import { assertOnScale, type RatingScale } from './rating-scale.ts';
 import { scoreDifference } from './score-difference.ts';
 
 /** Which end of the scale says 'very easy'. */
@@ -26,7 +26,6 @@ export type EffortBand = 'easy' | 'neutral' | 'hard';
 
 /** @throws RangeError when the scale is none, its thresholds are not on it or overlap, or the score is not on it */
 export function effortBand(scale: EffortScale, score: number): EffortBand {
-  assertScale(scale);
   for (const on of [scale.easyTo, scale.hardFrom, score]) assertOnScale(on, scale);
   const fromEasyEnd = (at: number) => (scale.direction === 'easy_low' ? at : -at);
   if (fromEasyEnd(scale.easyTo) >= fromEasyEnd(scale.hardFrom))

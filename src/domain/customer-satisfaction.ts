@@ -1,6 +1,6 @@
 import { type MetricResult, metricResult } from './metric-result.ts';
 import { wilsonInterval } from './proportion.ts';
-import { assertOnScale, assertScale, type RatingScale } from './rating-scale.ts';
+import { assertOnScale, type RatingScale } from './rating-scale.ts';
 import { noAnswers } from './score-difference.ts';
 
 /** Stored with the question. Scores from `topBoxFrom` to `max` are its top box: these answers are satisfied. */
@@ -16,7 +16,6 @@ export const defaultSatisfactionScale: SatisfactionScale = { min: 1, max: 5, top
  * @throws RangeError when the scale is none, its top box is not a part of it (all of it is not), or the score is not on it
  */
 export function isSatisfied(scale: SatisfactionScale, score: number): boolean {
-  assertScale(scale);
   assertOnScale(scale.topBoxFrom, { min: scale.min + 1, max: scale.max });
   assertOnScale(score, scale);
   return score >= scale.topBoxFrom;

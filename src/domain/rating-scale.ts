@@ -4,14 +4,11 @@ export interface RatingScale {
   max: number;
 }
 
-/** @throws RangeError unless `scale` is a range of whole numbers with more than one score */
-export function assertScale({ min, max }: RatingScale): void {
-  if (!Number.isSafeInteger(min) || !Number.isSafeInteger(max) || min >= max)
-    throw new RangeError(`not a scale: ${min}–${max}`);
-}
-
-/** @throws RangeError unless `score` is a whole number on the scale: every answer is checked before it is stored */
+/**
+ * Every answer is checked before it is stored, so one that is not on its scale is a fault.
+ * @throws RangeError unless `score` is a whole number from `min` to `max`, whole numbers too
+ */
 export function assertOnScale(score: number, { min, max }: RatingScale): void {
-  if (!Number.isSafeInteger(score) || score < min || score > max)
+  if (![min, max, score].every(Number.isSafeInteger) || score < min || score > max)
     throw new RangeError(`not a score from ${min} to ${max}: ${score}`);
 }

@@ -378,6 +378,8 @@ t.test('an answer is easy or hard as its scale says, from either end', async (t)
     { ...easy_high, hardFrom: 5 },
     { ...easy_low, direction: 'easy_high' as const },
     { ...easy_low, min: 5, max: 1 },
+    { ...easy_low, min: 0.5 },
+    { ...easy_low, max: 5.5 },
   ])
     t.throws(() => effortBand(scale, 3), RangeError, JSON.stringify(scale));
   fc.assert(
