@@ -41,11 +41,11 @@ export const noAnswers = { code: 'no_answers', message: 'Nobody answered in the 
  * addition it is the plain Wald interval, which has no width when all answers are alike.
  *
  * How often it holds the true score, computed exactly (test/domain/voice.test.ts): .95 on average over all populations
- * (n = 5, 10, 30 and 100). From 10 answers on at least .92 where each band has 5 % or more of the population (grid of 5 %, n to 120). It is
- * less where the population has hardly anybody at one end: with nobody there (grid of 1 %) it falls to .861 at n = 10
- * (79 % at the other end), .897 at 20 (18 %), .903 at 30 (17 %) and .911 at 100 (4 %). Below 10 answers trust it little:
- * .797 at n = 5 (83 %). The plain interval holds the score of 90 % promoters and 5 % detractors in .65 of all samples of
- * 10, and in .88 of those of 30.
+ * (n = 5, 10, 30 and 100). From 10 answers on at least .92 where each band has 5 % or more of the population (grid of 5
+ * %, n to 120). It is less where the population has hardly anybody at one end: with nobody there (grid of 1 %) it falls
+ * to .861 at n = 10 (79 % at the other end), .897 at 20 (18 %), .903 at 30 (17 %) and .911 at 100 (4 %). Below 10
+ * answers trust it little: .797 at n = 5 (83 %). The plain interval holds the score of 90 % promoters and 5 %
+ * detractors in .65 of all samples of 10, and in .88 of those of 30.
  *
  * With a single answer the observed score would lie outside (100 above 98.5): the interval is widened to it.
  * @throws RangeError unless the counts are whole numbers ≥ 0
