@@ -167,17 +167,17 @@ CREATE TABLE "survey_invitations" (
 --> statement-breakpoint
 CREATE TABLE "survey_answers" (
 	"response_id" uuid NOT NULL,
-	"question" text NOT NULL,
 	"survey_id" uuid NOT NULL,
-	"customer_id" uuid,
-	"type" text NOT NULL,
-	"is_primary" boolean NOT NULL,
-	"counted" boolean NOT NULL,
+	"answered_at" timestamp with time zone NOT NULL,
 	"score" smallint,
 	"band" smallint,
-	"answered_at" timestamp with time zone NOT NULL,
+	"is_primary" boolean NOT NULL,
+	"counted" boolean NOT NULL,
+	"customer_id" uuid,
 	"superseded_at" timestamp with time zone,
 	"superseded_in_survey_at" timestamp with time zone,
+	"question" text NOT NULL,
+	"type" text NOT NULL,
 	"choices" jsonb,
 	"text" text,
 	CONSTRAINT "survey_answers_response_id_question_pk" PRIMARY KEY("response_id","question")
@@ -279,7 +279,9 @@ CREATE INDEX "survey_invitations_sent" ON "survey_invitations" USING btree ("cus
 CREATE UNIQUE INDEX "survey_invitations_occasion" ON "survey_invitations" USING btree ("customer_id","survey_id","occasion") WHERE occasion is not null;--> statement-breakpoint
 CREATE INDEX "survey_answers_customer" ON "survey_answers" USING btree ("customer_id","type","answered_at");--> statement-breakpoint
 CREATE INDEX "survey_answers_survey" ON "survey_answers" USING btree ("survey_id","question","answered_at");--> statement-breakpoint
-CREATE INDEX "survey_answers_words" ON "survey_answers" USING gin (to_tsvector('simple', "text")) WHERE "text" is not null;--> statement-breakpoint
+CREATE INDEX "survey_answers_nps" ON "survey_answers" USING btree ("answered_at","band","superseded_at") WHERE is_primary and counted and type = 'nps';--> statement-breakpoint
+CREATE INDEX "survey_answers_csat" ON "survey_answers" USING btree ("answered_at","band","superseded_at") WHERE is_primary and counted and type = 'csat';--> statement-breakpoint
+CREATE INDEX "survey_answers_ces" ON "survey_answers" USING btree ("answered_at","band","superseded_at") WHERE is_primary and counted and type = 'ces';--> statement-breakpoint
 CREATE UNIQUE INDEX "survey_responses_submission" ON "survey_responses" USING btree ("survey_id","submission_id");--> statement-breakpoint
 CREATE INDEX "survey_responses_customer" ON "survey_responses" USING btree ("customer_id","answered_at","id");--> statement-breakpoint
 CREATE INDEX "survey_responses_survey" ON "survey_responses" USING btree ("survey_id","answered_at","id");--> statement-breakpoint
