@@ -48,11 +48,13 @@ import { addHealth } from './platform/http/health.ts';
 import { logRequests } from './platform/http/logging.ts';
 import { parseQuery, takeJson } from './platform/http/parsing.ts';
 import { answerProblems, refuseConnection, sendProblem } from './platform/http/problems.ts';
-import { limitRate } from './platform/http/rate-limit.ts';
+import { isPublic, servePublic } from './platform/http/public.ts';
+import { limitAddressRate, limitRate } from './platform/http/rate-limit.ts';
 import { type Route, serve } from './platform/http/rest.ts';
 import { newId } from './platform/ids.ts';
 import { type DueJobs, type JobSetting, type JobWorker, runDueJobs, startJobWorker } from './platform/job-worker.ts';
 import type { AnyJob } from './platform/jobs.ts';
+import { linkTokens } from './platform/link-token.ts';
 import type { Services } from './platform/operation.ts';
 
 /** Every feature's URL table: the REST contract, and what openapi.yaml is generated from. */
@@ -124,6 +126,8 @@ export async function createApp({ config, keys, connection, logger, clock }: App
     bodyLimit: 1024 * 1024,
     // Slow senders do not hold a connection for ever.
     requestTimeout: 60_000,
+    // Whose X-Forwarded-For says the address of the sender.
+    trustProxy: config.trustedProxies.length > 0 && [...config.trustedProxies],
     // Pairs, see rest.ts; an external id of 255 characters may take nine times that in percent-encoded UTF-8.
     routerOptions: { querystringParser: (text) => parseQuery(text) as never, maxParamLength: 9 * 255 },
     return503OnClosing: true,
@@ -144,6 +148,7 @@ export async function createApp({ config, keys, connection, logger, clock }: App
     baseCurrency: config.baseCurrency,
     reportingTimeZone: config.reportingTimeZone,
     cursors: cursorCodec(keys.cursorSecret),
+    links: linkTokens(keys.linkSecret),
     clock: clock ?? (() => new Date().toISOString()),
   };
 
@@ -176,11 +181,20 @@ export async function createApp({ config, keys, connection, logger, clock }: App
   await serveDocs(app, routes, guide);
   await serveGraphiql(app);
 
+  await app.register(async (open) => {
+    limitAddressRate(open, config.publicRateLimit);
+    takeJson(open);
+    servePublic(open, services, routes);
+  });
   await app.register(async (rest) => {
     rest.addHook('onRequest', requireToken);
     limitRate(rest, config.rateLimit);
     takeJson(rest);
-    serve(rest, services, routes);
+    serve(
+      rest,
+      services,
+      routes.filter((route) => !isPublic(route)),
+    );
     await serveGraphql(rest, services, { sdl: readSdl(schemaFolder), resolvers, production: config.production });
   });
   return app;

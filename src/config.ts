@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
@@ -40,6 +41,10 @@ export interface Config extends DatabaseConfig {
   readonly corsOrigins: readonly string[];
   /** Requests per second and client. */
   readonly rateLimit: number;
+  /** Requests per minute and address where no token is asked for. */
+  readonly publicRateLimit: number;
+  /** Addresses or networks (CIDR) of proxies whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[];
   /** Whether this process runs background jobs; at least one process has to. */
   readonly worker: boolean;
   readonly logLevel: (typeof logLevels)[number];
@@ -96,6 +101,25 @@ const origins = z.string().transform((text, context) => {
   return list;
 });
 
+const networks = z.string().transform((text, context) => {
+  const list = text.split(',').map((entry) => entry.trim());
+  for (const entry of list) {
+    if (!isNetwork(entry)) {
+      context.addIssue(
+        `must be addresses or networks such as 10.0.0.0/8, separated by commas; ${JSON.stringify(entry)} is none`,
+      );
+    }
+  }
+  return list;
+});
+
+function isNetwork(text: string): boolean {
+  const [address = '', bits, ...more] = text.split('/');
+  const family = isIP(address);
+  if (family === 0 || more.length > 0) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
+}
+
 function accepts(vocabulary: z.ZodType) {
   return (value: string) => vocabulary.safeParse(value).success;
 }
@@ -144,6 +168,8 @@ const schema = z
     CURSOR_SECRET: z.string().min(32, { error: 'must have at least 32 characters' }).optional(),
     CORS_ORIGINS: origins.default([]),
     RATE_LIMIT: integer(1, 100_000_000).default(1000),
+    PUBLIC_RATE_LIMIT: integer(1, 100_000_000).default(120),
+    TRUSTED_PROXIES: networks.default([]),
     RAPPORT_WORKER: flag.default(true),
     LOG_LEVEL: z.enum(logLevels, { error: `must be one of ${logLevels.join(', ')}` }).default('info'),
     NODE_ENV: z.string().default('development'),
@@ -189,6 +215,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     cursorSecret: read.CURSOR_SECRET ?? null,
     corsOrigins: read.CORS_ORIGINS,
     rateLimit: read.RATE_LIMIT,
+    publicRateLimit: read.PUBLIC_RATE_LIMIT,
+    trustedProxies: read.TRUSTED_PROXIES,
     worker: read.RAPPORT_WORKER,
     logLevel: read.LOG_LEVEL,
     production: read.NODE_ENV === 'production',

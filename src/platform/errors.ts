@@ -33,6 +33,8 @@ export const problemTypes = {
   idempotency_key_in_flight: [409, 'A request with this Idempotency-Key is in flight'],
   conflict: [409, 'Concurrent changes kept colliding'],
   deleted: [410, 'It was deleted'],
+  link_expired: [410, 'The link has expired'],
+  link_used: [410, 'The link was used'],
   version_mismatch: [412, 'The version is stale'],
   body_too_large: [413, 'The body is too large'],
   unsupported_media_type: [415, 'Unsupported media type'],

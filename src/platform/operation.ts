@@ -4,6 +4,7 @@ import type { CursorCodec } from './cursor.ts';
 import { type Db, type Transaction, transaction } from './db/client.ts';
 import { type FieldError, Problem, type ProblemCode, problemTypes } from './errors.ts';
 import { claimKey, fingerprint, Replay, storeAnswer } from './idempotency.ts';
+import type { LinkTokens } from './link-token.ts';
 import { redactor } from './personal.ts';
 import type { Principal } from './principal.ts';
 
@@ -14,6 +15,8 @@ export interface Services {
   baseCurrency: string;
   reportingTimeZone: string;
   cursors: CursorCodec;
+  /** Of links that work without a login. */
+  links: LinkTokens;
   /** The clock, as an RFC 3339 instant in UTC. A demo holds it still. */
   clock: () => string;
 }
@@ -37,6 +40,7 @@ export function createContext(services: Services, principal: Principal, requestI
     baseCurrency: services.baseCurrency,
     reportingTimeZone: services.reportingTimeZone,
     cursors: services.cursors,
+    links: services.links,
     clock: services.clock,
     principal,
     requestId,
@@ -52,6 +56,11 @@ interface Definition<I extends Shape, O extends z.ZodType> {
   name: string;
   /** The scope a token must carry. There is no operation without one. */
   scope: string;
+  /**
+   * REST serves it to anybody, without a token: what it takes has to say by itself that the caller may have this (the
+   * secret of a link), and neither it nor its answer is personal data. GraphQL asks for the scope all the same.
+   */
+  public?: true;
   summary: string;
   description?: string;
   /**

@@ -18,6 +18,7 @@ import { qualifiedLeads, rulesById, rulesInForce, scoresOf } from '../../src/fea
 import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
 import { newId } from '../../src/platform/ids.ts';
+import { linkTokens } from '../../src/platform/link-token.ts';
 import { createContext, type Services } from '../../src/platform/operation.ts';
 import { createPrincipal } from '../../src/platform/principal.ts';
 import { testApp } from '../support/app.ts';
@@ -202,6 +203,7 @@ const services: Services = {
   baseCurrency: 'EUR',
   reportingTimeZone: 'UTC',
   cursors: cursorCodec(Buffer.alloc(32)),
+  links: linkTokens(Buffer.alloc(32)),
   clock: () => now,
 };
 const context = createContext(services, createPrincipal('test', ['*']), 'request');

@@ -45,6 +45,7 @@ export async function testApp(
     LOG_LEVEL: 'fatal',
     PORT: '0',
     RATE_LIMIT: '100000',
+    PUBLIC_RATE_LIMIT: '100000',
     DATABASE_POOL_SIZE: '20',
     ...options.env,
   });

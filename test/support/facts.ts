@@ -4,6 +4,7 @@ import type { Test } from 'tap';
 import { recountCustomers } from '../../src/features/rollups/queries.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool, poolDb, statement, transaction } from '../../src/platform/db/client.ts';
+import { linkTokens } from '../../src/platform/link-token.ts';
 import { type Context, call, createContext, type Operation, type Services } from '../../src/platform/operation.ts';
 import { createPrincipal } from '../../src/platform/principal.ts';
 import { testDatabase } from './database.ts';
@@ -172,6 +173,7 @@ export async function world(
     baseCurrency: settings.baseCurrency ?? 'EUR',
     reportingTimeZone: settings.reportingTimeZone ?? 'UTC',
     cursors: cursorCodec(Buffer.alloc(32)),
+    links: linkTokens(Buffer.alloc(32)),
     clock: () => settings.now,
   };
   await insertFacts(pool, facts);

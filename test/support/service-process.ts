@@ -68,7 +68,14 @@ export async function serviceProcess(t: Pick<Test, 'teardown'>): Promise<Service
       const { RAPPORT_ALLOW_UNSAFE_DATABASE: _, NODE_OPTIONS: __, ...inherited } = process.env;
       const child = spawn(process.execPath, ['--enable-source-maps', server], {
         cwd: packageRoot,
-        env: { ...inherited, RAPPORT_DATA_DIR: dataDir, PORT: String(port), LOG_LEVEL: 'error', RATE_LIMIT: '100000' },
+        env: {
+          ...inherited,
+          RAPPORT_DATA_DIR: dataDir,
+          PORT: String(port),
+          LOG_LEVEL: 'error',
+          RATE_LIMIT: '100000',
+          PUBLIC_RATE_LIMIT: '100000',
+        },
         stdio: ['ignore', 'inherit', 'inherit'],
       });
       service = child;

@@ -13,6 +13,8 @@ export interface Keys {
   readonly verifying: KeySet;
   /** 32 bytes that authenticate cursors. */
   readonly cursorSecret: Buffer;
+  /** 32 bytes that authenticate links; of the same material, so that replicas agree. */
+  readonly linkSecret: Buffer;
 }
 
 /**
@@ -23,11 +25,11 @@ export interface Keys {
 export async function openKeys(config: Config): Promise<Keys> {
   if (config.jwtJwksUrl !== null) {
     const secret = config.cursorSecret ?? (await readOrCreate(config.dataDir, 'cursor-secret', newSecret));
-    return { signing: null, verifying: providerKeys(config.jwtJwksUrl), cursorSecret: derive(secret) };
+    return { signing: null, verifying: providerKeys(config.jwtJwksUrl), ...derivedSecrets(secret) };
   }
   const signing = await openSigningKey(config);
   const material = config.cursorSecret ?? signing.privateKey.export({ type: 'pkcs8', format: 'der' });
-  return { signing, verifying: ownKey(signing), cursorSecret: derive(material) };
+  return { signing, verifying: ownKey(signing), ...derivedSecrets(material) };
 }
 
 async function openSigningKey(config: Config): Promise<SigningKey> {
@@ -51,8 +53,9 @@ function newSecret(): string {
 }
 
 /** The purpose is part of the derivation: what authenticates cursors says nothing about the key that signs tokens. */
-function derive(material: string | Buffer): Buffer {
-  return Buffer.from(hkdfSync('sha256', material, '', 'rapport cursors', 32));
+function derivedSecrets(material: string | Buffer): Pick<Keys, 'cursorSecret' | 'linkSecret'> {
+  const derive = (purpose: string) => Buffer.from(hkdfSync('sha256', material, '', purpose, 32));
+  return { cursorSecret: derive('rapport cursors'), linkSecret: derive('rapport links') };
 }
 
 /**

@@ -31,7 +31,8 @@ export const problemBody = z
 export function problemsOf({ method, operation }: Route): ProblemCode[] {
   const shape = operation.input.shape;
   const codes = new Set<ProblemCode>([
-    ...(['invalid_request', 'unauthenticated', 'insufficient_scope', 'not_supported', 'rate_limited'] as const),
+    ...(['invalid_request', 'rate_limited'] as const),
+    ...(operation.public ? [] : (['unauthenticated', 'insufficient_scope', 'not_supported'] as const)),
     ...(['invalid_input', 'unsupported_parameter', 'internal_error', 'unavailable'] as const),
     ...(operation.problems ?? []),
   ]);

@@ -110,7 +110,7 @@ function describeRoute(
     tags: [section],
     summary: id === operation.name ? operation.summary : `${operation.summary} (by reference)`,
     description: describe(route),
-    security: [{ bearerAuth: [operation.scope] }],
+    security: operation.public ? [] : [{ bearerAuth: [operation.scope] }],
     'x-scope': operation.scope,
     parameters: parametersOf(route, book),
     ...(body && {
@@ -127,7 +127,9 @@ function describe({ operation, bodyLimit }: Route): string {
   const personal = operation.personalParameters ?? [];
   return [
     operation.description,
-    `Needs the scope \`${operation.scope}\`.`,
+    operation.public
+      ? `Needs no token; GraphQL needs the scope \`${operation.scope}\`.`
+      : `Needs the scope \`${operation.scope}\`.`,
     personal.length > 0 && `With ${personal.map((name) => `\`${name}\``).join(' or ')} also \`customers:pii\`.`,
     'body' in operation.input.shape && `The body has at most ${bodyLimit / 1024 / 1024} MB.`,
   ]
@@ -322,8 +324,12 @@ const headers: Json = {
   Location: header('Where the record is.', 'string', '/v1/orders/0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90'),
   Link: header('The next page, if there is one: `<…>; rel="next"`.', 'string', '</v1/orders?after=…>; rel="next"'),
   'Idempotency-Replayed': header('`true`: this is the stored answer of the first call.', 'string', 'true'),
-  RateLimit: header('Requests left in this second.', 'string', '"default";r=998;t=1'),
-  'RateLimit-Policy': header('Requests per second that a client may make.', 'string', '"default";q=1000;w=1'),
+  RateLimit: header('Requests left (`r`) for the next `t` seconds.', 'string', '"default";r=998;t=1'),
+  'RateLimit-Policy': header(
+    'Requests (`q`) that a client may make in `w` seconds; without a token: an address.',
+    'string',
+    '"default";q=1000;w=1',
+  ),
   'Retry-After': header('Seconds to wait.', 'integer', 1),
   'WWW-Authenticate': header(
     'What is wrong with the token.',
