@@ -105,7 +105,7 @@ export const guide: Guide = {
     'assignment-rules': 'Who gets new leads and follow-ups: in turn, by key, or whoever has least to do.',
     assignments: 'The history of who was given what, when and by which rule.',
     'follow-ups':
-      'Retention and prevention events: something to be done about a customer, by somebody, until some day.',
+      'Retention and prevention events, and detractors to call back: something to be done about a customer, by somebody, until some day.',
     'exchange-rates': 'Rates of the day, by which amounts of other currencies are valued in the base currency.',
     metrics:
       'Who stays, who comes back, and what they are worth. Every answer carries its definition, period and parts.',

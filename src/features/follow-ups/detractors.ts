@@ -1,6 +1,11 @@
-import type { Transaction } from '../../platform/db/client.ts';
+import { sql } from 'drizzle-orm';
+import { param, statement, type Transaction } from '../../platform/db/client.ts';
+import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
+import { type Chosen, chooseOwners, recordAssignments } from '../assignments/assign.ts';
+import { subjectsOf } from '../assignments/queries.ts';
 import type { surveyAnswers } from '../survey-responses/model.ts';
+import { type FollowUpRow, insertFollowUps } from './queries.ts';
 
 /** A response as it was just written, with what decides whether somebody has to see to it. */
 export interface WrittenResponse {
@@ -18,7 +23,82 @@ export interface WrittenResponse {
  * their customers' locks, after the responses were written. No statement without a detractor.
  */
 export async function openDetractorFollowUps(
-  _tx: Transaction,
-  _context: Context,
-  _responses: readonly WrittenResponse[],
-): Promise<void> {}
+  tx: Transaction,
+  context: Context,
+  responses: readonly WrittenResponse[],
+): Promise<void> {
+  const wanted = responses.flatMap((response) => {
+    const { id, customerId, followUp } = response;
+    return customerId !== null && followUp !== null && isDetractor(response) ? [{ id, customerId, followUp }] : [];
+  });
+  if (wanted.length === 0) return;
+  const known = await tx.all(existing, {
+    customerIds: wanted.map(({ customerId }) => customerId),
+    responseIds: wanted.map(({ id }) => id),
+  });
+  const have = new Set(known.map(({ responseId }) => responseId));
+  const news = wanted.filter(({ id }) => !have.has(id));
+  // A turn that is taken is used up: rules are asked for those only that nobody is named for.
+  const unowned = news.filter(({ followUp }) => !followUp.owner);
+  const chosenFor = await chooseFor(tx, unowned);
+  const rows = news.map(
+    ({ id, customerId, followUp }): FollowUpRow => ({
+      customerId,
+      id: newId(),
+      version: 1,
+      kind: 'detractor',
+      reason: null,
+      responseId: id,
+      owner: followUp.owner ?? chosenFor.get(id)?.owner ?? null,
+      dueAt: new Date(Date.parse(context.now) + followUp.withinDays * day).toISOString(),
+      status: 'open',
+      outcome: null,
+      note: null,
+      closedAt: null,
+      createdAt: context.now,
+      updatedAt: context.now,
+    }),
+  );
+  if (rows.length === 0) return;
+  await insertFollowUps(tx, rows);
+  await recordAssignments(
+    tx,
+    context,
+    rows.map((row) => ({
+      customerId: row.customerId,
+      purpose: 'detractor',
+      followUpId: row.id,
+      owner: row.owner,
+      previousOwner: null,
+      chosen: (row.responseId && chosenFor.get(row.responseId)) || null,
+    })),
+  );
+}
+
+const day = 86_400_000;
+
+async function chooseFor(
+  tx: Transaction,
+  responses: readonly { id: string; customerId: string }[],
+): Promise<Map<string, Chosen | null>> {
+  if (responses.length === 0) return new Map();
+  const found = await subjectsOf(tx, [...new Set(responses.map(({ customerId }) => customerId))]);
+  const subjects = new Map(found.map((subject) => [subject.customerId, subject]));
+  const asked = responses.filter(({ customerId }) => subjects.has(customerId));
+  const owners = await chooseOwners(
+    tx,
+    'detractor',
+    asked.flatMap(({ customerId }) => subjects.get(customerId) ?? []),
+  );
+  return new Map(asked.map(({ id }, i) => [id, owners[i] ?? null]));
+}
+
+function isDetractor({ answers }: WrittenResponse): boolean {
+  return answers.some(({ type, primary, counted, band }) => type === 'nps' && primary && counted && band === -1);
+}
+
+const existing = statement<{ responseId: string }>(
+  'follow_ups_of_responses',
+  sql`select response_id as "responseId" from follow_ups
+    where customer_id = any(${param('customerIds')}::uuid[]) and response_id = any(${param('responseIds')}::uuid[])`,
+);

@@ -10,8 +10,8 @@ import { customers } from '../customers/model.ts';
 export const dueOrder = sql`coalesce("due_at", '9999-12-31T00:00:00Z'::timestamptz)`;
 
 /**
- * Something to be done about a customer, with an owner and a due date: a retention event (the customer wants to leave)
- * or a prevention event (before it comes to that). Owners come from the assignment rules.
+ * Something to be done about a customer, with an owner and a due date: a retention event (the customer wants to leave),
+ * a prevention event (before it comes to that) or a detractor to call back. Owners come from the assignment rules.
  */
 export const followUps = pgTable(
   'follow_ups',
@@ -49,7 +49,7 @@ export const followUpKinds = ['retention', 'prevention', 'detractor'] as const;
 export type FollowUpKind = (typeof followUpKinds)[number];
 export const followUpStatuses = ['open', 'done', 'cancelled'] as const;
 export type FollowUpStatus = (typeof followUpStatuses)[number];
-export const followUpOutcomes = ['retained', 'lost', 'not_reached', 'other'] as const;
+export const followUpOutcomes = ['retained', 'resolved', 'lost', 'not_reached', 'other'] as const;
 export type FollowUpOutcome = (typeof followUpOutcomes)[number];
 
 export const followUpKind = z.enum(followUpKinds).meta({
@@ -59,7 +59,11 @@ export const followUpKind = z.enum(followUpKinds).meta({
   example: 'retention',
 });
 export const followUpStatus = z.enum(followUpStatuses).meta({ id: 'FollowUpStatus', example: 'open' });
-export const followUpOutcome = z.enum(followUpOutcomes).meta({ id: 'FollowUpOutcome', example: 'retained' });
+export const followUpOutcome = z.enum(followUpOutcomes).meta({
+  id: 'FollowUpOutcome',
+  description: 'retained: stays; resolved: what was wrong is put right; lost: leaves.',
+  example: 'retained',
+});
 
 export const followUpInput = z
   .strictObject({
@@ -106,6 +110,7 @@ export const followUp = z
     customerId: id,
     kind: followUpKind,
     reason: personal(z.string()),
+    responseId: id.nullable().meta({ description: 'The survey response that opened it.' }),
     owner: z.string().nullable(),
     dueAt: instant.nullable(),
     status: followUpStatus,
@@ -116,5 +121,8 @@ export const followUp = z
     createdAt: instant,
     updatedAt: instant,
   })
-  .meta({ id: 'FollowUp', description: 'A retention or prevention event: something to be done about a customer.' });
+  .meta({
+    id: 'FollowUp',
+    description: 'A retention or prevention event, or a detractor to call back: something to be done about a customer.',
+  });
 export type FollowUp = z.output<typeof followUp>;

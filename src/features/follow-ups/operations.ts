@@ -12,6 +12,7 @@ import { subjectsOf } from '../assignments/queries.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
 import { targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
+import { surveyResponses } from '../survey-responses/model.ts';
 import {
   dueOrder,
   type FollowUp,
@@ -40,7 +41,7 @@ export const createFollowUp = writeOperation({
   scope: 'leads:write',
   summary: 'Open a follow-up of a customer',
   description:
-    'A retention event: the customer wants to leave. A prevention event: before it comes to that. Unless an owner is named, the assignment rules of its kind say who sees to it; `owner: null` leaves it to nobody.',
+    'A retention event: the customer wants to leave. A prevention event: before it comes to that. A detractor: gave a survey a low score (these are opened by the response itself, if the survey says so). Unless an owner is named, the assignment rules of its kind say who sees to it; `owner: null` leaves it to nobody.',
   input: z.strictObject({ ...writeParameters, body: followUpInput }),
   output: followUp,
   idempotency: 'accepted',
@@ -56,6 +57,7 @@ export const createFollowUp = writeOperation({
       version: 1,
       kind: body.kind,
       reason: body.reason ?? null,
+      responseId: null,
       owner: chosen?.owner ?? body.owner ?? null,
       dueAt: body.dueAt ?? null,
       status: 'open',
@@ -103,6 +105,9 @@ const list = keysetList<FollowUpRecord>({
     customerId: (value) => sql`${followUps.customerId} = ${value}::uuid`,
     kind: (value) => sql`${followUps.kind} = ${value}`,
     status: (value) => sql`${followUps.status} = ${value}`,
+    // Through the response's customer, who is in front in the index.
+    responseId: (value) =>
+      sql`${followUps.responseId} = ${value}::uuid and ${followUps.customerId} = (select r.customer_id from ${surveyResponses} r where r.id = ${value}::uuid)`,
     owner: (value) => sql`${followUps.owner} = ${value}`,
     dueFrom: (value) => sql`${followUps.dueAt} >= ${value}::timestamptz`,
     dueTo: (value) => sql`${followUps.dueAt} < ${value}::timestamptz`,
@@ -122,6 +127,7 @@ const listFilters = {
   sort: sortParameter(['createdAt', 'dueAt'], '-createdAt'),
   kind: followUpKind.optional(),
   status: followUpStatus.optional(),
+  responseId: id.optional().meta({ description: 'The survey response that opened it.' }),
   owner: text(200).optional().meta({ description: 'Who sees to it.', example: 'maria' }),
   dueFrom: instant.optional(),
   dueTo: instant.optional(),

@@ -15,6 +15,7 @@ export function toFollowUp(row: FollowUpRow): FollowUp {
     customerId: row.customerId,
     kind: row.kind,
     reason: row.reason,
+    responseId: row.responseId,
     owner: row.owner,
     dueAt: row.dueAt,
     status: row.status,
