@@ -102,6 +102,7 @@ CREATE TABLE "loyalty_transactions" (
 	"related_customer_id" uuid,
 	"reason" text,
 	"by" text NOT NULL,
+	"external_id" text COLLATE "C",
 	"created_at" timestamp with time zone NOT NULL,
 	CONSTRAINT "loyalty_transactions_customer_id_id_pk" PRIMARY KEY("customer_id","id")
 );
@@ -263,8 +264,9 @@ CREATE INDEX "loyalty_tier_changes_at" ON "loyalty_tier_changes" USING btree ("a
 CREATE INDEX "loyalty_transactions_id" ON "loyalty_transactions" USING btree ("id");--> statement-breakpoint
 CREATE INDEX "loyalty_transactions_customer_at" ON "loyalty_transactions" USING btree ("customer_id","at","id");--> statement-breakpoint
 CREATE INDEX "loyalty_transactions_created" ON "loyalty_transactions" USING btree ("created_at","id");--> statement-breakpoint
-CREATE INDEX "loyalty_transactions_order" ON "loyalty_transactions" USING btree ("customer_id","order_id") WHERE order_id is not null;--> statement-breakpoint
+CREATE INDEX "loyalty_transactions_order" ON "loyalty_transactions" USING btree ("order_id","customer_id") WHERE order_id is not null;--> statement-breakpoint
 CREATE INDEX "loyalty_transactions_bonus" ON "loyalty_transactions" USING btree ("customer_id","bonus_key") WHERE bonus_key is not null;--> statement-breakpoint
+CREATE UNIQUE INDEX "loyalty_transactions_external" ON "loyalty_transactions" USING btree ("customer_id","by","external_id") WHERE external_id is not null;--> statement-breakpoint
 CREATE UNIQUE INDEX "loyalty_transactions_undone" ON "loyalty_transactions" USING btree ("customer_id","related_id") WHERE kind = 'return';--> statement-breakpoint
 CREATE INDEX "redemptions_id" ON "redemptions" USING btree ("id");--> statement-breakpoint
 CREATE INDEX "redemptions_created" ON "redemptions" USING btree ("created_at","id");--> statement-breakpoint

@@ -341,6 +341,7 @@ export interface TransactionFacts {
   relatedId?: string | null;
   relatedCustomerId?: string | null;
   reason?: string | null;
+  externalId?: string | null;
 }
 
 /** Puts a transaction and its postings into the draft; the lots are the caller's to change. */
@@ -367,6 +368,7 @@ function record(
     relatedCustomerId: facts.relatedCustomerId ?? null,
     reason: facts.reason ?? null,
     by: facts.by,
+    externalId: facts.externalId ?? null,
     createdAt: account.now,
   };
   draft.changed = true;

@@ -12,9 +12,13 @@ import {
   uuid,
 } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
+import { mostPoints } from '../../domain/loyalty-earning.ts';
 import { amount as amountColumn, code, instant as instantColumn } from '../../platform/db/columns.ts';
+import { personal } from '../../platform/personal.ts';
+import { id, instant, text, version } from '../../platform/values.ts';
 import { customers } from '../customers/model.ts';
 import { loyaltyProgrammes } from '../loyalty-programmes/model.ts';
+import { referenceInput } from '../references/model.ts';
 
 /**
  * A member of a loyalty programme: at most one per customer. Changes under the customer's lock. `active`, `pending` and
@@ -89,6 +93,8 @@ export const loyaltyTransactions = pgTable(
     reason: textColumn('reason'),
     /** The client that asked for it, or the rule that made it. */
     by: textColumn('by').notNull(),
+    /** What that client calls it: repeated, it is not done again. */
+    externalId: code('external_id'),
     createdAt: instantColumn('created_at').notNull(),
   },
   (t) => [
@@ -96,8 +102,11 @@ export const loyaltyTransactions = pgTable(
     index('loyalty_transactions_id').on(t.id),
     index('loyalty_transactions_customer_at').on(t.customerId, t.at, t.id),
     index('loyalty_transactions_created').on(t.createdAt, t.id),
-    index('loyalty_transactions_order').on(t.customerId, t.orderId).where(sql`order_id is not null`),
+    index('loyalty_transactions_order').on(t.orderId, t.customerId).where(sql`order_id is not null`),
     index('loyalty_transactions_bonus').on(t.customerId, t.bonusKey).where(sql`bonus_key is not null`),
+    uniqueIndex('loyalty_transactions_external')
+      .on(t.customerId, t.by, t.externalId)
+      .where(sql`external_id is not null`),
     uniqueIndex('loyalty_transactions_undone').on(t.customerId, t.relatedId).where(sql`kind = 'return'`),
   ],
 );
@@ -211,3 +220,196 @@ export const loyaltyTransactionKind = z.enum(loyaltyTransactionKinds).meta({
 export const tierChangeReasons = ['enrolment', 'upgrade', 'renewal', 'grace', 'downgrade'] as const;
 export type TierChangeReason = (typeof tierChangeReasons)[number];
 export const tierChangeReason = z.enum(tierChangeReasons).meta({ id: 'TierChangeReason', example: 'upgrade' });
+
+/** Points that one transaction may move. */
+export const points = z.int().min(1).max(mostPoints).meta({ description: 'Points.', example: 250 });
+const signedPoints = z
+  .int()
+  .min(-mostPoints)
+  .max(mostPoints)
+  .refine((value) => value !== 0, { error: 'moves nothing', params: { code: 'nothing_to_move' } });
+const count = z.int().meta({ description: 'Points.' });
+
+const balanceMembers = {
+  active: z.int().meta({
+    description: 'Points that can be spent; negative while more points are owed than there are.',
+    example: 1250,
+  }),
+  pending: z.int().meta({ description: 'Points that are earned and become active later.', example: 80 }),
+  debt: z.int().meta({ description: 'Points owed, ≥ 0, which `active` is less: the next ones earned pay them.' }),
+};
+export const loyaltyBalance = z
+  .strictObject(balanceMembers)
+  .meta({ id: 'LoyaltyBalance', description: 'Points of a member at one moment.' });
+export type LoyaltyBalance = z.output<typeof loyaltyBalance>;
+
+export const loyaltyLot = z
+  .strictObject({
+    id,
+    transactionId: id.meta({ description: 'What credited it.' }),
+    points: count,
+    remaining: z.int().meta({ description: 'What is left of them.' }),
+    earnedAt: instant,
+    activeAt: instant.meta({ description: 'From then on they can be spent.' }),
+    expiresAt: instant.nullable().meta({ description: 'From then on they cannot any more; null: never.' }),
+    orderId: id.nullable(),
+    bonusKey: z.string().nullable(),
+  })
+  .meta({ id: 'LoyaltyLot', description: 'Points that were credited together.' });
+
+export const tierProgress = z
+  .strictObject({
+    basis: z.enum(['spend', 'points']).meta({ id: 'TierBasis', example: 'spend' }),
+    windowDays: z.int(),
+    amount: z.int().meta({ description: 'What counts now: minor units of the base currency, or points.' }),
+    next: z
+      .strictObject({ key: z.string(), name: z.string(), threshold: z.int(), missing: z.int() })
+      .nullable()
+      .meta({ id: 'NextTier', description: 'The level above; null on the highest.' }),
+    missingToKeep: z.int().nullable().meta({
+      description:
+        'What has to be added by `tierEndsAt` to keep the level; 0: nothing. null: there is nothing to lose.',
+    }),
+  })
+  .meta({ id: 'TierProgress', description: 'The way to the next tier, and what it takes to keep this one.' });
+
+const memberMembers = {
+  customerId: id,
+  programmeId: id,
+  joinedAt: instant,
+  tier: z
+    .string()
+    .nullable()
+    .meta({ description: 'Key of a level; null: the programme has no tiers.', example: 'gold' }),
+  tierSince: instant.nullable(),
+  tierEndsAt: instant.nullable().meta({
+    description: 'When the period, or the grace after it, ends and the tier is looked at again; null: never.',
+  }),
+  tierInGrace: z.boolean().meta({ description: 'The level is held on though it is no longer reached.' }),
+  ...balanceMembers,
+  version,
+};
+
+export const loyaltyMember = z
+  .strictObject({ ...memberMembers, createdAt: instant, updatedAt: instant })
+  .meta({ id: 'LoyaltyMember', description: 'A member of a loyalty programme, as of now.' });
+export type LoyaltyMember = z.output<typeof loyaltyMember>;
+
+export const customerLoyalty = z
+  .strictObject({
+    ...memberMembers,
+    asOf: instant,
+    programmeName: z.string(),
+    worth: z.number().meta({
+      description: 'What the active points are worth, minor units of the base currency, unrounded; debt is worth 0.',
+      example: 1250,
+    }),
+    details: z
+      .strictObject({
+        progress: tierProgress.nullable().meta({ description: 'null: the programme has no tiers.' }),
+        nextExpiry: z
+          .strictObject({ at: instant, points: count })
+          .nullable()
+          .meta({ id: 'NextExpiry', description: 'The points that expire first; null: none do.' }),
+        lots: z
+          .array(loyaltyLot)
+          .meta({ description: 'What the points are made of: what is spent first comes first, 100 at most.' }),
+      })
+      .nullable()
+      .meta({ id: 'LoyaltyDetails', description: 'With `details=true`; null unless asked for.' }),
+  })
+  .meta({ id: 'CustomerLoyalty', description: 'What a customer has in a loyalty programme at `asOf`.' });
+export type CustomerLoyalty = z.output<typeof customerLoyalty>;
+
+export const loyaltyTransaction = z
+  .strictObject({
+    id,
+    customerId: id,
+    kind: loyaltyTransactionKind,
+    points: z.int().meta({ description: 'Signed.', example: -500 }),
+    at: instant.meta({
+      description: 'When it took effect: the date of the order or the occasion, of the expiry, or when it was done.',
+    }),
+    orderId: id.nullable().meta({ description: 'The order that earned or lost them, or that was paid with them.' }),
+    entitled: z.int().nullable().meta({ description: 'What the order or bonus is entitled to from then on.' }),
+    lapsed: z.int().meta({ description: 'Of what was to be taken back, what had expired before.' }),
+    waived: z.int().meta({ description: 'Of what was to be taken back, what the refund policy lets go.' }),
+    bonusKey: z
+      .string()
+      .nullable()
+      .meta({ description: '`welcome`, `birthday:2026`, `anniversary:3`, `purchase:5`, `referral:<customer>`.' }),
+    redemptionId: id.nullable(),
+    relatedId: id.nullable().meta({ description: 'The other side of a transfer, or what a `return` undoes.' }),
+    relatedCustomerId: id.nullable(),
+    reason: personal(z.string()),
+    by: z.string().meta({ description: 'The client that asked for it, or the rule that made it.' }),
+    externalId: z.string().nullable().meta({ description: 'What that client calls it.' }),
+    createdAt: instant,
+  })
+  .meta({ id: 'LoyaltyTransaction', description: 'Something that happened to points; never changed afterwards.' });
+export type LoyaltyTransaction = z.output<typeof loyaltyTransaction>;
+
+export const loyaltyEntry = z
+  .strictObject({
+    lotId: id.nullable().meta({ description: 'null: the debt.' }),
+    points: z.int().meta({ description: 'Signed.' }),
+    at: instant,
+  })
+  .meta({ id: 'LoyaltyEntry', description: 'A posting: points of a lot, or of the debt, from `at` on.' });
+
+export const loyaltyTransactionDetails = loyaltyTransaction
+  .extend({ entries: z.array(loyaltyEntry).meta({ description: 'They add up to `points`.' }) })
+  .meta({ id: 'LoyaltyTransactionDetails', description: 'A transaction with its postings.' });
+
+export const writtenLoyaltyTransaction = loyaltyTransactionDetails
+  .extend({ balance: loyaltyBalance.meta({ description: 'After it.' }) })
+  .meta({ id: 'WrittenLoyaltyTransaction' });
+
+export const tierChange = z
+  .strictObject({
+    customerId: id,
+    sequence: z.int().meta({ description: '1, 2, 3 … per member.' }),
+    at: instant,
+    previous: z.string().nullable().meta({ description: 'null: the first.' }),
+    tier: z.string(),
+    reason: tierChangeReason,
+    amount: z.int().meta({ description: 'The amount that decided: minor units of the base currency, or points.' }),
+    endsAt: instant.nullable().meta({ description: 'When it is looked at again; null: never.' }),
+  })
+  .meta({ id: 'TierChange', description: 'A step in the tiers of a member.' });
+
+export const enrolment = z
+  .strictObject({
+    programmeId: id,
+    joinedAt: instant
+      .optional()
+      .meta({ description: 'Orders from then on earn; now unless told. At most ten minutes ahead, taken as now.' }),
+  })
+  .meta({ id: 'LoyaltyEnrolment', example: { programmeId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90' } });
+
+export const askedTransactionKinds = ['spend', 'adjust', 'transfer'] as const;
+export const loyaltyTransactionInput = z
+  .strictObject({
+    kind: z.enum(askedTransactionKinds).meta({
+      id: 'AskedLoyaltyTransactionKind',
+      description: 'spend: points are used. adjust: credited or taken by hand. transfer: given to another member.',
+    }),
+    customerId: id.optional(),
+    customer: referenceInput.optional().meta({ description: 'Instead of `customerId`: what another system calls it.' }),
+    points: signedPoints.meta({ description: 'More than 0; for `adjust` also less: taken.', example: 500 }),
+    reason: text(500).nullable().optional().meta({ description: 'Required for `adjust`.' }),
+    orderId: id.nullable().optional().meta({ description: 'spend: the order of the customer that is paid with it.' }),
+    toCustomerId: id.nullable().optional().meta({ description: 'transfer: a member of the same programme.' }),
+    expiresAt: instant
+      .nullable()
+      .optional()
+      .meta({ description: 'adjust, credited: null is never; as the programme says unless told.' }),
+    externalId: referenceInput.shape.externalId
+      .optional()
+      .meta({ description: 'Your name for it, one per customer: sent again, nothing is done again.' }),
+  })
+  .meta({
+    id: 'LoyaltyTransactionInput',
+    example: { kind: 'spend', customerId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90', points: 500 },
+  });
+export type LoyaltyTransactionInput = z.output<typeof loyaltyTransactionInput>;
