@@ -241,9 +241,9 @@ t.test('spending takes what expires first, from active lots only', async (t) => 
   const lots = [
     lot('never', 10, 0, 0, null),
     lot('late', 10, 0, 0, 90),
+    lot('soon-twin', 10, 5, 5, 50),
     lot('soon', 10, 5, 5, 50),
     lot('soon-older', 10, 4, 4, 50),
-    lot('soon-twin', 10, 5, 5, 50),
     lot('pending', 10, 10, 20, 40),
     lot('expired', 10, 0, 0, 10),
     { ...lot('empty', 10, 0, 0, 20), remaining: 0 },
@@ -347,6 +347,8 @@ t.test('points are taken back as far as the policy goes', async (t) => {
   ]);
   t.match(negative, { waived: 0, debt: 12 });
   t.ok(negative.entries.every(({ at }) => at === day(5)));
+  const activeNow = take('only_pending', 5, { ownLots: [lot('active now', 20, 0, 5, 90)] });
+  t.match(activeNow, { entries: { length: 0 }, waived: 5 }, 'at activeAt it is pending no more');
   t.same(take('allow_negative', 0), { entries: [], lapsed: 0, waived: 0, debt: 0 });
 
   t.match(take('allow_negative', 30, { ownExpired: 100 }), { lapsed: 30, entries: { length: 0 }, debt: 0 });
