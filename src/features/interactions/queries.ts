@@ -73,6 +73,18 @@ export function interactionOrigin(db: Db, id: string): Promise<FactOrigin | null
   return db.first(origin, { id });
 }
 
+const owners = statement<{ id: string; customerId: string }>(
+  'owners_of_interactions',
+  sql`select ${interactions.id} as id, ${interactions.customerId} as "customerId" from ${interactions} where ${interactions.id} = any(${param('ids')}::uuid[])`,
+);
+
+/** Whose these interactions are, by their ids; what is not there is absent. */
+export async function ownersOfInteractions(db: Db, ids: string[]): Promise<Map<string, string>> {
+  if (ids.length === 0) return new Map();
+  const rows = await db.all(owners, { ids: [...new Set(ids)] });
+  return new Map(rows.map(({ id, customerId }) => [id, customerId]));
+}
+
 /** An interaction with its names, as stored: what a write starts from. */
 export interface InteractionState {
   row: InteractionRow;

@@ -1,0 +1,380 @@
+import type { Outcome, Warning } from '../../platform/batch.ts';
+import { Retry, type Transaction } from '../../platform/db/client.ts';
+import { checkNotAhead, invalid, notFound, Problem, settle } from '../../platform/errors.ts';
+import { newId } from '../../platform/ids.ts';
+import type { Context } from '../../platform/operation.ts';
+import { checkVersion } from '../../platform/versions.ts';
+import { matchOwners, type Owner, type OwnerClaim } from '../customers/match.ts';
+import { findAndLockOwners, ownersOf } from '../customers/queries.ts';
+import { openDetractorFollowUps } from '../follow-ups/detractors.ts';
+import { ownersOfInteractions } from '../interactions/queries.ts';
+import { ownersOfOrders } from '../orders/queries.ts';
+import { noteAnswered } from '../survey-invitations/answered.ts';
+import { keepSurvey, type SurveyRecord, surveyById, surveyVersionsFrom, type VersionRow } from '../surveys/queries.ts';
+import { checkRequired, questionsOf, readAnswers, type Version } from './answers.ts';
+import type { SurveyResponseInput, SurveyResponsePatch } from './model.ts';
+import {
+  type AnswerRow,
+  insertResponses,
+  knownResponses,
+  type ResponseRow,
+  type ResponseState,
+  recountAnswers,
+  replaceResponses,
+  responseStates,
+} from './queries.ts';
+
+/** One response to be written, and how. `invitationId`: the invitation that it came by. */
+export type ResponseWrite =
+  | { mode: 'create' | 'upsert'; input: SurveyResponseInput; invitationId?: string | undefined }
+  | { mode: 'patch'; id: string; input: SurveyResponsePatch; expectedVersion: number | '*' };
+
+export interface ResponseOutcome {
+  created: boolean;
+  /** false: it was stored like this already, and nothing was changed. */
+  applied: boolean;
+  warnings: Warning[];
+  /** As it stands now. */
+  state: ResponseState;
+}
+
+/** What is read under the locks. */
+interface Found {
+  survey: SurveyRecord;
+  /** By number; those that a write may mean. */
+  versions: ReadonlyMap<number, Version>;
+  bySubmission: Map<string, ResponseState>;
+  byId: Map<string, ResponseState>;
+  orderOwners: ReadonlyMap<string, string>;
+  interactionOwners: ReadonlyMap<string, string>;
+  /** The customer of the write of this index; null: it names none, by itself or by what it is about. @throws Problem */
+  owner(index: number): (Owner & { named: boolean }) | null;
+  saveOwners(): Promise<void>;
+}
+
+/**
+ * Plans and writes any number of responses of one survey, in index order and in a constant number of statements; an
+ * item's fault is returned in its place. Its invitation is marked, and a detractor followed up, in the same transaction.
+ *
+ * @throws Problem not_found: there is no such survey
+ */
+export async function writeResponses(
+  tx: Transaction,
+  context: Context,
+  surveyId: string,
+  writes: ResponseWrite[],
+): Promise<(ResponseOutcome | Problem)[]> {
+  const found = await prepare(tx, context, surveyId, writes);
+  const changes = new Map<string, { before: ResponseState | null; after: ResponseState }>();
+  const results = writes.map((write, index) =>
+    settle((): ResponseOutcome => {
+      const before = stateBefore(write, found);
+      const owner = found.owner(index);
+      const after = plan(context, write, before, owner, found);
+      const warnings = owner?.warnings ?? [];
+      if (before && write.mode === 'upsert' && isSame(before, after)) {
+        return { created: false, applied: false, warnings, state: before };
+      }
+      owner?.admit();
+      const { id, submissionId } = after.row;
+      changes.set(id, { before: changes.has(id) ? (changes.get(id)?.before ?? null) : before, after });
+      found.byId.set(id, after);
+      found.bySubmission.set(submissionId, after);
+      return { created: before === null, applied: true, warnings, state: after };
+    }),
+  );
+  await found.saveOwners();
+  await save(tx, context, found.survey, [...changes.values()]);
+  return results;
+}
+
+async function save(
+  tx: Transaction,
+  context: Context,
+  survey: SurveyRecord,
+  changes: { before: ResponseState | null; after: ResponseState }[],
+): Promise<void> {
+  if (changes.length === 0) return;
+  const after = changes.map((change) => change.after);
+  const touched = changes.flatMap((change) => [change.before?.row.customerId ?? [], change.after.row.customerId ?? []]);
+  // Sent together and in this order; when the responses are refused, theirs is the error that is thrown.
+  await Promise.all([
+    insertResponses(
+      tx,
+      changes.filter(({ before }) => before === null).map((change) => change.after),
+    ),
+    replaceResponses(
+      tx,
+      changes.filter(({ before }) => before !== null).map((change) => change.after),
+    ),
+    recountAnswers(tx, touched.flat()),
+    noteAnswered(
+      tx,
+      context,
+      after.map(({ row }) => row),
+    ),
+    openDetractorFollowUps(
+      tx,
+      context,
+      after.map(({ row, answers }) => ({ ...row, followUp: survey.settings.followUp, answers })),
+    ),
+  ]);
+}
+
+/** Looks up whose responses these are, locks the customers in id order, and reads again under the locks what counts. */
+async function prepare(tx: Transaction, context: Context, surveyId: string, writes: ResponseWrite[]): Promise<Found> {
+  const which = {
+    surveyId,
+    submissionIds: writes.flatMap((write) => (write.mode === 'patch' ? [] : [write.input.submissionId])),
+    ids: writes.flatMap((write) => (write.mode === 'patch' ? [write.id] : [])),
+  };
+  const orderIds = writes.flatMap(({ input }) => input.orderId ?? []);
+  const interactionIds = writes.flatMap(({ input }) => input.interactionId ?? []);
+  const [known, ordersBefore, interactionsBefore] = await Promise.all([
+    knownResponses(tx, which),
+    ownersOfOrders(tx, orderIds),
+    ownersOfInteractions(tx, interactionIds),
+  ]);
+  const claims: OwnerClaim[] = [];
+  const claimOf = writes.map(({ input }) => {
+    const { orderId, interactionId, customer } = input;
+    if (input.customerId === null && customer === undefined) return null;
+    const customerId = input.customerId ?? undefined;
+    const named = customerId !== undefined || customer !== undefined;
+    const about =
+      ordersBefore.get(orderId ?? '') ?? (orderId ? undefined : interactionsBefore.get(interactionId ?? ''));
+    if (!named && about === undefined) return null;
+    const claim = named ? { customerId, customer, factSource: null } : { customerId: about, factSource: null };
+    return { place: claims.push(claim) - 1, named, about };
+  });
+  const match = matchOwners(claims);
+  const [identityOwners, { found: names, locked }] = await Promise.all([
+    ownersOf(tx, match.identities),
+    findAndLockOwners(tx, {
+      ids: [...match.ids, ...known.flatMap(({ customerId }) => customerId ?? [])],
+      names: match.names,
+      identities: match.identities,
+    }),
+  ]);
+  const meant = [...known.map(({ surveyVersion }) => surveyVersion), ...versionsNamed(writes)];
+  const [survey, versions, states] = await readUnderLocks(tx, which, meant);
+  for (const { row } of states) {
+    if (row.customerId !== null && !locked.has(row.customerId)) throw new Retry('a survey response moved');
+    if (!meant.includes(row.surveyVersion)) throw new Retry('a survey response appeared');
+  }
+  const stored = states.map(({ row }) => row);
+  const [orderOwners, interactionOwners] = await Promise.all([
+    ownersOfOrders(tx, [...orderIds, ...stored.flatMap(({ orderId }) => orderId ?? [])]),
+    ownersOfInteractions(tx, [...interactionIds, ...stored.flatMap(({ interactionId }) => interactionId ?? [])]),
+  ]);
+  const owners = match.decide(context, names, identityOwners, locked);
+  return {
+    survey,
+    versions: questionsOf(survey, versions),
+    bySubmission: new Map(states.filter(({ row }) => row.surveyId === surveyId).map((s) => [s.row.submissionId, s])),
+    byId: new Map(states.map((state) => [state.row.id, state])),
+    orderOwners,
+    interactionOwners,
+    owner(index) {
+      const claim = claimOf[index];
+      if (!claim) return null;
+      // Taken from an order or interaction that went away before its customer was locked.
+      if (!claim.named && !locked.has(claim.about ?? '')) throw new Retry('a customer vanished');
+      return { ...owners.owner(claim.place), named: claim.named };
+    },
+    saveOwners: () => owners.save(tx),
+  };
+}
+
+async function readUnderLocks(
+  tx: Transaction,
+  which: Parameters<typeof responseStates>[1],
+  meant: readonly number[],
+): Promise<[SurveyRecord, VersionRow[], ResponseState[]]> {
+  const kept = keepSurvey(tx, which.surveyId);
+  const [survey, versions, states] = await Promise.all([
+    surveyById(tx, which.surveyId),
+    meant.length === 0 ? [] : surveyVersionsFrom(tx, which.surveyId, Math.min(...meant)),
+    responseStates(tx, which),
+    kept,
+  ]);
+  if (!survey) throw notFound('survey');
+  return [survey, versions, states];
+}
+
+function versionsNamed(writes: readonly ResponseWrite[]): number[] {
+  return writes.flatMap((write) => (write.mode === 'patch' ? [] : (write.input.surveyVersion ?? [])));
+}
+
+/** @throws Problem already_exists, not_found, version_mismatch */
+function stateBefore(write: ResponseWrite, { bySubmission, byId }: Found): ResponseState | null {
+  if (write.mode === 'patch') {
+    const before = byId.get(write.id);
+    if (!before) throw notFound('survey response');
+    checkVersion(before.row.version, write.expectedVersion);
+    return before;
+  }
+  const before = bySubmission.get(write.input.submissionId) ?? null;
+  if (before && write.mode === 'create') {
+    const message = 'The survey has a response of this submissionId.';
+    throw new Problem('already_exists', message, {
+      errors: [{ pointer: '/submissionId', code: 'already_exists', message }],
+      extra: { id: before.row.id },
+    });
+  }
+  return before;
+}
+
+/** @throws Problem with what is wrong with the response */
+function plan(
+  context: Context,
+  write: ResponseWrite,
+  before: ResponseState | null,
+  owner: ReturnType<Found['owner']>,
+  found: Found,
+): ResponseState {
+  const row = responseRow(context, write, before?.row ?? null, customerOf(write, before, owner), found.survey);
+  const version = found.versions.get(row.surveyVersion);
+  if (!version) throw invalid('/surveyVersion', 'unknown_version', 'The survey has no such version.');
+  checkTimes(context, row, before?.row ?? null, found.survey);
+  checkLinks(row, before?.row ?? null, found, owner !== null && !owner.named);
+  const given = write.input.answers ?? (write.mode === 'patch' ? undefined : []);
+  const read = given ? readAnswers(version, given) : (before?.answers ?? []);
+  if (row.status === 'dismissed' && read.length > 0) {
+    throw invalid('/answers', 'dismissed_with_answers', 'What was dismissed has no answers.');
+  }
+  if (row.status === 'complete') checkRequired(version, read);
+  const answers = read.map(
+    ({ question, type, primary, score, band, choices, text }): AnswerRow => ({
+      responseId: row.id,
+      question,
+      surveyId: row.surveyId,
+      customerId: row.customerId,
+      type,
+      primary,
+      counted: row.status === 'complete' && !row.late,
+      score,
+      band,
+      answeredAt: row.answeredAt,
+      supersededAt: null,
+      supersededInSurveyAt: null,
+      choices,
+      text,
+    }),
+  );
+  return { row, answers };
+}
+
+function customerOf(
+  { mode, input }: ResponseWrite,
+  before: ResponseState | null,
+  owner: ReturnType<Found['owner']>,
+): string | null {
+  if (mode !== 'patch' || owner?.named) return owner?.customerId ?? null;
+  if (input.customerId === null) return null;
+  return before?.row.customerId ?? owner?.customerId ?? null;
+}
+
+const day = 86_400_000;
+
+function responseRow(
+  { now }: Context,
+  write: ResponseWrite,
+  before: ResponseRow | null,
+  customerId: string | null,
+  survey: SurveyRecord,
+): ResponseRow {
+  const { mode, input } = write;
+  /** A member left out stays on PATCH, and is cleared otherwise. */
+  const set = <T>(value: T | undefined, old: T | undefined, fallback: T): T =>
+    value !== undefined ? value : mode === 'patch' && old !== undefined ? old : fallback;
+  const answeredAt = set(input.answeredAt, before?.answeredAt, now);
+  const askedAt = set(input.askedAt, before?.askedAt, null);
+  const isTimeSame = before?.answeredAt === answeredAt && before.askedAt === askedAt;
+  const named = 'surveyVersion' in input ? input.surveyVersion : undefined;
+  return {
+    id: before?.id ?? newId(),
+    customerId,
+    version: (before?.version ?? 0) + 1,
+    surveyId: survey.id,
+    surveyVersion: named ?? before?.surveyVersion ?? survey.currentVersion,
+    submissionId: before?.submissionId ?? ('submissionId' in input ? input.submissionId : ''),
+    status: set(input.status, before?.status, 'complete'),
+    answeredAt,
+    askedAt,
+    // Settings that change later do not make stored answers late.
+    late: isTimeSame ? before.late : isLate(answeredAt, askedAt, survey),
+    orderId: set(input.orderId, before?.orderId, null),
+    sku: set(input.sku, before?.sku, null),
+    interactionId: set(input.interactionId, before?.interactionId, null),
+    invitationId: ('invitationId' in write ? write.invitationId : undefined) ?? before?.invitationId ?? null,
+    staff: set(input.staff, before?.staff, null),
+    department: set(input.department, before?.department, null),
+    process: set(input.process, before?.process, null),
+    channel: set(input.channel, before?.channel, survey.channel),
+    language: set(input.language, before?.language, survey.language),
+    journeyStage: set(input.journeyStage, before?.journeyStage, survey.journeyStage),
+    createdAt: before?.createdAt ?? now,
+    updatedAt: now,
+  };
+}
+
+function isLate(answeredAt: string, askedAt: string | null, { settings }: SurveyRecord): boolean {
+  if (askedAt === null || settings.answerWithinDays === null) return false;
+  return Date.parse(answeredAt) > Date.parse(askedAt) + settings.answerWithinDays * day;
+}
+
+/** What was accepted once may be corrected after the survey was closed. @throws Problem */
+function checkTimes({ now }: Context, row: ResponseRow, before: ResponseRow | null, survey: SurveyRecord): void {
+  checkNotAhead(row.answeredAt, now, '/answeredAt');
+  if (row.askedAt !== null && Date.parse(row.askedAt) > Date.parse(row.answeredAt)) {
+    throw invalid('/askedAt', 'asked_after_answer', 'It was answered before it was asked.');
+  }
+  if (before?.answeredAt === row.answeredAt) return;
+  const isOver = survey.closesAt !== null && Date.parse(row.answeredAt) >= Date.parse(survey.closesAt);
+  if (survey.status !== 'draft' && !isOver) return;
+  const message = survey.status === 'draft' ? 'The survey is a draft.' : `The survey was closed at ${survey.closesAt}.`;
+  throw new Problem('survey_closed', message, {
+    errors: [{ pointer: '/answeredAt', code: 'survey_closed', message }],
+  });
+}
+
+/** What is new of its links has to be there. What went away later stays named, and does not bar other changes. */
+function checkLinks(row: ResponseRow, before: ResponseRow | null, found: Found, isTaken: boolean): void {
+  const links = [
+    ['orderId', 'unknown_order', found.orderOwners, 'order'],
+    ['interactionId', 'unknown_interaction', found.interactionOwners, 'interaction'],
+  ] as const;
+  for (const [member, code, owners, name] of links) {
+    const linked = row[member];
+    if (linked === null) continue;
+    const owner = owners.get(linked);
+    const isSame = before?.[member] === linked && (before.customerId === row.customerId || owner === undefined);
+    if (isSame || (owner !== undefined && (row.customerId === null || owner === row.customerId))) continue;
+    if (row.customerId === null) throw invalid(`/${member}`, code, `There is no such ${name}.`);
+    // The order was moved while its customer was waited for.
+    if (isTaken && member === 'orderId' && owner !== undefined) throw new Retry('an order moved');
+    throw invalid(`/${member}`, code, `The customer has no such ${name}.`);
+  }
+}
+
+const compared = (state: ResponseState) => {
+  const { version: _version, updatedAt: _updatedAt, ...row } = state.row;
+  const answers = state.answers.map(({ question, type, primary, score, band, choices, text }) => [
+    ...[question, type, primary, score, band, text],
+    choices,
+  ]);
+  return JSON.stringify([Object.entries(row).sort(([a], [b]) => (a < b ? -1 : 1)), answers]);
+};
+
+/** Does the message say what is stored already? */
+function isSame(before: ResponseState, after: ResponseState): boolean {
+  return compared(before) === compared(after);
+}
+
+/** For `runBatch`. */
+export function asOutcome(result: ResponseOutcome | Problem): Outcome {
+  if (result instanceof Problem) return result;
+  const { state, created, applied, warnings } = result;
+  return { id: state.row.id, created, applied, warnings };
+}

@@ -1,0 +1,133 @@
+import { defaultEffortScales, effortBand } from '../../domain/customer-effort.ts';
+import { defaultSatisfactionScale, isSatisfied } from '../../domain/customer-satisfaction.ts';
+import { assertScale } from '../../domain/rating-scale.ts';
+import { type FieldError, Problem } from '../../platform/errors.ts';
+import type { QuestionScale, SurveyQuestion, SurveyQuestionInput } from './model.ts';
+
+/** What answers to a question mean: its type, scale and options. The words of it may be corrected. */
+export function meaningOf({ type, scale, options }: SurveyQuestion): string {
+  const keys = options?.map(({ key }) => key).sort() ?? null;
+  return JSON.stringify([type, scaleText(scale), keys]);
+}
+
+function scaleText(scale: QuestionScale | null): string | null {
+  if (!scale) return null;
+  const { min, max, topBoxFrom, direction, easyTo, hardFrom } = scale;
+  return [min, max, topBoxFrom, direction, easyTo, hardFrom].join();
+}
+
+/** Which members of a question change what its answers mean. */
+export function changedMeaning(before: SurveyQuestion, after: SurveyQuestion): ('type' | 'scale' | 'options')[] {
+  if (meaningOf(before) === meaningOf(after)) return [];
+  if (before.type !== after.type) return ['type'];
+  return scaleText(before.scale) !== scaleText(after.scale) ? ['scale'] : ['options'];
+}
+
+/**
+ * Questions as they are stored: with their scales.
+ *
+ * @throws Problem invalid_input, with every fault
+ */
+export function readQuestions(inputs: readonly SurveyQuestionInput[]): SurveyQuestion[] {
+  const errors: FieldError[] = [];
+  const keys = new Set<string>();
+  const questions = inputs.map((input, index): SurveyQuestion => {
+    const fault = (member: string, code: string, message: string) =>
+      errors.push({ pointer: `/questions/${index}/${member}`, code, message });
+    if (keys.has(input.key)) fault('key', 'duplicate', `Another question is called ${input.key}.`);
+    keys.add(input.key);
+    return {
+      key: input.key,
+      type: input.type,
+      text: input.text,
+      required: input.required ?? false,
+      options: readOptions(input, fault),
+      scale: readScale(input, fault),
+    };
+  });
+  const [first] = errors;
+  if (first) throw new Problem('invalid_input', `${first.pointer}: ${first.message}`, { errors });
+  return questions;
+}
+
+type Fault = (member: string, code: string, message: string) => void;
+
+function readOptions({ type, options }: SurveyQuestionInput, fault: Fault): SurveyQuestion['options'] {
+  const given = options ?? null;
+  if (type !== 'single_choice' && type !== 'multiple_choice') {
+    if (given) fault('options', 'not_allowed', 'Only choices have options.');
+    return null;
+  }
+  if (!given) fault('options', 'required', 'A question of choices has options.');
+  const keys = given?.map(({ key }) => key) ?? [];
+  for (const [place, key] of keys.entries()) {
+    if (keys.indexOf(key) < place) fault(`options/${place}/key`, 'duplicate', `Another option is called ${key}.`);
+  }
+  return given;
+}
+
+const none = { topBoxFrom: null, direction: null, easyTo: null, hardFrom: null };
+
+function readScale({ type, scale }: SurveyQuestionInput, fault: Fault): QuestionScale | null {
+  const given = scale ?? null;
+  const refuse = (members: ('topBoxFrom' | 'direction' | 'easyTo' | 'hardFrom')[]) => {
+    for (const member of members) {
+      if ((given?.[member] ?? null) !== null) {
+        fault(`scale/${member}`, 'not_allowed', `The scale of a question of type ${type} has none.`);
+      }
+    }
+  };
+  if (type === 'nps') {
+    refuse(['topBoxFrom', 'direction', 'easyTo', 'hardFrom']);
+    if (given && (given.min !== 0 || given.max !== 10)) fault('scale', 'invalid_scale', 'The scale of nps is 0–10.');
+    return { ...none, min: 0, max: 10 };
+  }
+  if (type === 'csat') {
+    refuse(['direction', 'easyTo', 'hardFrom']);
+    return satisfactionScale(given, fault);
+  }
+  if (type === 'ces') {
+    refuse(['topBoxFrom']);
+    return effortScale(given, fault);
+  }
+  if (given) fault('scale', 'not_allowed', 'Only questions of scores have a scale.');
+  return null;
+}
+
+type GivenScale = NonNullable<SurveyQuestionInput['scale']>;
+
+function satisfactionScale(given: GivenScale | null, fault: Fault): QuestionScale {
+  const { min, max } = given ?? defaultSatisfactionScale;
+  const usual = min === defaultSatisfactionScale.min && max === defaultSatisfactionScale.max;
+  const topBoxFrom = given?.topBoxFrom ?? (usual ? defaultSatisfactionScale.topBoxFrom : null);
+  if (topBoxFrom === null) fault('scale/topBoxFrom', 'required', 'Say from which score on somebody is satisfied.');
+  check(fault, () => (topBoxFrom === null ? assertScale({ min, max }) : isSatisfied({ min, max, topBoxFrom }, min)));
+  return { ...none, min, max, topBoxFrom };
+}
+
+function effortScale(given: GivenScale | null, fault: Fault): QuestionScale {
+  const direction = given?.direction ?? 'easy_low';
+  const standard = defaultEffortScales[direction];
+  const { min, max } = given ?? standard;
+  const usual = min === standard.min && max === standard.max;
+  const easyTo = given?.easyTo ?? (usual ? standard.easyTo : null);
+  const hardFrom = given?.hardFrom ?? (usual ? standard.hardFrom : null);
+  if (easyTo === null) fault('scale/easyTo', 'required', 'Say up to which score it was easy.');
+  if (hardFrom === null) fault('scale/hardFrom', 'required', 'Say from which score on it was hard.');
+  check(fault, () =>
+    easyTo === null || hardFrom === null
+      ? assertScale({ min, max })
+      : effortBand({ min, max, direction, easyTo, hardFrom }, min),
+  );
+  return { ...none, min, max, direction, easyTo, hardFrom };
+}
+
+/** What the domain says of a scale, as a fault of the question. */
+function check(fault: Fault, use: () => unknown): void {
+  try {
+    use();
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    fault('scale', 'invalid_scale', error.message);
+  }
+}
