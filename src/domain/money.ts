@@ -85,6 +85,22 @@ export interface OrderAmounts {
 }
 
 /**
+ * What an amount is worth at the factor frozen with it, as the generated columns of the database have it: rounded half
+ * away from zero. Null: no factor yet, or a result beyond 2^53 − 1.
+ * @param netMinor minor units of the currency of the fact
+ * @param factor of `baseFactor`
+ * @returns minor units of the base currency
+ */
+export function baseAmount(netMinor: number, factor: string | null): number | null {
+  if (factor === null) return null;
+  const { digits, scale } = parseDecimal(factor);
+  const numerator = BigInt(netMinor) * digits;
+  const unit = 10n ** BigInt(scale);
+  const magnitude = numerator < 0n ? -numerator : numerator;
+  return magnitude < BigInt(Number.MAX_SAFE_INTEGER) * unit ? Number(divideRounded(numerator, unit)) : null;
+}
+
+/**
  * Σ items + shipping + fees + (tax, unless it is in the prices) − discount + rounding: what an order's `total` has to
  * be. A bigint, so that a thousand large lines cannot lose a cent before the comparison.
  */

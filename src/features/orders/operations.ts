@@ -9,6 +9,7 @@ import { currency, id, instant, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion, written } from '../../platform/versions.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
 import { leadsAmong, restateConversions } from '../leads/conversion.ts';
+import { membersAmong, restateEarnings } from '../loyalty/earning.ts';
 import { referenceInput, targetParameters } from '../references/model.ts';
 import { type Target, targetId } from '../references/queries.ts';
 import { recountCustomers } from '../rollups/queries.ts';
@@ -199,9 +200,12 @@ export const deleteOrder = writeOperation({
   async run(tx, context, { expectedVersion: expected, id: orderId, source, externalId }) {
     const found = await lockOrder(tx, { id: orderId, source, externalId });
     checkVersion(found.version, expected);
+    const { customerId } = found;
+    const members = await membersAmong(tx, context, [{ customerId, orderId: found.id, isNew: false, facts: null }]);
     await deleteOrderRow(tx, found, context.now);
-    await recountCustomers(tx, [found.customerId], context.reportingTimeZone);
-    restateConversions(tx, context, await leadsAmong(tx, [found.customerId]));
+    await recountCustomers(tx, [customerId], context.reportingTimeZone);
+    restateConversions(tx, context, await leadsAmong(tx, [customerId]));
+    await restateEarnings(tx, context, members);
     return { id: found.id, deleted: true as const };
   },
 });

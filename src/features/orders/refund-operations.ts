@@ -9,6 +9,7 @@ import { id } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { leadsAmong, restateConversions } from '../leads/conversion.ts';
+import { membersAmong, restateEarnings } from '../loyalty/earning.ts';
 import { targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
 import { recountCustomers } from '../rollups/queries.ts';
@@ -46,8 +47,9 @@ export const createRefund = writeOperation({
       );
     }
     checkNotAhead(body.refundedAt, context.now, '/refundedAt');
+    const { customerId } = order;
     const row = {
-      customerId: order.customerId,
+      customerId,
       id: newId(),
       orderId: order.id,
       version: 1,
@@ -56,6 +58,7 @@ export const createRefund = writeOperation({
       reason: body.reason ?? null,
       createdAt: context.now,
     };
+    const members = await membersAmong(tx, context, [{ customerId, orderId: order.id, isNew: false }]);
     const items = (body.items ?? []).map(({ sku, quantity, total }) => ({ sku, quantity, total: total ?? null }));
     await insertRefund(
       tx,
@@ -68,8 +71,9 @@ export const createRefund = writeOperation({
         line,
       })),
     );
-    await recountCustomers(tx, [order.customerId], context.reportingTimeZone);
-    restateConversions(tx, context, await leadsAmong(tx, [order.customerId]));
+    await recountCustomers(tx, [customerId], context.reportingTimeZone);
+    restateConversions(tx, context, await leadsAmong(tx, [customerId]));
+    await restateEarnings(tx, context, members);
     return toRefund({ ...row, items });
   },
 });
@@ -145,9 +149,12 @@ export const deleteRefund = writeOperation({
     const found = await refundById(tx, refundId);
     if (found?.customerId !== seen.customerId) throw new Retry('a refund moved or vanished');
     checkVersion(found.version, expected);
+    const { customerId, orderId } = found;
+    const members = await membersAmong(tx, context, [{ customerId, orderId, isNew: false }]);
     await deleteRefundRow(tx, found, context.now);
-    await recountCustomers(tx, [found.customerId], context.reportingTimeZone);
-    restateConversions(tx, context, await leadsAmong(tx, [found.customerId]));
+    await recountCustomers(tx, [customerId], context.reportingTimeZone);
+    restateConversions(tx, context, await leadsAmong(tx, [customerId]));
+    await restateEarnings(tx, context, members);
     return { id: refundId, deleted: true as const };
   },
 });

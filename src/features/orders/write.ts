@@ -15,10 +15,12 @@ import {
   startFact,
 } from '../customers/facts.ts';
 import { leadsAmong, restateConversions } from '../leads/conversion.ts';
+import { membersAmong, restateEarnings } from '../loyalty/earning.ts';
 import { awaitRates, type Freeze, keptRate, rateFreezer, ratesWanted } from '../rates/freeze.ts';
 import { planReferences } from '../references/write.ts';
 import { recountCustomers } from '../rollups/queries.ts';
 import type { OrderDocument, OrderPatch } from './model.ts';
+import { touchedByChange } from './points.ts';
 import {
   type Inserted,
   insertOrders,
@@ -67,15 +69,20 @@ export async function writeOrders(
   const results = writes.map((write, index) => settle(() => plan(context, write, index, known, changes)));
   await prepared.saveOwners();
   const { created, updated } = await saveNames(tx, changes.values(), prepared.book);
+  // Sent before the orders are written: what was known before settles what was due.
+  const earning = membersAmong(tx, context, [...changes.values()].flatMap(touchedByChange));
+  earning.catch(() => undefined);
   if (updated.length > 0) await updateOrders(tx, updated);
   const touched = updated.flatMap(({ before, after }) => [before.row.customerId, after.row.customerId]);
-  const [rows, leads] = await Promise.all([
+  const [members, rows, leads] = await Promise.all([
+    earning,
     created.length > 0 ? insertOrders(tx, created, context.reportingTimeZone) : [],
     leadsAmong(tx, [...touched, ...created.map(({ row }) => row.customerId)]),
   ]);
   const inserted = new Map(rows.map((row) => [row.id, row]));
   await recountCustomers(tx, touched, context.reportingTimeZone);
   restateConversions(tx, context, leads);
+  await restateEarnings(tx, context, members);
   return results.map((result) => {
     if (result instanceof Problem || !result.created) return result;
     const state = changes.get(result.id)?.after;

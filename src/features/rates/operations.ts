@@ -6,6 +6,7 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { calendarDate, currency } from '../../platform/values.ts';
 import { lockCustomers } from '../customers/queries.ts';
+import { membersAmong, restateEarnings } from '../loyalty/earning.ts';
 import { recountCustomers } from '../rollups/queries.ts';
 import { frozen } from './freeze.ts';
 import { exchangeRate, exchangeRates, exchangeRatesInput, storedRates } from './model.ts';
@@ -63,6 +64,8 @@ async function completeFacts(
     const seen = await tx.all(waiting, { currencies, zone, limit: step });
     const customers = seen.map(({ customerId }) => customerId);
     await lockCustomers(tx, customers);
+    const touched = seen.map(({ customerId, id }) => ({ customerId, orderId: id, isNew: false }));
+    const members = await membersAmong(tx, context, kind === 'orders' ? touched : []);
     const rows = seen.map(({ customerId, id, currency: from, rate }) => ({
       customerId,
       id,
@@ -70,6 +73,7 @@ async function completeFacts(
     }));
     completed += (await tx.all(complete, { rows: JSON.stringify(rows), now: context.now })).length;
     await recountCustomers(tx, customers, zone);
+    await restateEarnings(tx, context, members);
     if (seen.length < step) return completed;
   }
 }

@@ -1,0 +1,100 @@
+import { sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { isBefore } from '../../domain/period.ts';
+import { param, Retry, statement, type Transaction, transaction } from '../../platform/db/client.ts';
+import { type Job, job } from '../../platform/jobs.ts';
+import { id } from '../../platform/values.ts';
+import { lockCustomers } from '../customers/queries.ts';
+import { bonusEntitlements, memberFacts } from './earning-queries.ts';
+import { earningDates, earningRules } from './earning-rules.ts';
+import { type OpenAccount, openAccounts, restate, saveAccounts, sourceHistories, sourceKey } from './ledger.ts';
+
+interface Involved {
+  referrer: string | null;
+  /** Who has the bonus so far, as far as the member's own bonus tells. */
+  rewarded: string | null;
+}
+
+const involved = statement<Involved>(
+  'loyalty_referral',
+  sql`select c.referred_by as referrer, (
+      select t.related_customer_id from loyalty_transactions t where t.customer_id = c.id and t.bonus_key = 'referred'
+        and t.kind in ('bonus', 'reverse') order by t.created_at desc, t.id desc limit 1) as rewarded
+    from customers c where c.id = ${param('customerId')}::uuid`,
+);
+
+const by = 'referral';
+
+/**
+ * Restates what a member and whoever referred them have for it: both get their bonus while they are members of the same
+ * programme and the referred one has bought something since joining. Points by the rules in force then, or when the other
+ * one joined if that was later. Changes two accounts, so it is not done in the transaction of the order.
+ */
+export const restateReferral: Job<z.ZodObject<{ customerId: typeof id }>> = job({
+  name: 'restateLoyaltyReferral',
+  payload: z.strictObject({ customerId: id.meta({ description: 'Who was referred.' }) }),
+  run: async ({ pool }, { customerId }, { now }) => {
+    await transaction(pool, async (tx) => {
+      const seen = await tx.first(involved, { customerId });
+      if (!seen) return;
+      await lockCustomers(tx, [customerId, ...others(seen)]);
+      const found = await tx.first(involved, { customerId });
+      if (found?.referrer !== seen.referrer || found.rewarded !== seen.rewarded) throw new Retry('a referral changed');
+      const accounts = await openAccounts(tx, { now }, [customerId, ...others(found)], { lots: true });
+      const member = accounts.get(customerId);
+      if (!member) return;
+      await restateBoth(tx, accounts, member, found);
+      saveAccounts(tx, accounts.values());
+    });
+  },
+});
+
+function others({ referrer, rewarded }: Involved): string[] {
+  return [referrer, rewarded].flatMap((customer) => customer ?? []);
+}
+
+async function restateBoth(
+  tx: Transaction,
+  accounts: ReadonlyMap<string, OpenAccount>,
+  member: OpenAccount,
+  found: Involved,
+): Promise<void> {
+  const { customerId, row } = member;
+  const own = { bonusKey: 'referred' };
+  const theirs = { bonusKey: `referral:${customerId}` };
+  const { joinedAt, programmeId } = row;
+  const facts = await memberFacts(tx, [
+    { customerId, programmeId, joinedAt, purchases: 1, tiers: false, referral: false },
+  ]);
+  const bought = facts.get(customerId)?.purchases[0];
+  const referrer = found.referrer === null ? undefined : accounts.get(found.referrer);
+  const isEarned = bought !== undefined && referrer?.row.programmeId === programmeId;
+  const sides = [...accounts.values()].map((account) => {
+    const isOwn = account === member;
+    const at = bought === undefined || isBefore(bought, account.row.joinedAt) ? account.row.joinedAt : bought;
+    const rules = earningRules(account.programme, at);
+    const points = (isOwn ? rules?.bonuses.referral?.referee : rules?.bonuses.referral?.referrer) ?? 0;
+    return {
+      account,
+      source: isOwn ? own : theirs,
+      after: isEarned && (isOwn || account === referrer) ? points : 0,
+      dates: earningDates(rules, at),
+      relatedCustomerId: isOwn ? (referrer?.customerId ?? found.rewarded) : customerId,
+    };
+  });
+  const entitled = await bonusEntitlements(
+    tx,
+    sides.map(({ account, source }) => ({ customerId: account.customerId, ...source })),
+  );
+  const histories = await sourceHistories(tx, sides);
+  for (const { account, source, after, dates, relatedCustomerId } of sides) {
+    const key = sourceKey(account.customerId, source);
+    const change = { before: entitled.get(key) ?? 0, after, history: histories.get(key) ?? { net: 0, expired: 0 } };
+    const transaction = restate(account, source, { ...change, dates, by });
+    if (transaction) transaction.relatedCustomerId = relatedCustomerId;
+  }
+  if (row.referralRewarded !== isEarned) {
+    row.referralRewarded = isEarned;
+    member.draft.changed = true;
+  }
+}
