@@ -237,7 +237,7 @@ function plan(
   const version = found.versions.get(row.surveyVersion);
   if (!version) throw invalid('/surveyVersion', 'unknown_version', 'The survey has no such version.');
   checkTimes(context, row, before?.row ?? null, found.survey);
-  checkLinks(row, before?.row ?? null, found, owner !== null && !owner.named);
+  checkLinks(row, before?.row ?? null, found, !owner?.named && owner?.customerId === row.customerId);
   const given = write.input.answers ?? (write.mode === 'patch' ? undefined : []);
   const read = given ? readAnswers(version, given) : (before?.answers ?? []);
   if (row.status === 'dismissed' && read.length > 0) {

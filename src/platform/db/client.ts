@@ -301,6 +301,7 @@ const claims = new Set([
   'external_refs_kind_source_external_id_pk',
   'customer_identities_kind_value_pk',
   'idempotency_keys_client_operation_personal_key_pk',
+  'survey_responses_submission',
 ]);
 
 function isRetryable(error: unknown): boolean {
