@@ -22,6 +22,8 @@ import { leadScoreRoutes } from './features/lead-scores/routes.ts';
 import { leadJobs } from './features/leads/qualification.ts';
 import { leadResolvers } from './features/leads/resolvers.ts';
 import { leadRoutes } from './features/leads/routes.ts';
+import { loyaltyProgrammeResolvers } from './features/loyalty-programmes/resolvers.ts';
+import { loyaltyProgrammeRoutes } from './features/loyalty-programmes/routes.ts';
 import { metricResolvers } from './features/metrics/resolvers.ts';
 import { metricRoutes } from './features/metrics/routes.ts';
 import { orderResolvers } from './features/orders/resolvers.ts';
@@ -70,6 +72,7 @@ export const routes: readonly Route[] = [
   ...leadModelRoutes,
   ...assignmentRoutes,
   ...followUpRoutes,
+  ...loyaltyProgrammeRoutes,
   ...rateRoutes,
   ...metricRoutes,
 ];
@@ -87,6 +90,7 @@ export const resolvers: readonly Resolvers[] = [
   leadModelResolvers,
   assignmentResolvers,
   followUpResolvers,
+  loyaltyProgrammeResolvers,
   rateResolvers,
   metricResolvers,
 ];

@@ -106,6 +106,7 @@ export const guide: Guide = {
     assignments: 'The history of who was given what, when and by which rule.',
     'follow-ups':
       'Retention and prevention events, and detractors to call back: something to be done about a customer, by somebody, until some day.',
+    loyalty: 'Loyalty programmes with versioned rules, their members, the ledger of points, tiers and rewards.',
     'exchange-rates': 'Rates of the day, by which amounts of other currencies are valued in the base currency.',
     metrics:
       'Who stays, who comes back, and what they are worth. Every answer carries its definition, period and parts.',

@@ -59,6 +59,7 @@ const typeNames: Record<string, string> = {
   WrittenLeadModel: 'LeadModel',
   ListedLeadModel: 'LeadModel',
   WrittenInteraction: 'Interaction',
+  WrittenLoyaltyProgramme: 'LoyaltyProgramme',
   Deleted: 'DeletedPayload',
   BatchResults: 'BatchPayload',
   StoredRates: 'ExchangeRatesPayload',

@@ -1,6 +1,10 @@
 import { index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
+import { type LoyaltyRules, mostPoints } from '../../domain/loyalty-earning.ts';
+import { parseDecimal } from '../../domain/money.ts';
+import { isBefore } from '../../domain/period.ts';
 import { instant as instantColumn, json } from '../../platform/db/columns.ts';
+import { id, instant, positiveAmount, text, version } from '../../platform/values.ts';
 
 /**
  * A loyalty programme. `rules` is the document being worked on; publishing freezes it as the next version, and what is
@@ -42,3 +46,342 @@ export const loyaltyProgrammeVersions = pgTable(
 export const programmeStatuses = ['draft', 'active', 'ended'] as const;
 export type ProgrammeStatus = (typeof programmeStatuses)[number];
 export const programmeStatus = z.enum(programmeStatuses).meta({ id: 'LoyaltyProgrammeStatus', example: 'active' });
+
+/** Members in `loyaltyRules` whose text is a number with at most so many decimal places: 0.1 + 0.2 is none with four. */
+function decimal(max: number, places: number) {
+  return z
+    .number()
+    .min(0)
+    .max(max)
+    .refine((value) => parseDecimal(String(value)).scale <= places, {
+      error: `has more than ${places} decimal places`,
+      params: { code: 'too_precise' },
+    });
+}
+
+/** Points that one transaction moves at most. */
+const points = z.int().min(1).max(mostPoints);
+const days = (min: number, max: number) => z.int().min(min).max(max);
+
+const multiplier = decimal(100, 4).meta({ description: '0 to 100, at most 4 decimal places.', example: 1.5 });
+
+export const loyaltyTierLevel = z
+  .strictObject({
+    key: z
+      .string()
+      .max(50)
+      .regex(/^[a-z0-9][a-z0-9_-]*$/)
+      .meta({ description: 'What members, rewards and metrics call it; stays once published.', example: 'silver' }),
+    name: text(100).meta({ example: 'Silver' }),
+    threshold: positiveAmount.meta({
+      description: 'The qualifying amount from which it is reached: minor units of the base currency, or points.',
+      example: 50000,
+    }),
+    multiplier,
+  })
+  .meta({ id: 'LoyaltyTierLevel', description: 'A level: from where it is held, and what orders earn there.' });
+
+export const loyaltyTierRules = z
+  .strictObject({
+    basis: z.enum(['spend', 'points']).meta({
+      id: 'LoyaltyTierBasis',
+      description:
+        'spend: net revenue of the orders that earn, minor units of the base currency. points: what these orders earned.',
+      example: 'spend',
+    }),
+    windowDays: days(1, 3_650).meta({ description: 'What counts: orders of the last so many days.', example: 365 }),
+    periodDays: days(1, 3_650).meta({
+      description: 'How long a level above the first is held before it is looked at again.',
+      example: 365,
+    }),
+    graceDays: days(0, 3_650).meta({
+      description: 'How long it is held on when it is no longer reached.',
+      example: 60,
+    }),
+    levels: z.array(loyaltyTierLevel).min(1).max(20).meta({
+      description: 'By threshold, ascending; that of the first is 0. Keys are unique.',
+    }),
+  })
+  .meta({
+    id: 'LoyaltyTierRules',
+    description: 'Levels of membership. Up at once; down at the end of a period and of the grace after it.',
+  });
+
+export const loyaltyCategoryRule = z
+  .strictObject({ category: text(100), multiplier })
+  .meta({ id: 'LoyaltyCategoryRule', description: 'What lines of a category earn more or less.' });
+
+export const loyaltyCampaignRule = z
+  .strictObject({
+    name: text(100),
+    from: instant.meta({ description: 'Orders placed at or after this …' }),
+    to: instant.meta({ description: '… and before this.' }),
+    campaignId: id.nullable().optional().meta({ description: 'Only orders that name this campaign; all unless told.' }),
+    multiplier,
+  })
+  .meta({
+    id: 'LoyaltyCampaignRule',
+    description: 'A time in which orders earn more. Several at a time are multiplied.',
+  });
+
+export const loyaltyPurchaseBonus = z
+  .strictObject({
+    count: z.int().min(1).max(10_000).meta({ description: 'Qualifying orders since joining.', example: 5 }),
+    points,
+  })
+  .meta({ id: 'LoyaltyPurchaseBonus', description: 'Points for the so-many-th purchase.' });
+
+export const loyaltyReferralBonus = z
+  .strictObject({
+    referrer: z
+      .int()
+      .min(0)
+      .max(mostPoints)
+      .meta({ description: 'For the member who referred another.', example: 200 }),
+    referee: z.int().min(0).max(mostPoints).meta({ description: 'For the one who was referred.', example: 100 }),
+  })
+  .meta({
+    id: 'LoyaltyReferralBonus',
+    description: 'Points for both, with the first qualifying order of the referred.',
+  });
+
+export const loyaltyBonuses = z
+  .strictObject({
+    welcome: points.nullable().optional().meta({ description: 'At enrolment.', example: 50 }),
+    birthday: points.nullable().optional().meta({
+      description: 'On each birthday; who was born on 29 February has it on the 28th in common years.',
+      example: 100,
+    }),
+    anniversary: points.nullable().optional().meta({ description: 'On each anniversary of joining.', example: 100 }),
+    purchase: loyaltyPurchaseBonus.nullable().optional(),
+    referral: loyaltyReferralBonus.nullable().optional(),
+  })
+  .meta({ id: 'LoyaltyBonuses', description: 'Points beside those of orders; what is left out or null is not given.' });
+
+const pointRounding = z.enum(['down', 'half_up', 'up']).meta({
+  id: 'PointRounding',
+  description: 'Of the points of an order, once, after all multipliers.',
+  example: 'down',
+});
+const earnOn = z.enum(['paid', 'fulfilled']).meta({
+  id: 'LoyaltyEarnOn',
+  description: 'When an order earns: its `paymentStatus` is paid, or its `fulfillmentStatus` is fulfilled.',
+  example: 'paid',
+});
+const refundPolicy = z.enum(['only_pending', 'within_balance', 'allow_negative']).meta({
+  id: 'LoyaltyRefundPolicy',
+  description:
+    'How far points of an order that is refunded, cancelled or cut are taken back. only_pending: as long as they are pending. within_balance: as far as the balance goes. allow_negative: all of them, and what is missing is owed.',
+  example: 'within_balance',
+});
+
+const ruleMembers = {
+  pointsPerUnit: decimal(1_000_000, 4).meta({
+    description: 'Points for one major unit of the base currency; at most 4 decimal places.',
+    example: 1,
+  }),
+  rounding: pointRounding,
+  earnOn,
+  pendingDays: days(0, 365).meta({
+    description: 'Points can be spent so many days (of 24 hours) after the order.',
+    example: 14,
+  }),
+  expiryDays: days(1, 36_500).nullable().meta({
+    description: 'They expire so many days after the order, more than `pendingDays`; null: never.',
+    example: 730,
+  }),
+  refundPolicy,
+  categories: z.array(loyaltyCategoryRule).max(500).meta({ description: 'Each category once; all others × 1.' }),
+  campaigns: z.array(loyaltyCampaignRule).max(100),
+  tiers: loyaltyTierRules.nullable().meta({ description: 'null: no levels.' }),
+  bonuses: loyaltyBonuses,
+  pointValue: decimal(1_000_000, 6).meta({
+    description: 'What a point is worth when it is spent, minor units of the base currency; at most 6 decimal places.',
+    example: 0.5,
+  }),
+};
+
+const rulesExample = {
+  pointsPerUnit: 1,
+  rounding: 'down',
+  earnOn: 'paid',
+  pendingDays: 14,
+  expiryDays: 730,
+  refundPolicy: 'within_balance',
+  categories: [{ category: 'Gift cards', multiplier: 0 }],
+  campaigns: [
+    {
+      name: 'Double points in advent',
+      from: '2026-11-29T00:00:00.000Z',
+      to: '2026-12-25T00:00:00.000Z',
+      multiplier: 2,
+    },
+  ],
+  tiers: {
+    basis: 'spend',
+    windowDays: 365,
+    periodDays: 365,
+    graceDays: 60,
+    levels: [
+      { key: 'basic', name: 'Basic', threshold: 0, multiplier: 1 },
+      { key: 'silver', name: 'Silver', threshold: 50000, multiplier: 1.25 },
+    ],
+  },
+  bonuses: { welcome: 50, purchase: { count: 5, points: 250 } },
+  pointValue: 0.5,
+} satisfies LoyaltyRules;
+
+export const loyaltyRules = z.strictObject(ruleMembers).meta({
+  id: 'LoyaltyRules',
+  description:
+    'Points of an order = round(net revenue in major units of the base currency × `pointsPerUnit` × multiplier of the tier × those of all campaigns that apply × the mean of the multipliers of its lines, weighted by their totals).',
+  example: rulesExample,
+});
+
+export const loyaltyRulesInput = z
+  .strictObject({
+    ...ruleMembers,
+    rounding: pointRounding.optional().meta({ description: 'down unless told.' }),
+    earnOn: earnOn.optional().meta({ description: 'paid unless told.' }),
+    pendingDays: ruleMembers.pendingDays.optional(),
+    expiryDays: ruleMembers.expiryDays.optional(),
+    refundPolicy: refundPolicy.optional().meta({ description: 'within_balance unless told.' }),
+    categories: ruleMembers.categories.optional(),
+    campaigns: ruleMembers.campaigns.optional(),
+    tiers: ruleMembers.tiers.optional(),
+    bonuses: loyaltyBonuses.optional(),
+  })
+  .superRefine((rules, check) => {
+    for (const { path, code, message } of ruleFaults(rules)) {
+      check.addIssue({ code: 'custom', path, message, params: { code } });
+    }
+  })
+  .meta({
+    id: 'LoyaltyRulesInput',
+    description:
+      'The rules of a programme. Unless told, points can be spent at once, never expire, and there are no categories, campaigns, tiers or bonuses.',
+    example: rulesExample,
+  });
+type LoyaltyRulesInput = z.output<typeof loyaltyRulesInput>;
+
+interface RuleFault {
+  path: (string | number)[];
+  code: string;
+  message: string;
+}
+
+/** What no single member is wrong about. */
+function ruleFaults({ pendingDays = 0, expiryDays, categories, campaigns, tiers }: LoyaltyRulesInput): RuleFault[] {
+  const faults: RuleFault[] = [];
+  if (typeof expiryDays === 'number' && expiryDays <= pendingDays) {
+    faults.push({
+      path: ['expiryDays'],
+      code: 'not_after_pending',
+      message: 'Points would expire before they can be spent: more than pendingDays.',
+    });
+  }
+  for (const index of repeated((categories ?? []).map(({ category }) => category))) {
+    faults.push({ path: ['categories', index, 'category'], code: 'duplicate', message: 'Given more than once.' });
+  }
+  for (const [index, { from, to }] of (campaigns ?? []).entries()) {
+    if (isBefore(from, to)) continue;
+    faults.push({ path: ['campaigns', index, 'to'], code: 'not_after_from', message: 'Not after `from`.' });
+  }
+  const levels = tiers?.levels ?? [];
+  for (const index of repeated(levels.map(({ key }) => key))) {
+    faults.push({ path: ['tiers', 'levels', index, 'key'], code: 'duplicate', message: 'Given more than once.' });
+  }
+  for (const [index, { threshold }] of levels.entries()) {
+    const before = levels[index - 1]?.threshold;
+    if (before === undefined ? threshold === 0 : threshold > before) continue;
+    faults.push({
+      path: ['tiers', 'levels', index, 'threshold'],
+      code: before === undefined ? 'not_zero' : 'not_ascending',
+      message: before === undefined ? 'That of the first level is 0.' : 'Not above that of the level before.',
+    });
+  }
+  return faults;
+}
+
+/** Where something stands that stood before. */
+function repeated(values: readonly string[]): number[] {
+  const seen = new Set<string>();
+  return values.flatMap((value, index) => {
+    const again = seen.has(value);
+    seen.add(value);
+    return again ? [index] : [];
+  });
+}
+
+/** The whole document, with what was left out filled in. */
+export function completeRules(given: LoyaltyRulesInput): z.output<typeof loyaltyRules> {
+  return {
+    pointsPerUnit: given.pointsPerUnit,
+    rounding: given.rounding ?? 'down',
+    earnOn: given.earnOn ?? 'paid',
+    pendingDays: given.pendingDays ?? 0,
+    expiryDays: given.expiryDays ?? null,
+    refundPolicy: given.refundPolicy ?? 'within_balance',
+    categories: given.categories ?? [],
+    campaigns: given.campaigns ?? [],
+    tiers: given.tiers ?? null,
+    bonuses: given.bonuses ?? {},
+    pointValue: given.pointValue,
+  };
+}
+
+const name = text(200).meta({ example: 'Friends of the garden' });
+const programmeExample = { name: 'Friends of the garden', rules: rulesExample };
+
+export const loyaltyProgrammeInput = z
+  .strictObject({ name, rules: loyaltyRulesInput })
+  .meta({ id: 'LoyaltyProgrammeInput', description: 'A draft of a programme.', example: programmeExample });
+
+export const loyaltyProgrammePatch = z.strictObject({ name, rules: loyaltyRulesInput }).partial().meta({
+  id: 'LoyaltyProgrammePatch',
+  description: 'The rules are replaced as a whole, and change nothing until they are published.',
+  example: programmeExample,
+});
+
+export const loyaltyPublication = z
+  .strictObject({
+    validFrom: instant.optional().meta({
+      description:
+        'From when orders earn by these rules, by the date they were placed; now unless told. A first version may begin in the past; a later one not, nor before the one it follows.',
+    }),
+  })
+  .meta({ id: 'LoyaltyPublication', example: { validFrom: '2026-12-01T00:00:00.000Z' } });
+
+const versionNumber = z.int().min(1).meta({ description: '1, 2, 3 … in the order of publication.', example: 2 });
+
+export const loyaltyProgramme = z
+  .strictObject({
+    id,
+    name: z.string(),
+    status: programmeStatus.meta({
+      description: 'draft: never published. active: has members and earns. ended: earns nothing more.',
+    }),
+    rules: loyaltyRules.meta({ description: 'What is worked on; in force is what was published.' }),
+    currentVersion: z
+      .strictObject({ number: versionNumber, validFrom: instant })
+      .meta({ id: 'LoyaltyCurrentVersion' })
+      .nullable()
+      .meta({ description: 'The version in force now; null: none is yet.' }),
+    endedAt: instant.nullable(),
+    version,
+    createdAt: instant,
+    updatedAt: instant,
+  })
+  .meta({ id: 'LoyaltyProgramme', description: 'A loyalty programme with the rules that are worked on.' });
+export type LoyaltyProgramme = z.output<typeof loyaltyProgramme>;
+
+export const loyaltyProgrammeVersion = z
+  .strictObject({
+    programmeId: id,
+    number: versionNumber,
+    rules: loyaltyRules,
+    validFrom: instant.meta({ description: 'In force from here until the next version is.' }),
+    publishedAt: instant,
+    publishedBy: z.string().meta({ description: 'The client that published it.' }),
+  })
+  .meta({ id: 'LoyaltyProgrammeVersion', description: 'Published rules, which never change again.' });

@@ -1,8 +1,10 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { LoyaltyRules } from '../../domain/loyalty-earning.ts';
 import { isBefore } from '../../domain/period.ts';
-import { type Db, param, statement } from '../../platform/db/client.ts';
+import { type Db, fields, param, statement } from '../../platform/db/client.ts';
 import { canonicalInstant } from '../../platform/db/columns.ts';
+import { notFound, Problem } from '../../platform/errors.ts';
+import { type LoyaltyProgramme, loyaltyProgrammes, loyaltyProgrammeVersions } from './model.ts';
 
 /** What a programme says, and said. */
 export interface ProgrammeRules {
@@ -59,3 +61,73 @@ export function versionAt(programme: ProgrammeRules, t: string): ProgrammeRules[
 export function rulesAt(programme: ProgrammeRules, t: string): LoyaltyRules | null {
   return versionAt(programme, t)?.rules ?? null;
 }
+
+/** @throws Problem programme_not_published: no version is in force */
+export function versionInForce(programme: ProgrammeRules, now: string): ProgrammeRules['versions'][number] {
+  const version = versionAt(programme, now);
+  if (!version) throw new Problem('programme_not_published', 'No version of its rules is in force yet.');
+  return version;
+}
+
+export type ProgrammeRecord = Omit<typeof loyaltyProgrammes.$inferSelect, 'rules'> & {
+  rules: LoyaltyProgramme['rules'];
+  /** Of the version in force now; null: there is none. */
+  currentNumber: number | null;
+  currentFrom: string | null;
+};
+
+/** The select list of a programme and its version in force at `now`; for `toProgramme`. */
+export function programmeColumns(now: SQL): SQL {
+  // What is valid later has the higher number.
+  const current = (column: string) =>
+    sql`(select v.${sql.identifier(column)} from loyalty_programme_versions v where v.programme_id = ${loyaltyProgrammes.id} and v.valid_from <= ${now}::timestamptz
+      order by v.number desc limit 1)`;
+  return sql`${fields(loyaltyProgrammes)}, ${current('number')} as "currentNumber", ${current('valid_from')} as "currentFrom"`;
+}
+
+export function toProgramme(record: ProgrammeRecord): LoyaltyProgramme {
+  const { currentNumber: number, currentFrom: validFrom } = record;
+  return {
+    id: record.id,
+    name: record.name,
+    status: record.status,
+    rules: record.rules,
+    currentVersion: number === null || validFrom === null ? null : { number, validFrom },
+    endedAt: record.endedAt,
+    version: record.version,
+    createdAt: record.createdAt,
+    updatedAt: record.updatedAt,
+  };
+}
+
+const byIds = statement<ProgrammeRecord>(
+  'loyalty_programmes_by_ids',
+  sql`select ${programmeColumns(param('now'))} from ${loyaltyProgrammes} where ${loyaltyProgrammes.id} = any(${param('ids')}::uuid[])`,
+);
+// Foreign keys of members and rewards are not disturbed.
+const lockedById = statement<ProgrammeRecord>(
+  'locked_loyalty_programme',
+  sql`select ${programmeColumns(param('now'))} from ${loyaltyProgrammes} where ${loyaltyProgrammes.id} = ${param('id')}::uuid for no key update`,
+);
+
+/** Programmes by id; absent ones are absent. */
+export async function programmesByIds(db: Db, ids: string[], now: string): Promise<Map<string, ProgrammeRecord>> {
+  return new Map((await db.all(byIds, { ids, now })).map((record) => [record.id, record]));
+}
+
+/** @throws Problem not_found */
+export async function programmeById(
+  db: Db,
+  id: string,
+  now: string,
+  options: { lock?: boolean } = {},
+): Promise<ProgrammeRecord> {
+  const record = options.lock
+    ? await db.first(lockedById, { id, now })
+    : (await programmesByIds(db, [id], now)).get(id);
+  if (!record) throw notFound('loyalty programme');
+  return record;
+}
+
+/** The select list of a version, under the id of its programme. */
+export const programmeVersionColumns = sql`${loyaltyProgrammeVersions.programmeId} as id, ${fields(loyaltyProgrammeVersions, ['programmeId'])}`;

@@ -1,0 +1,316 @@
+import { sql } from 'drizzle-orm';
+import { z } from 'zod';
+import type { LoyaltyRules } from '../../domain/loyalty-earning.ts';
+import { isBefore } from '../../domain/period.ts';
+import { insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
+import { invalid, Problem } from '../../platform/errors.ts';
+import { newId } from '../../platform/ids.ts';
+import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { id } from '../../platform/values.ts';
+import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { unknownCampaigns } from '../campaigns/queries.ts';
+import {
+  completeRules,
+  loyaltyProgramme,
+  loyaltyProgrammeInput,
+  loyaltyProgrammePatch,
+  loyaltyProgrammes,
+  loyaltyProgrammeVersion,
+  loyaltyProgrammeVersions,
+  loyaltyPublication,
+  programmeStatus,
+} from './model.ts';
+import {
+  type ProgrammeRecord,
+  type ProgrammeRules,
+  programmeById,
+  programmeColumns,
+  programmesByIds,
+  programmeVersionColumns,
+  rulesOf,
+  toProgramme,
+} from './queries.ts';
+
+const programmeId = z.strictObject({ id });
+
+export const writtenProgramme = loyaltyProgramme.extend({ created }).meta({ id: 'WrittenLoyaltyProgramme' });
+
+const insert = statement('insert_loyalty_programme', insertRows(loyaltyProgrammes, param('rows')));
+
+export const createLoyaltyProgramme = writeOperation({
+  name: 'createLoyaltyProgramme',
+  scope: 'loyalty-programmes:write',
+  summary: 'Draft a loyalty programme',
+  description: 'A draft earns nothing until it is published: try it on past orders with `…/preview`.',
+  input: z.strictObject({ ...writeParameters, body: loyaltyProgrammeInput }),
+  output: writtenProgramme,
+  idempotency: 'accepted',
+  created: () => true,
+  async run(tx, { now }, { body }) {
+    const rules = completeRules(body.rules);
+    await checkCampaigns(tx, rules);
+    const row = {
+      id: newId(),
+      version: 1,
+      name: body.name,
+      status: 'draft' as const,
+      rules,
+      endedAt: null,
+      createdAt: now,
+      updatedAt: now,
+    };
+    await tx.all(insert, { rows: JSON.stringify([row]) });
+    return { ...toProgramme({ ...row, currentNumber: null, currentFrom: null }), created: true };
+  },
+});
+
+/** @throws Problem unknown_campaign */
+async function checkCampaigns(tx: Transaction, { campaigns }: LoyaltyRules): Promise<void> {
+  const named = campaigns.flatMap(({ campaignId }) => campaignId ?? []);
+  const unknown = await unknownCampaigns(tx, named);
+  const errors = campaigns.flatMap(({ campaignId }, index) =>
+    campaignId && unknown.has(campaignId)
+      ? [
+          {
+            pointer: `/rules/campaigns/${index}/campaignId`,
+            code: 'unknown_campaign',
+            message: 'There is no such campaign.',
+          },
+        ]
+      : [],
+  );
+  if (errors.length > 0) throw new Problem('invalid_input', 'There is no such campaign.', { errors });
+}
+
+export const getLoyaltyProgramme = readOperation({
+  name: 'getLoyaltyProgramme',
+  scope: 'loyalty:read',
+  summary: 'Read a loyalty programme',
+  description: '`rules` is what is worked on; what is and was in force is under `…/versions`.',
+  input: programmeId,
+  output: loyaltyProgramme,
+  problems: ['not_found'],
+  run: async ({ db, now }, { id: wanted }) => toProgramme(await programmeById(db, wanted, now)),
+});
+
+/** For the GraphQL loaders: programmes by id, one statement. */
+export const loyaltyProgrammesByIds = readOperation({
+  name: 'loyaltyProgrammesByIds',
+  scope: 'loyalty:read',
+  summary: 'Read loyalty programmes by id',
+  input: z.strictObject({ ids: z.array(id) }),
+  output: z.array(loyaltyProgramme.nullable()),
+  async run({ db, now }, { ids }) {
+    const found = await programmesByIds(db, [...new Set(ids)], now);
+    return ids.map((wanted) => {
+      const record = found.get(wanted);
+      return record ? toProgramme(record) : null;
+    });
+  },
+});
+
+const list = keysetList<ProgrammeRecord>({
+  name: 'loyalty_programmes',
+  select: programmeColumns(param('$now')),
+  from: sql`${loyaltyProgrammes}`,
+  id: sql`${loyaltyProgrammes.id}`,
+  filters: { status: (value) => sql`${loyaltyProgrammes.status} = ${value}` },
+  sorts: {
+    createdAt: { expression: sql`${loyaltyProgrammes.createdAt}`, type: 'timestamptz', field: 'createdAt' },
+  },
+  defaultSort: '-createdAt',
+});
+
+export const listLoyaltyProgrammes = readOperation({
+  name: 'listLoyaltyProgrammes',
+  scope: 'loyalty:read',
+  summary: 'List loyalty programmes',
+  description: 'Drafts, active and ended ones.',
+  input: z.strictObject({
+    ...pageParameters,
+    sort: sortParameter(['createdAt'], '-createdAt'),
+    status: programmeStatus.optional(),
+  }),
+  output: pageOf(loyaltyProgramme).meta({ id: 'LoyaltyProgrammePage' }),
+  async run(context, input) {
+    const { data, page } = await list(context.db, context, input);
+    return { data: data.map(toProgramme), page };
+  },
+});
+
+const change = statement(
+  'change_loyalty_programme',
+  sql`update loyalty_programmes set name = ${param('name')}, rules = ${param('rules')}::jsonb, version = version + 1, updated_at = ${param('now')}::timestamptz
+    where id = ${param('id')}::uuid`,
+);
+
+export const updateLoyaltyProgramme = writeOperation({
+  name: 'updateLoyaltyProgramme',
+  scope: 'loyalty-programmes:write',
+  summary: 'Change a loyalty programme',
+  description:
+    'Members left out stay; the rules are replaced as a whole. They are a draft: what is in force stays until the next `…/publish`.',
+  input: z.strictObject({ ...programmeId.shape, ...writeParameters, expectedVersion, body: loyaltyProgrammePatch }),
+  output: writtenProgramme,
+  idempotency: 'accepted',
+  problems: ['not_found', 'version_mismatch', 'version_required'],
+  async run(tx, { now }, { id: wanted, expectedVersion: expected, body }) {
+    const before = await programmeById(tx, wanted, now, { lock: true });
+    checkVersion(before.version, expected);
+    const rules = body.rules ? completeRules(body.rules) : before.rules;
+    if (body.rules) await checkCampaigns(tx, rules);
+    await tx.all(change, { id: wanted, name: body.name ?? before.name, rules: JSON.stringify(rules), now });
+    return { ...toProgramme(await programmeById(tx, wanted, now)), created: false };
+  },
+});
+
+const remove = statement(
+  'delete_loyalty_programme',
+  sql`delete from loyalty_programmes where id = ${param('id')}::uuid`,
+);
+
+export const deleteLoyaltyProgramme = writeOperation({
+  name: 'deleteLoyaltyProgramme',
+  scope: 'loyalty-programmes:write',
+  summary: 'Delete a draft of a loyalty programme',
+  description: 'One that was published is refused: members have earned by it. End it instead.',
+  input: z.strictObject({ ...programmeId.shape, ...writeParameters, expectedVersion }),
+  output: deletedRecord,
+  idempotency: 'accepted',
+  problems: ['not_found', 'programme_published', 'version_mismatch', 'version_required'],
+  async run(tx, { now }, { id: wanted, expectedVersion: expected }) {
+    const { status, version } = await programmeById(tx, wanted, now, { lock: true });
+    if (status !== 'draft') throw new Problem('programme_published', 'It was published: it can only be ended.');
+    checkVersion(version, expected);
+    await tx.all(remove, { id: wanted });
+    return { id: wanted, deleted: true as const };
+  },
+});
+
+const insertVersion = statement('insert_loyalty_version', insertRows(loyaltyProgrammeVersions, param('rows')));
+const activate = statement(
+  'activate_loyalty_programme',
+  sql`update loyalty_programmes set status = 'active', version = version + 1, updated_at = ${param('now')}::timestamptz where id = ${param('id')}::uuid`,
+);
+
+export const publishLoyaltyProgramme = writeOperation({
+  name: 'publishLoyaltyProgramme',
+  scope: 'loyalty-programmes:write',
+  summary: 'Publish the rules of a loyalty programme',
+  description:
+    'Freezes the rules as the next version. Orders earn by the version in force when they were placed, so that nothing that was earned is rewritten. Keys of levels stay once published: `tier_removed` says which is missing.',
+  input: z.strictObject({
+    ...programmeId.shape,
+    ...writeParameters,
+    expectedVersion,
+    body: loyaltyPublication.optional(),
+  }),
+  output: writtenProgramme,
+  idempotency: 'accepted',
+  problems: ['not_found', 'programme_ended', 'tier_removed', 'version_mismatch', 'version_required'],
+  async run(tx, { now, principal }, { id: wanted, expectedVersion: expected, body }) {
+    // Under the lock: of two at a time the second counts the version of the first.
+    const record = await programmeById(tx, wanted, now, { lock: true });
+    if (record.endedAt !== null) throw new Problem('programme_ended', 'It has ended: nothing is earned any more.');
+    checkVersion(record.version, expected);
+    const versions = (await rulesOf(tx, [wanted])).get(wanted)?.versions ?? [];
+    checkTiersStay(versions, record.rules);
+    await checkCampaigns(tx, record.rules);
+    const row = {
+      programmeId: wanted,
+      number: versions.length + 1,
+      rules: record.rules,
+      validFrom: validFromOf(versions, body?.validFrom, now),
+      publishedAt: now,
+      publishedBy: principal.client,
+    };
+    await tx.all(insertVersion, { rows: JSON.stringify([row]) });
+    await tx.all(activate, { id: wanted, now });
+    return { ...toProgramme(await programmeById(tx, wanted, now)), created: false };
+  },
+});
+
+/** @throws Problem tier_removed: members hold it, and rewards and earnings name it */
+function checkTiersStay(versions: ProgrammeRules['versions'], { tiers }: LoyaltyRules): void {
+  const keys = new Set(tiers?.levels.map(({ key }) => key));
+  const missing = versions.flatMap(({ rules }) => rules.tiers?.levels ?? []).find(({ key }) => !keys.has(key));
+  if (!missing) return;
+  throw new Problem('tier_removed', `The level ${missing.key} was published: it may change, but it has to stay.`, {
+    extra: { tier: missing.key },
+  });
+}
+
+/** @throws Problem invalid_input: a later version would rewrite what was earned */
+function validFromOf(versions: ProgrammeRules['versions'], wanted: string | undefined, now: string): string {
+  const last = versions.at(-1);
+  if (!last) return wanted ?? now;
+  const earliest = isBefore(last.validFrom, now) ? now : last.validFrom;
+  if (wanted === undefined) return earliest;
+  if (!isBefore(wanted, earliest)) return wanted;
+  throw isBefore(wanted, now)
+    ? invalid('/validFrom', 'in_the_past', 'A version after the first one cannot begin in the past.')
+    : invalid('/validFrom', 'before_last_version', `Version ${last.number} begins at ${last.validFrom}.`);
+}
+
+const end = statement(
+  'end_loyalty_programme',
+  sql`update loyalty_programmes set status = 'ended', ended_at = ${param('now')}::timestamptz, version = version + 1, updated_at = ${param('now')}::timestamptz
+    where id = ${param('id')}::uuid`,
+);
+
+export const endLoyaltyProgramme = writeOperation({
+  name: 'endLoyaltyProgramme',
+  scope: 'loyalty-programmes:write',
+  summary: 'End a loyalty programme',
+  description: 'From now on nothing is earned in it; points that members have can still be spent. For good.',
+  input: z.strictObject({ ...programmeId.shape, ...writeParameters, expectedVersion }),
+  output: writtenProgramme,
+  idempotency: 'accepted',
+  problems: ['not_found', 'programme_not_published', 'programme_ended', 'version_mismatch', 'version_required'],
+  async run(tx, { now }, { id: wanted, expectedVersion: expected }) {
+    const { status, version } = await programmeById(tx, wanted, now, { lock: true });
+    if (status === 'draft') throw new Problem('programme_not_published', 'A draft can be deleted.');
+    if (status === 'ended') throw new Problem('programme_ended', 'It has ended already.');
+    checkVersion(version, expected);
+    await tx.all(end, { id: wanted, now });
+    return { ...toProgramme(await programmeById(tx, wanted, now)), created: false };
+  },
+});
+
+interface VersionRow {
+  id: string;
+  number: number;
+  rules: z.output<typeof loyaltyProgrammeVersion>['rules'];
+  validFrom: string;
+  publishedAt: string;
+  publishedBy: string;
+}
+
+const listVersions = keysetList<VersionRow>({
+  name: 'loyalty_programme_versions',
+  select: programmeVersionColumns,
+  from: sql`${loyaltyProgrammeVersions}`,
+  // A number stands for one version of the programme that is asked about.
+  id: sql`${loyaltyProgrammeVersions.programmeId}`,
+  filters: { id: (value) => sql`${loyaltyProgrammeVersions.programmeId} = ${value}::uuid` },
+  sorts: { number: { expression: sql`${loyaltyProgrammeVersions.number}`, type: 'integer', field: 'number' } },
+  defaultSort: '-number',
+});
+
+export const listLoyaltyProgrammeVersions = readOperation({
+  name: 'listLoyaltyProgrammeVersions',
+  scope: 'loyalty:read',
+  summary: 'List the versions of a loyalty programme',
+  description: 'What was published when, and from when it is in force: each until the next one is.',
+  input: z.strictObject({ ...programmeId.shape, ...pageParameters, sort: sortParameter(['number'], '-number') }),
+  output: pageOf(loyaltyProgrammeVersion).meta({ id: 'LoyaltyProgrammeVersionPage' }),
+  problems: ['not_found'],
+  async run(context, input) {
+    const [{ data, page }] = await Promise.all([
+      listVersions(context.db, context, input),
+      programmeById(context.db, input.id, context.now),
+    ]);
+    return { data: data.map(({ id: ofProgramme, ...version }) => ({ programmeId: ofProgramme, ...version })), page };
+  },
+});
