@@ -24,6 +24,7 @@ import {
   openAccounts,
   type PointsSource,
   raiseTier,
+  readLots,
   restate,
   type SourceHistory,
   saveAccounts,
@@ -262,6 +263,8 @@ async function restateMilestones(
   );
   for (const { account, source, ...change } of due) {
     const history = histories.get(sourceKey(account.customerId, source)) ?? noHistory;
+    // A version of other rules is in force where the purchase is now: the lots were not expected to be needed.
+    if (change.after < change.before) await readLots(tx, account);
     restate(account, source, { ...change, history, by });
   }
 }

@@ -86,7 +86,7 @@ export interface OpenAccount {
   /** As it is at `now` with all that was planned; the balances and `nextAt` too. */
   readonly row: AccountRow;
   /** Lots with points left and those of this write, by id; null when they were neither asked for nor due. */
-  readonly lots: Map<string, OpenLot> | null;
+  lots: Map<string, OpenLot> | null;
   /**
    * What counted for tiers at `now`, `(now − windowDays, now]`, minor units and points; null unless asked for, or without
    * tiers. Follows `noteEarning`.
@@ -132,6 +132,11 @@ interface Opened extends AccountRow {
   pointsInWindow: number | null;
 }
 
+/** The lots of `loyalty_accounts` that have points left. */
+const openLots = sql`(select json_agg(json_build_array(l.id, l.transaction_id, l.points, l.remaining, l.earned_at::text, l.active_at::text,
+    l.expires_at::text, l.order_id, l.bonus_key))
+  from loyalty_lots l where l.customer_id = loyalty_accounts.customer_id and l.remaining > 0)`;
+
 const present = sql`greatest(${param('now')}::timestamptz, loyalty_accounts.settled_at)`;
 
 const open = statement<Opened>(
@@ -139,10 +144,7 @@ const open = statement<Opened>(
   sql`select ${fields(loyaltyAccounts)},
       case when row_number() over (partition by loyalty_accounts.programme_id order by loyalty_accounts.customer_id) = 1
         then ${programmeRulesJson(sql`loyalty_accounts.programme_id`)} end as programme,
-      case when ${param('lots')}::boolean or next_at <= ${present} then (
-        select json_agg(json_build_array(l.id, l.transaction_id, l.points, l.remaining, l.earned_at::text, l.active_at::text,
-          l.expires_at::text, l.order_id, l.bonus_key))
-        from loyalty_lots l where l.customer_id = loyalty_accounts.customer_id and l.remaining > 0) end as "openLots",
+      case when ${param('lots')}::boolean or next_at <= ${present} then ${openLots} end as "openLots",
       ${param('lots')}::boolean or coalesce(next_at <= ${present}, false) as "withLots",
       case when debt > 0 then (
         select json_agg(json_build_array(e.points, e.at::text)) from loyalty_entries e
@@ -193,6 +195,19 @@ export async function openAccounts(
     if (programme) accounts.set(row.customerId, settled(row, programme, context.now));
   }
   return accounts;
+}
+
+const liveLots = statement<{ openLots: LotTuple[] | null }>(
+  'loyalty_live_lots',
+  sql`select ${openLots} as "openLots" from loyalty_accounts where customer_id = ${param('customerId')}::uuid`,
+);
+
+/** Reads the lots of an account that was opened without them, when points turn out to be taken. */
+export async function readLots(tx: Transaction, account: OpenAccount): Promise<void> {
+  if (account.lots) return;
+  const found = await tx.first(liveLots, { customerId: account.customerId });
+  const lots = [...(found?.openLots ?? []).map(toOpenLot), ...account.draft.newLots];
+  account.lots = new Map(lots.map((lot) => [lot.id, lot]));
 }
 
 /** The account of a customer who becomes a member now; its first tier is for `raiseTier`. */
