@@ -875,11 +875,10 @@ t.test('every occasion is found once, however time is cut', async (t) => {
 t.test('the liability is the value of the points outstanding', async (t) => {
   const none = { active: 0n, pending: 0n, debt: 0n, neverExpiring: 0n };
   const result = loyaltyLiability({
-    groups: [
-      { key: 'basic', active: 1_000n, pending: 500n, debt: 20n, neverExpiring: 0n },
-      { key: 'gold', active: 3_000n, pending: 0n, debt: 0n, neverExpiring: 1_000n },
+    parts: [
+      { key: 'basic', active: 1_000n, pending: 500n, debt: 20n, neverExpiring: 0n, pointValue: 0.7 },
+      { key: 'gold', active: 3_000n, pending: 0n, debt: 0n, neverExpiring: 1_000n, pointValue: 0.7 },
     ],
-    pointValue: 0.7,
     matured: { issued: 8_000n, expired: 2_000n },
   });
   t.match(result, {
@@ -905,7 +904,7 @@ t.test('the liability is the value of the points outstanding', async (t) => {
   });
 
   const matured = (issued: bigint, expired: bigint) =>
-    loyaltyLiability({ groups: [{ key: 'all', ...none, active: 10n }], pointValue: 1, matured: { issued, expired } });
+    loyaltyLiability({ parts: [{ key: 'all', ...none, active: 10n, pointValue: 1 }], matured: { issued, expired } });
   t.match(matured(999n, 500n), {
     value: 10,
     values: { breakageRate: null, expectedBreakage: null, netLiability: null },
@@ -917,22 +916,36 @@ t.test('the liability is the value of the points outstanding', async (t) => {
   t.throws(
     () =>
       loyaltyLiability({
-        groups: [{ key: 'x', ...none, neverExpiring: 1n }],
-        pointValue: 1,
+        parts: [{ key: 'x', ...none, neverExpiring: 1n, pointValue: 1 }],
         matured: { issued: 0n, expired: 0n },
       }),
     RangeError,
   );
-  t.match(loyaltyLiability({ groups: [], pointValue: 1, matured: { issued: 0n, expired: 0n } }), {
+  t.match(loyaltyLiability({ parts: [], matured: { issued: 0n, expired: 0n } }), {
     value: 0,
     values: { outstandingPoints: 0 },
     groups: { length: 0 },
   });
   const large = loyaltyLiability({
-    groups: [{ key: 'all', ...none, active: 2n ** 53n, pending: 1n }],
-    pointValue: 0.000001,
+    parts: [{ key: 'all', ...none, active: 2n ** 53n, pending: 1n, pointValue: 0.000001 }],
     matured: { issued: 0n, expired: 0n },
   });
   t.equal(large.value, 9_007_199_254.740993);
   t.match(large, { values: { outstandingPoints: null }, warnings: [{}, { code: 'beyond_safe_integer' }] });
+  const programmes = loyaltyLiability({
+    parts: [
+      { key: 'gold', ...none, active: 100n, pointValue: 0.5 },
+      { key: 'basic', ...none, pending: 3n, neverExpiring: 3n, pointValue: 2 },
+      { key: 'gold', ...none, active: 1n, debt: 1n, pointValue: 0.000125 },
+    ],
+    matured: { issued: 2_000n, expired: 1_000n },
+  });
+  t.match(programmes, {
+    value: 56.000125,
+    values: { outstandingPoints: 104, expectedBreakage: 25.0000625, netLiability: 31.0000625, debtPoints: 1 },
+    groups: [
+      { key: 'gold', value: 50.000125, values: { outstandingPoints: 101, debtPoints: 1 } },
+      { key: 'basic', value: 6, values: { expectedBreakage: 0 } },
+    ],
+  });
 });
