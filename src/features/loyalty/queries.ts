@@ -1,0 +1,385 @@
+import { type SQL, sql } from 'drizzle-orm';
+import { compareFifo } from '../../domain/loyalty-ledger.ts';
+import {
+  amountIn,
+  progress,
+  runOn,
+  type TierContribution,
+  type TierState,
+  withoutTier,
+} from '../../domain/loyalty-tiers.ts';
+import { formatDecimal, parseDecimal } from '../../domain/money.ts';
+import { isBefore } from '../../domain/period.ts';
+import { type Db, fields, param, type Statement, statement } from '../../platform/db/client.ts';
+import { canonicalInstant } from '../../platform/db/columns.ts';
+import {
+  type ProgrammeRules,
+  type ProgrammeRulesJson,
+  programmeRulesJson,
+  rulesAt,
+  toProgrammeRules,
+} from '../loyalty-programmes/queries.ts';
+import type { AccountRow, TransactionRow } from './ledger.ts';
+import {
+  type CustomerLoyalty,
+  type LoyaltyMember,
+  type LoyaltyTransaction,
+  loyaltyAccounts,
+  loyaltyLots,
+  loyaltyTierChanges,
+  loyaltyTransactions,
+} from './model.ts';
+
+/** The tier that a customer held at an instant, as far as it was settled (the job is minutes late); null: none. */
+export function tierAtSql(customer: SQL, at: SQL): SQL {
+  return sql`(select tc.tier from loyalty_tier_changes tc where tc.customer_id = ${customer} and tc.at <= ${at}
+    order by tc.sequence desc limit 1)`;
+}
+
+/** A stored account. `current`: its balances and its tier are those of the instant asked for. */
+export interface StandingRow extends AccountRow {
+  programmeName: string;
+  /** Minor units of the base currency, a decimal; null before the first version of the rules. */
+  pointValue: string | null;
+  current: boolean;
+}
+
+/** The columns of a `StandingRow` at an instant, of `loyalty_accounts` joined with `loyalty_programmes` as `p`. */
+export function standingColumns(asOf: SQL): SQL {
+  return sql`${fields(loyaltyAccounts)}, p.name as "programmeName",
+    (select v.rules->>'pointValue' from loyalty_programme_versions v where v.programme_id = p.id and v.valid_from <= ${asOf}::timestamptz
+      order by v.number desc limit 1) as "pointValue",
+    (settled_at <= ${asOf}::timestamptz and coalesce(next_at > ${asOf}::timestamptz, true)) as current`;
+}
+
+export const standingFrom = sql`loyalty_accounts join loyalty_programmes p on p.id = loyalty_accounts.programme_id`;
+
+const standing = statement<StandingRow>(
+  'loyalty_standing',
+  sql`select ${standingColumns(param('asOf'))} from ${standingFrom} where customer_id = ${param('customerId')}::uuid`,
+);
+
+const standings = statement<StandingRow>(
+  'loyalty_standings',
+  sql`select ${standingColumns(param('asOf'))} from ${standingFrom} where customer_id = any(${param('ids')}::uuid[])`,
+);
+
+interface Asked {
+  asOf: string;
+  /** Also the way to the next tier, what expires next, and the lots. */
+  details?: boolean | undefined;
+}
+
+/**
+ * What a customer has in the programme at any instant; null: no member then. One statement for what the stored row
+ * answers, which is anything between the last change and the next one; another one where the ledger has to.
+ */
+export async function loyaltyOf(db: Db, customerId: string, asked: Asked): Promise<CustomerLoyalty | null> {
+  const row = await db.first(standing, { customerId, asOf: asked.asOf });
+  return row && ((await loyaltyOfRows(db, [row], asked)).get(customerId) ?? null);
+}
+
+/** The same for a set of customers, in as many statements; who was no member then is not there. */
+export async function loyaltyOfCustomers(db: Db, ids: string[], asked: Asked): Promise<Map<string, CustomerLoyalty>> {
+  if (ids.length === 0) return new Map();
+  return loyaltyOfRows(db, await db.all(standings, { ids, asOf: asked.asOf }), asked);
+}
+
+/** The same of stored accounts that were read for `asOf`. */
+export async function loyaltyOfRows(
+  db: Db,
+  rows: readonly StandingRow[],
+  { asOf, details = false }: Asked,
+): Promise<Map<string, CustomerLoyalty>> {
+  const members = rows.filter(({ joinedAt }) => !isBefore(asOf, joinedAt));
+  const unsettled = members.filter(({ current }) => details || !current).map(({ customerId }) => customerId);
+  const computed = await computedStandings(db, unsettled, asOf);
+  return new Map(
+    members.map((row) => {
+      const found = computed.get(row.customerId);
+      return [row.customerId, toLoyalty({ ...row, ...found?.state }, asOf, (details && found?.details) || null)];
+    }),
+  );
+}
+
+function toLoyalty(row: StandingRow, asOf: string, details: CustomerLoyalty['details']): CustomerLoyalty {
+  return {
+    customerId: row.customerId,
+    programmeId: row.programmeId,
+    programmeName: row.programmeName,
+    asOf,
+    joinedAt: row.joinedAt,
+    tier: row.tier,
+    tierSince: row.tierSince,
+    tierEndsAt: row.tierEndsAt,
+    tierInGrace: row.tierInGrace,
+    active: row.active,
+    pending: row.pending,
+    debt: row.debt,
+    worth: worthOf(row.active, row.pointValue),
+    details,
+    version: row.version,
+  };
+}
+
+/** Exact but for the last step: the product of 0.1 and 3 is 0.3. */
+function worthOf(active: number, pointValue: string | null): number {
+  if (active <= 0 || pointValue === null) return 0;
+  const { digits, scale } = parseDecimal(pointValue);
+  return Number(formatDecimal({ digits: digits * BigInt(active), scale }));
+}
+
+export function toMember(row: AccountRow): LoyaltyMember {
+  return {
+    customerId: row.customerId,
+    programmeId: row.programmeId,
+    joinedAt: row.joinedAt,
+    tier: row.tier,
+    tierSince: row.tierSince,
+    tierEndsAt: row.tierEndsAt,
+    tierInGrace: row.tierInGrace,
+    active: row.active,
+    pending: row.pending,
+    debt: row.debt,
+    version: row.version,
+    createdAt: row.createdAt,
+    updatedAt: row.updatedAt,
+  };
+}
+
+type State = Pick<AccountRow, 'active' | 'pending' | 'debt'> & TierState;
+
+interface ComputedRow extends TierState {
+  customerId: string;
+  programmeId: string;
+  /** With the first account of each programme. */
+  programme: ProgrammeRulesJson | null;
+  active: number;
+  pending: number;
+  debt: number;
+  /** Whether `asOf` lies before what is settled: then the tier is that of the changes, else the stored one, to be run on. */
+  past: boolean;
+  lastChange: [tier: string, endsAt: string | null, reason: string, since: string] | null;
+  contributions: [placedAt: string, spend: number, entitled: number][] | null;
+  lots: LotTuple[] | null;
+  nextExpiry: [at: string, points: number] | null;
+}
+
+type LotTuple = [
+  id: string,
+  transactionId: string,
+  points: number,
+  remaining: number,
+  earnedAt: string,
+  activeAt: string,
+  expiresAt: string | null,
+  orderId: string | null,
+  bonusKey: string | null,
+];
+
+const t = sql`${param('asOf')}::timestamptz`;
+
+/** Lots that are pending or active then, with what they have then. What is settled has it in the row. */
+const lotsThen = sql`select l.*, case when a.settled_at <= ${t} then l.remaining
+      else (select coalesce(sum(e.points), 0) from loyalty_entries e
+        where e.customer_id = l.customer_id and e.lot_id = l.id and e.at <= ${t})::bigint end as remains
+    from loyalty_accounts a join ${loyaltyLots} l on l.customer_id = a.customer_id
+    where a.customer_id = any(${param('ids')}::uuid[]) and l.earned_at <= ${t} and coalesce(l.expires_at > ${t}, true)`;
+
+const compute = statement<ComputedRow>(
+  'loyalty_computed',
+  sql`with lots as materialized (select * from (${lotsThen}) l where l.remains <> 0)
+    select a.customer_id as "customerId", a.programme_id as "programmeId", a.tier, a.tier_since as "tierSince",
+      a.tier_ends_at as "tierEndsAt", a.tier_in_grace as "tierInGrace", a.settled_at > ${t} as past,
+      case when row_number() over (partition by a.programme_id order by a.customer_id) = 1
+        then ${programmeRulesJson(sql`a.programme_id`)} end as programme,
+      coalesce(held.active, 0)::bigint - coalesce(owed.points, 0)::bigint as active, coalesce(held.pending, 0)::bigint as pending,
+      coalesce(owed.points, 0)::bigint as debt,
+      case when a.settled_at > ${t} then (
+        select json_build_array(c.tier, c.ends_at::text, c.reason, (
+          select s.at::text from loyalty_tier_changes s where s.customer_id = a.customer_id and s.sequence <= c.sequence
+            and s.reason in ('enrolment', 'upgrade', 'downgrade') order by s.sequence desc limit 1))
+        from loyalty_tier_changes c where c.customer_id = a.customer_id and c.at <= ${t} order by c.sequence desc limit 1) end as "lastChange",
+      (select json_agg(json_build_array(e.placed_at::text, e.spend, e.entitled)) from loyalty_earnings e
+        where e.customer_id = a.customer_id and (e.spend <> 0 or e.entitled <> 0)
+          and e.placed_at > least(${t}, a.tier_ends_at) - interval '24 hours' * (
+            select max((v.rules->'tiers'->>'windowDays')::int) from loyalty_programme_versions v where v.programme_id = a.programme_id)
+      ) as contributions,
+      (select json_agg(json_build_array(l.id, l.transaction_id, l.points, l.remains, l.earned_at::text, l.active_at::text,
+          l.expires_at::text, l.order_id, l.bonus_key))
+        from (select * from lots where lots.customer_id = a.customer_id
+          order by expires_at nulls last, earned_at, id limit 100) l) as lots,
+      (select json_build_array(l.expires_at::text, sum(l.remains)) from lots l
+        where l.customer_id = a.customer_id and l.expires_at is not null group by l.expires_at order by l.expires_at limit 1) as "nextExpiry"
+    from loyalty_accounts a
+    left join (
+      select customer_id, sum(remains) filter (where active_at <= ${t}) as active, sum(remains) filter (where active_at > ${t}) as pending
+      from lots group by 1) held on held.customer_id = a.customer_id
+    left join (
+      select e.customer_id, -sum(e.points) as points from loyalty_entries e
+      where e.customer_id = any(${param('ids')}::uuid[]) and e.lot_id is null and e.at <= ${t} group by 1) owed on owed.customer_id = a.customer_id
+    where a.customer_id = any(${param('ids')}::uuid[])`,
+);
+
+interface Computed {
+  state: State;
+  details: NonNullable<CustomerLoyalty['details']>;
+}
+
+/** Balance and tier out of the ledger, at any instant. */
+async function computedStandings(db: Db, ids: string[], asOf: string): Promise<Map<string, Computed>> {
+  if (ids.length === 0) return new Map();
+  const rows = await db.all(compute, { ids, asOf });
+  const programmes = new Map<string, ProgrammeRules>();
+  for (const { programmeId, programme } of rows) {
+    if (programme) programmes.set(programmeId, toProgrammeRules(programmeId, programme));
+  }
+  return new Map(
+    rows.flatMap((row) => {
+      const programme = programmes.get(row.programmeId);
+      return programme ? [[row.customerId, computed(row, programme, asOf)]] : [];
+    }),
+  );
+}
+
+function computed(row: ComputedRow, programme: ProgrammeRules, asOf: string): Computed {
+  const { active, pending, debt } = row;
+  const contributions = (row.contributions ?? []).map(
+    ([placedAt, spend, entitled]): TierContribution => ({ placedAt: canonicalInstant(placedAt), spend, entitled }),
+  );
+  const amountAt = (at: string, rules: Parameters<typeof amountIn>[1]) => amountIn(contributions, rules, at);
+  const tierRulesAt = (at: string) => rulesAt(programme, at)?.tiers ?? null;
+  const tier = row.past ? pastTier(row.lastChange) : runOn(row, asOf, tierRulesAt, amountAt).state;
+  const rules = tierRulesAt(asOf);
+  const way = rules && progress(tier, rules, asOf, amountAt);
+  const lots = (row.lots ?? []).map(toLot).sort(compareFifo);
+  const { tier: key, tierSince, tierEndsAt, tierInGrace } = tier;
+  return {
+    state: { active, pending, debt, tier: key, tierSince, tierEndsAt, tierInGrace },
+    details: {
+      progress: way && {
+        basis: way.basis,
+        windowDays: way.windowDays,
+        amount: way.amount,
+        next: way.next,
+        missingToKeep: way.missingToKeep,
+      },
+      nextExpiry: row.nextExpiry && { at: canonicalInstant(row.nextExpiry[0]), points: row.nextExpiry[1] },
+      lots,
+    },
+  };
+}
+
+function pastTier(change: ComputedRow['lastChange']): TierState {
+  if (!change) return withoutTier;
+  const [tier, endsAt, reason, since] = change;
+  return {
+    tier,
+    tierSince: canonicalInstant(since),
+    tierEndsAt: endsAt === null ? null : canonicalInstant(endsAt),
+    tierInGrace: reason === 'grace',
+  };
+}
+
+function toLot([id, transactionId, points, remaining, earnedAt, activeAt, expiresAt, orderId, bonusKey]: LotTuple) {
+  return {
+    id,
+    transactionId,
+    points,
+    remaining,
+    earnedAt: canonicalInstant(earnedAt),
+    activeAt: canonicalInstant(activeAt),
+    expiresAt: expiresAt === null ? null : canonicalInstant(expiresAt),
+    orderId,
+    bonusKey,
+  };
+}
+
+export const transactionColumns = fields(loyaltyTransactions);
+
+export function toTransaction(row: TransactionRow): LoyaltyTransaction {
+  return {
+    id: row.id,
+    customerId: row.customerId,
+    kind: row.kind,
+    points: row.points,
+    at: row.at,
+    orderId: row.orderId,
+    entitled: row.entitled,
+    lapsed: row.lapsed,
+    waived: row.waived,
+    bonusKey: row.bonusKey,
+    redemptionId: row.redemptionId,
+    relatedId: row.relatedId,
+    relatedCustomerId: row.relatedCustomerId,
+    reason: row.reason,
+    by: row.by,
+    externalId: row.externalId,
+    createdAt: row.createdAt,
+  };
+}
+
+/** lot, points, at. */
+type EntryTuple = [lotId: string | null, points: number, at: string];
+
+export interface TransactionRecord extends TransactionRow {
+  entryTuples: EntryTuple[] | null;
+  /** The `return` that undid it. */
+  undoneBy: string | null;
+}
+
+const entriesAndUndoing = sql`(select json_agg(json_build_array(e.lot_id, e.points, e.at::text) order by e.line) from loyalty_entries e
+      where e.customer_id = ${loyaltyTransactions.customerId} and e.transaction_id = ${loyaltyTransactions.id}) as "entryTuples",
+    (select r.id from loyalty_transactions r where r.customer_id = ${loyaltyTransactions.customerId} and r.kind = 'return'
+      and r.related_id = ${loyaltyTransactions.id}) as "undoneBy"`;
+
+function transactionsWhere(name: string, condition: SQL): Statement<TransactionRecord> {
+  return statement(
+    name,
+    sql`select ${transactionColumns}, ${entriesAndUndoing} from loyalty_transactions where ${condition}`,
+  );
+}
+
+const byId = transactionsWhere('loyalty_transaction', sql`${loyaltyTransactions.id} = ${param('id')}::uuid`);
+
+export function transactionById(db: Db, id: string): Promise<TransactionRecord | null> {
+  return db.first(byId, { id });
+}
+
+const byNames = transactionsWhere(
+  'loyalty_transactions_by_name',
+  sql`(${loyaltyTransactions.customerId}, ${loyaltyTransactions.externalId}) in (
+      select n."customerId", n."externalId" from json_to_recordset(${param('names')}::json) as n("customerId" uuid, "externalId" text))
+    and ${loyaltyTransactions.by} = ${param('by')}`,
+);
+
+export interface TransactionName {
+  customerId: string;
+  externalId: string;
+}
+
+export function transactionNameKey({ customerId, externalId }: TransactionName): string {
+  return `${customerId} ${externalId}`;
+}
+
+/** What a client has done under these names, by `transactionNameKey`. */
+export async function transactionsByNames(
+  db: Db,
+  by: string,
+  names: TransactionName[],
+): Promise<Map<string, TransactionRecord>> {
+  if (names.length === 0) return new Map();
+  const rows = await db.all(byNames, { by, names: JSON.stringify(names) });
+  return new Map(
+    rows.flatMap((row) => {
+      const { customerId, externalId } = row;
+      return externalId === null ? [] : [[transactionNameKey({ customerId, externalId }), row]];
+    }),
+  );
+}
+
+export function toEntries(tuples: EntryTuple[] | null) {
+  return (tuples ?? []).map(([lotId, points, at]) => ({ lotId, points, at: canonicalInstant(at) }));
+}
+
+export const tierChangeColumns = fields(loyaltyTierChanges);
