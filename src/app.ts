@@ -22,6 +22,7 @@ import { leadScoreRoutes } from './features/lead-scores/routes.ts';
 import { leadJobs } from './features/leads/qualification.ts';
 import { leadResolvers } from './features/leads/resolvers.ts';
 import { leadRoutes } from './features/leads/routes.ts';
+import { loyaltyBonusJobs } from './features/loyalty/bonus-jobs.ts';
 import { loyaltyProgrammeResolvers } from './features/loyalty-programmes/resolvers.ts';
 import { loyaltyProgrammeRoutes } from './features/loyalty-programmes/routes.ts';
 import { metricResolvers } from './features/metrics/resolvers.ts';
@@ -96,13 +97,21 @@ export const resolvers: readonly Resolvers[] = [
 ];
 
 /** Every feature's background jobs. */
-export const jobs: readonly AnyJob[] = [...housekeepingJobs, ...leadJobs, ...leadScoreJobs, ...leadModelJobs];
+export const jobs: readonly AnyJob[] = [
+  ...housekeepingJobs,
+  ...leadJobs,
+  ...leadScoreJobs,
+  ...leadModelJobs,
+  ...loyaltyBonusJobs,
+];
 
 declare module 'fastify' {
   interface FastifyInstance {
     jobs: {
       /** Runs jobs in this process until it closes. Without it they are only added, for other processes to run. */
       startWorker(): void;
+      /** Adds recurring jobs as if their time had come: for a clock that jumps. */
+      addRecurring(names: readonly string[]): Promise<void>;
       /** Runs what is due once, with no worker started; see `runDueJobs`. */
       runDue(): Promise<DueJobs>;
     };
@@ -210,6 +219,10 @@ function addJobs(app: FastifyInstance, setting: JobSetting): void {
     startWorker() {
       worker ??= startJobWorker(setting);
     },
+    addRecurring: (names: readonly string[]) =>
+      transaction(setting.services.pool, async (tx) => {
+        for (const name of names) addNow(tx, setting.jobs.find((job) => job.name === name && job.recurring) ?? name);
+      }),
     runDue: () => runDueJobs(setting),
   });
   // Jobs and requests that are under way finish side by side, and before the pool is closed.
