@@ -33,12 +33,16 @@ import { rateResolvers } from './features/rates/resolvers.ts';
 import { rateRoutes } from './features/rates/routes.ts';
 import { returnResolvers } from './features/returns/resolvers.ts';
 import { returnRoutes } from './features/returns/routes.ts';
+import { surveyResponseResolvers } from './features/survey-responses/resolvers.ts';
+import { surveyResponseRoutes } from './features/survey-responses/routes.ts';
+import { surveyResolvers } from './features/surveys/resolvers.ts';
+import { surveyRoutes } from './features/surveys/routes.ts';
 import { timelineResolvers } from './features/timeline/resolvers.ts';
 import { timelineRoutes } from './features/timeline/routes.ts';
 import { guide } from './guide.ts';
 import type { Keys } from './platform/auth/keys.ts';
 import { cursorCodec } from './platform/cursor.ts';
-import { openPool, poolDb } from './platform/db/client.ts';
+import { openPool, poolDb, transaction } from './platform/db/client.ts';
 import { migrationsFolder } from './platform/db/open.ts';
 import type { Resolvers } from './platform/graphql/field.ts';
 import { serveGraphiql } from './platform/graphql/graphiql.ts';
@@ -56,7 +60,7 @@ import { limitAddressRate, limitRate } from './platform/http/rate-limit.ts';
 import { type Route, serve } from './platform/http/rest.ts';
 import { newId } from './platform/ids.ts';
 import { type DueJobs, type JobSetting, type JobWorker, runDueJobs, startJobWorker } from './platform/job-worker.ts';
-import type { AnyJob } from './platform/jobs.ts';
+import { type AnyJob, enqueueRecurring } from './platform/jobs.ts';
 import { linkTokens } from './platform/link-token.ts';
 import type { Services } from './platform/operation.ts';
 
@@ -73,6 +77,8 @@ export const routes: readonly Route[] = [
   ...leadModelRoutes,
   ...assignmentRoutes,
   ...followUpRoutes,
+  ...surveyRoutes,
+  ...surveyResponseRoutes,
   ...loyaltyProgrammeRoutes,
   ...rateRoutes,
   ...metricRoutes,
@@ -91,6 +97,8 @@ export const resolvers: readonly Resolvers[] = [
   leadModelResolvers,
   assignmentResolvers,
   followUpResolvers,
+  surveyResolvers,
+  surveyResponseResolvers,
   loyaltyProgrammeResolvers,
   rateResolvers,
   metricResolvers,
@@ -221,7 +229,7 @@ function addJobs(app: FastifyInstance, setting: JobSetting): void {
     },
     addRecurring: (names: readonly string[]) =>
       transaction(setting.services.pool, async (tx) => {
-        for (const name of names) addNow(tx, setting.jobs.find((job) => job.name === name && job.recurring) ?? name);
+        enqueueRecurring(tx, setting.jobs, names);
       }),
     runDue: () => runDueJobs(setting),
   });

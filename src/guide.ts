@@ -107,6 +107,10 @@ export const guide: Guide = {
     'follow-ups':
       'Retention and prevention events, and detractors to call back: something to be done about a customer, by somebody, until some day.',
     loyalty: 'Loyalty programmes with versioned rules, their members, the ledger of points, tiers and rewards.',
+    surveys:
+      'Surveys and their questions: versions, scales, when they are asked. What was answered never changes its meaning.',
+    'survey-responses':
+      'What customers answered, and which order, product, contact, member of staff or process it was about.',
     'exchange-rates': 'Rates of the day, by which amounts of other currencies are valued in the base currency.',
     metrics:
       'Who stays, who comes back, and what they are worth. Every answer carries its definition, period and parts.',

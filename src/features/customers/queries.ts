@@ -328,6 +328,7 @@ const dependants = statement<{
   interactions: boolean;
   lead: boolean;
   followUps: boolean;
+  surveyResponses: boolean;
   members: boolean;
   referred: boolean;
 }>(
@@ -337,6 +338,7 @@ const dependants = statement<{
     exists (select from interactions where customer_id = ${param('id')}::uuid) as interactions,
     exists (select from leads where customer_id = ${param('id')}::uuid) as lead,
     exists (select from follow_ups where customer_id = ${param('id')}::uuid) as "followUps",
+    exists (select from survey_responses where customer_id = ${param('id')}::uuid) as "surveyResponses",
     exists (select from customers where company_id = ${param('id')}::uuid) as members,
     exists (select from customers where referred_by = ${param('id')}::uuid) as referred`,
 );

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Outcome, Warning } from '../../platform/batch.ts';
 import { Retry, type Transaction } from '../../platform/db/client.ts';
 import { checkNotAhead, invalid, notFound, Problem, settle } from '../../platform/errors.ts';
@@ -358,18 +359,13 @@ function checkLinks(row: ResponseRow, before: ResponseRow | null, found: Found, 
   }
 }
 
-const compared = (state: ResponseState) => {
-  const { version: _version, updatedAt: _updatedAt, ...row } = state.row;
-  const answers = state.answers.map(({ question, type, primary, score, band, choices, text }) => [
-    ...[question, type, primary, score, band, text],
-    choices,
-  ]);
-  return JSON.stringify([Object.entries(row).sort(([a], [b]) => (a < b ? -1 : 1)), answers]);
-};
-
 /** Does the message say what is stored already? */
 function isSame(before: ResponseState, after: ResponseState): boolean {
-  return compared(before) === compared(after);
+  const said = ({ row, answers }: ResponseState) => [
+    { ...row, version: 0, updatedAt: '' },
+    answers.map((answer) => ({ ...answer, supersededAt: null, supersededInSurveyAt: null })),
+  ];
+  return isDeepStrictEqual(said(before), said(after));
 }
 
 /** For `runBatch`. */

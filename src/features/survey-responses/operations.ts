@@ -1,0 +1,284 @@
+import { type SQL, sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { batchInput, batchResults, runBatch, warning } from '../../platform/batch.ts';
+import { Retry, type Transaction } from '../../platform/db/client.ts';
+import { notFound, Problem } from '../../platform/errors.ts';
+import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import { keysetList, type Page, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { id, instant, text } from '../../platform/values.ts';
+import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { customerById, lockCustomers } from '../customers/queries.ts';
+import { targetParameters } from '../references/model.ts';
+import { targetId } from '../references/queries.ts';
+import { surveyById } from '../surveys/queries.ts';
+import {
+  answerBand,
+  responseStatus,
+  storedBand,
+  surveyResponse,
+  surveyResponseInput,
+  surveyResponsePatch,
+  surveyResponses,
+  terms,
+  words,
+} from './model.ts';
+import {
+  deleteResponseRow,
+  fromState,
+  type ResponseRecord,
+  recountAnswers,
+  responseById,
+  responseColumns,
+  responseStates,
+  toResponse,
+} from './queries.ts';
+import { asOutcome, type ResponseWrite, writeResponses } from './write.ts';
+
+export const writtenSurveyResponse = surveyResponse
+  .extend({
+    created,
+    applied: z.boolean().meta({ description: 'false: it was stored like this already, and nothing was changed.' }),
+    warnings: z.array(warning),
+  })
+  .meta({ id: 'WrittenSurveyResponse' });
+
+const surveyTarget = { surveyId: id.meta({ description: 'The survey.' }) };
+
+export const createSurveyResponse = writeOperation({
+  name: 'createSurveyResponse',
+  scope: 'survey-responses:write',
+  summary: 'Push a response',
+  description:
+    'Finds or creates the customer as for orders; a response that names none has that of its order or interaction, and is anonymous without these. A known `submissionId` is refused with `already_exists` and its id: PATCH changes it. What is late is kept, and not counted by metrics.',
+  input: z.strictObject({ ...surveyTarget, ...writeParameters, body: surveyResponseInput }),
+  output: writtenSurveyResponse,
+  idempotency: 'accepted',
+  created: () => true,
+  problems: ['not_found', 'already_exists', 'survey_closed', 'customer_required'],
+  run: (tx, context, { surveyId, body }) => writeOne(tx, context, surveyId, { mode: 'create', input: body }),
+});
+
+export const batchSurveyResponses = writeOperation({
+  name: 'batchSurveyResponses',
+  scope: 'survey-responses:write',
+  summary: 'Push up to 1,000 responses of a survey',
+  description:
+    'Each item is an upsert by `submissionId`, in index order; always 200, with a result per item. Members left out are cleared. What is stored like this already is `unchanged`.',
+  input: batchInput('responses', 'SurveyResponseInput').extend(surveyTarget),
+  output: batchResults,
+  idempotency: 'accepted',
+  problems: ['not_found', 'batch_refused'],
+  run: (tx, context, { surveyId, body, atomic }) =>
+    runBatch(tx, body, surveyResponseInput, { plural: 'responses', atomic }, async (items) => {
+      const writes = items.map((input): ResponseWrite => ({ mode: 'upsert', input }));
+      return (await writeResponses(tx, context, surveyId, writes)).map(asOutcome);
+    }),
+});
+
+export const getSurveyResponse = readOperation({
+  name: 'getSurveyResponse',
+  scope: 'survey-responses:read',
+  summary: 'Read a response',
+  input: z.strictObject({ id }),
+  output: surveyResponse,
+  problems: ['not_found'],
+  async run({ db }, { id: responseId }) {
+    const found = await responseById(db, responseId);
+    if (!found) throw notFound('survey response');
+    return toResponse(found);
+  },
+});
+
+const term = (prefix: string) => (value: SQL) => sql`${terms} @> array[${sql.raw(`'${prefix}:'`)} || ${value}::text]`;
+
+export const responseList = keysetList<ResponseRecord>({
+  name: 'survey_responses',
+  select: responseColumns,
+  from: sql`${surveyResponses}`,
+  id: sql`${surveyResponses.id}`,
+  filters: {
+    surveyId: (value) => sql`${surveyResponses.surveyId} = ${value}::uuid`,
+    customerId: (value) => sql`${surveyResponses.customerId} = ${value}::uuid`,
+    orderId: term('order'),
+    interactionId: term('interaction'),
+    sku: term('sku'),
+    staff: term('staff'),
+    department: term('department'),
+    process: term('process'),
+    channel: term('channel'),
+    language: term('language'),
+    journeyStage: term('stage'),
+    status: (value) => sql`${surveyResponses.status} = ${value}`,
+    late: (value) => sql`${surveyResponses.late} = ${value}::boolean`,
+    answeredFrom: (value) => sql`${surveyResponses.answeredAt} >= ${value}::timestamptz`,
+    answeredTo: (value) => sql`${surveyResponses.answeredAt} < ${value}::timestamptz`,
+    // One answer has to be all of it: question, band and score.
+    answer: (value) => sql`exists (
+      select from survey_answers a, json_to_record(${value}::json) as v("question" text, "type" text, "band" int, "scoreFrom" int, "scoreTo" int)
+      where a.response_id = ${surveyResponses.id} and (v."question" is null or a.question = v."question")
+        and (v."band" is null or a.type = v."type" and a.band = v."band")
+        and (v."scoreFrom" is null or a.score >= v."scoreFrom") and (v."scoreTo" is null or a.score <= v."scoreTo"))`,
+    q: (value) => sql`exists (
+      select from survey_answers a where a.response_id = ${surveyResponses.id} and a.text is not null
+        and ${words} @@ websearch_to_tsquery('simple', ${value}))`,
+  },
+  uneven: [
+    ...['orderId', 'interactionId', 'sku', 'staff', 'department', 'process', 'channel', 'language', 'journeyStage'],
+    ...['status', 'late', 'answer', 'q'],
+  ],
+  sorts: { answeredAt: { expression: sql`${surveyResponses.answeredAt}`, type: 'timestamptz', field: 'answeredAt' } },
+  defaultSort: '-answeredAt',
+});
+
+/** PostgreSQL's parser gives up on 32 negations that stand open, whatever is between them. */
+const searchText = text(200).refine((value) => value.split('-').length <= 21, {
+  error: 'has more than 20 minus signs',
+  params: { code: 'too_many_minus_signs' },
+});
+
+const score = z.int().min(-100).max(100).optional();
+
+const answerFilters = {
+  question: text(64).optional().meta({ description: 'Responses that answered it.', example: 'recommend' }),
+  band: answerBand.optional().meta({ description: 'Responses with such an answer, to `question` if it is given.' }),
+  scoreFrom: score.meta({ description: 'Responses with a score from here, to `question` if it is given.' }),
+  scoreTo: score.meta({ description: 'Up to this score, which belongs to it.' }),
+};
+
+const listFilters = {
+  ...pageParameters,
+  sort: sortParameter(['answeredAt'], '-answeredAt'),
+  orderId: id.optional(),
+  sku: text(200).optional().meta({ description: 'The product it is about.', example: '85123A' }),
+  interactionId: id.optional(),
+  staff: text(200).optional().meta({ description: 'The member of staff it is about.', example: 'maria' }),
+  department: text(200).optional(),
+  process: text(200).optional(),
+  channel: text(200).optional(),
+  language: text(35).optional(),
+  journeyStage: text(200).optional(),
+  status: responseStatus.optional(),
+  late: z.boolean().optional().meta({ description: 'Only what was answered too late, or only what was not.' }),
+  ...answerFilters,
+  answeredFrom: instant.optional(),
+  answeredTo: instant.optional().meta({ description: 'Before this instant.' }),
+  q: searchText.optional().meta({
+    description:
+      'Words that a text answer holds, in any order; `"…"` for a phrase, `or` between words, `-` before one that is not to be there. Needs `customers:pii`.',
+    example: 'late -refund',
+  }),
+};
+
+const responsePage = pageOf(surveyResponse).meta({ id: 'SurveyResponsePage' });
+
+type Filter = Partial<z.output<z.ZodObject<typeof listFilters>>> & {
+  surveyId?: string | undefined;
+  customerId?: string | undefined;
+};
+
+async function listPage(context: Context, filter: Filter): Promise<Page<ReturnType<typeof toResponse>>> {
+  const { question, band, scoreFrom, scoreTo, ...rest } = filter;
+  const asked = { question, scoreFrom, scoreTo, ...(band && storedBand(band)) };
+  const answer = Object.values(asked).some((value) => value !== undefined) ? JSON.stringify(asked) : undefined;
+  const { data, page } = await responseList(context.db, context, { ...rest, answer });
+  return { data: data.map(toResponse), page };
+}
+
+export const listSurveyResponses = readOperation({
+  name: 'listSurveyResponses',
+  scope: 'survey-responses:read',
+  summary: 'List and search responses',
+  input: z.strictObject({ ...listFilters, surveyId: id.optional(), customerId: id.optional() }),
+  output: responsePage,
+  personalParameters: ['q'],
+  run: (context, input) => listPage(context, input),
+});
+
+export const listResponsesOfSurvey = readOperation({
+  name: 'listResponsesOfSurvey',
+  scope: 'survey-responses:read',
+  summary: "List a survey's responses",
+  input: z.strictObject({ ...surveyTarget, ...listFilters, customerId: id.optional() }),
+  output: responsePage,
+  personalParameters: ['q'],
+  problems: ['not_found'],
+  async run(context, input) {
+    const answer = await listPage(context, input);
+    if (answer.data.length === 0 && !(await surveyById(context.db, input.surveyId))) throw notFound('survey');
+    return answer;
+  },
+});
+
+export const listCustomerSurveyResponses = readOperation({
+  name: 'listCustomerSurveyResponses',
+  scope: 'survey-responses:read',
+  summary: "List a customer's responses",
+  input: z.strictObject({ ...targetParameters, ...listFilters, surveyId: id.optional() }),
+  output: responsePage,
+  personalParameters: ['q'],
+  problems: ['not_found'],
+  async run(context, { id: customerId, source, externalId, ...filter }) {
+    const owner = await targetId(context.db, 'customer', { id: customerId, source, externalId });
+    const answer = await listPage(context, { ...filter, customerId: owner });
+    // An empty page says the customer has no responses, so there has to be such a customer.
+    if (answer.data.length === 0 && !(await customerById(context.db, owner))) throw notFound('customer');
+    return answer;
+  },
+});
+
+export const updateSurveyResponse = writeOperation({
+  name: 'updateSurveyResponse',
+  scope: 'survey-responses:write',
+  summary: 'Complete or correct a response',
+  description:
+    'Members left out stay, null clears; `answers` are replaced as a whole. Naming another customer moves the response, `customerId` null makes it anonymous. What was answered before its survey was closed can be corrected after that.',
+  input: z.strictObject({ id, ...writeParameters, expectedVersion, body: surveyResponsePatch }),
+  output: writtenSurveyResponse,
+  idempotency: 'accepted',
+  problems: ['not_found', 'version_mismatch', 'version_required', 'survey_closed'],
+  async run(tx, context, { id: responseId, expectedVersion: expected, body }) {
+    const found = await responseById(tx, responseId);
+    if (!found) throw notFound('survey response');
+    return writeOne(tx, context, found.surveyId, {
+      mode: 'patch',
+      id: responseId,
+      input: body,
+      expectedVersion: expected,
+    });
+  },
+});
+
+export const deleteSurveyResponse = writeOperation({
+  name: 'deleteSurveyResponse',
+  scope: 'survey-responses:write',
+  summary: 'Delete a response',
+  description: 'With its answers. Nothing remembers it: the same `submissionId` sent again is a new response.',
+  input: z.strictObject({ id, ...writeParameters, expectedVersion }),
+  output: deletedRecord,
+  idempotency: 'accepted',
+  problems: ['not_found', 'version_mismatch', 'version_required'],
+  async run(tx, _context, { id: responseId, expectedVersion: expected }) {
+    const before = await responseById(tx, responseId);
+    if (!before) throw notFound('survey response');
+    const owner = before.customerId === null ? [] : [before.customerId];
+    await lockCustomers(tx, owner);
+    const [found] = await responseStates(tx, { surveyId: before.surveyId, submissionIds: [], ids: [responseId] });
+    if (found?.row.customerId !== before.customerId) throw new Retry('a survey response moved or vanished');
+    checkVersion(found.row.version, expected);
+    await deleteResponseRow(tx, responseId);
+    await recountAnswers(tx, owner);
+    return { id: responseId, deleted: true as const };
+  },
+});
+
+async function writeOne(
+  tx: Transaction,
+  context: Context,
+  surveyId: string,
+  write: ResponseWrite,
+): Promise<z.output<typeof writtenSurveyResponse>> {
+  const [result] = await writeResponses(tx, context, surveyId, [write]);
+  if (result === undefined || result instanceof Problem) throw result ?? notFound('survey response');
+  const { state, created: isNew, applied, warnings } = result;
+  return { ...fromState(state), created: isNew, applied, warnings };
+}

@@ -1,0 +1,189 @@
+import { sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { notFound, Problem } from '../../platform/errors.ts';
+import { newId } from '../../platform/ids.ts';
+import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { id, text } from '../../platform/values.ts';
+import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { survey, surveyInput, surveyPatch, surveyStatus, surveys, surveyVersion, surveyVersions } from './model.ts';
+import {
+  deleteSurveyRow,
+  insertSurvey,
+  lockSurvey,
+  surveysByIds as recordsByIds,
+  type SurveyRecord,
+  surveyById,
+  surveyColumns,
+  surveySource,
+  surveyUses,
+  toSurvey,
+  toVersion,
+  updateSurveyRow,
+  type VersionRow,
+} from './queries.ts';
+import { changedSurvey, newSurvey } from './write.ts';
+
+export const createSurvey = writeOperation({
+  name: 'createSurvey',
+  scope: 'surveys:write',
+  summary: 'Create a survey',
+  description:
+    'A draft unless told; open surveys take answers. Scales are stored with the questions: nps is 0–10, csat 1–5 and satisfied from 4, ces 1–5 with 1–2 easy and 4–5 hard, unless the question says otherwise.',
+  input: z.strictObject({ ...writeParameters, body: surveyInput }),
+  output: survey,
+  idempotency: 'accepted',
+  created: () => true,
+  async run(tx, context, { body }) {
+    const made = newSurvey(context, newId(), body);
+    await insertSurvey(tx, made, versionOf(made, context.now));
+    return toSurvey(made);
+  },
+});
+
+function versionOf({ id: surveyId, currentVersion: number, questions }: SurveyRecord, createdAt: string): VersionRow {
+  return { surveyId, number, questions, createdAt };
+}
+
+export const getSurvey = readOperation({
+  name: 'getSurvey',
+  scope: 'surveys:read',
+  summary: 'Read a survey',
+  input: z.strictObject({ id }),
+  output: survey,
+  problems: ['not_found'],
+  async run({ db }, { id: surveyId }) {
+    const found = await surveyById(db, surveyId);
+    if (!found) throw notFound('survey');
+    return toSurvey(found);
+  },
+});
+
+/** For the GraphQL loaders: the surveys of a set of ids, one statement, absent ones as null. */
+export const surveysByIds = readOperation({
+  name: 'surveysByIds',
+  scope: 'surveys:read',
+  summary: 'Read surveys by id',
+  input: z.strictObject({ ids: z.array(id) }),
+  output: z.array(survey.nullable()),
+  async run({ db }, { ids }) {
+    const found = await recordsByIds(db, ids);
+    return ids.map((surveyId) => {
+      const record = found.get(surveyId);
+      return record ? toSurvey(record) : null;
+    });
+  },
+});
+
+const list = keysetList<SurveyRecord>({
+  name: 'surveys',
+  select: surveyColumns,
+  from: surveySource,
+  id: sql`${surveys.id}`,
+  filters: {
+    status: (value) => sql`${surveys.status} = ${value}`,
+    journeyStage: (value) => sql`${surveys.journeyStage} = ${value}`,
+    channel: (value) => sql`${surveys.channel} = ${value}`,
+    language: (value) => sql`${surveys.language} = ${value}`,
+  },
+  sorts: { createdAt: { expression: sql`${surveys.createdAt}`, type: 'timestamptz', field: 'createdAt' } },
+  defaultSort: '-createdAt',
+});
+
+export const listSurveys = readOperation({
+  name: 'listSurveys',
+  scope: 'surveys:read',
+  summary: 'List surveys',
+  input: z.strictObject({
+    ...pageParameters,
+    sort: sortParameter(['createdAt'], '-createdAt'),
+    status: surveyStatus.optional(),
+    journeyStage: text(100).optional(),
+    channel: text(100).optional(),
+    language: text(35).optional(),
+  }),
+  output: pageOf(survey).meta({ id: 'SurveyPage' }),
+  async run(context, input) {
+    const { data, page } = await list(context.db, context, input);
+    return { data: data.map(toSurvey), page };
+  },
+});
+
+type ListedVersion = VersionRow & { id: string };
+
+const versionList = keysetList<ListedVersion>({
+  name: 'survey_versions',
+  select: sql`${surveyVersions.surveyId} as "surveyId", ${surveyVersions.number} as number, ${surveyVersions.questions} as questions,
+    ${surveyVersions.createdAt} as "createdAt", ${surveyVersions.number}::text as id`,
+  from: sql`${surveyVersions}`,
+  // The survey is given, so the number alone tells them apart.
+  id: sql`${surveyVersions.number}`,
+  idType: 'int',
+  filters: { surveyId: (value) => sql`${surveyVersions.surveyId} = ${value}::uuid` },
+  sorts: { number: { expression: sql`${surveyVersions.number}`, type: 'int', field: 'number' } },
+  defaultSort: '-number',
+});
+
+export const listSurveyVersions = readOperation({
+  name: 'listSurveyVersions',
+  scope: 'surveys:read',
+  summary: "List a survey's versions",
+  description: 'Every response names the version that it answered. A version that was answered never changes.',
+  input: z.strictObject({
+    surveyId: id.meta({ description: 'The survey.' }),
+    ...pageParameters,
+    sort: sortParameter(['number'], '-number'),
+  }),
+  output: pageOf(surveyVersion).meta({ id: 'SurveyVersionPage' }),
+  problems: ['not_found'],
+  async run(context, input) {
+    const { data, page } = await versionList(context.db, context, input);
+    if (data.length === 0 && !(await surveyById(context.db, input.surveyId))) throw notFound('survey');
+    return { data: data.map(toVersion), page };
+  },
+});
+
+export const updateSurvey = writeOperation({
+  name: 'updateSurvey',
+  scope: 'surveys:write',
+  summary: 'Change, open or close a survey',
+  description:
+    'Members left out stay, null clears; so do members of `settings`. Closing sets `closesAt` to now unless it was earlier, reopening clears it. `questions` are replaced as a whole: in place while nobody has responded to the current version, as a new version after that. A key that was ever answered keeps type, scale and options for ever (`question_answered`); its words may be corrected.',
+  input: z.strictObject({ id, ...writeParameters, expectedVersion, body: surveyPatch }),
+  output: survey,
+  idempotency: 'accepted',
+  problems: ['not_found', 'version_mismatch', 'version_required', 'question_answered'],
+  async run(tx, context, { id: surveyId, expectedVersion: expected, body }) {
+    await lockSurvey(tx, surveyId);
+    const before = await surveyById(tx, surveyId);
+    if (!before) throw notFound('survey');
+    checkVersion(before.version, expected);
+    const after = await changedSurvey(tx, context, before, body);
+    await updateSurveyRow(tx, after, after.questions === before.questions ? null : versionOf(after, context.now));
+    return toSurvey(after);
+  },
+});
+
+export const deleteSurvey = writeOperation({
+  name: 'deleteSurvey',
+  scope: 'surveys:write',
+  summary: 'Delete a survey',
+  description: 'Refused with `survey_has_records` once it has responses or invitations: close it instead.',
+  input: z.strictObject({ id, ...writeParameters, expectedVersion }),
+  output: deletedRecord,
+  idempotency: 'accepted',
+  problems: ['not_found', 'survey_has_records', 'version_mismatch', 'version_required'],
+  async run(tx, _context, { id: surveyId, expectedVersion: expected }) {
+    await lockSurvey(tx, surveyId);
+    const found = await surveyById(tx, surveyId);
+    if (!found) throw notFound('survey');
+    checkVersion(found.version, expected);
+    const { responses, invitations } = await surveyUses(tx, surveyId);
+    if (responses || invitations) {
+      const held = [...(responses ? ['responses'] : []), ...(invitations ? ['invitations'] : [])];
+      throw new Problem('survey_has_records', `The survey has ${held.join(' and ')}: close it instead.`);
+    }
+    await deleteSurveyRow(tx, surveyId);
+    return { id: surveyId, deleted: true as const };
+  },
+});

@@ -1,0 +1,129 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Transaction } from '../../platform/db/client.ts';
+import { type FieldError, invalid, Problem } from '../../platform/errors.ts';
+import type { Context } from '../../platform/operation.ts';
+import type { SurveyInput, SurveyPatch, SurveyQuestion, SurveySettings, SurveySettingsInput } from './model.ts';
+import { answeredQuestions, type SurveyRecord, type SurveyRow, surveyUses, surveyVersionsFrom } from './queries.ts';
+import { changedMeaning, readQuestions } from './questions.ts';
+
+const defaultSettings: SurveySettings = {
+  contactFrequencyDays: 30,
+  answerWithinDays: null,
+  linkDays: 30,
+  triggers: [],
+  followUp: null,
+};
+
+/** Settings as they are stored; members left out stay. */
+function readSettings(input: SurveySettingsInput | undefined, before: SurveySettings): SurveySettings {
+  const { contactFrequencyDays, answerWithinDays, linkDays, triggers, followUp } = input ?? {};
+  return {
+    contactFrequencyDays: contactFrequencyDays ?? before.contactFrequencyDays,
+    answerWithinDays: answerWithinDays === undefined ? before.answerWithinDays : answerWithinDays,
+    linkDays: linkDays ?? before.linkDays,
+    triggers:
+      triggers?.map(({ on, stage, delayDays }) => ({ on, stage: stage ?? null, delayDays: delayDays ?? 0 })) ??
+      before.triggers,
+    followUp:
+      followUp === undefined
+        ? before.followUp
+        : followUp && { withinDays: followUp.withinDays, owner: followUp.owner ?? null },
+  };
+}
+
+/** A survey that is new. @throws Problem with what is wrong with its questions */
+export function newSurvey({ now }: Context, id: string, input: SurveyInput): SurveyRecord {
+  const questions = readQuestions(input.questions);
+  const status = input.status ?? 'draft';
+  return {
+    id,
+    version: 1,
+    name: input.name,
+    status,
+    currentVersion: 1,
+    openedAt: status === 'draft' ? null : now,
+    closesAt: closing(status, input.closesAt ?? null, now),
+    journeyStage: input.journeyStage ?? null,
+    channel: input.channel ?? null,
+    language: input.language ?? null,
+    settings: readSettings(input.settings, defaultSettings),
+    createdAt: now,
+    updatedAt: now,
+    questions,
+  };
+}
+
+/** A closed survey was closed by now at the latest. */
+function closing(status: SurveyRow['status'], closesAt: string | null, now: string): string | null {
+  if (status !== 'closed') return closesAt;
+  return closesAt !== null && Date.parse(closesAt) < Date.parse(now) ? closesAt : now;
+}
+
+/** A locked survey as a patch makes it; new questions have a version of their own. @throws Problem */
+export async function changedSurvey(
+  tx: Transaction,
+  { now }: Context,
+  before: SurveyRecord,
+  patch: SurveyPatch,
+): Promise<SurveyRecord> {
+  const status = patch.status ?? before.status;
+  if (status === 'draft' && before.status !== 'draft') {
+    throw invalid('/status', 'was_opened', 'A survey that was opened is open or closed.');
+  }
+  const isReopened = before.status === 'closed' && status === 'open';
+  const closesAt = patch.closesAt !== undefined ? patch.closesAt : isReopened ? null : before.closesAt;
+  const { questions, currentVersion } = await changedQuestions(tx, before, patch);
+  return {
+    ...before,
+    version: before.version + 1,
+    name: patch.name ?? before.name,
+    status,
+    currentVersion,
+    openedAt: before.openedAt ?? (status === 'draft' ? null : now),
+    closesAt: closing(status, closesAt, now),
+    journeyStage: patch.journeyStage === undefined ? before.journeyStage : patch.journeyStage,
+    channel: patch.channel === undefined ? before.channel : patch.channel,
+    language: patch.language === undefined ? before.language : patch.language,
+    settings: readSettings(patch.settings, before.settings),
+    updatedAt: now,
+    questions,
+  };
+}
+
+/** While nobody has responded to the current version it is replaced in place; after that questions are a new version. */
+async function changedQuestions(
+  tx: Transaction,
+  before: SurveyRecord,
+  { questions: inputs }: SurveyPatch,
+): Promise<Pick<SurveyRecord, 'questions' | 'currentVersion'>> {
+  if (inputs === undefined) return before;
+  const questions = readQuestions(inputs);
+  if (isDeepStrictEqual(questions, before.questions)) return before;
+  const [uses, answered, versions] = await Promise.all([
+    surveyUses(tx, before.id),
+    answeredQuestions(
+      tx,
+      before.id,
+      questions.map(({ key }) => key),
+    ),
+    surveyVersionsFrom(tx, before.id, 1),
+  ]);
+  // A key may have had another meaning before anybody answered it, so the newest is what answers mean.
+  const known = new Map(versions.flatMap((version) => version.questions.map((question) => [question.key, question])));
+  refuseAnswered(questions, (key) => (answered.has(key) ? known.get(key) : undefined));
+  return { questions, currentVersion: before.currentVersion + (uses.current ? 1 : 0) };
+}
+
+/** @throws Problem question_answered, with every member that would change what stored answers mean */
+function refuseAnswered(questions: SurveyQuestion[], answered: (key: string) => SurveyQuestion | undefined): void {
+  const errors = questions.flatMap((question, index): FieldError[] => {
+    const known = answered(question.key);
+    return (known ? changedMeaning(known, question) : []).map((member) => ({
+      pointer: `/questions/${index}/${member}`,
+      code: 'question_answered',
+      message: `${question.key} was answered, so its ${member} stays: ask anew under another key.`,
+    }));
+  });
+  const [first] = errors;
+  if (first) throw new Problem('question_answered', first.message, { errors });
+}
