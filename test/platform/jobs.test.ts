@@ -17,6 +17,7 @@ import { jobTablesPending, jobTablesRevision } from '../../src/platform/db/job-t
 import { migrate } from '../../src/platform/db/migrate.ts';
 import { type JobSetting, runDueJobs, startJobWorker } from '../../src/platform/job-worker.ts';
 import { type AnyJob, enqueue, enqueueAll, type JobHelpers, job, type Log } from '../../src/platform/jobs.ts';
+import { linkTokens } from '../../src/platform/link-token.ts';
 import { runJobs, testApp } from '../support/app.ts';
 import { bundleTests } from '../support/bundle.ts';
 import { emptyDatabase, testDatabase } from '../support/database.ts';
@@ -59,6 +60,7 @@ async function bench(t: Test, connection?: pg.ClientConfig): Promise<Bench> {
     baseCurrency: 'EUR',
     reportingTimeZone: 'UTC',
     cursors: cursorCodec(Buffer.from('a secret of thirty-two characters')),
+    links: linkTokens(Buffer.alloc(32)),
     clock: () => '2026-03-01T10:00:00.000Z',
   };
   return {

@@ -1,0 +1,60 @@
+import type { SurveyRow } from '../surveys/queries.ts';
+import type { EligibilityReason } from './model.ts';
+import type { Contacts } from './queries.ts';
+
+const day = 86_400_000;
+
+/** Whole milliseconds, not before the instant that is so many days of 24 hours later. */
+export function daysAfter(at: string, days: number): string {
+  const finer = /\.\d{3}\d+Z$/.test(at) ? 1 : 0;
+  return new Date(Date.parse(at) + finer + days * day).toISOString();
+}
+
+/** Whether the survey asks and takes answers now. */
+export function isOpen({ status, closesAt }: Pick<SurveyRow, 'status' | 'closesAt'>, now: string): boolean {
+  return status === 'open' && (closesAt === null || Date.parse(closesAt) > Date.parse(now));
+}
+
+export interface Verdict {
+  reasons: EligibilityReason[];
+  lastAskedAt: string | null;
+  /** null: now, or not by waiting. */
+  nextEligibleAt: string | null;
+}
+
+/**
+ * Whether a customer may be asked by a survey now. The frequency is that of the survey that wants to ask; what counts as
+ * having been asked is every survey's: an invitation that was sent, or an answer, however it came.
+ */
+export function judge(
+  survey: Pick<SurveyRow, 'status' | 'closesAt' | 'settings'>,
+  contacts: Contacts,
+  now: string,
+): Verdict {
+  const { invitedAt, answeredAt } = contacts;
+  const days = survey.settings.contactFrequencyDays;
+  const until = (at: string | null) => (at === null || days === 0 ? null : daysAfter(at, days));
+  const isRecent = (at: string | null) => {
+    const end = until(at);
+    return end !== null && Date.parse(end) > Date.parse(now);
+  };
+  const open = isOpen(survey, now);
+  const lastAskedAt = latest(invitedAt, answeredAt);
+  const reasons: EligibilityReason[] = [];
+  if (!open) reasons.push({ code: 'survey_not_open', message: 'The survey is not open.' });
+  if (isRecent(invitedAt))
+    reasons.push({ code: 'asked_recently', message: `The customer was invited to a survey within ${days} days.` });
+  if (isRecent(answeredAt))
+    reasons.push({ code: 'answered_recently', message: `The customer answered a survey within ${days} days.` });
+  return { reasons, lastAskedAt, nextEligibleAt: open && reasons.length > 0 ? until(lastAskedAt) : null };
+}
+
+function latest(a: string | null, b: string | null): string | null {
+  if (a === null || b === null) return a ?? b;
+  return instantKey(a) < instantKey(b) ? b : a;
+}
+
+/** Instants have three or six digits; with these filled up they compare as text. */
+function instantKey(at: string): string {
+  return at.slice(0, -1).padEnd(26, '0');
+}

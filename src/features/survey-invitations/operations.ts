@@ -1,0 +1,289 @@
+import { sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { Retry, type Transaction } from '../../platform/db/client.ts';
+import { invalid, notFound, Problem } from '../../platform/errors.ts';
+import { newId } from '../../platform/ids.ts';
+import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { id, instant, text } from '../../platform/values.ts';
+import { checkVersion, expectedVersion } from '../../platform/versions.ts';
+import { lockCustomers } from '../customers/queries.ts';
+import { ownersOfInteractions } from '../interactions/queries.ts';
+import { ownersOfOrders } from '../orders/queries.ts';
+import { surveyById } from '../surveys/queries.ts';
+import { claim, sent } from './claim.ts';
+import { isOpen, judge } from './eligibility.ts';
+import {
+  claimedInvitations,
+  invitationStatus,
+  invitationTrigger,
+  surveyEligibility,
+  surveyInvitation,
+  surveyInvitationInput,
+  surveyInvitationPatch,
+  surveyInvitations,
+} from './model.ts';
+import {
+  contactsOf,
+  hasEnded,
+  type InvitationRow,
+  insertInvitations,
+  invitationById,
+  invitationColumns,
+  statusNow,
+  toInvitation,
+  updateInvitations,
+  withLink,
+} from './queries.ts';
+
+export const checkSurveyEligibility = writeOperation({
+  name: 'checkSurveyEligibility',
+  scope: 'surveys:write',
+  summary: 'May a customer be asked now?',
+  description:
+    'Nobody is asked within `contactFrequencyDays` of the survey after an invitation that was sent or an answer that was given, whichever survey it was of. With `reserve`, an eligible customer counts as asked from now on, and the invitation to send is in the answer: of several that reserve at once, one gets it. Consent is not recorded yet and not looked at.',
+  input: z.strictObject({
+    id,
+    ...writeParameters,
+    body: z
+      .strictObject({
+        customerId: id,
+        reserve: z.boolean().optional().meta({ description: 'Take the turn, if there is one; false unless told.' }),
+      })
+      .meta({
+        id: 'SurveyEligibilityInput',
+        example: { customerId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90', reserve: true },
+      }),
+  }),
+  output: surveyEligibility,
+  idempotency: 'accepted',
+  problems: ['not_found'],
+  async run(tx, context, { id: surveyId, body: { customerId, reserve } }) {
+    const { now } = context;
+    const locked = await lockCustomers(tx, [customerId]);
+    const [survey, contacts] = await Promise.all([surveyById(tx, surveyId), contactsOf(tx, [customerId])]);
+    if (!survey) throw notFound('survey');
+    const known = contacts.get(customerId);
+    if (!locked.has(customerId) || !known) throw invalid('/customerId', 'not_found', 'There is no such customer.');
+    const { reasons, ...verdict } = judge(survey, known, now);
+    const eligible = reasons.length === 0;
+    if (!eligible || !reserve) return { customerId, eligible, reasons, ...verdict, reserved: null };
+    const reserved = sent(
+      newInvitation({ surveyId, customerId, channel: survey.channel }, 'reservation', now),
+      now,
+      survey.settings.linkDays,
+    );
+    const row = { ...reserved, version: 1 };
+    await insertInvitations(tx, [row]);
+    return { customerId, eligible, reasons, ...verdict, reserved: withLink(context.links, row, now) };
+  },
+});
+
+function newInvitation(
+  given: Pick<InvitationRow, 'surveyId' | 'customerId' | 'channel'> & Partial<InvitationRow>,
+  trigger: InvitationRow['trigger'],
+  now: string,
+): InvitationRow {
+  return {
+    orderId: null,
+    interactionId: null,
+    sku: null,
+    staff: null,
+    department: null,
+    process: null,
+    dueAt: now,
+    ...given,
+    id: newId(),
+    version: 1,
+    status: 'due',
+    trigger,
+    occasion: null,
+    sentAt: null,
+    expiresAt: null,
+    responseId: null,
+    createdAt: now,
+    updatedAt: now,
+  };
+}
+
+export const createSurveyInvitation = writeOperation({
+  name: 'createSurveyInvitation',
+  scope: 'surveys:write',
+  summary: 'Have a customer asked',
+  description:
+    'Makes an invitation by hand, beside those that the triggers of the survey make. It is due at `dueAt`, and sent by the next claim after that if the customer may be asked then.',
+  input: z.strictObject({ ...writeParameters, body: surveyInvitationInput }),
+  output: surveyInvitation,
+  idempotency: 'accepted',
+  created: () => true,
+  problems: ['survey_closed'],
+  async run(tx, context, { body }) {
+    const { surveyId, customerId, orderId, interactionId } = body;
+    const locked = await lockCustomers(tx, [customerId]);
+    if (!locked.has(customerId)) throw invalid('/customerId', 'not_found', 'There is no such customer.');
+    const [survey, orders, interactions] = await Promise.all([
+      surveyById(tx, surveyId),
+      ownersOfOrders(tx, orderId ? [orderId] : []),
+      ownersOfInteractions(tx, interactionId ? [interactionId] : []),
+    ]);
+    if (!survey) throw invalid('/surveyId', 'not_found', 'There is no such survey.');
+    if (!isOpen(survey, context.now)) {
+      const message = 'The survey is not open.';
+      throw new Problem('survey_closed', message, {
+        errors: [{ pointer: '/surveyId', code: 'survey_closed', message }],
+      });
+    }
+    if (orderId && orders.get(orderId) !== customerId)
+      throw invalid('/orderId', 'unknown_order', 'The customer has no such order.');
+    if (interactionId && interactions.get(interactionId) !== customerId)
+      throw invalid('/interactionId', 'unknown_interaction', 'The customer has no such interaction.');
+    const row = newInvitation(
+      {
+        surveyId,
+        customerId,
+        orderId: orderId ?? null,
+        interactionId: interactionId ?? null,
+        sku: body.sku ?? null,
+        staff: body.staff ?? null,
+        department: body.department ?? null,
+        process: body.process ?? null,
+        channel: body.channel === undefined ? survey.channel : body.channel,
+        dueAt: body.dueAt ?? context.now,
+      },
+      'manual',
+      context.now,
+    );
+    await insertInvitations(tx, [row]);
+    return toInvitation(row, context.now);
+  },
+});
+
+export const getSurveyInvitation = readOperation({
+  name: 'getSurveyInvitation',
+  scope: 'surveys:read',
+  summary: 'Read a survey invitation',
+  input: z.strictObject({ id }),
+  output: surveyInvitation,
+  problems: ['not_found'],
+  async run({ db, now }, { id: invitationId }) {
+    const found = await invitationById(db, invitationId);
+    if (!found) throw notFound('invitation');
+    return toInvitation(found, now);
+  },
+});
+
+const list = keysetList<InvitationRow>({
+  name: 'survey_invitations',
+  select: invitationColumns,
+  from: sql`${surveyInvitations}`,
+  id: sql`${surveyInvitations.id}`,
+  filters: {
+    customerId: (value) => sql`${surveyInvitations.customerId} = ${value}::uuid`,
+    surveyId: (value) => sql`${surveyInvitations.surveyId} = ${value}::uuid`,
+    trigger: (value) => sql`${surveyInvitations.trigger} = ${value}`,
+    channel: (value) => sql`${surveyInvitations.channel} = ${value}`,
+    dueFrom: (value) => sql`${surveyInvitations.dueAt} >= ${value}::timestamptz`,
+    dueTo: (value) => sql`${surveyInvitations.dueAt} < ${value}::timestamptz`,
+    // Two filters of the statement for one of the list: only a condition without a parameter is seen by the index.
+    isDue: () => sql`${surveyInvitations.status} = 'due'`,
+    status: (value) => sql`${statusNow} = ${value}`,
+  },
+  sorts: {
+    createdAt: { expression: sql`${surveyInvitations.createdAt}`, type: 'timestamptz', field: 'createdAt' },
+    dueAt: { expression: sql`${surveyInvitations.dueAt}`, type: 'timestamptz', field: 'dueAt' },
+  },
+  defaultSort: '-createdAt',
+});
+
+export const listSurveyInvitations = readOperation({
+  name: 'listSurveyInvitations',
+  scope: 'surveys:read',
+  summary: 'List survey invitations',
+  input: z.strictObject({
+    ...pageParameters,
+    sort: sortParameter(['createdAt', 'dueAt'], '-createdAt'),
+    customerId: id.optional(),
+    surveyId: id.optional(),
+    status: invitationStatus.optional(),
+    trigger: invitationTrigger.optional(),
+    channel: text(200).optional(),
+    dueFrom: instant.optional(),
+    dueTo: instant.optional(),
+  }),
+  output: pageOf(surveyInvitation).meta({ id: 'SurveyInvitationPage' }),
+  async run(context, { status, ...input }) {
+    const { data, page } = await list(context.db, context, {
+      ...input,
+      ...(status !== undefined && (status === 'due' ? { isDue: true } : { status })),
+    });
+    return { data: data.map((row) => toInvitation(row, context.now)), page };
+  },
+});
+
+export const updateSurveyInvitation = writeOperation({
+  name: 'updateSurveyInvitation',
+  scope: 'surveys:write',
+  summary: 'Cancel or put off a survey invitation',
+  description: 'The link of one that was sent ends with it; the customer counts as asked all the same.',
+  input: z.strictObject({ id, ...writeParameters, expectedVersion, body: surveyInvitationPatch }),
+  output: surveyInvitation,
+  idempotency: 'accepted',
+  problems: ['not_found', 'version_mismatch', 'version_required'],
+  async run(tx, context, { id: invitationId, expectedVersion: expected, body: { status, dueAt } }) {
+    const before = await lockInvitation(tx, invitationId);
+    checkVersion(before.version, expected);
+    const isLive = before.status === 'due' || (before.status === 'sent' && !hasEnded(before, context.now));
+    if (status && before.status !== 'cancelled' && !isLive)
+      throw invalid('/status', 'not_open', 'Only what is due or sent can be cancelled.');
+    if (dueAt !== undefined && before.status !== 'due')
+      throw invalid('/dueAt', 'not_due', 'Only what is due can be put off.');
+    const row: InvitationRow = {
+      ...before,
+      status: status ?? before.status,
+      dueAt: dueAt ?? before.dueAt,
+      version: before.version + 1,
+      updatedAt: context.now,
+    };
+    await updateInvitations(tx, [row]);
+    return toInvitation(row, context.now);
+  },
+});
+
+/** An invitation as it is, under its customer's lock. @throws Problem not_found */
+async function lockInvitation(tx: Transaction, invitationId: string): Promise<InvitationRow> {
+  const seen = await invitationById(tx, invitationId);
+  if (!seen) throw notFound('invitation');
+  await lockCustomers(tx, [seen.customerId]);
+  const found = await invitationById(tx, invitationId);
+  if (!found) throw new Retry('an invitation vanished');
+  return found;
+}
+
+export const claimSurveyInvitations = writeOperation({
+  name: 'claimSurveyInvitations',
+  scope: 'surveys:write',
+  summary: 'Take invitations to send',
+  description:
+    'Hands out what is due, each to one caller, with the secret of its link, and counts it as sent: send it, whatever becomes of it then. It is to be repeated while `hasMore`. First the triggers of open surveys make their invitations: orders count as they are when the delay after their placing is over (when they were paid or fulfilled is not recorded), up to 30 days after that; test and cancelled ones never; and only what happened since the survey was opened. A customer who was asked or has answered within `contactFrequencyDays` is not asked: the invitation is put off until then, or ends (`expired`) when it would have waited longer than a link lives. Consent is not recorded yet and not looked at.',
+  input: z.strictObject({
+    ...writeParameters,
+    body: z
+      .strictObject({
+        limit: z
+          .int()
+          .min(1)
+          .max(500)
+          .optional()
+          .meta({ description: 'Invitations taken, at most; 100 unless told.', example: 50 }),
+        surveyId: id.optional().meta({ description: 'Only of this survey.' }),
+        channel: text(200).optional().meta({ description: 'Only of this channel.', example: 'email' }),
+      })
+      .meta({ id: 'InvitationClaimInput', example: { limit: 50, channel: 'email' } }),
+  }),
+  output: claimedInvitations,
+  idempotency: 'required',
+  async run(tx: Transaction, context: Context, { body: { limit = 100, surveyId = null, channel = null } }) {
+    const { rows, hasMore } = await claim(tx, context, { limit, surveyId, channel });
+    return { invitations: rows.map((row) => withLink(context.links, row, context.now)), hasMore };
+  },
+});

@@ -1,0 +1,145 @@
+import { sql } from 'drizzle-orm';
+import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import type { LinkTokens } from '../../platform/link-token.ts';
+import { type SentInvitation, type SurveyInvitation, surveyInvitations } from './model.ts';
+
+export type InvitationRow = typeof surveyInvitations.$inferSelect;
+
+/** The select list of an invitation; for `toInvitation`. */
+export const invitationColumns = fields(surveyInvitations);
+
+/** Its status as it is now: nobody has to note the end of a link. */
+export const statusNow = sql`case when ${surveyInvitations.status} = 'sent' and ${surveyInvitations.expiresAt} <= ${param('$now')}::timestamptz then 'expired' else ${surveyInvitations.status} end`;
+
+export function toInvitation(row: InvitationRow, now: string): SurveyInvitation {
+  return {
+    id: row.id,
+    surveyId: row.surveyId,
+    customerId: row.customerId,
+    status: row.status === 'sent' && hasEnded(row, now) ? 'expired' : row.status,
+    trigger: row.trigger,
+    orderId: row.orderId,
+    interactionId: row.interactionId,
+    sku: row.sku,
+    staff: row.staff,
+    department: row.department,
+    process: row.process,
+    channel: row.channel,
+    dueAt: row.dueAt,
+    sentAt: row.sentAt,
+    expiresAt: row.expiresAt,
+    responseId: row.responseId,
+    version: row.version,
+    createdAt: row.createdAt,
+    updatedAt: row.updatedAt,
+  };
+}
+
+/** Whether its link works no more. Ends are whole milliseconds. */
+export function hasEnded({ expiresAt }: Pick<InvitationRow, 'expiresAt'>, now: string): boolean {
+  return expiresAt !== null && Date.parse(expiresAt) <= Date.parse(now);
+}
+
+/** A sent invitation with its link. */
+export function withLink(links: LinkTokens, row: InvitationRow, now: string): SentInvitation {
+  const token = links.issue({ id: row.id, expiresAt: Date.parse(row.expiresAt ?? now) });
+  return { invitation: toInvitation(row, now), token, path: `/v1/survey-links/${token}` };
+}
+
+const byId = statement<InvitationRow>(
+  'survey_invitation_by_id',
+  sql`select ${invitationColumns} from ${surveyInvitations} where ${surveyInvitations.id} = ${param('id')}::uuid`,
+);
+
+export function invitationById(db: Db, id: string): Promise<InvitationRow | null> {
+  return db.first(byId, { id });
+}
+
+const insert = statement('insert_survey_invitations', insertRows(surveyInvitations, param('rows')));
+
+/** New invitations of locked customers. */
+export async function insertInvitations(tx: Transaction, rows: InvitationRow[]): Promise<void> {
+  await tx.all(insert, { rows: JSON.stringify(rows) });
+}
+
+const update = statement(
+  'update_survey_invitations',
+  sql`update survey_invitations i set version = n."version", status = n."status", due_at = n."dueAt", sent_at = n."sentAt",
+      expires_at = n."expiresAt", updated_at = n."updatedAt"
+    from ${rowsOf(surveyInvitations, param('rows'), 'n')} where i.customer_id = n."customerId" and i.id = n."id"`,
+);
+
+/** Changed invitations of locked customers. */
+export async function updateInvitations(tx: Transaction, rows: InvitationRow[]): Promise<void> {
+  if (rows.length > 0) await tx.all(update, { rows: JSON.stringify(rows) });
+}
+
+export interface Contacts {
+  customerId: string;
+  /** When the customer was last sent an invitation. */
+  invitedAt: string | null;
+  /** When the customer last answered. */
+  answeredAt: string | null;
+}
+
+const contacts = statement<Contacts>(
+  'survey_contacts',
+  sql`select c.id as "customerId",
+      (select max(i.sent_at) from survey_invitations i where i.customer_id = c.id and i.sent_at is not null) as "invitedAt",
+      (select max(r.answered_at) from survey_responses r where r.customer_id = c.id) as "answeredAt"
+    from customers c where c.id = any(${param('ids')}::uuid[])`,
+);
+
+/** When customers were last asked or answered, by any survey: what counts when they are locked. */
+export async function contactsOf(tx: Transaction, ids: string[]): Promise<Map<string, Contacts>> {
+  const rows = await tx.all(contacts, { ids: [...new Set(ids)] });
+  return new Map(rows.map((row) => [row.customerId, row]));
+}
+
+const pick = statement<{ id: string; customerId: string }>(
+  'pick_due_invitations',
+  sql`select i.id, i.customer_id as "customerId" from survey_invitations i join customers c on c.id = i.customer_id
+    where i.status = 'due' and i.due_at <= ${param('now')}::timestamptz
+      and (${param('surveyId')}::uuid is null or i.survey_id = ${param('surveyId')}::uuid)
+      and (${param('channel')}::text is null or i.channel = ${param('channel')}::text)
+    order by i.due_at, i.id limit ${param('limit')}::int for no key update of c skip locked`,
+);
+
+export interface Picked {
+  now: string;
+  surveyId: string | null;
+  channel: string | null;
+  limit: number;
+}
+
+/**
+ * The first that are due, and the locks of their customers. Customers that somebody else has locked are passed over:
+ * two senders take different ones, and nobody waits. Read again what is found; it may be older than the lock.
+ */
+export function pickDue(tx: Transaction, which: Picked): Promise<{ id: string; customerId: string }[]> {
+  return tx.all(pick, { ...which });
+}
+
+/** An invitation that is due, and whether the order that triggered it is no longer one to ask about. */
+export type DueRow = InvitationRow & { orderGone: boolean };
+
+const stillDue = statement<DueRow>(
+  'still_due_invitations',
+  sql`select ${invitationColumns}, (trigger like 'order!_%' escape '!' and not exists (select from orders o
+      where o.customer_id = ${surveyInvitations.customerId} and o.id = ${surveyInvitations.orderId} and o.cancelled_at is null and not o.test)) as "orderGone"
+    from ${surveyInvitations} where customer_id = any(${param('customerIds')}::uuid[]) and id = any(${param('ids')}::uuid[])
+      and status = 'due' and due_at <= ${param('now')}::timestamptz
+    order by due_at, id`,
+);
+
+export function dueAmong(
+  tx: Transaction,
+  picked: { id: string; customerId: string }[],
+  now: string,
+): Promise<DueRow[]> {
+  return tx.all(stillDue, {
+    ids: picked.map(({ id }) => id),
+    customerIds: [...new Set(picked.map(({ customerId }) => customerId))],
+    now,
+  });
+}
