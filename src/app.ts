@@ -23,6 +23,9 @@ import { leadJobs } from './features/leads/qualification.ts';
 import { leadResolvers } from './features/leads/resolvers.ts';
 import { leadRoutes } from './features/leads/routes.ts';
 import { loyaltyBonusJobs } from './features/loyalty/bonus-jobs.ts';
+import { loyaltyResolvers } from './features/loyalty/resolvers.ts';
+import { loyaltyRoutes } from './features/loyalty/routes.ts';
+import { settleLoyalty } from './features/loyalty/settle.ts';
 import { loyaltyProgrammeResolvers } from './features/loyalty-programmes/resolvers.ts';
 import { loyaltyProgrammeRoutes } from './features/loyalty-programmes/routes.ts';
 import { metricResolvers } from './features/metrics/resolvers.ts';
@@ -79,6 +82,7 @@ export const routes: readonly Route[] = [
   ...followUpRoutes,
   ...surveyRoutes,
   ...surveyResponseRoutes,
+  ...loyaltyRoutes,
   ...loyaltyProgrammeRoutes,
   ...rateRoutes,
   ...metricRoutes,
@@ -99,6 +103,7 @@ export const resolvers: readonly Resolvers[] = [
   followUpResolvers,
   surveyResolvers,
   surveyResponseResolvers,
+  loyaltyResolvers,
   loyaltyProgrammeResolvers,
   rateResolvers,
   metricResolvers,
@@ -111,6 +116,7 @@ export const jobs: readonly AnyJob[] = [
   ...leadScoreJobs,
   ...leadModelJobs,
   ...loyaltyBonusJobs,
+  settleLoyalty,
 ];
 
 declare module 'fastify' {

@@ -87,10 +87,23 @@ export function enqueue<Payload extends z.ZodType>(
   enqueueAll(tx, job, [{ payload, ...options }]);
 }
 
+/**
+ * Adds recurring jobs at once, as if their time had come: for a clock that jumps.
+ *
+ * @throws RangeError for a name that is no recurring job's
+ */
+export function enqueueRecurring(tx: Transaction, jobs: readonly AnyJob[], names: readonly string[]): void {
+  for (const name of names) {
+    const found = jobs.find((job) => job.name === name && job.recurring !== undefined);
+    if (!found) throw new RangeError(`${name} is no recurring job`);
+    enqueueAll(tx, { ...found, queue: found.name }, [{ payload: {}, key: 'recurring' }]);
+  }
+}
+
 /** As `enqueue`, in one statement however many; of several with one key the last one counts. */
 export function enqueueAll<Payload extends z.ZodType>(
   tx: Transaction,
-  job: Job<Payload>,
+  job: Omit<Job<Payload>, 'run'>,
   entries: readonly ({ payload: z.input<Payload> } & EnqueueOptions)[],
 ): void {
   const specs = new Map<string | symbol, object>();
