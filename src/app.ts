@@ -36,6 +36,9 @@ import { rateResolvers } from './features/rates/resolvers.ts';
 import { rateRoutes } from './features/rates/routes.ts';
 import { returnResolvers } from './features/returns/resolvers.ts';
 import { returnRoutes } from './features/returns/routes.ts';
+import { surveyInvitationJobs } from './features/survey-invitations/planning.ts';
+import { surveyInvitationResolvers } from './features/survey-invitations/resolvers.ts';
+import { surveyInvitationRoutes } from './features/survey-invitations/routes.ts';
 import { surveyResponseResolvers } from './features/survey-responses/resolvers.ts';
 import { surveyResponseRoutes } from './features/survey-responses/routes.ts';
 import { surveyResolvers } from './features/surveys/resolvers.ts';
@@ -82,6 +85,7 @@ export const routes: readonly Route[] = [
   ...followUpRoutes,
   ...surveyRoutes,
   ...surveyResponseRoutes,
+  ...surveyInvitationRoutes,
   ...loyaltyRoutes,
   ...loyaltyProgrammeRoutes,
   ...rateRoutes,
@@ -103,6 +107,7 @@ export const resolvers: readonly Resolvers[] = [
   followUpResolvers,
   surveyResolvers,
   surveyResponseResolvers,
+  surveyInvitationResolvers,
   loyaltyResolvers,
   loyaltyProgrammeResolvers,
   rateResolvers,
@@ -115,6 +120,7 @@ export const jobs: readonly AnyJob[] = [
   ...leadJobs,
   ...leadScoreJobs,
   ...leadModelJobs,
+  ...surveyInvitationJobs,
   ...loyaltyBonusJobs,
   settleLoyalty,
 ];

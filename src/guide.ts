@@ -109,6 +109,9 @@ export const guide: Guide = {
     loyalty: 'Loyalty programmes with versioned rules, their members, the ledger of points, tiers and rewards.',
     surveys:
       'Surveys and their questions: versions, scales, when they are asked. What was answered never changes its meaning.',
+    'survey-invitations':
+      'Who is to be asked, and when: made by triggers or by hand, handed out once, and nobody is asked too often.',
+    'survey-links': 'What the links of invitations lead to, without a login: the questions, and one answer.',
     'survey-responses':
       'What customers answered, and which order, product, contact, member of staff or process it was about.',
     'exchange-rates': 'Rates of the day, by which amounts of other currencies are valued in the base currency.',
