@@ -31,6 +31,8 @@ export const problemTypes = {
   programme_published: [409, 'The programme is published'],
   programme_not_published: [409, 'The programme is not published'],
   programme_ended: [409, 'The programme has ended'],
+  already_undone: [409, 'It was undone already'],
+  not_undoable: [409, 'It cannot be undone'],
   idempotency_key_in_flight: [409, 'A request with this Idempotency-Key is in flight'],
   conflict: [409, 'Concurrent changes kept colliding'],
   deleted: [410, 'It was deleted'],

@@ -210,7 +210,7 @@ export async function readLots(tx: Transaction, account: OpenAccount): Promise<v
   account.lots = new Map(lots.map((lot) => [lot.id, lot]));
 }
 
-/** The account of a customer who becomes a member now; its first tier is for `raiseTier`. */
+/** The account of a customer who becomes a member now, with the tier it begins with. */
 export function newAccount(
   context: Pick<Context, 'now'>,
   member: Pick<AccountRow, 'customerId' | 'joinedAt' | 'joinedOn'>,
@@ -232,7 +232,14 @@ export function newAccount(
     updatedAt: now,
   };
   const qualifying = { spend: 0, points: 0 };
-  return { ...opened(row, programme, now), lots: new Map(), qualifying, draft: { ...emptyDraft(), isNew: true } };
+  const account = {
+    ...opened(row, programme, now),
+    lots: new Map(),
+    qualifying,
+    draft: { ...emptyDraft(), isNew: true },
+  };
+  beginTier(account);
+  return account;
 }
 
 function opened(row: AccountRow, programme: ProgrammeRules, now: string): OpenAccount {
@@ -586,6 +593,15 @@ export function noteEarning(account: OpenAccount, before: EarningRow | null, aft
     qualifying.spend += sign * amountIn([earning], { ...window, basis: 'spend' }, now);
     qualifying.points += sign * amountIn([earning], { ...window, basis: 'points' }, now);
   }
+}
+
+/** The tier with which a member begins, held since joining. */
+function beginTier(account: OpenAccount): void {
+  const { row, programme, now } = account;
+  const tiers = rulesAt(programme, now)?.tiers;
+  if (!tiers) return;
+  const { state, change } = raise(row, tiers, 0, row.joinedAt);
+  if (change) noteTier(account, state, [change]);
 }
 
 /** Up at once: after all changes of what counts. The account was opened with `earnings`, or is new. */

@@ -16,8 +16,9 @@ import { mostPoints } from '../../domain/loyalty-earning.ts';
 import { amount as amountColumn, code, instant as instantColumn } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
+import { created } from '../../platform/versions.ts';
 import { customers } from '../customers/model.ts';
-import { loyaltyProgrammes } from '../loyalty-programmes/model.ts';
+import { loyaltyProgrammes, loyaltyTierRules } from '../loyalty-programmes/model.ts';
 import { referenceInput } from '../references/model.ts';
 
 /**
@@ -259,7 +260,7 @@ export const loyaltyLot = z
 
 export const tierProgress = z
   .strictObject({
-    basis: z.enum(['spend', 'points']).meta({ id: 'TierBasis', example: 'spend' }),
+    basis: loyaltyTierRules.shape.basis,
     windowDays: z.int(),
     amount: z.int().meta({ description: 'What counts now: minor units of the base currency, or points.' }),
     next: z
@@ -319,7 +320,16 @@ export const customerLoyalty = z
       .meta({ id: 'LoyaltyDetails', description: 'With `details=true`; null unless asked for.' }),
   })
   .meta({ id: 'CustomerLoyalty', description: 'What a customer has in a loyalty programme at `asOf`.' });
+export const writtenCustomerLoyalty = customerLoyalty.extend({ created }).meta({ id: 'WrittenCustomerLoyalty' });
 export type CustomerLoyalty = z.output<typeof customerLoyalty>;
+
+export const loyaltyEntry = z
+  .strictObject({
+    lotId: id.nullable().meta({ description: 'null: the debt.' }),
+    points: z.int().meta({ description: 'Signed.' }),
+    at: instant,
+  })
+  .meta({ id: 'LoyaltyEntry', description: 'A posting: points of a lot, or of the debt, from `at` on.' });
 
 export const loyaltyTransaction = z
   .strictObject({
@@ -345,24 +355,22 @@ export const loyaltyTransaction = z
     by: z.string().meta({ description: 'The client that asked for it, or the rule that made it.' }),
     externalId: z.string().nullable().meta({ description: 'What that client calls it.' }),
     createdAt: instant,
+    entries: z
+      .array(loyaltyEntry)
+      .nullable()
+      .meta({ description: 'The postings, which add up to `points`; null in lists.' }),
+    balance: loyaltyBalance
+      .nullable()
+      .meta({ description: 'What the member has after it; null unless it was made by this call.' }),
   })
   .meta({ id: 'LoyaltyTransaction', description: 'Something that happened to points; never changed afterwards.' });
 export type LoyaltyTransaction = z.output<typeof loyaltyTransaction>;
 
-export const loyaltyEntry = z
-  .strictObject({
-    lotId: id.nullable().meta({ description: 'null: the debt.' }),
-    points: z.int().meta({ description: 'Signed.' }),
-    at: instant,
+export const writtenLoyaltyTransaction = loyaltyTransaction
+  .extend({
+    created,
+    applied: z.boolean().meta({ description: 'false: it was done before under this `externalId`.' }),
   })
-  .meta({ id: 'LoyaltyEntry', description: 'A posting: points of a lot, or of the debt, from `at` on.' });
-
-export const loyaltyTransactionDetails = loyaltyTransaction
-  .extend({ entries: z.array(loyaltyEntry).meta({ description: 'They add up to `points`.' }) })
-  .meta({ id: 'LoyaltyTransactionDetails', description: 'A transaction with its postings.' });
-
-export const writtenLoyaltyTransaction = loyaltyTransactionDetails
-  .extend({ balance: loyaltyBalance.meta({ description: 'After it.' }) })
   .meta({ id: 'WrittenLoyaltyTransaction' });
 
 export const tierChange = z

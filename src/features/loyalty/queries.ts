@@ -316,6 +316,8 @@ export function toTransaction(row: TransactionRow): LoyaltyTransaction {
     by: row.by,
     externalId: row.externalId,
     createdAt: row.createdAt,
+    entries: null,
+    balance: null,
   };
 }
 

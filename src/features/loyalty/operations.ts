@@ -1,0 +1,383 @@
+import { type SQL, sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { lotDates } from '../../domain/loyalty-earning.ts';
+import { isBefore } from '../../domain/period.ts';
+import { localDateOf } from '../../domain/preceding-period.ts';
+import { batchInput, batchResults, runBatch } from '../../platform/batch.ts';
+import { param, type Transaction } from '../../platform/db/client.ts';
+import { checkNotAhead, invalid, notFound, Problem } from '../../platform/errors.ts';
+import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { id, instant, text } from '../../platform/values.ts';
+import { lockCustomers } from '../customers/queries.ts';
+import { rulesAt, rulesOf } from '../loyalty-programmes/queries.ts';
+import { targetParameters } from '../references/model.ts';
+import { targetId } from '../references/queries.ts';
+import { restateAllOrders } from './earning.ts';
+import {
+  creditLots,
+  givePointsBack,
+  lotsTakenBy,
+  newAccount,
+  openAccounts,
+  saveAccounts,
+  type TransactionRow,
+} from './ledger.ts';
+import {
+  type CustomerLoyalty,
+  customerLoyalty,
+  enrolment,
+  loyaltyAccounts,
+  loyaltyMember,
+  loyaltyTierChanges,
+  loyaltyTransaction,
+  loyaltyTransactionInput,
+  loyaltyTransactionKind,
+  loyaltyTransactions,
+  tierChange,
+  writtenCustomerLoyalty,
+  writtenLoyaltyTransaction,
+} from './model.ts';
+import {
+  loyaltyOf,
+  loyaltyOfCustomers,
+  loyaltyOfRows,
+  type StandingRow,
+  standingColumns,
+  standingFrom,
+  tierChangeColumns,
+  toEntries,
+  toMember,
+  toTransaction,
+  transactionById,
+  transactionColumns,
+} from './queries.ts';
+import { writeTransactions, writtenBy } from './write.ts';
+
+export const enrolCustomer = writeOperation({
+  name: 'enrolCustomer',
+  scope: 'loyalty:write',
+  summary: 'Make a customer a member',
+  description:
+    'Of one programme, once. The orders placed since `joinedAt` earn as if they came in now, with the first tier; the welcome bonus is earned now. One who is a member already is refused with `already_exists`.',
+  input: z.strictObject({ ...targetParameters, ...writeParameters, body: enrolment }),
+  output: writtenCustomerLoyalty,
+  idempotency: 'required',
+  created: () => true,
+  problems: ['not_found', 'already_exists', 'programme_not_published', 'programme_ended'],
+  async run(tx, context, { body: { programmeId, joinedAt: asked = context.now }, ...target }) {
+    const customerId = await targetId(tx, 'customer', target);
+    checkNotAhead(asked, context.now, '/joinedAt');
+    const joinedAt = isBefore(context.now, asked) ? context.now : asked;
+    const locked = await lockCustomers(tx, [customerId]);
+    if (!locked.has(customerId)) throw notFound('customer');
+    const [programmes, members] = await Promise.all([
+      rulesOf(tx, [programmeId]),
+      openAccounts(tx, context, [customerId], { lots: false }),
+    ]);
+    const programme = programmes.get(programmeId);
+    if (!programme) throw invalid('/programmeId', 'unknown_programme', 'There is no such programme.');
+    const member = members.get(customerId);
+    if (member) {
+      const extra = { id: customerId, programmeId: member.programme.id };
+      throw new Problem('already_exists', 'The customer is a member already.', { extra });
+    }
+    if (programme.endedAt !== null && !isBefore(context.now, programme.endedAt)) {
+      throw new Problem('programme_ended', 'The programme has ended: nobody joins it any more.');
+    }
+    const rules = rulesAt(programme, context.now);
+    if (!rules) throw new Problem('programme_not_published', 'No version of the programme is in force yet.');
+    const joinedOn = localDateOf(joinedAt, context.reportingTimeZone);
+    const account = newAccount(context, { customerId, joinedAt, joinedOn }, programme);
+    const { welcome } = rules.bonuses;
+    if (welcome) {
+      const facts = { kind: 'bonus' as const, by: context.principal.client, bonusKey: 'welcome', entitled: welcome };
+      creditLots(account, facts, [{ points: welcome, ...lotDates(rules, context.now) }]);
+    }
+    const accounts = new Map([[customerId, account]]);
+    await restateAllOrders(tx, context, accounts);
+    saveAccounts(tx, accounts.values());
+    const written = await loyaltyOf(tx, customerId, { asOf: context.now });
+    if (!written) throw notFound('member');
+    return { ...written, created: true };
+  },
+});
+
+const details = z
+  .boolean()
+  .optional()
+  .meta({ description: 'Also the way to the next tier, what expires next, and the lots that have points.' });
+
+export const getCustomerLoyalty = readOperation({
+  name: 'getCustomerLoyalty',
+  scope: 'loyalty:read',
+  summary: 'Read what a customer has in the loyalty programme',
+  description:
+    'Points and tier at `asOf`: right at any instant, also where no job has written yet what expired. An instant to come says what it will be if nothing else happens. 404 for who is not a member then.',
+  input: z.strictObject({
+    ...targetParameters,
+    asOf: instant.optional().meta({ description: 'At this instant; now unless told.' }),
+    details,
+  }),
+  output: customerLoyalty,
+  problems: ['not_found'],
+  async run({ db, now }, { asOf = now, details: wanted, ...target }) {
+    const found = await loyaltyOf(db, await targetId(db, 'customer', target), { asOf, details: wanted });
+    if (!found) throw notAMember();
+    return found;
+  },
+});
+
+function notAMember(): Problem {
+  return new Problem('not_found', 'The customer is not a member of a loyalty programme.');
+}
+
+/** For the GraphQL loaders: what these customers have, one statement where nothing is due; others as null. */
+export const loyaltyByCustomers = readOperation({
+  name: 'loyaltyByCustomers',
+  scope: 'loyalty:read',
+  summary: 'Read what customers have in their loyalty programmes',
+  input: z.strictObject({ ids: z.array(id) }),
+  output: z.array(customerLoyalty.nullable()),
+  async run({ db, now }, { ids }) {
+    const found = await loyaltyOfCustomers(db, [...new Set(ids)], { asOf: now });
+    return ids.map((customerId): CustomerLoyalty | null => found.get(customerId) ?? null);
+  },
+});
+
+const members = keysetList<StandingRow & { id: string }>({
+  name: 'loyalty_members',
+  select: sql`${standingColumns(param('$now'))}, customer_id as id`,
+  from: standingFrom,
+  id: sql`${loyaltyAccounts.customerId}`,
+  filters: {
+    programmeId: (value) => sql`${loyaltyAccounts.programmeId} = ${value}::uuid`,
+    tier: (value) => sql`${loyaltyAccounts.tier} = ${value}`,
+    joinedFrom: (value) => sql`${loyaltyAccounts.joinedAt} >= ${value}::timestamptz`,
+    joinedTo: (value) => sql`${loyaltyAccounts.joinedAt} < ${value}::timestamptz`,
+  },
+  sorts: { joinedAt: { expression: sql`${loyaltyAccounts.joinedAt}`, type: 'timestamptz', field: 'joinedAt' } },
+  defaultSort: '-joinedAt',
+});
+
+export const listLoyaltyMembers = readOperation({
+  name: 'listLoyaltyMembers',
+  scope: 'loyalty:read',
+  summary: 'List the members of a programme',
+  description:
+    'Balances and tiers are as of now. The filter `tier` goes by what is settled, which a job does every five minutes.',
+  input: z.strictObject({
+    ...pageParameters,
+    sort: sortParameter(['joinedAt'], '-joinedAt'),
+    programmeId: id.meta({ description: 'The programme.' }),
+    tier: text(40).optional().meta({ description: 'Key of a level.', example: 'gold' }),
+    joinedFrom: instant.optional(),
+    joinedTo: instant.optional(),
+  }),
+  output: pageOf(loyaltyMember).meta({ id: 'LoyaltyMemberPage' }),
+  async run(context, input) {
+    const { data, page } = await members(context.db, context, input);
+    const now = await loyaltyOfRows(context.db, data, { asOf: context.now });
+    return { data: data.map((row) => toMember({ ...row, ...now.get(row.customerId) })), page };
+  },
+});
+
+const changes = keysetList<typeof loyaltyTierChanges.$inferSelect & { id: string }>({
+  name: 'loyalty_tier_changes',
+  select: sql`${tierChangeColumns}, customer_id as id`,
+  from: sql`${loyaltyTierChanges}`,
+  id: sql`${loyaltyTierChanges.customerId}`,
+  filters: { customerId: (value) => sql`${loyaltyTierChanges.customerId} = ${value}::uuid` },
+  sorts: { sequence: { expression: sql`${loyaltyTierChanges.sequence}`, type: 'int', field: 'sequence' } },
+  defaultSort: 'sequence',
+});
+
+export const listTierChanges = readOperation({
+  name: 'listTierChanges',
+  scope: 'loyalty:read',
+  summary: "List a member's changes of tier",
+  description: 'The first says where the member began.',
+  input: z.strictObject({ ...targetParameters, ...pageParameters, sort: sortParameter(['sequence'], 'sequence') }),
+  output: pageOf(tierChange).meta({ id: 'TierChangePage' }),
+  problems: ['not_found'],
+  async run(context, { id: given, source, externalId, ...asked }) {
+    const { db } = context;
+    const customerId = await targetId(db, 'customer', { id: given, source, externalId });
+    const { data, page } = await changes(db, context, { ...asked, customerId });
+    if (data.length === 0) await checkMember(context, customerId);
+    return { data: data.map(({ id: _, createdAt: __, ...change }) => change), page };
+  },
+});
+
+/** @throws Problem not_found */
+async function checkMember({ db, now }: Context, customerId: string): Promise<void> {
+  if (!(await loyaltyOf(db, customerId, { asOf: now }))) throw notAMember();
+}
+
+const filters: Record<string, (value: SQL) => SQL> = {
+  customerId: (value) => sql`${loyaltyTransactions.customerId} = ${value}::uuid`,
+  kind: (value) => sql`${loyaltyTransactions.kind} = ${value}`,
+  orderId: (value) => sql`${loyaltyTransactions.orderId} = ${value}::uuid`,
+  atFrom: (value) => sql`${loyaltyTransactions.at} >= ${value}::timestamptz`,
+  atTo: (value) => sql`${loyaltyTransactions.at} < ${value}::timestamptz`,
+  createdFrom: (value) => sql`${loyaltyTransactions.createdAt} >= ${value}::timestamptz`,
+  createdTo: (value) => sql`${loyaltyTransactions.createdAt} < ${value}::timestamptz`,
+};
+const list = keysetList<TransactionRow>({
+  name: 'loyalty_transactions',
+  select: transactionColumns,
+  from: sql`${loyaltyTransactions}`,
+  id: sql`${loyaltyTransactions.id}`,
+  filters,
+  uneven: ['kind'],
+  sorts: {
+    createdAt: { expression: sql`${loyaltyTransactions.createdAt}`, type: 'timestamptz', field: 'createdAt' },
+    at: { expression: sql`${loyaltyTransactions.at}`, type: 'timestamptz', field: 'at' },
+  },
+  defaultSort: '-createdAt',
+});
+
+const listFilters = {
+  kind: loyaltyTransactionKind.optional(),
+  orderId: id.optional().meta({ description: 'What this order earned, lost, or was paid with.' }),
+  atFrom: instant.optional(),
+  atTo: instant.optional(),
+  createdFrom: instant.optional(),
+  createdTo: instant.optional(),
+};
+const transactionPage = pageOf(loyaltyTransaction).meta({ id: 'LoyaltyTransactionPage' });
+
+export const listLoyaltyTransactions = readOperation({
+  name: 'listLoyaltyTransactions',
+  scope: 'loyalty:read',
+  summary: 'List loyalty transactions',
+  description: 'Of all members, latest written first unless told; the list of one customer can be sorted by `at`.',
+  input: z.strictObject({
+    ...pageParameters,
+    sort: sortParameter(['createdAt'], '-createdAt'),
+    customerId: id.optional(),
+    ...listFilters,
+  }),
+  output: transactionPage,
+  async run(context, input) {
+    const { data, page } = await list(context.db, context, input);
+    return { data: data.map(toTransaction), page };
+  },
+});
+
+export const listCustomerLoyaltyTransactions = readOperation({
+  name: 'listCustomerLoyaltyTransactions',
+  scope: 'loyalty:read',
+  summary: "List a member's loyalty transactions",
+  input: z.strictObject({
+    ...targetParameters,
+    ...pageParameters,
+    sort: sortParameter(['at', 'createdAt'], '-at'),
+    ...listFilters,
+  }),
+  output: transactionPage,
+  problems: ['not_found'],
+  async run(context, { id: given, source, externalId, sort = '-at', ...asked }) {
+    const { db } = context;
+    const customerId = await targetId(db, 'customer', { id: given, source, externalId });
+    const { data, page } = await list(db, context, { ...asked, sort, customerId });
+    if (data.length === 0) await checkMember(context, customerId);
+    return { data: data.map(toTransaction), page };
+  },
+});
+
+export const getLoyaltyTransaction = readOperation({
+  name: 'getLoyaltyTransaction',
+  scope: 'loyalty:read',
+  summary: 'Read a loyalty transaction, with its postings',
+  input: z.strictObject({ id }),
+  output: loyaltyTransaction,
+  problems: ['not_found'],
+  async run({ db }, { id: wanted }) {
+    const found = await transactionById(db, wanted);
+    if (!found) throw notFound('transaction');
+    return { ...toTransaction(found), entries: toEntries(found.entryTuples) };
+  },
+});
+
+export const createLoyaltyTransaction = writeOperation({
+  name: 'createLoyaltyTransaction',
+  scope: 'loyalty:write',
+  summary: 'Spend, adjust or transfer points',
+  description:
+    'Points are taken from what expires first, and never more than are active: `insufficient_points` says how many there are. What is transferred keeps its expiry.',
+  input: z.strictObject({ ...writeParameters, body: loyaltyTransactionInput }),
+  output: writtenLoyaltyTransaction,
+  idempotency: 'required',
+  created: ({ created: isNew }) => isNew,
+  problems: ['insufficient_points', 'already_exists', 'customer_required'],
+  async run(tx, context, { body }) {
+    const [result] = await writeTransactions(tx, context, [body]);
+    if (!result || result instanceof Problem) throw result ?? notFound('transaction');
+    return result;
+  },
+});
+
+/** Without a key for the whole, each item needs its own. */
+const batchItem = loyaltyTransactionInput.required({ externalId: true });
+
+export const batchLoyaltyTransactions = writeOperation({
+  name: 'batchLoyaltyTransactions',
+  scope: 'loyalty:write',
+  summary: 'Spend, adjust or transfer points, up to 1,000 times',
+  description:
+    'In index order; always 200, with a result per item. Each item has an `externalId`: sent again, it is `unchanged`.',
+  input: batchInput('transactions', 'LoyaltyTransactionInput'),
+  output: batchResults,
+  idempotency: 'accepted',
+  problems: ['batch_refused'],
+  run: (tx, context, { body, atomic }) =>
+    runBatch(tx, body, batchItem, { plural: 'transactions', atomic }, async (items) =>
+      (await writeTransactions(tx, context, items)).map((result) =>
+        result instanceof Problem ? result : { id: result.id, created: result.created, applied: result.applied },
+      ),
+    ),
+});
+
+export const undoLoyaltyTransaction = writeOperation({
+  name: 'undoLoyaltyTransaction',
+  scope: 'loyalty:write',
+  summary: 'Undo a spending',
+  description:
+    'The points come back as a transaction of the kind `return`: active now, expiring as before, in 30 days at the soonest. Once: `already_undone`. A redemption is cancelled instead.',
+  input: z.strictObject({ id, ...writeParameters }),
+  output: writtenLoyaltyTransaction,
+  idempotency: 'required',
+  created: () => true,
+  problems: ['not_found', 'already_undone', 'not_undoable'],
+  run: (tx, context, { id: wanted }) => undo(tx, context, wanted),
+});
+
+async function undo(
+  tx: Transaction,
+  context: Context,
+  wanted: string,
+): Promise<z.output<typeof writtenLoyaltyTransaction>> {
+  const spend = await transactionById(tx, wanted);
+  if (!spend) throw notFound('transaction');
+  const { customerId, kind, redemptionId, orderId } = spend;
+  if (kind !== 'spend') {
+    const instead = redemptionId === null ? 'Only a `spend` can be undone.' : 'Cancel the redemption instead.';
+    throw new Problem('not_undoable', instead, { extra: redemptionId === null ? {} : { redemptionId } });
+  }
+  await lockCustomers(tx, [customerId]);
+  const [accounts, taken, again] = await Promise.all([
+    openAccounts(tx, context, [customerId], { lots: true }),
+    lotsTakenBy(tx, customerId, wanted),
+    transactionById(tx, wanted),
+  ]);
+  const account = accounts.get(customerId);
+  if (!account || !again) throw notFound('transaction');
+  if (again.undoneBy !== null) {
+    throw new Problem('already_undone', 'The points came back already.', { extra: { id: again.undoneBy } });
+  }
+  const facts = { kind: 'return' as const, by: context.principal.client, relatedId: wanted, orderId };
+  const transaction = givePointsBack(account, facts, taken);
+  saveAccounts(tx, [account]);
+  return writtenBy(account, transaction);
+}
