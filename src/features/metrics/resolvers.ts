@@ -1,4 +1,5 @@
 import { connection, field, group, type Resolvers, related } from '../../platform/graphql/field.ts';
+import { getClosedLoop } from './closed-loop.ts';
 import { getLeadFunnel, listLeadFunnelMembers } from './lead-funnel.ts';
 import {
   getAverageOrderValue,
@@ -25,6 +26,7 @@ export const metricResolvers: Resolvers = {
     lifetimeValue: field(getLifetimeValue),
     leadFunnel: field(getLeadFunnel),
     leadFunnelMembers: connection(listLeadFunnelMembers),
+    closedLoop: field(getClosedLoop),
   },
   Customer: {
     summary: related(customerSummaries, 'id'),

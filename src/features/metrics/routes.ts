@@ -1,4 +1,5 @@
 import { route } from '../../platform/http/rest.ts';
+import { getClosedLoop } from './closed-loop.ts';
 import { getLeadFunnel, listLeadFunnelMembers } from './lead-funnel.ts';
 import {
   getAverageOrderValue,
@@ -21,6 +22,7 @@ export const metricRoutes = [
   route('GET', '/v1/metrics/lifetime-value', getLifetimeValue),
   route('GET', '/v1/metrics/lead-funnel', getLeadFunnel),
   route('GET', '/v1/metrics/lead-funnel/members', listLeadFunnelMembers),
+  route('GET', '/v1/metrics/closed-loop', getClosedLoop),
   route('GET', '/v1/customers/:id/summary', getCustomerSummary),
   route('GET', '/v1/customers/external/:source/:externalId/summary', getCustomerSummary),
 ];
