@@ -54,6 +54,9 @@ export const exclusionReasons = [
   'returns_of_non_buyers',
   'returns_of_earlier_buyers',
   'returns_missing_rate',
+  'dismissed',
+  'partial',
+  'late',
 ] as const;
 export type ExclusionReason = (typeof exclusionReasons)[number];
 export const exclusionReason = z.enum(exclusionReasons).meta({ id: 'ExclusionReason', example: 'missing_rate' });

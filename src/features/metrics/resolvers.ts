@@ -1,6 +1,8 @@
 import { connection, field, group, type Resolvers, related } from '../../platform/graphql/field.ts';
+import { customersByIds } from '../customers/operations.ts';
 import { getClosedLoop } from './closed-loop.ts';
 import { getLeadFunnel, listLeadFunnelMembers } from './lead-funnel.ts';
+import { getLoyaltyLiability, listLoyaltyLiabilityMembers } from './loyalty-liability.ts';
 import {
   getAverageOrderValue,
   getChurnRate,
@@ -11,6 +13,17 @@ import {
   getRevenuePerCustomer,
 } from './operations.ts';
 import { customerSummaries } from './summary.ts';
+import {
+  getCustomerEffort,
+  getCustomerSatisfaction,
+  getNetPromoterScore,
+  listCustomerEffortMembers,
+  listCustomerEffortReasons,
+  listCustomerSatisfactionMembers,
+  listCustomerSatisfactionReasons,
+  listNetPromoterScoreMembers,
+  listNetPromoterScoreReasons,
+} from './voice.ts';
 
 export const metricResolvers: Resolvers = {
   Query: {
@@ -27,6 +40,20 @@ export const metricResolvers: Resolvers = {
     leadFunnel: field(getLeadFunnel),
     leadFunnelMembers: connection(listLeadFunnelMembers),
     closedLoop: field(getClosedLoop),
+    loyaltyLiability: field(getLoyaltyLiability),
+    loyaltyLiabilityMembers: connection(listLoyaltyLiabilityMembers),
+    netPromoterScore: field(getNetPromoterScore),
+    netPromoterScoreMembers: connection(listNetPromoterScoreMembers),
+    netPromoterScoreReasons: connection(listNetPromoterScoreReasons),
+    customerSatisfaction: field(getCustomerSatisfaction),
+    customerSatisfactionMembers: connection(listCustomerSatisfactionMembers),
+    customerSatisfactionReasons: connection(listCustomerSatisfactionReasons),
+    customerEffort: field(getCustomerEffort),
+    customerEffortMembers: connection(listCustomerEffortMembers),
+    customerEffortReasons: connection(listCustomerEffortReasons),
+  },
+  LoyaltyLiabilityMember: {
+    customer: related(customersByIds, 'customerId'),
   },
   Customer: {
     summary: related(customerSummaries, 'id'),

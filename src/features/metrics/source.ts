@@ -191,17 +191,18 @@ export function inScope(shape: Pick<Shape, 'currency' | 'customer'>): SQL[] {
   return conditions;
 }
 
-/** A statement per combination of options, made when first asked for. */
+/** A statement per combination of options, made when first asked for. `planning` is as in `statement`. */
 export function shaped<Options extends object, Row>(
   name: string,
   build: (options: Options) => SQL,
+  planning?: { unprepared: boolean },
 ): (options: Options) => Statement<Row> {
   const made = new Map<string, Statement<Row>>();
   return (options) => {
     const key = JSON.stringify(options);
     const known = made.get(key);
     if (known) return known;
-    const fresh = statement<Row>(name, build(options));
+    const fresh = statement<Row>(name, build(options), planning);
     made.set(key, fresh);
     return fresh;
   };

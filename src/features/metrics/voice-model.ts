@@ -1,0 +1,136 @@
+import { z } from 'zod';
+import { pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { personal } from '../../platform/personal.ts';
+import { id, instant, text } from '../../platform/values.ts';
+import { answerBand, surveyResponse } from '../survey-responses/model.ts';
+import { commonParameters } from './model.ts';
+
+/** What the metrics of scores (NPS, CSAT, CES), their lists and reasons take and answer. */
+
+export const voiceGroups = ['staff', 'department', 'process', 'stage', 'channel', 'product', 'tier', 'survey'] as const;
+export type VoiceGroup = (typeof voiceGroups)[number];
+
+/** What answers are selected by; `surveyId` aside, which changes what the latest answer is. */
+export const voiceFilters = [
+  'staff',
+  'department',
+  'process',
+  'stage',
+  'channel',
+  'product',
+  'tier',
+  'language',
+] as const;
+export type VoiceFilter = (typeof voiceFilters)[number];
+
+const { from, to, timeZone, asOf, interval } = commonParameters;
+const exactly = (description: string, example: string) => text(200).optional().meta({ description, example });
+
+const voiceInclude = z.enum(['partial', 'late']).meta({
+  id: 'VoiceInclude',
+  description: 'partial: broken off. late: answered later after being asked than the survey allows.',
+  example: 'late',
+});
+
+/** What says which answers are counted. */
+const question = {
+  from,
+  to,
+  timeZone,
+  asOf,
+  surveyId: id.optional().meta({ description: 'Only this survey. Unless told: all of them.' }),
+  question: text(64).optional().meta({
+    description:
+      'With `surveyId`: the key of the question; the first one of its type unless told. Without, the first one of each survey counts.',
+    example: 'recommend',
+  }),
+  answers: z.enum(['latest', 'all']).optional().meta({
+    description:
+      '`latest` (unless told): of each customer the latest answer in the period (in a `series`: in the interval); anonymous ones all count. `all`: every answer.',
+  }),
+  include: z
+    .array(voiceInclude)
+    .min(1)
+    .max(2)
+    .optional()
+    .meta({ description: 'Also count these answers, which are otherwise in `excluded`.' }),
+  staff: exactly('Only answers about this member of staff.', 'maria'),
+  department: exactly('Only answers about this department.', 'support'),
+  process: exactly('Only answers about this process.', 'returns'),
+  stage: exactly('Only answers of this stage of the journey.', 'delivery'),
+  channel: exactly('Only answers given on this channel.', 'email'),
+  product: exactly('Only answers about this product (its SKU).', '85123A'),
+  tier: exactly('Only answers of customers who held this tier when they answered.', 'gold'),
+  language: text(35).optional().meta({ description: 'Only answers in this language.', example: 'en' }),
+};
+
+const groupBy = z.enum(voiceGroups).optional();
+
+export const voiceInput = z.strictObject({
+  ...question,
+  interval,
+  groupBy: groupBy.meta({
+    description:
+      'Also answer `groups`, the largest first, at most 1,000. The empty key is of those without. They split what is counted: a customer is in the group of the latest answer.',
+    example: 'staff',
+  }),
+});
+export type VoiceInput = z.output<typeof voiceInput>;
+
+const ofGroup = {
+  groupBy: groupBy.meta({ description: 'With `group`.', example: 'staff' }),
+  group: text(200, 0)
+    .optional()
+    .meta({ description: 'Only the group with this key; with `groupBy`.', example: 'maria' }),
+};
+
+/** Of the lists behind a metric, whose answers are in one of `bands`. */
+function listInput<B extends readonly [string, ...string[]]>(bands: B) {
+  return z.strictObject({
+    ...pageParameters,
+    ...question,
+    ...ofGroup,
+    sort: sortParameter(['answeredAt'], '-answeredAt'),
+    band: z.enum(bands).optional().meta({ description: 'Only the answers in this band.', example: bands[0] }),
+  });
+}
+
+export const voiceListInputs = {
+  nps: listInput(['promoter', 'passive', 'detractor']),
+  csat: listInput(['satisfied', 'not_satisfied']),
+  ces: listInput(['easy', 'neutral', 'hard']),
+};
+export type VoiceListInput = z.output<(typeof voiceListInputs)[keyof typeof voiceListInputs]>;
+
+const answered = {
+  question: z.string().meta({ description: 'Key of the question.', example: 'recommend' }),
+  score: z.int().meta({ example: 9 }),
+  band: answerBand,
+};
+
+export const voiceMember = z
+  .strictObject({ ...answered, response: surveyResponse })
+  .meta({ id: 'VoiceMember', description: 'An answer that a metric counts, and the response it belongs to.' });
+export type VoiceMember = z.output<typeof voiceMember>;
+export const voiceMemberPage = pageOf(voiceMember).meta({ id: 'VoiceMemberPage' });
+
+const reasonText = z
+  .strictObject({
+    question: z.string().meta({ description: 'Key of the text question.', example: 'why' }),
+    text: personal(z.string()),
+  })
+  .meta({ id: 'VoiceReasonText' });
+
+export const voiceReason = z
+  .strictObject({
+    responseId: id,
+    surveyId: id,
+    customerId: id.nullable().meta({ description: 'null: anonymous.' }),
+    answeredAt: instant,
+    ...answered,
+    staff: z.string().nullable(),
+    texts: z.array(reasonText).meta({ description: 'The text answers of the same response, by key.' }),
+  })
+  .meta({ id: 'VoiceReason', description: 'A score, and what its giver wrote beside it.' });
+export type VoiceReason = z.output<typeof voiceReason>;
+export const voiceReasonPage = pageOf(voiceReason).meta({ id: 'VoiceReasonPage' });
