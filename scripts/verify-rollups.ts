@@ -13,6 +13,7 @@ import {
   recountRefunds,
   rollupDifferences,
 } from '../src/features/rollups/queries.ts';
+import { answerDifferences, clearAnonymousAnswers, recountAnswers } from '../src/features/survey-responses/queries.ts';
 import { type Db, openPool, param, poolDb, statement, transaction } from '../src/platform/db/client.ts';
 import { openDatabase } from '../src/platform/db/open.ts';
 import { storeSettings } from '../src/platform/db/settings.ts';
@@ -24,7 +25,7 @@ import { createPrincipal } from '../src/platform/principal.ts';
  */
 const program = new Command()
   .description(
-    'Recount customer_stats, customer_month, the refunds of orders, the stages of leads and the bounds of their scores from the facts, and compare.',
+    'Recount customer_stats, customer_month, the refunds of orders, the stages of leads, the bounds of their scores and what supersedes survey answers from the facts, and compare.',
   )
   .option('--repair', 'rebuild the derived state', false)
   .option(
@@ -76,6 +77,7 @@ async function differencesIn(db: Db, reportingTimeZone: string): Promise<Differe
   return [
     ...(await rollupDifferences(db, reportingTimeZone, limit)),
     ...(await leadDifferences(db, limit)),
+    ...(await answerDifferences(db, limit)),
     // A bound may be above the score, not below.
     ...bounds.map(({ customerId, stored, score }) => ({
       table: 'lead_score_bounds',
@@ -111,6 +113,7 @@ async function rebuild(pool: pg.Pool, reportingTimeZone: string): Promise<number
     sql`select id from customers where id > ${param('after')}::uuid order by id limit 500`,
   );
   const principal = createPrincipal('verify-rollups', []);
+  await transaction(pool, clearAnonymousAnswers);
   let after = '00000000-0000-0000-0000-000000000000';
   let done = 0;
   for (;;) {
@@ -122,6 +125,7 @@ async function rebuild(pool: pg.Pool, reportingTimeZone: string): Promise<number
       await recountRefunds(tx, ids);
       await recountCustomers(tx, ids, reportingTimeZone);
       await recountLeads(tx, ids);
+      await recountAnswers(tx, ids);
       const context = { now: new Date().toISOString(), principal };
       restateConversions(tx, context, await leadsAmong(tx, ids));
       await refreshBounds(tx, context, ids);

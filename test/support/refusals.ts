@@ -16,7 +16,7 @@ export function parsed(text: string): Json {
 const placeless = new Set(
   [
     'invalid_request invalid_json body_too_large unsupported_media_type method_not_allowed not_found not_supported',
-    'conflict version_mismatch customer_has_records campaign_has_records rule_set_published lead_model_not_ready deleted',
+    'conflict version_mismatch customer_has_records campaign_has_records survey_has_records rule_set_published lead_model_not_ready deleted',
     'rate_limited idempotency_key_in_flight',
   ].flatMap((line) => line.split(' ')),
 );

@@ -217,6 +217,17 @@ export async function recountAnswers(tx: Transaction, customerIds: Iterable<stri
   if (ids.length > 0) await tx.all(recount, { ids });
 }
 
+const clearAnonymous = statement(
+  'clear_anonymous_answers',
+  sql`update survey_answers set superseded_at = null, superseded_in_survey_at = null
+    where customer_id is null and (superseded_at is not null or superseded_in_survey_at is not null)`,
+);
+
+/** For verify-rollups: anonymous answers have no customer whose recount would mend them. */
+export async function clearAnonymousAnswers(tx: Transaction): Promise<void> {
+  await tx.all(clearAnonymous);
+}
+
 /** An answer whose derived state is not what the answers of its customer make it. */
 interface AnswerDifference {
   table: string;
