@@ -7,7 +7,7 @@ import { levelFor } from '../../src/domain/loyalty-tiers.ts';
 import { addDays } from '../../src/domain/period.ts';
 import { pointsSql } from '../../src/features/loyalty-programmes/points-sql.ts';
 import { rulesAt, rulesOf, versionAt } from '../../src/features/loyalty-programmes/queries.ts';
-import { openPool, poolDb, statement } from '../../src/platform/db/client.ts';
+import { openPool, param, poolDb, statement } from '../../src/platform/db/client.ts';
 import { testApp } from '../support/app.ts';
 import { allPages, fresh, orderOf } from '../support/shop.ts';
 
@@ -421,7 +421,7 @@ t.test('a preview adds up what a change would have earned', async (t) => {
   const asItIs = await preview({ population: 'everyone' });
   t.match(
     asItIs.body,
-    { difference: 22 - 12, gain: { customers: 1 }, lose: { customers: 0, points: 0 } },
+    { difference: 10, gain: { customers: 1 }, lose: { customers: 0, points: 0 } },
     'the draft; 10 points more of January',
   );
   await request('POST', `${programmes}/${id}/end`, { headers: any });
@@ -458,5 +458,387 @@ t.test('a preview adds up what a change would have earned', async (t) => {
     changed: { points: 75, value: 56.25 },
     lose: { customers: 1, points: -120 },
     population: 'EVERYONE',
+  });
+});
+
+const categories = ['toys', 'books', "o'neill", 'a"b', ''];
+const multiplier = fc.oneof(
+  fc.constantFrom(0, 1, 2, 1.5, 0.0001, 100, 99.9999),
+  fc.integer({ min: 0, max: 1_000_000 }).map((units) => units / 10_000),
+);
+const campaignIds = await Promise.all(
+  ['a', 'b'].map(async (name) => (await request('POST', '/v1/campaigns', { body: { name } })).body.id as string),
+);
+/** The corners that orders are placed around. */
+const corners = ['2024-07-01T00:00:00.000Z', '2025-06-01T12:00:00.000Z', '2026-01-01T00:00:00.000Z', now];
+const rulesArbitrary = fc.record({
+  pointsPerUnit: fc.oneof(
+    fc.constantFrom(0, 1, 0.5, 0.0001, 1_000_000),
+    fc.integer({ max: 100_000, min: 0 }).map((n) => n / 10_000),
+  ),
+  pointValue: fc.constantFrom(0, 0.5, 0.000001, 1.25),
+  rounding: fc.constantFrom('down', 'half_up', 'up'),
+  earnOn: fc.constantFrom('paid', 'fulfilled'),
+  categories: fc.uniqueArray(
+    fc.record({ category: fc.constantFrom('toys', 'books', "o'neill", 'a"b', '__proto__'), multiplier }),
+    {
+      selector: ({ category }) => category,
+      maxLength: 4,
+    },
+  ),
+  campaigns: fc.array(
+    fc
+      .record({
+        name: fc.constant('x'),
+        from: fc.constantFrom(...corners),
+        to: fc.constantFrom(...corners),
+        campaignId: fc.constantFrom(null, ...campaignIds),
+        multiplier,
+      })
+      .filter(({ from, to }) => from < to),
+    { maxLength: 4 },
+  ),
+  tiers: fc.option(
+    fc
+      .record({
+        basis: fc.constantFrom('spend', 'points'),
+        windowDays: fc.constantFrom(30, 365, 900),
+        multipliers: fc.tuple(multiplier, multiplier, multiplier),
+      })
+      .map(({ multipliers: [a, b, c], ...tiers }) => ({
+        ...tiers,
+        periodDays: 365,
+        graceDays: 0,
+        levels: [level('basic', 0, a), level('silver', 1_000, b), level('gold', 50_000, c)],
+      })),
+  ),
+});
+
+const orderArbitrary = fc.record({
+  customer: fc.nat({ max: 11 }),
+  placedAt: fc
+    .tuple(fc.constantFrom(...corners), fc.constantFrom(-400, -31, -1, 0, 1, 200), fc.constantFrom('', '001'))
+    .map(([corner, days, micros]) => `${addDays(corner, days).slice(0, -1)}${micros}Z`)
+    .filter((at) => at.slice(0, -1) <= now.slice(0, -1)),
+  lines: fc.array(
+    fc.record({
+      total: fc.constantFrom(0, -5, 1, 33, 999, 12_345, 10_000_000_000),
+      category: fc.constantFrom(...categories.slice(0, 4), null),
+    }),
+    { maxLength: 4 },
+  ),
+  shipping: fc.constantFrom(0, 1, 490),
+  tax: fc.constantFrom(0, 0, 7),
+  currency: fc.constantFrom('EUR', 'EUR', 'JPY', 'KWD'),
+  paymentStatus: fc.constantFrom('paid', 'paid', 'pending'),
+  fulfillmentStatus: fc.constantFrom('fulfilled', 'unfulfilled'),
+  cancelled: fc.constantFrom(false, false, false, true),
+  campaignId: fc.constantFrom(null, null, ...campaignIds),
+});
+
+/** Orders as they came to be in the database, for oracles that add up one by one. */
+async function storedOrders(customerIds: Iterable<string>) {
+  const { rows } = await database.query(
+    `select o.id, o.customer_id as "customerId", o.qualifying, o.base_revenue::float8 as "baseRevenue", payment_status as "paymentStatus", fulfillment_status as "fulfillmentStatus",
+        campaign_id as "campaignId", to_char(o.placed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as "placedAt",
+        coalesce((select json_agg(json_build_object('category', category, 'total', total)) from order_items i where i.order_id = o.id), '[]') as items,
+        e.entitled::float8, e.tier
+     from orders o left join loyalty_earnings e on e.order_id = o.id where o.customer_id = any($1::uuid[])`,
+    [[...customerIds]],
+  );
+  type Stored = Parameters<typeof earns>[1] &
+    Parameters<typeof pointsOfOrder>[1] & {
+      id: string;
+      customerId: string;
+      entitled: number | null;
+      tier: string | null;
+    };
+  return (rows as Stored[]).map((row) => ({ ...row, placedAt: row.placedAt.replace(/000Z$/, 'Z') }));
+}
+
+let crowd = new Map<number, string>();
+t.test('points in SQL are those of the domain, to the last one', async (t) => {
+  const orders = fc.sample(orderArbitrary, { numRuns: 400, seed: 7 }).map(({ lines, cancelled, ...order }) => {
+    const items = lines.map(({ total, category }) => ({ sku: 'x', quantity: 1, total, category }));
+    const total = items.reduce((sum, item) => sum + item.total, order.shipping + order.tax);
+    return {
+      ...order,
+      items: total < 0 ? [] : items,
+      total: total < 0 ? order.shipping + order.tax : total,
+      ...(order.currency !== 'EUR' && { exchangeRate: '0.0061234' }),
+      ...(cancelled && { cancelledAt: now }),
+    };
+  });
+  crowd = await push(orders);
+  const stored = await storedOrders(crowd.values());
+  t.equal(stored.length, 400);
+  const db = poolDb(pool);
+  let positive = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      rulesArbitrary,
+      fc.constantFrom('basic', 'gold', null),
+      fc.nat({ max: 3 }),
+      async (given, tier, exponent) => {
+        const rules = given as LoyaltyRules; // arbitraries of literals are of type string
+        const query = statement<{ id: string; points: number }>(
+          'points',
+          sql`select o.id, ${pointsSql(rules, tier, exponent)} as points from orders o where o.base_revenue > 0 and o.customer_id = any(${param('ids')}::uuid[])`,
+          { unprepared: true },
+        );
+        const found = new Map(
+          (await db.all(query, { ids: [...crowd.values()] })).map(({ id, points }) => [id, points]),
+        );
+        for (const order of stored) {
+          const points = pointsOfOrder(rules, order, tier, exponent);
+          if (points > 0) positive += 1;
+          if ((found.get(order.id) ?? 0) !== points)
+            throw new Error(`${found.get(order.id)} in SQL, ${points} in the domain: ${JSON.stringify(order)}`);
+        }
+      },
+    ),
+    { numRuns: 120 },
+  );
+  t.ok(positive > 1_000, `${positive} times there were points`);
+});
+
+t.test('candidates are ranked by what they would have earned', async (t) => {
+  const stored = await storedOrders(crowd.values());
+  let ranked = 0;
+  await fc.assert(
+    fc.asyncProperty(rulesArbitrary, fc.constantFrom(undefined, 1, 100, 700), async (given, windowDays) => {
+      const rules = given as LoyaltyRules; // as above
+      const id = await published(given);
+      const from = addDays(now, -(windowDays ?? 365)).slice(0, -1);
+      const tierFrom = addDays(now, -(rules.tiers?.windowDays ?? 0)).slice(0, -1);
+      const expected = [...new Set(crowd.values())].flatMap((customerId) => {
+        const earning = stored
+          .filter((order) => order.customerId === customerId && earns(rules, order) && (order.baseRevenue ?? 0) > 0)
+          .map((order) => ({
+            ...order,
+            points: pointsOfOrder(rules, order, 'basic', 2),
+          }));
+        const asked = earning.filter(({ placedAt }) => placedAt.slice(0, -1) > from);
+        const points = asked.reduce((sum, order) => sum + order.points, 0);
+        const amount = earning
+          .filter(({ placedAt }) => placedAt.slice(0, -1) > tierFrom)
+          .reduce((sum, order) => sum + (rules.tiers?.basis === 'points' ? order.points : (order.baseRevenue ?? 0)), 0);
+        if (points === 0) return [];
+        return [
+          {
+            customerId,
+            points,
+            orders: asked.length,
+            spend: asked.reduce((sum, { baseRevenue }) => sum + (baseRevenue ?? 0), 0),
+            tier: rules.tiers ? levelFor(rules.tiers.levels, amount).key : null,
+          },
+        ];
+      });
+      expected.sort((a, b) => b.points - a.points || (a.customerId < b.customerId ? 1 : -1));
+      ranked += expected.length;
+      const path = `/v1/loyalty/candidates?programmeId=${id}&limit=5${windowDays ? `&windowDays=${windowDays}` : ''}`;
+      const inCrowd = new Set(crowd.values());
+      const answered = (await allPages(api, path)).filter(({ customerId }) => inCrowd.has(customerId));
+      const compared = answered.map(({ value, ...rest }) => {
+        if (Math.abs(value - rest.points * rules.pointValue) > 1e-9 * value) throw new Error(`value ${value}`);
+        return rest;
+      });
+      if (JSON.stringify(compared.map(sorted)) !== JSON.stringify(expected.map(sorted)))
+        throw new Error(`${JSON.stringify(compared)} where ${JSON.stringify(expected)}`);
+    }),
+    { numRuns: 40 },
+  );
+  t.ok(ranked > 100, `${ranked} candidates`);
+});
+
+const sorted = (row: Record<string, unknown>) => Object.entries(row).sort(([a], [b]) => (a < b ? -1 : 1));
+
+t.test('members are no candidates, and pages are of the instant of the first', async (t) => {
+  const id = await published();
+  const customers = await push(
+    [1, 2, 3, 4].map((customer) => ({ customer, total: 1e11 + customer * 100, placedAt: '2026-05-01T00:00:00Z' })),
+  );
+  const idOf = (n: number) => customers.get(n) ?? '';
+  const other = await published();
+  await enrol(idOf(2), other);
+  const at = `/v1/loyalty/candidates?programmeId=${id}&limit=1`;
+  const first = await request('GET', `${at}&cursors=true`);
+  t.match(first.body, {
+    data: [{ customerId: idOf(4), orders: 1, spend: 1e11 + 400, tier: null }],
+    page: { hasMore: true },
+  });
+  t.equal(first.body.page.cursors[0], first.body.page.next);
+  now = '2027-12-01T00:00:00.000Z';
+  const second = await request('GET', `${at}&after=${first.body.page.next}`);
+  t.match(second.body.data, [{ customerId: idOf(3) }], 'the order counts on');
+  t.strictSame((await request('GET', at)).body.data, [], 'but for new lists no longer');
+  now = '2026-06-01T12:00:00.000Z';
+  t.equal((await request('GET', `${at}&windowDays=30&after=${first.body.page.next}`)).status, 400, 'another list');
+  t.equal((await request('GET', `/v1/loyalty/candidates?programmeId=${await draft()}`)).status, 409);
+  t.equal((await request('GET', `/v1/loyalty/candidates?programmeId=${idOf(1)}`)).status, 404);
+  t.strictSame(codes((await request('GET', `${at}&windowDays=4000`)).body), ['windowDays too_big']);
+  const asked = await graphql(
+    `query ($id: ID!) { loyaltyCandidates(programmeId: $id, first: 2) { nodes { points customer { id } } edges { cursor } pageInfo { hasNextPage } } }`,
+    { id },
+  );
+  t.match(asked.body.data.loyaltyCandidates, {
+    nodes: [{ customer: { id: idOf(4) } }, { customer: { id: idOf(3) } }],
+    pageInfo: { hasNextPage: true },
+  });
+});
+
+t.test('a preview is the sum of all its orders, and agrees with the ledger', async (t) => {
+  let entitledAtAll = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      rulesArbitrary,
+      rulesArbitrary,
+      fc.array(orderArbitrary, { minLength: 5, maxLength: 20 }),
+      fc.constantFrom('members', 'everyone'),
+      async (before, after, given, population) => {
+        const tiers = {
+          basis: 'spend',
+          windowDays: 30,
+          periodDays: 30,
+          graceDays: 0,
+          levels: [level('basic', 0), level('silver', 5, 2)],
+        };
+        const id = await published({ ...before, tiers }, '2024-07-01T00:00:00Z');
+        const customers = await push(given.map(({ customer }) => ({ customer, placedAt: '2020-05-01T00:00:00Z' })));
+        for (const customerId of customers.values())
+          await enrol(customerId, id, { tier: 'basic', joinedAt: '2024-06-15T00:00:00Z' });
+        const orders = given.map(({ lines, customer, cancelled, shipping, tax, ...order }) => ({
+          ...orderOf({
+            ...order,
+            ...(order.currency !== 'EUR' && { exchangeRate: '0.0061234' }),
+            ...(cancelled && { cancelledAt: now }),
+            customerId: customers.get(customer),
+          }),
+          shipping,
+          tax,
+          total: shipping + tax + lines.reduce((sum, { total }) => sum + Math.abs(total), 0),
+          items: lines.map(({ total, category }) => ({ sku: 'x', quantity: 1, total: Math.abs(total), category })),
+        }));
+        for (const order of orders) {
+          const { status, body } = await request('POST', '/v1/orders', {
+            body: order,
+            headers: { 'Idempotency-Key': fresh('key') },
+          });
+          if (status !== 201) throw new Error(JSON.stringify(body));
+        }
+        const stored = await storedOrders(customers.values());
+        const period = { from: '2020-01-01T00:00:00Z', to: '2026-05-20T00:00:00Z' };
+        const rules = { ...minimal, ...after } as LoyaltyRules; // as above
+        const old = { ...minimal, ...before, tiers } as LoyaltyRules; // as above
+        const { body } = await request('POST', `${programmes}/${id}/preview`, {
+          body: { ...period, rules: after, population },
+        });
+        let current = 0;
+        let changed = 0;
+        let entitled = 0;
+        let count = 0;
+        const differences = new Map<string, number>();
+        for (const order of stored) {
+          const inPeriod =
+            order.qualifying &&
+            order.placedAt < '2026-05-20' &&
+            (population === 'everyone' || order.placedAt >= '2024-06-15');
+          if (!inPeriod) continue;
+          count += 1;
+          const known = rules.tiers?.levels.some(({ key }) => key === order.tier);
+          const now_ =
+            earns(old, order) && order.placedAt >= '2024-07-01'
+              ? pointsOfOrder(old, order, order.tier ?? 'basic', 2)
+              : 0;
+          const then = earns(rules, order) ? pointsOfOrder(rules, order, known ? order.tier : 'basic', 2) : 0;
+          current += now_;
+          changed += then;
+          entitled += order.entitled ?? 0;
+          differences.set(order.customerId, (differences.get(order.customerId) ?? 0) + then - now_);
+        }
+        entitledAtAll += entitled;
+        const others =
+          population === 'everyone'
+            ? await outside(customers, period, rules, old, id)
+            : { current: 0, changed: 0, count: 0 };
+        const gain = [...differences.values()].filter((one) => one > 0).length;
+        const summary = [
+          body.orders - others.count,
+          body.current?.points - others.current,
+          body.changed?.points - others.changed,
+          body.entitled,
+        ];
+        if (JSON.stringify(summary) !== JSON.stringify([count, current, changed, entitled]))
+          throw new Error(
+            `${JSON.stringify(summary)} where ${JSON.stringify([count, current, changed, entitled])}: ${JSON.stringify(body).slice(0, 500)}`,
+          );
+        if (population === 'members' && (body.gain.customers !== gain || body.customers !== differences.size))
+          throw new Error(`gain ${JSON.stringify(body.gain)}, ${gain}`);
+        if (entitled !== current) throw new Error(`the ledger says ${entitled}, the preview ${current}`);
+        for (const parts of [body.byMonth, body.byTier] as {
+          orders: number;
+          current: number;
+          changed: number;
+          difference: number;
+        }[][]) {
+          const sum = parts.reduce(
+            (all, part) => [
+              all[0] + part.orders,
+              all[1] + part.current,
+              all[2] + part.changed,
+              all[3] + part.difference,
+            ],
+            [0, 0, 0, 0] as [number, number, number, number],
+          );
+          if (
+            JSON.stringify(sum) !==
+            JSON.stringify([body.orders, body.current.points, body.changed.points, body.difference])
+          )
+            throw new Error(`parts ${sum}`);
+        }
+      },
+    ),
+    { numRuns: 15 },
+  );
+  t.ok(entitledAtAll > 0, `${entitledAtAll} points in the ledger`);
+});
+
+/** What all other orders of the database earn: their customers are no members of the programme. */
+async function outside(
+  customers: Map<number, string>,
+  period: { from: string; to: string },
+  rules: LoyaltyRules,
+  old: LoyaltyRules,
+  id: string,
+) {
+  const { rows } = await database.query(
+    'select id from customers where not id = any($1::uuid[]) and id not in (select customer_id from loyalty_accounts where programme_id = $2)',
+    [[...customers.values()], id],
+  );
+  const sum = { current: 0, changed: 0, count: 0 };
+  for (const order of await storedOrders(rows.map((row) => row.id))) {
+    if (!order.qualifying || order.placedAt < period.from || order.placedAt >= period.to) continue;
+    sum.count += 1;
+    if (earns(old, order) && order.placedAt >= '2024-07-01') sum.current += pointsOfOrder(old, order, 'basic', 2);
+    if (earns(rules, order)) sum.changed += pointsOfOrder(rules, order, 'basic', 2);
+  }
+  return sum;
+}
+
+t.test('a preview of too many orders is refused', async (t) => {
+  const id = await published();
+  const customers = await push([{ customer: 1 }]);
+  await database.query(
+    `insert into orders (customer_id, id, version, source, external_id, placed_at, currency, total, discount, shipping, fees, tax, tax_included, rounding, payment_status, fulfillment_status, test, exchange_rate, base_factor, refunds, refunded, created_at, updated_at)
+     select $1, gen_random_uuid(), 1, 'x', n::text, '2001-01-01', 'EUR', 100, 0, 0, 0, 0, true, 0, 'paid', 'unfulfilled', false, 1, 1, 0, 0, '2001-01-01', '2001-01-01' from generate_series(1, 200001) n`,
+    [customers.get(1)],
+  );
+  const body = { from: '2001-01-01T00:00:00Z', to: '2001-01-02T00:00:00Z', population: 'everyone' };
+  const at = `${programmes}/${id}/preview`;
+  t.match(await request('POST', at, { body }), { status: 422, body: { code: 'too_many_orders', limit: 200_000 } });
+  await database.query("delete from orders where source = 'x' and external_id = '1'");
+  t.match(await request('POST', at, { body }), {
+    status: 200,
+    body: { orders: 200_000, customers: 1, changed: { points: 200_000 } },
   });
 });
