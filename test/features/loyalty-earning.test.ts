@@ -3,9 +3,12 @@ import pg from 'pg';
 import t from 'tap';
 import type { LoyaltyRules } from '../../src/domain/loyalty-earning.ts';
 import { lockCustomers } from '../../src/features/customers/queries.ts';
+import { grantLoyaltyBonuses } from '../../src/features/loyalty/bonus-jobs.ts';
 import { earningDifferences } from '../../src/features/loyalty/earning-comparison.ts';
 import { openAccounts, saveAccounts, takePoints } from '../../src/features/loyalty/ledger.ts';
 import { openPool, poolDb, transaction } from '../../src/platform/db/client.ts';
+import { Problem } from '../../src/platform/errors.ts';
+import { enqueue } from '../../src/platform/jobs.ts';
 import { runJobs, testApp } from '../support/app.ts';
 import { fresh, newKey, orderOf, pushOrder, pushRefund } from '../support/shop.ts';
 import { statementsOf } from '../support/statements.ts';
@@ -470,15 +473,14 @@ t.test('rules of the day on which the order was placed; none before the first an
   t.same(await faultsOf([who]), []);
 });
 
+const bronze = { key: 'bronze', name: 'Bronze', threshold: 0, multiplier: 1 };
+const gold = { key: 'gold', name: 'Gold', threshold: 50_000, multiplier: 2 };
 const tiers = {
   basis: 'spend' as const,
   windowDays: 365,
   periodDays: 365,
   graceDays: 30,
-  levels: [
-    { key: 'bronze', name: 'Bronze', threshold: 0, multiplier: 1 },
-    { key: 'gold', name: 'Gold', threshold: 50_000, multiplier: 2 },
-  ],
+  levels: [bronze, gold],
 };
 
 t.test('a tier is reached at once, and multiplies from the next order on', async (t) => {
@@ -518,20 +520,20 @@ t.test('a bonus for the fifth purchase, and without it no more', async (t) => {
     await programme({ refundPolicy: 'allow_negative', bonuses: { purchase: { count: 3, points: 500 } } }),
   );
   await push(who, { ...total(1_000), placedAt: '2025-12-01T00:00:00Z' });
-  const orders = [];
-  for (const day of ['01', '02', '03', '04']) {
-    orders.push(await push(who, { ...total(1_000), placedAt: `2026-02-${day}T00:00:00Z`, paymentStatus: 'pending' }));
-  }
+  const unpaid = (day: string) =>
+    push(who, { ...total(1_000), placedAt: `2026-02-${day}T00:00:00Z`, paymentStatus: 'pending' });
+  const [first, second] = [await unpaid('01'), await unpaid('02')];
+  for (const day of ['03', '04']) await unpaid(day);
   t.same(await moves(who), ['bonus 500']);
   const { rows } = await pool.query('select earned_at, bonus_key from loyalty_lots where customer_id = $1', [who]);
   t.match(rows, [{ earned_at: '2026-02-03T00:00:00.000Z', bonus_key: 'purchase:3' }]);
-  await patch(orders[0]!.id, { cancelledAt: now });
+  await patch(first.id, { cancelledAt: now });
   t.same(await moves(who), ['bonus 500'], 'three are left');
-  await patch(orders[1]!.id, { test: true });
+  await patch(second.id, { test: true });
   t.same(await moves(who), ['bonus 500', 'reverse -500']);
-  await patch(orders[1]!.id, { test: false });
+  await patch(second.id, { test: false });
   t.same(await moves(who), ['bonus 500', 'reverse -500', 'bonus 500']);
-  await remove(`/v1/orders/${orders[1]!.id}`);
+  await remove(`/v1/orders/${second.id}`);
   await push(who, { ...total(1_000), placedAt: '2026-05-01T00:00:00Z', test: true });
   t.same((await moves(who)).slice(3), ['reverse -500']);
   t.same(await faultsOf([who]), []);
@@ -568,5 +570,157 @@ t.test('who referred a customer has a bonus while that one has bought', async (t
   await push(other, total(1_000));
   await runJobs(api);
   t.same(await moves(other), ['earn 10'], 'the referrer is no member');
+  await request('PATCH', `/v1/customers/${referee}`, { body: { referredBy: other }, headers: { 'If-Match': '*' } });
+  await runJobs(api);
+  t.same((await moves(referrer)).slice(3), ['reverse -300'], 'it was somebody else');
+  t.same(await moves(other), ['earn 10', 'bonus 300']);
   t.same(await faultsOf([referrer, referee, other]), []);
 });
+
+/** What the hourly job does at this time. */
+async function hourly(): Promise<void> {
+  await transaction(pool, async (tx) => enqueue(tx, grantLoyaltyBonuses, {}));
+  await runJobs(api);
+}
+
+t.test('birthdays and anniversaries, once a year', async (t) => {
+  const club = await programme({ bonuses: { birthday: 50, anniversary: 70 }, pendingDays: 1 });
+  const born = await member(club, { birthday: '1990-06-15', joinedAt: '2024-09-10T10:00:00Z' });
+  const leapling = await member(club, { birthday: '1992-02-29', joinedAt: '2024-02-29T10:00:00Z' });
+  const unborn = await member(await programme({}), { birthday: '1990-06-15', joinedAt: '2024-06-15T00:00:00Z' });
+  const days: [string, string[], string[]][] = [
+    ['2026-06-14T23:59:59.000Z', [], []],
+    ['2026-06-15T00:00:00.000Z', ['birthday:2026'], []],
+    ['2026-06-16T09:00:00.000Z', ['birthday:2026'], []],
+    ['2026-09-16T23:00:00.000Z', ['birthday:2026', 'anniversary:2'], []],
+    ['2027-02-27T23:00:00.000Z', ['birthday:2026', 'anniversary:2'], []],
+    ['2027-02-28T00:10:00.000Z', ['birthday:2026', 'anniversary:2'], ['birthday:2027', 'anniversary:3']],
+    ['2027-03-01T00:10:00.000Z', ['birthday:2026', 'anniversary:2'], ['birthday:2027', 'anniversary:3']],
+    // A week without the service.
+    ['2027-06-22T00:00:00.001Z', ['birthday:2026', 'anniversary:2'], ['birthday:2027', 'anniversary:3']],
+    [
+      '2028-02-29T00:00:00.000Z',
+      ['birthday:2026', 'anniversary:2'],
+      ['birthday:2027', 'anniversary:3', 'birthday:2028', 'anniversary:4'],
+    ],
+    [
+      '2028-06-21T23:00:00.000Z',
+      ['birthday:2026', 'anniversary:2', 'birthday:2028'],
+      ['birthday:2027', 'anniversary:3', 'birthday:2028', 'anniversary:4'],
+    ],
+  ];
+  const keys = async (who: string) => (await ledgerOf(who)).map(({ bonusKey }) => bonusKey);
+  for (const [at, ofBorn, ofLeapling] of days) {
+    now = at;
+    await hourly();
+    t.same(await keys(born), ofBorn, at);
+    t.same(await keys(leapling), ofLeapling, at);
+  }
+  const { rows } = await pool.query('select earned_at from loyalty_lots where customer_id = $1 order by earned_at', [
+    born,
+  ]);
+  t.same(
+    rows.map(({ earned_at: at }) => at),
+    ['2026-06-15T00:00:00.000Z', '2026-09-10T00:00:00.000Z', '2028-06-15T00:00:00.000Z'],
+    'earned at midnight of the day, however late',
+  );
+  t.same(await keys(unborn), [], 'a programme without such bonuses');
+  t.same(await faultsOf([born, leapling]), []);
+  now = '2026-06-01T12:00:00.000Z';
+});
+
+t.test('what members cost a push', async (t) => {
+  const stranger = await customer();
+  const who = await member(await programme({ tiers }), { tier: 'bronze' });
+  await push(stranger);
+  await push(who);
+  const without = await statementsOf(() => push(stranger));
+  const withTiers = await statementsOf(() => push(who));
+  t.equal(withTiers - without, 1, 'the ledger is written');
+  const milestones = await member(await programme({ bonuses: { purchase: { count: 2, points: 5 } } }));
+  await push(milestones);
+  t.equal((await statementsOf(() => push(milestones))) - without, 2);
+  for (const policy of policies) {
+    const batched = await Promise.all(
+      [1, 2, 3].map(async () => member(await programme({ tiers, refundPolicy: policy }), { tier: 'bronze' })),
+    );
+    const documents = Array.from({ length: 30 }, (_, index) =>
+      orderOf({ customerId: batched[index % 3], ...total(1_000) }),
+    );
+    const send = (orders: object[]) => request('POST', '/v1/orders/batch', { body: { orders } });
+    const few = await statementsOf(() => send(documents.slice(0, 3)));
+    t.equal(await statementsOf(() => send(documents.slice(3))), few, 'a batch costs the same however large it is');
+    const lower = documents.map((document) => ({ ...document, ...total(500) }));
+    const fewChanges = await statementsOf(() => send(lower.slice(0, 3)));
+    t.equal(await statementsOf(() => send(lower.slice(3))), fewChanges, 'so do changes');
+    t.same(await faultsOf(batched), []);
+    for (const one of batched) t.match(await accountOf(one), { active: policy === 'only_pending' ? 100 : 50 });
+  }
+});
+
+for (const policy of policies) {
+  t.test(`${policy}: sixteen clients at five members`, async (t) => {
+    const rules = {
+      refundPolicy: policy,
+      tiers: { ...tiers, levels: [bronze, { ...gold, threshold: 20_000 }] },
+    };
+    const club = await programme({
+      ...rules,
+      bonuses: { purchase: { count: 4, points: 77 }, referral: { referrer: 30, referee: 20 } },
+    });
+    const members: string[] = [];
+    for (let i = 0; i < 5; i += 1)
+      members.push(await member(club, { tier: 'bronze', ...(i > 0 && { referredBy: members[i - 1] }) }));
+    let seed = 7 + policy.length;
+    const draw = (n: number) => {
+      seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648;
+      return Math.floor((seed / 2_147_483_648) * n);
+    };
+    const orders: { id: string; externalId: string }[] = [];
+    const unexpected: unknown[] = [];
+    const act = async (): Promise<number> => {
+      const who = members[draw(5)] ?? '';
+      const order = orders[draw(orders.length)];
+      const choice = order ? draw(9) : 0;
+      const headers = { 'If-Match': '*' };
+      if (!order || choice < 2) {
+        const answer = await pushOrder(api, { customerId: who, ...total(100 * (1 + draw(200))), placedAt: now });
+        if (answer.status === 201) orders.push(answer.body);
+        return answer.status;
+      }
+      const path = `/v1/orders/${order.id}`;
+      if (choice === 2) return (await request('PATCH', path, { body: total(100 * (1 + draw(200))), headers })).status;
+      if (choice === 3) return (await refund(order.id, 100 * (1 + draw(50)))).status;
+      if (choice === 4)
+        return (await request('PATCH', path, { body: { cancelledAt: draw(2) ? now : null }, headers })).status;
+      if (choice === 5) return (await request('PATCH', path, { body: { customerId: who }, headers })).status;
+      if (choice === 6) return draw(3) ? 200 : (await request('DELETE', path, { headers })).status;
+      if (choice === 7) {
+        const batch = orders
+          .slice(0, 3)
+          .map(({ externalId }) => orderOf({ externalId, customerId: who, ...total(100 * (1 + draw(100))) }));
+        return (await request('POST', '/v1/orders/batch', { body: { orders: batch } })).status;
+      }
+      await spend(who, 1 + draw(60)).catch((error: unknown) => {
+        if (!(error instanceof Problem && error.code === 'insufficient_points')) throw error;
+      });
+      return 200;
+    };
+    const client = async () => {
+      for (let i = 0; i < 12; i += 1) {
+        const status = await act();
+        // An order may be gone, or its refunds may not leave room for another.
+        if (![200, 201, 204, 404, 409, 422].includes(status)) unexpected.push(status);
+      }
+    };
+    await Promise.all(Array.from({ length: 16 }, client));
+    await runJobs(api);
+    t.same(unexpected, []);
+    t.same(await faultsOf(members), []);
+    for (const who of members) {
+      const { active, debt } = await accountOf(who);
+      t.ok(active >= 0 || policy === 'allow_negative', 'nothing below zero');
+      t.ok(debt === 0 || policy === 'allow_negative', 'no debt');
+    }
+  });
+}

@@ -4,6 +4,7 @@ import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
+import { enqueueReferrals } from '../loyalty/referrals.ts';
 import type { ReferenceInput } from '../references/model.ts';
 import { isNews, newRef, type RefRow, refKey, refsByName, sourceVersion } from '../references/queries.ts';
 import { type NormalizedIdentity, normalizeIdentities } from './identity.ts';
@@ -101,7 +102,14 @@ export async function writeCustomers(
   });
   await saveCustomers(tx, [...changes.values()]);
   await refreshBounds(tx, context, changedIds([...changes.values()]));
+  enqueueReferrals(tx, [...changes.values()].flatMap(referralOf));
   return results;
+}
+
+/** A customer that was there before, if somebody else is said to have referred it. */
+function referralOf({ before, after }: CustomerChange) {
+  if (!before || before.row.referredBy === after.row.referredBy) return [];
+  return [{ customerId: after.row.id, former: before.row.referredBy ?? undefined }];
 }
 
 interface Known {

@@ -175,3 +175,14 @@ export async function bonusEntitlements(
   const rows = await db.all(entitlements, { bonuses: JSON.stringify(bonuses) });
   return new Map(rows.map((row) => [sourceKey(row.customerId, row), row.entitled]));
 }
+
+const referred = statement<{ customerId: string }>(
+  'loyalty_members_referred_by',
+  sql`select a.customer_id as "customerId" from customers c join loyalty_accounts a on a.customer_id = c.id
+    where c.referred_by = any(${param('ids')}::uuid[])`,
+);
+
+/** The members, of any programme, whom these customers referred. */
+export async function membersReferredBy(db: Db, ids: string[]): Promise<{ customerId: string }[]> {
+  return ids.length === 0 ? [] : db.all(referred, { ids });
+}

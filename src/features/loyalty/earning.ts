@@ -2,7 +2,6 @@ import { minorUnits } from '../../domain/currencies.ts';
 import { earns, type LotDates, pointsOfOrder } from '../../domain/loyalty-earning.ts';
 import { isBefore } from '../../domain/period.ts';
 import type { Transaction } from '../../platform/db/client.ts';
-import { enqueueAll } from '../../platform/jobs.ts';
 import type { Context } from '../../platform/operation.ts';
 import type { ProgrammeRules } from '../loyalty-programmes/queries.ts';
 import {
@@ -13,6 +12,7 @@ import {
   type MemberFacts,
   type MemberQuestion,
   memberFacts,
+  membersReferredBy,
   type OrderFacts,
   ordersOfMembers,
 } from './earning-queries.ts';
@@ -31,7 +31,7 @@ import {
   sourceHistories,
   sourceKey,
 } from './ledger.ts';
-import { restateReferral } from './referrals.ts';
+import { enqueueReferrals } from './referrals.ts';
 
 /*
  * An order of a member is entitled to points while it earns (domain/loyalty-earning.ts): by the version of the rules in
@@ -102,9 +102,9 @@ export async function restateEarnings(
 }
 
 /**
- * The same for all orders that these members have placed since they joined, whatever is known about them. For enrolment,
- * after the first tier (`raiseTier`), and for repairs. The caller saves the accounts, which were opened with their lots
- * and `earnings`.
+ * The same for all orders that these members have placed since they joined, whatever is known about them: for enrolment,
+ * where they earn with the first tier, and for repairs. The caller saves the accounts, which are new or were opened with
+ * their lots and `earnings`.
  */
 export async function restateAllOrders(
   tx: Transaction,
@@ -112,13 +112,20 @@ export async function restateAllOrders(
   accounts: ReadonlyMap<string, OpenAccount>,
 ): Promise<void> {
   if (accounts.size === 0) return;
-  const [orders, known] = await Promise.all([
+  const joining = [...accounts.values()].filter(({ draft }) => draft.isNew);
+  for (const account of joining) raiseTier(account);
+  const [orders, known, referred] = await Promise.all([
     ordersOfMembers(
       tx,
       [...accounts.values()].map(({ row }) => row),
     ),
     earningsOfMembers(tx, [...accounts.keys()]),
+    membersReferredBy(
+      tx,
+      joining.map(({ customerId }) => customerId),
+    ),
   ]);
+  enqueueReferrals(tx, referred);
   const earnings = new Map(known.map((row) => [earningKey(row), row]));
   const changes = orders.map((facts): Change => {
     const key = { customerId: facts.customerId, orderId: facts.id };
@@ -169,11 +176,7 @@ async function restateOrders(
   await restateMilestones(tx, accounts, facts, by);
   for (const account of accounts.values()) raiseTier(account);
   const due = [...facts.values()].filter((of) => referralIsDue(accounts.get(of.customerId), of));
-  enqueueAll(
-    tx,
-    restateReferral,
-    due.map(({ customerId }) => ({ payload: { customerId }, key: customerId })),
-  );
+  enqueueReferrals(tx, due);
 }
 
 const noHistory: SourceHistory = { net: 0, expired: 0 };

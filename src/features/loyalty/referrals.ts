@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { isBefore } from '../../domain/period.ts';
 import { param, Retry, statement, type Transaction, transaction } from '../../platform/db/client.ts';
-import { type Job, job } from '../../platform/jobs.ts';
+import { enqueueAll, type Job, job } from '../../platform/jobs.ts';
 import { id } from '../../platform/values.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { bonusEntitlements, memberFacts } from './earning-queries.ts';
@@ -25,22 +25,28 @@ const involved = statement<Involved>(
 
 const by = 'referral';
 
+const payload = z.strictObject({
+  customerId: id.meta({ description: 'Who was referred.' }),
+  former: id.optional().meta({ description: 'Who was said to have referred them before.' }),
+});
+
 /**
  * Restates what a member and whoever referred them have for it: both get their bonus while they are members of the same
  * programme and the referred one has bought something since joining. Points by the rules in force then, or when the other
  * one joined if that was later. Changes two accounts, so it is not done in the transaction of the order.
  */
-export const restateReferral: Job<z.ZodObject<{ customerId: typeof id }>> = job({
+export const restateReferral: Job<typeof payload> = job({
   name: 'restateLoyaltyReferral',
-  payload: z.strictObject({ customerId: id.meta({ description: 'Who was referred.' }) }),
-  run: async ({ pool }, { customerId }, { now }) => {
+  payload,
+  run: async ({ pool }, { customerId, former }, { now }) => {
     await transaction(pool, async (tx) => {
       const seen = await tx.first(involved, { customerId });
       if (!seen) return;
-      await lockCustomers(tx, [customerId, ...others(seen)]);
+      const ids = [customerId, ...namedIn({ ...seen, former })];
+      await lockCustomers(tx, ids);
       const found = await tx.first(involved, { customerId });
       if (found?.referrer !== seen.referrer || found.rewarded !== seen.rewarded) throw new Retry('a referral changed');
-      const accounts = await openAccounts(tx, { now }, [customerId, ...others(found)], { lots: true });
+      const accounts = await openAccounts(tx, { now }, ids, { lots: true });
       const member = accounts.get(customerId);
       if (!member) return;
       await restateBoth(tx, accounts, member, found);
@@ -49,8 +55,26 @@ export const restateReferral: Job<z.ZodObject<{ customerId: typeof id }>> = job(
   },
 });
 
-function others({ referrer, rewarded }: Involved): string[] {
-  return [referrer, rewarded].flatMap((customer) => customer ?? []);
+function namedIn({ referrer, rewarded, former }: Involved & { former: string | undefined }): string[] {
+  return [referrer, rewarded, former].flatMap((customer) => customer ?? []);
+}
+
+/**
+ * Looks again, after this write, at who referred these customers, whether they are members or not.
+ * @param referrals `former`: who was said to have referred the customer before this write
+ */
+export function enqueueReferrals(
+  tx: Transaction,
+  referrals: readonly { customerId: string; former?: string | undefined }[],
+): void {
+  enqueueAll(
+    tx,
+    restateReferral,
+    referrals.map(({ customerId, former }) => ({
+      payload: { customerId, former },
+      key: former === undefined ? customerId : `${customerId}:${former}`,
+    })),
+  );
 }
 
 async function restateBoth(
