@@ -194,6 +194,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
   await tourLeads(visit, any);
   await tourLeadModels(visit, any, unchanged, () => runJobs({ app }));
   await tourAssignments(visit, any, unchanged);
+  await tourLoyaltyProgrammes(visit, any);
   await visit(200, 'PUT', '/v1/exchange-rates', {
     body: { rates: [{ date: '2026-05-20', currency: 'USD', rate: '0.9' }] },
   });
@@ -600,4 +601,40 @@ async function tourInteractions(visit: Visit, any: Any, unchanged: Unchanged): P
   }
   await visit(204, 'DELETE', '/v1/interactions/external/hotline/c2', any);
   await visit(204, 'DELETE', `/v1/interactions/${created.body.id}`, any);
+}
+
+async function tourLoyaltyProgrammes(visit: Visit, any: Any): Promise<void> {
+  const level = { key: 'basic', name: 'Basic', threshold: 0, multiplier: 1 };
+  const rules = {
+    pointsPerUnit: 1,
+    pointValue: 0.5,
+    tiers: { basis: 'spend', windowDays: 365, periodDays: 365, graceDays: 30, levels: [level] },
+    categories: [{ category: 'Gift cards', multiplier: 0 }],
+  };
+  const programmes = '/v1/loyalty/programmes';
+  const made = await visit(201, 'POST', programmes, { body: { name: 'Friends', rules } });
+  const at = `${programmes}/${made.body.id}`;
+  await visit(422, 'POST', programmes, { body: { name: 'Friends', rules: { ...rules, expiryDays: 0 } } });
+  await visit(409, 'GET', `/v1/loyalty/tiers?programmeId=${made.body.id}`);
+  await visit(409, 'POST', `${at}/end`, any);
+  await visit(200, 'GET', at);
+  await visit(200, 'GET', `${programmes}?limit=1&count=true&cursors=true&status=draft`);
+  await visit(200, 'PATCH', at, { body: { name: 'Best friends', rules }, ...any });
+  const published = await visit(200, 'POST', `${at}/publish`, { body: { validFrom: '2026-01-01T00:00:00Z' }, ...any });
+  await visit(412, 'POST', `${at}/publish`, { headers: { 'If-Match': '"99"' } });
+  await visit(409, 'DELETE', at, any);
+  await visit(200, 'GET', `${at}/versions?limit=1&count=true`);
+  const period = { from: '2026-05-01T00:00:00Z', to: '2026-06-01T00:00:00Z' };
+  await visit(200, 'POST', `${at}/preview`, { body: { ...period, rules, population: 'everyone' } });
+  await visit(200, 'POST', `${at}/preview`, { body: period });
+  await visit(200, 'GET', `/v1/loyalty/tiers?programmeId=${made.body.id}`);
+  await visit(200, 'GET', `/v1/loyalty/candidates?programmeId=${made.body.id}&limit=1&cursors=true`);
+  await visit(200, 'PATCH', at, { body: { rules: { ...rules, tiers: null } }, ...any });
+  await visit(422, 'POST', `${at}/publish`, any);
+  t.equal(published.body.currentVersion.number, 1);
+  await visit(200, 'POST', `${at}/end`, any);
+  await visit(409, 'POST', `${at}/end`, any);
+  const other = await visit(201, 'POST', programmes, { body: { name: 'Others', rules } });
+  await visit(204, 'DELETE', `${programmes}/${other.body.id}`, any);
+  await visit(404, 'GET', `${programmes}/${other.body.id}`);
 }
