@@ -36,6 +36,8 @@ import { rateResolvers } from './features/rates/resolvers.ts';
 import { rateRoutes } from './features/rates/routes.ts';
 import { returnResolvers } from './features/returns/resolvers.ts';
 import { returnRoutes } from './features/returns/routes.ts';
+import { rewardResolvers } from './features/rewards/resolvers.ts';
+import { rewardRoutes } from './features/rewards/routes.ts';
 import { surveyInvitationJobs } from './features/survey-invitations/planning.ts';
 import { surveyInvitationResolvers } from './features/survey-invitations/resolvers.ts';
 import { surveyInvitationRoutes } from './features/survey-invitations/routes.ts';
@@ -88,6 +90,7 @@ export const routes: readonly Route[] = [
   ...surveyInvitationRoutes,
   ...loyaltyRoutes,
   ...loyaltyProgrammeRoutes,
+  ...rewardRoutes,
   ...rateRoutes,
   ...metricRoutes,
 ];
@@ -110,6 +113,7 @@ export const resolvers: readonly Resolvers[] = [
   surveyInvitationResolvers,
   loyaltyResolvers,
   loyaltyProgrammeResolvers,
+  rewardResolvers,
   rateResolvers,
   metricResolvers,
 ];

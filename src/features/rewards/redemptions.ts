@@ -1,0 +1,299 @@
+import { sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { mostPoints } from '../../domain/loyalty-earning.ts';
+import type { Transaction } from '../../platform/db/client.ts';
+import { invalid, notFound, Problem } from '../../platform/errors.ts';
+import { newId } from '../../platform/ids.ts';
+import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { id, instant } from '../../platform/values.ts';
+import { checkVersion, created, expectedVersion } from '../../platform/versions.ts';
+import { customerById, lockCustomers } from '../customers/queries.ts';
+import { givePointsBack, lotsTakenBy, openAccounts, saveAccounts, takePoints } from '../loyalty/ledger.ts';
+import { targetParameters } from '../references/model.ts';
+import { refKey, refsByName, targetId } from '../references/queries.ts';
+import {
+  type Redemption,
+  type RedemptionInput,
+  type RedemptionRow,
+  redemption,
+  redemptionCancellation,
+  redemptionInput,
+  redemptionStatus,
+  redemptions,
+} from './model.ts';
+import {
+  changeRedemption,
+  insertRedemption,
+  levelsAt,
+  lockRewards,
+  redeemedBy,
+  redemptionById,
+  redemptionColumns,
+  redemptionsOfCustomers,
+  toRedemption,
+} from './queries.ts';
+import { refusalProblem, refusalsOf } from './redeemable.ts';
+
+export const writtenRedemption = redemption.extend({ created }).meta({ id: 'WrittenRedemption' });
+
+export const createRedemption = writeOperation({
+  name: 'createRedemption',
+  scope: 'loyalty:write',
+  summary: 'Redeem a reward',
+  description:
+    'Takes the points of the member and the pieces out of the stock, both or neither. What stands in the way is told with its place, all of it: `not_available`, `tier_required`, `limit_reached`, `out_of_stock`, `insufficient_points`; the first is the code of the answer.',
+  input: z.strictObject({ ...writeParameters, body: redemptionInput }),
+  output: writtenRedemption,
+  idempotency: 'required',
+  created: () => true,
+  problems: [
+    'customer_required',
+    'not_available',
+    'tier_required',
+    'limit_reached',
+    'out_of_stock',
+    'insufficient_points',
+  ],
+  async run(tx, context, { body }) {
+    const customerPointer = body.customer ? '/customer' : '/customerId';
+    const { rewardId, quantity = 1 } = body;
+    const { now } = context;
+    const customerId = await ownerOf(tx, body);
+    await lockCustomers(tx, [customerId]);
+    const [rewards, accounts, redeemed] = await Promise.all([
+      lockRewards(tx, [rewardId]),
+      openAccounts(tx, context, [customerId], { lots: true }),
+      redeemedBy(tx, customerId),
+    ]);
+    const reward = rewards.get(rewardId);
+    if (!reward) throw invalid('/rewardId', 'not_found', 'There is no such reward.');
+    const account = accounts.get(customerId);
+    const member = account && {
+      programmeId: account.programme.id,
+      tier: account.row.tier,
+      levels: levelsAt(account.programme, now),
+      active: account.row.active,
+      redeemed: redeemed.get(rewardId) ?? 0,
+    };
+    const refusals = refusalsOf(reward, member ?? null, { quantity, now });
+    if (!account || refusals.length > 0) throw refusalProblem(refusals, customerPointer);
+    const points = reward.points * quantity;
+    if (points > mostPoints) {
+      throw invalid('/quantity', 'too_many_points', `More than ${mostPoints} points cannot be taken at once.`);
+    }
+    const redemptionId = newId();
+    const facts = { kind: 'redeem', by: context.principal.client, redemptionId } as const;
+    const { transaction } = takePoints(account, facts, points);
+    saveAccounts(tx, [account]);
+    const row: RedemptionRow = {
+      customerId,
+      id: redemptionId,
+      version: 1,
+      rewardId,
+      quantity,
+      points,
+      status: 'redeemed',
+      transactionId: transaction.id,
+      redeemedAt: transaction.at,
+      fulfilledAt: null,
+      cancelledAt: null,
+      reason: null,
+      createdAt: now,
+      updatedAt: now,
+    };
+    insertRedemption(tx, row);
+    return { ...toRedemption(row), created: true };
+  },
+});
+
+/** @throws Problem customer_required; not_a_member for a name that nobody has */
+async function ownerOf(tx: Transaction, { customerId, customer }: RedemptionInput): Promise<string> {
+  if (customerId !== undefined && customer === undefined) return customerId;
+  if (customerId !== undefined || customer === undefined) {
+    const message = 'Name the customer, by `customerId` or by `customer`.';
+    throw new Problem('customer_required', message, {
+      errors: [{ pointer: '/customerId', code: 'customer_required', message }],
+    });
+  }
+  const owner = (await refsByName(tx, 'customer', [customer])).get(refKey(customer))?.recordId;
+  if (!owner) throw invalid('/customer', 'not_a_member', 'There is no customer of that reference.');
+  return owner;
+}
+
+const redemptionId = z.strictObject({ id });
+const change = {
+  ...redemptionId.shape,
+  ...writeParameters,
+  expectedVersion: expectedVersion.optional(),
+};
+
+/** A redemption under the lock of its customer. @throws Problem not_found, version_mismatch */
+async function lockRedemption(
+  tx: Transaction,
+  wanted: string,
+  expected: number | '*' | undefined,
+): Promise<RedemptionRow> {
+  const origin = await redemptionById(tx, wanted);
+  if (!origin) throw notFound('redemption');
+  await lockCustomers(tx, [origin.customerId]);
+  const row = await redemptionById(tx, wanted);
+  if (!row) throw notFound('redemption');
+  if (expected !== undefined) checkVersion(row.version, expected);
+  if (row.status === 'cancelled') {
+    throw new Problem('redemption_cancelled', `It was cancelled at ${row.cancelledAt}.`);
+  }
+  return row;
+}
+
+export const fulfilRedemption = writeOperation({
+  name: 'fulfilRedemption',
+  scope: 'loyalty:write',
+  summary: 'Say that a reward was handed over',
+  description: 'Once, and not when it was cancelled.',
+  input: z.strictObject(change),
+  output: writtenRedemption,
+  idempotency: 'accepted',
+  problems: ['not_found', 'redemption_cancelled', 'redemption_fulfilled', 'version_mismatch'],
+  async run(tx, { now }, { id: wanted, expectedVersion: expected }) {
+    const before = await lockRedemption(tx, wanted, expected);
+    if (before.status === 'fulfilled') {
+      throw new Problem('redemption_fulfilled', `It was handed over at ${before.fulfilledAt}.`);
+    }
+    const row = next(before, { status: 'fulfilled', fulfilledAt: now, updatedAt: now });
+    changeRedemption(tx, row, { given: 0 });
+    return { ...toRedemption(row), created: false };
+  },
+});
+
+function next(before: RedemptionRow, changes: Partial<RedemptionRow>): RedemptionRow {
+  return { ...before, ...changes, version: before.version + 1 };
+}
+
+export const cancelRedemption = writeOperation({
+  name: 'cancelRedemption',
+  scope: 'loyalty:write',
+  summary: 'Cancel a redemption',
+  description:
+    'The points come back as a transaction of the kind `return`, active now, expiring as before, in 30 days at the soonest; the pieces go back into the stock. Also when it was handed over already. Once.',
+  input: z.strictObject({ ...change, body: redemptionCancellation.optional() }),
+  output: writtenRedemption,
+  idempotency: 'accepted',
+  problems: ['not_found', 'redemption_cancelled', 'version_mismatch'],
+  async run(tx, context, { id: wanted, expectedVersion: expected, body }) {
+    const before = await lockRedemption(tx, wanted, expected);
+    const { customerId, transactionId, rewardId, quantity } = before;
+    const [accounts, taken] = await Promise.all([
+      openAccounts(tx, context, [customerId], { lots: true }),
+      lotsTakenBy(tx, customerId, transactionId),
+      lockRewards(tx, [rewardId]),
+    ]);
+    const account = accounts.get(customerId);
+    if (!account) throw notFound('member');
+    const { reason = null } = body ?? {};
+    const facts = {
+      kind: 'return',
+      by: context.principal.client,
+      redemptionId: wanted,
+      relatedId: transactionId,
+      reason,
+    } as const;
+    givePointsBack(account, facts, taken);
+    saveAccounts(tx, [account]);
+    const { now } = context;
+    const row = next(before, { status: 'cancelled', cancelledAt: now, reason, updatedAt: now });
+    changeRedemption(tx, row, { given: quantity });
+    return { ...toRedemption(row), created: false };
+  },
+});
+
+export const getRedemption = readOperation({
+  name: 'getRedemption',
+  scope: 'loyalty:read',
+  summary: 'Read a redemption',
+  input: redemptionId,
+  output: redemption,
+  problems: ['not_found'],
+  async run({ db }, { id: wanted }) {
+    const row = await redemptionById(db, wanted);
+    if (!row) throw notFound('redemption');
+    return toRedemption(row);
+  },
+});
+
+const list = keysetList<RedemptionRow>({
+  name: 'redemptions',
+  select: redemptionColumns,
+  from: sql`${redemptions}`,
+  id: sql`${redemptions.id}`,
+  filters: {
+    customerId: (value) => sql`${redemptions.customerId} = ${value}::uuid`,
+    rewardId: (value) => sql`${redemptions.rewardId} = ${value}::uuid`,
+    status: (value) => sql`${redemptions.status} = ${value}`,
+    createdFrom: (value) => sql`${redemptions.createdAt} >= ${value}::timestamptz`,
+    createdTo: (value) => sql`${redemptions.createdAt} < ${value}::timestamptz`,
+  },
+  sorts: {
+    createdAt: { expression: sql`${redemptions.createdAt}`, type: 'timestamptz', field: 'createdAt' },
+  },
+  defaultSort: '-createdAt',
+});
+
+const listFilters = {
+  ...pageParameters,
+  sort: sortParameter(['createdAt'], '-createdAt'),
+  rewardId: id.optional(),
+  status: redemptionStatus.optional(),
+  createdFrom: instant.optional(),
+  createdTo: instant.optional(),
+};
+const redemptionPage = pageOf(redemption).meta({ id: 'RedemptionPage' });
+
+async function pageOfRedemptions(
+  context: Context,
+  input: Record<string, unknown>,
+): Promise<z.output<typeof redemptionPage>> {
+  const { data, page } = await list(context.db, context, input);
+  return { data: data.map(toRedemption), page };
+}
+
+export const listRedemptions = readOperation({
+  name: 'listRedemptions',
+  scope: 'loyalty:read',
+  summary: 'List redemptions',
+  input: z.strictObject({ ...listFilters, customerId: id.optional() }),
+  output: redemptionPage,
+  run: pageOfRedemptions,
+});
+
+export const listCustomerRedemptions = readOperation({
+  name: 'listCustomerRedemptions',
+  scope: 'loyalty:read',
+  summary: "List a customer's redemptions",
+  input: z.strictObject({ ...targetParameters, ...listFilters }),
+  output: redemptionPage,
+  problems: ['not_found'],
+  async run(context, { id: given, source, externalId, ...filter }) {
+    const customerId = await targetId(context.db, 'customer', { id: given, source, externalId });
+    const found = await pageOfRedemptions(context, { ...filter, customerId });
+    // An empty page says the customer has none, so there has to be such a customer.
+    if (found.data.length === 0 && !(await customerById(context.db, customerId))) throw notFound('customer');
+    return found;
+  },
+});
+
+/** For the GraphQL loaders: the latest redemptions of each of a set of customers, one statement. */
+export const redemptionsByCustomers = readOperation({
+  name: 'redemptionsByCustomers',
+  scope: 'loyalty:read',
+  summary: 'Read the redemptions of customers',
+  input: z.strictObject({ ids: z.array(id) }),
+  output: z.array(z.array(redemption)),
+  async run({ db }, { ids }) {
+    const found = new Map<string, Redemption[]>(ids.map((customerId) => [customerId, []]));
+    for (const row of await redemptionsOfCustomers(db, [...found.keys()])) {
+      found.get(row.customerId)?.push(toRedemption(row));
+    }
+    return ids.map((customerId) => found.get(customerId) ?? []);
+  },
+});
