@@ -1,6 +1,5 @@
 import { defaultEffortScales, effortBand } from '../../domain/customer-effort.ts';
 import { defaultSatisfactionScale, isSatisfied } from '../../domain/customer-satisfaction.ts';
-import { assertScale } from '../../domain/rating-scale.ts';
 import { type FieldError, Problem } from '../../platform/errors.ts';
 import type { QuestionScale, SurveyQuestion, SurveyQuestionInput } from './model.ts';
 
@@ -100,8 +99,11 @@ function satisfactionScale(given: GivenScale | null, fault: Fault): QuestionScal
   const { min, max } = given ?? defaultSatisfactionScale;
   const usual = min === defaultSatisfactionScale.min && max === defaultSatisfactionScale.max;
   const topBoxFrom = given?.topBoxFrom ?? (usual ? defaultSatisfactionScale.topBoxFrom : null);
-  if (topBoxFrom === null) fault('scale/topBoxFrom', 'required', 'Say from which score on somebody is satisfied.');
-  check(fault, () => (topBoxFrom === null ? assertScale({ min, max }) : isSatisfied({ min, max, topBoxFrom }, min)));
+  if (topBoxFrom === null) {
+    fault('scale/topBoxFrom', 'required', 'Say from which score on somebody is satisfied.');
+  } else if (!isScale(() => isSatisfied({ min, max, topBoxFrom }, min))) {
+    fault('scale', 'invalid_scale', 'topBoxFrom is above min, and max at most.');
+  }
   return { ...none, min, max, topBoxFrom };
 }
 
@@ -114,20 +116,20 @@ function effortScale(given: GivenScale | null, fault: Fault): QuestionScale {
   const hardFrom = given?.hardFrom ?? (usual ? standard.hardFrom : null);
   if (easyTo === null) fault('scale/easyTo', 'required', 'Say up to which score it was easy.');
   if (hardFrom === null) fault('scale/hardFrom', 'required', 'Say from which score on it was hard.');
-  check(fault, () =>
-    easyTo === null || hardFrom === null
-      ? assertScale({ min, max })
-      : effortBand({ min, max, direction, easyTo, hardFrom }, min),
-  );
+  if (easyTo !== null && hardFrom !== null) {
+    if (!isScale(() => effortBand({ min, max, direction, easyTo, hardFrom }, min)))
+      fault('scale', 'invalid_scale', 'easyTo and hardFrom are on the scale, easyTo nearer to its easy end.');
+  }
   return { ...none, min, max, direction, easyTo, hardFrom };
 }
 
-/** What the domain says of a scale, as a fault of the question. */
-function check(fault: Fault, use: () => unknown): void {
+/** Whether the domain takes the scale: it throws on one that is none. */
+function isScale(use: () => unknown): boolean {
   try {
     use();
+    return true;
   } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    fault('scale', 'invalid_scale', error.message);
+    if (error instanceof RangeError) return false;
+    throw error;
   }
 }
