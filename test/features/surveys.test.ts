@@ -7,7 +7,7 @@ import { testApp } from '../support/app.ts';
 import { allPages, fresh, newKey, pushOrder } from '../support/shop.ts';
 import { statementsOf } from '../support/statements.ts';
 
-/** The clock of the service; a test may move it. */
+/** The clock of the service stands still. */
 const now = '2026-06-01T12:00:00.000Z';
 const api = await testApp(t, { clock: () => now });
 const { request, graphql } = api;
@@ -630,4 +630,276 @@ t.test('lists are filtered by what a response is about and by one of its answers
     responsesOfSurvey: { nodes: [{ id: d.id }, { id: c.id }], totalCount: 4, pageInfo: { hasNextPage: true } },
     customer: { surveyResponses: { nodes: [{ id: a.id }], totalCount: 1 } },
   });
+});
+
+/** A response as the test remembers it. */
+interface Said {
+  id: string;
+  survey: number;
+  customer: string | null;
+  answeredAt: string;
+  counts: boolean;
+  scores: Record<string, number>;
+}
+
+/**
+ * The next that counts, said without SQL: of all answers of the customer that match, the first after this one. Instants
+ * compare as text, as all have microseconds here.
+ */
+function supersededAt(all: Said[], one: Said, matches: (other: Said) => boolean): string | null {
+  if (!one.counts || one.customer === null) return null;
+  const later = all.filter(
+    (other) =>
+      other.counts &&
+      other.customer === one.customer &&
+      matches(other) &&
+      (other.answeredAt > one.answeredAt || (other.answeredAt === one.answeredAt && other.id > one.id)),
+  );
+  return later.map(({ answeredAt }) => answeredAt).sort()[0] ?? null;
+}
+
+/** Question → type of each survey; the first of a type is its primary one. */
+const scored: Record<string, string>[] = [
+  { recommend: 'nps', content: 'csat', again: 'nps' },
+  { again: 'nps', content: 'csat' },
+];
+const typesOf = (survey: number) => scored[survey] ?? {};
+const primaryOf = (survey: number, type: string | undefined) =>
+  Object.entries(typesOf(survey)).find(([, of]) => of === type)?.[0] ?? '';
+
+function superseded(all: Said[]): string[] {
+  return all
+    .flatMap((one) =>
+      Object.keys(one.scores).map((question) => {
+        const type = typesOf(one.survey)[question];
+        const ofType =
+          primaryOf(one.survey, type) === question
+            ? supersededAt(all, one, (other) => primaryOf(other.survey, type) in other.scores)
+            : null;
+        const inSurvey = supersededAt(all, one, (other) => other.survey === one.survey && question in other.scores);
+        return [one.id, question, ofType, inSurvey].join(' ');
+      }),
+    )
+    .sort();
+}
+
+const moments = ['000001', '000002', '500000', '999999'].flatMap((fraction) => [
+  `2026-04-01T10:00:00.${fraction}Z`,
+  `2026-04-02T10:00:00.${fraction}Z`,
+]);
+const drawn = fc.record({
+  survey: fc.nat({ max: 1 }),
+  customer: fc.constantFrom(0, 0, 0, 1, 1, null),
+  answeredAt: fc.constantFrom(...moments),
+  status: fc.constantFrom('complete', 'complete', 'complete', 'partial'),
+  late: fc.constantFrom(false, false, false, true),
+  questions: fc.subarray(['recommend', 'content', 'again'], { minLength: 1 }),
+  score: fc.nat({ max: 4 }),
+});
+type Drawn = typeof drawn extends fc.Arbitrary<infer T> ? T : never;
+const place = fc.nat({ max: 30 });
+const kindOf = <K extends string>(...kinds: K[]) => fc.constantFrom(...kinds);
+const steps = fc.array(
+  fc.oneof(
+    { weight: 5, arbitrary: fc.record({ kind: kindOf('push'), said: drawn }) },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        kind: kindOf('batch'),
+        items: fc.array(fc.tuple(drawn, place), { minLength: 1, maxLength: 5 }),
+      }),
+    },
+    {
+      weight: 7,
+      arbitrary: fc.record({ kind: kindOf('redate', 'move', 'restate', 'answer'), place, said: drawn }),
+    },
+    { weight: 1, arbitrary: fc.record({ kind: kindOf('delete'), place }) },
+  ),
+  { minLength: 6, maxLength: 24 },
+);
+
+t.test('what supersedes an answer is what a plain loop says, whatever happens to responses', async (t) => {
+  const settings = { answerWithinDays: 1 };
+  const surveyIds: string[] = [
+    (await surveyOf({ settings, questions: [{ ...recommend, required: false }, content, again, why] })).id,
+    (await surveyOf({ settings, questions: [again, content, why] })).id,
+  ];
+  const seen = { superseded: 0, ties: 0 };
+  const right = async (all: Said[]) => {
+    const { rows } = await database.query(
+      `select response_id || ' ' || question as key, superseded_at::text, superseded_in_survey_at::text, answered_at::text
+       from survey_answers where response_id = any($1) and type <> 'text'`,
+      [all.map(({ id }) => id)],
+    );
+    const instant = (text: string | null) =>
+      text === null ? '' : `${text.slice(0, 10)}T${text.slice(11, 19)}.${text.slice(20, -3).padEnd(6, '0')}Z`;
+    const found = rows.map((row) =>
+      [row.key, instant(row.superseded_at), instant(row.superseded_in_survey_at)].join(' '),
+    );
+    seen.superseded += rows.filter((row) => row.superseded_at !== null).length;
+    seen.ties += rows.filter((row) => row.superseded_in_survey_at === row.answered_at).length;
+    const wanted = superseded(all).join('\n');
+    if (found.sort().join('\n') !== wanted) throw new Error(`stored\n${found.join('\n')}\nright\n${wanted}`);
+  };
+  await fc.assert(
+    fc.asyncProperty(steps, async (history) => {
+      const people: string[] = [(await customer()).id, (await customer()).id];
+      const all: Said[] = [];
+      const names = new Map<string, string>();
+      const scoresOf = ({ survey, questions: asked, score }: Drawn) => {
+        const wanted = asked.filter((question) => question in typesOf(survey));
+        return Object.fromEntries((wanted.length > 0 ? wanted : ['content']).map((question) => [question, score + 1]));
+      };
+      const answersOf = (one: Drawn) => [
+        ...Object.entries(scoresOf(one)).map(([question, score]) => ({ question, score })),
+        { question: 'why', text: 'so' },
+      ];
+      const askedAt = (one: Drawn) => (one.late ? '2026-03-01T00:00:00Z' : null);
+      const personOf = (one: Drawn) => (one.customer === null ? null : (people[one.customer] ?? null));
+      const body = (one: Drawn, submissionId: string) => ({
+        submissionId,
+        answeredAt: one.answeredAt,
+        status: one.status,
+        askedAt: askedAt(one),
+        customerId: personOf(one) ?? undefined,
+        answers: answersOf(one),
+      });
+      const remember = (one: Drawn, id: string): Said => ({
+        id,
+        survey: one.survey,
+        customer: personOf(one),
+        answeredAt: one.answeredAt,
+        counts: one.status === 'complete' && !one.late,
+        scores: scoresOf(one),
+      });
+      const write = async (survey: number, items: { one: Drawn; name: string }[], alone: boolean) => {
+        const id = surveyIds[survey] ?? '';
+        const documents = items.map(({ one, name }) => body(one, name));
+        const made = alone
+          ? [(await request('POST', `/v1/surveys/${id}/responses`, { body: documents[0] })).body]
+          : (await batch(id, documents)).body.results;
+        for (const [index, { one, name }] of items.entries()) {
+          const said = remember(one, made[index].id);
+          const at = all.findIndex((other) => other.id === said.id);
+          if (at < 0) all.push(said);
+          else all[at] = said;
+          names.set(said.id, name);
+        }
+      };
+      for (const step of history) {
+        if (step.kind === 'push') {
+          await write(step.said.survey, [{ one: step.said, name: fresh('said') }], true);
+        } else if (step.kind === 'batch') {
+          // Items of one survey, some of which are known; of those of one name the last holds.
+          const survey = step.items[0]?.[0].survey ?? 0;
+          const known = all.filter((other) => other.survey === survey);
+          const items = step.items.map(([one, at]) => {
+            const old = at % 2 === 0 ? known[at % Math.max(known.length, 1)] : undefined;
+            return { one: { ...one, survey }, name: names.get(old?.id ?? '') ?? fresh('said') };
+          });
+          await write(survey, items, false);
+        } else {
+          const one = all[step.place % Math.max(all.length, 1)];
+          if (!one) continue;
+          if (step.kind === 'delete') {
+            await request('DELETE', `/v1/survey-responses/${one.id}`, any);
+            all.splice(all.indexOf(one), 1);
+          } else {
+            const said = { ...step.said, survey: one.survey };
+            const patches = {
+              redate: { answeredAt: said.answeredAt },
+              move: { customerId: personOf(said) },
+              restate: { status: said.status, askedAt: askedAt(said) },
+              answer: { answers: answersOf(said) },
+            };
+            const { status, body: answer } = await change(one.id, patches[step.kind]);
+            if (status !== 200) throw new Error(JSON.stringify(answer));
+            const after = remember(said, one.id);
+            if (step.kind === 'redate') one.answeredAt = after.answeredAt;
+            else if (step.kind === 'move') one.customer = after.customer;
+            else if (step.kind === 'restate') one.counts = after.counts;
+            else one.scores = after.scores;
+          }
+        }
+        await right(all);
+      }
+    }),
+    { numRuns: Number(process.env.RAPPORT_SURVEYS_RUNS ?? 25), seed: Number(process.env.RAPPORT_SURVEYS_SEED ?? 4) },
+  );
+  t.ok(seen.superseded > 100 && seen.ties > 10, `${seen.superseded} superseded, ${seen.ties} at the same instant`);
+  t.same(await answerDifferences(poolDb(pool), 10), [], 'verify-rollups agrees');
+  await database.query('update survey_answers set superseded_at = now() where score is null');
+  t.equal((await answerDifferences(poolDb(pool), 10)).length, 10, 'and sees what is wrong');
+  await database.query('update survey_answers set superseded_at = null where score is null');
+});
+
+t.test('sixteen writers on one customer leave one order of answers', async (t) => {
+  const survey = await surveyOf();
+  const name = fresh('crowded');
+  const minutes = Array.from({ length: 16 }, (_, i) => (i * 7) % 16);
+  const made = await Promise.all(
+    minutes.map((minute) =>
+      push(survey.id, {
+        customer: { source: 'shop', externalId: name },
+        answeredAt: `2026-05-01T10:${String(minute).padStart(2, '0')}:00Z`,
+      }),
+    ),
+  );
+  t.same(
+    made.map(({ status }) => status),
+    made.map(() => 201),
+  );
+  t.equal(new Set(made.map(({ body }) => body.customerId)).size, 1);
+  const { rows } = await database.query(
+    `select count(*)::int as answers, count(superseded_at)::int as superseded,
+       bool_and(superseded_at = answered_at + interval '1 minute') as next
+     from survey_answers where survey_id = $1`,
+    [survey.id],
+  );
+  t.same(rows, [{ answers: 16, superseded: 15, next: true }]);
+  await Promise.all(
+    made.slice(0, 8).map(({ body }, i) => {
+      return i % 2 ? request('DELETE', `/v1/survey-responses/${body.id}`, any) : change(body.id, { customerId: null });
+    }),
+  );
+  t.same(await answerDifferences(poolDb(pool), 10), []);
+});
+
+t.test('a thousand responses take as many statements as ten', async (t) => {
+  const survey = await surveyOf();
+  const thousand = Array.from({ length: 1000 }, (_, i) =>
+    responseOf({
+      submissionId: fresh('many'),
+      ...(i % 10 !== 0 && { customer: { source: 'shop', externalId: `many-${i % 300}` } }),
+      answeredAt: `2026-05-01T10:00:00.${String(i).padStart(3, '0')}Z`,
+      answers: [
+        { question: 'recommend', score: i % 11 },
+        { question: 'why', text: `Because ${i}` },
+      ],
+    }),
+  );
+  const sent: number[] = [];
+  for (const [items, expected] of [
+    [thousand.slice(0, 10), 'created'],
+    [thousand.slice(10), 'created'],
+    [thousand, 'unchanged'],
+    [thousand.slice(0, 10).map((one) => ({ ...one, staff: 'jo' })), 'updated'],
+    [thousand.slice(10).map((one) => ({ ...one, staff: 'jo' })), 'updated'],
+  ] as const) {
+    let results: { status: string }[] = [];
+    const statements = await statementsOf(async () => {
+      results = (await batch(survey.id, [...items])).body.results;
+    });
+    sent.push(statements);
+    t.same(
+      results.map(({ status }) => status),
+      items.map(() => expected),
+    );
+  }
+  const [few = 0, many = 0, unchanged = 0, fewChanged, manyChanged] = sent;
+  t.equal(many, few, `${sent} statements`);
+  t.equal(manyChanged, fewChanged);
+  t.ok(unchanged < few);
+  t.same(await stored(survey.id), { responses: 1000, answers: 2000 });
+  t.same(await answerDifferences(poolDb(pool), 10), []);
 });
