@@ -329,6 +329,7 @@ const dependants = statement<{
   lead: boolean;
   followUps: boolean;
   surveyResponses: boolean;
+  loyalty: boolean;
   members: boolean;
   referred: boolean;
 }>(
@@ -339,6 +340,7 @@ const dependants = statement<{
     exists (select from leads where customer_id = ${param('id')}::uuid) as lead,
     exists (select from follow_ups where customer_id = ${param('id')}::uuid) as "followUps",
     exists (select from survey_responses where customer_id = ${param('id')}::uuid) as "surveyResponses",
+    exists (select from loyalty_accounts where customer_id = ${param('id')}::uuid) as loyalty,
     exists (select from customers where company_id = ${param('id')}::uuid) as members,
     exists (select from customers where referred_by = ${param('id')}::uuid) as referred`,
 );
