@@ -72,15 +72,17 @@ export function loyaltyLiability({ parts, matured }: LiabilityStatistics): Metri
     ...metricResult({
       ...liabilityOf(parts, breakage),
       warnings,
-      groups: [...groups].map(([key, group]): MetricGroup => ({
-        key,
-        ...liabilityOf(group, breakage),
-        numerator: null,
-        denominator: null,
-        interval: null,
-        lowSample: false,
-        reason: null,
-      })),
+      groups: [...groups].map(
+        ([key, group]): MetricGroup => ({
+          key,
+          ...liabilityOf(group, breakage),
+          numerator: null,
+          denominator: null,
+          interval: null,
+          lowSample: false,
+          reason: null,
+        }),
+      ),
     }),
     lowSample: false,
   };
@@ -115,4 +117,10 @@ function liabilityOf(parts: readonly LiabilityPart[], breakage: Breakage | null)
 
 function sumOf(parts: readonly LiabilityPart[], points: (part: LiabilityPart) => bigint): bigint {
   return parts.reduce((sum, part) => sum + points(part), 0n);
+}
+
+/** What so many points are worth, minor units of the base currency; the float nearest to the exact product. */
+export function liabilityValue(points: number, pointValue: number): number {
+  const { digits, scale } = parseDecimal(String(pointValue));
+  return ratio(BigInt(points) * digits, 10n ** BigInt(scale));
 }

@@ -1,0 +1,73 @@
+import { z } from 'zod';
+import { pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { id, text } from '../../platform/values.ts';
+import { commonParameters } from './model.ts';
+
+/** What the metric `loyalty-liability` and its members take and answer. */
+
+export const liabilityGroups = ['tier', 'expiry_month', 'programme'] as const;
+export type LiabilityGroup = (typeof liabilityGroups)[number];
+
+/** The group of points without an expiry date. */
+export const neverExpires = 'never';
+
+const { from, to, timeZone, asOf, interval } = commonParameters;
+
+const programmeId = id.optional().meta({ description: 'Only this programme; all of them unless told.' });
+const groupBy = z.enum(liabilityGroups).optional();
+const groupDescription =
+  '`tier`: held at that instant, the empty key without one. `expiry_month`: in `timeZone`, `never` for points without an expiry date; debts belong to no month. `programme`: its id.';
+
+export const liabilityInput = z.strictObject({
+  from: from.meta({ description: 'Where the `series` begins; with the first member unless told.' }),
+  to: to.meta({ description: 'The instant the liability is of, unless `asOf` is earlier.' }),
+  timeZone,
+  asOf: asOf.meta({
+    description:
+      'The liability at this instant, which may be in the future: without what members will earn and spend until then. Now unless told.',
+  }),
+  interval: interval.meta({
+    description:
+      'Also answer a `series`: the liability at the end of each calendar interval, at most 1,000 of them. Weeks are ISO weeks.',
+  }),
+  programmeId,
+  groupBy: groupBy.meta({
+    description: `Also answer \`groups\`, at most 1,000: the months in their order, else the largest liability first. ${groupDescription}`,
+    example: 'tier',
+  }),
+});
+
+export const liabilityMembersInput = z.strictObject({
+  ...pageParameters,
+  timeZone,
+  asOf: asOf.meta({ description: 'The points at this instant; now unless told.' }),
+  sort: sortParameter(['points', 'id'], '-points'),
+  programmeId,
+  groupBy: groupBy.meta({ description: `With \`group\`. ${groupDescription}`, example: 'tier' }),
+  group: text(200, 0).optional().meta({
+    description:
+      'Only the group with this key; with `groupBy`. Of an `expiry_month`, only the points that expire in it.',
+    example: 'gold',
+  }),
+});
+
+const points = z.int().min(0);
+
+export const liabilityMember = z
+  .strictObject({
+    customerId: id,
+    programmeId: id,
+    tier: z.string().nullable().meta({ description: 'Held at `asOf`.', example: 'gold' }),
+    outstandingPoints: points.meta({ description: 'Active and pending, without the debt taken off.', example: 420 }),
+    activePoints: points,
+    pendingPoints: points,
+    debtPoints: points.meta({ description: 'Owed by the member.' }),
+    liability: z.number().meta({
+      description: 'What the outstanding points are worth, minor units of the base currency; may be a fraction.',
+      example: 210,
+    }),
+  })
+  .meta({ id: 'LoyaltyLiabilityMember', description: 'A member with outstanding points.' });
+export type LiabilityMember = z.output<typeof liabilityMember>;
+
+export const liabilityMemberPage = pageOf(liabilityMember).meta({ id: 'LoyaltyLiabilityMemberPage' });
