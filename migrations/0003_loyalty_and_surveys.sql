@@ -284,11 +284,12 @@ CREATE INDEX "survey_answers_survey" ON "survey_answers" USING btree ("survey_id
 CREATE INDEX "survey_answers_nps" ON "survey_answers" USING btree ("answered_at","band","superseded_at") WHERE is_primary and counted and type = 'nps';--> statement-breakpoint
 CREATE INDEX "survey_answers_csat" ON "survey_answers" USING btree ("answered_at","band","superseded_at") WHERE is_primary and counted and type = 'csat';--> statement-breakpoint
 CREATE INDEX "survey_answers_ces" ON "survey_answers" USING btree ("answered_at","band","superseded_at") WHERE is_primary and counted and type = 'ces';--> statement-breakpoint
+CREATE INDEX "survey_answers_apart" ON "survey_answers" USING btree ("answered_at","response_id","type") WHERE is_primary and not counted;--> statement-breakpoint
 CREATE UNIQUE INDEX "survey_responses_submission" ON "survey_responses" USING btree ("survey_id","submission_id");--> statement-breakpoint
 CREATE INDEX "survey_responses_customer" ON "survey_responses" USING btree ("customer_id","answered_at","id");--> statement-breakpoint
 CREATE INDEX "survey_responses_survey" ON "survey_responses" USING btree ("survey_id","answered_at","id");--> statement-breakpoint
 CREATE INDEX "survey_responses_answered" ON "survey_responses" USING btree ("answered_at","id");--> statement-breakpoint
-CREATE INDEX "survey_responses_apart" ON "survey_responses" USING btree ("answered_at") WHERE late or status <> 'complete';--> statement-breakpoint
+CREATE INDEX "survey_responses_apart" ON "survey_responses" USING btree ("answered_at","id","status","late","survey_id","survey_version") WHERE late or status <> 'complete';--> statement-breakpoint
 CREATE INDEX "survey_responses_terms" ON "survey_responses" USING gin (array_remove(array['order:' || order_id::text, 'interaction:' || interaction_id::text, 'sku:' || sku, 'staff:' || staff, 'department:' || department, 'process:' || process, 'channel:' || channel, 'language:' || language, 'stage:' || journey_stage], null));--> statement-breakpoint
 CREATE INDEX "surveys_created" ON "surveys" USING btree ("created_at","id");--> statement-breakpoint
 CREATE INDEX "customers_birth_day" ON "customers" USING btree ((extract(month from birthday) * 100 + extract(day from birthday))) WHERE birthday is not null;--> statement-breakpoint

@@ -66,7 +66,10 @@ export const surveyResponses = pgTable(
     index('survey_responses_customer').on(t.customerId, t.answeredAt, t.id),
     index('survey_responses_survey').on(t.surveyId, t.answeredAt, t.id),
     index('survey_responses_answered').on(t.answeredAt, t.id),
-    index('survey_responses_apart').on(t.answeredAt).where(sql`late or status <> 'complete'`),
+    // What metrics leave out is counted from this one and survey_answers_apart alone.
+    index('survey_responses_apart')
+      .on(t.answeredAt, t.id, t.status, t.late, t.surveyId, t.surveyVersion)
+      .where(sql`late or status <> 'complete'`),
     index('survey_responses_terms').using('gin', terms),
   ],
 );
@@ -111,6 +114,7 @@ export const surveyAnswers = pgTable(
         .on(t.answeredAt, t.band, t.supersededAt)
         .where(sql`is_primary and counted and type = ${sql.raw(`'${type}'`)}`),
     ),
+    index('survey_answers_apart').on(t.answeredAt, t.responseId, t.type).where(sql`is_primary and not counted`),
   ],
 );
 
