@@ -6,6 +6,8 @@ import { lockCustomers } from '../src/features/customers/queries.ts';
 import { refreshBounds, wrongBounds } from '../src/features/lead-scores/bounds.ts';
 import { leadDifferences, recountLeads } from '../src/features/leads/comparison.ts';
 import { leadsAmong, restateConversions } from '../src/features/leads/conversion.ts';
+import { ledgerDifferences, recountLedger } from '../src/features/loyalty/comparison.ts';
+import { earningDifferences, repairEarnings } from '../src/features/loyalty/earning-comparison.ts';
 import { resetRates } from '../src/features/rates/queries.ts';
 import {
   type Difference,
@@ -25,7 +27,7 @@ import { createPrincipal } from '../src/platform/principal.ts';
  */
 const program = new Command()
   .description(
-    'Recount customer_stats, customer_month, the refunds of orders, the stages of leads, the bounds of their scores and what supersedes survey answers from the facts, and compare.',
+    'Recount customer_stats, customer_month, the refunds of orders, the stages of leads, the bounds of their scores, what supersedes survey answers, and the points of members from the facts, and compare.',
   )
   .option('--repair', 'rebuild the derived state', false)
   .option(
@@ -55,7 +57,7 @@ async function verify(config: DatabaseConfig): Promise<number> {
   const pool = openPool(database.connection, { size: 2, statementTimeout: 3_600_000 });
   try {
     if (options.repair) await repair(pool, config);
-    const differences = await differencesIn(poolDb(pool), config.reportingTimeZone);
+    const differences = await differencesIn(poolDb(pool), config);
     if (differences.length === 0) {
       console.log('The derived state agrees with the facts.');
       return 0;
@@ -71,13 +73,18 @@ async function verify(config: DatabaseConfig): Promise<number> {
   }
 }
 
-async function differencesIn(db: Db, reportingTimeZone: string): Promise<Difference[]> {
+async function differencesIn(
+  db: Db,
+  { baseCurrency, reportingTimeZone }: Pick<DatabaseConfig, 'baseCurrency' | 'reportingTimeZone'>,
+): Promise<Difference[]> {
   const { limit } = options;
   const bounds = await wrongBounds(db, new Date().toISOString(), limit);
   return [
     ...(await rollupDifferences(db, reportingTimeZone, limit)),
     ...(await leadDifferences(db, limit)),
     ...(await answerDifferences(db, limit)),
+    ...(await ledgerDifferences(db, limit)),
+    ...(await earningDifferences(db, baseCurrency, limit)),
     // A bound may be above the score, not below.
     ...bounds.map(({ customerId, stored, score }) => ({
       table: 'lead_score_bounds',
@@ -102,12 +109,15 @@ async function repair(pool: pg.Pool, config: DatabaseConfig): Promise<void> {
       );
     }
   }
-  const done = await rebuild(pool, config.reportingTimeZone);
+  const done = await rebuild(pool, config);
   if (options.acceptSettings) await transaction(pool, (tx) => storeSettings(tx, config));
   console.log(`Rebuilt the derived state of ${done} customers.`);
 }
 
-async function rebuild(pool: pg.Pool, reportingTimeZone: string): Promise<number> {
+async function rebuild(
+  pool: pg.Pool,
+  { baseCurrency, reportingTimeZone }: Pick<DatabaseConfig, 'baseCurrency' | 'reportingTimeZone'>,
+): Promise<number> {
   const nextCustomers = statement<{ id: string }>(
     'next_customers',
     sql`select id from customers where id > ${param('after')}::uuid order by id limit 500`,
@@ -126,9 +136,11 @@ async function rebuild(pool: pg.Pool, reportingTimeZone: string): Promise<number
       await recountCustomers(tx, ids, reportingTimeZone);
       await recountLeads(tx, ids);
       await recountAnswers(tx, ids);
-      const context = { now: new Date().toISOString(), principal };
+      await recountLedger(tx, ids);
+      const context = { now: new Date().toISOString(), principal, baseCurrency };
       restateConversions(tx, context, await leadsAmong(tx, ids));
       await refreshBounds(tx, context, ids);
+      await repairEarnings(tx, context, ids);
     });
     after = last;
     done += ids.length;

@@ -44,6 +44,7 @@ const setOperations: Record<string, string> = {
   assignmentsByLeads: 'listLeadAssignments',
   followUpsByCustomers: 'listCustomerFollowUps',
   timelinesOfCustomers: 'getCustomerTimeline',
+  loyaltyByCustomers: 'getCustomerLoyalty',
 };
 
 /** Where a member of zod has another name as a type of GraphQL. */
@@ -60,6 +61,8 @@ const typeNames: Record<string, string> = {
   ListedLeadModel: 'LeadModel',
   WrittenInteraction: 'Interaction',
   WrittenLoyaltyProgramme: 'LoyaltyProgramme',
+  WrittenCustomerLoyalty: 'CustomerLoyalty',
+  WrittenLoyaltyTransaction: 'LoyaltyTransaction',
   Deleted: 'DeletedPayload',
   BatchResults: 'BatchPayload',
   StoredRates: 'ExchangeRatesPayload',
