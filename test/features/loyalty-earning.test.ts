@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import pg from 'pg';
 import t from 'tap';
 import type { LoyaltyRules } from '../../src/domain/loyalty-earning.ts';
 import { lockCustomers } from '../../src/features/customers/queries.ts';
@@ -10,7 +9,7 @@ import { openPool, poolDb, transaction } from '../../src/platform/db/client.ts';
 import { Problem } from '../../src/platform/errors.ts';
 import { enqueue } from '../../src/platform/jobs.ts';
 import { runJobs, testApp } from '../support/app.ts';
-import { fresh, newKey, orderOf, pushOrder, pushRefund } from '../support/shop.ts';
+import { fresh, orderOf, pushOrder, pushRefund } from '../support/shop.ts';
 import { statementsOf } from '../support/statements.ts';
 
 /** Orders of members and what they earn; the ledger is read as it is stored. */
