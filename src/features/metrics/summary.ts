@@ -18,6 +18,8 @@ import { direction, type Interaction, type InteractionKind, interactionKind } fr
 import { orderStatus } from '../orders/model.ts';
 import { targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
+import { answerBand, bandName } from '../survey-responses/model.ts';
+import type { ScoreType } from './voice-queries.ts';
 
 /** The single view: who a customer is, and what the facts say about them now. */
 
@@ -83,6 +85,23 @@ const latestTouch = z
   })
   .meta({ id: 'LatestTouch', description: 'The last interaction before `asOf`.' });
 
+const latestScore = z
+  .strictObject({
+    score: z.int().meta({ description: 'On the scale of the question.', example: 9 }),
+    band: answerBand,
+    answeredAt: instant,
+    surveyId: id,
+    responseId: id,
+  })
+  .meta({ id: 'LatestScore' });
+
+const latestScores = z
+  .strictObject({ nps: latestScore.nullable(), csat: latestScore.nullable(), ces: latestScore.nullable() })
+  .meta({
+    id: 'LatestScores',
+    description: 'The last answer of each kind before `asOf` that the metrics count, in any survey; null: none.',
+  });
+
 export const customerSummary = z
   .strictObject({
     customer,
@@ -105,6 +124,7 @@ export const customerSummary = z
     lastOrders: z.array(latestOrder).meta({ description: 'The five latest, whatever their status.' }),
     touches,
     latestTouch: latestTouch.nullable(),
+    latestScores,
   })
   .meta({ id: 'CustomerSummary', description: 'The single view of a customer.' });
 export type CustomerSummary = z.output<typeof customerSummary>;
@@ -193,12 +213,30 @@ const lastTouch = statement<LatestTouch & { customerId: string }>(
     join interactions i on i.customer_id = latest.customer_id and i.id = latest.id`,
 );
 
+interface ScoreRow {
+  type: ScoreType;
+  score: number;
+  band: number;
+  answeredAt: string;
+  surveyId: string;
+  responseId: string;
+}
+
+const lastScores = statement<ScoreRow & { customerId: string }>(
+  'summary_scores',
+  sql`select distinct on (customer_id, type) customer_id as "customerId", type, score, band, answered_at as "answeredAt",
+      survey_id as "surveyId", response_id as "responseId"
+    from survey_answers
+    where customer_id = ${ids} and type in ('nps', 'csat', 'ces') and is_primary and counted and answered_at < ${param('asOf')}::timestamptz
+    order by customer_id, type, answered_at desc, response_id desc`,
+);
+
 export const getCustomerSummary = readOperation({
   name: 'getCustomerSummary',
   scope: 'customers:read',
   summary: 'The single view of a customer',
   description:
-    'Who the customer is, what their orders and returns say now, per currency and in the base currency, and when and how they were last in touch.',
+    'Who the customer is, what their orders and returns say now, per currency and in the base currency, when and how they were last in touch, and the latest scores they gave.',
   input: z.strictObject(targetParameters),
   output: customerSummary,
   problems: ['not_found'],
@@ -235,12 +273,13 @@ async function summariesOf(
   records: CustomerRecord[],
 ): Promise<CustomerSummary[]> {
   const wanted = { ids: records.map((record) => record.id) };
-  const [currencies, purchases, lastOrders, counts, lastTouches] = await Promise.all([
+  const [currencies, purchases, lastOrders, counts, lastTouches, scores] = await Promise.all([
     db.all(byCurrency, { ...wanted, asOf: now }),
     db.all(purchaseDays, { ...wanted, asOf: now, timeZone: reportingTimeZone }),
     db.all(latest, wanted),
     db.all(touchCounts, { ...wanted, asOf: now }),
     db.all(lastTouch, { ...wanted, asOf: now }),
+    db.all(lastScores, { ...wanted, asOf: now }),
   ]);
   const today = localDateOf(now, reportingTimeZone);
   return records.map((record) => {
@@ -257,6 +296,7 @@ async function summariesOf(
       ...summarise(facts, today, baseCurrency),
       touches: touchesOf(own(counts)),
       latestTouch: touch ?? null,
+      latestScores: scoresOf(own(scores)),
     };
   });
 }
@@ -274,7 +314,7 @@ function summarise(
   { currencies, purchases, lastOrders }: Facts,
   today: string,
   baseCurrency: string,
-): Omit<CustomerSummary, 'customer' | 'asOf' | 'touches' | 'latestTouch'> {
+): Omit<CustomerSummary, 'customer' | 'asOf' | 'touches' | 'latestTouch' | 'latestScores'> {
   const orders = total(currencies, (row) => row.orders);
   const { days: distinctDays, first, last } = purchases;
   const span = first === null || last === null ? 0 : daysFrom(first, last);
@@ -320,6 +360,17 @@ function touchesOf(rows: TouchRow[]): CustomerSummary['touches'] {
     seconds: knownSum(rows.map(({ seconds }) => seconds)),
     cost: knownSum(rows.map(({ cost }) => cost)),
   };
+}
+
+function scoresOf(rows: ScoreRow[]): CustomerSummary['latestScores'] {
+  const latestOf = (wanted: ScoreType) => {
+    const row = rows.find(({ type }) => type === wanted);
+    const band = row && bandName(wanted, row.band);
+    if (!row || !band) return null;
+    const { score, answeredAt, surveyId, responseId } = row;
+    return { score, band, answeredAt, surveyId, responseId };
+  };
+  return { nps: latestOf('nps'), csat: latestOf('csat'), ces: latestOf('ces') };
 }
 
 /** In their canonical spelling, without the Z: more digits of a second are later than fewer. */
