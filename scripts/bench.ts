@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: how near the service comes to a floor (bench/floor.ts) that does only what cannot be left out, on
  * databases of its own: one with a million orders and as many interactions, one with a million leads and five million
- * interactions. Figures are ratios of the same run: they hold on any machine.
+ * interactions, one with a million answers to surveys. Figures are ratios of the same run: they hold on any machine.
  */
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -16,6 +16,8 @@ import { openKeys } from '../src/platform/auth/keys.ts';
 import { startEmbedded } from '../src/platform/db/embedded.ts';
 import { migrate } from '../src/platform/db/migrate.ts';
 import { migrationsFolder } from '../src/platform/db/open.ts';
+import { countAnswerStore, fillAnswerStore } from './bench/answer-store.ts';
+import { nps } from './bench/answers.ts';
 import { indexStore, leads } from './bench/lead-measures.ts';
 import { countLeadStore, fillLeadStore } from './bench/lead-store.ts';
 import { customer, graphql, page, retention, timeline } from './bench/measures.ts';
@@ -33,11 +35,14 @@ const measures = { customer, page, timeline, graphql, retention, post, batch, in
 const leadMeasures = { leads };
 /** On a store of leads that there is something to learn from. */
 const trainingMeasures = { training };
+/** On a store of answers to surveys. */
+const answerMeasures = { nps };
 
 interface Options {
   orders: number;
   leads: number;
   trainingLeads: number;
+  answers: number;
   only?: string;
   data?: string;
   rounds: number;
@@ -50,12 +55,16 @@ function positive(text: string): number {
   return Number(text);
 }
 
-const names = ['start', ...Object.keys(measures), ...Object.keys(leadMeasures), ...Object.keys(trainingMeasures)];
+const names = [
+  'start',
+  ...[measures, leadMeasures, trainingMeasures, answerMeasures].flatMap((all) => Object.keys(all)),
+];
 const options = new Command('bench')
   .description('Compares the service with a bare floor on this machine.')
   .option('--orders <count>', 'orders in the store', positive, 1_000_000)
   .option('--leads <count>', 'leads in the store of leads', positive, 1_000_000)
   .option('--training-leads <count>', 'leads in the store to learn from', positive, 100_000)
+  .option('--answers <count>', 'answers in the store of answers', positive, 1_000_000)
   .option('--only <measure>', `one of ${names.join(', ')}`)
   .option('--data <folder>', 'keep the filled stores here for the next run; otherwise in a folder that is deleted')
   .option('--rounds <count>', 'rounds per measure', positive, 5)
@@ -121,6 +130,14 @@ async function main(): Promise<Line[]> {
       fill: (connection, tick) => fillTrainingStore(connection, options.trainingLeads, tick),
     });
     lines.push(...(await measured(place, store, trainingMeasures, 400e6)));
+  }
+  if (Object.keys(answerMeasures).some(wanted)) {
+    const place = await placeOf(join(folder, 'answers'), join(folder, 'bench.log'));
+    const store = await prepared(place.config.dataDir, {
+      count: countAnswerStore,
+      fill: (connection, tick) => fillAnswerStore(connection, options.answers, tick),
+    });
+    lines.push(...(await measured(place, store, answerMeasures)));
   }
   return lines;
 }
