@@ -31,6 +31,7 @@ export const problemTypes = {
   programme_published: [409, 'The programme is published'],
   programme_not_published: [409, 'The programme is not published'],
   programme_ended: [409, 'The programme has ended'],
+  programme_has_rewards: [409, 'The programme has rewards'],
   already_undone: [409, 'It was undone already'],
   not_undoable: [409, 'It cannot be undone'],
   reward_has_redemptions: [409, 'The reward has redemptions'],

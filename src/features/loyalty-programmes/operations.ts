@@ -165,6 +165,10 @@ export const updateLoyaltyProgramme = writeOperation({
   },
 });
 
+const hasRewards = statement<{ found: boolean }>(
+  'programme_has_rewards',
+  sql`select exists (select from rewards where programme_id = ${param('id')}::uuid) as found`,
+);
 const remove = statement(
   'delete_loyalty_programme',
   sql`delete from loyalty_programmes where id = ${param('id')}::uuid`,
@@ -178,11 +182,14 @@ export const deleteLoyaltyProgramme = writeOperation({
   input: z.strictObject({ ...programmeId.shape, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
-  problems: ['not_found', 'programme_published', 'version_mismatch', 'version_required'],
+  problems: ['not_found', 'programme_published', 'programme_has_rewards', 'version_mismatch', 'version_required'],
   async run(tx, { now }, { id: wanted, expectedVersion: expected }) {
     const { status, version } = await programmeById(tx, wanted, now, { lock: true });
     if (status !== 'draft') throw new Problem('programme_published', 'It was published: it can only be ended.');
     checkVersion(version, expected);
+    if ((await tx.first(hasRewards, { id: wanted }))?.found) {
+      throw new Problem('programme_has_rewards', 'Its rewards have to go first.');
+    }
     await tx.all(remove, { id: wanted });
     return { id: wanted, deleted: true as const };
   },

@@ -68,7 +68,8 @@ function changed(before: RewardRow | null, given: RewardPatch) {
 
 const draftLevels = statement<{ levels: { key: string }[] | null }>(
   'levels_of_draft',
-  sql`select rules->'tiers'->'levels' as levels from loyalty_programmes where id = ${param('id')}::uuid`,
+  // Not deleted meanwhile.
+  sql`select rules->'tiers'->'levels' as levels from loyalty_programmes where id = ${param('id')}::uuid for share`,
 );
 
 /** @throws Problem what contradicts itself, the stock, or the programme */
