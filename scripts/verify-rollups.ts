@@ -9,6 +9,7 @@ import { leadsAmong, restateConversions } from '../src/features/leads/conversion
 import { ledgerDifferences, recountLedger } from '../src/features/loyalty/comparison.ts';
 import { earningDifferences, repairEarnings } from '../src/features/loyalty/earning-comparison.ts';
 import { resetRates } from '../src/features/rates/queries.ts';
+import { recountRewards, rewardDifferences } from '../src/features/rewards/comparison.ts';
 import {
   type Difference,
   recountCustomers,
@@ -27,7 +28,7 @@ import { createPrincipal } from '../src/platform/principal.ts';
  */
 const program = new Command()
   .description(
-    'Recount customer_stats, customer_month, the refunds of orders, the stages of leads, the bounds of their scores, what supersedes survey answers, and the points of members from the facts, and compare.',
+    'Recount customer_stats, customer_month, the refunds of orders, the stages of leads, the bounds of their scores, what supersedes survey answers, the points of members and the pieces of rewards from the facts, and compare.',
   )
   .option('--repair', 'rebuild the derived state', false)
   .option(
@@ -85,6 +86,7 @@ async function differencesIn(
     ...(await answerDifferences(db, limit)),
     ...(await ledgerDifferences(db, limit)),
     ...(await earningDifferences(db, baseCurrency, limit)),
+    ...(await rewardDifferences(db, limit)),
     // A bound may be above the score, not below.
     ...bounds.map(({ customerId, stored, score }) => ({
       table: 'lead_score_bounds',
@@ -110,6 +112,7 @@ async function repair(pool: pg.Pool, config: DatabaseConfig): Promise<void> {
     }
   }
   const done = await rebuild(pool, config);
+  await rebuildRewards(pool);
   if (options.acceptSettings) await transaction(pool, (tx) => storeSettings(tx, config));
   console.log(`Rebuilt the derived state of ${done} customers.`);
 }
@@ -148,4 +151,12 @@ async function rebuild(
   }
   if (process.stderr.isTTY) process.stderr.write('\n');
   return done;
+}
+
+async function rebuildRewards(pool: pg.Pool): Promise<void> {
+  let after: string | null = '00000000-0000-0000-0000-000000000000';
+  while (after !== null) {
+    const from: string = after;
+    after = await transaction(pool, (tx) => recountRewards(tx, from));
+  }
 }
