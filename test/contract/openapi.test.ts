@@ -194,7 +194,9 @@ t.test('a tour through every operation meets nothing but what is documented', as
   await tourLeads(visit, any);
   await tourLeadModels(visit, any, unchanged, () => runJobs({ app }));
   await tourAssignments(visit, any, unchanged);
+  await tourSurveys(visit, any, unchanged);
   await tourLoyaltyProgrammes(visit, any);
+  await tourLoyalty(visit, any);
   await visit(200, 'PUT', '/v1/exchange-rates', {
     body: { rates: [{ date: '2026-05-20', currency: 'USD', rate: '0.9' }] },
   });
@@ -567,6 +569,66 @@ async function tourAssignments(visit: Visit, any: Any, unchanged: Unchanged): Pr
   await visit(204, 'DELETE', `/v1/assignment-rules/${rule.body.id}`, any);
 }
 
+async function tourSurveys(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
+  const nps = { key: 'recommend', type: 'nps', text: 'Would you recommend us?', required: true };
+  const questions = [
+    nps,
+    { key: 'content', type: 'csat', text: 'Are you content?', scale: { min: 1, max: 7, topBoxFrom: 6 } },
+    { key: 'effort', type: 'ces', text: 'Was it easy?' },
+    { key: 'what', type: 'multiple_choice', text: 'What?', options: [{ key: 'price', label: 'The price' }] },
+    { key: 'why', type: 'text', text: 'Why?' },
+  ];
+  const settings = { triggers: [{ on: 'stage_entered', stage: 'customer' }], followUp: { withinDays: 2, owner: 'jo' } };
+  const body = { name: 'After the purchase', status: 'open', questions, settings };
+  const { body: survey } = await visit(201, 'POST', '/v1/surveys', { body });
+  const unused = await visit(201, 'POST', '/v1/surveys', { body: { name: 'Draft', questions: [nps] } });
+  await visit(422, 'POST', '/v1/surveys', { body: { name: 'Twice', questions: [nps, nps] } });
+  const path = `/v1/surveys/${survey.id}`;
+  await visit(304, 'GET', path, unchanged(await visit(200, 'GET', path, { scope: 'surveys:read' })));
+  await visit(200, 'PATCH', path, { body: { journeyStage: 'delivery', settings: { linkDays: 7 } }, ...any });
+  await visit(412, 'PATCH', path, { body: { name: 'X' }, headers: { 'If-Match': '"99"' } });
+
+  const answers = [
+    { question: 'recommend', score: 3 },
+    { question: 'content', score: 7 },
+    { question: 'effort', score: 3 },
+    { question: 'what', choices: ['price'] },
+    { question: 'why', text: 'Too late' },
+  ];
+  const customer = { source: 'shop', externalId: 'voice' };
+  const response = { submissionId: 'f1', answeredAt: '2026-05-28T09:41:00Z', customer, staff: 'maria', answers };
+  const made = await visit(201, 'POST', `${path}/responses`, { body: response });
+  await visit(409, 'POST', `${path}/responses`, { body: response });
+  await visit(422, 'POST', `/v1/surveys/${unused.body.id}/responses`, { body: response });
+  await visit(422, 'POST', `${path}/responses`, { body: { ...response, submissionId: 'f2', orderId: survey.id } });
+  await visit(422, 'PATCH', path, { body: { questions: [{ ...nps, type: 'text' }] }, ...any });
+  await visit(200, 'PATCH', path, { body: { questions: [nps] }, ...any });
+  await visit(200, 'GET', `${path}/versions?count=true&cursors=true&limit=1`);
+  await visit(409, 'DELETE', path, any);
+  await visit(204, 'DELETE', `/v1/surveys/${unused.body.id}`, any);
+  await visit(200, 'GET', '/v1/surveys?status=open&journeyStage=delivery&count=true&limit=1');
+  await visit(200, 'POST', `${path}/responses/batch`, {
+    body: { responses: [{ ...response, surveyVersion: 1 }, { ...response, submissionId: 'f3' }, {}] },
+  });
+
+  const own = `/v1/survey-responses/${made.body.id}`;
+  await visit(304, 'GET', own, unchanged(await visit(200, 'GET', own)));
+  await visit(200, 'GET', own, { scope: 'survey-responses:read' });
+  await visit(200, 'PATCH', own, { body: { status: 'complete', department: 'support' }, ...any });
+  await visit(412, 'PATCH', own, { body: { staff: 'jo' }, headers: { 'If-Match': '"99"' } });
+  await visit(
+    200,
+    'GET',
+    `/v1/survey-responses?surveyId=${survey.id}&band=detractor&question=recommend&q=late&count=true`,
+  );
+  await visit(403, 'GET', '/v1/survey-responses?q=late', { scope: 'survey-responses:read' });
+  await visit(200, 'GET', `${path}/responses?staff=maria&scoreTo=3&late=false&cursors=true`);
+  for (const person of [`/v1/customers/${made.body.customerId}`, '/v1/customers/external/shop/voice'])
+    await visit(200, 'GET', `${person}/survey-responses?limit=1`);
+  await visit(204, 'DELETE', own, any);
+  await visit(404, 'GET', own);
+}
+
 async function tourInteractions(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
   const document = {
     customer: { source: 'shop', externalId: '1' },
@@ -637,4 +699,43 @@ async function tourLoyaltyProgrammes(visit: Visit, any: Any): Promise<void> {
   const other = await visit(201, 'POST', programmes, { body: { name: 'Others', rules } });
   await visit(204, 'DELETE', `${programmes}/${other.body.id}`, any);
   await visit(404, 'GET', `${programmes}/${other.body.id}`);
+}
+
+async function tourLoyalty(visit: Visit, any: Any): Promise<void> {
+  const rules = { pointsPerUnit: 1, pointValue: 0.5, bonuses: { welcome: 100 } };
+  const programme = await visit(201, 'POST', '/v1/loyalty/programmes', { body: { name: 'Club', rules } });
+  const validFrom = '2026-01-01T00:00:00Z';
+  await visit(200, 'POST', `/v1/loyalty/programmes/${programme.body.id}/publish`, { body: { validFrom }, ...any });
+  const body = { programmeId: programme.body.id, joinedAt: '2026-05-01T00:00:00Z' };
+  const reference = { source: 'shop', externalId: 'member' };
+  const byName = await visit(201, 'PUT', '/v1/customers/external/shop/member', { body: { name: 'Grace' } });
+  const byId = await visit(201, 'POST', '/v1/customers', { body: { name: 'Ada' } });
+  const named = '/v1/customers/external/shop/member/loyalty';
+  const own = `/v1/customers/${byId.body.id}/loyalty`;
+  await visit(404, 'GET', own);
+  await visit(201, 'POST', own, { body });
+  await visit(409, 'POST', own, { body });
+  await visit(201, 'POST', named, { body });
+  for (const at of [own, named]) {
+    await visit(200, 'GET', at);
+    await visit(200, 'GET', `${at}?details=true&asOf=2026-12-01T00:00:00Z`);
+    await visit(200, 'GET', `${at}/tier-changes?limit=1&count=true`);
+    await visit(200, 'GET', `${at}/transactions?limit=1&count=true&cursors=true&sort=-at`);
+  }
+  const all = '/v1/loyalty/transactions';
+  const spend = { kind: 'spend', customer: reference, points: 30, externalId: 's-1' };
+  const spent = await visit(201, 'POST', all, { body: spend });
+  await visit(200, 'POST', all, { body: spend });
+  await visit(422, 'POST', all, { body: { kind: 'spend', customerId: byId.body.id, points: 101 } });
+  await visit(201, 'POST', all, {
+    body: { kind: 'transfer', customerId: byName.body.id, toCustomerId: byId.body.id, points: 5 },
+  });
+  await visit(200, 'POST', `${all}/batch`, {
+    body: { transactions: [{ kind: 'adjust', customer: reference, points: 5, reason: 'gift', externalId: 'a-1' }, {}] },
+  });
+  await visit(200, 'GET', `${all}?limit=1&kind=spend&sort=createdAt`);
+  await visit(200, 'GET', `${all}/${spent.body.id}`);
+  await visit(201, 'POST', `${all}/${spent.body.id}/undo`);
+  await visit(409, 'POST', `${all}/${spent.body.id}/undo`);
+  await visit(200, 'GET', `/v1/loyalty/members?programmeId=${programme.body.id}&limit=1&count=true&cursors=true`);
 }
