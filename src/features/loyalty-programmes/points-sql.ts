@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { type LoyaltyRules, mostPoints } from '../../domain/loyalty-earning.ts';
 import { parseDecimal } from '../../domain/money.ts';
+import { isBefore } from '../../domain/period.ts';
 
 /** Multipliers and points per unit have four decimal places at most: here they are integers of this unit. */
 const places = 4;
@@ -26,6 +27,28 @@ export function pointsSql(rules: LoyaltyRules, tierKey: string | null, baseCurre
   const denominator = sql`${String(10n ** BigInt(baseCurrencyExponent) * unit ** BigInt(3 + campaigns.length))}::numeric * c.weights`;
   return sql`(select least(${rounded(rules)}, ${mostPoints}::numeric)::bigint
     from (select ${numerator} as n, ${denominator} as d from (${categories(rules)}) c offset 0) f)`;
+}
+
+/**
+ * What orders placed in `[from, to]` earn at most, per minor unit of the base currency, as a fraction: with the rounding of
+ * each order it is no more than one point per order beyond this.
+ */
+export function mostPerUnit(
+  { pointsPerUnit, tiers, campaigns, categories: ofCategories }: LoyaltyRules,
+  { tierKey, exponent, from, to }: { tierKey: string | null; exponent: number; from: string; to: string },
+): { numerator: bigint; denominator: bigint } {
+  const level = tiers?.levels.find(({ key }) => key === tierKey);
+  const running = campaigns.filter((campaign) => isBefore(from, campaign.to) && !isBefore(to, campaign.from));
+  const factors = [
+    pointsPerUnit,
+    level?.multiplier ?? 1,
+    ...running.map(({ multiplier }) => Math.max(1, multiplier)),
+    Math.max(1, ...ofCategories.map(({ multiplier }) => multiplier)),
+  ];
+  return {
+    numerator: factors.reduce((product, factor) => product * unitsOf(factor), 1n),
+    denominator: 10n ** BigInt(exponent) * unit ** BigInt(factors.length),
+  };
 }
 
 /** Of n ÷ d, both positive or n 0. */

@@ -186,17 +186,16 @@ const declared = perPopulation((source) => {
     statement(
       'declare_previewed_orders',
       sql`declare previewed no scroll cursor for select s.*, ${items} as items
-        from (select f.customer_id, f.id, f.customer_id as "customerId", f.placed_at as "placedAt", f.base_revenue as "baseRevenue", f.qualifying,
-            to_char(f.placed_at at time zone ${param('zone')}::text, 'YYYY-MM') as month,
-            f.payment_status as "paymentStatus", f.fulfillment_status as "fulfillmentStatus", f.campaign_id as "campaignId", e.entitled, e.tier
-          from (select o.*, a.customer_id is not null as is_member from ${source} offset 0) f
-            left join loyalty_earnings e on f.is_member and e.customer_id = f.customer_id and e.order_id = f.id
-          order by f.customer_id offset 0) s`,
+        from (select f.*, to_char(f."placedAt" at time zone ${param('zone')}::text, 'YYYY-MM') as month, e.entitled, e.tier
+          from (select o.customer_id as "customerId", o.id, o.placed_at as "placedAt", o.base_revenue as "baseRevenue", o.qualifying, o.campaign_id as "campaignId",
+              o.payment_status as "paymentStatus", o.fulfillment_status as "fulfillmentStatus", a.customer_id as member from ${source} offset 0) f
+            left join loyalty_earnings e on e.customer_id = f.member and e.order_id = f.id
+          order by f."customerId" offset 0) s`,
     );
   return {
     bare: declare(sql`null::json`),
     withItems: declare(
-      sql`(select json_agg(json_build_array(i.category, i.total)) from order_items i where i.customer_id = s.customer_id and i.order_id = s.id)`,
+      sql`(select json_agg(json_build_array(i.category, i.total)) from order_items i where i.customer_id = s."customerId" and i.order_id = s.id)`,
     ),
   };
 });
