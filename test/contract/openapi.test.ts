@@ -5,6 +5,7 @@ import { parse } from 'yaml';
 import { safeParse } from 'zod';
 import { packageRoot } from '../../src/config.ts';
 import { isObject, type Json } from '../../src/platform/http/openapi-schemas.ts';
+import { isPublic } from '../../src/platform/http/public.ts';
 import { type Answer, runJobs, type TestApp, testApp } from '../support/app.ts';
 import { type Contract, contract, type DocumentedOperation } from '../support/document.ts';
 
@@ -58,9 +59,10 @@ t.test('every operation says what it does, what it needs and what its parameters
     );
     if (!route) continue;
     t.equal(operation['x-scope'], route.operation.scope, `${id} names its scope`);
-    t.strictSame(operation.security, [{ bearerAuth: [route.operation.scope] }]);
-    for (const status of ['400', '401', '403', '422', '429', '503'])
-      t.ok(responses[status], `${id} documents ${status}`);
+    t.strictSame(operation.security, isPublic(route) ? [] : [{ bearerAuth: [route.operation.scope] }]);
+    for (const status of ['400', '422', '429', '503']) t.ok(responses[status], `${id} documents ${status}`);
+    for (const status of ['401', '403'])
+      t.equal(status in responses, !isPublic(route), `${id} documents ${status} unless anybody may call it`);
   }
 });
 
@@ -134,8 +136,12 @@ t.test('what every operation refuses is refused as documented', async (t) => {
       return answer;
     };
     const headers = requiredHeaders(one);
-    t.equal((await send({ scope: null })).status, 401, `${one.id} without a token`);
-    t.equal((await send({ scope: 'nothing:read' })).status, 403, `${one.id} without its scope`);
+    if (isPublic(one.route)) {
+      t.equal((await send({ scope: null, body: one.method === 'GET' ? undefined : anAnswer })).status, 404, one.id);
+    } else {
+      t.equal((await send({ scope: null })).status, 401, `${one.id} without a token`);
+      t.equal((await send({ scope: 'nothing:read' })).status, 403, `${one.id} without its scope`);
+    }
     t.equal((await send({ headers }, '?nonsense=1')).status, 422, `${one.id} with an unknown parameter`);
     if (one.method === 'GET') continue;
     t.equal(
@@ -150,6 +156,8 @@ t.test('what every operation refuses is refused as documented', async (t) => {
       t.equal((await send({ body: {} })).status, 428, `${one.id} without If-Match`);
   }
 });
+
+const anAnswer = { answers: [{ question: 'recommend', score: 9 }] };
 
 function fillPath({ path, parameters }: DocumentedOperation): string {
   return path.replaceAll(/\{(\w+)\}/g, (_match, name: string) =>
@@ -197,6 +205,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
   await tourSurveys(visit, any, unchanged);
   await tourLoyaltyProgrammes(visit, any);
   await tourLoyalty(visit, any);
+  await tourInvitations(visit, any, unchanged);
   await visit(200, 'PUT', '/v1/exchange-rates', {
     body: { rates: [{ date: '2026-05-20', currency: 'USD', rate: '0.9' }] },
   });
@@ -526,6 +535,40 @@ async function tourLeadModels(
   await visit(200, 'GET', '/v1/leads/external/model/3/score');
   await visit(409, 'DELETE', path, any);
   await visit(404, 'GET', `/v1/lead-models/${waiting.body.id}/scores`);
+}
+
+async function tourInvitations(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
+  const { body: survey } = await visit(201, 'POST', '/v1/surveys', {
+    body: {
+      name: 'By invitation',
+      status: 'open',
+      questions: [{ key: 'recommend', type: 'nps', text: 'Would you recommend us?' }],
+      settings: { contactFrequencyDays: 0 },
+    },
+  });
+  const { body: customer } = await visit(201, 'POST', '/v1/customers', { body: { name: 'Someone to ask' } });
+  const invited = { surveyId: survey.id, customerId: customer.id };
+  const made = await visit(201, 'POST', '/v1/survey-invitations', { body: { ...invited, staff: 'maria' } });
+  const path = `/v1/survey-invitations/${made.body.id}`;
+  await visit(304, 'GET', path, unchanged(await visit(200, 'GET', path)));
+  await visit(200, 'PATCH', path, { body: { dueAt: '2026-05-31T00:00:00Z' }, ...any });
+  await visit(422, 'PATCH', path, { body: { status: 'sent' }, ...any });
+  await visit(200, 'GET', `/v1/survey-invitations?surveyId=${survey.id}&status=due&count=true&cursors=true&sort=dueAt`);
+  const asked = { customerId: customer.id, reserve: true };
+  const reserved = await visit(200, 'POST', `/v1/surveys/${survey.id}/eligibility`, { body: asked });
+  const claimed = await visit(200, 'POST', '/v1/survey-invitations/claim', { body: { surveyId: survey.id } });
+  const link = claimed.body.invitations[0].path;
+  await visit(200, 'GET', link);
+  await visit(422, 'POST', link, { body: { answers: [{ question: 'recommend', score: 11 }] } });
+  await visit(201, 'POST', link, { body: anAnswer });
+  await visit(410, 'POST', link, { body: anAnswer });
+  await visit(410, 'GET', link);
+  await visit(200, 'PATCH', `/v1/survey-invitations/${reserved.body.reserved.invitation.id}`, {
+    body: { status: 'cancelled' },
+    ...any,
+  });
+  await visit(410, 'GET', reserved.body.reserved.path);
+  await visit(404, 'GET', '/v1/survey-links/nonsense');
 }
 
 async function tourAssignments(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
