@@ -44,6 +44,10 @@ const setOperations: Record<string, string> = {
   assignmentsByLeads: 'listLeadAssignments',
   followUpsByCustomers: 'listCustomerFollowUps',
   timelinesOfCustomers: 'getCustomerTimeline',
+  rewardsByIds: 'getReward',
+  redemptionsByCustomers: 'listCustomerRedemptions',
+  surveysByIds: 'getSurvey',
+  surveyResponsesOfCustomers: 'listCustomerSurveyResponses',
   loyaltyByCustomers: 'getCustomerLoyalty',
 };
 
@@ -60,9 +64,12 @@ const typeNames: Record<string, string> = {
   WrittenLeadModel: 'LeadModel',
   ListedLeadModel: 'LeadModel',
   WrittenInteraction: 'Interaction',
+  WrittenSurveyResponse: 'SurveyResponse',
   WrittenLoyaltyProgramme: 'LoyaltyProgramme',
   WrittenCustomerLoyalty: 'CustomerLoyalty',
   WrittenLoyaltyTransaction: 'LoyaltyTransaction',
+  WrittenReward: 'Reward',
+  WrittenRedemption: 'Redemption',
   Deleted: 'DeletedPayload',
   BatchResults: 'BatchPayload',
   StoredRates: 'ExchangeRatesPayload',
@@ -182,7 +189,10 @@ t.test('types of the SDL have the members, nullability and words of the zod enti
       if (!data || !nodes) t.fail(`${type}.${name} does not answer pages`);
       else if (!(produced instanceof z.ZodArray))
         t.same(differences(data, nodes.type, 'output', `${type}.${name}`), []);
-    } else if (output.name.endsWith('Payload') && idOf(produced)?.match(/^(Written|Refund|AssignmentRule|FollowUp|Survey)/)) {
+    } else if (
+      output.name.endsWith('Payload') &&
+      idOf(produced)?.match(/^(Written|Refund|AssignmentRule|FollowUp|Survey)/)
+    ) {
       const member = Object.values((output as GraphQLObjectType).getFields()).find(
         (one) => getNamedType(one.type).name === (typeNames[idOf(produced) ?? ''] ?? idOf(produced)),
       );
@@ -201,7 +211,7 @@ function parametersOf(argument: string, operation: Operation): string[] {
   const { shape } = operation.input;
   if (argument === 'first') return ['limit'];
   if (/^(reference|orderReference)$/.test(argument)) return ['source', 'externalId'];
-  if (argument === 'orderId' && !('orderId' in shape)) return ['id'];
+  if (/^(orderId|surveyId)$/.test(argument) && !(argument in shape)) return ['id'];
   if (argument === 'input' && !('body' in shape)) return Object.keys(shape);
   return argument in shape ? [argument] : ['body'];
 }
@@ -252,8 +262,18 @@ function options(parameter: z.ZodType): unknown[] {
 
 t.test('batches take the items of the single writes', async (t) => {
   const mutations = schema.getMutationType()?.getFields() ?? {};
-  for (const kind of ['Customer', 'Order', 'Return', 'Interaction', 'Campaign']) {
-    const item = getNamedType(mutations[`batch${kind}s`]?.args[0]?.type as GraphQLInputType);
+  for (const kind of [
+    'Customer',
+    'Order',
+    'Return',
+    'Interaction',
+    'Campaign',
+    'LoyaltyTransaction',
+    'SurveyResponse',
+  ]) {
+    const item = getNamedType(
+      mutations[`batch${kind}s`]?.args.find(({ name }) => name !== 'surveyId')?.type as GraphQLInputType,
+    );
     t.equal(
       item,
       getNamedType(mutations[`create${kind}`]?.args.find(({ name }) => name === 'input')?.type as GraphQLInputType),

@@ -205,6 +205,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
   await tourSurveys(visit, any, unchanged);
   await tourLoyaltyProgrammes(visit, any);
   await tourLoyalty(visit, any);
+  await tourRewards(visit, any, unchanged);
   await tourInvitations(visit, any, unchanged);
   await visit(200, 'PUT', '/v1/exchange-rates', {
     body: { rates: [{ date: '2026-05-20', currency: 'USD', rate: '0.9' }] },
@@ -627,7 +628,8 @@ async function tourSurveys(visit: Visit, any: Any, unchanged: Unchanged): Promis
   const unused = await visit(201, 'POST', '/v1/surveys', { body: { name: 'Draft', questions: [nps] } });
   await visit(422, 'POST', '/v1/surveys', { body: { name: 'Twice', questions: [nps, nps] } });
   const path = `/v1/surveys/${survey.id}`;
-  await visit(304, 'GET', path, unchanged(await visit(200, 'GET', path, { scope: 'surveys:read' })));
+  await visit(304, 'GET', path, unchanged(await visit(200, 'GET', path)));
+  await visit(200, 'GET', path, { scope: 'surveys:read' });
   await visit(200, 'PATCH', path, { body: { journeyStage: 'delivery', settings: { linkDays: 7 } }, ...any });
   await visit(412, 'PATCH', path, { body: { name: 'X' }, headers: { 'If-Match': '"99"' } });
 
@@ -768,7 +770,7 @@ async function tourLoyalty(visit: Visit, any: Any): Promise<void> {
   const all = '/v1/loyalty/transactions';
   const spend = { kind: 'spend', customer: reference, points: 30, externalId: 's-1' };
   const spent = await visit(201, 'POST', all, { body: spend });
-  await visit(200, 'POST', all, { body: spend });
+  await visit(409, 'POST', all, { body: spend });
   await visit(422, 'POST', all, { body: { kind: 'spend', customerId: byId.body.id, points: 101 } });
   await visit(201, 'POST', all, {
     body: { kind: 'transfer', customerId: byName.body.id, toCustomerId: byId.body.id, points: 5 },
@@ -781,4 +783,46 @@ async function tourLoyalty(visit: Visit, any: Any): Promise<void> {
   await visit(201, 'POST', `${all}/${spent.body.id}/undo`);
   await visit(409, 'POST', `${all}/${spent.body.id}/undo`);
   await visit(200, 'GET', `/v1/loyalty/members?programmeId=${programme.body.id}&limit=1&count=true&cursors=true`);
+}
+
+async function tourRewards(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
+  const rules = { pointsPerUnit: 1, pointValue: 0.5, bonuses: { welcome: 100 } };
+  const programme = await visit(201, 'POST', '/v1/loyalty/programmes', { body: { name: 'Rewards', rules } });
+  const programmeId = programme.body.id;
+  await visit(201, 'POST', '/v1/loyalty/rewards', { body: { programmeId, name: 'Cup', points: 1 } });
+  await visit(409, 'DELETE', `/v1/loyalty/programmes/${programmeId}`, any);
+  await visit(200, 'POST', `/v1/loyalty/programmes/${programmeId}/publish`, any);
+  const { body: owner } = await visit(201, 'PUT', '/v1/customers/external/shop/redeemer', { body: { name: 'Grace' } });
+  await visit(201, 'POST', `/v1/customers/${owner.id}/loyalty`, { body: { programmeId } });
+
+  const rewards = '/v1/loyalty/rewards';
+  const body = { programmeId, name: 'Watering can', points: 40, stock: 5, limitPerCustomer: 2 };
+  const made = await visit(201, 'POST', rewards, { body });
+  const path = `${rewards}/${made.body.id}`;
+  await visit(422, 'POST', rewards, { body: { ...body, tier: 'none' } });
+  await visit(200, 'GET', path);
+  await visit(200, 'GET', `${path}?customerId=${owner.id}`);
+  await visit(200, 'PATCH', path, { body: { description: 'Zinc', availableFrom: '2026-01-01T00:00:00Z' }, ...any });
+  await visit(412, 'PATCH', path, { body: { points: 1 }, headers: { 'If-Match': '"99"' } });
+  const query = `programmeId=${programmeId}&available=true&customerId=${owner.id}&count=true&cursors=true&limit=1`;
+  await visit(200, 'GET', `${rewards}?${query}`);
+
+  const redemptions = '/v1/loyalty/redemptions';
+  const customer = { source: 'shop', externalId: 'redeemer' };
+  const taken = await visit(201, 'POST', redemptions, { body: { customer, rewardId: made.body.id } });
+  await visit(422, 'POST', redemptions, { body: { customer, rewardId: made.body.id, quantity: 2 } });
+  const own = `${redemptions}/${taken.body.id}`;
+  await visit(304, 'GET', own, unchanged(await visit(200, 'GET', own)));
+  await visit(200, 'POST', `${own}/fulfil`);
+  await visit(409, 'POST', `${own}/fulfil`);
+  await visit(200, 'POST', `${own}/cancel`, { body: { reason: 'broken' } });
+  await visit(409, 'POST', `${own}/cancel`);
+  await visit(200, 'GET', own, { scope: 'loyalty:read' });
+  await visit(200, 'GET', `${redemptions}?customerId=${owner.id}&status=cancelled&count=true&cursors=true&limit=1`);
+  for (const person of [`/v1/customers/${owner.id}`, '/v1/customers/external/shop/redeemer'])
+    await visit(200, 'GET', `${person}/redemptions?limit=1`);
+  await visit(409, 'DELETE', path, any);
+  const other = await visit(201, 'POST', rewards, { body });
+  await visit(204, 'DELETE', `${rewards}/${other.body.id}`, any);
+  await visit(404, 'GET', `${rewards}/${other.body.id}`);
 }

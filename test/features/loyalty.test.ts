@@ -744,8 +744,8 @@ t.test('a batch: in order, each item once by its name', async (t) => {
   t.match(await shop.balance(a), { active: 30 });
   const named = { kind: 'spend', customerId: a, points: 60, externalId: 'i-2' };
   t.match(await request('POST', transactions, { body: named, headers: newKey() }), {
-    status: 200,
-    body: { id: body.results[1].id, created: false, applied: false },
+    status: 409,
+    body: { code: 'already_exists', id: body.results[1].id, errors: [{ pointer: '/externalId' }] },
   });
   const elsewhere = await request('POST', transactions, {
     body: { ...named, points: 1 },
@@ -780,11 +780,10 @@ t.test('GraphQL says and does the same', async (t) => {
     extensions: enrolled.body.extensions,
   });
   const made = await graphql(
-    `mutation { createLoyaltyTransaction(idempotencyKey: "g-2", input: { kind: ADJUST, customer: ${reference}, points: 20, reason: "hello" }) { created applied transaction { id kind points reason balance { active } entries { lotId points } customer { id } } } }`,
+    `mutation { createLoyaltyTransaction(idempotencyKey: "g-2", input: { kind: ADJUST, customer: ${reference}, points: 20, reason: "hello" }) { created transaction { id kind points reason balance { active } entries { lotId points } customer { id } } } }`,
   );
   t.match(made.body.data.createLoyaltyTransaction, {
     created: true,
-    applied: true,
     transaction: { kind: 'ADJUST', points: 20, balance: { active: 25 }, entries: [{ points: 20 }], customer: { id } },
   });
   const spent = await graphql(

@@ -367,10 +367,7 @@ export const loyaltyTransaction = z
 export type LoyaltyTransaction = z.output<typeof loyaltyTransaction>;
 
 export const writtenLoyaltyTransaction = loyaltyTransaction
-  .extend({
-    created,
-    applied: z.boolean().meta({ description: 'false: it was done before under this `externalId`.' }),
-  })
+  .extend({ created })
   .meta({ id: 'WrittenLoyaltyTransaction' });
 
 export const tierChange = z
@@ -414,7 +411,7 @@ export const loyaltyTransactionInput = z
       .meta({ description: 'adjust, credited: null is never; as the programme says unless told.' }),
     externalId: referenceInput.shape.externalId
       .optional()
-      .meta({ description: 'Your name for it, one per customer: sent again, nothing is done again.' }),
+      .meta({ description: 'Your name for it, one per customer: it is done once.' }),
   })
   .meta({
     id: 'LoyaltyTransactionInput',

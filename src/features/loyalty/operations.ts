@@ -52,7 +52,7 @@ import {
   transactionById,
   transactionColumns,
 } from './queries.ts';
-import { writeTransactions, writtenBy } from './write.ts';
+import { nameTaken, writeTransactions, writtenBy } from './write.ts';
 
 export const enrolCustomer = writeOperation({
   name: 'enrolCustomer',
@@ -309,12 +309,14 @@ export const createLoyaltyTransaction = writeOperation({
   input: z.strictObject({ ...writeParameters, body: loyaltyTransactionInput }),
   output: writtenLoyaltyTransaction,
   idempotency: 'required',
-  created: ({ created: isNew }) => isNew,
+  created: () => true,
   problems: ['insufficient_points', 'already_exists', 'customer_required'],
   async run(tx, context, { body }) {
     const [result] = await writeTransactions(tx, context, [body]);
     if (!result || result instanceof Problem) throw result ?? notFound('transaction');
-    return result;
+    const { applied, ...written } = result;
+    if (!applied) throw nameTaken(written.id, 'It was done before.');
+    return written;
   },
 });
 
@@ -379,5 +381,6 @@ async function undo(
   const facts = { kind: 'return' as const, by: context.principal.client, relatedId: wanted, orderId };
   const transaction = givePointsBack(account, facts, taken);
   saveAccounts(tx, [account]);
-  return writtenBy(account, transaction);
+  const { applied: _, ...written } = writtenBy(account, transaction);
+  return written;
 }

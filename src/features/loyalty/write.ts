@@ -197,9 +197,12 @@ function sameAgain({ kind, points }: LoyaltyTransactionInput, before: WrittenTra
   if (before.kind === (kind === 'transfer' ? 'transfer_out' : kind) && before.points === signed) {
     return { ...before, created: false, applied: false };
   }
-  const message = 'Another transaction has this name.';
-  throw new Problem('already_exists', message, {
+  throw nameTaken(before.id, 'Another transaction has this name.');
+}
+
+export function nameTaken(id: string, message: string): Problem {
+  return new Problem('already_exists', message, {
     errors: [{ pointer: '/externalId', code: 'already_exists', message }],
-    extra: { id: before.id },
+    extra: { id },
   });
 }
