@@ -350,6 +350,7 @@ const remove = statement(
   sql`with stats as (delete from customer_stats where customer_id = ${param('id')}::uuid),
       months as (delete from customer_month where customer_id = ${param('id')}::uuid),
       given as (delete from assignments where customer_id = ${param('id')}::uuid),
+      invited as (delete from survey_invitations where customer_id = ${param('id')}::uuid),
       tombstones as (update external_refs set record_id = null, customer_id = null, deleted_at = ${param('now')}::timestamptz where record_id = ${param('id')}::uuid)
     delete from customers where id = ${param('id')}::uuid`,
 );
