@@ -42,7 +42,7 @@ export const writtenSurveyResponse = surveyResponse
   })
   .meta({ id: 'WrittenSurveyResponse' });
 
-const surveyTarget = { surveyId: id.meta({ description: 'The survey.' }) };
+const surveyTarget = { id: id.meta({ description: 'The survey.' }) };
 
 export const createSurveyResponse = writeOperation({
   name: 'createSurveyResponse',
@@ -55,7 +55,7 @@ export const createSurveyResponse = writeOperation({
   idempotency: 'accepted',
   created: () => true,
   problems: ['not_found', 'already_exists', 'survey_closed', 'customer_required'],
-  run: (tx, context, { surveyId, body }) => writeOne(tx, context, surveyId, { mode: 'create', input: body }),
+  run: (tx, context, { id: surveyId, body }) => writeOne(tx, context, surveyId, { mode: 'create', input: body }),
 });
 
 export const batchSurveyResponses = writeOperation({
@@ -68,7 +68,7 @@ export const batchSurveyResponses = writeOperation({
   output: batchResults,
   idempotency: 'accepted',
   problems: ['not_found', 'batch_refused'],
-  run: (tx, context, { surveyId, body, atomic }) =>
+  run: (tx, context, { id: surveyId, body, atomic }) =>
     runBatch(tx, body, surveyResponseInput, { plural: 'responses', atomic }, async (items) => {
       const writes = items.map((input): ResponseWrite => ({ mode: 'upsert', input }));
       return (await writeResponses(tx, context, surveyId, writes)).map(asOutcome);
@@ -202,9 +202,9 @@ export const listResponsesOfSurvey = readOperation({
   output: responsePage,
   personalParameters: ['q'],
   problems: ['not_found'],
-  async run(context, input) {
-    const answer = await listPage(context, input);
-    if (answer.data.length === 0 && !(await surveyById(context.db, input.surveyId))) throw notFound('survey');
+  async run(context, { id: surveyId, ...filter }) {
+    const answer = await listPage(context, { ...filter, surveyId });
+    if (answer.data.length === 0 && !(await surveyById(context.db, surveyId))) throw notFound('survey');
     return answer;
   },
 });

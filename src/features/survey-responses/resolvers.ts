@@ -21,17 +21,20 @@ import {
   updateSurveyResponse,
 } from './operations.ts';
 
+/** The survey that a response belongs to; its id is in the path of REST. */
+const ofSurvey = { surveyId: 'id' };
+
 export const surveyResponseResolvers: Resolvers = {
   Query: {
     surveyResponse: record(getSurveyResponse),
     surveyResponses: connection(listSurveyResponses),
-    responsesOfSurvey: connection(listResponsesOfSurvey),
+    responsesOfSurvey: connection(listResponsesOfSurvey, ofSurvey),
   },
   Mutation: {
-    createSurveyResponse: mutation(createSurveyResponse, 'surveyResponse'),
+    createSurveyResponse: mutation(createSurveyResponse, 'surveyResponse', ofSurvey),
     updateSurveyResponse: mutation(updateSurveyResponse, 'surveyResponse'),
     deleteSurveyResponse: mutation(deleteSurveyResponse),
-    batchSurveyResponses: mutation(batchSurveyResponses),
+    batchSurveyResponses: mutation(batchSurveyResponses, undefined, ofSurvey),
   },
   Customer: {
     surveyResponses: childConnection(surveyResponsesOfCustomers, listCustomerSurveyResponses, 'customerIds'),

@@ -13,9 +13,9 @@ import {
 const responses = { collection: '/v1/survey-responses' };
 
 export const surveyResponseRoutes = [
-  route('POST', '/v1/surveys/:surveyId/responses', createSurveyResponse, responses),
-  route('POST', '/v1/surveys/:surveyId/responses/batch', batchSurveyResponses),
-  route('GET', '/v1/surveys/:surveyId/responses', listResponsesOfSurvey),
+  route('POST', '/v1/surveys/:id/responses', createSurveyResponse, responses),
+  route('POST', '/v1/surveys/:id/responses/batch', batchSurveyResponses),
+  route('GET', '/v1/surveys/:id/responses', listResponsesOfSurvey),
   route('GET', '/v1/survey-responses', listSurveyResponses),
   route('GET', '/v1/survey-responses/:id', getSurveyResponse),
   route('PATCH', '/v1/survey-responses/:id', updateSurveyResponse),

@@ -130,15 +130,15 @@ export const listSurveyVersions = readOperation({
   summary: "List a survey's versions",
   description: 'Every response names the version that it answered. A version that was answered never changes.',
   input: z.strictObject({
-    surveyId: id.meta({ description: 'The survey.' }),
+    id: id.meta({ description: 'The survey.' }),
     ...pageParameters,
     sort: sortParameter(['number'], '-number'),
   }),
   output: pageOf(surveyVersion).meta({ id: 'SurveyVersionPage' }),
   problems: ['not_found'],
-  async run(context, input) {
-    const { data, page } = await versionList(context.db, context, input);
-    if (data.length === 0 && !(await surveyById(context.db, input.surveyId))) throw notFound('survey');
+  async run(context, { id: surveyId, ...filter }) {
+    const { data, page } = await versionList(context.db, context, { ...filter, surveyId });
+    if (data.length === 0 && !(await surveyById(context.db, surveyId))) throw notFound('survey');
     return { data: data.map(toVersion), page };
   },
 });

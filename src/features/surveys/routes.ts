@@ -7,5 +7,5 @@ export const surveyRoutes = [
   route('GET', '/v1/surveys/:id', getSurvey),
   route('PATCH', '/v1/surveys/:id', updateSurvey),
   route('DELETE', '/v1/surveys/:id', deleteSurvey),
-  route('GET', '/v1/surveys/:surveyId/versions', listSurveyVersions),
+  route('GET', '/v1/surveys/:id/versions', listSurveyVersions),
 ];
