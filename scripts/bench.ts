@@ -20,6 +20,7 @@ import { countAnswerStore, fillAnswerStore } from './bench/answer-store.ts';
 import { nps } from './bench/answers.ts';
 import { indexStore, leads } from './bench/lead-measures.ts';
 import { countLeadStore, fillLeadStore } from './bench/lead-store.ts';
+import { loyalty } from './bench/loyalty.ts';
 import { customer, graphql, page, retention, timeline } from './bench/measures.ts';
 import { type Server, startServer } from './bench/processes.ts';
 import { summarizeProfile } from './bench/profile.ts';
@@ -30,7 +31,7 @@ import { training } from './bench/training.ts';
 import { countTrainingStore, fillTrainingStore } from './bench/training-store.ts';
 
 /** In the order they run: reads before the writes that make the store grow. */
-const measures = { customer, page, timeline, graphql, retention, post, batch, interactions };
+const measures = { customer, page, timeline, graphql, retention, post, batch, loyalty, interactions };
 /** On the store of leads. */
 const leadMeasures = { leads };
 /** On a store of leads that there is something to learn from. */

@@ -17,6 +17,35 @@ const customer = {
     from customers c where id = $1`,
 };
 
+const balance = {
+  name: 'floor_balance',
+  text: `select a.*, p.name as programme_name, (v.rules->>'pointValue')::float8 as point_value from loyalty_accounts a
+    join loyalty_programmes p on p.id = a.programme_id join loyalty_programme_versions v on v.programme_id = p.id where a.customer_id = $1`,
+};
+
+/** As stored: nothing is computed that changes by itself. */
+export async function balanceById(pool: pg.Pool, id: string, asOf: string) {
+  const { rows } = await pool.query({ ...balance, values: [id] });
+  const row = rows[0];
+  return {
+    customerId: row.customer_id,
+    programmeId: row.programme_id,
+    programmeName: row.programme_name,
+    asOf,
+    joinedAt: row.joined_at,
+    tier: row.tier,
+    tierSince: row.tier_since,
+    tierEndsAt: row.tier_ends_at,
+    tierInGrace: row.tier_in_grace,
+    active: row.active,
+    pending: row.pending,
+    debt: row.debt,
+    worth: row.active * row.point_value,
+    details: null,
+    version: row.version,
+  };
+}
+
 export async function customerById(pool: pg.Pool, id: string) {
   const { rows } = await pool.query({ ...customer, values: [id] });
   const row = rows[0];

@@ -12,6 +12,7 @@ import { types } from '../../src/platform/db/client.ts';
 import { openDatabase } from '../../src/platform/db/open.ts';
 import { createVerifier } from '../../src/platform/http/auth.ts';
 import {
+  balanceById,
   customerById,
   customersWithOrders,
   floorOrder,
@@ -51,6 +52,9 @@ async function answer(request: IncomingMessage): Promise<string> {
   }
   if (url.includes('/timeline?')) return timeline(url, principal.client);
   if (url.startsWith('/v1/leads?')) return leads(new URLSearchParams(url.slice(10)), principal.client);
+  if (url.includes('/loyalty?asOf=')) {
+    return JSON.stringify(await balanceById(pool, url.slice(14, 50), url.slice(url.indexOf('=') + 1)));
+  }
   if (url.startsWith('/v1/customers/')) return JSON.stringify(await customerById(pool, url.slice(14)));
   return page(new URLSearchParams(url.slice(url.indexOf('?'))), principal.client);
 }
