@@ -597,7 +597,7 @@ t.test('points in SQL are those of the domain, to the last one', async (t) => {
         }
       },
     ),
-    { numRuns: 120 },
+    { numRuns: 60 },
   );
   t.ok(positive > 1_000, `${positive} times there were points`);
 });
@@ -646,7 +646,7 @@ t.test('candidates are ranked by what they would have earned', async (t) => {
       if (JSON.stringify(compared.map(sorted)) !== JSON.stringify(expected.map(sorted)))
         throw new Error(`${JSON.stringify(compared)} where ${JSON.stringify(expected)}`);
     }),
-    { numRuns: 40 },
+    { numRuns: 25 },
   );
   t.ok(ranked > 100, `${ranked} candidates`);
 });
@@ -798,7 +798,7 @@ t.test('a preview is the sum of all its orders, and agrees with the ledger', asy
         }
       },
     ),
-    { numRuns: 15 },
+    { numRuns: 10 },
   );
   t.ok(entitledAtAll > 0, `${entitledAtAll} points in the ledger`);
 });
