@@ -212,7 +212,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
   });
   await visit(200, 'GET', '/v1/exchange-rates?count=true&limit=1');
   for (const { id, path, route } of book.operations) {
-    if (!path.startsWith('/v1/metrics/') || path.endsWith('/members')) continue;
+    if (!path.startsWith('/v1/metrics/') || /\/(members|reasons)$/.test(path)) continue;
     const query = new URLSearchParams({ from: '2026-05-01', to: '2026-06-01', interval: 'week' });
     await visit(200, 'GET', `${path}?${query}`);
     t.ok(route, id);
@@ -670,6 +670,13 @@ async function tourSurveys(visit: Visit, any: Any, unchanged: Unchanged): Promis
   await visit(200, 'GET', `${path}/responses?staff=maria&scoreTo=3&late=false&cursors=true`);
   for (const person of [`/v1/customers/${made.body.customerId}`, '/v1/customers/external/shop/voice'])
     await visit(200, 'GET', `${person}/survey-responses?limit=1`);
+  for (const metric of ['net-promoter-score', 'customer-satisfaction', 'customer-effort']) {
+    await visit(200, 'GET', `/v1/metrics/${metric}?groupBy=staff&include=partial,late`);
+    await visit(200, 'GET', `/v1/metrics/${metric}/members?groupBy=staff&group=maria&count=true&cursors=true&limit=1`);
+    await visit(200, 'GET', `/v1/metrics/${metric}/reasons?include=partial,late&count=true&cursors=true&limit=1`);
+  }
+  await visit(404, 'GET', `/v1/metrics/net-promoter-score?surveyId=${unused.body.id}`);
+  await visit(422, 'GET', `/v1/metrics/net-promoter-score?surveyId=${survey.id}&question=why`);
   await visit(204, 'DELETE', own, any);
   await visit(404, 'GET', own);
 }
@@ -783,6 +790,9 @@ async function tourLoyalty(visit: Visit, any: Any): Promise<void> {
   await visit(201, 'POST', `${all}/${spent.body.id}/undo`);
   await visit(409, 'POST', `${all}/${spent.body.id}/undo`);
   await visit(200, 'GET', `/v1/loyalty/members?programmeId=${programme.body.id}&limit=1&count=true&cursors=true`);
+  const liability = '/v1/metrics/loyalty-liability';
+  await visit(200, 'GET', `${liability}?groupBy=expiry_month&interval=month&from=2026-01-01&asOf=2027-01-01`);
+  await visit(200, 'GET', `${liability}/members?groupBy=tier&group=&count=true&cursors=true&limit=1`);
 }
 
 async function tourRewards(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
