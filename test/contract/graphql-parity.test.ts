@@ -44,6 +44,7 @@ const setOperations: Record<string, string> = {
   assignmentsByLeads: 'listLeadAssignments',
   followUpsByCustomers: 'listCustomerFollowUps',
   timelinesOfCustomers: 'getCustomerTimeline',
+  loyaltyProgrammesByIds: 'getLoyaltyProgramme',
   rewardsByIds: 'getReward',
   redemptionsByCustomers: 'listCustomerRedemptions',
   surveysByIds: 'getSurvey',
