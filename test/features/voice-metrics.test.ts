@@ -27,8 +27,11 @@ import {
   voiceMemberPage,
   voiceReasonPage,
 } from '../../src/features/metrics/voice-model.ts';
+import { openPool } from '../../src/platform/db/client.ts';
 import type { Operation } from '../../src/platform/operation.ts';
+import { testApp } from '../support/app.ts';
 import { idOf, world } from '../support/facts.ts';
+import { statementsOf } from '../support/statements.ts';
 
 /* NPS, CSAT and CES against a naive count over arrays that finds the latest answers by sorting; their lists; both doors. */
 
@@ -654,4 +657,374 @@ t.test('scores, their series, groups and lists agree with a naive count', { time
     seen.listed += found.length;
     return found.length;
   }
+});
+
+let clock = now;
+const api = await testApp(t, { clock: () => clock });
+const { request, graphql } = api;
+const store = openPool(api.connection, { size: 2, statementTimeout: 60_000 });
+t.teardown(() => store.end());
+const metrics = { nps: 'net-promoter-score', csat: 'customer-satisfaction', ces: 'customer-effort' } as const;
+
+async function get<T = any>(path: string, scope = '*'): Promise<T> {
+  const { status, body } = await request('GET', `/v1/metrics/${path}`, { scope });
+  assert.equal(status, 200, JSON.stringify(body));
+  return body;
+}
+
+async function makeSurvey(name: string, questions: Question[]): Promise<string> {
+  const { status, body } = await request('POST', '/v1/surveys', {
+    body: {
+      name,
+      status: 'open',
+      settings: { answerWithinDays: 1 },
+      questions: questions.map(({ key, type, scale }) => ({ key, type, text: key, ...(scale && { scale }) })),
+    },
+  });
+  assert.equal(status, 201, JSON.stringify(body));
+  return body.id;
+}
+
+t.test('pushed in any order, corrected, moved and deleted: the same numbers', { timeout: 280_000 }, async (t) => {
+  let compared = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      fc.uniqueArray(responseFact, { minLength: 8, maxLength: 20, selector: ({ at }) => at }),
+      fc.infiniteStream(fc.nat({ max: 999 })),
+      fc.array(questions, { minLength: 4, maxLength: 4 }),
+      async (made, random, list) => {
+        await store.query('truncate survey_answers, survey_responses, survey_versions, surveys, external_refs, customers cascade');
+        const draw = (below: number) => Number(random.next().value) % below;
+        // Only the first version is asked here.
+        const facts = made
+          .map((fact) => ({ ...fact, version: 0 }))
+          .filter((fact) => {
+            const keys = questionsOf(fact).map(({ key }) => key);
+            return Object.keys({ ...fact.scores, ...fact.texts }).every((key) => keys.includes(key));
+          });
+        const ids = await Promise.all(surveys.map(([first = []], n) => makeSurvey(`Survey ${n}`, first)));
+        const document = (fact: ResponseFact, n: number) => ({
+          submissionId: `s${n}`,
+          answeredAt: fact.at,
+          status: fact.status,
+          ...(fact.late && { askedAt: new Date(time(fact.at) - 3 * 86_400_000).toISOString() }),
+          ...(fact.customer !== null && { customer: { source: 'test', externalId: `c${fact.customer}` } }),
+          staff: fact.staff,
+          department: fact.department,
+          process: fact.process,
+          journeyStage: fact.stage,
+          channel: fact.channel,
+          sku: fact.product,
+          language: fact.language,
+          answers: [
+            ...Object.entries(fact.scores).map(([question, score]) => ({ question, score })),
+            ...Object.entries(fact.texts).map(([question, words]) => ({ question, text: words })),
+          ],
+        });
+        async function push(survey: number, responses: object[]) {
+          const { body } = await request('POST', `/v1/surveys/${ids[survey]}/responses/batch`, { body: { responses } });
+          const refused = body.results.filter(({ status }: { status: string }) => status === 'refused');
+          assert.deepEqual(refused, [], JSON.stringify(body));
+          return body.results as { id: string }[];
+        }
+        const waiting = facts.map((fact, n) => ({ fact, n }));
+        const twice: typeof waiting = [];
+        while (waiting.length > 0) {
+          const [one] = waiting.splice(draw(waiting.length), 1);
+          if (!one) break;
+          const { fact, n } = one;
+          const kind = draw(4);
+          if (kind === 0) {
+            // At another time, of somebody else, or not complete; set right later.
+            const at = new Date(time(fact.at) + (draw(300) - 270) * 86_400_000).toISOString();
+            const wrong = { ...fact, at, customer: 1 + draw(4), late: draw(2) === 0 };
+            await push(fact.survey, [document(wrong, n)]);
+            twice.push(one);
+          } else if (kind === 1) {
+            const [extra] = await push(fact.survey, [document(fact, 1000 + n), document(fact, n)]);
+            const gone = await request('DELETE', `/v1/survey-responses/${extra?.id}`, { headers: { 'If-Match': '*' } });
+            assert.equal(gone.status, 204);
+          } else await push(fact.survey, [document(fact, n)]);
+        }
+        for (const { fact, n } of twice) await push(fact.survey, [document(fact, n)]);
+
+        for (const asked of list) {
+          const { type, filter: all, surveyId: _, question: __, ...rest } = asked;
+          const { tier: ___, ...filter } = all;
+          const question: Asked = { ...rest, type, filter };
+          if (question.groupBy === 'survey' || question.groupBy === 'tier') continue;
+          const end = resolveInstant(asked.to ?? asked.asOf ?? now, asked.timeZone);
+          if (asked.from !== undefined && time(resolveInstant(asked.from, asked.timeZone)) >= time(end)) continue;
+          const expected = oracle(facts, [], question, now);
+          const given = Object.entries({ ...rest, ...filter }).filter(([, value]) => value !== undefined);
+          const query = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
+          const answer = await get(`${metrics[type]}?${query}`);
+          assert.deepEqual(essence(answer), essence(expected?.whole as Judged), query.toString());
+          assert.deepEqual(answer.excluded, expected?.excluded, query.toString());
+          assert.deepEqual(answer.series.map(essence), expected?.series.map(essence), query.toString());
+          assert.deepEqual(
+            answer.groups.map(({ key, value }: { key: string; value: number }) => [key, value]),
+            expected?.groups.map(({ key, value }) => [key, value]),
+            query.toString(),
+          );
+          compared += 1;
+        }
+      },
+    ),
+    { numRuns: Number(process.env['RUNS'] ?? 12), seed: 411, endOnFailure: process.env['SHRINK'] === undefined },
+  );
+  t.ok(compared > 20, `${compared} answers compared`);
+});
+
+t.test('through the doors', async (t) => {
+  clock = '2026-03-20T12:00:00.000Z';
+  await store.query('truncate survey_answers, survey_responses, survey_versions, surveys, external_refs, customers cascade');
+  const empty = await get('net-promoter-score?interval=month&groupBy=staff');
+  t.match(empty, {
+    metric: 'net-promoter-score',
+    definition: 'net-promoter-score@1',
+    period: { from: null },
+    value: null,
+    unit: 'points',
+    reason: { code: 'no_answers' },
+    interval: null,
+    series: [],
+    groups: [],
+    excluded: [],
+    warnings: [],
+    lowSample: true,
+  });
+
+  const first = await makeSurvey('After the purchase', [
+    nps('recommend'),
+    csat('happy', 1, 5, 4),
+    easyLow,
+    text('why'),
+  ]);
+  const second = await makeSurvey('Once a year', [nps('recommend'), csat('happy', 1, 10, 8), nps('brand')]);
+  let sent = 0;
+  async function answer(
+    survey: string,
+    customer: string | null,
+    at: string,
+    scores: Record<string, number>,
+    more: object = {},
+  ) {
+    sent += 1;
+    const { why, ...rest } = more as { why?: string };
+    const { status, body } = await request('POST', `/v1/surveys/${survey}/responses`, {
+      body: {
+        submissionId: `f${sent}`,
+        answeredAt: at,
+        ...(customer !== null && { customer: { source: 'shop', externalId: customer, name: `Customer ${customer}` } }),
+        ...rest,
+        answers: [
+          ...Object.entries(scores).map(([question, score]) => ({ question, score })),
+          ...(why === undefined ? [] : [{ question: 'why', text: why }]),
+        ],
+      },
+    });
+    t.equal(status, 201, JSON.stringify(body));
+    return body;
+  }
+  // Ada changes her mind; Bo is content twice; one nobody knows; one seen and closed; one broken off; one too late.
+  const ada = await answer(
+    first,
+    'ada',
+    '2026-01-10T09:00:00Z',
+    { recommend: 2, happy: 2, effort: 5 },
+    { staff: 'maria', why: 'Too slow' },
+  );
+  await answer(second, 'ada', '2026-02-10T09:00:00Z', { recommend: 10, happy: 7, brand: 6 }, { staff: 'jo' });
+  const bo = await answer(
+    first,
+    'bo',
+    '2026-01-12T09:00:00Z',
+    { recommend: 9, happy: 5, effort: 1 },
+    { staff: 'maria', why: 'Kind people' },
+  );
+  await answer(first, null, '2026-01-13T09:00:00Z', { recommend: 7, happy: 4, effort: 3 });
+  await answer(first, 'cy', '2026-01-14T09:00:00Z', {}, { status: 'dismissed', staff: 'maria' });
+  await answer(first, 'di', '2026-01-15T09:00:00Z', { recommend: 0 }, { status: 'partial' });
+  await answer(first, 'ed', '2026-01-16T09:00:00Z', { recommend: 1 }, { askedAt: '2026-01-01T09:00:00Z' });
+
+  const all = await get('net-promoter-score?interval=month&groupBy=staff');
+  t.match(all, {
+    value: (100 * 2) / 3,
+    numerator: 2,
+    denominator: 3,
+    values: { promoters: 2, passives: 1, detractors: 0, promoterShare: 2 / 3 },
+    excluded: [
+      { reason: 'dismissed', count: 1 },
+      { reason: 'partial', count: 1 },
+      { reason: 'late', count: 1 },
+    ],
+    period: { from: '2026-01-10T09:00:00.000Z' },
+    series: [
+      // In January Ada's answer of then is her latest.
+      { start: '2026-01-01', denominator: 3, value: 0, complete: true },
+      { start: '2026-02-01', denominator: 1, value: 100, complete: true },
+      { start: '2026-03-01', denominator: 0, value: null, reason: { code: 'no_answers' }, complete: false },
+    ],
+    groups: [
+      { key: '', value: 0, denominator: 1 },
+      { key: 'jo', value: 100, denominator: 1 },
+      { key: 'maria', value: 100, denominator: 1, interval: { level: 0.95 }, lowSample: true },
+    ],
+    lowSample: true,
+    warnings: [],
+  });
+  t.ok(all.interval.low < all.value && all.interval.high > all.value);
+  t.equal((await get('net-promoter-score?asOf=2026-02-01')).value, 0, 'what was true then');
+  t.equal((await get(`net-promoter-score?surveyId=${first}`)).value, 0, 'of this survey her only answer is the latest');
+  t.equal((await get('net-promoter-score?answers=all')).denominator, 4);
+  t.equal((await get('net-promoter-score?include=partial,late')).denominator, 5);
+  t.match(await get(`net-promoter-score?surveyId=${second}&question=brand`), { value: -100, denominator: 1 });
+  t.match(await get('net-promoter-score?staff=maria'), {
+    denominator: 1,
+    excluded: [{ reason: 'dismissed', count: 1 }],
+  });
+  t.match(await get('customer-satisfaction'), {
+    value: (100 * 2) / 3,
+    values: { satisfied: 2, answers: 3 },
+    unit: 'points',
+    warnings: [{ code: 'mixed_scales' }],
+  });
+  t.same((await get(`customer-satisfaction?surveyId=${first}`)).warnings, []);
+  t.match(await get('customer-effort'), { value: 0, values: { easy: 1, neutral: 1, hard: 1, easyShare: 1 / 3 } });
+
+  const fault = async (query: string) => {
+    const { status, body } = await request('GET', `/v1/metrics/net-promoter-score?${query}`);
+    return [status, body.code, body.errors?.[0]?.parameter, body.errors?.[0]?.code];
+  };
+  t.same(await fault('question=recommend'), [422, 'unsupported_parameter', 'question', 'unsupported_parameter']);
+  t.same(await fault(`surveyId=${idOf(1)}`), [404, 'not_found', undefined, undefined]);
+  t.same(await fault(`surveyId=${first}&question=brand`), [422, 'invalid_input', 'question', 'unknown_question']);
+  t.same(await fault(`surveyId=${first}&question=effort`), [422, 'invalid_input', 'question', 'wrong_type']);
+  const alone = await makeSurvey('Effort alone', [easyHigh]);
+  t.same(await fault(`surveyId=${alone}`), [422, 'invalid_input', 'surveyId', 'no_such_question']);
+  for (const query of [
+    'currency=EUR',
+    'payment=paid',
+    'zeroValue=exclude',
+    'include=dismissed',
+    'groupBy=language',
+    'answers=first',
+  ])
+    t.equal((await fault(query))[0], 422, query);
+  t.same(await fault('from=2026-03-01&to=2026-02-01'), [422, 'invalid_input', 'from', 'empty_period']);
+
+  const members = await get('net-promoter-score/members?count=true&groupBy=staff&group=maria');
+  t.match(members, {
+    data: [{ score: 9, band: 'promoter', response: { id: bo.id, staff: 'maria' } }],
+    page: { total: 1 },
+  });
+  t.same((await get('net-promoter-score/members?band=detractor')).data, []);
+  t.equal((await request('GET', '/v1/metrics/net-promoter-score/members?group=maria')).status, 422);
+  t.equal((await request('GET', '/v1/metrics/net-promoter-score/members', { scope: 'metrics:read' })).status, 403);
+  t.equal((await request('GET', '/v1/metrics/net-promoter-score', { scope: 'metrics:read' })).status, 200);
+  t.equal((await request('GET', '/v1/metrics/customer-effort/members?band=promoter')).status, 422);
+
+  const reasons = await get('net-promoter-score/reasons?answers=all');
+  t.match(reasons.data, [
+    {
+      responseId: bo.id,
+      score: 9,
+      band: 'promoter',
+      staff: 'maria',
+      texts: [{ question: 'why', text: 'Kind people' }],
+    },
+    { responseId: ada.id, score: 2, band: 'detractor', texts: [{ question: 'why', text: 'Too slow' }] },
+  ]);
+  t.same(
+    (await get('net-promoter-score/reasons?answers=all&band=detractor')).data.map(
+      (one: { score: number }) => one.score,
+    ),
+    [2],
+  );
+  t.equal((await get('customer-effort/reasons?band=hard')).data[0].responseId, ada.id);
+  const blind = 'metrics:read survey-responses:read';
+  t.match((await get('net-promoter-score/reasons?answers=all', blind)).data[0].texts, [
+    { question: 'why', text: null },
+  ]);
+  t.notMatch(JSON.stringify(await get('net-promoter-score/members?answers=all', blind)), /Kind people|Too slow/);
+
+  const summary = await request('GET', '/v1/customers/external/shop/ada/summary');
+  t.match(summary.body.latestScores, {
+    nps: { score: 10, band: 'promoter', answeredAt: '2026-02-10T09:00:00.000Z', surveyId: second },
+    csat: { score: 7, band: 'not_satisfied' },
+    ces: { score: 5, band: 'hard', responseId: ada.id },
+  });
+  const other = await request('GET', '/v1/customers/external/shop/ed/summary');
+  t.same(other.body.latestScores, { nps: null, csat: null, ces: null }, 'too late to be counted');
+
+  const { body: twin } = await graphql(
+    `query ($first: ID!, $ada: ID!) {
+      customer(id: $ada) { summary { latestScores { nps { score band } csat { score } ces { responseId } } } }
+      metrics {
+        netPromoterScore(input: { include: [PARTIAL, LATE], groupBy: STAFF }) { value denominator excluded { reason count } groups { key } }
+        customerSatisfaction(input: { surveyId: $first }) { value }
+        customerEffort(input: { answers: ALL }) { denominator }
+        netPromoterScoreMembers(band: PROMOTER, first: 1) { totalCount nodes { score band response { staff customer { name } } } pageInfo { hasNextPage endCursor } }
+        netPromoterScoreReasons(answers: ALL, sort: ANSWERED_AT_ASC) { nodes { score texts { question text } } }
+        customerEffortReasons(band: HARD) { nodes { responseId } }
+        customerSatisfactionMembers(band: NOT_SATISFIED) { totalCount }
+      }
+    }`,
+    { first, ada: ada.customerId },
+  );
+  t.equal(twin.errors, undefined, JSON.stringify(twin.errors));
+  t.match(twin.data, {
+    customer: {
+      summary: {
+        latestScores: { nps: { score: 10, band: 'PROMOTER' }, csat: { score: 7 }, ces: { responseId: ada.id } },
+      },
+    },
+    metrics: {
+      netPromoterScore: { value: 0, denominator: 5, excluded: [{ reason: 'DISMISSED', count: 1 }] },
+      customerSatisfaction: { value: (100 * 2) / 3 },
+      customerEffort: { denominator: 3 },
+      netPromoterScoreMembers: {
+        totalCount: 2,
+        nodes: [{ score: 10, band: 'PROMOTER', response: { staff: 'jo', customer: { name: 'Customer ada' } } }],
+        pageInfo: { hasNextPage: true },
+      },
+      netPromoterScoreReasons: { nodes: [{ score: 2, texts: [{ question: 'why', text: 'Too slow' }] }, { score: 9 }] },
+      customerEffortReasons: { nodes: [{ responseId: ada.id }] },
+      customerSatisfactionMembers: { totalCount: 1 },
+    },
+  });
+
+  // Pages are as of the first one.
+  const page = await get('net-promoter-score/members?answers=all&limit=2&count=true');
+  t.match(page.page, { total: 4, hasMore: true });
+  clock = '2026-03-21T12:00:00.000Z';
+  await answer(first, 'fay', '2026-01-11T09:00:00Z', { recommend: 8 });
+  await answer(first, 'gil', '2026-03-20T13:00:00Z', { recommend: 8 });
+  const next = await get(
+    `net-promoter-score/members?answers=all&limit=2&count=true&after=${encodeURIComponent(page.page.next)}`,
+  );
+  t.match(next.page, { total: 5 }, 'one of January came in late, the one of today is not there yet');
+  const wrongList = await request(
+    'GET',
+    `/v1/metrics/net-promoter-score/reasons?answers=all&limit=2&count=true&after=${encodeURIComponent(page.page.next)}`,
+  );
+  t.match(wrongList, { status: 400, body: { code: 'invalid_cursor' } });
+});
+
+t.test('a number and a page take the same few statements, however many answers', async (t) => {
+  const counts: Record<string, number> = {};
+  for (const path of [
+    'net-promoter-score',
+    'net-promoter-score?interval=month&groupBy=tier&include=late',
+    'customer-satisfaction',
+    'net-promoter-score/members?limit=1',
+    'net-promoter-score/members?limit=100',
+  ])
+    counts[path] = await statementsOf(() => get(path));
+  t.ok(
+    Object.values(counts).every((count) => count <= 5),
+    JSON.stringify(counts),
+  );
+  t.equal(counts['net-promoter-score/members?limit=1'], counts['net-promoter-score/members?limit=100']);
 });
