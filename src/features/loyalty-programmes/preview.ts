@@ -142,7 +142,9 @@ export const previewLoyaltyProgramme = readOperation({
 });
 
 function tooMany(): Problem {
-  return new Problem('too_many_orders', `There are more than ${mostPreviewed} orders: ask for a shorter period.`, {
+  const message = `There are more than ${mostPreviewed} orders: ask for a shorter period.`;
+  return new Problem('too_many_orders', message, {
+    errors: [{ pointer: '/to', code: 'too_many_orders', message }],
     extra: { limit: mostPreviewed },
   });
 }
