@@ -7,11 +7,12 @@ import { openAccounts, saveAccounts } from './ledger.ts';
 
 /** Accounts of one transaction, at most: their customers stay locked as long. */
 const chunk = 200;
+const beforeAll = '00000000-0000-0000-0000-000000000000';
 
 const due = statement<{ customerId: string }>(
   'due_loyalty_accounts',
   sql`select customer_id as "customerId" from loyalty_accounts where next_at <= ${param('now')}::timestamptz
-    order by next_at, customer_id limit ${param('limit')}::int`,
+      and customer_id > ${param('after')}::uuid order by customer_id limit ${param('limit')}::int`,
 );
 
 /**
@@ -25,9 +26,11 @@ export const settleLoyalty = job({
   queue: 'settleLoyalty',
   async run({ pool, db }, _payload, { now, signal, log }) {
     let settled = 0;
-    for (;;) {
+    // One pass over the customers: it ends, whatever the clocks of several processes say.
+    for (let after: string | undefined = beforeAll; after !== undefined; ) {
       signal.throwIfAborted();
-      const found = await db.all(due, { now, limit: chunk });
+      const found = await db.all(due, { now, after, limit: chunk });
+      after = found.at(-1)?.customerId;
       if (found.length === 0) break;
       settled += await transaction(pool, async (tx) => {
         const ids = found.map(({ customerId }) => customerId);
