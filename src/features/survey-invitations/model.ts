@@ -51,6 +51,17 @@ export const surveyInvitations = pgTable(
   ],
 );
 
+/** How far planning has come with a survey, so that it reads only what is new since then. */
+export const surveyPlans = pgTable('survey_plans', {
+  surveyId: uuid('survey_id')
+    .primaryKey()
+    .references(() => surveys.id, { onDelete: 'cascade' }),
+  /** The triggers it was planned for; with others it begins anew. */
+  triggers: textColumn('triggers').notNull(),
+  /** What is due until then, as it was told until then, has been planned. */
+  plannedUntil: instantColumn('planned_until').notNull(),
+});
+
 export const invitationStatuses = ['due', 'sent', 'answered', 'cancelled', 'expired'] as const;
 export type InvitationStatus = (typeof invitationStatuses)[number];
 export const invitationStatus = z.enum(invitationStatuses).meta({

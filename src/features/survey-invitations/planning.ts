@@ -1,11 +1,11 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { insertRows, param, statement, type Transaction, transaction } from '../../platform/db/client.ts';
 import { newId } from '../../platform/ids.ts';
 import { job } from '../../platform/jobs.ts';
 import { surveys } from '../surveys/model.ts';
 import type { SurveyRow } from '../surveys/queries.ts';
-import { type InvitationTrigger, surveyInvitations } from './model.ts';
+import { type InvitationTrigger, surveyInvitations, surveyPlans } from './model.ts';
 import type { InvitationRow } from './queries.ts';
 
 /**
@@ -19,12 +19,25 @@ const chunk = 1_000;
 
 const day = 86_400_000;
 
-type AskingSurvey = Pick<SurveyRow, 'id' | 'channel' | 'settings'> & { openedAt: string };
+/** What is told is seen when it is committed: so much later than its time, at most, or told by so different a clock. */
+const overlap = 600_000;
+
+/** How often it is noted how far planning has come, at most. */
+const noteEvery = 60_000;
+
+type AskingSurvey = Pick<SurveyRow, 'id' | 'channel' | 'settings'> & {
+  openedAt: string;
+  /** Null: never planned. */
+  plannedFor: string | null;
+  plannedUntil: string | null;
+};
 
 const asking = statement<AskingSurvey>(
   'asking_surveys',
-  sql`select ${surveys.id} as id, ${surveys.channel} as channel, ${surveys.settings} as settings, ${surveys.openedAt} as "openedAt"
-    from ${surveys} where ${surveys.status} = 'open' and ${surveys.openedAt} is not null
+  sql`select ${surveys.id} as id, ${surveys.channel} as channel, ${surveys.settings} as settings, ${surveys.openedAt} as "openedAt",
+      ${surveyPlans.triggers} as "plannedFor", ${surveyPlans.plannedUntil} as "plannedUntil"
+    from ${surveys} left join ${surveyPlans} on ${surveyPlans.surveyId} = ${surveys.id}
+    where ${surveys.status} = 'open' and ${surveys.openedAt} is not null
       and (${surveys.closesAt} is null or ${surveys.closesAt} > ${param('now')}::timestamptz)
       and (${param('surveyId')}::uuid is null or ${surveys.id} = ${param('surveyId')}::uuid)`,
 );
@@ -36,17 +49,39 @@ interface Window {
   stage: string | null;
   delayDays: number;
   from: string;
+  /** What happened from here on is due since the last planning. Before it, only what was told or changed since then is new. */
+  newFrom: string;
   to: string;
+  changedSince: string;
 }
 
-function windowsOf({ id, openedAt, settings }: AskingSurvey, now: string): Window[] {
+function planOf({ openedAt, settings }: AskingSurvey): string {
+  return JSON.stringify([openedAt, settings.triggers]);
+}
+
+function windowsOf(survey: AskingSurvey, now: string): Window[] {
+  const { id, openedAt, settings, plannedFor, plannedUntil } = survey;
+  const known = plannedUntil !== null && plannedFor === planOf(survey);
+  const until = known ? Date.parse(plannedUntil) : null;
   return settings.triggers.flatMap(({ on, stage, delayDays }) => {
     const end = Date.parse(now) - delayDays * day;
-    const from = Math.max(Date.parse(openedAt), end - lookBackDays * day);
+    const opened = Date.parse(openedAt);
+    const from = Math.max(opened, end - lookBackDays * day);
     if (from > end) return [];
-    // A survey opened within a millisecond does not ask about what came before.
-    const start = from === Date.parse(openedAt) ? openedAt : new Date(from).toISOString();
-    return [{ surveyId: id, on, stage, delayDays, from: start, to: new Date(end).toISOString() }];
+    // Whole milliseconds, but for the instant it was opened: it does not ask about what came before.
+    const text = (at: number) => (at <= opened ? openedAt : new Date(at).toISOString());
+    return [
+      {
+        surveyId: id,
+        on,
+        stage,
+        delayDays,
+        from: text(from),
+        newFrom: text(Math.max(from, (until ?? 0) - delayDays * day)),
+        to: new Date(end).toISOString(),
+        changedSince: until === null ? now : new Date(until - overlap).toISOString(),
+      },
+    ];
   });
 }
 
@@ -59,30 +94,45 @@ interface Occasion {
   dueAt: string;
 }
 
-const windows = sql`json_to_recordset(${param('windows')}::json) as w("surveyId" uuid, "on" text, "stage" text, "delayDays" int, "from" timestamptz, "to" timestamptz)`;
+const windows = sql`json_to_recordset(${param('windows')}::json) as w("surveyId" uuid, "on" text, "stage" text, "delayDays" int, "from" timestamptz, "newFrom" timestamptz, "to" timestamptz, "changedSince" timestamptz)`;
+const limit = sql.raw(String(chunk));
 
 const isNew = (customer: string, occasion: string) =>
   sql`not exists (select from survey_invitations i where i.customer_id = ${sql.raw(customer)} and i.survey_id = w."surveyId" and i.occasion = ${sql.raw(occasion)})`;
 
-const dueOrders = statement<Occasion>(
-  'due_orders',
-  sql`select w."surveyId", o.customer_id as "customerId", w."on" as trigger, o.id::text as occasion, o.id as "orderId",
+/** Orders that a trigger asks about; `when` is read from an index of orders. */
+const dueOrders = (when: SQL) =>
+  statement<Occasion>(
+    'due_orders',
+    sql`select w."surveyId", o.customer_id as "customerId", w."on" as trigger, o.id::text as occasion, o.id as "orderId",
       o.placed_at + w."delayDays" * interval '1 day' as "dueAt"
-    from ${windows} join orders o on o.placed_at >= w."from" and o.placed_at <= w."to"
+    from ${windows} join orders o on ${when}
     where o.cancelled_at is null and not o.test
       and case w."on" when 'order_paid' then o.payment_status = 'paid' when 'order_fulfilled' then o.fulfillment_status = 'fulfilled' else true end
       and ${isNew('o.customer_id', 'o.id::text')}
-    order by o.placed_at, o.id limit ${sql.raw(String(chunk))}`,
-);
+    order by o.placed_at + w."delayDays" * interval '1 day', o.id limit ${limit}`,
+  );
 
-const dueStages = statement<Occasion>(
-  'due_stages',
-  sql`select w."surveyId", h.customer_id as "customerId", w."on" as trigger, h.customer_id || ':' || h.sequence as occasion, null::uuid as "orderId",
+const dueStages = (when: SQL) =>
+  statement<Occasion>(
+    'due_stages',
+    sql`select w."surveyId", h.customer_id as "customerId", w."on" as trigger, h.customer_id || ':' || h.sequence as occasion, null::uuid as "orderId",
       h.at + w."delayDays" * interval '1 day' as "dueAt"
-    from ${windows} join lead_stage_changes h on h.at >= w."from" and h.at <= w."to"
+    from ${windows} join ${when}
     where (w."stage" is null or h.to_stage = w."stage") and ${isNew('h.customer_id', `h.customer_id || ':' || h.sequence`)}
-    order by h.at, h.customer_id limit ${sql.raw(String(chunk))}`,
-);
+    order by h.at + w."delayDays" * interval '1 day', h.customer_id, h.sequence limit ${limit}`,
+  );
+
+const ordersOf = {
+  due: dueOrders(sql`o.placed_at >= w."newFrom" and o.placed_at <= w."to"`),
+  changed: dueOrders(sql`o.updated_at >= w."changedSince" and o.placed_at >= w."from" and o.placed_at < w."newFrom"`),
+};
+const stagesOf = {
+  due: dueStages(sql`lead_stage_changes h on h.at >= w."newFrom" and h.at <= w."to"`),
+  changed: dueStages(
+    sql`leads l on l.updated_at >= w."changedSince" join lead_stage_changes h on h.customer_id = l.customer_id and h.at >= w."from" and h.at < w."newFrom"`,
+  ),
+};
 
 const insert = statement<{ id: string }>(
   'plan_invitations',
@@ -90,10 +140,10 @@ const insert = statement<{ id: string }>(
 );
 
 /**
- * Makes due what the triggers of open surveys say, at most 1,000 of orders and of stages each; once per customer, survey
- * and occasion, and not before its delay is over. An order counts as it is then: there is no record of when it was paid or
- * fulfilled, so the delay runs from when it was placed. It has to be placed, and a stage entered, since the survey was
- * opened.
+ * Makes due what the triggers of open surveys say, in steps of some 1,000: once per customer, survey and occasion, and not
+ * before its delay is over. An order counts as it is then: there is no record of when it was paid or fulfilled, so the
+ * delay runs from when it was placed. It has to be placed, and a stage entered, since the survey was opened. What is read
+ * is what has become due since the last planning, and what was changed since then.
  *
  * Who plans the same at the same time waits for the other and finds it done.
  *
@@ -102,18 +152,36 @@ const insert = statement<{ id: string }>(
 export async function planDue(tx: Transaction, now: string, surveyId: string | null = null): Promise<boolean> {
   const open = await tx.all(asking, { now, surveyId });
   const all = open.flatMap((survey) => windowsOf(survey, now));
-  const [ofStages, ofOrders] = [
-    all.filter(({ on }) => on === 'stage_entered'),
-    all.filter(({ on }) => on !== 'stage_entered'),
-  ];
-  const [orders, stages] = await Promise.all([
-    ofOrders.length === 0 ? [] : tx.all(dueOrders, { windows: JSON.stringify(ofOrders) }),
-    ofStages.length === 0 ? [] : tx.all(dueStages, { windows: JSON.stringify(ofStages) }),
-  ]);
+  const ofStages = JSON.stringify(all.filter(({ on }) => on === 'stage_entered'));
+  const ofOrders = JSON.stringify(all.filter(({ on }) => on !== 'stage_entered'));
+  const both = { due: [] as Occasion[][], changed: [] as Occasion[][] };
+  for (const [queries, triggers] of [
+    [ordersOf, ofOrders],
+    [stagesOf, ofStages],
+  ] as const) {
+    if (triggers === '[]') continue;
+    const [due, changed] = await Promise.all([
+      tx.all(queries.due, { windows: triggers }),
+      tx.all(queries.changed, { windows: triggers }),
+    ]);
+    both.due.push(due);
+    both.changed.push(changed);
+  }
+  await insertPlanned(tx, now, open, [...both.due, ...both.changed].flat());
+  const isCut = (part: Occasion[]) => part.length === chunk;
+  if (both.changed.some(isCut)) return true;
+  // They came in the order in which they are due: what is due before the last of a cut part is planned.
+  const ends = both.due.filter(isCut).map((part) => part.at(-1)?.dueAt ?? now);
+  const until = ends.reduce((a, b) => (Date.parse(a) < Date.parse(b) ? a : b), now);
+  await noteProgress(tx, until, open);
+  return ends.length > 0;
+}
+
+async function insertPlanned(tx: Transaction, now: string, open: AskingSurvey[], occasions: Occasion[]): Promise<void> {
   const channels = new Map(open.map(({ id, channel }) => [id, channel]));
   // In one order, so that two planners do not wait for each other's rows.
-  const found = [...orders, ...stages].sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
-  if (found.length === 0) return false;
+  const found = occasions.sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
+  if (found.length === 0) return;
   const rows = found.map(
     (occasion): InvitationRow => ({
       ...occasion,
@@ -134,7 +202,36 @@ export async function planDue(tx: Transaction, now: string, surveyId: string | n
     }),
   );
   await tx.all(insert, { rows: JSON.stringify(rows) });
-  return orders.length === chunk || stages.length === chunk;
+}
+
+// Whoever holds a row is noting the same, or something later.
+const note = statement(
+  'note_survey_plans',
+  sql`with held as (
+      select p.survey_id, n."triggers" from ${surveyPlans} p join json_to_recordset(${param('rows')}::json) as n("surveyId" uuid, "triggers" text) on n."surveyId" = p.survey_id
+      order by p.survey_id for update of p skip locked
+    )
+    update survey_plans p set triggers = held.triggers, planned_until = ${param('until')}::timestamptz from held where held.survey_id = p.survey_id`,
+);
+const begin = statement(
+  'begin_survey_plans',
+  sql`insert into survey_plans (survey_id, triggers, planned_until)
+    select n."surveyId", n."triggers", ${param('until')}::timestamptz from json_to_recordset(${param('rows')}::json) as n("surveyId" uuid, "triggers" text)
+    order by n."surveyId" on conflict do nothing`,
+);
+
+async function noteProgress(tx: Transaction, until: string, open: AskingSurvey[]): Promise<void> {
+  const asked = open.filter(({ settings }) => settings.triggers.length > 0);
+  const rowsOf = (some: AskingSurvey[]) =>
+    JSON.stringify(some.map((one) => ({ surveyId: one.id, triggers: planOf(one) })));
+  const news = asked.filter(({ plannedUntil }) => plannedUntil === null);
+  const old = asked.filter(
+    (one) =>
+      one.plannedUntil !== null &&
+      (one.plannedFor !== planOf(one) || Date.parse(until) - Date.parse(one.plannedUntil) > noteEvery),
+  );
+  if (news.length > 0) await tx.all(begin, { rows: rowsOf(news), until });
+  if (old.length > 0) await tx.all(note, { rows: rowsOf(old), until });
 }
 
 function keyOf({ customerId, surveyId, occasion }: Occasion): string {
