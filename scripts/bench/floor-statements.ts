@@ -17,11 +17,7 @@ const customer = {
     from customers c where id = $1`,
 };
 
-const balance = {
-  name: 'floor_balance',
-  text: `select a.*, p.name as programme_name, (v.rules->>'pointValue')::float8 as point_value from loyalty_accounts a
-    join loyalty_programmes p on p.id = a.programme_id join loyalty_programme_versions v on v.programme_id = p.id where a.customer_id = $1`,
-};
+const balance = { name: 'floor_balance', text: 'select * from loyalty_accounts where customer_id = $1' };
 
 /** As stored: nothing is computed that changes by itself. */
 export async function balanceById(pool: pg.Pool, id: string, asOf: string) {
@@ -30,7 +26,6 @@ export async function balanceById(pool: pg.Pool, id: string, asOf: string) {
   return {
     customerId: row.customer_id,
     programmeId: row.programme_id,
-    programmeName: row.programme_name,
     asOf,
     joinedAt: row.joined_at,
     tier: row.tier,
@@ -40,7 +35,6 @@ export async function balanceById(pool: pg.Pool, id: string, asOf: string) {
     active: row.active,
     pending: row.pending,
     debt: row.debt,
-    worth: row.active * row.point_value,
     details: null,
     version: row.version,
   };
@@ -154,6 +148,21 @@ const entryKinds: [kind: string, glance: string, table: string, at: string][] = 
     'lead_stage_changes',
     'at',
   ],
+  [
+    'loyalty_transaction',
+    'kind, points, order_id as "orderId", redemption_id as "redemptionId", bonus_key as "bonusKey", reason',
+    'loyalty_transactions',
+    'at',
+  ],
+  [
+    'survey_response',
+    `survey_id as "surveyId", (select s.name from surveys s where s.id = t.survey_id) as "surveyName", status,
+      (select coalesce(json_agg(json_build_object('question', a.question, 'type', a.type, 'score', a.score) order by a.question), '[]')
+        from survey_answers a where a.response_id = t.id and a.score is not null) as scores,
+      channel, order_id as "orderId", interaction_id as "interactionId"`,
+    'survey_responses',
+    'answered_at',
+  ],
 ];
 const timeline = {
   name: 'floor_timeline',
@@ -177,6 +186,8 @@ export async function timelinePage(pool: pg.Pool, customerId: string, to: string
     refund: kind === 'refund' ? glance : null,
     return: kind === 'return' ? glance : null,
     stageChange: kind === 'stage_change' ? glance : null,
+    loyaltyTransaction: kind === 'loyalty_transaction' ? glance : null,
+    surveyResponse: kind === 'survey_response' ? glance : null,
   }));
 }
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import pg from 'pg';
 import t from 'tap';
-import type { TimelineEntry } from '../../src/features/timeline/model.ts';
+import { type TimelineEntry, timelineKinds } from '../../src/features/timeline/model.ts';
 import { canonicalInstant } from '../../src/platform/db/columns.ts';
 import { testApp } from '../support/app.ts';
 import { allPages, fresh, newKey, orderOf, pushOrder, pushRefund, pushReturn, returnOf } from '../support/shop.ts';
@@ -25,6 +25,45 @@ const timeline = (customerId: string, query = '', scope = '*') =>
   request('GET', `/v1/customers/${customerId}/timeline?${query}`, { scope });
 const kindsOf = (entries: TimelineEntry[]) => entries.map(({ kind }) => kind);
 
+/** What members and respondents need. */
+const programme = await request('POST', '/v1/loyalty/programmes', {
+  body: { name: 'Club', rules: { pointsPerUnit: 1, pointValue: 1 } },
+});
+await request('POST', `/v1/loyalty/programmes/${programme.body.id}/publish`, {
+  body: { validFrom: '2020-01-01T00:00:00Z' },
+  headers: { 'If-Match': '*' },
+});
+const survey = await request('POST', '/v1/surveys', {
+  body: {
+    name: 'After the purchase',
+    status: 'open',
+    questions: [
+      { key: 'recommend', type: 'nps', text: 'Would you recommend us?' },
+      { key: 'content', type: 'csat', text: 'Are you content?' },
+      { key: 'why', type: 'text', text: 'Why?' },
+    ],
+  },
+});
+const enrol = (customerId: string) =>
+  request('POST', `/v1/customers/${customerId}/loyalty`, {
+    body: { programmeId: programme.body.id, joinedAt: '2025-01-01T00:00:00Z' },
+    headers: newKey(),
+  });
+const respond = (responses: object[]) =>
+  request('POST', `/v1/surveys/${survey.body.id}/responses/batch`, {
+    body: {
+      responses: responses.map((one) => ({
+        submissionId: fresh('form'),
+        answers: [
+          { question: 'recommend', score: 9 },
+          { question: 'content', score: 4 },
+          { question: 'why', text: 'Came a day early.' },
+        ],
+        ...one,
+      })),
+    },
+  });
+
 /** One customer with an entry of every kind. */
 async function everyKind(): Promise<string> {
   const customerId = await newCustomer();
@@ -44,6 +83,13 @@ async function everyKind(): Promise<string> {
   const order = await pushOrder(api, { customerId, placedAt: '2026-03-02T10:00:00Z', channel: 'web', test: true });
   await pushRefund(api, order.body.id, { refundedAt: '2026-03-03T10:00:00Z', reason: 'damaged' });
   await pushReturn(api, { customerId, returnedAt: '2026-03-04T10:00:00Z', reason: 'too small' });
+  await respond([{ customerId, answeredAt: '2026-03-05T10:00:00Z', channel: 'email' }]);
+  await enrol(customerId);
+  const adjusted = await request('POST', '/v1/loyalty/transactions', {
+    body: { kind: 'adjust', customerId, points: 50, reason: 'sorry' },
+    headers: newKey(),
+  });
+  t.equal(adjusted.status, 201, JSON.stringify(adjusted.body));
   return customerId;
 }
 
@@ -51,10 +97,58 @@ t.test('one stream of every kind, newest first, with what people need at a glanc
   const customerId = await everyKind();
   const { status, body } = await timeline(customerId, 'count=true');
   t.equal(status, 200);
-  t.equal(body.page.total, 5);
-  t.same(kindsOf(body.data), ['return', 'refund', 'order', 'interaction', 'stage_change']);
-  const [productReturn, refund, order, interaction, stage] = body.data;
-  const none = { interaction: null, order: null, refund: null, return: null, stageChange: null };
+  t.equal(body.page.total, 7);
+  t.same(kindsOf(body.data), [
+    'loyalty_transaction',
+    'survey_response',
+    'return',
+    'refund',
+    'order',
+    'interaction',
+    'stage_change',
+  ]);
+  const [points, response, productReturn, refund, order, interaction, stage] = body.data;
+  const none = {
+    interaction: null,
+    order: null,
+    refund: null,
+    return: null,
+    stageChange: null,
+    loyaltyTransaction: null,
+    surveyResponse: null,
+  };
+  t.strictSame(points, {
+    ...none,
+    id: points.id,
+    kind: 'loyalty_transaction',
+    at: now,
+    loyaltyTransaction: {
+      kind: 'adjust',
+      points: 50,
+      orderId: null,
+      redemptionId: null,
+      bonusKey: null,
+      reason: 'sorry',
+    },
+  });
+  t.strictSame(response, {
+    ...none,
+    id: response.id,
+    kind: 'survey_response',
+    at: '2026-03-05T10:00:00.000Z',
+    surveyResponse: {
+      surveyId: survey.body.id,
+      surveyName: 'After the purchase',
+      status: 'complete',
+      scores: [
+        { question: 'content', type: 'csat', score: 4 },
+        { question: 'recommend', type: 'nps', score: 9 },
+      ],
+      channel: 'email',
+      orderId: null,
+      interactionId: null,
+    },
+  });
   const {
     id: orderId,
     source,
@@ -119,6 +213,7 @@ t.test('a token sees the kinds it has scopes for, and free text only with custom
   t.same(await seen('interactions:read'), ['interaction']);
   t.same(await seen('orders:read'), ['refund', 'order']);
   t.same(await seen('returns:read leads:read'), ['return', 'stage_change']);
+  t.same(await seen('loyalty:read survey-responses:read'), ['loyalty_transaction', 'survey_response']);
   const limited = 'customers:read interactions:read';
   const counted = await timeline(customerId, 'count=true', limited);
   t.equal(counted.body.page.total, 1, 'a total gives nothing away');
@@ -127,6 +222,8 @@ t.test('a token sees the kinds it has scopes for, and free text only with custom
     ['refund', 'orders:read'],
     ['return', 'returns:read'],
     ['stage_change', 'leads:read'],
+    ['loyalty_transaction', 'loyalty:read'],
+    ['survey_response', 'survey-responses:read'],
   ] as const) {
     const refused = await timeline(customerId, `kinds=interaction,${kind}`, limited);
     t.match(refused, { status: 403, body: { code: 'insufficient_scope', scope } }, kind);
@@ -140,9 +237,11 @@ t.test('a token sees the kinds it has scopes for, and free text only with custom
       errors: [{ extensions: { code: 'insufficient_scope' } }],
     });
   }
-  const all = 'customers:read interactions:read orders:read returns:read leads:read';
-  for (const entry of (await timeline(customerId, '', all)).body.data) {
-    const own = entry.interaction ?? entry.refund ?? entry.return ?? {};
+  const all = 'customers:read interactions:read orders:read returns:read leads:read loyalty:read survey-responses:read';
+  const entries = (await timeline(customerId, '', all)).body.data;
+  t.equal(entries.length, 7);
+  for (const entry of entries) {
+    const own = entry.interaction ?? entry.refund ?? entry.return ?? entry.loyaltyTransaction ?? {};
     t.equal(own.text ?? own.reason ?? null, null, `${entry.kind} without personal data`);
   }
   t.equal((await timeline(customerId, '', 'interactions:read')).status, 403);
@@ -174,6 +273,9 @@ interface Facts {
   orders: { at: number; refunds: number[] }[];
   returns: number[];
   lead: number | null;
+  /** Orders earn points then, and refunds take them back. */
+  member: boolean;
+  responses: number[];
 }
 
 /** Few instants, so that many are equal; one a microsecond beside another. */
@@ -192,9 +294,11 @@ const facts: fc.Arbitrary<Facts> = fc.record({
   orders: fc.array(fc.record({ at: instant, refunds: fc.array(instant, { maxLength: 2 }) }), { maxLength: 5 }),
   returns: fc.array(instant, { maxLength: 4 }),
   lead: fc.option(instant),
+  member: fc.boolean(),
+  responses: fc.array(instant, { maxLength: 3 }),
 });
 
-async function write(customerId: string, { interactions, orders, returns, lead }: Facts): Promise<void> {
+async function write(customerId: string, facts: Facts): Promise<void> {
   const send = async (kind: string, items: object[]) => {
     if (items.length === 0) return;
     const { body } = await request('POST', `/v1/${kind}/batch`, { body: { [kind]: items } });
@@ -203,6 +307,9 @@ async function write(customerId: string, { interactions, orders, returns, lead }
       JSON.stringify(body),
     );
   };
+  const { interactions, orders, returns, lead, member, responses } = facts;
+  if (member) await enrol(customerId);
+  if (responses.length > 0) await respond(responses.map((n) => ({ customerId, answeredAt: at(n) })));
   if (lead !== null) await request('POST', '/v1/leads', { body: { customerId, enteredAt: at(lead) } });
   await send(
     'interactions',
@@ -231,8 +338,10 @@ async function listed(customerId: string): Promise<{ kind: string; id: string; a
     allPages(api, `/v1/interactions?customerId=${customerId}`),
     allPages(api, `/v1/orders?customerId=${customerId}`),
     allPages(api, `/v1/returns?customerId=${customerId}`),
+    allPages(api, `/v1/loyalty/transactions?customerId=${customerId}`),
+    allPages(api, `/v1/survey-responses?customerId=${customerId}`),
   ]);
-  const [interactions = [], orders = [], returns = []] = lists;
+  const [interactions = [], orders = [], returns = [], points = [], responses = []] = lists;
   const refunds = await Promise.all(orders.map(({ id }) => allPages(api, `/v1/orders/${id}/refunds?limit=100`)));
   const lead = await request('GET', `/v1/leads/${customerId}`);
   const stages = lead.status === 404 ? [] : await allPages(api, `/v1/leads/${customerId}/stages?limit=100`);
@@ -242,6 +351,8 @@ async function listed(customerId: string): Promise<{ kind: string; id: string; a
     ...refunds.flat().map((one) => ({ kind: 'refund', id: one.id, at: one.refundedAt })),
     ...returns.map((one) => ({ kind: 'return', id: one.id, at: one.returnedAt })),
     ...stages.map((one) => ({ kind: 'stage_change', id: one.id, at: one.at })),
+    ...points.map((one) => ({ kind: 'loyalty_transaction', id: one.id, at: one.at })),
+    ...responses.map((one) => ({ kind: 'survey_response', id: one.id, at: one.answeredAt })),
   ];
 }
 
@@ -261,10 +372,7 @@ t.test(
   'pages make up the merge of everything the API lists; what comes meanwhile doubles and hides nothing',
   async (t) => {
     const query = fc.record({
-      kinds: fc.option(
-        fc.subarray(['interaction', 'order', 'refund', 'return', 'stage_change'] as const, { minLength: 1 }),
-        { freq: 2 },
-      ),
+      kinds: fc.option(fc.subarray([...timelineKinds], { minLength: 1 }), { freq: 2 }),
       from: fc.option(instant),
       to: fc.option(instant),
       descending: fc.boolean(),
@@ -297,9 +405,10 @@ t.test(
             );
             if (status !== 200) throw new Error(JSON.stringify(body));
             for (const entry of body.data as TimelineEntry[]) {
-              found.push(`${entry.kind} ${entry.id}`);
-              const members = [entry.interaction, entry.order, entry.refund, entry.return, entry.stageChange];
-              if (members.filter((member) => member !== null).length !== 1) throw new Error(JSON.stringify(entry));
+              const { id, kind, at: _, ...members } = entry;
+              found.push(`${kind} ${id}`);
+              if (Object.values(members).filter((member) => member !== null).length !== 1)
+                throw new Error(JSON.stringify(entry));
             }
             after = body.page.next;
             if (after === null) return found;
@@ -335,6 +444,8 @@ t.test('GraphQL answers the timelines of many customers as REST answers each, wi
         orders: fc.array(fc.record({ at: instant, refunds: fc.array(instant, { maxLength: 2 }) }), { maxLength: 5 }),
         returns: fc.array(instant, { maxLength: 4 }),
         lead: fc.option(instant),
+        member: fc.boolean(),
+        responses: fc.array(instant, { maxLength: 3 }),
       }),
       owners.length - 1,
     )
@@ -343,7 +454,7 @@ t.test('GraphQL answers the timelines of many customers as REST answers each, wi
   }
   const document = `query ($first: Int, $sort: TimelineSort, $kinds: [TimelineKind!], $all: Int) {
     customers(first: $all) { nodes { id timeline(first: $first, sort: $sort, kinds: $kinds) {
-      totalCount pageInfo { hasNextPage endCursor } nodes { id kind at interaction { kind } order { total status } refund { amount } return { total } stageChange { to } } } } }
+      totalCount pageInfo { hasNextPage endCursor } nodes { id kind at interaction { kind } order { total status } refund { amount } return { total } stageChange { to } loyaltyTransaction { kind points } surveyResponse { surveyName scores { question score } } } } } }
   }`;
   for (const [sort, order] of [
     ['AT_DESC', '-at'],
@@ -389,8 +500,8 @@ t.test('GraphQL answers the timeline of one customer as REST does', async (t) =>
   );
   const rest = await timeline(customerId, 'limit=3&sort=at&from=2026-03-01T09:00:00Z&count=true');
   const { totalCount, pageInfo, nodes } = body.data.customer.timeline;
-  t.same([totalCount, pageInfo.hasNextPage], [4, true]);
-  t.same([rest.body.page.total, rest.body.page.hasMore], [4, true]);
+  t.same([totalCount, pageInfo.hasNextPage], [6, true]);
+  t.same([rest.body.page.total, rest.body.page.hasMore], [6, true]);
   t.strictSame(
     nodes,
     rest.body.data.map((one: TimelineEntry) => ({

@@ -3,10 +3,21 @@ import { personal } from '../../platform/personal.ts';
 import { amount, currency, id, instant } from '../../platform/values.ts';
 import { direction, interactionKind } from '../interactions/model.ts';
 import { leadStage, lossReason, stageRule } from '../leads/model.ts';
+import { loyaltyTransactionKind } from '../loyalty/model.ts';
 import { orderStatus } from '../orders/model.ts';
+import { responseStatus } from '../survey-responses/model.ts';
+import { questionType } from '../surveys/model.ts';
 
 /** What a timeline is made of; sources.ts says where each kind comes from. */
-export const timelineKinds = ['interaction', 'order', 'refund', 'return', 'stage_change'] as const;
+export const timelineKinds = [
+  'interaction',
+  'order',
+  'refund',
+  'return',
+  'stage_change',
+  'loyalty_transaction',
+  'survey_response',
+] as const;
 export type TimelineKind = (typeof timelineKinds)[number];
 export const timelineKind = z
   .enum(timelineKinds)
@@ -58,16 +69,49 @@ const stageChange = z
   })
   .meta({ id: 'TimelineStageChange' });
 
+const transaction = z
+  .strictObject({
+    kind: loyaltyTransactionKind,
+    points: z.int().meta({ description: 'Signed.' }),
+    orderId: id.nullable(),
+    redemptionId: id.nullable(),
+    bonusKey: z.string().nullable(),
+    reason: personal(z.string()),
+  })
+  .meta({ id: 'TimelineLoyaltyTransaction' });
+
+const response = z
+  .strictObject({
+    surveyId: id,
+    surveyName: z.string(),
+    status: responseStatus,
+    scores: z
+      .array(
+        z
+          .strictObject({ question: z.string(), type: questionType, score: z.int() })
+          .meta({ id: 'TimelineScore', description: 'What was given to a question.' }),
+      )
+      .meta({ description: 'By key of the question; the words of an answer are in the response.' }),
+    channel: z.string().nullable(),
+    orderId: id.nullable(),
+    interactionId: id.nullable(),
+  })
+  .meta({ id: 'TimelineSurveyResponse' });
+
 export const timelineEntry = z
   .strictObject({
     id: id.meta({ description: 'The id of the record.' }),
     kind: timelineKind,
-    at: instant.meta({ description: 'When it happened: occurredAt, placedAt, refundedAt, returnedAt, at.' }),
+    at: instant.meta({
+      description: 'When it happened: occurredAt, placedAt, refundedAt, returnedAt, at, answeredAt.',
+    }),
     interaction: interaction.nullable(),
     order: order.nullable(),
     refund: refund.nullable(),
     return: productReturn.nullable(),
     stageChange: stageChange.nullable(),
+    loyaltyTransaction: transaction.nullable(),
+    surveyResponse: response.nullable(),
   })
   .meta({
     id: 'TimelineEntry',

@@ -31,7 +31,7 @@ export const getCustomerTimeline = readOperation({
   scope: 'customers:read',
   summary: "A customer's timeline",
   description:
-    'Interactions, orders, refunds, returns and the stages of a lead in one list, newest first. A kind is answered only to a token with its scope (`interactions:read`, `orders:read` for orders and refunds, `returns:read`, `leads:read`); asking for one without it is refused.',
+    'Interactions, orders, refunds, returns, the stages of a lead, loyalty points and survey responses in one list, newest first. A kind is answered only to a token with its scope (`interactions:read`, `orders:read` for orders and refunds, `returns:read`, `leads:read`, `loyalty:read`, `survey-responses:read`); asking for one without it is refused.',
   input: z.strictObject({ ...targetParameters, ...parameters }),
   output: page,
   problems: ['not_found'],

@@ -2,8 +2,10 @@ import { type SQLWrapper, sql } from 'drizzle-orm';
 import type { PgTable } from 'drizzle-orm/pg-core';
 import { interactions } from '../interactions/model.ts';
 import { leadStageChanges } from '../leads/model.ts';
+import { loyaltyTransactions } from '../loyalty/model.ts';
 import { orders, refunds } from '../orders/model.ts';
 import { returns } from '../returns/model.ts';
+import { surveyResponses } from '../survey-responses/model.ts';
 import type { TimelineEntry, TimelineKind } from './model.ts';
 
 /** Where one kind of entry comes from. */
@@ -65,6 +67,26 @@ const stageChange = {
   lossReason: leadStageChanges.lossReason,
 } satisfies Glance<'stageChange'>;
 
+const loyaltyTransaction = {
+  kind: loyaltyTransactions.kind,
+  points: loyaltyTransactions.points,
+  orderId: loyaltyTransactions.orderId,
+  redemptionId: loyaltyTransactions.redemptionId,
+  bonusKey: loyaltyTransactions.bonusKey,
+  reason: loyaltyTransactions.reason,
+} satisfies Glance<'loyaltyTransaction'>;
+
+const surveyResponse = {
+  surveyId: surveyResponses.surveyId,
+  surveyName: sql`(select s.name from surveys s where s.id = ${surveyResponses.surveyId})`,
+  status: surveyResponses.status,
+  scores: sql`(select coalesce(json_agg(json_build_object('question', a.question, 'type', a.type, 'score', a.score) order by a.question), '[]'::json)
+    from survey_answers a where a.response_id = ${surveyResponses.id} and a.score is not null)`,
+  channel: surveyResponses.channel,
+  orderId: surveyResponses.orderId,
+  interactionId: surveyResponses.interactionId,
+} satisfies Glance<'surveyResponse'>;
+
 /**
  * Everything that a timeline merges. Another one is a kind and a member in model.ts, an entry here, its place in
  * `toEntry`, and its type in schema/timeline.graphql; ids are unique over all tables, so (at, id) orders them together.
@@ -110,6 +132,22 @@ export const sources: Record<TimelineKind, Source> = {
     id: leadStageChanges.id,
     glance: stageChange,
   },
+  loyalty_transaction: {
+    scope: 'loyalty:read',
+    table: loyaltyTransactions,
+    customerId: loyaltyTransactions.customerId,
+    at: loyaltyTransactions.at,
+    id: loyaltyTransactions.id,
+    glance: loyaltyTransaction,
+  },
+  survey_response: {
+    scope: 'survey-responses:read',
+    table: surveyResponses,
+    customerId: surveyResponses.customerId,
+    at: surveyResponses.answeredAt,
+    id: surveyResponses.id,
+    glance: surveyResponse,
+  },
 };
 
 /** A row as the statements answer it; `glance` is the object of its kind. */
@@ -132,5 +170,7 @@ export function toEntry({ id, kind, at, glance }: EntryRow): TimelineEntry {
     refund: own('refund'),
     return: own('return'),
     stageChange: own('stage_change'),
+    loyaltyTransaction: own('loyalty_transaction'),
+    surveyResponse: own('survey_response'),
   };
 }
