@@ -28,7 +28,7 @@ const codes = (body: { errors?: { code: string; pointer?: string; parameter?: st
 const minimal = { pointsPerUnit: 1, pointValue: 0.5 };
 const level = (key: string, threshold: number, multiplier = 1) => ({ key, name: key, threshold, multiplier });
 const tiersOf = (...levels: ReturnType<typeof level>[]) => ({
-  basis: 'spend',
+  basis: 'spend' as const,
   windowDays: 365,
   periodDays: 365,
   graceDays: 30,
@@ -471,48 +471,58 @@ const campaignIds = await Promise.all(
 );
 /** The corners that orders are placed around. */
 const corners = ['2024-07-01T00:00:00.000Z', '2025-06-01T12:00:00.000Z', '2026-01-01T00:00:00.000Z', now];
-const rulesArbitrary = fc.record({
-  pointsPerUnit: fc.oneof(
-    fc.constantFrom(0, 1, 0.5, 0.0001, 1_000_000),
-    fc.integer({ max: 100_000, min: 0 }).map((n) => n / 10_000),
-  ),
-  pointValue: fc.constantFrom(0, 0.5, 0.000001, 1.25),
-  rounding: fc.constantFrom('down', 'half_up', 'up'),
-  earnOn: fc.constantFrom('paid', 'fulfilled'),
-  categories: fc.uniqueArray(
-    fc.record({ category: fc.constantFrom('toys', 'books', "o'neill", 'a"b', '__proto__'), multiplier }),
-    {
-      selector: ({ category }) => category,
-      maxLength: 4,
-    },
-  ),
-  campaigns: fc.array(
-    fc
-      .record({
-        name: fc.constant('x'),
-        from: fc.constantFrom(...corners),
-        to: fc.constantFrom(...corners),
-        campaignId: fc.constantFrom(null, ...campaignIds),
-        multiplier,
-      })
-      .filter(({ from, to }) => from < to),
-    { maxLength: 4 },
-  ),
-  tiers: fc.option(
-    fc
-      .record({
-        basis: fc.constantFrom('spend', 'points'),
-        windowDays: fc.constantFrom(30, 365, 900),
-        multipliers: fc.tuple(multiplier, multiplier, multiplier),
-      })
-      .map(({ multipliers: [a, b, c], ...tiers }) => ({
-        ...tiers,
-        periodDays: 365,
-        graceDays: 0,
-        levels: [level('basic', 0, a), level('silver', 1_000, b), level('gold', 50_000, c)],
-      })),
-  ),
-});
+const rulesArbitrary = fc
+  .record({
+    pointsPerUnit: fc.oneof(
+      fc.constantFrom(0, 1, 0.5, 0.0001, 1_000_000),
+      fc.integer({ max: 100_000, min: 0 }).map((n) => n / 10_000),
+    ),
+    pointValue: fc.constantFrom(0, 0.5, 0.000001, 1.25),
+    rounding: fc.constantFrom('down', 'half_up', 'up'),
+    earnOn: fc.constantFrom('paid', 'fulfilled'),
+    categories: fc.uniqueArray(
+      fc.record({ category: fc.constantFrom('toys', 'books', "o'neill", 'a"b', '__proto__'), multiplier }),
+      {
+        selector: ({ category }) => category,
+        maxLength: 4,
+      },
+    ),
+    campaigns: fc.array(
+      fc
+        .record({
+          name: fc.constant('x'),
+          from: fc.constantFrom(...corners),
+          to: fc.constantFrom(...corners),
+          campaignId: fc.constantFrom(null, ...campaignIds),
+          multiplier,
+        })
+        .filter(({ from, to }) => from < to),
+      { maxLength: 4 },
+    ),
+    tiers: fc.option(
+      fc
+        .record({
+          basis: fc.constantFrom('spend', 'points'),
+          windowDays: fc.constantFrom(30, 365, 900),
+          multipliers: fc.tuple(multiplier, multiplier, multiplier),
+        })
+        .map(({ multipliers: [a, b, c], ...tiers }) => ({
+          ...tiers,
+          periodDays: 365,
+          graceDays: 0,
+          levels: [level('basic', 0, a), level('silver', 1_000, b), level('gold', 50_000, c)],
+        })),
+    ),
+  })
+  .map(
+    (given): LoyaltyRules => ({
+      ...given,
+      pendingDays: 0,
+      expiryDays: null,
+      refundPolicy: 'within_balance',
+      bonuses: {},
+    }),
+  );
 
 const orderArbitrary = fc.record({
   customer: fc.nat({ max: 11 }),
@@ -579,8 +589,7 @@ t.test('points in SQL are those of the domain, to the last one', async (t) => {
       rulesArbitrary,
       fc.constantFrom('basic', 'gold', null),
       fc.nat({ max: 3 }),
-      async (given, tier, exponent) => {
-        const rules = given as LoyaltyRules; // arbitraries of literals are of type string
+      async (rules, tier, exponent) => {
         const query = statement<{ id: string; points: number }>(
           'points',
           sql`select o.id, ${pointsSql(rules, tier, exponent)} as points from orders o where o.base_revenue > 0 and o.customer_id = any(${param('ids')}::uuid[])`,
@@ -606,9 +615,8 @@ t.test('candidates are ranked by what they would have earned', async (t) => {
   const stored = await storedOrders(crowd.values());
   let ranked = 0;
   await fc.assert(
-    fc.asyncProperty(rulesArbitrary, fc.constantFrom(undefined, 1, 100, 700), async (given, windowDays) => {
-      const rules = given as LoyaltyRules; // as above
-      const id = await published(given);
+    fc.asyncProperty(rulesArbitrary, fc.constantFrom(undefined, 1, 100, 700), async (rules, windowDays) => {
+      const id = await published(rules);
       const from = addDays(now, -(windowDays ?? 365)).slice(0, -1);
       const tierFrom = addDays(now, -(rules.tiers?.windowDays ?? 0)).slice(0, -1);
       const expected = [...new Set(crowd.values())].flatMap((customerId) => {
@@ -695,9 +703,9 @@ t.test('a preview is the sum of all its orders, and agrees with the ledger', asy
       rulesArbitrary,
       fc.array(orderArbitrary, { minLength: 5, maxLength: 20 }),
       fc.constantFrom('members', 'everyone'),
-      async (before, after, given, population) => {
+      async (before, rules, given, population) => {
         const tiers = {
-          basis: 'spend',
+          basis: 'spend' as const,
           windowDays: 30,
           periodDays: 30,
           graceDays: 0,
@@ -728,10 +736,9 @@ t.test('a preview is the sum of all its orders, and agrees with the ledger', asy
         }
         const stored = await storedOrders(customers.values());
         const period = { from: '2020-01-01T00:00:00Z', to: '2026-05-20T00:00:00Z' };
-        const rules = { ...minimal, ...after } as LoyaltyRules; // as above
-        const old = { ...minimal, ...before, tiers } as LoyaltyRules; // as above
+        const old: LoyaltyRules = { ...before, tiers };
         const { body } = await request('POST', `${programmes}/${id}/preview`, {
-          body: { ...period, rules: after, population },
+          body: { ...period, rules, population },
         });
         let current = 0;
         let changed = 0;
@@ -781,14 +788,8 @@ t.test('a preview is the sum of all its orders, and agrees with the ledger', asy
           changed: number;
           difference: number;
         }[][]) {
-          const sum = parts.reduce(
-            (all, part) => [
-              all[0] + part.orders,
-              all[1] + part.current,
-              all[2] + part.changed,
-              all[3] + part.difference,
-            ],
-            [0, 0, 0, 0] as [number, number, number, number],
+          const sum = (['orders', 'current', 'changed', 'difference'] as const).map((member) =>
+            parts.reduce((all, part) => all + part[member], 0),
           );
           if (
             JSON.stringify(sum) !==
@@ -836,9 +837,4 @@ t.test('a preview of too many orders is refused', async (t) => {
   const body = { from: '2001-01-01T00:00:00Z', to: '2001-01-02T00:00:00Z', population: 'everyone' };
   const at = `${programmes}/${id}/preview`;
   t.match(await request('POST', at, { body }), { status: 422, body: { code: 'too_many_orders', limit: 200_000 } });
-  await database.query("delete from orders where source = 'x' and external_id = '1'");
-  t.match(await request('POST', at, { body }), {
-    status: 200,
-    body: { orders: 200_000, customers: 1, changed: { points: 200_000 } },
-  });
 });
