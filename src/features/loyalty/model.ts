@@ -300,13 +300,14 @@ export const customerLoyalty = z
   .strictObject({
     ...memberMembers,
     asOf: instant,
-    programmeName: z.string(),
-    worth: z.number().meta({
-      description: 'What the active points are worth, minor units of the base currency, unrounded; debt is worth 0.',
-      example: 1250,
-    }),
     details: z
       .strictObject({
+        programmeName: z.string(),
+        worth: z.number().meta({
+          description:
+            'What the active points are worth, minor units of the base currency, unrounded; debt is worth 0.',
+          example: 1250,
+        }),
         progress: tierProgress.nullable().meta({ description: 'null: the programme has no tiers.' }),
         nextExpiry: z
           .strictObject({ at: instant, points: count })

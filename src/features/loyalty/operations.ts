@@ -44,7 +44,6 @@ import {
   loyaltyOfRows,
   type StandingRow,
   standingColumns,
-  standingFrom,
   tierChangeColumns,
   toEntries,
   toMember,
@@ -80,13 +79,13 @@ export const enrolCustomer = writeOperation({
     const member = members.get(customerId);
     if (member) {
       const extra = { id: customerId, programmeId: member.programme.id };
-      throw new Problem('already_exists', 'The customer is a member already.', { extra });
+      throw notJoinable('already_exists', 'The customer is a member already.', extra);
     }
     if (programme.endedAt !== null && !isBefore(context.now, programme.endedAt)) {
-      throw new Problem('programme_ended', 'The programme has ended: nobody joins it any more.');
+      throw notJoinable('programme_ended', 'The programme has ended: nobody joins it any more.');
     }
     const rules = rulesAt(programme, context.now);
-    if (!rules) throw new Problem('programme_not_published', 'No version of the programme is in force yet.');
+    if (!rules) throw notJoinable('programme_not_published', 'No version of the programme is in force yet.');
     const joinedOn = localDateOf(joinedAt, context.reportingTimeZone);
     const account = newAccount(context, { customerId, joinedAt, joinedOn }, programme);
     const { welcome } = rules.bonuses;
@@ -103,10 +102,18 @@ export const enrolCustomer = writeOperation({
   },
 });
 
-const details = z
-  .boolean()
-  .optional()
-  .meta({ description: 'Also the way to the next tier, what expires next, and the lots that have points.' });
+function notJoinable(
+  code: 'already_exists' | 'programme_ended' | 'programme_not_published',
+  message: string,
+  extra: Record<string, string> = {},
+): Problem {
+  return new Problem(code, message, { errors: [{ pointer: '/programmeId', code, message }], extra });
+}
+
+const details = z.boolean().optional().meta({
+  description:
+    'Also what the points are worth, the way to the next tier, what expires next, and the lots that have points.',
+});
 
 export const getCustomerLoyalty = readOperation({
   name: 'getCustomerLoyalty',
@@ -148,7 +155,7 @@ export const loyaltyByCustomers = readOperation({
 const members = keysetList<StandingRow & { id: string }>({
   name: 'loyalty_members',
   select: sql`${standingColumns(param('$now'))}, customer_id as id`,
-  from: standingFrom,
+  from: sql`${loyaltyAccounts}`,
   id: sql`${loyaltyAccounts.customerId}`,
   filters: {
     programmeId: (value) => sql`${loyaltyAccounts.programmeId} = ${value}::uuid`,

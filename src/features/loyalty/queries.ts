@@ -38,30 +38,23 @@ export function tierAtSql(customer: SQL, at: SQL): SQL {
 
 /** A stored account. `current`: its balances and its tier are those of the instant asked for. */
 export interface StandingRow extends AccountRow {
-  programmeName: string;
-  /** Minor units of the base currency, a decimal; null before the first version of the rules. */
-  pointValue: string | null;
   current: boolean;
 }
 
-/** The columns of a `StandingRow` at an instant, of `loyalty_accounts` joined with `loyalty_programmes` as `p`. */
+/** The columns of a `StandingRow` at an instant. */
 export function standingColumns(asOf: SQL): SQL {
-  return sql`${fields(loyaltyAccounts)}, p.name as "programmeName",
-    (select v.rules->>'pointValue' from loyalty_programme_versions v where v.programme_id = p.id and v.valid_from <= ${asOf}::timestamptz
-      order by v.number desc limit 1) as "pointValue",
+  return sql`${fields(loyaltyAccounts)},
     (settled_at <= ${asOf}::timestamptz and coalesce(next_at > ${asOf}::timestamptz, true)) as current`;
 }
 
-export const standingFrom = sql`loyalty_accounts join loyalty_programmes p on p.id = loyalty_accounts.programme_id`;
-
 const standing = statement<StandingRow>(
   'loyalty_standing',
-  sql`select ${standingColumns(param('asOf'))} from ${standingFrom} where customer_id = ${param('customerId')}::uuid`,
+  sql`select ${standingColumns(param('asOf'))} from loyalty_accounts where customer_id = ${param('customerId')}::uuid`,
 );
 
 const standings = statement<StandingRow>(
   'loyalty_standings',
-  sql`select ${standingColumns(param('asOf'))} from ${standingFrom} where customer_id = any(${param('ids')}::uuid[])`,
+  sql`select ${standingColumns(param('asOf'))} from loyalty_accounts where customer_id = any(${param('ids')}::uuid[])`,
 );
 
 interface Asked {
@@ -106,7 +99,6 @@ function toLoyalty(row: StandingRow, asOf: string, details: CustomerLoyalty['det
   return {
     customerId: row.customerId,
     programmeId: row.programmeId,
-    programmeName: row.programmeName,
     asOf,
     joinedAt: row.joinedAt,
     tier: row.tier,
@@ -116,16 +108,15 @@ function toLoyalty(row: StandingRow, asOf: string, details: CustomerLoyalty['det
     active: row.active,
     pending: row.pending,
     debt: row.debt,
-    worth: worthOf(row.active, row.pointValue),
     details,
     version: row.version,
   };
 }
 
 /** Exact but for the last step: the product of 0.1 and 3 is 0.3. */
-function worthOf(active: number, pointValue: string | null): number {
-  if (active <= 0 || pointValue === null) return 0;
-  const { digits, scale } = parseDecimal(pointValue);
+function worthOf(active: number, pointValue: number | undefined): number {
+  if (active <= 0 || pointValue === undefined) return 0;
+  const { digits, scale } = parseDecimal(String(pointValue));
   return Number(formatDecimal({ digits: digits * BigInt(active), scale }));
 }
 
@@ -152,6 +143,7 @@ type State = Pick<AccountRow, 'active' | 'pending' | 'debt'> & TierState;
 interface ComputedRow extends TierState {
   customerId: string;
   programmeId: string;
+  programmeName: string;
   /** With the first account of each programme. */
   programme: ProgrammeRulesJson | null;
   active: number;
@@ -193,6 +185,7 @@ const compute = statement<ComputedRow>(
       a.tier_ends_at as "tierEndsAt", a.tier_in_grace as "tierInGrace", a.settled_at > ${t} as past,
       case when row_number() over (partition by a.programme_id order by a.customer_id) = 1
         then ${programmeRulesJson(sql`a.programme_id`)} end as programme,
+      (select p.name from loyalty_programmes p where p.id = a.programme_id) as "programmeName",
       coalesce(held.active, 0)::bigint - coalesce(owed.points, 0)::bigint as active, coalesce(held.pending, 0)::bigint as pending,
       coalesce(owed.points, 0)::bigint as debt,
       case when a.settled_at > ${t} then (
@@ -257,6 +250,8 @@ function computed(row: ComputedRow, programme: ProgrammeRules, asOf: string): Co
   return {
     state: { active, pending, debt, tier: key, tierSince, tierEndsAt, tierInGrace },
     details: {
+      programmeName: row.programmeName,
+      worth: worthOf(active, rulesAt(programme, asOf)?.pointValue),
       progress: way && {
         basis: way.basis,
         windowDays: way.windowDays,

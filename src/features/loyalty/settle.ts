@@ -29,7 +29,7 @@ export const settleLoyalty = job({
     // One pass over the customers: it ends, whatever the clocks of several processes say.
     for (let after: string | undefined = beforeAll; after !== undefined; ) {
       signal.throwIfAborted();
-      const found = await db.all(due, { now, after, limit: chunk });
+      const found: { customerId: string }[] = await db.all(due, { now, after, limit: chunk });
       after = found.at(-1)?.customerId;
       if (found.length === 0) break;
       settled += await transaction(pool, async (tx) => {
