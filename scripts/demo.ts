@@ -11,10 +11,13 @@ import { type EmbeddedPostgres, startEmbedded } from '../src/platform/db/embedde
 import { openDatabase } from '../src/platform/db/open.ts';
 import { createLogger } from '../src/platform/http/logging.ts';
 import { callTable, campaignTable, funnelLines, learnedLine } from './demo/calls.ts';
+import { clubTable } from './demo/club.ts';
 import { fillStore } from './demo/fill.ts';
 import { filledInAtPurchase, inventLeads } from './demo/leads.ts';
+import { inventMembers } from './demo/members.ts';
 import { baseCurrency, inventStore, now, storeVersion, zone } from './demo/store.ts';
 import { customerView, metricsTable } from './demo/table.ts';
+import { inventCalls } from './demo/voice.ts';
 import { ServiceError, serviceClient } from './service-client.ts';
 
 /**
@@ -82,7 +85,9 @@ async function run(): Promise<void> {
     const keys = await openKeys(config);
     // The server is running: this brings the schema up to date, and has nothing to stop.
     const { connection } = await openDatabase(config, () => {});
-    app = await createApp({ config, keys, connection, logger: createLogger(config), clock: () => now });
+    let clock = now;
+    const service = await createApp({ config, keys, connection, logger: createLogger(config), clock: () => clock });
+    app = service;
     await app.listen({ host, port });
     const origin = app.listeningOrigin;
     if (!keys.signing) throw new Error('the demo issues its own tokens');
@@ -91,13 +96,24 @@ async function run(): Promise<void> {
 
     const store = inventStore(seed, customers);
     const leads = inventLeads(seed, store);
-    const size = `${store.people.length} customers, ${store.orders.length} orders, ${leads.leads.length} leads, ${leads.interactions.length} interactions`;
+    const members = inventMembers(seed, store);
+    const calls = inventCalls(seed, store);
+    const size = `${store.people.length} customers, ${store.orders.length} orders, ${members.joins.length} members, ${leads.leads.length} leads, ${leads.interactions.length} interactions`;
     if (built) {
       console.log(`The store that was built before: seed ${seed}, ${size}. --fresh builds it anew.`);
     } else {
       console.log(`Building a store through the API: seed ${seed}, ${size}.`);
       const started = Date.now();
-      await fillStore(client, { store, leads }, interrupted.signal);
+      const hands = {
+        moveTo: (instant: string) => {
+          clock = instant;
+        },
+        night: async () => {
+          await service.jobs.addRecurring(['settleLoyalty', 'grantLoyaltyBonuses']);
+          await service.jobs.runDue();
+        },
+      };
+      await fillStore(client, { seed, store, leads, members, calls }, hands, interrupted.signal);
       // The demo's store is small enough to wait for what the service does in the background.
       await client.request('POST', '/v1/lead-models', { exclude: filledInAtPurchase, minConversions: 50 });
       await app.jobs.runDue();
@@ -110,6 +126,7 @@ async function run(): Promise<void> {
       `\nWho to call next: open leads by the score of the rules\n${await callTable(client, 10)}\n\n${await funnelLines(client)}`,
     );
     console.log(`\nCampaigns, by last touch within 30 days, in EUR\n${await campaignTable(client)}`);
+    console.log(`\nThe loyalty programme, one year old\n${await clubTable(client)}`);
     console.log(`\nOne customer\n${await customerView(client, store.regular)}`);
     console.log(`\n${invitation(origin, token, store.regular)}`);
     console.log(`\n${await learnedLine(client)}`);

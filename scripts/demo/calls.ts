@@ -96,7 +96,11 @@ export async function campaignTable(client: ServiceClient): Promise<string> {
 }
 
 /** @param right the columns that are numbers */
-function table(heads: readonly string[], rows: readonly (readonly string[])[], right: readonly number[]): string {
+export function table(
+  heads: readonly string[],
+  rows: readonly (readonly string[])[],
+  right: readonly number[],
+): string {
   const widths = heads.map((head, column) => Math.max(head.length, ...rows.map((row) => (row[column] ?? '').length)));
   const line = (cells: readonly string[]) =>
     cells

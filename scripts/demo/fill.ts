@@ -3,22 +3,37 @@ import { z } from 'zod';
 import { batchResults } from '../../src/platform/batch.ts';
 import type { ServiceClient } from '../service-client.ts';
 import type { LeadStore } from './leads.ts';
-import type { Store } from './store.ts';
+import type { Members } from './members.ts';
+import { now, type Store } from './store.ts';
+import { type Hands, liveYear, stepsOf } from './year.ts';
 
 const perBatch = 500;
 const qualified = z.object({ next: z.string().nullable() });
 
+/** All that is invented, for one seed. */
+export interface Invented {
+  seed: number;
+  store: Store;
+  leads: LeadStore;
+  members: Members;
+  /** Answers of those who called for help. */
+  calls: readonly unknown[];
+}
+
 /**
- * Pushes the store through the API, as a shop would: companies and people, rates, orders, refunds, returns; then
- * campaigns, leads and what happened with them. Everything is an upsert or has an Idempotency-Key.
+ * Pushes the store through the API, as a shop would: companies and people, rates, then orders with all that happens
+ * around them (year.ts), returns; at last campaigns, leads and what happened with them. Everything is an upsert or has
+ * an Idempotency-Key.
  *
  * @param signal ends it between two requests: throws what it was aborted with
  */
 export async function fillStore(
   client: ServiceClient,
-  { store, leads }: { store: Store; leads: LeadStore },
+  invented: Invented,
+  { moveTo, night }: Pick<Hands, 'moveTo' | 'night'>,
   signal: AbortSignal,
 ): Promise<void> {
+  const { store, leads } = invented;
   const known = store.people.filter(({ guest }) => !guest);
   const bar = new SingleBar({
     format: '{bar} {percentage} % | {step} | {duration_formatted}',
@@ -31,7 +46,7 @@ export async function fillStore(
   const { companies, rates, orders, refunds, returns } = store;
   const steps = [companies, known, orders, refunds, returns, leads.customers, leads.leads, leads.interactions];
   bar.start(
-    steps.reduce((sum, { length }) => sum + length, leads.losses.length),
+    steps.reduce((sum, { length }) => sum + length, leads.losses.length + stepsOf(invented)),
     0,
     { step: 'customers' },
   );
@@ -55,13 +70,20 @@ export async function fillStore(
       for (const [index, { externalId }] of part.entries()) personIds.set(externalId, ids[index] ?? '');
     }
     await client.request('PUT', '/v1/exchange-rates', { rates });
-    await push('orders', 'orders', orders);
-    for (const { order, refund } of refunds) {
-      const path = `/v1/orders/external/shop/${order}/refunds`;
-      await client.request('POST', path, refund, { 'Idempotency-Key': `refund of ${order}` });
-      bar.increment(1, { step: 'refunds' });
-      signal.throwIfAborted();
-    }
+    await liveYear(
+      client,
+      { ...invented, personIds },
+      {
+        push,
+        moveTo,
+        night,
+        done: (count, step) => {
+          bar.increment(count, { step });
+          signal.throwIfAborted();
+        },
+      },
+    );
+    moveTo(now);
     await push('returns', 'returns', returns);
     const campaignIds = await push('campaigns', 'campaigns', leads.campaigns);
     for (const rule of leads.rules) {

@@ -29,6 +29,14 @@ export async function metricsTable(client: ServiceClient): Promise<string> {
     const answer = await metric(path);
     return [name, headline(answer), reasonOf(answer) ?? moneyOf(answer)];
   };
+  const sayings: readonly [string, string][] = [
+    ['Net promoter score, after a purchase', 'net-promoter-score'],
+    ['Customer satisfaction', 'customer-satisfaction'],
+    ['Customer effort, after a call for help', 'customer-effort'],
+  ];
+  const voice = await Promise.all(
+    sayings.map(async ([name, path]): Promise<Cells> => voiceCells(name, await metric(`${path}?${lastYear}`))),
+  );
   const group = (key: string) => orderValue.groups.find((candidate) => candidate.key === key);
   const [returning, oneTime] = [group('returning'), group('one_time')];
   const amounts = (value: number | null | undefined) => amount(value ?? null, orderValue.currency);
@@ -77,6 +85,11 @@ export async function metricsTable(client: ServiceClient): Promise<string> {
       'Lifetime value, four factors, margin 45 %',
       `lifetime-value?variant=four_factor&${lastYear}&margin=0.45`,
     ),
+    null,
+    ...voice,
+    await rate('Unhappy customers called back in time', `closed-loop?${lastYear}`),
+    null,
+    liabilityCells(await metric('loyalty-liability')),
   ];
   const left = orderValue.excluded.map(({ reason, count }) => `${count} ${reason}`).join(', ');
   return [
@@ -85,11 +98,33 @@ export async function metricsTable(client: ServiceClient): Promise<string> {
   ].join('\n');
 }
 
+function voiceCells(name: string, { value, interval, numerator, denominator, reason, values }: Metric): Cells {
+  if (value === null || interval === null) return [name, '—', reason?.message ?? ''];
+  const sure = `95 %: ${interval.low.toFixed(1)} to ${interval.high.toFixed(1)}`;
+  const { promoters, passives, detractors } = values;
+  const of =
+    promoters === undefined
+      ? `${numerator} of ${denominator}`
+      : `${promoters} promoters, ${passives} passives, ${detractors} detractors`;
+  return [name, value.toFixed(1), `${of}   ${sure}`];
+}
+
+function liabilityCells(answer: Metric): Cells {
+  const { outstandingPoints, pendingPoints, breakageRate } = answer.values;
+  const lost =
+    breakageRate === null || breakageRate === undefined ? '' : `; ${percent(breakageRate)} of earlier ones expired`;
+  return [
+    'Loyalty liability',
+    headline(answer),
+    `${outstandingPoints} points, ${pendingPoints} of them not active yet${lost}`,
+  ];
+}
+
 /** One customer, as support would look at them. */
 export async function customerView(client: ServiceClient, externalId: string): Promise<string> {
   const path = `/v1/customers/external/shop/${externalId}/summary`;
   const summary = customerSummary.parse(await client.request('GET', path));
-  const { customer, base, lastOrders, perCurrency } = summary;
+  const { customer, base, lastOrders, perCurrency, loyalty } = summary;
   const yes = (flag: boolean | null) => (flag === null ? 'not known' : flag ? 'yes' : 'no');
   const mean = summary.meanGapDays === null ? '—' : `${summary.meanGapDays.toFixed(1)} days`;
   return [
@@ -99,6 +134,7 @@ export async function customerView(client: ServiceClient, externalId: string): P
     ...perCurrency
       .filter(({ currency }) => currency !== base.currency)
       .map(({ currency, orders, revenue }) => `  of it ${orders} orders in ${currency}: ${amount(revenue, currency)}`),
+    ...(loyalty ? [`  ${loyalty.tier ?? 'member'}: ${loyalty.active} points, ${loyalty.pending} to come`] : []),
     `  silent: ${yes(summary.isSilent)}   overdue by their own habit: ${yes(summary.isOverdue)}`,
     ...lastOrders.map(
       ({ placedAt, total, currency, status }) =>

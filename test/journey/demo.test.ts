@@ -69,12 +69,27 @@ t.test('the demo', async (t) => {
   const table = tableOf(output);
 
   await t.test('shows numbers, and says why one is not known', async (t) => {
-    t.match(output, /Building a store through the API: seed 1, 200 customers, \d+ orders, \d+ leads, \d+ interactions/);
+    t.match(
+      output,
+      /Building a store through the API: seed 1, 200 customers, \d+ orders, \d+ members, \d+ leads, \d+ interactions/,
+    );
     t.match(table, /Repeat buyers \(two orders or more\) +\d+\.\d % +\d+ of 200/);
     t.match(table, /Average order value +\d+\.\d\d EUR/);
     t.match(table, /Lifetime value, four factors, cost of lines +— +.*Missing: margin/);
     t.match(table, /Who to call next[\s\S]+ 1 {2}\S.+ [A-D] +\d+\.\d +\S.* Filled in a form \d+\.\d \(2026-/);
     t.match(table, /Converted \d+\.\d % \(\d+ of \d+ leads\)/);
+    t.match(
+      table,
+      /Net promoter score, after a purchase +-?\d+\.\d +\d+ promoters, \d+ passives, \d+ detractors +95 %: -?\d+\.\d to \d+\.\d/,
+    );
+    t.match(table, /Customer satisfaction +\d+\.\d +\d+ of \d+ +95 %: \d+\.\d to \d+\.\d/);
+    t.match(table, /Customer effort, after a call for help +-?\d+\.\d +-?\d+ of \d+ +95 %/);
+    t.match(table, /Unhappy customers called back in time +\d+\.\d % +\d+ of \d+/);
+    t.match(
+      table,
+      /Loyalty liability +\d+\.\d\d EUR +\d+ points, \d+ of them not active yet; \d+\.\d % of earlier ones expired/,
+    );
+    t.match(table, /Green +× 1 +\d+ +\d+ +\d+\.\d\d EUR[\s\S]+Taken: \d+ × A cup for 60 \(\d+ left\)/);
     t.match(output, /Learned from \d+ leads .*AUC 0\.\d{3}/);
     t.match(table, /Spring roasts +\d+ +\d+ +\d+ +\d+ +\d+\.\d\d +900\.00 +\d+\.\d\d/);
     t.notMatch(table, /NaN|undefined|null/);
