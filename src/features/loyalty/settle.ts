@@ -9,7 +9,11 @@ import { openAccounts, saveAccounts } from './ledger.ts';
 const chunk = 200;
 const beforeAll = '00000000-0000-0000-0000-000000000000';
 
-const due = statement<{ customerId: string }>(
+interface Due {
+  customerId: string;
+}
+
+const due = statement<Due>(
   'due_loyalty_accounts',
   sql`select customer_id as "customerId" from loyalty_accounts where next_at <= ${param('now')}::timestamptz
       and customer_id > ${param('after')}::uuid order by customer_id limit ${param('limit')}::int`,
