@@ -510,6 +510,68 @@ t.test('GraphQL does the same', async (t) => {
   t.same(await balance(id), { active: 300, pending: 0, debt: 0 });
 });
 
+t.test('the single view has points, tier and the way to the next one, as they are at the moment', async (t) => {
+  const strict = await programme({ tiers, pendingDays: 14, expiryDays: 200 });
+  const id = await member(strict);
+  const bare = await customer();
+  const outside = await expect(200, 'GET', `/v1/customers/${bare}/summary`);
+  t.equal(outside.loyalty, null);
+  const ordered = await request('POST', '/v1/orders', {
+    body: orderOf({ customerId: id, total: 20_000, placedAt: start }),
+    headers: newKey(),
+  });
+  t.equal(ordered.status, 201);
+  await give(id, 30);
+  const seen = async () => (await expect(200, 'GET', `/v1/customers/${id}/summary`)).loyalty;
+  t.strictSame(await seen(), {
+    programmeId: strict,
+    joinedAt: '2026-01-01T00:00:00.000Z',
+    tier: 'silver',
+    tierSince: start,
+    tierEndsAt: days(365),
+    tierInGrace: false,
+    active: 30,
+    pending: 200,
+    debt: 0,
+    progress: {
+      basis: 'spend',
+      windowDays: 365,
+      amount: 20_000,
+      next: { key: 'gold', name: 'Gold', threshold: 50_000, missing: 30_000 },
+      missingToKeep: 10_000,
+    },
+  });
+  // Without a job: active after 14 days, expired after 200, in grace and then down.
+  for (const [day, active, pending, tier, tierInGrace] of [
+    [13, 30, 200, 'silver', false],
+    [14, 230, 0, 'silver', false],
+    [200, 30, 0, 'silver', false],
+    [365, 30, 0, 'silver', true],
+    [395, 30, 0, 'basic', false],
+  ] as const) {
+    now = days(day);
+    const { progress, ...standing } = await seen();
+    t.match(standing, { active, pending, tier, tierInGrace }, `day ${day}`);
+    const { details, ...own } = await expect(200, 'GET', `/v1/customers/${id}/loyalty?details=true`);
+    t.match(own, standing);
+    t.strictSame(progress, details.progress);
+  }
+  const { body } = await graphql(
+    `query ($id: ID!, $bare: ID!) {
+      member: customer(id: $id) { summary { loyalty { tier active progress { next { key missing } missingToKeep } } } loyalty { active } }
+      bare: customer(id: $bare) { summary { loyalty { tier } } loyalty { active } } }`,
+    { id, bare },
+  );
+  const next = { key: 'silver', missing: 10_000 };
+  t.strictSame(body.data, {
+    member: {
+      summary: { loyalty: { tier: 'basic', active: 30, progress: { next, missingToKeep: null } } },
+      loyalty: { active: 30 },
+    },
+    bare: { summary: { loyalty: null }, loyalty: null },
+  });
+});
+
 t.test(
   'sixteen clients at a time have the last pieces between them, and no customer more than the limit',
   async (t) => {

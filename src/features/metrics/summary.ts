@@ -15,6 +15,8 @@ import {
   toCustomer,
 } from '../customers/queries.ts';
 import { direction, type Interaction, type InteractionKind, interactionKind } from '../interactions/model.ts';
+import { type CustomerLoyalty, customerLoyalty, tierProgress } from '../loyalty/model.ts';
+import { loyaltyOfCustomers } from '../loyalty/queries.ts';
 import { orderStatus } from '../orders/model.ts';
 import { targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
@@ -102,6 +104,24 @@ const latestScores = z
     description: 'The last answer of each kind before `asOf` that the metrics count, in any survey; null: none.',
   });
 
+const standing = customerLoyalty
+  .pick({
+    programmeId: true,
+    joinedAt: true,
+    tier: true,
+    tierSince: true,
+    tierEndsAt: true,
+    tierInGrace: true,
+    active: true,
+    pending: true,
+    debt: true,
+  })
+  .extend({ progress: tierProgress.nullable().meta({ description: 'null: the programme has no tiers.' }) })
+  .meta({
+    id: 'CustomerLoyaltySummary',
+    description: 'Points and tier in the loyalty programme at `asOf`, and the way to the next tier.',
+  });
+
 export const customerSummary = z
   .strictObject({
     customer,
@@ -125,6 +145,7 @@ export const customerSummary = z
     touches,
     latestTouch: latestTouch.nullable(),
     latestScores,
+    loyalty: standing.nullable().meta({ description: 'null: not a member.' }),
   })
   .meta({ id: 'CustomerSummary', description: 'The single view of a customer.' });
 export type CustomerSummary = z.output<typeof customerSummary>;
@@ -236,7 +257,7 @@ export const getCustomerSummary = readOperation({
   scope: 'customers:read',
   summary: 'The single view of a customer',
   description:
-    'Who the customer is, what their orders and returns say now, per currency and in the base currency, when and how they were last in touch, and the latest scores they gave.',
+    'Who the customer is, what their orders and returns say now, per currency and in the base currency, when and how they were last in touch, the latest scores they gave, and what they have in the loyalty programme.',
   input: z.strictObject(targetParameters),
   output: customerSummary,
   problems: ['not_found'],
@@ -273,13 +294,14 @@ async function summariesOf(
   records: CustomerRecord[],
 ): Promise<CustomerSummary[]> {
   const wanted = { ids: records.map((record) => record.id) };
-  const [currencies, purchases, lastOrders, counts, lastTouches, scores] = await Promise.all([
+  const [currencies, purchases, lastOrders, counts, lastTouches, scores, members] = await Promise.all([
     db.all(byCurrency, { ...wanted, asOf: now }),
     db.all(purchaseDays, { ...wanted, asOf: now, timeZone: reportingTimeZone }),
     db.all(latest, wanted),
     db.all(touchCounts, { ...wanted, asOf: now }),
     db.all(lastTouch, { ...wanted, asOf: now }),
     db.all(lastScores, { ...wanted, asOf: now }),
+    loyaltyOfCustomers(db, wanted.ids, { asOf: now, details: true }),
   ]);
   const today = localDateOf(now, reportingTimeZone);
   return records.map((record) => {
@@ -297,8 +319,16 @@ async function summariesOf(
       touches: touchesOf(own(counts)),
       latestTouch: touch ?? null,
       latestScores: scoresOf(own(scores)),
+      loyalty: standingOf(members.get(record.id)),
     };
   });
+}
+
+function standingOf(member: CustomerLoyalty | undefined): CustomerSummary['loyalty'] {
+  if (!member) return null;
+  const { programmeId, joinedAt, tier, tierSince, tierEndsAt, tierInGrace, active, pending, debt, details } = member;
+  const progress = details?.progress ?? null;
+  return { programmeId, joinedAt, tier, tierSince, tierEndsAt, tierInGrace, active, pending, debt, progress };
 }
 
 interface Facts {
@@ -314,7 +344,7 @@ function summarise(
   { currencies, purchases, lastOrders }: Facts,
   today: string,
   baseCurrency: string,
-): Omit<CustomerSummary, 'customer' | 'asOf' | 'touches' | 'latestTouch' | 'latestScores'> {
+): Omit<CustomerSummary, 'customer' | 'asOf' | 'touches' | 'latestTouch' | 'latestScores' | 'loyalty'> {
   const orders = total(currencies, (row) => row.orders);
   const { days: distinctDays, first, last } = purchases;
   const span = first === null || last === null ? 0 : daysFrom(first, last);
