@@ -9,7 +9,7 @@ import { openPool, poolDb, transaction } from '../../src/platform/db/client.ts';
 import { Problem } from '../../src/platform/errors.ts';
 import { enqueue } from '../../src/platform/jobs.ts';
 import { runJobs, testApp } from '../support/app.ts';
-import { fresh, orderOf, pushOrder, pushRefund } from '../support/shop.ts';
+import { fresh, newKey, orderOf, pushOrder, pushRefund } from '../support/shop.ts';
 import { statementsOf } from '../support/statements.ts';
 
 /** Orders of members and what they earn; the ledger is read as it is stored. */
@@ -575,6 +575,34 @@ t.test('who referred a customer has a bonus while that one has bought', async (t
   t.same(await moves(other), ['earn 10', 'bonus 300']);
   t.same(await faultsOf([referrer, referee, other]), []);
 });
+
+t.test(
+  'who joins has the points of the orders since then, with the first tier; a referrer who joins later, too',
+  async (t) => {
+    const levels = [{ ...bronze, multiplier: 1.5 }, gold];
+    const club = await programme({
+      tiers: { ...tiers, levels },
+      bonuses: { welcome: 7, referral: { referrer: 300, referee: 100 } },
+    });
+    const referrer = await customer();
+    const { body } = await request('POST', '/v1/customers', { body: { name: fresh('Cleo'), referredBy: referrer } });
+    for (const placedAt of ['2025-12-31T23:59:59Z', '2026-02-01T00:00:00Z', '2026-03-01T00:00:00Z']) {
+      await push(body.id, { ...total(40_000), placedAt });
+    }
+    const enrol = (id: string, joinedAt: string) =>
+      request('POST', `/v1/customers/${id}/loyalty`, { body: { programmeId: club, joinedAt }, headers: newKey() });
+    const joined = await enrol(body.id, '2026-01-01T00:00:00Z');
+    t.match(joined, { status: 201, body: { active: 1_207, tier: 'gold' } });
+    t.same(await moves(body.id), ['bonus 7', 'earn 600', 'earn 600']);
+    await runJobs(api);
+    t.same((await moves(body.id)).slice(3), []);
+    t.equal((await enrol(referrer, now)).status, 201);
+    await runJobs(api);
+    t.same((await moves(body.id)).slice(3), ['bonus 100']);
+    t.same(await moves(referrer), ['bonus 7', 'bonus 300']);
+    t.same(await faultsOf([body.id, referrer]), []);
+  },
+);
 
 /** What the hourly job does at this time. */
 async function hourly(): Promise<void> {
