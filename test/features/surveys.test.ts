@@ -689,7 +689,7 @@ const moments = ['000001', '000002', '500000', '999999'].flatMap((fraction) => [
 ]);
 const drawn = fc.record({
   survey: fc.nat({ max: 1 }),
-  customer: fc.constantFrom(0, 0, 0, 1, 1, null),
+  customer: fc.constantFrom(0, 0, 1, null),
   answeredAt: fc.constantFrom(...moments),
   status: fc.constantFrom('complete', 'complete', 'complete', 'partial'),
   late: fc.constantFrom(false, false, false, true),
@@ -711,7 +711,7 @@ const steps = fc.array(
     },
     {
       weight: 7,
-      arbitrary: fc.record({ kind: kindOf('redate', 'move', 'restate', 'answer'), place, said: drawn }),
+      arbitrary: fc.record({ kind: kindOf('redate', 'move', 'move', 'restate', 'answer'), place, said: drawn }),
     },
     { weight: 1, arbitrary: fc.record({ kind: kindOf('delete'), place }) },
   ),
@@ -824,7 +824,7 @@ t.test('what supersedes an answer is what a plain loop says, whatever happens to
         await right(all);
       }
     }),
-    { numRuns: Number(process.env.RAPPORT_SURVEYS_RUNS ?? 25), seed: Number(process.env.RAPPORT_SURVEYS_SEED ?? 4) },
+    { numRuns: Number(process.env.RAPPORT_SURVEYS_RUNS ?? 30), seed: Number(process.env.RAPPORT_SURVEYS_SEED ?? 4) },
   );
   t.ok(seen.superseded > 100 && seen.ties > 10, `${seen.superseded} superseded, ${seen.ties} at the same instant`);
   t.same(await answerDifferences(poolDb(pool), 10), [], 'verify-rollups agrees');

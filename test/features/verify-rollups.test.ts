@@ -92,6 +92,35 @@ t.test('bounds of lead scores that are missing or too low are found and healed',
   }
 });
 
+t.test('answers that do not know what superseded them are found and healed', async (t) => {
+  const questions = [{ key: 'recommend', type: 'nps', text: 'Would you recommend us?' }];
+  const { body: survey } = await request('POST', '/v1/surveys', { body: { name: 'X', status: 'open', questions } });
+  const customer = { source: 'shop', externalId: fresh('asked') };
+  for (const [submissionId, answeredAt, whose] of [
+    ['second', '2026-03-02T00:00:00Z', { customer }],
+    ['first', '2026-03-01T00:00:00Z', { customer }],
+    ['nobody', '2026-03-01T00:00:00Z', {}],
+  ] as const) {
+    const answers = [{ question: 'recommend', score: 9 }];
+    await request('POST', `/v1/surveys/${survey.id}/responses`, {
+      body: { submissionId, answeredAt, answers, ...whose },
+    });
+  }
+  t.match(await verify(), { code: 0 });
+  const everything = `select superseded_at::text as at, superseded_in_survey_at::text as here from survey_answers order by answered_at, customer_id nulls last`;
+  const right = await rows(everything);
+  t.same(right[0], { at: '2026-03-02 00:00:00+00', here: '2026-03-02 00:00:00+00' });
+  for (const harm of [
+    'update survey_answers set superseded_at = null',
+    'update survey_answers set superseded_in_survey_at = answered_at',
+  ]) {
+    await database.query(harm);
+    t.match(await verify(), { code: 1, output: /survey_answers/ }, harm);
+    t.match(await verify(['--repair']), { code: 0 });
+    t.same(await rows(everything), right, 'healed');
+  }
+});
+
 t.test('leads that are not what their stage changes and orders say are found and healed', async (t) => {
   const customer = { externalId: fresh('converted') };
   const { body: order } = await pushOrder(api, { customer, placedAt: '2026-03-01T00:00:00Z' });
@@ -182,4 +211,35 @@ t.test('a rebuild under new settings that is interrupted leaves a database that 
   }
   t.match(await verify(['--repair', '--accept-settings'], madrid), { code: 0 });
   t.match(await verify([], madrid), { code: 0 });
+});
+
+t.test('points of members that are not what postings and orders say are found and healed', async (t) => {
+  const key = () => ({ 'Idempotency-Key': fresh('key') });
+  const rules = { pointsPerUnit: 1, pointValue: 1, pendingDays: 3, bonuses: { welcome: 50 } };
+  const { body: programme } = await request('POST', '/v1/loyalty/programmes', { body: { name: 'Club', rules } });
+  await request('POST', `/v1/loyalty/programmes/${programme.id}/publish`, {
+    body: { validFrom: '2020-01-01T00:00:00Z' },
+    headers: { 'If-Match': '*' },
+  });
+  const { body: order } = await pushOrder(api, { customer: { externalId: fresh('member') }, total: 3000 });
+  const body = { programmeId: programme.id, joinedAt: '2026-01-01T00:00:00Z' };
+  const id = order.customerId;
+  t.equal((await request('POST', `/v1/customers/${id}/loyalty`, { body, headers: key() })).status, 201);
+  t.match(await verify(), { code: 0 });
+  const everything = `select (select json_agg(json_build_array(active, pending, debt, next_at)) from loyalty_accounts)::text as accounts,
+    (select json_agg(json_build_array(id, remaining) order by id) from loyalty_lots)::text as lots,
+    (select json_agg(json_build_array(entitled, spend)) from loyalty_earnings)::text as earnings,
+    (select json_agg(json_build_array(id, points) order by id) from loyalty_transactions)::text as transactions`;
+  const right = await rows(everything);
+  t.match(right[0], { accounts: /^\[\[30, 50, 0, / });
+  for (const [harm, table] of [
+    ['update loyalty_accounts set active = active + 1, pending = 0', 'loyalty_accounts'],
+    ['update loyalty_lots set remaining = remaining - 1', 'loyalty_lots'],
+    ['update loyalty_earnings set spend = 1', 'loyalty_earnings'],
+  ] as const) {
+    await database.query(harm);
+    t.match(await verify(), { code: 1, output: new RegExp(table) }, harm);
+    t.match(await verify(['--repair']), { code: 0 });
+    t.same(await rows(everything), right, 'healed');
+  }
 });
