@@ -536,6 +536,25 @@ t.test('entering a stage asks once per step', async (t) => {
   t.equal((await claim({ surveyId })).invitations.length, 1, 'again, when it is entered again');
 });
 
+t.test('what is told late is planned all the same, and so is what another trigger asks about', async (t) => {
+  set(104);
+  const surveyId = await newSurvey({ contactFrequencyDays: 0, triggers: [{ on: 'order_placed' }] });
+  const customerId = await newCustomer();
+  const ordersOf = async () => (await claim({ surveyId })).invitations.map((one) => one.invitation['orderId']);
+  set(107);
+  const first = await newOrder(customerId);
+  t.strictSame(await ordersOf(), [first]);
+  const late = await newOrder(customerId, { placedAt: at(105) });
+  t.strictSame(await ordersOf(), [late]);
+  await newOrder(customerId, { placedAt: at(103) });
+  t.strictSame(await ordersOf(), [], 'but not from before the survey');
+  const moving = await newCustomer();
+  await made('/v1/leads', { customerId: moving, stage: 'lead' });
+  t.strictSame(await ordersOf(), []);
+  await patch(`/v1/surveys/${surveyId}`, { settings: { triggers: [{ on: 'stage_entered', stage: 'lead' }] } });
+  t.match((await claim({ surveyId })).invitations, [{ invitation: { customerId: moving, trigger: 'stage_entered' } }]);
+});
+
 t.test('the job plans what claims would', async (t) => {
   set(110);
   const surveyId = await newSurvey({ triggers: [{ on: 'order_placed' }] });
