@@ -2,6 +2,7 @@ import pg from 'pg';
 import type { Config } from '../../src/config.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
+import { linkTokens } from '../../src/platform/link-token.ts';
 import { type Context, createContext, type Services } from '../../src/platform/operation.ts';
 import { createPrincipal } from '../../src/platform/principal.ts';
 import { type Comparison, compare, type Rate, type Shot } from './load.ts';
@@ -80,6 +81,7 @@ export function servicesOn(connection: pg.ClientConfig, config: Config): Service
     baseCurrency: config.baseCurrency,
     reportingTimeZone: config.reportingTimeZone,
     cursors: cursorCodec(Buffer.alloc(32)),
+    links: linkTokens(Buffer.alloc(32)),
     clock: () => new Date().toISOString(),
   };
 }
