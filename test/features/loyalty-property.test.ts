@@ -162,7 +162,7 @@ const kinds = [
 const step = fc.record({
   kind: fc.constantFrom(...kinds),
   gap: fc.constantFrom(0, 0, 0.3, 1, 4, 11, 33),
-  who: fc.constantFrom(0, 0, 1),
+  who: fc.constantFrom(...[0, 0, 1]),
   // What they mean depends on the kind.
   a: fc.nat(1_000),
   b: fc.nat(1_000),
