@@ -779,6 +779,10 @@ t.test('a detractor opens a follow-up, once, with an owner and a date', async (t
   ];
   const batch = await post(`/v1/surveys/${ruled}/responses/batch`, { responses: items });
   t.equal(batch.status, 200, JSON.stringify(batch.body));
+  t.strictSame(
+    batch.body.results.filter((one: { error?: unknown }) => one.error),
+    [],
+  );
   t.equal((await followUpsOf(six.id)).length, 1);
   t.equal((await followUpsOf(none[3]?.id)).length, 1, 'complete now');
   const all = await request('GET', `/v1/follow-ups?customerId=${customerId}&kind=detractor&count=true`);
