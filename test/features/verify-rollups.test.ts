@@ -148,6 +148,37 @@ t.test('leads that are not what their stage changes and orders say are found and
   }
 });
 
+t.test('points of members that are not what postings and orders say are found and healed', async (t) => {
+  const key = () => ({ 'Idempotency-Key': fresh('key') });
+  const rules = { pointsPerUnit: 1, pointValue: 1, pendingDays: 3, bonuses: { welcome: 50 } };
+  const { body: programme } = await request('POST', '/v1/loyalty/programmes', { body: { name: 'Club', rules } });
+  await request('POST', `/v1/loyalty/programmes/${programme.id}/publish`, {
+    body: { validFrom: '2020-01-01T00:00:00Z' },
+    headers: { 'If-Match': '*' },
+  });
+  const { body: order } = await pushOrder(api, { customer: { externalId: fresh('member') }, total: 3000 });
+  const body = { programmeId: programme.id, joinedAt: '2026-01-01T00:00:00Z' };
+  const id = order.customerId;
+  t.equal((await request('POST', `/v1/customers/${id}/loyalty`, { body, headers: key() })).status, 201);
+  t.match(await verify(), { code: 0 });
+  const everything = `select (select json_agg(json_build_array(active, pending, debt, next_at)) from loyalty_accounts)::text as accounts,
+    (select json_agg(json_build_array(id, remaining) order by id) from loyalty_lots)::text as lots,
+    (select json_agg(json_build_array(entitled, spend)) from loyalty_earnings)::text as earnings,
+    (select json_agg(json_build_array(id, points) order by id) from loyalty_transactions)::text as transactions`;
+  const right = await rows(everything);
+  t.match(right[0], { accounts: /^\[\[30, 50, 0, / });
+  for (const [harm, table] of [
+    ['update loyalty_accounts set active = active + 1, pending = 0', 'loyalty_accounts'],
+    ['update loyalty_lots set remaining = remaining - 1', 'loyalty_lots'],
+    ['update loyalty_earnings set spend = 1', 'loyalty_earnings'],
+  ] as const) {
+    await database.query(harm);
+    t.match(await verify(), { code: 1, output: new RegExp(table) }, harm);
+    t.match(await verify(['--repair']), { code: 0 });
+    t.same(await rows(everything), right, 'healed');
+  }
+});
+
 t.test('another time zone or base currency is refused until the derived state is rebuilt under it', async (t) => {
   const customer = { externalId: fresh('moving') };
   const { body: order } = await pushOrder(api, { customer, placedAt: '2026-03-31T23:30:00Z' });
@@ -211,35 +242,4 @@ t.test('a rebuild under new settings that is interrupted leaves a database that 
   }
   t.match(await verify(['--repair', '--accept-settings'], madrid), { code: 0 });
   t.match(await verify([], madrid), { code: 0 });
-});
-
-t.test('points of members that are not what postings and orders say are found and healed', async (t) => {
-  const key = () => ({ 'Idempotency-Key': fresh('key') });
-  const rules = { pointsPerUnit: 1, pointValue: 1, pendingDays: 3, bonuses: { welcome: 50 } };
-  const { body: programme } = await request('POST', '/v1/loyalty/programmes', { body: { name: 'Club', rules } });
-  await request('POST', `/v1/loyalty/programmes/${programme.id}/publish`, {
-    body: { validFrom: '2020-01-01T00:00:00Z' },
-    headers: { 'If-Match': '*' },
-  });
-  const { body: order } = await pushOrder(api, { customer: { externalId: fresh('member') }, total: 3000 });
-  const body = { programmeId: programme.id, joinedAt: '2026-01-01T00:00:00Z' };
-  const id = order.customerId;
-  t.equal((await request('POST', `/v1/customers/${id}/loyalty`, { body, headers: key() })).status, 201);
-  t.match(await verify(), { code: 0 });
-  const everything = `select (select json_agg(json_build_array(active, pending, debt, next_at)) from loyalty_accounts)::text as accounts,
-    (select json_agg(json_build_array(id, remaining) order by id) from loyalty_lots)::text as lots,
-    (select json_agg(json_build_array(entitled, spend)) from loyalty_earnings)::text as earnings,
-    (select json_agg(json_build_array(id, points) order by id) from loyalty_transactions)::text as transactions`;
-  const right = await rows(everything);
-  t.match(right[0], { accounts: /^\[\[30, 50, 0, / });
-  for (const [harm, table] of [
-    ['update loyalty_accounts set active = active + 1, pending = 0', 'loyalty_accounts'],
-    ['update loyalty_lots set remaining = remaining - 1', 'loyalty_lots'],
-    ['update loyalty_earnings set spend = 1', 'loyalty_earnings'],
-  ] as const) {
-    await database.query(harm);
-    t.match(await verify(), { code: 1, output: new RegExp(table) }, harm);
-    t.match(await verify(['--repair']), { code: 0 });
-    t.same(await rows(everything), right, 'healed');
-  }
 });
