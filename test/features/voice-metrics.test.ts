@@ -413,12 +413,17 @@ const instant = fc
         )
         .map(([day, quarters]) => Date.parse(`${day}T00:00:00Z`) + quarters * 15 * 60_000),
     },
-    // What is answered at `asOf` has not been answered yet, and answers of one instant are ordered by id.
-    { weight: 1, arbitrary: fc.constant(Date.parse(cut)) },
+    // What is answered at an end is not in the period, nor does it supersede; answers of one instant are ordered by id.
+    {
+      weight: 3,
+      arbitrary: fc
+        .constantFrom(cut, cut, '2019-03-01', '2019-02-18', '2019-01-01', '2019-05-01')
+        .chain((day) => fc.constantFrom(...zones).map((zone) => Date.parse(resolveInstant(day, zone)))),
+    },
   )
   .map((ms) => new Date(ms).toISOString());
 const word = (...words: string[]) => fc.constantFrom(null, ...words);
-const customer = fc.integer({ min: 1, max: 4 });
+const customer = fc.integer({ min: 1, max: 3 });
 
 /** Any of the members, or none. */
 function someOf<V>(members: [string, fc.Arbitrary<V>][]): fc.Arbitrary<Record<string, V>> {
@@ -527,7 +532,7 @@ t.test('scores, their series, groups and lists agree with a naive count', { time
   const seen = { answers: 0, listed: 0, refused: 0, mixed: 0, superseded: 0 };
   await fc.assert(
     fc.asyncProperty(
-      fc.array(responseFact, { minLength: 3, maxLength: 24 }),
+      fc.array(responseFact, { minLength: 10, maxLength: 30 }),
       fc.array(tierChange, { maxLength: 5 }),
       fc.array(questions, { minLength: 6, maxLength: 6 }),
       async (responses, changes, list) => {
