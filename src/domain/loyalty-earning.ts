@@ -141,21 +141,27 @@ function applies(campaign: PointCampaign, { placedAt, campaignId }: EarningOrder
 
 /** The mean of the lines' multipliers, weighted by what was paid for each; a line below 0 weighs nothing. */
 function categoryFactor({ categories }: LoyaltyRules, items: EarningOrder['items']): Fraction {
-  const multipliers = new Map(
-    categories.map(({ category, multiplier }) => [category, parseDecimal(String(multiplier))]),
-  );
-  const scale = [...multipliers.values()].reduce((widest, decimal) => Math.max(widest, decimal.scale), 0);
-  const one = 10n ** BigInt(scale);
+  if (categories.length === 0) return one;
+  const lines = items
+    .filter(({ total }) => total > 0)
+    .map(({ category, total }) => {
+      // Orders have few lines: to look through hundreds of categories costs less than to index them.
+      const rule = categories.find((candidate) => candidate.category === category);
+      return { total: BigInt(total), ...(rule ? fraction(rule.multiplier) : one) };
+    });
+  // Denominators are powers of ten: the widest is a multiple of each.
+  let denominator = 1n;
+  for (const line of lines) if (line.denominator > denominator) denominator = line.denominator;
   let weighted = 0n;
   let weights = 0n;
-  for (const { category, total } of items) {
-    if (total <= 0) continue;
-    const decimal = category === null ? undefined : multipliers.get(category);
-    weighted += BigInt(total) * (decimal ? decimal.digits * 10n ** BigInt(scale - decimal.scale) : one);
-    weights += BigInt(total);
+  for (const line of lines) {
+    weighted += line.total * line.numerator * (denominator / line.denominator);
+    weights += line.total;
   }
-  return weights === 0n ? { numerator: 1n, denominator: 1n } : { numerator: weighted, denominator: weights * one };
+  return weights === 0n ? one : { numerator: weighted, denominator: weights * denominator };
 }
+
+const one: Fraction = { numerator: 1n, denominator: 1n };
 
 function fraction(decimal: number): Fraction {
   const { digits, scale } = parseDecimal(String(decimal));

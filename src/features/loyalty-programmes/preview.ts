@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { minorUnits } from '../../domain/currencies.ts';
-import { type EarningOrder, earns, type LoyaltyRules, pointsOfOrder } from '../../domain/loyalty-earning.ts';
+import { earns, type LoyaltyRules, pointsOfOrder } from '../../domain/loyalty-earning.ts';
 import { parseDecimal, ratio } from '../../domain/money.ts';
 import { isBefore } from '../../domain/period.ts';
 import { param, type Statement, statement, transaction } from '../../platform/db/client.ts';
@@ -227,7 +227,6 @@ class Comparison {
   private readonly programme: ProgrammeRules;
   private readonly rules: LoyaltyRules;
   private readonly exponent: number;
-  private readonly narrow = narrowing();
   private readonly months = new Map<string, Compared>();
   private readonly tiers = new Map<string | null, Compared>();
   private readonly current = { earningOrders: 0, points: 0, value: 0n };
@@ -256,7 +255,7 @@ class Comparison {
     const order = { ...row, items: (row.items ?? []).map(([category, total]) => ({ category, total })) };
     const level = levelOf(this.rules, row.tier);
     const points = (rules: LoyaltyRules, tier: string | null) =>
-      earns(rules, order) ? pointsOfOrder(this.narrow(rules, order.items), order, tier, this.exponent) : 0;
+      earns(rules, order) ? pointsOfOrder(rules, order, tier, this.exponent) : 0;
     // What is in the ledger was earned with the tier in the ledger.
     const current = inForce ? points(inForce, row.entitled === null ? levelOf(inForce, null) : row.tier) : 0;
     const changed = points(this.rules, level);
@@ -312,21 +311,6 @@ class Comparison {
   private levels(): (string | null)[] {
     return [null, ...(this.rules.tiers?.levels ?? []).map(({ key }) => key)];
   }
-}
-
-/**
- * The same rules with no categories but those of an order's lines: `pointsOfOrder` reads all there are, and for many
- * orders under hundreds of categories that is most of the work.
- */
-function narrowing() {
-  const known = new Map<LoyaltyRules, Map<string | null, LoyaltyRules['categories'][number]>>();
-  return (rules: LoyaltyRules, items: EarningOrder['items']): LoyaltyRules => {
-    if (rules.categories.length === 0) return rules;
-    const byCategory = known.get(rules) ?? new Map(rules.categories.map((rule) => [rule.category, rule]));
-    known.set(rules, byCategory);
-    const own = [...new Set(items.map(({ category }) => category))];
-    return { ...rules, categories: own.flatMap((category) => byCategory.get(category) ?? []) };
-  };
 }
 
 /** The level an order counts with: the one given when these rules know it, else the lowest. */
