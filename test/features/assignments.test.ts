@@ -481,6 +481,7 @@ t.test('owners are those that one who looks at one after the other would choose'
                 version: 1,
                 kind: 'retention',
                 reason: null,
+                responseId: null,
                 owner: one?.owner ?? null,
                 dueAt: null,
                 status: 'open',
