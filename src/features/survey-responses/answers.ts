@@ -10,7 +10,7 @@ import { storedBand } from './model.ts';
 import type { AnswerRow } from './queries.ts';
 
 /** What of an answer follows from its question. */
-export type ReadAnswer = Pick<AnswerRow, 'question' | 'type' | 'primary' | 'score' | 'band' | 'choices' | 'text'>;
+type ReadAnswer = Pick<AnswerRow, 'question' | 'type' | 'primary' | 'score' | 'band' | 'choices' | 'text'>;
 
 /** The questions of a version, as answers to them are checked. */
 export interface Version {

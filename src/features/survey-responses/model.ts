@@ -242,7 +242,7 @@ export const surveyResponsePatch = z
   });
 export type SurveyResponsePatch = z.output<typeof surveyResponsePatch>;
 
-export const surveyAnswer = z
+const surveyAnswer = z
   .strictObject({
     question: z.string(),
     type: questionType,
@@ -252,7 +252,6 @@ export const surveyAnswer = z
     text: personal(z.string()),
   })
   .meta({ id: 'SurveyAnswer' });
-export type SurveyAnswer = z.output<typeof surveyAnswer>;
 
 export const surveyResponse = z
   .strictObject({

@@ -34,7 +34,7 @@ import {
 } from './queries.ts';
 import { asOutcome, type ResponseWrite, writeResponses } from './write.ts';
 
-export const writtenSurveyResponse = surveyResponse
+const writtenSurveyResponse = surveyResponse
   .extend({
     created,
     applied: z.boolean().meta({ description: 'false: it was stored like this already, and nothing was changed.' }),

@@ -62,7 +62,7 @@ const questionKey = text(64)
     example: 'recommend',
   });
 
-export const effortDirection = z.enum(['easy_low', 'easy_high']).meta({
+const effortDirection = z.enum(['easy_low', 'easy_high']).meta({
   id: 'EffortDirection',
   description: 'Which end of the scale says very easy.',
   example: 'easy_low',
@@ -113,7 +113,7 @@ export const surveyQuestionInput = z
   .meta({ id: 'SurveyQuestionInput' });
 export type SurveyQuestionInput = z.output<typeof surveyQuestionInput>;
 
-export const questionScale = z
+const questionScale = z
   .strictObject({
     min: z.int(),
     max: z.int(),
@@ -140,7 +140,7 @@ export const surveyQuestion = z
   .meta({ id: 'SurveyQuestion', description: 'A question as it is asked; it is stored with its scale.' });
 export type SurveyQuestion = z.output<typeof surveyQuestion>;
 
-export const surveyTriggerEvents = ['order_placed', 'order_paid', 'order_fulfilled', 'stage_entered'] as const;
+const surveyTriggerEvents = ['order_placed', 'order_paid', 'order_fulfilled', 'stage_entered'] as const;
 export const surveyTriggerEvent = z
   .enum(surveyTriggerEvents)
   .meta({ id: 'SurveyTriggerEvent', description: 'What makes an invitation due.', example: 'order_fulfilled' });
