@@ -17,7 +17,8 @@ const placeless = new Set(
   [
     'invalid_request invalid_json body_too_large unsupported_media_type method_not_allowed not_found not_supported',
     'conflict version_mismatch customer_has_records campaign_has_records survey_has_records rule_set_published lead_model_not_ready deleted',
-    'programme_published programme_not_published programme_ended tier_removed',
+    'programme_published programme_not_published programme_ended programme_has_rewards tier_removed',
+    'reward_has_redemptions redemption_cancelled redemption_fulfilled',
     'rate_limited idempotency_key_in_flight',
   ].flatMap((line) => line.split(' ')),
 );
