@@ -52,6 +52,9 @@ interface DueRow extends TierState {
   contributions: [placedAt: string, spend: number, entitled: number][] | null;
 }
 
+/** Accounts read at a time. */
+const step = 2_000;
+
 /** Accounts whose tier period ends by then and was not judged yet: few, unless the instant is far in the future. */
 const due = statement<DueRow>(
   'liability_tiers_due',
@@ -63,7 +66,7 @@ const due = statement<DueRow>(
     where a.next_at <= ${param('at')}::timestamptz and a.tier_ends_at <= ${param('at')}::timestamptz
       and (${param('programmeId')}::uuid is null or a.programme_id = ${param('programmeId')}::uuid)
       and (${param('after')}::uuid is null or a.customer_id > ${param('after')}::uuid)
-    order by a.customer_id limit ${sql.raw(String(2_000))}`,
+    order by a.customer_id limit ${sql.raw(String(step))}`,
 );
 
 /** The tiers at `at` of those whose periods are still to be judged: the state machine run on, nothing written. */
@@ -93,7 +96,7 @@ export async function unsettledTiers(
       ).state;
       if (tier !== state.tier) found.push({ customerId, tier });
     }
-    after = rows.at(-1)?.customerId ?? null;
+    after = rows.length < step ? null : (rows.at(-1)?.customerId ?? null);
   } while (after !== null);
   return found;
 }
