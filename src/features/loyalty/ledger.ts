@@ -708,10 +708,12 @@ export function lotsTakenBy(tx: Transaction, customerId: string, transactionId: 
 /** The parts of a draft; a statement is compiled for each set of parts that occurs. */
 const parts = {
   created: insertRows(loyaltyAccounts, param('created')),
-  accounts: sql`update loyalty_accounts a set version = n."version", tier = n."tier", tier_since = n."tierSince",
-      tier_ends_at = n."tierEndsAt", tier_in_grace = n."tierInGrace", active = n."active", pending = n."pending", debt = n."debt",
-      settled_at = n."settledAt", next_at = n."nextAt", referral_rewarded = n."referralRewarded", updated_at = n."updatedAt"
-    from ${rowsOf(loyaltyAccounts, param('accounts'), 'n')} where a.customer_id = n."customerId"`,
+  // Not an UPDATE with a join: for a set of unknown size the planner would read a small table as a whole.
+  accounts: sql`${insertRows(loyaltyAccounts, param('accounts'))} on conflict (customer_id) do update
+    set version = excluded.version, tier = excluded.tier, tier_since = excluded.tier_since, tier_ends_at = excluded.tier_ends_at,
+      tier_in_grace = excluded.tier_in_grace, active = excluded.active, pending = excluded.pending, debt = excluded.debt,
+      settled_at = excluded.settled_at, next_at = excluded.next_at, referral_rewarded = excluded.referral_rewarded,
+      updated_at = excluded.updated_at`,
   transactions: insertRows(loyaltyTransactions, param('transactions')),
   lots: insertRows(loyaltyLots, param('lots')),
   remaining: sql`update loyalty_lots l set remaining = n."remaining"
