@@ -1017,6 +1017,17 @@ t.test('through the doors', async (t) => {
     `/v1/metrics/net-promoter-score/reasons?answers=all&limit=2&count=true&after=${encodeURIComponent(page.page.next)}`,
   );
   t.match(wrongList, { status: 400, body: { code: 'invalid_cursor' } });
+
+  // Of two answers of one instant the one with the later id is the latest, stored or sorted.
+  await answer(first, 'gil', '2026-03-20T13:00:00Z', { recommend: 1 });
+  for (const more of ['', '&include=late,partial']) {
+    const { data } = await get(`net-promoter-score/members?from=2026-03-01${more}`);
+    t.same(
+      data.map(({ score }: { score: number }) => score),
+      [1],
+      more,
+    );
+  }
 });
 
 t.test('a number and a page take the same few statements, however many answers', async (t) => {
