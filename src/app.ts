@@ -23,6 +23,7 @@ import { leadJobs } from './features/leads/qualification.ts';
 import { leadResolvers } from './features/leads/resolvers.ts';
 import { leadRoutes } from './features/leads/routes.ts';
 import { loyaltyBonusJobs } from './features/loyalty/bonus-jobs.ts';
+import { restatePublication } from './features/loyalty/publication.ts';
 import { loyaltyResolvers } from './features/loyalty/resolvers.ts';
 import { loyaltyRoutes } from './features/loyalty/routes.ts';
 import { settleLoyalty } from './features/loyalty/settle.ts';
@@ -126,6 +127,7 @@ export const jobs: readonly AnyJob[] = [
   ...leadModelJobs,
   ...surveyInvitationJobs,
   ...loyaltyBonusJobs,
+  restatePublication,
   settleLoyalty,
 ];
 

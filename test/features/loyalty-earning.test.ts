@@ -751,3 +751,29 @@ for (const policy of policies) {
     }
   });
 }
+
+t.test('an order that was there before the version it was placed under is restated', async (t) => {
+  const club = await programme({});
+  const who = await member(club);
+  const before = await push(who, { ...total(1_000), placedAt: '2026-06-01T11:59:00.000Z' });
+  // The shop's clock is ahead, within what is taken.
+  await push(who, { ...total(1_000), placedAt: '2026-06-01T12:08:00.000Z' });
+  const path = `/v1/loyalty/programmes/${club}`;
+  const headers = { 'If-Match': '*' };
+  const rules = { ...plain, pointsPerUnit: 3 };
+  t.equal((await request('PATCH', path, { body: { rules }, headers })).status, 200);
+  t.equal((await request('POST', `${path}/publish`, { headers })).status, 200);
+  await runJobs(api);
+  t.same(
+    (await ledgerOf(who)).map(({ kind, points, entitled }) => [kind, points, entitled]),
+    [
+      ['earn', 10, 10],
+      ['earn', 10, 10],
+      ['earn', 20, 30],
+    ],
+    'and the one placed before it is not',
+  );
+  t.same(await earningDifferences(poolDb(pool), 'EUR', 10), []);
+  t.equal((await patch(before.id, total(2_000))).total, 2_000);
+  t.equal((await ledgerOf(who)).at(-1)?.entitled, 20);
+});

@@ -5,11 +5,13 @@ import { isBefore } from '../../domain/period.ts';
 import { insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
 import { invalid, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
+import { enqueue } from '../../platform/jobs.ts';
 import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { unknownCampaigns } from '../campaigns/queries.ts';
+import { restatePublication } from '../loyalty/publication.ts';
 import {
   completeRules,
   loyaltyProgramme,
@@ -234,9 +236,16 @@ export const publishLoyaltyProgramme = writeOperation({
     };
     await tx.all(insertVersion, { rows: JSON.stringify([row]) });
     await tx.all(activate, { id: wanted, now });
+    if (versions.length > 0) {
+      // By then what was under way is done.
+      const runAt = new Date(Date.parse(now) + minute).toISOString();
+      enqueue(tx, restatePublication, { programmeId: wanted, since: row.validFrom }, { runAt });
+    }
     return { ...toProgramme(await programmeById(tx, wanted, now)), created: false };
   },
 });
+
+const minute = 60_000;
 
 /** @throws Problem tier_removed: members hold it, and rewards and earnings name it */
 function checkTiersStay(versions: ProgrammeRules['versions'], { tiers }: LoyaltyRules): void {
