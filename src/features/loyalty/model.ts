@@ -273,6 +273,7 @@ export const tierProgress = z
     }),
   })
   .meta({ id: 'TierProgress', description: 'The way to the next tier, and what it takes to keep this one.' });
+export type TierProgress = z.output<typeof tierProgress>;
 
 const memberMembers = {
   customerId: id,

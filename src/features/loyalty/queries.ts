@@ -1,4 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm';
+import type { LoyaltyRules } from '../../domain/loyalty-earning.ts';
 import { compareFifo } from '../../domain/loyalty-ledger.ts';
 import {
   amountIn,
@@ -28,6 +29,7 @@ import {
   loyaltyLots,
   loyaltyTierChanges,
   loyaltyTransactions,
+  type TierProgress,
 } from './model.ts';
 
 /** The tier that a customer held at an instant, as far as it was settled (the job is minutes late); null: none. */
@@ -45,6 +47,16 @@ export interface StandingRow extends AccountRow {
 export function standingColumns(asOf: SQL): SQL {
   return sql`${fields(loyaltyAccounts)},
     (settled_at <= ${asOf}::timestamptz and coalesce(next_at > ${asOf}::timestamptz, true)) as current`;
+}
+
+const t = sql`${param('asOf')}::timestamptz`;
+
+/** What counts for tiers, as far back as a window reaches from then, or from the end of the period. */
+function contributionsOf(account: SQL): SQL {
+  return sql`(select json_agg(json_build_array(e.placed_at::text, e.spend, e.entitled)) from loyalty_earnings e
+    where e.customer_id = ${account}.customer_id and (e.spend <> 0 or e.entitled <> 0)
+      and e.placed_at > least(${t}, ${account}.tier_ends_at) - interval '24 hours' * (
+        select max((v.rules->'tiers'->>'windowDays')::int) from loyalty_programme_versions v where v.programme_id = ${account}.programme_id))`;
 }
 
 const standing = statement<StandingRow>(
@@ -76,6 +88,45 @@ export async function loyaltyOf(db: Db, customerId: string, asked: Asked): Promi
 export async function loyaltyOfCustomers(db: Db, ids: string[], asked: Asked): Promise<Map<string, CustomerLoyalty>> {
   if (ids.length === 0) return new Map();
   return loyaltyOfRows(db, await db.all(standings, { ids, asOf: asked.asOf }), asked);
+}
+
+interface ProgressRow extends StandingRow {
+  /** With the first account of each programme. */
+  programme: ProgrammeRulesJson | null;
+  contributions: ContributionTuple[] | null;
+}
+
+const standingsWithProgress = statement<ProgressRow>(
+  'loyalty_standings_with_progress',
+  sql`select ${standingColumns(param('asOf'))},
+      case when row_number() over (partition by programme_id order by customer_id) = 1
+        then ${programmeRulesJson(sql`loyalty_accounts.programme_id`)} end as programme,
+      ${contributionsOf(sql`loyalty_accounts`)} as contributions
+    from loyalty_accounts where customer_id = any(${param('ids')}::uuid[])`,
+);
+
+/** What customers have, with the way to the next tier: one statement, and another one for accounts where something is due. */
+export async function progressOfCustomers(
+  db: Db,
+  ids: string[],
+  asOf: string,
+): Promise<Map<string, CustomerLoyalty & { progress: TierProgress | null }>> {
+  if (ids.length === 0) return new Map();
+  const rows = await db.all(standingsWithProgress, { ids, asOf });
+  const members = rows.filter(({ joinedAt }) => !isBefore(asOf, joinedAt));
+  const due = members.filter(({ current }) => !current).map(({ customerId }) => customerId);
+  const computed = await computedStandings(db, due, asOf);
+  const programmes = programmesOf(rows);
+  return new Map(
+    members.map((row) => {
+      const found = computed.get(row.customerId);
+      const programme = programmes.get(row.programmeId);
+      const progress = found
+        ? found.details.progress
+        : wayUp(row, programme ? rulesAt(programme, asOf) : null, asOf, amountsOf(row.contributions));
+      return [row.customerId, { ...toLoyalty({ ...row, ...found?.state }, asOf, null), progress }];
+    }),
+  );
 }
 
 /** The same of stored accounts that were read for `asOf`. */
@@ -152,10 +203,12 @@ interface ComputedRow extends TierState {
   /** Whether `asOf` lies before what is settled: then the tier is that of the changes, else the stored one, to be run on. */
   past: boolean;
   lastChange: [tier: string, endsAt: string | null, reason: string, since: string] | null;
-  contributions: [placedAt: string, spend: number, entitled: number][] | null;
+  contributions: ContributionTuple[] | null;
   lots: LotTuple[] | null;
   nextExpiry: [at: string, points: number] | null;
 }
+
+type ContributionTuple = [placedAt: string, spend: number, entitled: number];
 
 type LotTuple = [
   id: string,
@@ -168,8 +221,6 @@ type LotTuple = [
   orderId: string | null,
   bonusKey: string | null,
 ];
-
-const t = sql`${param('asOf')}::timestamptz`;
 
 /** Lots that are pending or active then, with what they have then. What is settled has it in the row. */
 const lotsThen = sql`select l.*, case when a.settled_at <= ${t} then l.remaining
@@ -193,11 +244,7 @@ const compute = statement<ComputedRow>(
           select s.at::text from loyalty_tier_changes s where s.customer_id = a.customer_id and s.sequence <= c.sequence
             and s.reason in ('enrolment', 'upgrade', 'downgrade') order by s.sequence desc limit 1))
         from loyalty_tier_changes c where c.customer_id = a.customer_id and c.at <= ${t} order by c.sequence desc limit 1) end as "lastChange",
-      (select json_agg(json_build_array(e.placed_at::text, e.spend, e.entitled)) from loyalty_earnings e
-        where e.customer_id = a.customer_id and (e.spend <> 0 or e.entitled <> 0)
-          and e.placed_at > least(${t}, a.tier_ends_at) - interval '24 hours' * (
-            select max((v.rules->'tiers'->>'windowDays')::int) from loyalty_programme_versions v where v.programme_id = a.programme_id)
-      ) as contributions,
+      ${contributionsOf(sql`a`)} as contributions,
       (select json_agg(json_build_array(l.id, l.transaction_id, l.points, l.remains, l.earned_at::text, l.active_at::text,
           l.expires_at::text, l.order_id, l.bonus_key))
         from (select * from lots where lots.customer_id = a.customer_id
@@ -223,10 +270,7 @@ interface Computed {
 async function computedStandings(db: Db, ids: string[], asOf: string): Promise<Map<string, Computed>> {
   if (ids.length === 0) return new Map();
   const rows = await db.all(compute, { ids, asOf });
-  const programmes = new Map<string, ProgrammeRules>();
-  for (const { programmeId, programme } of rows) {
-    if (programme) programmes.set(programmeId, toProgrammeRules(programmeId, programme));
-  }
+  const programmes = programmesOf(rows);
   return new Map(
     rows.flatMap((row) => {
       const programme = programmes.get(row.programmeId);
@@ -235,30 +279,45 @@ async function computedStandings(db: Db, ids: string[], asOf: string): Promise<M
   );
 }
 
-function computed(row: ComputedRow, programme: ProgrammeRules, asOf: string): Computed {
-  const { active, pending, debt } = row;
-  const contributions = (row.contributions ?? []).map(
+function programmesOf(
+  rows: readonly { programmeId: string; programme: ProgrammeRulesJson | null }[],
+): Map<string, ProgrammeRules> {
+  return new Map(
+    rows.flatMap(({ programmeId, programme }) =>
+      programme ? [[programmeId, toProgrammeRules(programmeId, programme)]] : [],
+    ),
+  );
+}
+
+type AmountAt = Parameters<typeof progress>[3];
+
+function amountsOf(tuples: ContributionTuple[] | null): AmountAt {
+  const contributions = (tuples ?? []).map(
     ([placedAt, spend, entitled]): TierContribution => ({ placedAt: canonicalInstant(placedAt), spend, entitled }),
   );
-  const amountAt = (at: string, rules: Parameters<typeof amountIn>[1]) => amountIn(contributions, rules, at);
+  return (at, rules) => amountIn(contributions, rules, at);
+}
+
+function wayUp(tier: TierState, rules: LoyaltyRules | null, asOf: string, amountAt: AmountAt): TierProgress | null {
+  if (!rules?.tiers) return null;
+  const { basis, windowDays, amount, next, missingToKeep } = progress(tier, rules.tiers, asOf, amountAt);
+  return { basis, windowDays, amount, next, missingToKeep };
+}
+
+function computed(row: ComputedRow, programme: ProgrammeRules, asOf: string): Computed {
+  const { active, pending, debt } = row;
+  const amountAt = amountsOf(row.contributions);
   const tierRulesAt = (at: string) => rulesAt(programme, at)?.tiers ?? null;
   const tier = row.past ? pastTier(row.lastChange) : runOn(row, asOf, tierRulesAt, amountAt).state;
-  const rules = tierRulesAt(asOf);
-  const way = rules && progress(tier, rules, asOf, amountAt);
+  const rules = rulesAt(programme, asOf);
   const lots = (row.lots ?? []).map(toLot).sort(compareFifo);
   const { tier: key, tierSince, tierEndsAt, tierInGrace } = tier;
   return {
     state: { active, pending, debt, tier: key, tierSince, tierEndsAt, tierInGrace },
     details: {
       programmeName: row.programmeName,
-      worth: worthOf(active, rulesAt(programme, asOf)?.pointValue),
-      progress: way && {
-        basis: way.basis,
-        windowDays: way.windowDays,
-        amount: way.amount,
-        next: way.next,
-        missingToKeep: way.missingToKeep,
-      },
+      worth: worthOf(active, rules?.pointValue),
+      progress: wayUp(tier, rules, asOf, amountAt),
       nextExpiry: row.nextExpiry && { at: canonicalInstant(row.nextExpiry[0]), points: row.nextExpiry[1] },
       lots,
     },

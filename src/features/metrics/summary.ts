@@ -15,8 +15,8 @@ import {
   toCustomer,
 } from '../customers/queries.ts';
 import { direction, type Interaction, type InteractionKind, interactionKind } from '../interactions/model.ts';
-import { type CustomerLoyalty, customerLoyalty, tierProgress } from '../loyalty/model.ts';
-import { loyaltyOfCustomers } from '../loyalty/queries.ts';
+import { customerLoyalty, tierProgress } from '../loyalty/model.ts';
+import { progressOfCustomers } from '../loyalty/queries.ts';
 import { orderStatus } from '../orders/model.ts';
 import { targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
@@ -301,7 +301,7 @@ async function summariesOf(
     db.all(touchCounts, { ...wanted, asOf: now }),
     db.all(lastTouch, { ...wanted, asOf: now }),
     db.all(lastScores, { ...wanted, asOf: now }),
-    loyaltyOfCustomers(db, wanted.ids, { asOf: now, details: true }),
+    progressOfCustomers(db, wanted.ids, now),
   ]);
   const today = localDateOf(now, reportingTimeZone);
   return records.map((record) => {
@@ -324,10 +324,11 @@ async function summariesOf(
   });
 }
 
-function standingOf(member: CustomerLoyalty | undefined): CustomerSummary['loyalty'] {
+type Member = NonNullable<CustomerSummary['loyalty']>;
+
+function standingOf(member: Member | undefined): CustomerSummary['loyalty'] {
   if (!member) return null;
-  const { programmeId, joinedAt, tier, tierSince, tierEndsAt, tierInGrace, active, pending, debt, details } = member;
-  const progress = details?.progress ?? null;
+  const { programmeId, joinedAt, tier, tierSince, tierEndsAt, tierInGrace, active, pending, debt, progress } = member;
   return { programmeId, joinedAt, tier, tierSince, tierEndsAt, tierInGrace, active, pending, debt, progress };
 }
 
