@@ -41,7 +41,7 @@ import { fresh, newKey } from '../support/shop.ts';
 const runs = Number(process.env['RAPPORT_FUZZ_RUNS'] ?? 100);
 const firstSeed = Number(process.env['RAPPORT_FUZZ_SEED'] ?? 20_261_123);
 const soakSeconds = Number(process.env['RAPPORT_SOAK_SECONDS'] ?? 0);
-t.setTimeout(120_000 + soakSeconds * 2_000);
+t.setTimeout(280_000 + soakSeconds * 2_000);
 
 const start = Date.parse('2025-01-01T00:00:00Z') * 1000;
 let now = start;
@@ -156,7 +156,7 @@ const kinds = [
     'enrol',
     'publish',
   ],
-  ...['settle', 'occasions', 'jobs', 'jump', 'jump', 'refer', 'rate', 'end'],
+  ...['settle', 'occasions', 'jobs', 'jump', 'jump', 'refer', 'rate', 'end', 'regret', 'regret'],
 ];
 
 const step = fc.record({
@@ -398,6 +398,8 @@ class Story {
       }
       case 'batch':
         return this.batch(one);
+      case 'regret':
+        return this.regret(one);
       case 'enrol':
         return this.enrol(customer, Math.round((at([0, 0, 2, 25, 80], b) ?? 0) * day));
       case 'publish':
@@ -430,6 +432,22 @@ class Story {
       default:
         if (order) await this.change(order, one, c);
     }
+  }
+
+  /** Points of an order are spent, and then the order is reduced: a part of it, and later, perhaps after they expired, more. */
+  async regret(one: Step): Promise<void> {
+    const { a, b, c } = one;
+    await this.act({ ...one, kind: 'order', a: 1 + 10 * (a % 7), b: 4 + (b % 3), c: 7 });
+    const order = this.orders.at(-1);
+    now += (at([6, 15, 20], a) ?? 0) * day + 11;
+    await this.act({ ...one, kind: 'spend', a: 5 * (b % 2) });
+    if (b % 3 !== 0) await this.act({ ...one, kind: 'order', a: 1, b: 3, c: 7 });
+    if (!order) return;
+    for (const gap of [1, at([1, 11, 40, 210], c) ?? 0, 3]) {
+      await this.change(order, { ...one, kind: 'refund', b: gap === 3 ? a : 1 }, c);
+      now += gap * day + 13;
+    }
+    if (a % 2 === 0) await this.change(order, { ...one, kind: 'unrefund' }, c);
   }
 
   /** Referrals that orders have enqueued are due with whatever job runs. */
