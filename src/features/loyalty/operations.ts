@@ -177,7 +177,7 @@ export const listLoyaltyMembers = readOperation({
     ...pageParameters,
     sort: sortParameter(['joinedAt'], '-joinedAt'),
     programmeId: id.meta({ description: 'The programme.' }),
-    tier: text(40).optional().meta({ description: 'Key of a level.', example: 'gold' }),
+    tier: text(50).optional().meta({ description: 'Key of a level.', example: 'gold' }),
     joinedFrom: instant.optional(),
     joinedTo: instant.optional(),
   }),
