@@ -683,6 +683,17 @@ class Story {
         endsAt: micros(one.endsAt),
       }));
       this.same('steps', told, steps.slice(0, told.length));
+      const reversals = await send(
+        'GET',
+        `/v1/customers/${id}/loyalty/transactions?kind=reverse&sort=createdAt&limit=100`,
+      );
+      const taken = reversals.data.map(({ points, lapsed, waived, entitled }: any) => ({
+        points,
+        lapsed,
+        waived,
+        entitled,
+      }));
+      this.same('reversals', taken, member.reversals);
     }
     if (!isEnd) return;
     for (const t of chosen.slice(0, 2)) await this.checkLiability(t, pick);

@@ -101,6 +101,8 @@ export interface OracleMember {
   /** Σ points of what an order or bonus earned and lost. */
   net: Map<string, number>;
   steps: TierStep[];
+  /** What was taken back, in this order. */
+  reversals: { points: number; lapsed: number; waived: number; entitled: number }[];
   referralRewarded: boolean;
 }
 
@@ -255,6 +257,7 @@ function restate(
     taken += missing;
   }
   member.net.set(source, net - taken);
+  member.reversals.push({ points: 0 - taken, lapsed, waived: owed - lapsed - taken, entitled: after });
 }
 
 function qualifyingAmount(member: OracleMember, rules: TierRules, t: number): number {
@@ -396,6 +399,7 @@ export function enrol(
     bonuses: new Map(),
     net: new Map(),
     steps: [],
+    reversals: [],
     referralRewarded: false,
   };
   const rules = rulesIn(programme, now);
