@@ -325,6 +325,15 @@ t.test('a link ends on time, with its invitation, and with its survey', async (t
   const late = await request('POST', link.path, { ...open, body: score(9) });
   t.match(late, { status: 422, body: { code: 'survey_closed' } });
   t.strictSame(errorsOf(late), ['token survey_closed']);
+
+  const ending = await newSurvey();
+  const another = await sentLink(ending);
+  await patch(`/v1/surveys/${ending}`, { closesAt: at(2) });
+  set(2, -1);
+  t.match(await request('GET', another.path, open), { status: 200, body: { status: 'open' } });
+  set(2);
+  t.match(await request('GET', another.path, open), { status: 200, body: { status: 'closed' } });
+  t.equal((await request('POST', another.path, { ...open, body: score(9) })).status, 422);
 });
 
 t.test('forged links are not there, and neither are those of a dry run', async (t) => {

@@ -413,10 +413,15 @@ export const loyaltyTransactionInput = z
       .meta({ description: 'adjust, credited: null is never; as the programme says unless told.' }),
     externalId: referenceInput.shape.externalId
       .optional()
-      .meta({ description: 'Your name for it, one per customer: it is done once.' }),
+      .meta({ description: 'Your name for it, one per customer: it is done once. Required in a batch.' }),
   })
   .meta({
     id: 'LoyaltyTransactionInput',
-    example: { kind: 'spend', customerId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90', points: 500 },
+    example: {
+      kind: 'spend',
+      customerId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90',
+      points: 500,
+      externalId: 'till-7-20260301-0042',
+    },
   });
 export type LoyaltyTransactionInput = z.output<typeof loyaltyTransactionInput>;

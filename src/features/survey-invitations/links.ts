@@ -30,7 +30,8 @@ export const getSurveyLink = readOperation({
     if (!survey) throw notFound('link');
     return {
       name: survey.name,
-      status: survey.status,
+      // Nobody has to note that `closesAt` has passed.
+      status: isOpen(survey, context.now) ? 'open' : 'closed',
       language: survey.language,
       surveyVersion: survey.currentVersion,
       questions: survey.questions,
