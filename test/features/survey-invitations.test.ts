@@ -305,7 +305,10 @@ t.test('a link ends on time, with its invitation, and with its survey', async (t
   const ended = { status: 410, body: { code: 'link_expired' } };
   t.match(await request('GET', second.path, open), ended);
   t.match(await request('POST', second.path, { ...open, body: score(9) }), ended);
-  t.match(await invitation(second.id), { status: 'expired' });
+  t.match(await request('GET', `/v1/survey-invitations/${second.id}`, { headers: { 'if-none-match': '*' } }), {
+    status: 200,
+    body: { status: 'expired' },
+  });
   const listed = async (status: string) =>
     (await request('GET', `/v1/survey-invitations?surveyId=${surveyId}&status=${status}`)).body.data.length;
   t.strictSame([await listed('sent'), await listed('expired'), await listed('answered')], [0, 2, 1]);
@@ -658,6 +661,28 @@ t.test('a backlog of those who were asked does not hide those who were not', asy
   t.equal(invitations.length, 1);
   t.notSame(invitations[0]?.invitation['customerId'], busy);
   t.equal(hasMore, false, 'and all of them were looked at');
+});
+
+t.test('a survey that is deleted while customers are to be asked is not there, or stays', async (t) => {
+  set(0);
+  const customerIds = [await newCustomer(), await newCustomer(), await newCustomer(), await newCustomer()];
+  for (let round = 0; round < 10; round += 1) {
+    const surveyId = await newSurvey();
+    const answers = await Promise.all([
+      request('DELETE', `/v1/surveys/${surveyId}`, { headers: { 'if-match': '*' } }),
+      ...customerIds.flatMap((customerId) => [
+        post('/v1/survey-invitations', { surveyId, customerId }),
+        post(`/v1/surveys/${surveyId}/eligibility`, { customerId, reserve: true }),
+      ]),
+    ]);
+    const [deleted, ...others] = answers.map(({ status }) => status);
+    const expected = deleted === 204 ? [404, 422] : [200, 201];
+    t.strictSame(
+      others.filter((status) => !expected.includes(status)),
+      [],
+      `deleted: ${deleted}`,
+    );
+  }
 });
 
 t.test('senders that claim and reserve at once never ask anybody twice', async (t) => {

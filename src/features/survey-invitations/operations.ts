@@ -10,7 +10,7 @@ import { checkVersion, expectedVersion } from '../../platform/versions.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { ownersOfInteractions } from '../interactions/queries.ts';
 import { ownersOfOrders } from '../orders/queries.ts';
-import { surveyById } from '../surveys/queries.ts';
+import { keepSurvey, type SurveyRecord, surveyById } from '../surveys/queries.ts';
 import { claim, sent } from './claim.ts';
 import { isOpen, judge } from './eligibility.ts';
 import {
@@ -61,7 +61,7 @@ export const checkSurveyEligibility = writeOperation({
   async run(tx, context, { id: surveyId, body: { customerId, reserve } }) {
     const { now } = context;
     const locked = await lockCustomers(tx, [customerId]);
-    const [survey, contacts] = await Promise.all([surveyById(tx, surveyId), contactsOf(tx, [customerId])]);
+    const [survey, contacts] = await Promise.all([keptSurvey(tx, surveyId), contactsOf(tx, [customerId])]);
     if (!survey) throw notFound('survey');
     const known = contacts.get(customerId);
     if (!locked.has(customerId) || !known) throw invalid('/customerId', 'not_found', 'There is no such customer.');
@@ -78,6 +78,12 @@ export const checkSurveyEligibility = writeOperation({
     return { customerId, eligible, reasons, ...verdict, reserved: withLink(context.links, row, now) };
   },
 });
+
+/** A survey that stays until its invitation is there. */
+async function keptSurvey(tx: Transaction, id: string): Promise<SurveyRecord | null> {
+  const [, survey] = await Promise.all([keepSurvey(tx, id), surveyById(tx, id)]);
+  return survey;
+}
 
 function newInvitation(
   given: Pick<InvitationRow, 'surveyId' | 'customerId' | 'channel'> & Partial<InvitationRow>,
@@ -122,7 +128,7 @@ export const createSurveyInvitation = writeOperation({
     const locked = await lockCustomers(tx, [customerId]);
     if (!locked.has(customerId)) throw invalid('/customerId', 'not_found', 'There is no such customer.');
     const [survey, orders, interactions] = await Promise.all([
-      surveyById(tx, surveyId),
+      keptSurvey(tx, surveyId),
       ownersOfOrders(tx, orderId ? [orderId] : []),
       ownersOfInteractions(tx, interactionId ? [interactionId] : []),
     ]);

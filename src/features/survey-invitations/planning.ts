@@ -142,6 +142,12 @@ const stagesOf = {
   ),
 };
 
+// They were read without a lock: who deletes one has found no invitations of it.
+const keep = statement<{ id: string }>(
+  'keep_asking_surveys',
+  sql`select ${surveys.id} as id from ${surveys} where ${surveys.id} = any(${param('ids')}::uuid[]) order by ${surveys.id} for key share`,
+);
+
 const insert = statement<{ id: string }>(
   'plan_invitations',
   sql`${insertRows(surveyInvitations, param('rows'))} on conflict do nothing returning id`,
@@ -187,9 +193,12 @@ export async function planDue(tx: Transaction, now: string, surveyId: string | n
 
 async function insertPlanned(tx: Transaction, now: string, open: AskingSurvey[], occasions: Occasion[]): Promise<void> {
   const channels = new Map(open.map(({ id, channel }) => [id, channel]));
+  if (occasions.length === 0) return;
+  const kept = new Set(
+    (await tx.all(keep, { ids: [...new Set(occasions.map(({ surveyId }) => surveyId))] })).map(({ id }) => id),
+  );
   // In one order, so that two planners do not wait for each other's rows.
-  const found = occasions.sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
-  if (found.length === 0) return;
+  const found = occasions.filter(({ surveyId }) => kept.has(surveyId)).sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
   const rows = found.map(
     (occasion): InvitationRow => ({
       ...occasion,
@@ -224,8 +233,9 @@ const note = statement(
 const begin = statement(
   'begin_survey_plans',
   sql`insert into survey_plans (survey_id, triggers, planned_until)
-    select n."surveyId", n."triggers", ${param('until')}::timestamptz from json_to_recordset(${param('rows')}::json) as n("surveyId" uuid, "triggers" text)
-    order by n."surveyId" on conflict do nothing`,
+    select s.id, n."triggers", ${param('until')}::timestamptz
+    from json_to_recordset(${param('rows')}::json) as n("surveyId" uuid, "triggers" text) join surveys s on s.id = n."surveyId"
+    order by s.id for key share of s on conflict do nothing`,
 );
 
 async function noteProgress(tx: Transaction, until: string, open: AskingSurvey[]): Promise<void> {
