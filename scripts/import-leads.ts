@@ -1,7 +1,8 @@
 import { basename } from 'node:path';
 import { SingleBar } from 'cli-progress';
 import { Command } from 'commander';
-import { FileError, filledInBySales, readLeads } from './leads/read.ts';
+import { FileError } from './csv.ts';
+import { filledInBySales, readLeads } from './leads/read.ts';
 import { type LeadReport, sendLeads } from './leads/send.ts';
 import { ServiceError, serviceAddress, serviceClient } from './service-client.ts';
 

@@ -1,8 +1,9 @@
 import { basename } from 'node:path';
 import { SingleBar } from 'cli-progress';
 import { Command } from 'commander';
+import { FileError } from './csv.ts';
 import { ServiceError, serviceAddress, serviceClient } from './service-client.ts';
-import { FileError, readAnswers } from './surveys/read.ts';
+import { readAnswers } from './surveys/read.ts';
 import { type AnswerReport, sendAnswers } from './surveys/send.ts';
 
 /**

@@ -1,10 +1,8 @@
-import { createReadStream } from 'node:fs';
-import { createGunzip } from 'node:zlib';
-import { parse } from 'csv-parse';
 import type { z } from 'zod';
 import type { customerInput } from '../../src/features/customers/model.ts';
 import type { InteractionKind, interactionInput } from '../../src/features/interactions/model.ts';
 import type { leadInput } from '../../src/features/leads/model.ts';
+import { FileError, readTable } from '../csv.ts';
 
 /**
  * Reads the leads of "X Education" (Kaggle, a case study of upGrad) and maps each to a customer, a lead and
@@ -36,11 +34,6 @@ export interface LeadRecord {
   interactions: InteractionDocument[];
   /** When it became a customer; null: it did not, or the file does not say. */
   convertedAt: string | null;
-}
-
-/** The file is not what it should be; the message says what to do. */
-export class FileError extends Error {
-  override name = 'FileError';
 }
 
 /** Columns that are no attributes. */
@@ -79,38 +72,16 @@ const opening = Date.parse('2016-07-01T00:00:00Z');
 /** The numbers of the leads begin here. */
 const firstNumber = 579_000;
 
+/** Lines end with CR CR LF. */
+const delimiters = ['\r\r\n', '\r\n', '\n'];
+
 /** The leads of the file, one after the other; `.gz` is unpacked. @throws FileError */
 export async function* readLeads(file: string): AsyncGenerator<LeadRecord> {
-  const parser = parse({
-    columns: (header: string[]) => checkHeader(header),
-    bom: true,
-    skip_empty_lines: true,
-    // Lines end with CR CR LF.
-    record_delimiter: ['\r\r\n', '\r\n', '\n'],
-  });
-  const bytes = createReadStream(file);
-  bytes.on('error', (error: Error) => parser.destroy(new FileError(`${file} cannot be read: ${error.message}`)));
-  const text = file.endsWith('.gz') ? bytes.pipe(createGunzip()) : bytes;
-  text.on('error', (error: Error) => parser.destroy(new FileError(`${file} cannot be unpacked: ${error.message}`)));
-  text.pipe(parser);
   let line = 0;
-  try {
-    // With `columns`, csv-parse gives records of text.
-    for await (const row of parser as AsyncIterable<Record<string, string>>) {
-      line += 1;
-      yield toRecord(row, line);
-    }
-  } catch (error) {
-    if (error instanceof FileError || !(error instanceof Error)) throw error;
-    throw new FileError(`Line ${line + 1} of the file cannot be read: ${error.message}`);
+  for await (const row of readTable(file, { columns: required, what: 'the X Education leads', delimiters })) {
+    line += 1;
+    yield toRecord(row, line);
   }
-}
-
-function checkHeader(header: string[]): string[] {
-  const missing = required.filter((column) => !header.includes(column));
-  if (missing.length > 0)
-    throw new FileError(`The file has no column ${missing.join(', ')}: not the X Education leads.`);
-  return header;
 }
 
 function toRecord(row: Record<string, string>, line: number): LeadRecord {

@@ -1,10 +1,8 @@
-import { createReadStream } from 'node:fs';
-import { createGunzip } from 'node:zlib';
-import { parse } from 'csv-parse';
 import type { z } from 'zod';
 import type { customerInput } from '../../src/features/customers/model.ts';
 import type { surveyResponseInput } from '../../src/features/survey-responses/model.ts';
 import type { surveyQuestionInput } from '../../src/features/surveys/model.ts';
+import { FileError, readTable } from '../csv.ts';
 
 /**
  * Reads answers to a survey with the columns id, nps, satisfaction, intention (0–10 each, `NA`: not answered), NbPassageKS
@@ -37,11 +35,6 @@ export interface AnswerRecord {
   response: z.input<typeof surveyResponseInput>;
 }
 
-/** The file is not what it should be; the message says what to do. */
-export class FileError extends Error {
-  override name = 'FileError';
-}
-
 const attributes = { visits: 'NbPassageKS', lastTicket: 'CaTicket', t: 't' };
 const columns = ['id', ...questions.map(({ key }) => key), ...Object.values(attributes)];
 
@@ -50,29 +43,11 @@ const minute = 60_000;
 
 /** The rows of the file, one after the other; `.gz` is unpacked. @throws FileError */
 export async function* readAnswers(file: string): AsyncGenerator<AnswerRecord> {
-  const parser = parse({ columns: (header: string[]) => checkHeader(header), bom: true, skip_empty_lines: true });
-  const bytes = createReadStream(file);
-  bytes.on('error', (error: Error) => parser.destroy(new FileError(`${file} cannot be read: ${error.message}`)));
-  const text = file.endsWith('.gz') ? bytes.pipe(createGunzip()) : bytes;
-  text.on('error', (error: Error) => parser.destroy(new FileError(`${file} cannot be unpacked: ${error.message}`)));
-  text.pipe(parser);
   let line = 0;
-  try {
-    // With `columns`, csv-parse gives records of text.
-    for await (const row of parser as AsyncIterable<Record<string, string>>) {
-      line += 1;
-      yield toRecord(row, line);
-    }
-  } catch (error) {
-    if (error instanceof FileError || !(error instanceof Error)) throw error;
-    throw new FileError(`Line ${line + 1} of the file cannot be read: ${error.message}`);
+  for await (const row of readTable(file, { columns, what: 'such a survey' })) {
+    line += 1;
+    yield toRecord(row, line);
   }
-}
-
-function checkHeader(header: string[]): string[] {
-  const missing = columns.filter((column) => !header.includes(column));
-  if (missing.length > 0) throw new FileError(`The file has no column ${missing.join(', ')}: not such a survey.`);
-  return header;
 }
 
 function toRecord(row: Record<string, string>, line: number): AnswerRecord {
