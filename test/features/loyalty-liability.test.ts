@@ -93,6 +93,36 @@ t.test('what expired unused is the breakage to be expected', async (t) => {
   t.equal(later.warnings.length, 0);
 });
 
+t.test('points that change hands or come back count once in the breakage', async (t) => {
+  const { request } = await testApp(t, { clock: () => now });
+  const before = now;
+  const write = async (path: string, body?: object) => {
+    const answer = await request('POST', path, { body, headers: { ...newKey(), 'If-Match': '*' } });
+    if (answer.status >= 300) throw new Error(`${path}: ${JSON.stringify(answer.body)}`);
+    return answer.body;
+  };
+  const { id: programmeId } = await write('/v1/loyalty/programmes', {
+    name: 'Third',
+    rules: { pointsPerUnit: 1, expiryDays: 180, pointValue: 1 },
+  });
+  await write(`/v1/loyalty/programmes/${programmeId}/publish`, {});
+  const [giver, taker] = [
+    (await write('/v1/customers', { name: 'Dan' })).id,
+    (await write('/v1/customers', { name: 'Eve' })).id,
+  ];
+  for (const id of [giver, taker]) await write(`/v1/customers/${id}/loyalty`, { programmeId });
+  const transactions = '/v1/loyalty/transactions';
+  await write(transactions, { kind: 'adjust', customerId: giver, points: 2_000, reason: 'won' });
+  await write(transactions, { kind: 'transfer', customerId: giver, points: 1_200, toCustomerId: taker });
+  const spend = await write(transactions, { kind: 'spend', customerId: giver, points: 500 });
+  await write(`${transactions}/${spend.id}/undo`);
+  await write(transactions, { kind: 'spend', customerId: taker, points: 200 });
+  now = '2026-12-31T00:00:00.000Z';
+  const { values } = (await request('GET', url)).body;
+  t.equal(values.breakageRate, 0.9, '1800 of 2000');
+  now = before;
+});
+
 t.test('groups share out the whole', async (t) => {
   const groups = async (query: string) =>
     (await ask(query)).groups.map(({ key, value, values }: any) => [key, value, values.outstandingPoints]);

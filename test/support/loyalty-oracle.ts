@@ -64,6 +64,8 @@ interface Lot {
   earnedAt: number;
   activeAt: number;
   expiresAt: number;
+  /** Of points that were credited before: transferred here, or given back. */
+  isAgain?: boolean;
   /** The first one is the credit. */
   movements: (Movement & { isTakenBack?: boolean })[];
 }
@@ -493,7 +495,7 @@ export function giveBack(member: OracleMember, taking: Taking, now: number): voi
   bringUp(member, now);
   for (const { lot, points } of taking.lots) {
     const expiresAt = Math.max(lot.expiresAt, now + 30 * day);
-    credit(member, { source: null, earnedAt: now, activeAt: now, expiresAt }, points, now);
+    credit(member, { source: null, earnedAt: now, activeAt: now, expiresAt, isAgain: true }, points, now);
   }
 }
 
@@ -510,7 +512,8 @@ export function transfer(from: OracleMember, to: OracleMember, points: number, n
   if (!taking) return false;
   bringUp(to, now);
   for (const { lot, points: taken } of taking.lots) {
-    credit(to, { source: null, earnedAt: now, activeAt: now, expiresAt: lot.expiresAt }, taken, now);
+    const dates = { earnedAt: now, activeAt: now, expiresAt: lot.expiresAt };
+    credit(to, { source: null, ...dates, isAgain: true }, taken, now);
   }
   return true;
 }
@@ -544,7 +547,7 @@ export interface OracleLiability {
   active: number;
   pending: number;
   debt: number;
-  /** Of lots whose expiry has passed: credited and not taken back, and what was left. */
+  /** Of lots whose expiry has passed: credited (once) and not taken back, and what was left. */
   issued: number;
   expired: number;
   /** active + pending by month of expiry in UTC, `never` for those without; nothing is not there. */
@@ -566,7 +569,7 @@ export function liabilityOf(members: OracleMember[], t: number): OracleLiability
     for (const lot of member.lots) {
       const points = posted(lot.movements, t);
       if (lot.expiresAt <= t) {
-        const isIssued = lot.movements.filter((one, index) => index === 0 || one.isTakenBack);
+        const isIssued = lot.movements.filter((one, index) => (index === 0 && !lot.isAgain) || one.isTakenBack);
         total.issued += posted(isIssued, t);
         total.expired += points;
         continue;

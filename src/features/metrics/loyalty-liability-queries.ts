@@ -143,26 +143,28 @@ interface Change {
  * What begins and ends between the marks, of which there may be a thousand, in one pass over the postings. A posting
  * counts from its own instant and that of its lot on: as pending until the lot is active, as active until it expires.
  * Mark k is the first one not before an instant when k marks are before it. What of a lot was not used before it
- * expired is what expired, whether or not that was posted yet; issued is what was credited and not taken back.
+ * expired is what expired, whether or not that was posted yet; issued is what was credited and not taken back. What was transferred, or
+ * came back, was credited before: on a lot that expires no later.
  */
 function changesSql(ofOne: boolean): SQL {
   return sql`with bounds as materialized (
       select array_agg(m + interval '1 microsecond' order by m) as list, count(*)::int as marks from unnest(${param('marks')}::timestamptz[]) m
     ), lots as materialized (
       select customer_id, id, earned_at, active_at, expires_at from loyalty_lots
-    ), taken_back as materialized (
-      select t.customer_id, t.id from loyalty_transactions t where t.kind = 'reverse' and t.points < 0
+    ), restated as materialized (
+      select t.customer_id, t.id, t.kind = 'reverse' as taken_back from loyalty_transactions t
+      where t.kind in ('transfer_in', 'return') or t.kind = 'reverse' and t.points < 0
     ), spans as materialized (
       select a.programme_id as programme, e.lot_id is null as owed, l.expires_at is null as never,
         width_bucket(greatest(e.at, l.earned_at), b.list) as starts, width_bucket(l.active_at, b.list) as activates,
         coalesce(width_bucket(l.expires_at, b.list), b.marks) as expires,
         sum(e.points) as points,
-        coalesce(sum(e.points) filter (where e.points > 0 or r.id is not null), 0) as issued,
+        coalesce(sum(e.points) filter (where case when e.points > 0 then r.id is null else r.taken_back end), 0) as issued,
         coalesce(sum(e.points) filter (where e.at < l.expires_at), 0) as unused
       from bounds b cross join loyalty_entries e
       join loyalty_accounts a on a.customer_id = e.customer_id
       left join lots l on l.customer_id = e.customer_id and l.id = e.lot_id
-      left join taken_back r on r.customer_id = e.customer_id and r.id = e.transaction_id and e.points < 0
+      left join restated r on r.customer_id = e.customer_id and r.id = e.transaction_id
       where ${ofOne ? sql`a.programme_id = ${param('programmeId')}::uuid` : sql`true`}
       group by 1, 2, 3, 4, 5, 6
     )

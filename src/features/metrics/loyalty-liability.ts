@@ -55,7 +55,7 @@ export const getLoyaltyLiability = readOperation({
 
 \`values\`, in all and of each group:
 - \`outstandingPoints, activePoints, pendingPoints, debtPoints\`
-- \`breakageRate\`: of the points whose expiry date has passed, those that expired unused ÷ those that were credited and not taken back. Of all programmes asked about together, also in groups; null below 1,000 such points
+- \`breakageRate\`: of the points whose expiry date has passed, those that expired unused ÷ those that were credited and not taken back (those that were transferred or came back count once). Of all programmes asked about together, also in groups; null below 1,000 such points
 - \`expectedBreakage\`: breakageRate × the worth of the outstanding points that can expire; \`netLiability\`: the value less that`,
   input: liabilityInput,
   output: metricResult,
