@@ -243,9 +243,6 @@ ALTER TABLE "follow_ups" ADD COLUMN "response_id" uuid;--> statement-breakpoint
 ALTER TABLE "loyalty_programme_versions" ADD CONSTRAINT "loyalty_programme_versions_programme_id_loyalty_programmes_id_fk" FOREIGN KEY ("programme_id") REFERENCES "public"."loyalty_programmes"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "loyalty_accounts" ADD CONSTRAINT "loyalty_accounts_customer_id_customers_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."customers"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "loyalty_accounts" ADD CONSTRAINT "loyalty_accounts_programme_id_loyalty_programmes_id_fk" FOREIGN KEY ("programme_id") REFERENCES "public"."loyalty_programmes"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-ALTER TABLE "loyalty_earnings" ADD CONSTRAINT "loyalty_earnings_customer_id_loyalty_accounts_customer_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."loyalty_accounts"("customer_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-ALTER TABLE "loyalty_entries" ADD CONSTRAINT "loyalty_entries_customer_id_loyalty_accounts_customer_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."loyalty_accounts"("customer_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-ALTER TABLE "loyalty_lots" ADD CONSTRAINT "loyalty_lots_customer_id_loyalty_accounts_customer_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."loyalty_accounts"("customer_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "loyalty_tier_changes" ADD CONSTRAINT "loyalty_tier_changes_customer_id_loyalty_accounts_customer_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."loyalty_accounts"("customer_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "loyalty_transactions" ADD CONSTRAINT "loyalty_transactions_customer_id_loyalty_accounts_customer_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."loyalty_accounts"("customer_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "redemptions" ADD CONSTRAINT "redemptions_customer_id_loyalty_accounts_customer_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."loyalty_accounts"("customer_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
@@ -283,6 +280,7 @@ CREATE INDEX "rewards_created" ON "rewards" USING btree ("created_at","id");--> 
 CREATE INDEX "rewards_programme" ON "rewards" USING btree ("programme_id","points","id");--> statement-breakpoint
 CREATE INDEX "survey_invitations_id" ON "survey_invitations" USING btree ("id");--> statement-breakpoint
 CREATE INDEX "survey_invitations_created" ON "survey_invitations" USING btree ("created_at","id");--> statement-breakpoint
+CREATE INDEX "survey_invitations_survey" ON "survey_invitations" USING btree ("survey_id","created_at","id");--> statement-breakpoint
 CREATE INDEX "survey_invitations_due" ON "survey_invitations" USING btree ("due_at","id") WHERE status = 'due';--> statement-breakpoint
 CREATE INDEX "survey_invitations_sent" ON "survey_invitations" USING btree ("customer_id","sent_at") WHERE sent_at is not null;--> statement-breakpoint
 CREATE UNIQUE INDEX "survey_invitations_occasion" ON "survey_invitations" USING btree ("customer_id","survey_id","occasion") WHERE occasion is not null;--> statement-breakpoint

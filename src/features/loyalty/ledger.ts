@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import type { LotDates } from '../../domain/loyalty-earning.ts';
 import {
   balanceNow,
@@ -124,10 +124,11 @@ type LotTuple = [
 interface Opened extends AccountRow {
   /** With the first account of each programme. */
   programme: ProgrammeRulesJson | null;
-  openLots: LotTuple[] | null;
-  withLots: boolean;
-  openPayments: [points: number, at: string][] | null;
-  contributions: [placedAt: string, spend: number, entitled: number][] | null;
+  /** Left out where nothing is due and no lots were asked for. */
+  openLots?: LotTuple[] | null;
+  withLots?: boolean;
+  openPayments?: [points: number, at: string][] | null;
+  contributions?: [placedAt: string, spend: number, entitled: number][] | null;
   spendInWindow: number | null;
   pointsInWindow: number | null;
 }
@@ -137,38 +138,56 @@ const openLots = sql`(select json_agg(json_build_array(l.id, l.transaction_id, l
     l.expires_at::text, l.order_id, l.bonus_key))
   from loyalty_lots l where l.customer_id = loyalty_accounts.customer_id and l.remaining > 0)`;
 
-const present = sql`greatest(given.now, loyalty_accounts.settled_at)`;
+const present = sql`greatest(${param('now')}::timestamptz, loyalty_accounts.settled_at)`;
+
+/** `offset 0` keeps it at one look into the index per customer. */
+const account = sql`json_to_recordset(${param('ids')}::json) as n("id" uuid)
+    cross join lateral (select * from loyalty_accounts where loyalty_accounts.customer_id = n."id" offset 0) loyalty_accounts`;
+const rulesOnce = sql`case when row_number() over (partition by loyalty_accounts.programme_id order by loyalty_accounts.customer_id) = 1
+        then ${programmeRulesJson(sql`loyalty_accounts.programme_id`)} end as programme`;
+
+/** What counts for tiers in the window that ends now, as `w`. */
+function inWindow(now: SQL, wanted: SQL): SQL {
+  return sql`lateral (
+      select coalesce(sum(e.spend), 0)::bigint as spend, coalesce(sum(e.entitled), 0)::bigint as points
+      from (select (v.rules->'tiers'->>'windowDays')::int as days from loyalty_programme_versions v
+        where v.programme_id = loyalty_accounts.programme_id and v.valid_from <= ${now} order by v.number desc limit 1) t
+      join loyalty_earnings e on ${wanted} and e.customer_id = loyalty_accounts.customer_id
+        and e.placed_at > ${now} - t.days * interval '24 hours' and e.placed_at <= ${now}
+    ) w`;
+}
+
+/**
+ * What suffices for a new order while nothing is due: to set up the plan of `open` takes longer than to run it, and this
+ * is read with every order that is pushed, whether its customer is a member or not.
+ */
+const openSettled = statement<Opened>(
+  'open_settled_loyalty_accounts',
+  sql`select ${fields(loyaltyAccounts)}, ${rulesOnce}, w.spend as "spendInWindow", w.points as "pointsInWindow"
+    from ${account} cross join ${inWindow(present, sql`true`)}`,
+);
+
+const givenPresent = sql`greatest(given.now, loyalty_accounts.settled_at)`;
 
 /*
  * The parameters come out of sight of the planner: it would plan this anew for the values of each call, which takes three
- * times as long as to run it. `offset 0` keeps it at one look into the index per customer.
+ * times as long as to run it.
  */
 const open = statement<Opened>(
   'open_loyalty_accounts',
   sql`with given as materialized (
       select ${param('now')}::timestamptz as now, ${param('lots')}::boolean as lots, ${param('earnings')}::boolean as earnings)
-    select ${fields(loyaltyAccounts)},
-      case when row_number() over (partition by loyalty_accounts.programme_id order by loyalty_accounts.customer_id) = 1
-        then ${programmeRulesJson(sql`loyalty_accounts.programme_id`)} end as programme,
-      case when given.lots or next_at <= ${present} then ${openLots} end as "openLots",
-      given.lots or coalesce(next_at <= ${present}, false) as "withLots",
+    select ${fields(loyaltyAccounts)}, ${rulesOnce},
+      case when given.lots or next_at <= ${givenPresent} then ${openLots} end as "openLots",
+      given.lots or coalesce(next_at <= ${givenPresent}, false) as "withLots",
       case when debt > 0 then (
         select json_agg(json_build_array(e.points, e.at::text)) from loyalty_entries e
         where e.customer_id = loyalty_accounts.customer_id and e.lot_id is null and e.at > settled_at) end as "openPayments",
-      case when tier_ends_at <= ${present} then (
+      case when tier_ends_at <= ${givenPresent} then (
         select json_agg(json_build_array(e.placed_at::text, e.spend, e.entitled)) from loyalty_earnings e
         where e.customer_id = loyalty_accounts.customer_id) end as contributions,
       case when given.earnings then w.spend end as "spendInWindow", case when given.earnings then w.points end as "pointsInWindow"
-    from json_to_recordset(${param('ids')}::json) as n("id" uuid)
-    cross join given
-    cross join lateral (select * from loyalty_accounts where loyalty_accounts.customer_id = n."id" offset 0) loyalty_accounts
-    cross join lateral (
-      select coalesce(sum(e.spend), 0)::bigint as spend, coalesce(sum(e.entitled), 0)::bigint as points
-      from (select (v.rules->'tiers'->>'windowDays')::int as days from loyalty_programme_versions v
-        where v.programme_id = loyalty_accounts.programme_id and v.valid_from <= ${present} order by v.number desc limit 1) t
-      join loyalty_earnings e on given.earnings and e.customer_id = loyalty_accounts.customer_id
-        and e.placed_at > ${present} - t.days * interval '24 hours' and e.placed_at <= ${present}
-    ) w`,
+    from ${account} cross join given cross join ${inWindow(givenPresent, sql`given.earnings`)}`,
 );
 
 /** What else is wanted of accounts, beside their row. */
@@ -180,8 +199,8 @@ export interface Wanted {
 }
 
 /**
- * Those of these customers who are members, brought up to the present; one statement. The customers are locked, in an
- * earlier statement, and what the write changes is not changed yet.
+ * Those of these customers who are members, brought up to the present; one statement, and another one where
+ * something is due. The customers are locked, in an earlier statement, and what the write changes is not changed yet.
  */
 export async function openAccounts(
   tx: Transaction,
@@ -193,7 +212,11 @@ export async function openAccounts(
   const accounts = new Map<string, OpenAccount>();
   if (ids.length === 0) return accounts;
   const programmes = new Map<string, ProgrammeRules>();
-  const rows = await tx.all(open, { ids: JSON.stringify(ids.map((id) => ({ id }))), now: context.now, lots, earnings });
+  const asked = { ids: JSON.stringify(ids.map((id) => ({ id }))), now: context.now };
+  const read = earnings && !lots ? await tx.all(openSettled, asked) : null;
+  const rows = read?.every((row) => isSettled(row, context.now))
+    ? read
+    : await tx.all(open, { ...asked, lots, earnings });
   for (const { programmeId, programme } of rows) {
     if (programme) programmes.set(programmeId, toProgrammeRules(programmeId, programme));
   }
@@ -202,6 +225,16 @@ export async function openAccounts(
     if (programme) accounts.set(row.customerId, settled(row, programme, context.now));
   }
   return accounts;
+}
+
+/** Whether the stored row says all: nothing is due, and no debt that lots to come may pay. */
+function isSettled(row: AccountRow, now: string): boolean {
+  return row.debt === 0 && (row.nextAt === null || isBefore(presentOf(row, now), row.nextAt));
+}
+
+/** The clock of the last write may have been ahead. */
+function presentOf({ settledAt }: AccountRow, now: string): string {
+  return isBefore(now, settledAt) ? settledAt : now;
 }
 
 const liveLots = statement<{ openLots: LotTuple[] | null }>(
@@ -279,7 +312,7 @@ function settled(stored: Opened, programme: ProgrammeRules, contextNow: string):
     pointsInWindow,
     ...row
   } = stored;
-  const now = isBefore(contextNow, row.settledAt) ? row.settledAt : contextNow;
+  const now = presentOf(row, contextNow);
   const account: OpenAccount = {
     ...opened(row, programme, now),
     lots: withLots ? new Map((openLots ?? []).map((tuple) => [tuple[0], toOpenLot(tuple)])) : null,

@@ -43,9 +43,15 @@ export interface StandingRow extends AccountRow {
   current: boolean;
 }
 
+/** What no balance says. */
+const unsaid = ['joinedOn', 'settledAt', 'nextAt', 'referralRewarded', 'createdAt', 'updatedAt'] as const;
+
+/** What of it is read for a balance: every column costs. */
+type BalanceRow = Omit<StandingRow, (typeof unsaid)[number]>;
+
 /** The columns of a `StandingRow` at an instant. */
-export function standingColumns(asOf: SQL): SQL {
-  return sql`${fields(loyaltyAccounts)},
+export function standingColumns(asOf: SQL, omit: readonly string[] = []): SQL {
+  return sql`${fields(loyaltyAccounts, omit)},
     (settled_at <= ${asOf}::timestamptz and coalesce(next_at > ${asOf}::timestamptz, true)) as current`;
 }
 
@@ -59,14 +65,14 @@ function contributionsOf(account: SQL): SQL {
         select max((v.rules->'tiers'->>'windowDays')::int) from loyalty_programme_versions v where v.programme_id = ${account}.programme_id))`;
 }
 
-const standing = statement<StandingRow>(
+const standing = statement<BalanceRow>(
   'loyalty_standing',
-  sql`select ${standingColumns(param('asOf'))} from loyalty_accounts where customer_id = ${param('customerId')}::uuid`,
+  sql`select ${standingColumns(param('asOf'), unsaid)} from loyalty_accounts where customer_id = ${param('customerId')}::uuid`,
 );
 
-const standings = statement<StandingRow>(
+const standings = statement<BalanceRow>(
   'loyalty_standings',
-  sql`select ${standingColumns(param('asOf'))} from loyalty_accounts where customer_id = any(${param('ids')}::uuid[])`,
+  sql`select ${standingColumns(param('asOf'), unsaid)} from loyalty_accounts where customer_id = any(${param('ids')}::uuid[])`,
 );
 
 interface Asked {
@@ -90,7 +96,7 @@ export async function loyaltyOfCustomers(db: Db, ids: string[], asked: Asked): P
   return loyaltyOfRows(db, await db.all(standings, { ids, asOf: asked.asOf }), asked);
 }
 
-interface ProgressRow extends StandingRow {
+interface ProgressRow extends BalanceRow {
   /** With the first account of each programme. */
   programme: ProgrammeRulesJson | null;
   contributions: ContributionTuple[] | null;
@@ -98,7 +104,7 @@ interface ProgressRow extends StandingRow {
 
 const standingsWithProgress = statement<ProgressRow>(
   'loyalty_standings_with_progress',
-  sql`select ${standingColumns(param('asOf'))},
+  sql`select ${standingColumns(param('asOf'), unsaid)},
       case when row_number() over (partition by programme_id order by customer_id) = 1
         then ${programmeRulesJson(sql`loyalty_accounts.programme_id`)} end as programme,
       ${contributionsOf(sql`loyalty_accounts`)} as contributions
@@ -132,7 +138,7 @@ export async function progressOfCustomers(
 /** The same of stored accounts that were read for `asOf`. */
 export async function loyaltyOfRows(
   db: Db,
-  rows: readonly StandingRow[],
+  rows: readonly BalanceRow[],
   { asOf, details = false }: Asked,
 ): Promise<Map<string, CustomerLoyalty>> {
   const members = rows.filter(({ joinedAt }) => !isBefore(asOf, joinedAt));
@@ -146,7 +152,7 @@ export async function loyaltyOfRows(
   );
 }
 
-function toLoyalty(row: StandingRow, asOf: string, details: CustomerLoyalty['details']): CustomerLoyalty {
+function toLoyalty(row: BalanceRow, asOf: string, details: CustomerLoyalty['details']): CustomerLoyalty {
   return {
     customerId: row.customerId,
     programmeId: row.programmeId,
