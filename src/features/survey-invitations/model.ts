@@ -43,6 +43,7 @@ export const surveyInvitations = pgTable(
     primaryKey({ columns: [t.customerId, t.id] }),
     index('survey_invitations_id').on(t.id),
     index('survey_invitations_created').on(t.createdAt, t.id),
+    index('survey_invitations_survey').on(t.surveyId, t.createdAt, t.id),
     index('survey_invitations_due').on(t.dueAt, t.id).where(sql`status = 'due'`),
     index('survey_invitations_sent').on(t.customerId, t.sentAt).where(sql`sent_at is not null`),
     uniqueIndex('survey_invitations_occasion')
