@@ -147,8 +147,47 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
   const campaign = { name: 'a', references: [{ source: 'crm', externalId: fresh('dry') }] };
   const { body: running } = await request('POST', '/v1/campaigns', { body: campaign });
   const { body: model } = await request('POST', '/v1/lead-models', { body: {} });
-  const before = await dump();
   const ifMatch = { 'If-Match': '*' };
+  const post = async (path: string, body?: unknown, headers = newKey()) =>
+    (await request('POST', path, { ...(body !== undefined && { body }), headers })).body;
+  const rules = { pointsPerUnit: 1, pointValue: 1, bonuses: { welcome: 500 } };
+  const { body: sketch } = await request('POST', '/v1/loyalty/programmes', { body: { name: 'a', rules } });
+  const { body: club } = await request('POST', '/v1/loyalty/programmes', { body: { name: 'b', rules } });
+  await post(`/v1/loyalty/programmes/${club.id}/publish`, undefined, ifMatch);
+  const { body: second } = await request('POST', '/v1/customers', { body: { name: 'Member' } });
+  for (const { id } of [customer, second]) {
+    await post(`/v1/customers/${id}/loyalty`, { programmeId: club.id }, newKey());
+  }
+  const spending = { customerId: customer.id, kind: 'spend', points: 3 };
+  const spent = await post('/v1/loyalty/transactions', spending);
+  const catalogue = { programmeId: club.id, name: 'Cup', points: 10, stock: 5 };
+  const { body: cup } = await request('POST', '/v1/loyalty/rewards', { body: catalogue });
+  const { body: unwanted } = await request('POST', '/v1/loyalty/rewards', { body: catalogue });
+  const redeeming = { customerId: customer.id, rewardId: cup.id };
+  const redeemed = await post('/v1/loyalty/redemptions', redeeming);
+  const questions = [{ key: 'nps', type: 'nps', text: 'Would you?' }];
+  const asking = {
+    name: 'a',
+    status: 'open',
+    questions,
+    settings: { contactFrequencyDays: 0, followUp: { withinDays: 2 } },
+  };
+  const { body: survey } = await request('POST', '/v1/surveys', { body: asking });
+  const { body: unasked } = await request('POST', '/v1/surveys', { body: asking });
+  const submission = (submissionId: string) => ({
+    submissionId,
+    answeredAt: new Date().toISOString(),
+    customerId: customer.id,
+    answers: [{ question: 'nps', score: 2 }],
+  });
+  const { body: said } = await request('POST', `/v1/surveys/${survey.id}/responses`, { body: submission('1') });
+  const inviting = { surveyId: survey.id, customerId: customer.id };
+  await request('POST', '/v1/survey-invitations', { body: inviting });
+  const { invitations } = await post('/v1/survey-invitations/claim', { surveyId: survey.id, limit: 1 });
+  const { body: invited } = await request('POST', '/v1/survey-invitations', {
+    body: { surveyId: survey.id, customerId: second.id },
+  });
+  const before = await dump();
   const { source: _, externalId: __, ...document } = orderOf({ customer: { externalId: fresh('dry') } });
   const { source: ___, externalId: ____, ...returned } = returnOf({ customerId: customer.id });
   const writes: [string, string, number, unknown?, Record<string, string>?][] = [
@@ -202,6 +241,40 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
     ['POST', '/v1/follow-ups', 201, followUp],
     ['PATCH', `/v1/follow-ups/${open.id}`, 200, { status: 'done', outcome: 'retained' }, ifMatch],
     ['DELETE', `/v1/follow-ups/${open.id}`, 204, undefined, ifMatch],
+    ['POST', '/v1/loyalty/programmes', 201, { name: 'c', rules }],
+    ['PATCH', `/v1/loyalty/programmes/${club.id}`, 200, { rules }, ifMatch],
+    ['POST', `/v1/loyalty/programmes/${club.id}/publish`, 200, undefined, ifMatch],
+    ['POST', `/v1/loyalty/programmes/${club.id}/end`, 200, undefined, ifMatch],
+    ['DELETE', `/v1/loyalty/programmes/${sketch.id}`, 204, undefined, ifMatch],
+    ['POST', `/v1/customers/${empty.id}/loyalty`, 201, { programmeId: club.id }],
+    ['POST', '/v1/loyalty/transactions', 201, spending],
+    ['POST', '/v1/loyalty/transactions', 201, { ...spending, kind: 'transfer', toCustomerId: second.id }],
+    ['POST', '/v1/loyalty/transactions/batch', 200, { transactions: [{ ...spending, externalId: fresh('dry') }, 3] }],
+    ['POST', `/v1/loyalty/transactions/${spent.id}/undo`, 201],
+    ['POST', '/v1/loyalty/rewards', 201, catalogue],
+    ['PATCH', `/v1/loyalty/rewards/${cup.id}`, 200, { stock: 7 }, ifMatch],
+    ['DELETE', `/v1/loyalty/rewards/${unwanted.id}`, 204, undefined, ifMatch],
+    ['POST', '/v1/loyalty/redemptions', 201, redeeming],
+    ['POST', `/v1/loyalty/redemptions/${redeemed.id}/fulfil`, 200],
+    ['POST', `/v1/loyalty/redemptions/${redeemed.id}/cancel`, 200, {}],
+    ['POST', '/v1/surveys', 201, asking],
+    [
+      'PATCH',
+      `/v1/surveys/${survey.id}`,
+      200,
+      { questions: [...questions, { key: 'x', type: 'text', text: 'Why?' }] },
+      ifMatch,
+    ],
+    ['DELETE', `/v1/surveys/${unasked.id}`, 204, undefined, ifMatch],
+    ['POST', `/v1/surveys/${survey.id}/responses`, 201, submission('2')],
+    ['POST', `/v1/surveys/${survey.id}/responses/batch`, 200, { responses: [submission('1'), submission('3'), 3] }],
+    ['PATCH', `/v1/survey-responses/${said.id}`, 200, { customerId: second.id }, ifMatch],
+    ['DELETE', `/v1/survey-responses/${said.id}`, 204, undefined, ifMatch],
+    ['POST', `/v1/surveys/${survey.id}/eligibility`, 200, { customerId: second.id, reserve: true }],
+    ['POST', '/v1/survey-invitations', 201, inviting],
+    ['PATCH', `/v1/survey-invitations/${invited.id}`, 200, { status: 'cancelled' }, ifMatch],
+    ['POST', '/v1/survey-invitations/claim', 200, { surveyId: survey.id, limit: 5 }],
+    ['POST', `/v1/survey-links/${invitations[0].token}`, 201, { answers: [{ question: 'nps', score: 1 }] }],
     ['PUT', '/v1/exchange-rates', 200, { rates: [{ date: '2026-03-01', currency: 'USD', rate: '0.9' }] }],
   ];
   const covered = new Set<string>();

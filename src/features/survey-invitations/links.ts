@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Retry, type Transaction } from '../../platform/db/client.ts';
 import { notFound, Problem } from '../../platform/errors.ts';
-import { type Context, readOperation, writeOperation } from '../../platform/operation.ts';
+import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { ownersOfInteractions } from '../interactions/queries.ts';
 import { ownersOfOrders } from '../orders/queries.ts';
@@ -47,7 +47,7 @@ export const answerSurveyLink = writeOperation({
   summary: 'Answer a survey by its link',
   description:
     'Writes the response of the person the link was made for, about what the invitation was about. A link takes one answer, whatever its `status`: of two at once one is taken, the other is refused with `link_used`.',
-  input: z.strictObject({ token: linkToken, body: surveyLinkInput }),
+  input: z.strictObject({ token: linkToken, dryRun: writeParameters.dryRun, body: surveyLinkInput }),
   output: surveyLinkAnswer,
   idempotency: 'accepted',
   created: () => true,
