@@ -24,7 +24,7 @@ import {
 
 type StartedServer = { connection: pg.ClientConfig; stop(): Promise<void> };
 
-const FILE_TIMEOUT_SECONDS = 300;
+const FILE_TIMEOUT_SECONDS = 300 + Number(process.env.RAPPORT_SOAK_SECONDS ?? 0);
 const JOBS = Math.min(4, availableParallelism());
 
 const interrupted = new AbortController();
