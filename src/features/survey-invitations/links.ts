@@ -31,7 +31,7 @@ export const getSurveyLink = readOperation({
     return {
       name: survey.name,
       // Nobody has to note that `closesAt` has passed.
-      status: isOpen(survey, context.now) ? 'open' : 'closed',
+      status: isOpen(survey, context.now) ? ('open' as const) : ('closed' as const),
       language: survey.language,
       surveyVersion: survey.currentVersion,
       questions: survey.questions,
