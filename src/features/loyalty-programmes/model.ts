@@ -234,7 +234,7 @@ const rulesExample = {
 export const loyaltyRules = z.strictObject(ruleMembers).meta({
   id: 'LoyaltyRules',
   description:
-    'Points of an order = round(net revenue in major units of the base currency × `pointsPerUnit` × multiplier of the tier × those of all campaigns that apply × the mean of the multipliers of its lines, weighted by their totals).',
+    'Points of an order = round(net revenue in major units of the base currency × `pointsPerUnit` × multiplier of the tier held when it was placed × those of all campaigns that apply × the mean of the multipliers of its lines, weighted by their totals).',
   example: rulesExample,
 });
 

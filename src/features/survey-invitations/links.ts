@@ -46,7 +46,7 @@ export const answerSurveyLink = writeOperation({
   public: true,
   summary: 'Answer a survey by its link',
   description:
-    'Writes the response of the person the link was made for, about what the invitation was about. A link takes one answer, whatever its `status`: of two at once one is taken, the other is refused with `link_used`.',
+    'Writes the response of the person the link was made for, about what the invitation was about. A link takes one answer, whatever its `status`: of two at once one is taken, the other is refused with `link_used`. After an answer that was lost on the way, `link_used` says that it was taken.',
   input: z.strictObject({ token: linkToken, dryRun: writeParameters.dryRun, body: surveyLinkInput }),
   output: surveyLinkAnswer,
   idempotency: 'accepted',

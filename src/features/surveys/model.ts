@@ -206,9 +206,10 @@ export type SurveySettings = z.output<typeof surveySettings>;
 
 const members = {
   name: text(200).meta({ description: 'What people call it.', example: 'After the purchase' }),
-  status: surveyStatus
-    .optional()
-    .meta({ description: 'draft unless told; once opened it is open or closed. Closing sets `closesAt`.' }),
+  status: surveyStatus.optional().meta({
+    description:
+      'draft unless told; once opened it is open or closed. Closing sets `closesAt`. Past a `closesAt` that was set before, it still reads open and takes no answers.',
+  }),
   closesAt: instant
     .nullable()
     .optional()
