@@ -27,6 +27,7 @@ const instantPattern = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d
 
 /** Canonical UTC text, microseconds at most (finer digits are cut: rounding could carry into the next period). */
 function canonicalUtc(value: string): string | null {
+  if (isCanonical(value)) return value;
   const match = instantPattern.exec(value);
   if (!match) return null;
   const seconds = Date.parse(`${value.slice(0, 19).toUpperCase()}${match[2]?.toUpperCase()}`);
@@ -41,6 +42,13 @@ function canonicalUtc(value: string): string | null {
   const digits = fraction.length <= 3 ? fraction.padEnd(3, '0') : fraction.padEnd(6, '0');
   const trimmed = digits.length === 6 && digits.endsWith('000') ? digits.slice(0, 3) : digits;
   return `${new Date(seconds).toISOString().slice(0, 19)}.${trimmed}Z`;
+}
+
+/** What most clients send, and quick to tell: the text that its own date has. */
+function isCanonical(value: string): boolean {
+  if (value.length !== 24 || value < '0001') return false;
+  const at = Date.parse(value);
+  return !Number.isNaN(at) && new Date(at).toISOString() === value;
 }
 
 /** Nanoseconds since the epoch, or null when the text is no instant. */

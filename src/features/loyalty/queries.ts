@@ -87,7 +87,9 @@ interface Asked {
  */
 export async function loyaltyOf(db: Db, customerId: string, asked: Asked): Promise<CustomerLoyalty | null> {
   const row = await db.first(standing, { customerId, asOf: asked.asOf });
-  return row && ((await loyaltyOfRows(db, [row], asked)).get(customerId) ?? null);
+  if (!row || isBefore(asked.asOf, row.joinedAt)) return null;
+  if (row.current && !asked.details) return toLoyalty(row, asked.asOf, null);
+  return (await loyaltyOfRows(db, [row], asked)).get(customerId) ?? null;
 }
 
 /** The same for a set of customers, in as many statements; who was no member then is not there. */
