@@ -47,7 +47,7 @@ export async function loyalty(stand: Stand): Promise<Line[]> {
   const asOf = new Date(Date.now() + 60_000).toISOString();
   const shots = balances.map((id): Shot => ({ method: 'GET', path: `/v1/customers/${id}/loyalty?asOf=${asOf}` }));
   return [
-    await versus(stand, 'balance by id', shots, 0.65),
+    await versus(stand, 'balance by id', shots, 0.8),
     await pushes(stand, members, others),
     await statementsPerBatch(stand, members),
   ];
