@@ -627,9 +627,14 @@ t.test(
       );
     }
 
-    for (const externalId of customers) {
-      acknowledgeLead(await doors.put(nouns.lead, named(externalId), leadOf()), performance.now());
+    // Every group has a turn, however short the hunt is.
+    const firsts = ['smb', 'corp', 'other'].map((segment) => ({ segment, source: 'web' }));
+    for (const [index, externalId] of customers.entries()) {
+      acknowledgeLead(await doors.put(nouns.lead, named(externalId), firsts[index] ?? leadOf()), performance.now());
     }
+    const called = { customerId: pick([...leadIds]), kind: 'retention', reason: 'r' };
+    const call = await doors.create(nouns.followUp, called);
+    if (tally('follow-up', call, [201])) followUps.acknowledge(call.body.id, call.body);
     const end = Date.now() + seconds * 1000;
     const isOn = () => Date.now() < end && surprises.length < 20;
     const client = async () => {
