@@ -109,7 +109,8 @@ interface Draft {
   tierChanges: TierChangeRow[];
 }
 
-type LotTuple = [
+/** What `lotTuple` answers, for `toLot`. */
+export type LotTuple = [
   id: string,
   transactionId: string,
   points: number,
@@ -120,6 +121,36 @@ type LotTuple = [
   orderId: string | null,
   bonusKey: string | null,
 ];
+
+/** The lot `l` as one JSON value, to be read beside something else. */
+export function lotTuple(remaining: SQL): SQL {
+  return sql`json_build_array(l.id, l.transaction_id, l.points, ${remaining}, l.earned_at::text, l.active_at::text,
+    l.expires_at::text, l.order_id, l.bonus_key)`;
+}
+
+export function toLot([
+  id,
+  transactionId,
+  points,
+  remaining,
+  earnedAt,
+  activeAt,
+  expiresAt,
+  orderId,
+  bonusKey,
+]: LotTuple): Omit<OpenLot, 'stored'> {
+  return {
+    id,
+    transactionId,
+    points,
+    remaining,
+    earnedAt: canonicalInstant(earnedAt),
+    activeAt: canonicalInstant(activeAt),
+    expiresAt: expiresAt === null ? null : canonicalInstant(expiresAt),
+    orderId,
+    bonusKey,
+  };
+}
 
 interface Opened extends AccountRow {
   /** With the first account of each programme. */
@@ -134,9 +165,7 @@ interface Opened extends AccountRow {
 }
 
 /** The lots of `loyalty_accounts` that have points left. */
-const openLots = sql`(select json_agg(json_build_array(l.id, l.transaction_id, l.points, l.remaining, l.earned_at::text, l.active_at::text,
-    l.expires_at::text, l.order_id, l.bonus_key))
-  from loyalty_lots l where l.customer_id = loyalty_accounts.customer_id and l.remaining > 0)`;
+const openLots = sql`(select json_agg(${lotTuple(sql`l.remaining`)}) from loyalty_lots l where l.customer_id = loyalty_accounts.customer_id and l.remaining > 0)`;
 
 const present = sql`greatest(${param('now')}::timestamptz, loyalty_accounts.settled_at)`;
 
@@ -337,29 +366,9 @@ function settled(stored: Opened, programme: ProgrammeRules, contextNow: string):
   return account;
 }
 
-function toOpenLot([
-  id,
-  transactionId,
-  points,
-  remaining,
-  earnedAt,
-  activeAt,
-  expiresAt,
-  orderId,
-  bonusKey,
-]: LotTuple): OpenLot {
-  return {
-    id,
-    transactionId,
-    points,
-    remaining,
-    earnedAt: canonicalInstant(earnedAt),
-    activeAt: canonicalInstant(activeAt),
-    expiresAt: expiresAt === null ? null : canonicalInstant(expiresAt),
-    orderId,
-    bonusKey,
-    stored: remaining,
-  };
+function toOpenLot(tuple: LotTuple): OpenLot {
+  const lot = toLot(tuple);
+  return { ...lot, stored: lot.remaining };
 }
 
 function expire(account: OpenAccount): void {

@@ -20,7 +20,7 @@ import {
   rulesAt,
   toProgrammeRules,
 } from '../loyalty-programmes/queries.ts';
-import type { AccountRow, TransactionRow } from './ledger.ts';
+import { type AccountRow, type LotTuple, lotTuple, type TransactionRow, toLot } from './ledger.ts';
 import {
   type CustomerLoyalty,
   type LoyaltyMember,
@@ -218,18 +218,6 @@ interface ComputedRow extends TierState {
 
 type ContributionTuple = [placedAt: string, spend: number, entitled: number];
 
-type LotTuple = [
-  id: string,
-  transactionId: string,
-  points: number,
-  remaining: number,
-  earnedAt: string,
-  activeAt: string,
-  expiresAt: string | null,
-  orderId: string | null,
-  bonusKey: string | null,
-];
-
 /** Lots that are pending or active then, with what they have then. What is settled has it in the row. */
 const lotsThen = sql`select l.*, case when a.settled_at <= ${t} then l.remaining
       else (select coalesce(sum(e.points), 0) from loyalty_entries e
@@ -253,9 +241,7 @@ const compute = statement<ComputedRow>(
             and s.reason in ('enrolment', 'upgrade', 'downgrade') order by s.sequence desc limit 1))
         from loyalty_tier_changes c where c.customer_id = a.customer_id and c.at <= ${t} order by c.sequence desc limit 1) end as "lastChange",
       ${contributionsOf(sql`a`)} as contributions,
-      (select json_agg(json_build_array(l.id, l.transaction_id, l.points, l.remains, l.earned_at::text, l.active_at::text,
-          l.expires_at::text, l.order_id, l.bonus_key))
-        from (select * from lots where lots.customer_id = a.customer_id
+      (select json_agg(${lotTuple(sql`l.remains`)}) from (select * from lots where lots.customer_id = a.customer_id
           order by expires_at nulls last, earned_at, id limit 100) l) as lots,
       (select json_build_array(l.expires_at::text, sum(l.remains)) from lots l
         where l.customer_id = a.customer_id and l.expires_at is not null group by l.expires_at order by l.expires_at limit 1) as "nextExpiry"
@@ -340,20 +326,6 @@ function pastTier(change: ComputedRow['lastChange']): TierState {
     tierSince: canonicalInstant(since),
     tierEndsAt: endsAt === null ? null : canonicalInstant(endsAt),
     tierInGrace: reason === 'grace',
-  };
-}
-
-function toLot([id, transactionId, points, remaining, earnedAt, activeAt, expiresAt, orderId, bonusKey]: LotTuple) {
-  return {
-    id,
-    transactionId,
-    points,
-    remaining,
-    earnedAt: canonicalInstant(earnedAt),
-    activeAt: canonicalInstant(activeAt),
-    expiresAt: expiresAt === null ? null : canonicalInstant(expiresAt),
-    orderId,
-    bonusKey,
   };
 }
 

@@ -1,12 +1,12 @@
-import { sql } from 'drizzle-orm';
 import { lotDates } from '../../domain/loyalty-earning.ts';
 import { transferLots } from '../../domain/loyalty-ledger.ts';
 import { isBefore } from '../../domain/period.ts';
-import { param, statement, type Transaction } from '../../platform/db/client.ts';
+import type { Transaction } from '../../platform/db/client.ts';
 import { invalid, Problem, settle } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { rulesAt } from '../loyalty-programmes/queries.ts';
+import { ownersOfOrders } from '../orders/queries.ts';
 import { refKey, refsByName } from '../references/queries.ts';
 import {
   creditLots,
@@ -29,11 +29,6 @@ import {
 /** A transaction with its postings, and the balance after it. `applied` false: it had been done before. */
 export type WrittenTransaction = LoyaltyTransaction & { created: boolean; applied: boolean };
 
-const ordersOf = statement<{ id: string; customerId: string }>(
-  'loyalty_paid_orders',
-  sql`select id, customer_id as "customerId" from orders where id = any(${param('ids')}::uuid[])`,
-);
-
 /**
  * Spends, adjusts and transfers points, in index order, in a constant number of statements; an item's fault is returned
  * in its place.
@@ -54,12 +49,11 @@ export async function writeTransactions(
     const customerId = owners[index];
     return externalId === undefined || typeof customerId !== 'string' ? [] : [{ customerId, externalId }];
   });
-  const [accounts, orders, known] = await Promise.all([
+  const [accounts, ownerOfOrder, known] = await Promise.all([
     openAccounts(tx, context, locked.keys(), { lots: true }),
-    orderIds.length === 0 ? [] : tx.all(ordersOf, { ids: orderIds }),
+    ownersOfOrders(tx, orderIds),
     transactionsByNames(tx, context.principal.client, names),
   ]);
-  const ownerOfOrder = new Map(orders.map(({ id, customerId }) => [id, customerId]));
   const done = new Map<string, WrittenTransaction>();
   const results = inputs.map((input, index) =>
     settle((): WrittenTransaction => {
