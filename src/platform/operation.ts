@@ -57,6 +57,13 @@ interface Definition<I extends Shape, O extends z.ZodType> {
   /** The scope a token must carry. There is no operation without one. */
   scope: string;
   /**
+   * Whether tokens of partners may call it as well. What they see and change is confined by the database
+   * (`db/access.ts`), not by the operation; what is about the organisation itself is not for them.
+   */
+  partners: boolean;
+  /** The same for tokens that are bound to one customer. */
+  selfService: boolean;
+  /**
    * REST serves it to anybody, without a token: what it takes has to say by itself that the caller may have this (the
    * secret of a link), and neither it nor its answer is personal data. GraphQL asks for the scope all the same.
    */
@@ -169,7 +176,7 @@ async function callWrite(
     idempotencyKey === undefined || dryRun
       ? null
       : {
-          client: context.principal.client,
+          client: context.principal.key,
           operation: operation.name,
           personal: context.personalData,
           key: idempotencyKey,
@@ -202,11 +209,18 @@ async function callWrite(
   });
 }
 
-export function authorize(operation: Pick<Operation, 'scope'>, context: Context): void {
-  requireScope(context, operation.scope);
+export function authorize(
+  operation: Pick<Operation, 'scope' | 'partners' | 'selfService'>,
+  { principal }: Pick<Context, 'principal'>,
+): void {
+  requireScope({ principal }, operation.scope);
+  const { confinement } = principal;
+  if (confinement === null || operation[confinement.kind === 'partner' ? 'partners' : 'selfService']) return;
+  const whose = confinement.kind === 'partner' ? 'a partner' : 'one customer';
+  throw new Problem('not_supported', `This is not open to tokens of ${whose}, whatever their scopes.`);
 }
 
-export function requireScope(context: Context, scope: string): void {
+export function requireScope(context: Pick<Context, 'principal'>, scope: string): void {
   if (context.principal.has(scope)) return;
   throw new Problem('insufficient_scope', `This needs the scope ${scope}, which the token does not carry.`, {
     extra: { scope },

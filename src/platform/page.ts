@@ -150,7 +150,7 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
   }
 
   const scopeOf = (context: Context, sort: string, values: Values) =>
-    JSON.stringify([context.principal.client, definition.name, sort, values]);
+    JSON.stringify([context.principal.key, definition.name, sort, values]);
 
   /** Cursors of this list for rows that were read elsewhere, e.g. the first rows of many lists at once. */
   function cursorFor(context: Context, sort: string | undefined, values: Values): (row: { id: string }) => string {

@@ -45,6 +45,8 @@ import {
 export const createAssignmentRule = writeOperation({
   name: 'createAssignmentRule',
   scope: 'leads:write',
+  partners: false,
+  selfService: false,
   summary: 'Add an assignment rule',
   description:
     'Decides who gets new leads or follow-ups that name no owner. Active rules of the purpose are tried by `position`, then by age; the first that has a group for the value of its key decides, and the group whose value is null takes every other. `round_robin` takes turns per group; `least_loaded` takes whoever has the fewest open leads and follow-ups, the first in the list of several. The key `country` also needs `customers:pii`, as who is chosen would tell it.',
@@ -81,6 +83,8 @@ function checkKey(context: Context, { key }: RuleRow): void {
 export const getAssignmentRule = readOperation({
   name: 'getAssignmentRule',
   scope: 'leads:read',
+  partners: false,
+  selfService: false,
   summary: 'Read an assignment rule',
   input: z.strictObject({ id }),
   output: assignmentRule,
@@ -111,6 +115,8 @@ const ruleList = keysetList<RuleRow>({
 export const listAssignmentRules = readOperation({
   name: 'listAssignmentRules',
   scope: 'leads:read',
+  partners: false,
+  selfService: false,
   summary: 'List assignment rules',
   description: 'In the order in which they are tried unless told otherwise.',
   input: z.strictObject({
@@ -129,6 +135,8 @@ export const listAssignmentRules = readOperation({
 export const updateAssignmentRule = writeOperation({
   name: 'updateAssignmentRule',
   scope: 'leads:write',
+  partners: false,
+  selfService: false,
   summary: 'Change an assignment rule',
   description:
     'Members left out stay; `groups` are replaced as a whole. A group with the same members in the same order goes on with its turns, another list begins anew.',
@@ -162,6 +170,8 @@ export const updateAssignmentRule = writeOperation({
 export const deleteAssignmentRule = writeOperation({
   name: 'deleteAssignmentRule',
   scope: 'leads:write',
+  partners: false,
+  selfService: false,
   summary: 'Delete an assignment rule',
   description: 'What it has assigned stays as it is, and in the history.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion }),
@@ -233,6 +243,8 @@ const assignmentPage = pageOf(assignment).meta({ id: 'AssignmentPage' });
 export const listAssignments = readOperation({
   name: 'listAssignments',
   scope: 'leads:read',
+  partners: false,
+  selfService: false,
   summary: 'List who was given what',
   description: 'Every change of an owner of a lead or follow-up, by a rule or by hand. Nothing is ever taken out.',
   input: z.strictObject({
@@ -255,6 +267,8 @@ export const listAssignments = readOperation({
 export const listLeadAssignments = readOperation({
   name: 'listLeadAssignments',
   scope: 'leads:read',
+  partners: false,
+  selfService: false,
   summary: 'List who a lead was given to',
   description: 'Of the lead itself; what was given of follow-ups is in the list of all assignments.',
   input: z.strictObject({ ...targetParameters, ...pageParameters, sort: sortParameter(['at'], '-at') }),
@@ -273,6 +287,8 @@ export const listLeadAssignments = readOperation({
 export const assignmentsByLeads = readOperation({
   name: 'assignmentsByLeads',
   scope: 'leads:read',
+  partners: false,
+  selfService: false,
   summary: 'Read who leads were given to',
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(z.array(assignment)),

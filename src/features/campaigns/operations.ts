@@ -26,6 +26,8 @@ export const writtenCampaign = campaign.extend(written).meta({ id: 'WrittenCampa
 export const createCampaign = writeOperation({
   name: 'createCampaign',
   scope: 'campaigns:write',
+  partners: false,
+  selfService: false,
   summary: 'Create a campaign',
   description:
     'Interactions and orders name it by its id (`campaignId`). Refused with `already_exists` when one of the references is known. `sourceVersion` belongs to the first reference.',
@@ -40,6 +42,8 @@ export const createCampaign = writeOperation({
 export const getCampaign = readOperation({
   name: 'getCampaign',
   scope: 'campaigns:read',
+  partners: false,
+  selfService: false,
   summary: 'Read a campaign',
   input: z.strictObject(targetParameters),
   output: campaign,
@@ -55,6 +59,8 @@ export const getCampaign = readOperation({
 export const campaignsByIds = readOperation({
   name: 'campaignsByIds',
   scope: 'campaigns:read',
+  partners: false,
+  selfService: false,
   summary: 'Read campaigns by id',
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(campaign.nullable()),
@@ -111,6 +117,8 @@ export function campaignPage(
 export const listCampaigns = readOperation({
   name: 'listCampaigns',
   scope: 'campaigns:read',
+  partners: false,
+  selfService: false,
   summary: 'List campaigns',
   input: z.strictObject(campaignFilters),
   output: pageOf(campaign).meta({ id: 'CampaignPage' }),
@@ -123,6 +131,8 @@ export const listCampaigns = readOperation({
 export const updateCampaign = writeOperation({
   name: 'updateCampaign',
   scope: 'campaigns:write',
+  partners: false,
+  selfService: false,
   summary: 'Change a campaign',
   description: 'Members left out stay, null clears.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion, body: campaignPatch }),
@@ -138,6 +148,8 @@ export const updateCampaign = writeOperation({
 export const upsertCampaign = writeOperation({
   name: 'upsertCampaign',
   scope: 'campaigns:write',
+  partners: false,
+  selfService: false,
   summary: 'Create or replace a campaign by reference',
   description:
     'Members left out are cleared; names given by other sources stay. An equal or older `sourceVersion` changes nothing and answers `applied: false`.',
@@ -158,6 +170,8 @@ export const upsertCampaign = writeOperation({
 export const deleteCampaign = writeOperation({
   name: 'deleteCampaign',
   scope: 'campaigns:write',
+  partners: false,
+  selfService: false,
   summary: 'Delete a campaign',
   description:
     'Refused with `campaign_has_records` while interactions or orders name it. The references stay behind as tombstones.',
@@ -179,6 +193,8 @@ export const deleteCampaign = writeOperation({
 export const batchCampaigns = writeOperation({
   name: 'batchCampaigns',
   scope: 'campaigns:write',
+  partners: false,
+  selfService: false,
   summary: 'Create or replace up to 1,000 campaigns',
   description: 'Each item is an upsert by its first reference, in index order; always 200, with a result per item.',
   input: batchInput('campaigns', 'CampaignInput'),

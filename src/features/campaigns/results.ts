@@ -87,6 +87,8 @@ const scopes = 'Needs the scope `metrics:read` as well: it reveals revenue.';
 export const getCampaignResults = readOperation({
   name: 'getCampaignResults',
   scope: 'campaigns:read',
+  partners: false,
+  selfService: false,
   summary: 'What a campaign brought',
   description: `${definition}\n\n${scopes}`,
   input: z.strictObject({ ...targetParameters, ...parameters }),
@@ -109,6 +111,8 @@ export const getCampaignResults = readOperation({
 export const listCampaignResults = readOperation({
   name: 'listCampaignResults',
   scope: 'campaigns:read',
+  partners: false,
+  selfService: false,
   summary: 'What campaigns brought',
   description: `A page of campaigns with their results; as many statements as for one. ${definition}\n\n${scopes}`,
   input: z.strictObject({ ...campaignFilters, ...parameters }),

@@ -29,6 +29,8 @@ export const writtenCustomer = customer.extend(written).meta({ id: 'WrittenCusto
 export const createCustomer = writeOperation({
   name: 'createCustomer',
   scope: 'customers:write',
+  partners: true,
+  selfService: false,
   summary: 'Create a customer',
   description:
     'Refused with `already_exists` when one of the references is known, with `identity_taken` when an identity is.',
@@ -43,6 +45,8 @@ export const createCustomer = writeOperation({
 export const getCustomer = readOperation({
   name: 'getCustomer',
   scope: 'customers:read',
+  partners: true,
+  selfService: true,
   summary: 'Read a customer',
   input: z.strictObject(targetParameters),
   output: customer,
@@ -61,6 +65,8 @@ export const getCustomer = readOperation({
 export const customersByIds = readOperation({
   name: 'customersByIds',
   scope: 'customers:read',
+  partners: true,
+  selfService: true,
   summary: 'Read customers by id',
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(customer.nullable()),
@@ -103,6 +109,8 @@ const list = keysetList<CustomerRecord>({
 export const listCustomers = readOperation({
   name: 'listCustomers',
   scope: 'customers:read',
+  partners: true,
+  selfService: true,
   summary: 'List customers',
   input: z.strictObject({
     ...pageParameters,
@@ -145,6 +153,8 @@ export function customerPage(
 export const updateCustomer = writeOperation({
   name: 'updateCustomer',
   scope: 'customers:write',
+  partners: true,
+  selfService: true,
   summary: 'Change a customer',
   description: 'Members left out stay, null clears; `identities` and `references` are replaced as a whole.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion, body: customerPatch }),
@@ -164,6 +174,8 @@ export const updateCustomer = writeOperation({
 export const upsertCustomer = writeOperation({
   name: 'upsertCustomer',
   scope: 'customers:write',
+  partners: false,
+  selfService: false,
   summary: 'Create or replace a customer by reference',
   description:
     'Members left out are cleared; names given by other sources stay. An equal or older `sourceVersion` changes nothing and answers `applied: false`.',
@@ -190,6 +202,8 @@ export const upsertCustomer = writeOperation({
 export const deleteCustomer = writeOperation({
   name: 'deleteCustomer',
   scope: 'customers:write',
+  partners: false,
+  selfService: false,
   summary: 'Delete a customer',
   description: 'Refused with `customer_has_records` while facts exist. The references stay behind as tombstones.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion }),
@@ -210,6 +224,8 @@ export const deleteCustomer = writeOperation({
 export const batchCustomers = writeOperation({
   name: 'batchCustomers',
   scope: 'customers:write',
+  partners: false,
+  selfService: false,
   summary: 'Create or replace up to 1,000 customers',
   description: 'Each item is an upsert by its first reference, in index order; always 200, with a result per item.',
   input: batchInput('customers', 'CustomerInput'),

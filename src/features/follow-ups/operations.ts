@@ -39,6 +39,8 @@ import {
 export const createFollowUp = writeOperation({
   name: 'createFollowUp',
   scope: 'leads:write',
+  partners: false,
+  selfService: false,
   summary: 'Open a follow-up of a customer',
   description:
     'A retention event: the customer wants to leave. A prevention event: before it comes to that. A detractor: gave a survey a low score (these are opened by the response itself, if the survey says so). Unless an owner is named, the assignment rules of its kind say who sees to it; `owner: null` leaves it to nobody.',
@@ -85,6 +87,8 @@ export const createFollowUp = writeOperation({
 export const getFollowUp = readOperation({
   name: 'getFollowUp',
   scope: 'leads:read',
+  partners: false,
+  selfService: false,
   summary: 'Read a follow-up',
   input: z.strictObject({ id }),
   output: followUp,
@@ -149,6 +153,8 @@ async function pageOfFollowUps(
 export const listFollowUps = readOperation({
   name: 'listFollowUps',
   scope: 'leads:read',
+  partners: false,
+  selfService: false,
   summary: 'List follow-ups',
   description: 'By `dueAt`, what has no due date comes last (`-dueAt`: first).',
   input: z.strictObject({ ...listFilters, customerId: id.optional() }),
@@ -159,6 +165,8 @@ export const listFollowUps = readOperation({
 export const listCustomerFollowUps = readOperation({
   name: 'listCustomerFollowUps',
   scope: 'leads:read',
+  partners: false,
+  selfService: false,
   summary: "List a customer's follow-ups",
   input: z.strictObject({ ...targetParameters, ...listFilters }),
   output: followUpPage,
@@ -176,6 +184,8 @@ export const listCustomerFollowUps = readOperation({
 export const followUpsByCustomers = readOperation({
   name: 'followUpsByCustomers',
   scope: 'leads:read',
+  partners: false,
+  selfService: false,
   summary: 'Read the follow-ups of customers',
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(z.array(followUp)),
@@ -189,6 +199,8 @@ export const followUpsByCustomers = readOperation({
 export const updateFollowUp = writeOperation({
   name: 'updateFollowUp',
   scope: 'leads:write',
+  partners: false,
+  selfService: false,
   summary: 'Change or close a follow-up',
   description:
     'Members left out stay, null clears. The status `done` needs an outcome, which belongs to it alone; opening it again clears outcome and `closedAt`. A change of the owner is in the history of assignments.',
@@ -227,6 +239,8 @@ export const updateFollowUp = writeOperation({
 export const deleteFollowUp = writeOperation({
   name: 'deleteFollowUp',
   scope: 'leads:write',
+  partners: false,
+  selfService: false,
   summary: 'Delete a follow-up',
   description: 'For one that was opened by mistake; what came to nothing is better cancelled. The history stays.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion }),

@@ -37,6 +37,8 @@ const statements = {
 export const interactionsOfCustomers = readOperation({
   name: 'interactionsOfCustomers',
   scope: listInteractions.scope,
+  partners: true,
+  selfService: false,
   summary: 'List the first interactions of customers',
   input: z.strictObject({
     limit: pageParameters.limit,

@@ -44,6 +44,8 @@ export const writtenInteraction = interaction
 export const createInteraction = writeOperation({
   name: 'createInteraction',
   scope: 'interactions:write',
+  partners: true,
+  selfService: false,
   summary: 'Push an interaction',
   description:
     'Finds or creates the customer as for orders. With `source` and `externalId`, a known reference is refused with `already_exists` and its id; PUT updates. Without `externalId` it is a new interaction each time: send an Idempotency-Key when you may have to repeat it.',
@@ -58,6 +60,8 @@ export const createInteraction = writeOperation({
 export const getInteraction = readOperation({
   name: 'getInteraction',
   scope: 'interactions:read',
+  partners: true,
+  selfService: false,
   summary: 'Read an interaction',
   input: z.strictObject(targetParameters),
   output: interaction,
@@ -131,6 +135,8 @@ const interactionPage = pageOf(interaction).meta({ id: 'InteractionPage' });
 export const listInteractions = readOperation({
   name: 'listInteractions',
   scope: 'interactions:read',
+  partners: true,
+  selfService: false,
   summary: 'List and search interactions',
   input: z.strictObject({ ...listFilters, customerId: id.optional() }),
   output: interactionPage,
@@ -144,6 +150,8 @@ export const listInteractions = readOperation({
 export const listCustomerInteractions = readOperation({
   name: 'listCustomerInteractions',
   scope: 'interactions:read',
+  partners: true,
+  selfService: false,
   summary: "List a customer's interactions",
   input: z.strictObject({ ...targetParameters, ...listFilters }),
   output: interactionPage,
@@ -161,6 +169,8 @@ export const listCustomerInteractions = readOperation({
 export const updateInteraction = writeOperation({
   name: 'updateInteraction',
   scope: 'interactions:write',
+  partners: true,
+  selfService: false,
   summary: 'Change an interaction',
   description: 'Members left out stay, null clears; naming another customer moves the interaction.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion, body: interactionPatch }),
@@ -176,6 +186,8 @@ export const updateInteraction = writeOperation({
 export const upsertInteraction = writeOperation({
   name: 'upsertInteraction',
   scope: 'interactions:write',
+  partners: false,
+  selfService: false,
   summary: 'Create or replace an interaction by reference',
   description:
     'Members left out are cleared. An equal or older `sourceVersion` changes nothing and answers `applied: false`. Another customer moves the interaction.',
@@ -196,6 +208,8 @@ export const upsertInteraction = writeOperation({
 export const deleteInteraction = writeOperation({
   name: 'deleteInteraction',
   scope: 'interactions:write',
+  partners: false,
+  selfService: false,
   summary: 'Delete an interaction',
   description: 'The references stay behind as tombstones, so that a late message does not bring it back.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion }),
@@ -219,6 +233,8 @@ export const deleteInteraction = writeOperation({
 export const batchInteractions = writeOperation({
   name: 'batchInteractions',
   scope: 'interactions:write',
+  partners: false,
+  selfService: false,
   summary: 'Push up to 1,000 interactions',
   description:
     'Each item is an upsert by reference, in index order; always 200, with a result per item. Items without `externalId` are new interactions each time: send an Idempotency-Key when you may have to repeat the batch.',

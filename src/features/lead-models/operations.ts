@@ -103,6 +103,8 @@ const insert = statement('insert_lead_model', insertRows(leadModels, param('rows
 export const createLeadModel = writeOperation({
   name: 'createLeadModel',
   scope: 'lead-rules:write',
+  partners: false,
+  selfService: false,
   summary: 'Train a learned lead score',
   description:
     'Logistic regression on the leads of the service, in the background: ask for it again until its `status` is `ready`, from when on it is in use, `refused` or `failed`. Learned from are profiles as they stand now and interactions before the conversion or the end of the horizon; never stage, owner or rule score. What staff fill in along the way is not known to the service: `exclude` it.',
@@ -164,6 +166,8 @@ async function modelById(db: Db, wanted: string): Promise<LeadModelRow> {
 export const getLeadModel = readOperation({
   name: 'getLeadModel',
   scope: 'leads:read',
+  partners: false,
+  selfService: false,
   summary: 'Read a learned lead score',
   description: 'What it was trained on, how good it is on leads it has not seen, and what it weighs.',
   input: leadModelId,
@@ -185,6 +189,8 @@ const list = keysetList<LeadModelRow>({
 export const listLeadModels = readOperation({
   name: 'listLeadModels',
   scope: 'leads:read',
+  partners: false,
+  selfService: false,
   summary: 'List learned lead scores',
   description:
     'All that were ever asked for; the one in use is the first that is `ready`. Coefficients are in the single one.',
@@ -210,6 +216,8 @@ const remove = statement('delete_lead_model', sql`delete from lead_models where 
 export const deleteLeadModel = writeOperation({
   name: 'deleteLeadModel',
   scope: 'lead-rules:write',
+  partners: false,
+  selfService: false,
   summary: 'Delete a learned lead score',
   description: 'One that waits or is being trained is given up. The one in use is refused.',
   input: z.strictObject({ ...leadModelId.shape, ...writeParameters, expectedVersion }),
@@ -243,6 +251,8 @@ const ids = keysetList<{ id: string }>({
 export const listLeadModelScores = readOperation({
   name: 'listLeadModelScores',
   scope: 'leads:read',
+  partners: false,
+  selfService: false,
   summary: 'List what a model says of all leads',
   description:
     'In the order of their ids, by any model that is ready: to try one on leads it has not seen, or to take scores elsewhere.',
@@ -295,6 +305,8 @@ const modelsOf = statement<Pick<LeadModelRow, 'id' | 'model'>>(
 export const coefficientsByLeadModels = readOperation({
   name: 'coefficientsByLeadModels',
   scope: 'leads:read',
+  partners: false,
+  selfService: false,
   summary: 'Read the coefficients of models',
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(z.array(leadModelCoefficient)),
@@ -308,6 +320,8 @@ export const coefficientsByLeadModels = readOperation({
 export const learnedByLeads = readOperation({
   name: 'learnedByLeads',
   scope: 'leads:read',
+  partners: false,
+  selfService: false,
   summary: 'Read the learned scores of leads, in short',
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(learnedGlance.nullable()),

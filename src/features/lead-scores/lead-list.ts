@@ -55,6 +55,8 @@ const listedLead = lead
 export const listLeads = readOperation({
   name: 'listLeads',
   scope: 'leads:read',
+  partners: true,
+  selfService: false,
   summary: 'List leads, those most ready to buy first',
   description:
     'Each with its score and grade. The order by falling score is fast at any number of leads; the rising one, and `asOf` in the past, compute every score.',
@@ -108,7 +110,7 @@ async function leadPage(context: Context, given: z.output<typeof input>) {
     if (value !== undefined) values[name] = value;
   }
   const scope = JSON.stringify([
-    context.principal.client,
+    context.principal.key,
     'leads',
     sort,
     values,

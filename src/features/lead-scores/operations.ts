@@ -44,6 +44,8 @@ const insert = statement('insert_rule_set', insertRows(leadRuleSets, param('rows
 export const createLeadRuleSet = writeOperation({
   name: 'createLeadRuleSet',
   scope: 'lead-rules:write',
+  partners: false,
+  selfService: false,
   summary: 'Draft a rule set',
   description:
     'A draft changes nothing until it is published: try it with `…/preview`. Rules that compare personal data (all but kind, locale, preferredChannel, sources, segment, company and completeness) also need `customers:pii`, as scores would tell it.',
@@ -84,6 +86,8 @@ function checkDocument(context: Context, document: RuleSetDocument): void {
 export const getLeadRuleSet = readOperation({
   name: 'getLeadRuleSet',
   scope: 'leads:read',
+  partners: false,
+  selfService: false,
   summary: 'Read a rule set',
   input: ruleSetId,
   output: ruleSet,
@@ -104,6 +108,8 @@ const list = keysetList<RuleSetRow>({
 export const listLeadRuleSets = readOperation({
   name: 'listLeadRuleSets',
   scope: 'leads:read',
+  partners: false,
+  selfService: false,
   summary: 'List rule sets',
   description: 'Drafts and all that were ever published; the one in force is the latest published.',
   input: z.strictObject({
@@ -137,6 +143,8 @@ const change = statement(
 export const updateLeadRuleSet = writeOperation({
   name: 'updateLeadRuleSet',
   scope: 'lead-rules:write',
+  partners: false,
+  selfService: false,
   summary: 'Change a draft of a rule set',
   description: 'Members left out stay; the document is replaced as a whole. A published one is refused.',
   input: z.strictObject({ ...ruleSetId.shape, ...writeParameters, expectedVersion, body: ruleSetPatch }),
@@ -161,6 +169,8 @@ const remove = statement('delete_rule_set', sql`delete from lead_rule_sets where
 export const deleteLeadRuleSet = writeOperation({
   name: 'deleteLeadRuleSet',
   scope: 'lead-rules:write',
+  partners: false,
+  selfService: false,
   summary: 'Delete a draft of a rule set',
   description: 'A published one is refused: past scores are computed with it.',
   input: z.strictObject({ ...ruleSetId.shape, ...writeParameters, expectedVersion }),
@@ -186,6 +196,8 @@ const publish = statement(
 export const publishLeadRuleSet = writeOperation({
   name: 'publishLeadRuleSet',
   scope: 'lead-rules:write',
+  partners: false,
+  selfService: false,
   summary: 'Publish a rule set',
   description:
     'In force at once for every answer, and never changed again. Lists by score are fast as soon as a background job has set `indexedAt`; until then they compute every score, which for a million leads may take longer than a request can (503, try again).',
@@ -206,6 +218,8 @@ export const publishLeadRuleSet = writeOperation({
 export const previewLeadRuleSet = readOperation({
   name: 'previewLeadRuleSet',
   scope: 'leads:read',
+  partners: false,
+  selfService: false,
   summary: 'See what publishing a rule set would do',
   description:
     'Scores every open lead under this rule set and under the one in force at `asOf`: how many move from grade to grade, and which move farthest. Changes nothing. Past scores are of the profiles as they are now.',
@@ -226,6 +240,8 @@ export const previewLeadRuleSet = readOperation({
 export const getLeadScore = readOperation({
   name: 'getLeadScore',
   scope: 'leads:read',
+  partners: false,
+  selfService: false,
   summary: 'Read the score of a lead, with its reasons',
   description:
     'By the rule set in force at `asOf`, or any other, and by the learned model in use. Interactions before `asOf` count, by the rules each with what decay has left of it then; the profile counts as it is now, as its past is not kept.',
@@ -258,6 +274,8 @@ function sideBySide(score: RuleScored, learned: Awaited<ReturnType<typeof learne
 export const leadScoresByLeads = readOperation({
   name: 'leadScoresByLeads',
   scope: 'leads:read',
+  partners: false,
+  selfService: false,
   summary: 'Read the scores of leads',
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(leadScore.nullable()),

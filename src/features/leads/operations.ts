@@ -53,6 +53,8 @@ export const writtenLead = lead
 export const createLead = writeOperation({
   name: 'createLead',
   scope: 'leads:write',
+  partners: true,
+  selfService: false,
   summary: 'Make a customer a lead',
   description:
     'The customer is found as for orders and created if unknown; one who is a lead already is refused with `already_exists` and its id. Without `owner` the assignment rules say who looks after it. A customer who has ordered becomes `customer` at once, by the rule `first_qualifying_order`.',
@@ -67,6 +69,8 @@ export const createLead = writeOperation({
 export const getLead = readOperation({
   name: 'getLead',
   scope: 'leads:read',
+  partners: true,
+  selfService: false,
   summary: 'Read a lead',
   description: 'A lead has the id and the references of its customer.',
   input: z.strictObject(targetParameters),
@@ -79,6 +83,8 @@ export const getLead = readOperation({
 export const leadsByIds = readOperation({
   name: 'leadsByIds',
   scope: 'leads:read',
+  partners: true,
+  selfService: false,
   summary: 'Read leads by id',
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(lead.nullable()),
@@ -91,6 +97,8 @@ export const leadsByIds = readOperation({
 export const updateLead = writeOperation({
   name: 'updateLead',
   scope: 'leads:write',
+  partners: true,
+  selfService: false,
   summary: 'Change a lead',
   description:
     'Members left out stay, null clears: `owner: null` gives it to nobody, and the assignment rules are not asked. Stages change by POST …/stage.',
@@ -105,6 +113,8 @@ export const updateLead = writeOperation({
 export const upsertLead = writeOperation({
   name: 'upsertLead',
   scope: 'leads:write',
+  partners: false,
+  selfService: false,
   summary: "Create or change a lead by its customer's reference",
   description:
     '`segment` left out is cleared, `source` left out is the acquisition source of the customer again; `owner`, `stage` and `enteredAt` of a lead that exists stay. A `stage` that cannot follow on the present one is refused.',
@@ -143,6 +153,8 @@ function inAddress({ code, message, errors, extra, headers }: Problem): Problem 
 export const deleteLead = writeOperation({
   name: 'deleteLead',
   scope: 'leads:write',
+  partners: false,
+  selfService: false,
   summary: 'End the lifecycle of a customer',
   description: 'Deletes the lead with the history of its stages; the customer stays, and may become a lead again.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion }),
@@ -160,6 +172,8 @@ export const deleteLead = writeOperation({
 export const batchLeads = writeOperation({
   name: 'batchLeads',
   scope: 'leads:write',
+  partners: false,
+  selfService: false,
   summary: 'Push up to 1,000 leads',
   description:
     'Each item is an upsert by its customer, in index order; always 200, with a result per item. What changes nothing is `unchanged`.',
@@ -180,6 +194,8 @@ export const batchLeads = writeOperation({
 export const changeLeadStage = writeOperation({
   name: 'changeLeadStage',
   scope: 'leads:write',
+  partners: true,
+  selfService: false,
   summary: 'Move a lead to another stage',
   description:
     'subscriber → lead → marketing_qualified → sales_qualified → customer → former. Between `lead` and `sales_qualified` both ways; every stage may be left for a later one or lost (`former`, with a `lossReason`); a former one may be taken up again; a customer leaves by `former` only. `at` may lie in the past, not before the change before it. The stage it is in changes nothing: `applied: false`. One made `customer` by hand stays so whatever happens to its orders.',
@@ -199,6 +215,8 @@ export const changeLeadStage = writeOperation({
 export const assignLead = writeOperation({
   name: 'assignLead',
   scope: 'leads:write',
+  partners: false,
+  selfService: false,
   summary: 'Give a lead to somebody',
   description:
     'To the `owner` given, or to whom the assignment rules choose; where no rule has a group for it, it stays with whom it is. The history of assignments tells.',
@@ -242,6 +260,8 @@ const changePage = pageOf(stageChange).meta({ id: 'StageChangePage' });
 export const listLeadStages = readOperation({
   name: 'listLeadStages',
   scope: 'leads:read',
+  partners: true,
+  selfService: false,
   summary: "List a lead's changes of stage",
   description: 'The first says where it began.',
   input: z.strictObject({ ...targetParameters, ...pageParameters, sort: sortParameter(['sequence'], 'sequence') }),
@@ -259,6 +279,8 @@ export const listLeadStages = readOperation({
 export const listLeadStageChanges = readOperation({
   name: 'listLeadStageChanges',
   scope: 'leads:read',
+  partners: true,
+  selfService: false,
   summary: 'List changes of stage of all leads',
   input: z.strictObject({
     ...pageParameters,
@@ -280,6 +302,8 @@ export const listLeadStageChanges = readOperation({
 export const stagesByLeads = readOperation({
   name: 'stagesByLeads',
   scope: 'leads:read',
+  partners: true,
+  selfService: false,
   summary: 'Read the changes of stage of leads',
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(z.array(stageChange)),

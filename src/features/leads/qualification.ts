@@ -17,6 +17,8 @@ const chunk = 1_000;
 export const qualifyLeads = writeOperation({
   name: 'qualifyLeads',
   scope: 'leads:write',
+  partners: false,
+  selfService: false,
   summary: 'Move leads on whose score says so',
   description:
     'Open leads whose score has reached a threshold of the rule set in force (`qualify.marketing`, `qualify.sales`) move on, by the rule `score_threshold`; never back, and not again to where somebody took them back from. In the order of their ids, up to `limit` at a time. The service does the same every hour; a dry run tells who would move.',

@@ -48,6 +48,8 @@ const { limit, after, cursors } = pageParameters;
 export const listLoyaltyCandidates = readOperation({
   name: 'listLoyaltyCandidates',
   scope: 'loyalty:read',
+  partners: false,
+  selfService: false,
   summary: 'List customers who would gain most by joining',
   description:
     'Customers who are in no programme, by the points that their orders of the last `windowDays` would have earned by the rules in force, most first; without bonuses. Further pages are of the instant of the first.',
@@ -66,7 +68,7 @@ export const listLoyaltyCandidates = readOperation({
   output: pageOf(loyaltyCandidate).meta({ id: 'LoyaltyCandidatePage' }),
   problems: ['not_found', 'programme_not_published'],
   async run(context, { programmeId, windowDays = defaultWindowDays, limit: wanted = defaultLimit, ...input }) {
-    const scope = JSON.stringify([context.principal.client, 'loyalty_candidates', programmeId, windowDays]);
+    const scope = JSON.stringify([context.principal.key, 'loyalty_candidates', programmeId, windowDays]);
     const start = input.after === undefined ? null : readCursor(context.cursors.decode(input.after, scope));
     const asOf = start?.asOf ?? context.now;
     const programme = (await rulesOf(context.db, [programmeId])).get(programmeId);

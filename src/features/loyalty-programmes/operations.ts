@@ -43,6 +43,8 @@ const insert = statement('insert_loyalty_programme', insertRows(loyaltyProgramme
 export const createLoyaltyProgramme = writeOperation({
   name: 'createLoyaltyProgramme',
   scope: 'loyalty-programmes:write',
+  partners: false,
+  selfService: false,
   summary: 'Draft a loyalty programme',
   description: 'A draft earns nothing until it is published: try it on past orders with `…/preview`.',
   input: z.strictObject({ ...writeParameters, body: loyaltyProgrammeInput }),
@@ -88,6 +90,8 @@ async function checkCampaigns(tx: Transaction, { campaigns }: LoyaltyRules): Pro
 export const getLoyaltyProgramme = readOperation({
   name: 'getLoyaltyProgramme',
   scope: 'loyalty:read',
+  partners: false,
+  selfService: true,
   summary: 'Read a loyalty programme',
   description: '`rules` is what is worked on; what is and was in force is under `…/versions`.',
   input: programmeId,
@@ -100,6 +104,8 @@ export const getLoyaltyProgramme = readOperation({
 export const loyaltyProgrammesByIds = readOperation({
   name: 'loyaltyProgrammesByIds',
   scope: 'loyalty:read',
+  partners: false,
+  selfService: true,
   summary: 'Read loyalty programmes by id',
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(loyaltyProgramme.nullable()),
@@ -127,6 +133,8 @@ const list = keysetList<ProgrammeRecord>({
 export const listLoyaltyProgrammes = readOperation({
   name: 'listLoyaltyProgrammes',
   scope: 'loyalty:read',
+  partners: false,
+  selfService: true,
   summary: 'List loyalty programmes',
   description: 'Drafts, active and ended ones.',
   input: z.strictObject({
@@ -150,6 +158,8 @@ const change = statement(
 export const updateLoyaltyProgramme = writeOperation({
   name: 'updateLoyaltyProgramme',
   scope: 'loyalty-programmes:write',
+  partners: false,
+  selfService: false,
   summary: 'Change a loyalty programme',
   description:
     'Members left out stay; the rules are replaced as a whole. They are a draft: what is in force stays until the next `…/publish`.',
@@ -179,6 +189,8 @@ const remove = statement(
 export const deleteLoyaltyProgramme = writeOperation({
   name: 'deleteLoyaltyProgramme',
   scope: 'loyalty-programmes:write',
+  partners: false,
+  selfService: false,
   summary: 'Delete a draft of a loyalty programme',
   description: 'One that was published is refused: members have earned by it. End it instead.',
   input: z.strictObject({ ...programmeId.shape, ...writeParameters, expectedVersion }),
@@ -206,6 +218,8 @@ const activate = statement(
 export const publishLoyaltyProgramme = writeOperation({
   name: 'publishLoyaltyProgramme',
   scope: 'loyalty-programmes:write',
+  partners: false,
+  selfService: false,
   summary: 'Publish the rules of a loyalty programme',
   description:
     'Freezes the rules as the next version. Orders earn by the version in force when they were placed, so that nothing that was earned is rewritten. Keys of levels stay once published: `tier_removed` says which is missing.',
@@ -278,6 +292,8 @@ const end = statement(
 export const endLoyaltyProgramme = writeOperation({
   name: 'endLoyaltyProgramme',
   scope: 'loyalty-programmes:write',
+  partners: false,
+  selfService: false,
   summary: 'End a loyalty programme',
   description: 'From now on nothing is earned in it; points that members have can still be spent. For good.',
   input: z.strictObject({ ...programmeId.shape, ...writeParameters, expectedVersion }),
@@ -317,6 +333,8 @@ const listVersions = keysetList<VersionRow>({
 export const listLoyaltyProgrammeVersions = readOperation({
   name: 'listLoyaltyProgrammeVersions',
   scope: 'loyalty:read',
+  partners: false,
+  selfService: false,
   summary: 'List the versions of a loyalty programme',
   description: 'What was published when, and from when it is in force: each until the next one is.',
   input: z.strictObject({ ...programmeId.shape, ...pageParameters, sort: sortParameter(['number'], '-number') }),

@@ -45,6 +45,8 @@ const counting = statement<{
 export const getLoyaltyTiers = readOperation({
   name: 'getLoyaltyTiers',
   scope: 'loyalty:read',
+  partners: false,
+  selfService: false,
   summary: 'Read the tiers of a loyalty programme',
   description:
     'The levels of the version in force, and how many members hold each. A change that time alone brings (the end of a period) counts once the account is settled: with its next write, or by the job that runs every few minutes.',

@@ -56,6 +56,8 @@ import { nameTaken, writeTransactions, writtenBy } from './write.ts';
 export const enrolCustomer = writeOperation({
   name: 'enrolCustomer',
   scope: 'loyalty:write',
+  partners: true,
+  selfService: true,
   summary: 'Make a customer a member',
   description:
     'Of one programme, once. The orders placed since `joinedAt` earn as if they came in now, with the first tier; the welcome bonus is earned now. One who is a member already is refused with `already_exists`.',
@@ -118,6 +120,8 @@ const details = z.boolean().optional().meta({
 export const getCustomerLoyalty = readOperation({
   name: 'getCustomerLoyalty',
   scope: 'loyalty:read',
+  partners: true,
+  selfService: true,
   summary: 'Read what a customer has in the loyalty programme',
   description:
     'Points and tier at `asOf`: right at any instant, also where no job has written yet what expired. An instant to come says what it will be if nothing else happens. 404 for who is not a member then.',
@@ -143,6 +147,8 @@ function notAMember(): Problem {
 export const loyaltyByCustomers = readOperation({
   name: 'loyaltyByCustomers',
   scope: 'loyalty:read',
+  partners: true,
+  selfService: true,
   summary: 'Read what customers have in their loyalty programmes',
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(customerLoyalty.nullable()),
@@ -170,6 +176,8 @@ const members = keysetList<StandingRow & { id: string }>({
 export const listLoyaltyMembers = readOperation({
   name: 'listLoyaltyMembers',
   scope: 'loyalty:read',
+  partners: true,
+  selfService: false,
   summary: 'List the members of a programme',
   description:
     'Balances and tiers are as of now. The filter `tier` goes by what is settled, which a job does every five minutes.',
@@ -202,6 +210,8 @@ const changes = keysetList<typeof loyaltyTierChanges.$inferSelect & { id: string
 export const listTierChanges = readOperation({
   name: 'listTierChanges',
   scope: 'loyalty:read',
+  partners: true,
+  selfService: true,
   summary: "List a member's changes of tier",
   description: 'The first says where the member began.',
   input: z.strictObject({ ...targetParameters, ...pageParameters, sort: sortParameter(['sequence'], 'sequence') }),
@@ -257,6 +267,8 @@ const transactionPage = pageOf(loyaltyTransaction).meta({ id: 'LoyaltyTransactio
 export const listLoyaltyTransactions = readOperation({
   name: 'listLoyaltyTransactions',
   scope: 'loyalty:read',
+  partners: true,
+  selfService: true,
   summary: 'List loyalty transactions',
   description: 'Of all members, latest written first unless told; the list of one customer can be sorted by `at`.',
   input: z.strictObject({
@@ -275,6 +287,8 @@ export const listLoyaltyTransactions = readOperation({
 export const listCustomerLoyaltyTransactions = readOperation({
   name: 'listCustomerLoyaltyTransactions',
   scope: 'loyalty:read',
+  partners: true,
+  selfService: true,
   summary: "List a member's loyalty transactions",
   input: z.strictObject({
     ...targetParameters,
@@ -296,6 +310,8 @@ export const listCustomerLoyaltyTransactions = readOperation({
 export const getLoyaltyTransaction = readOperation({
   name: 'getLoyaltyTransaction',
   scope: 'loyalty:read',
+  partners: true,
+  selfService: true,
   summary: 'Read a loyalty transaction, with its postings',
   input: z.strictObject({ id }),
   output: loyaltyTransaction,
@@ -310,6 +326,8 @@ export const getLoyaltyTransaction = readOperation({
 export const createLoyaltyTransaction = writeOperation({
   name: 'createLoyaltyTransaction',
   scope: 'loyalty:write',
+  partners: false,
+  selfService: false,
   summary: 'Spend, adjust or transfer points',
   description:
     'Points are taken from what expires first, and never more than are active: `insufficient_points` says how many there are. What is transferred keeps its expiry.',
@@ -333,6 +351,8 @@ const batchItem = loyaltyTransactionInput.required({ externalId: true });
 export const batchLoyaltyTransactions = writeOperation({
   name: 'batchLoyaltyTransactions',
   scope: 'loyalty:write',
+  partners: false,
+  selfService: false,
   summary: 'Spend, adjust or transfer points, up to 1,000 times',
   description:
     'In index order; always 200, with a result per item. Each item has an `externalId`: sent again, it is `unchanged`.',
@@ -351,6 +371,8 @@ export const batchLoyaltyTransactions = writeOperation({
 export const undoLoyaltyTransaction = writeOperation({
   name: 'undoLoyaltyTransaction',
   scope: 'loyalty:write',
+  partners: false,
+  selfService: false,
   summary: 'Undo a spending',
   description:
     'The points come back as a transaction of the kind `return`: active now, expiring as before, in 30 days at the soonest. Once: `already_undone`. A redemption is cancelled instead.',

@@ -14,6 +14,8 @@ const { from, to, timeZone, asOf, interval } = commonParameters;
 export const getClosedLoop = readOperation({
   name: 'getClosedLoop',
   scope: 'metrics:read',
+  partners: true,
+  selfService: false,
   summary: 'Closing the loop',
   description: `Of the follow-ups \`detractor\` that were opened in the period: closed by their due date ÷ those that are closed or past it, as they stood at \`asOf\`. What is open and not yet due is in neither (\`notYetDue\`, and the warning \`not_all_due\`: a young period flatters). Cancelled ones are in \`excluded\`. One that was opened again counts as open for as long as it is. \`interval\` is a Wilson interval.
 

@@ -60,6 +60,8 @@ async function resolve(context: Context, input: Question): Promise<FunnelQuestio
 export const getLeadFunnel = readOperation({
   name: 'getLeadFunnel',
   scope: 'metrics:read',
+  partners: true,
+  selfService: false,
   summary: 'Funnel health',
   description: `Of the leads that entered in the period: how many became customers, how many are under-qualified, untouched and unanswered, and how they went from stage to stage. Later brackets of a \`series\` have had less time to convert. Who had bought before becoming a lead counts as converted on entering.\n${definitions}
 
@@ -103,6 +105,8 @@ export const getLeadFunnel = readOperation({
 export const listLeadFunnelMembers = readOperation({
   name: 'listLeadFunnelMembers',
   scope: 'metrics:read',
+  partners: false,
+  selfService: false,
   summary: 'Leads behind a number of the funnel',
   description: `The leads of a \`list\`, as many as the metric counts for the same question: e.g. \`untouched\`, the leads nobody touched. Needs the scope \`leads:read\` as well. Without \`asOf\` all pages are as of the first one.\n${definitions}`,
   input: leadFunnelMembersInput,
@@ -114,7 +118,7 @@ export const listLeadFunnelMembers = readOperation({
       const missing = group === null ? 'group' : 'groupBy';
       throw invalidParameter(missing, 'required', 'groupBy and group go together');
     }
-    const cursorScope = JSON.stringify([context.principal.client, 'leadFunnelMembers', sort, input]);
+    const cursorScope = JSON.stringify([context.principal.key, 'leadFunnelMembers', sort, input]);
     const position = after === undefined ? null : toPosition(context.cursors.decode(after, cursorScope));
     const question = await resolve(context, { ...input, asOf: input.asOf ?? position?.asOf });
     const { asOf, timeZone } = question.scope;

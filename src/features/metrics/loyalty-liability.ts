@@ -50,6 +50,8 @@ function pointValueAt(programmes: ReadonlyMap<string, ProgrammeRules>, programme
 export const getLoyaltyLiability = readOperation({
   name: 'getLoyaltyLiability',
   scope: 'metrics:read',
+  partners: true,
+  selfService: false,
   summary: 'Loyalty liability',
   description: `What members could claim: outstanding points × what a point is worth, in minor units of the base currency, as of \`asOf\`.\n${definitions}
 
@@ -145,6 +147,8 @@ function byValue(a: MetricGroup, b: MetricGroup): number {
 export const listLoyaltyLiabilityMembers = readOperation({
   name: 'listLoyaltyLiabilityMembers',
   scope: 'metrics:read',
+  partners: false,
+  selfService: false,
   summary: 'Members behind the loyalty liability',
   description: `The members with outstanding points; their points and liabilities add up to those of the metric for the same question. Needs the scope \`loyalty:read\` as well. Without \`asOf\` all pages are as of the first one.\n${definitions}`,
   input: liabilityMembersInput,
@@ -157,7 +161,7 @@ export const listLoyaltyLiabilityMembers = readOperation({
       const missing = group === null ? 'group' : 'groupBy';
       throw invalidParameter(missing, 'required', 'groupBy and group go together');
     }
-    const cursorScope = JSON.stringify([context.principal.client, 'loyaltyLiabilityMembers', sort, input]);
+    const cursorScope = JSON.stringify([context.principal.key, 'loyaltyLiabilityMembers', sort, input]);
     const position = after === undefined ? null : toPosition(context.cursors.decode(after, cursorScope));
     const { asOf: at, timeZone } = resolveZone(context, { ...input, asOf: input.asOf ?? position?.asOf });
     const programmes = await programmesOf(context, programmeId);

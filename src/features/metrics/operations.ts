@@ -31,6 +31,8 @@ const output = metricResult;
 export const getRetentionRate = readOperation({
   name: 'getRetentionRate',
   scope,
+  partners: true,
+  selfService: false,
   summary: 'Retention rate',
   description:
     'Buyers of the previous period who bought again in the current one ÷ buyers of the previous period. Unless told, the last complete month against the one before. In a `series` each interval is compared with the one before it.',
@@ -42,6 +44,8 @@ export const getRetentionRate = readOperation({
 export const getRepeatPurchaseRate = readOperation({
   name: 'getRepeatPurchaseRate',
   scope,
+  partners: true,
+  selfService: false,
   summary: 'Repeat-purchase rate',
   description:
     'Customers with at least `minOrders` (2) orders ÷ all buyers, as of the period’s end. All orders up to the end count: `from` is where the `series` begins.',
@@ -59,6 +63,8 @@ export const getRepeatPurchaseRate = readOperation({
 export const getChurnRate = readOperation({
   name: 'getChurnRate',
   scope,
+  partners: true,
+  selfService: false,
   summary: 'Churn rate',
   description:
     '`period`: 1 − retention. `silence` and `gap`: customers who have bought by the period’s end and have been silent since, ÷ all of them (with `gap`: those with a gap); all orders up to the end count, and `from` is where the `series` begins.',
@@ -87,6 +93,8 @@ export const getChurnRate = readOperation({
 export const getPurchaseGaps = readOperation({
   name: 'getPurchaseGaps',
   scope,
+  partners: true,
+  selfService: false,
   summary: 'Purchase gaps',
   description:
     'Days between consecutive purchase days of a customer in the zone; a gap belongs to the period of its later order. `value` is the mean over all gaps. The time since the last purchase is an open gap: counted, and left out of the mean.',
@@ -109,6 +117,8 @@ export const getPurchaseGaps = readOperation({
 export const getAverageOrderValue = readOperation({
   name: 'getAverageOrderValue',
   scope,
+  partners: true,
+  selfService: false,
   summary: 'Average order value',
   description:
     'Revenue (total − tax − refunds) ÷ orders. `groups`: `returning` customers (at least two orders by the period’s end) and `one_time` ones. Returns that name no order do not touch it.',
@@ -131,6 +141,8 @@ export const getAverageOrderValue = readOperation({
 export const getRevenuePerCustomer = readOperation({
   name: 'getRevenuePerCustomer',
   scope,
+  partners: true,
+  selfService: false,
   summary: 'Revenue per customer',
   description: 'Net revenue of the period (orders less refunds and returns) ÷ distinct buyers of the period.',
   input: valueInput,
@@ -152,6 +164,8 @@ export const getRevenuePerCustomer = readOperation({
 export const getLifetimeValue = readOperation({
   name: 'getLifetimeValue',
   scope,
+  partners: true,
+  selfService: false,
   summary: 'Lifetime value',
   description:
     '`historic`: net revenue per buyer of the window. `simple`: the same less acquisition and retention cost. `four_factor`: average order value × orders per buyer and month × lifetime in months × margin; its window is the twelve months before today unless told.',

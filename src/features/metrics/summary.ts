@@ -255,6 +255,8 @@ const lastScores = statement<ScoreRow & { customerId: string }>(
 export const getCustomerSummary = readOperation({
   name: 'getCustomerSummary',
   scope: 'customers:read',
+  partners: true,
+  selfService: false,
   summary: 'The single view of a customer',
   description:
     'Who the customer is, what their orders and returns say now, per currency and in the base currency, when and how they were last in touch, the latest scores they gave, and what they have in the loyalty programme.',
@@ -278,6 +280,8 @@ export const getCustomerSummary = readOperation({
 export const customerSummaries = readOperation({
   name: 'customerSummaries',
   scope: 'customers:read',
+  partners: true,
+  selfService: false,
   summary: 'The single views of customers',
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(customerSummary.nullable()),

@@ -114,6 +114,8 @@ function metric(voice: VoiceMetric, told: { name: string; summary: string; descr
     ...told,
     description: `${told.description}\n${population}`,
     scope: 'metrics:read',
+    partners: true,
+    selfService: false,
     input: voiceInput,
     output: metricResult,
     problems: ['not_found'],
@@ -186,7 +188,7 @@ async function pageOfAnswers(
   if ((group === null) !== (input.groupBy === undefined)) {
     throw invalidParameter(group === null ? 'group' : 'groupBy', 'required', 'groupBy and group go together');
   }
-  const cursorScope = JSON.stringify([context.principal.client, name, sort, input]);
+  const cursorScope = JSON.stringify([context.principal.key, name, sort, input]);
   const position = after === undefined ? null : toPosition(context.cursors.decode(after, cursorScope));
   const question = await resolve(context, voice, { ...input, asOf: input.asOf ?? position?.asOf });
   const selection = {
@@ -224,6 +226,8 @@ function members(voice: VoiceMetric, told: { name: string; summary: string }) {
     ...told,
     description: `The answers that the metric counts for the same question, exactly as many, with their responses. Needs the scope \`survey-responses:read\` as well. Without \`asOf\` all pages are as of the first one.\n${population}`,
     scope: 'metrics:read',
+    partners: false,
+    selfService: false,
     input: voiceListInputs[voice.type],
     output: voiceMemberPage,
     problems: ['not_found'],
@@ -251,6 +255,8 @@ function reasons(voice: VoiceMetric, told: { name: string; summary: string }) {
     ...told,
     description: `Why: the answers that the metric counts whose response has text answers too, with these texts (personal data), the newest first. Needs the scope \`survey-responses:read\` as well. Without \`asOf\` all pages are as of the first one.\n${population}`,
     scope: 'metrics:read',
+    partners: false,
+    selfService: false,
     input: voiceListInputs[voice.type],
     output: voiceReasonPage,
     problems: ['not_found'],

@@ -121,6 +121,8 @@ function ofIds(sort: string, count: boolean, selected: readonly string[]): State
 export const ordersOfCustomers = readOperation({
   name: 'ordersOfCustomers',
   scope: 'orders:read',
+  partners: true,
+  selfService: true,
   summary: 'List the first orders of customers',
   input: selection.extend({ customerIds: z.array(id) }),
   output: z.array(firstPage),
@@ -144,6 +146,8 @@ const aheadShapes = new Set<string>();
 export const listCustomersWithOrders = readOperation({
   name: 'listCustomersWithOrders',
   scope: listCustomers.scope,
+  partners: true,
+  selfService: true,
   summary: 'List customers with their first orders',
   input: listCustomers.input.extend({ orders: selection }),
   output: pageOf(customer.extend({ orders: firstPage.optional() })),

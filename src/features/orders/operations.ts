@@ -36,6 +36,8 @@ export const writtenOrder = order
 export const createOrder = writeOperation({
   name: 'createOrder',
   scope: 'orders:write',
+  partners: true,
+  selfService: true,
   summary: 'Push an order',
   description:
     'Finds or creates the customer by reference, then e-mail, then phone. Where these point to different customers the reference wins, nothing is moved, and `warnings` says so. A known reference is refused with `already_exists` and its id; PUT updates.',
@@ -51,6 +53,8 @@ export const createOrder = writeOperation({
 export const getOrder = readOperation({
   name: 'getOrder',
   scope: 'orders:read',
+  partners: true,
+  selfService: true,
   summary: 'Read an order',
   input: z.strictObject(targetParameters),
   output: order,
@@ -69,6 +73,8 @@ export const getOrder = readOperation({
 export const ordersByIds = readOperation({
   name: 'ordersByIds',
   scope: 'orders:read',
+  partners: true,
+  selfService: true,
   summary: 'Read orders by id',
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(order.nullable()),
@@ -126,6 +132,8 @@ const orderPage = pageOf(order).meta({ id: 'OrderPage' });
 export const listOrders = readOperation({
   name: 'listOrders',
   scope: 'orders:read',
+  partners: true,
+  selfService: true,
   summary: 'List orders',
   input: z.strictObject({ ...listFilters, customerId: id.optional() }),
   output: orderPage,
@@ -138,6 +146,8 @@ export const listOrders = readOperation({
 export const listCustomerOrders = readOperation({
   name: 'listCustomerOrders',
   scope: 'orders:read',
+  partners: true,
+  selfService: true,
   summary: "List a customer's orders",
   input: z.strictObject({ ...targetParameters, ...listFilters }),
   output: orderPage,
@@ -154,6 +164,8 @@ export const listCustomerOrders = readOperation({
 export const updateOrder = writeOperation({
   name: 'updateOrder',
   scope: 'orders:write',
+  partners: true,
+  selfService: true,
   summary: 'Change an order',
   description:
     'Members left out stay, null clears; `items` are replaced as a whole; naming another customer moves the order.',
@@ -170,6 +182,8 @@ export const updateOrder = writeOperation({
 export const upsertOrder = writeOperation({
   name: 'upsertOrder',
   scope: 'orders:write',
+  partners: false,
+  selfService: false,
   summary: 'Create or replace an order by reference',
   description:
     'Members left out are cleared; refunds stay. An equal or older `sourceVersion` changes nothing and answers `applied: false`. Another customer moves the order.',
@@ -190,6 +204,8 @@ export const upsertOrder = writeOperation({
 export const deleteOrder = writeOperation({
   name: 'deleteOrder',
   scope: 'orders:write',
+  partners: false,
+  selfService: false,
   summary: 'Delete an order',
   description:
     'With its items and refunds. The references stay behind as tombstones, so that a late message does not bring it back.',
@@ -213,6 +229,8 @@ export const deleteOrder = writeOperation({
 export const batchOrders = writeOperation({
   name: 'batchOrders',
   scope: 'orders:write',
+  partners: false,
+  selfService: false,
   summary: 'Push up to 1,000 orders',
   description:
     'Each item is an upsert by reference, in index order; always 200, with a result per item. Rows that differ only in their reference are different orders.',

@@ -29,6 +29,8 @@ import {
 export const createRefund = writeOperation({
   name: 'createRefund',
   scope: 'orders:write',
+  partners: false,
+  selfService: false,
   summary: 'Refund an order in part or in full',
   description:
     'All refunds of an order together come to at most its total. A full refund takes the order out of the metrics; a partial one lowers its revenue.',
@@ -94,6 +96,8 @@ const list = keysetList<RefundRecord>({
 export const listRefunds = readOperation({
   name: 'listRefunds',
   scope: 'orders:read',
+  partners: true,
+  selfService: true,
   summary: "List an order's refunds",
   input: z.strictObject({ ...targetParameters, ...pageParameters, sort: sortParameter(['refundedAt'], '-refundedAt') }),
   output: pageOf(refund).meta({ id: 'RefundPage' }),
@@ -110,6 +114,8 @@ export const listRefunds = readOperation({
 export const refundsByOrders = readOperation({
   name: 'refundsByOrders',
   scope: 'orders:read',
+  partners: true,
+  selfService: true,
   summary: 'Read the refunds of orders',
   input: z.strictObject({ orders: z.array(z.strictObject({ id, customerId: id })) }),
   output: z.array(z.array(refund)),
@@ -122,6 +128,8 @@ export const refundsByOrders = readOperation({
 export const getRefund = readOperation({
   name: 'getRefund',
   scope: 'orders:read',
+  partners: true,
+  selfService: true,
   summary: 'Read a refund',
   input: z.strictObject({ id }),
   output: refund,
@@ -136,6 +144,8 @@ export const getRefund = readOperation({
 export const deleteRefund = writeOperation({
   name: 'deleteRefund',
   scope: 'orders:write',
+  partners: false,
+  selfService: false,
   summary: 'Take a refund back',
   description: 'For a refund recorded by mistake: the order is restated as if it had not been.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion }),

@@ -15,6 +15,8 @@ import { excludeRates, upsertRates, waitingFacts } from './queries.ts';
 export const putExchangeRates = writeOperation({
   name: 'putExchangeRates',
   scope: 'exchange-rates:write',
+  partners: false,
+  selfService: false,
   summary: 'Upload exchange rates',
   description:
     'Adds rates, or replaces those of the same date and currency. Facts that had no rate are completed; facts that have one keep it (each freezes the rate of its date).',
@@ -103,6 +105,8 @@ const list = keysetList<RateRecord>({
 export const listExchangeRates = readOperation({
   name: 'listExchangeRates',
   scope: 'exchange-rates:read',
+  partners: false,
+  selfService: false,
   summary: 'List exchange rates',
   input: z.strictObject({
     ...pageParameters,

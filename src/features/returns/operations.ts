@@ -25,6 +25,8 @@ export const writtenReturn = productReturn
 export const createReturn = writeOperation({
   name: 'createReturn',
   scope: 'returns:write',
+  partners: false,
+  selfService: false,
   summary: 'Push a return that names no order',
   description:
     "Lowers its customer's net revenue on its own date and touches no order; a return of a known order is a refund of it. The customer is found as for orders.",
@@ -40,6 +42,8 @@ export const createReturn = writeOperation({
 export const getReturn = readOperation({
   name: 'getReturn',
   scope: 'returns:read',
+  partners: true,
+  selfService: true,
   summary: 'Read a return',
   input: z.strictObject(targetParameters),
   output: productReturn,
@@ -74,6 +78,8 @@ const list = keysetList<ReturnRecord>({
 export const listReturns = readOperation({
   name: 'listReturns',
   scope: 'returns:read',
+  partners: true,
+  selfService: true,
   summary: 'List returns',
   input: z.strictObject({
     ...pageParameters,
@@ -95,6 +101,8 @@ export const listReturns = readOperation({
 export const updateReturn = writeOperation({
   name: 'updateReturn',
   scope: 'returns:write',
+  partners: false,
+  selfService: false,
   summary: 'Change a return',
   description: 'Members left out stay, null clears; naming another customer moves the return.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion, body: returnPatch }),
@@ -110,6 +118,8 @@ export const updateReturn = writeOperation({
 export const upsertReturn = writeOperation({
   name: 'upsertReturn',
   scope: 'returns:write',
+  partners: false,
+  selfService: false,
   summary: 'Create or replace a return by reference',
   description:
     'Members left out are cleared. An equal or older `sourceVersion` changes nothing and answers `applied: false`.',
@@ -130,6 +140,8 @@ export const upsertReturn = writeOperation({
 export const deleteReturn = writeOperation({
   name: 'deleteReturn',
   scope: 'returns:write',
+  partners: false,
+  selfService: false,
   summary: 'Delete a return',
   description: 'The references stay behind as tombstones, so that a late message does not bring it back.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion }),
@@ -153,6 +165,8 @@ export const deleteReturn = writeOperation({
 export const batchReturns = writeOperation({
   name: 'batchReturns',
   scope: 'returns:write',
+  partners: false,
+  selfService: false,
   summary: 'Push up to 1,000 returns',
   description: 'Each item is an upsert by reference, in index order; always 200, with a result per item.',
   input: batchInput('returns', 'ReturnInput'),

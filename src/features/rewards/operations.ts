@@ -26,6 +26,8 @@ export const writtenReward = reward.extend({ created }).meta({ id: 'WrittenRewar
 export const createReward = writeOperation({
   name: 'createReward',
   scope: 'loyalty-programmes:write',
+  partners: false,
+  selfService: false,
   summary: 'Add a reward to the catalogue',
   description:
     'What members of the programme can have for points: with a stock, a limit per customer, a lowest level and dates, if it has any.',
@@ -100,6 +102,8 @@ const forCustomer = id.optional().meta({
 export const getReward = readOperation({
   name: 'getReward',
   scope: 'loyalty:read',
+  partners: false,
+  selfService: true,
   summary: 'Read a reward',
   input: z.strictObject({ ...rewardId.shape, customerId: forCustomer }),
   output: reward,
@@ -120,6 +124,8 @@ async function standingOf(db: Db, customerId: string | undefined, now: string) {
 export const rewardsByIds = readOperation({
   name: 'rewardsByIds',
   scope: 'loyalty:read',
+  partners: false,
+  selfService: true,
   summary: 'Read rewards by id',
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(reward.nullable()),
@@ -154,6 +160,8 @@ const list = keysetList<RewardRow>({
 export const listRewards = readOperation({
   name: 'listRewards',
   scope: 'loyalty:read',
+  partners: false,
+  selfService: true,
   summary: 'List rewards',
   description:
     'With `customerId`, each says whether the customer could have one now, and everything that stands in the way.',
@@ -184,6 +192,8 @@ const update = statement(
 export const updateReward = writeOperation({
   name: 'updateReward',
   scope: 'loyalty-programmes:write',
+  partners: false,
+  selfService: false,
   summary: 'Change a reward',
   description:
     'Members left out stay, null clears. What was redeemed stays as it was. A stock below what was redeemed is refused.',
@@ -216,6 +226,8 @@ const remove = statement('delete_reward', sql`delete from rewards where id = ${p
 export const deleteReward = writeOperation({
   name: 'deleteReward',
   scope: 'loyalty-programmes:write',
+  partners: false,
+  selfService: false,
   summary: 'Delete a reward',
   description: 'One that was ever redeemed is refused: let it end by `availableTo` instead.',
   input: z.strictObject({ ...rewardId.shape, ...writeParameters, expectedVersion }),

@@ -40,6 +40,8 @@ export const writtenRedemption = redemption.extend({ created }).meta({ id: 'Writ
 export const createRedemption = writeOperation({
   name: 'createRedemption',
   scope: 'loyalty:write',
+  partners: false,
+  selfService: true,
   summary: 'Redeem a reward',
   description:
     'Takes the points of the member and the pieces out of the stock, both or neither. What stands in the way is told with its place, all of it: `not_available`, `tier_required`, `limit_reached`, `out_of_stock`, `insufficient_points`; the first is the code of the answer.',
@@ -149,6 +151,8 @@ async function lockRedemption(
 export const fulfilRedemption = writeOperation({
   name: 'fulfilRedemption',
   scope: 'loyalty:write',
+  partners: false,
+  selfService: false,
   summary: 'Say that a reward was handed over',
   description: 'Once, and not when it was cancelled.',
   input: z.strictObject(change),
@@ -173,6 +177,8 @@ function next(before: RedemptionRow, changes: Partial<RedemptionRow>): Redemptio
 export const cancelRedemption = writeOperation({
   name: 'cancelRedemption',
   scope: 'loyalty:write',
+  partners: false,
+  selfService: false,
   summary: 'Cancel a redemption',
   description:
     'The points come back as a transaction of the kind `return`, active now, expiring as before, in 30 days at the soonest; the pieces go back into the stock. Also when it was handed over already. Once.',
@@ -210,6 +216,8 @@ export const cancelRedemption = writeOperation({
 export const getRedemption = readOperation({
   name: 'getRedemption',
   scope: 'loyalty:read',
+  partners: true,
+  selfService: true,
   summary: 'Read a redemption',
   input: redemptionId,
   output: redemption,
@@ -260,6 +268,8 @@ async function pageOfRedemptions(
 export const listRedemptions = readOperation({
   name: 'listRedemptions',
   scope: 'loyalty:read',
+  partners: true,
+  selfService: true,
   summary: 'List redemptions',
   input: z.strictObject({ ...listFilters, customerId: id.optional() }),
   output: redemptionPage,
@@ -269,6 +279,8 @@ export const listRedemptions = readOperation({
 export const listCustomerRedemptions = readOperation({
   name: 'listCustomerRedemptions',
   scope: 'loyalty:read',
+  partners: true,
+  selfService: true,
   summary: "List a customer's redemptions",
   input: z.strictObject({ ...targetParameters, ...listFilters }),
   output: redemptionPage,
@@ -286,6 +298,8 @@ export const listCustomerRedemptions = readOperation({
 export const redemptionsByCustomers = readOperation({
   name: 'redemptionsByCustomers',
   scope: 'loyalty:read',
+  partners: true,
+  selfService: true,
   summary: 'Read the redemptions of customers',
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(z.array(redemption)),

@@ -16,6 +16,8 @@ import { type InvitationRow, invitationById } from './queries.ts';
 export const getSurveyLink = readOperation({
   name: 'getSurveyLink',
   scope: 'surveys:read',
+  partners: false,
+  selfService: false,
   public: true,
   summary: 'Read the questions behind a link',
   description:
@@ -43,6 +45,8 @@ export const getSurveyLink = readOperation({
 export const answerSurveyLink = writeOperation({
   name: 'answerSurveyLink',
   scope: 'survey-responses:write',
+  partners: false,
+  selfService: false,
   public: true,
   summary: 'Answer a survey by its link',
   description:

@@ -39,6 +39,8 @@ import {
 export const checkSurveyEligibility = writeOperation({
   name: 'checkSurveyEligibility',
   scope: 'surveys:write',
+  partners: false,
+  selfService: false,
   summary: 'May a customer be asked now?',
   description:
     'Nobody is asked within `contactFrequencyDays` of the survey after an invitation that was sent or an answer that was given, whichever survey it was of. With `reserve`, an eligible customer counts as asked from now on, and the invitation to send is in the answer: of several that reserve at once, one gets it. Consent is not recorded yet and not looked at.',
@@ -115,6 +117,8 @@ function newInvitation(
 export const createSurveyInvitation = writeOperation({
   name: 'createSurveyInvitation',
   scope: 'surveys:write',
+  partners: false,
+  selfService: false,
   summary: 'Have a customer asked',
   description:
     'Makes an invitation by hand, beside those that the triggers of the survey make. It is due at `dueAt`, and sent by the next claim after that if the customer may be asked then.',
@@ -167,6 +171,8 @@ export const createSurveyInvitation = writeOperation({
 export const getSurveyInvitation = readOperation({
   name: 'getSurveyInvitation',
   scope: 'surveys:read',
+  partners: false,
+  selfService: true,
   summary: 'Read a survey invitation',
   input: z.strictObject({ id }),
   output: surveyInvitation,
@@ -204,6 +210,8 @@ const list = keysetList<InvitationRow>({
 export const listSurveyInvitations = readOperation({
   name: 'listSurveyInvitations',
   scope: 'surveys:read',
+  partners: false,
+  selfService: true,
   summary: 'List survey invitations',
   input: z.strictObject({
     ...pageParameters,
@@ -229,6 +237,8 @@ export const listSurveyInvitations = readOperation({
 export const updateSurveyInvitation = writeOperation({
   name: 'updateSurveyInvitation',
   scope: 'surveys:write',
+  partners: false,
+  selfService: false,
   summary: 'Cancel or put off a survey invitation',
   description: 'The link of one that was sent ends with it; the customer counts as asked all the same.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion, body: surveyInvitationPatch }),
@@ -268,6 +278,8 @@ async function lockInvitation(tx: Transaction, invitationId: string): Promise<In
 export const claimSurveyInvitations = writeOperation({
   name: 'claimSurveyInvitations',
   scope: 'surveys:write',
+  partners: false,
+  selfService: false,
   summary: 'Take invitations to send',
   description:
     'Hands out what is due, each to one caller, with the secret of its link, and counts it as sent: send it, whatever becomes of it then. It is to be repeated while `hasMore`. First the triggers of open surveys make their invitations: orders count as they are when the delay after their placing is over (when they were paid or fulfilled is not recorded), up to 30 days after that; test and cancelled ones never; and only what happened since the survey was opened. A customer who was asked or has answered within `contactFrequencyDays` is not asked: the invitation is put off until then, or ends (`expired`) when it would have waited longer than a link lives. Consent is not recorded yet and not looked at.',

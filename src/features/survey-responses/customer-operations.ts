@@ -34,6 +34,8 @@ const statements = {
 export const surveyResponsesOfCustomers = readOperation({
   name: 'surveyResponsesOfCustomers',
   scope: listCustomerSurveyResponses.scope,
+  partners: true,
+  selfService: true,
   summary: 'List the first responses of customers',
   input: z.strictObject({
     limit: pageParameters.limit,

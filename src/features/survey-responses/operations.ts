@@ -47,6 +47,8 @@ const surveyTarget = { id: id.meta({ description: 'The survey.' }) };
 export const createSurveyResponse = writeOperation({
   name: 'createSurveyResponse',
   scope: 'survey-responses:write',
+  partners: true,
+  selfService: true,
   summary: 'Push a response',
   description:
     'Finds or creates the customer as for orders; a response that names none has that of its order or interaction, and is anonymous without these. A known `submissionId` is refused with `already_exists` and its id: PATCH changes it. What is late is kept, and not counted by metrics.',
@@ -61,6 +63,8 @@ export const createSurveyResponse = writeOperation({
 export const batchSurveyResponses = writeOperation({
   name: 'batchSurveyResponses',
   scope: 'survey-responses:write',
+  partners: false,
+  selfService: false,
   summary: 'Push up to 1,000 responses of a survey',
   description:
     'Each item is an upsert by `submissionId`, in index order; always 200, with a result per item. Members left out are cleared. What is stored like this already is `unchanged`.',
@@ -78,6 +82,8 @@ export const batchSurveyResponses = writeOperation({
 export const getSurveyResponse = readOperation({
   name: 'getSurveyResponse',
   scope: 'survey-responses:read',
+  partners: true,
+  selfService: true,
   summary: 'Read a response',
   input: z.strictObject({ id }),
   output: surveyResponse,
@@ -187,6 +193,8 @@ async function listPage(context: Context, filter: Filter): Promise<Page<ReturnTy
 export const listSurveyResponses = readOperation({
   name: 'listSurveyResponses',
   scope: 'survey-responses:read',
+  partners: true,
+  selfService: true,
   summary: 'List and search responses',
   input: z.strictObject({ ...listFilters, surveyId: id.optional(), customerId: id.optional() }),
   output: responsePage,
@@ -197,6 +205,8 @@ export const listSurveyResponses = readOperation({
 export const listResponsesOfSurvey = readOperation({
   name: 'listResponsesOfSurvey',
   scope: 'survey-responses:read',
+  partners: true,
+  selfService: true,
   summary: "List a survey's responses",
   input: z.strictObject({ ...surveyTarget, ...listFilters, customerId: id.optional() }),
   output: responsePage,
@@ -212,6 +222,8 @@ export const listResponsesOfSurvey = readOperation({
 export const listCustomerSurveyResponses = readOperation({
   name: 'listCustomerSurveyResponses',
   scope: 'survey-responses:read',
+  partners: true,
+  selfService: true,
   summary: "List a customer's responses",
   input: z.strictObject({ ...targetParameters, ...listFilters, surveyId: id.optional() }),
   output: responsePage,
@@ -229,6 +241,8 @@ export const listCustomerSurveyResponses = readOperation({
 export const updateSurveyResponse = writeOperation({
   name: 'updateSurveyResponse',
   scope: 'survey-responses:write',
+  partners: false,
+  selfService: true,
   summary: 'Complete or correct a response',
   description:
     'Members left out stay, null clears; `answers` are replaced as a whole. Naming another customer moves the response, `customerId` null makes it anonymous. What was answered before its survey was closed can be corrected after that.',
@@ -251,6 +265,8 @@ export const updateSurveyResponse = writeOperation({
 export const deleteSurveyResponse = writeOperation({
   name: 'deleteSurveyResponse',
   scope: 'survey-responses:write',
+  partners: false,
+  selfService: false,
   summary: 'Delete a response',
   description: 'With its answers. Nothing remembers it: the same `submissionId` sent again is a new response.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion }),

@@ -27,6 +27,8 @@ import { changedSurvey, newSurvey } from './write.ts';
 export const createSurvey = writeOperation({
   name: 'createSurvey',
   scope: 'surveys:write',
+  partners: false,
+  selfService: false,
   summary: 'Create a survey',
   description:
     'A draft unless told; open surveys take answers. Scales are stored with the questions: nps is 0–10, csat 1–5 and satisfied from 4, ces 1–5 with 1–2 easy and 4–5 hard, unless the question says otherwise.',
@@ -48,6 +50,8 @@ function versionOf({ id: surveyId, currentVersion: number, questions }: SurveyRe
 export const getSurvey = readOperation({
   name: 'getSurvey',
   scope: 'surveys:read',
+  partners: false,
+  selfService: true,
   summary: 'Read a survey',
   input: z.strictObject({ id }),
   output: survey,
@@ -63,6 +67,8 @@ export const getSurvey = readOperation({
 export const surveysByIds = readOperation({
   name: 'surveysByIds',
   scope: 'surveys:read',
+  partners: false,
+  selfService: true,
   summary: 'Read surveys by id',
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(survey.nullable()),
@@ -93,6 +99,8 @@ const list = keysetList<SurveyRecord>({
 export const listSurveys = readOperation({
   name: 'listSurveys',
   scope: 'surveys:read',
+  partners: false,
+  selfService: true,
   summary: 'List surveys',
   input: z.strictObject({
     ...pageParameters,
@@ -127,6 +135,8 @@ const versionList = keysetList<ListedVersion>({
 export const listSurveyVersions = readOperation({
   name: 'listSurveyVersions',
   scope: 'surveys:read',
+  partners: false,
+  selfService: false,
   summary: "List a survey's versions",
   description: 'Every response names the version that it answered. A version that was answered never changes.',
   input: z.strictObject({
@@ -146,6 +156,8 @@ export const listSurveyVersions = readOperation({
 export const updateSurvey = writeOperation({
   name: 'updateSurvey',
   scope: 'surveys:write',
+  partners: false,
+  selfService: false,
   summary: 'Change, open or close a survey',
   description:
     'Members left out stay, null clears; so do members of `settings`. Closing sets `closesAt` to now unless it was earlier, reopening clears it. `questions` are replaced as a whole: in place while nobody has responded to the current version, as a new version after that. A key that was ever answered keeps type, scale and options for ever (`question_answered`); its words may be corrected.',
@@ -167,6 +179,8 @@ export const updateSurvey = writeOperation({
 export const deleteSurvey = writeOperation({
   name: 'deleteSurvey',
   scope: 'surveys:write',
+  partners: false,
+  selfService: false,
   summary: 'Delete a survey',
   description: 'Refused with `survey_has_records` once it has responses or invitations: close it instead.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion }),

@@ -29,6 +29,8 @@ const page = pageOf(timelineEntry).meta({ id: 'TimelinePage' });
 export const getCustomerTimeline = readOperation({
   name: 'getCustomerTimeline',
   scope: 'customers:read',
+  partners: true,
+  selfService: false,
   summary: "A customer's timeline",
   description:
     'Interactions, orders, refunds, returns, the stages of a lead, loyalty points and survey responses in one list, newest first. A kind is answered only to a token with its scope (`interactions:read`, `orders:read` for orders and refunds, `returns:read`, `leads:read`, `loyalty:read`, `survey-responses:read`); asking for one without it is refused.',
@@ -55,6 +57,8 @@ export const getCustomerTimeline = readOperation({
 export const timelinesOfCustomers = readOperation({
   name: 'timelinesOfCustomers',
   scope: 'customers:read',
+  partners: true,
+  selfService: false,
   summary: 'The first entries of the timelines of customers',
   input: z.strictObject({
     ...parameters,
@@ -83,7 +87,7 @@ function spanOf(context: Context, { kinds, from, to, sort = '-at' }: Asked): Spa
 }
 
 function cursorScope(context: Context, customerId: string, { kinds, from, to, sort = '-at' }: Asked): string {
-  return JSON.stringify([context.principal.client, 'timeline', sort, { customerId, kinds, from, to }]);
+  return JSON.stringify([context.principal.key, 'timeline', sort, { customerId, kinds, from, to }]);
 }
 
 function toPage(
