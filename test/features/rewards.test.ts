@@ -523,6 +523,8 @@ t.test('the single view has points, tier and the way to the next one, as they ar
   t.equal(ordered.status, 201);
   await give(id, 30);
   const seen = async () => (await expect(200, 'GET', `/v1/customers/${id}/summary`)).loyalty;
+  const narrow = await request('GET', `/v1/customers/${id}/summary`, { scope: 'customers:read' });
+  t.strictSame([narrow.status, narrow.body.loyalty], [200, null], 'points need the scope of points');
   t.strictSame(await seen(), {
     programmeId: strict,
     joinedAt: '2026-01-01T00:00:00.000Z',

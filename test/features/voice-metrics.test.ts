@@ -964,6 +964,10 @@ t.test('through the doors', async (t) => {
   });
   const other = await request('GET', '/v1/customers/external/shop/ed/summary');
   t.same(other.body.latestScores, { nps: null, csat: null, ces: null }, 'too late to be counted');
+  const narrow = await request('GET', '/v1/customers/external/shop/ada/summary', {
+    scope: 'customers:read loyalty:read interactions:read',
+  });
+  t.same(narrow.body.latestScores, { nps: null, csat: null, ces: null }, 'single answers need the scope of answers');
 
   const { body: twin } = await graphql(
     `query ($first: ID!, $ada: ID!) {

@@ -143,9 +143,9 @@ export const customerSummary = z
     base: baseSummary,
     lastOrders: z.array(latestOrder).meta({ description: 'The five latest, whatever their status.' }),
     touches,
-    latestTouch: latestTouch.nullable(),
-    latestScores,
-    loyalty: standing.nullable().meta({ description: 'null: not a member.' }),
+    latestTouch: latestTouch.nullable().meta({ description: 'null: none, or no scope `interactions:read`.' }),
+    latestScores: latestScores.meta({ description: 'All null without the scope `survey-responses:read`.' }),
+    loyalty: standing.nullable().meta({ description: 'null: not a member, or no scope `loyalty:read`.' }),
   })
   .meta({ id: 'CustomerSummary', description: 'The single view of a customer.' });
 export type CustomerSummary = z.output<typeof customerSummary>;
@@ -293,8 +293,9 @@ export const customerSummaries = readOperation({
   },
 });
 
+/** Statistics come with the customer; single records of a family only with the scope of their own lists. */
 async function summariesOf(
-  { db, now, reportingTimeZone, baseCurrency }: Context,
+  { db, now, reportingTimeZone, baseCurrency, principal }: Context,
   records: CustomerRecord[],
 ): Promise<CustomerSummary[]> {
   const wanted = { ids: records.map((record) => record.id) };
@@ -303,9 +304,9 @@ async function summariesOf(
     db.all(purchaseDays, { ...wanted, asOf: now, timeZone: reportingTimeZone }),
     db.all(latest, wanted),
     db.all(touchCounts, { ...wanted, asOf: now }),
-    db.all(lastTouch, { ...wanted, asOf: now }),
-    db.all(lastScores, { ...wanted, asOf: now }),
-    progressOfCustomers(db, wanted.ids, now),
+    principal.has('interactions:read') ? db.all(lastTouch, { ...wanted, asOf: now }) : [],
+    principal.has('survey-responses:read') ? db.all(lastScores, { ...wanted, asOf: now }) : [],
+    principal.has('loyalty:read') ? progressOfCustomers(db, wanted.ids, now) : new Map<string, never>(),
   ]);
   const today = localDateOf(now, reportingTimeZone);
   return records.map((record) => {
