@@ -261,8 +261,10 @@ function newCustomer(id: string, details: OwnerDetails, now: string): CustomerSt
     acquisitionSource: null,
     acquisitionCost: null,
     acquiredOn: null,
+    acquiredBy: null,
     attributes: null,
     createdAt: now,
     updatedAt: now,
+    erasedAt: null,
   };
 }

@@ -38,15 +38,20 @@ export const customers = pgTable(
     acquisitionSource: textColumn('acquisition_source'),
     acquisitionCost: amountColumn('acquisition_cost'),
     acquiredOn: date('acquired_on'),
+    /** The partner who brought the customer. */
+    acquiredBy: uuid('acquired_by'),
     attributes: json('attributes'),
     createdAt: instantColumn('created_at').notNull(),
     updatedAt: instantColumn('updated_at').notNull(),
+    /** When the person was erased: from then on the row keeps their facts together, and nothing personal. */
+    erasedAt: instantColumn('erased_at'),
   },
   (t) => [
     index('customers_created').on(t.createdAt, t.id),
     index('customers_updated').on(t.updatedAt, t.id),
     index('customers_company').on(t.companyId, t.id),
     index('customers_referred_by').on(t.referredBy, t.id),
+    index('customers_acquired_by').on(t.acquiredBy, t.id).where(sql`acquired_by is not null`),
     // Birthdays of a day.
     index('customers_birth_day')
       .on(sql`(extract(month from birthday) * 100 + extract(day from birthday))`)
@@ -153,6 +158,48 @@ export const attributes = z
   })
   .meta({ description: 'Custom attributes, at most 16 KiB of JSON.', example: { tier: 'gold' } });
 
+/** What a consent is for, e.g. `newsletter`: as you cut it. */
+export const consentPurpose = z
+  .string()
+  .max(64)
+  .regex(/^[a-z][a-z0-9_]*$/)
+  .meta({ description: 'What it is for, as you cut it: lower-case words with _.', example: 'newsletter' });
+export const consentStatus = z
+  .enum(['granted', 'withdrawn'])
+  .meta({ id: 'ConsentStatus', description: 'Whether it was given or taken back.', example: 'granted' });
+
+/** A consent as it is sent: here, as it may come with its customer. */
+export const consentInput = z
+  .strictObject({
+    purpose: consentPurpose,
+    channel: channel.nullable().optional().meta({ description: 'null or left out: all channels.' }),
+    status: consentStatus,
+    at: instant.optional().meta({ description: 'When it was given or taken back; now unless told.' }),
+    evidence: z
+      .strictObject({
+        source: text(200).nullable().optional().meta({ description: 'Where it was given.', example: 'checkout' }),
+        textVersion: text(100)
+          .nullable()
+          .optional()
+          .meta({ description: 'The version of the text.', example: '2026-01' }),
+        wording: text(4_000).nullable().optional().meta({ description: 'The text that was agreed to.' }),
+        reference: text(255)
+          .nullable()
+          .optional()
+          .meta({ description: 'What proves it, e.g. the id of a double opt-in.' }),
+      })
+      .meta({ id: 'ConsentEvidenceInput', description: 'How it can be shown; personal data.' })
+      .optional(),
+  })
+  .meta({
+    id: 'ConsentInput',
+    example: { purpose: 'newsletter', channel: 'email', status: 'granted', evidence: { source: 'checkout' } },
+  });
+export type ConsentInput = z.output<typeof consentInput>;
+
+/** Consents that come with a document. */
+export const consentInputs = z.array(consentInput).max(50).optional();
+
 const locale = text(35)
   .regex(/^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$/)
   .meta({ description: 'BCP 47 language tag.', example: 'en-GB' });
@@ -172,21 +219,34 @@ const profile = {
   preferredChannel: channel.nullable().optional(),
   acquisition: acquisitionInput.nullable().optional(),
   referredBy: id.nullable().optional().meta({ description: 'The customer who referred this one.' }),
+  acquiredBy: id.nullable().optional().meta({
+    description: 'The partner who brought the customer; left out it stays, on PUT as well.',
+  }),
   attributes: attributes.nullable().optional(),
 };
 
 export const customerPatch = z.strictObject(profile).meta({ id: 'CustomerPatch' });
 export type CustomerPatch = z.output<typeof customerPatch>;
 
-export const customerInput = z.strictObject({ ...profile, sourceVersion: sourceVersionInput.optional() }).meta({
-  id: 'CustomerInput',
-  description: 'One of a name, an identity or a reference is required. `sourceVersion` belongs to the first reference.',
-  example: {
-    name: 'Ada Lovelace',
-    identities: [{ kind: 'email', value: 'ada@example.org' }],
-    references: [{ source: 'shop', externalId: 'C-1001' }],
-  },
-});
+export const customerInput = z
+  .strictObject({
+    ...profile,
+    sourceVersion: sourceVersionInput.optional(),
+    consents: consentInputs.meta({
+      description:
+        'Recorded with the customer. Of a customer that exists: what is not known yet, and where `at` is left out, what changes what is in force.',
+    }),
+  })
+  .meta({
+    id: 'CustomerInput',
+    description:
+      'One of a name, an identity or a reference is required. `sourceVersion` belongs to the first reference.',
+    example: {
+      name: 'Ada Lovelace',
+      identities: [{ kind: 'email', value: 'ada@example.org' }],
+      references: [{ source: 'shop', externalId: 'C-1001' }],
+    },
+  });
 export type CustomerInput = z.output<typeof customerInput>;
 
 export const customer = z
@@ -207,10 +267,12 @@ export const customer = z
     preferredChannel: channel.nullable(),
     acquisition: acquisition.nullable(),
     referredBy: id.nullable(),
+    acquiredBy: id.nullable().meta({ description: 'The partner who brought the customer.' }),
     attributes: personal(z.record(z.string(), z.unknown())),
     version,
     createdAt: instant,
     updatedAt: instant,
+    erasedAt: instant.nullable().meta({ description: 'When the person was erased; what is left are anonymous facts.' }),
   })
   .meta({
     id: 'Customer',

@@ -59,10 +59,12 @@ export function toCustomer(record: CustomerRecord): Customer {
         ? null
         : { source: record.acquisitionSource, cost: record.acquisitionCost, acquiredOn: record.acquiredOn },
     referredBy: record.referredBy,
+    acquiredBy: record.acquiredBy,
     attributes: record.attributes as Customer['attributes'], // validated when written
     version: record.version,
     createdAt: record.createdAt,
     updatedAt: record.updatedAt,
+    erasedAt: record.erasedAt,
   };
 }
 
@@ -239,6 +241,7 @@ const save = statement<{ renewed: number }>(
           'acquisition_source',
           'acquisition_cost',
           'acquired_on',
+          'acquired_by',
           'attributes',
           'updated_at',
         ].map((column) => sql`${sql.identifier(column)} = excluded.${sql.identifier(column)}`),

@@ -254,6 +254,7 @@ class Plan {
       attributes: set<unknown>(input.attributes, before?.attributes),
       createdAt: before?.createdAt ?? now,
       updatedAt: now,
+      erasedAt: before?.erasedAt ?? null,
     };
   }
 
