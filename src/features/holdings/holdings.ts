@@ -1,0 +1,335 @@
+import { getTableColumns, getTableName } from 'drizzle-orm';
+import { getTableConfig, type PgColumn, type PgTable } from 'drizzle-orm/pg-core';
+import { assignments } from '../assignments/model.ts';
+import { customerIdentities, customers } from '../customers/model.ts';
+import { followUps } from '../follow-ups/model.ts';
+import { interactions } from '../interactions/model.ts';
+import { leadScoreBounds } from '../lead-scores/model.ts';
+import { leadStageChanges, leads } from '../leads/model.ts';
+import {
+  loyaltyAccounts,
+  loyaltyEarnings,
+  loyaltyEntries,
+  loyaltyLots,
+  loyaltyTierChanges,
+  loyaltyTransactions,
+} from '../loyalty/model.ts';
+import { orderItems, orders, refundItems, refunds } from '../orders/model.ts';
+import { externalRefs } from '../references/model.ts';
+import { returnItems, returns } from '../returns/model.ts';
+import { redemptions } from '../rewards/model.ts';
+import { customerMonth, customerStats } from '../rollups/model.ts';
+import { surveyInvitations } from '../survey-invitations/model.ts';
+import { surveyAnswers, surveyResponses } from '../survey-responses/model.ts';
+
+/** What erasing makes of a personal column: `null` clears it, `row` takes the whole row away. */
+export type Erasure = 'null' | 'row';
+
+/** A table that holds something of a customer. Members are those of the Drizzle table. */
+export interface Holding {
+  /** Its name in exports. */
+  name: string;
+  /** Its heading in exports that people read. */
+  label: string;
+  table: PgTable;
+  /** Whose row it is. */
+  owner: string;
+  /** profile: what the customer is. fact: what happened. derived: worked out from facts, and recounted instead of moved. */
+  kind: 'profile' | 'fact' | 'derived';
+  /** Members that name other customers, or a customer in another part than that of the owner. */
+  customers: readonly string[];
+  /** Ids of other records. */
+  records: readonly string[];
+  /** Members that tell something of the person, and what erasing makes of them. */
+  personal: Readonly<Record<string, Erasure>>;
+  /** Texts, documents and dates that tell nothing of the person: codes, names of staff, what is told of a product. */
+  plain: readonly string[];
+}
+
+type Member<Table extends PgTable> = Extract<keyof Table['$inferSelect'], string>;
+
+function holding<Table extends PgTable>(
+  table: Table,
+  of: {
+    name: string;
+    label: string;
+    kind: Holding['kind'];
+    owner: Member<Table>;
+    customers?: Member<Table>[];
+    records?: Member<Table>[];
+    personal?: Partial<Record<Member<Table>, Erasure>>;
+    plain?: Member<Table>[];
+  },
+): Holding {
+  const personal = of.personal ?? {};
+  return {
+    customers: [],
+    records: [],
+    plain: [],
+    ...of,
+    // The type of a partial record allows undefined, which no entry says.
+    personal: personal as Record<string, Erasure>,
+    table,
+  };
+}
+
+/**
+ * Every table that holds something of a customer, parents before what belongs to them: the one list behind merging,
+ * exporting and erasing. test/features/holdings.test.ts compares it with the catalog of the database: each column that
+ * holds an id, a text, a document or a date is said to be one of these.
+ */
+export const holdings: readonly Holding[] = [
+  holding(customers, {
+    name: 'customer',
+    label: 'Customer',
+    kind: 'profile',
+    owner: 'id',
+    customers: ['companyId', 'referredBy'],
+    records: ['acquiredBy'],
+    personal: {
+      name: 'null',
+      givenName: 'null',
+      familyName: 'null',
+      birthday: 'null',
+      address: 'null',
+      attributes: 'null',
+    },
+    plain: ['kind', 'locale', 'preferredChannel', 'acquisitionSource', 'acquiredOn'],
+  }),
+  holding(customerIdentities, {
+    name: 'identities',
+    label: 'E-mail addresses, phone numbers and handles',
+    kind: 'profile',
+    owner: 'customerId',
+    personal: { value: 'row' },
+    plain: ['kind'],
+  }),
+  // Of the customer and of all its facts.
+  holding(externalRefs, {
+    name: 'references',
+    label: 'Names in other systems',
+    kind: 'profile',
+    owner: 'customerId',
+    records: ['recordId'],
+    plain: ['kind', 'source', 'externalId', 'versionKind'],
+  }),
+  holding(orders, {
+    name: 'orders',
+    label: 'Orders',
+    kind: 'fact',
+    owner: 'customerId',
+    records: ['id', 'campaignId'],
+    plain: ['source', 'externalId', 'currency', 'paymentStatus', 'fulfillmentStatus', 'channel', 'status'],
+  }),
+  holding(orderItems, {
+    name: 'orderItems',
+    label: 'Lines of orders',
+    kind: 'fact',
+    owner: 'customerId',
+    records: ['orderId'],
+    plain: ['sku', 'name', 'category', 'unitPrice'],
+  }),
+  holding(refunds, {
+    name: 'refunds',
+    label: 'Refunds',
+    kind: 'fact',
+    owner: 'customerId',
+    records: ['id', 'orderId'],
+    personal: { reason: 'null' },
+  }),
+  holding(refundItems, {
+    name: 'refundItems',
+    label: 'Lines of refunds',
+    kind: 'fact',
+    owner: 'customerId',
+    records: ['refundId'],
+    plain: ['sku'],
+  }),
+  holding(returns, {
+    name: 'returns',
+    label: 'Returns',
+    kind: 'fact',
+    owner: 'customerId',
+    records: ['id'],
+    personal: { reason: 'null' },
+    plain: ['source', 'externalId', 'currency'],
+  }),
+  holding(returnItems, {
+    name: 'returnItems',
+    label: 'Lines of returns',
+    kind: 'fact',
+    owner: 'customerId',
+    records: ['returnId'],
+    plain: ['sku'],
+  }),
+  holding(interactions, {
+    name: 'interactions',
+    label: 'Contacts',
+    kind: 'fact',
+    owner: 'customerId',
+    records: ['id', 'campaignId', 'orderId'],
+    personal: { text: 'null' },
+    plain: ['source', 'externalId', 'kind', 'direction', 'channel', 'topic', 'outcome', 'staff', 'ticket'],
+  }),
+  holding(leads, {
+    name: 'lead',
+    label: 'Lead',
+    kind: 'profile',
+    owner: 'customerId',
+    records: ['conversionOrderId'],
+    plain: ['stage', 'lossReason', 'owner', 'source', 'segment'],
+  }),
+  holding(leadStageChanges, {
+    name: 'stageChanges',
+    label: 'Stages of the lead',
+    kind: 'fact',
+    owner: 'customerId',
+    records: ['id', 'orderId'],
+    personal: { note: 'null' },
+    plain: ['from', 'to', 'by', 'rule', 'lossReason'],
+  }),
+  holding(leadScoreBounds, {
+    name: 'scoreBounds',
+    label: 'Upper bounds of scores',
+    kind: 'derived',
+    owner: 'customerId',
+    records: ['ruleSetId'],
+  }),
+  holding(assignments, {
+    name: 'assignments',
+    label: 'Who was to look after the customer',
+    kind: 'fact',
+    owner: 'customerId',
+    records: ['id', 'followUpId', 'ruleId'],
+    personal: { keyValue: 'null' },
+    plain: ['purpose', 'owner', 'previousOwner', 'method', 'by'],
+  }),
+  holding(followUps, {
+    name: 'followUps',
+    label: 'Follow-ups',
+    kind: 'fact',
+    owner: 'customerId',
+    records: ['id', 'responseId'],
+    personal: { reason: 'null', note: 'null' },
+    plain: ['kind', 'owner', 'status', 'outcome'],
+  }),
+  holding(loyaltyAccounts, {
+    name: 'loyaltyAccount',
+    label: 'Loyalty account',
+    kind: 'profile',
+    owner: 'customerId',
+    records: ['programmeId'],
+    plain: ['joinedOn', 'tier'],
+  }),
+  holding(loyaltyTransactions, {
+    name: 'loyaltyTransactions',
+    label: 'Points',
+    kind: 'fact',
+    owner: 'customerId',
+    // The key of a bonus for a referral names the member who was referred.
+    customers: ['relatedCustomerId', 'bonusKey'],
+    records: ['id', 'orderId', 'redemptionId', 'relatedId'],
+    personal: { reason: 'null' },
+    plain: ['kind', 'by', 'externalId'],
+  }),
+  holding(loyaltyLots, {
+    name: 'loyaltyLots',
+    label: 'Lots of points',
+    kind: 'fact',
+    owner: 'customerId',
+    customers: ['bonusKey'],
+    records: ['id', 'transactionId', 'orderId'],
+  }),
+  holding(loyaltyEntries, {
+    name: 'loyaltyEntries',
+    label: 'Postings of points',
+    kind: 'fact',
+    owner: 'customerId',
+    records: ['transactionId', 'lotId'],
+  }),
+  holding(loyaltyEarnings, {
+    name: 'loyaltyEarnings',
+    label: 'What orders are entitled to',
+    kind: 'fact',
+    owner: 'customerId',
+    records: ['orderId'],
+    plain: ['tier'],
+  }),
+  holding(loyaltyTierChanges, {
+    name: 'tierChanges',
+    label: 'Tiers',
+    kind: 'fact',
+    owner: 'customerId',
+    plain: ['previous', 'tier', 'reason'],
+  }),
+  holding(redemptions, {
+    name: 'redemptions',
+    label: 'Rewards',
+    kind: 'fact',
+    owner: 'customerId',
+    records: ['id', 'rewardId', 'transactionId'],
+    personal: { reason: 'null' },
+    plain: ['status'],
+  }),
+  holding(surveyInvitations, {
+    name: 'surveyInvitations',
+    label: 'Invitations to surveys',
+    kind: 'fact',
+    owner: 'customerId',
+    // The occasion of a stage names the lead.
+    customers: ['occasion'],
+    records: ['id', 'surveyId', 'orderId', 'interactionId', 'responseId'],
+    plain: ['status', 'trigger', 'sku', 'staff', 'department', 'process', 'channel'],
+  }),
+  holding(surveyResponses, {
+    name: 'surveyResponses',
+    label: 'Responses to surveys',
+    kind: 'fact',
+    owner: 'customerId',
+    records: ['id', 'surveyId', 'orderId', 'interactionId', 'invitationId'],
+    plain: ['submissionId', 'status', 'sku', 'staff', 'department', 'process', 'channel', 'language', 'journeyStage'],
+  }),
+  holding(surveyAnswers, {
+    name: 'surveyAnswers',
+    label: 'Answers',
+    kind: 'fact',
+    owner: 'customerId',
+    records: ['responseId', 'surveyId'],
+    personal: { text: 'null' },
+    plain: ['question', 'type', 'choices'],
+  }),
+  holding(customerStats, {
+    name: 'orderStatistics',
+    label: 'Sums of orders',
+    kind: 'derived',
+    owner: 'customerId',
+    plain: ['currency'],
+  }),
+  holding(customerMonth, {
+    name: 'orderMonths',
+    label: 'Sums of orders by month',
+    kind: 'derived',
+    owner: 'customerId',
+    plain: ['month', 'currency'],
+  }),
+];
+
+/** The entry of a table. */
+export function holdingOf(table: PgTable): Holding {
+  const found = holdings.find((holding) => holding.table === table);
+  if (!found) throw new RangeError(`Nothing of a customer is in ${getTableName(table)}`);
+  return found;
+}
+
+/** The columns of a holding's table, by member, in the order of the table. */
+export function columnsOf({ table }: Pick<Holding, 'table'>): Map<string, PgColumn> {
+  return new Map(Object.entries(getTableColumns(table)));
+}
+
+/** Members of its primary key, in the order of the key. */
+export function keyOf({ table }: Pick<Holding, 'table'>): string[] {
+  const { columns, primaryKeys } = getTableConfig(table);
+  const key = primaryKeys[0]?.columns ?? columns.filter(({ primary }) => primary);
+  const members = Object.entries(getTableColumns(table));
+  return key.flatMap(({ name }) => members.flatMap(([member, column]) => (column.name === name ? [member] : [])));
+}
