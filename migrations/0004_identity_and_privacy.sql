@@ -1,3 +1,21 @@
+CREATE TABLE "audit_entries" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"at" timestamp with time zone NOT NULL,
+	"request_id" text NOT NULL,
+	"client" text COLLATE "C" NOT NULL,
+	"confinement" text,
+	"confinement_id" uuid,
+	"address" text,
+	"door" text NOT NULL,
+	"operation" text COLLATE "C" NOT NULL,
+	"kind" text NOT NULL,
+	"resource" text NOT NULL,
+	"record_ids" uuid[] NOT NULL,
+	"customer_ids" uuid[] NOT NULL,
+	"members" text[] NOT NULL,
+	"outcome" text NOT NULL
+);
+--> statement-breakpoint
 CREATE TABLE "consent_changes" (
 	"customer_id" uuid NOT NULL,
 	"id" uuid NOT NULL,
@@ -65,6 +83,10 @@ ALTER TABLE "consents" ADD CONSTRAINT "consents_customer_id_customers_id_fk" FOR
 ALTER TABLE "partner_shares" ADD CONSTRAINT "partner_shares_partner_id_partners_id_fk" FOREIGN KEY ("partner_id") REFERENCES "public"."partners"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "partner_shares" ADD CONSTRAINT "partner_shares_customer_id_customers_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."customers"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "privacy_tombstones" ADD CONSTRAINT "privacy_tombstones_customer_id_customers_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."customers"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+CREATE INDEX "audit_entries_at" ON "audit_entries" USING btree ("at","id");--> statement-breakpoint
+CREATE INDEX "audit_entries_client" ON "audit_entries" USING btree ("client","at","id");--> statement-breakpoint
+CREATE INDEX "audit_entries_operation" ON "audit_entries" USING btree ("operation","at","id");--> statement-breakpoint
+CREATE INDEX "audit_entries_customers" ON "audit_entries" USING gin ("customer_ids");--> statement-breakpoint
 CREATE INDEX "consent_changes_id" ON "consent_changes" USING btree ("id");--> statement-breakpoint
 CREATE INDEX "consent_changes_customer_at" ON "consent_changes" USING btree ("customer_id","at","id");--> statement-breakpoint
 CREATE INDEX "consent_changes_at" ON "consent_changes" USING btree ("at","id");--> statement-breakpoint
