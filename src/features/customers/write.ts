@@ -251,6 +251,8 @@ class Plan {
       acquisitionSource: acquisition.acquisitionSource,
       acquisitionCost: acquisition.acquisitionCost,
       acquiredOn: acquisition.acquiredOn,
+      // A PUT that comes every night from a shop does not know who brought the customer, and must not unshare it.
+      acquiredBy: input.acquiredBy === undefined ? (before?.acquiredBy ?? null) : input.acquiredBy,
       attributes: set<unknown>(input.attributes, before?.attributes),
       createdAt: before?.createdAt ?? now,
       updatedAt: now,
