@@ -82,6 +82,16 @@ export interface Transaction extends Db {
    * the transaction.
    */
   behind<T>(gate: Promise<unknown>, work: (tx: Transaction) => Promise<T>): Promise<T>;
+  /** For the audit: writes tell it what their answers do not. What `attempt` undoes is not in it. */
+  readonly trail: Trail;
+}
+
+/** What a transaction changes: ids and names of members, never values. */
+export interface Trail {
+  /** Ids of the customers whose records it changes. */
+  readonly customerIds: Set<string>;
+  /** Members of the documents that were written. */
+  readonly members: Set<string>;
 }
 
 /** Decoding by Postgres type: nothing passes through a float or a Date on its way to the client. */
@@ -224,8 +234,10 @@ async function once<T>(
       sent.catch(() => undefined);
       deferred.push(sent);
     },
+    trail: { customerIds: new Set(), members: new Set() },
     async attempt(work) {
       gathered.query('SAVEPOINT attempt').catch(() => undefined);
+      const customerIds = [...tx.trail.customerIds];
       try {
         const value = await work();
         await Promise.all(deferred.splice(0));
@@ -234,6 +246,8 @@ async function once<T>(
         const refused = error instanceof pg.DatabaseError && /^2[23]/.test(error.code ?? '') && !isRetryable(error);
         if (!refused) throw error;
         await client.query('ROLLBACK TO SAVEPOINT attempt');
+        tx.trail.customerIds.clear();
+        for (const id of customerIds) tx.trail.customerIds.add(id);
         return { ok: false, refusal: refusedInput(error) ?? refusedValue() };
       }
     },
