@@ -6,8 +6,8 @@ import { graphqlProblemTypes } from '../../src/platform/graphql/errors.ts';
 import { testApp } from '../support/app.ts';
 import { changeLog } from '../support/change-log.ts';
 import { contractOperations, type Json } from '../support/contract.ts';
-import { argumentsOf, type Call, callsOf, documentOf, type Values } from '../support/graphql-calls.ts';
-import { type Damage, damaged, damages, type Tree, textOf } from '../support/hostile.ts';
+import { argumentsOf, type Call, callsOf, documentOf, literalOf, type Values } from '../support/graphql-calls.ts';
+import { type Damage, damaged, damages, textOf } from '../support/hostile.ts';
 import { type RawAnswer, rawClient } from '../support/raw-http.ts';
 import { checkWords, leads, namesAPlace } from '../support/refusals.ts';
 
@@ -80,13 +80,6 @@ function build(call: Call, given: Drawn): { body: string; sent: unknown } {
   const query = documentOf(call, values, declared === '' ? '' : `(${declared})`, tail);
   const text = textOf(tree);
   return { body: `{"query":${JSON.stringify(query)},"variables":${text}}`, sent: jsonOf(text) };
-}
-
-/** As textOf, with member names as GraphQL writes them. */
-function literalOf(tree: Tree): string {
-  if ('text' in tree) return tree.text;
-  if ('list' in tree) return `[${tree.list.map(literalOf).join(', ')}]`;
-  return `{${tree.members.map(([name, value]) => `${name.replace(/^"(\w+)"$/, '$1')}: ${literalOf(value)}`).join(', ')}}`;
 }
 
 function jsonOf(text: string): unknown {

@@ -155,6 +155,13 @@ function scalar(name: string, type: string, choice: number): unknown {
   }
 }
 
+/** As textOf, with member names as GraphQL writes them. */
+export function literalOf(tree: Tree): string {
+  if ('text' in tree) return tree.text;
+  if ('list' in tree) return `[${tree.list.map(literalOf).join(', ')}]`;
+  return `{${tree.members.map(([name, value]) => `${name.replace(/^"(\w+)"$/, '$1')}: ${literalOf(value)}`).join(', ')}}`;
+}
+
 /** The document of a call: `head` is put before it, `tail` are the arguments of its last field with their brackets. */
 export function documentOf(call: Call, values: Values, variables: string, tail: string): string {
   const open = call.path.map((field, index) => {

@@ -1,0 +1,209 @@
+import type { Answer, TestApp } from './app.ts';
+import { fresh, newKey } from './shop.ts';
+
+/** Customers with a record of every kind, for tests of who may see and change what. */
+
+/** What is about nobody, and belongs to the organisation. */
+export interface House {
+  campaign: string;
+  survey: string;
+  programme: string;
+  reward: string;
+  assignmentRule: string;
+  leadRuleSet: string;
+  leadModel: string;
+  /** Customers that others name: their company, and who referred them. */
+  company: string;
+  referrer: string;
+}
+
+/** A customer and a record of every kind about it: ids, and the name that all its references have in source `shop`. */
+export interface Person {
+  /** The external id of the customer, order, return, interaction. */
+  name: string;
+  email: string;
+  customer: string;
+  order: string;
+  return: string;
+  refund: string;
+  interaction: string;
+  response: string;
+  invitation: string;
+  transaction: string;
+  redemption: string;
+  followUp: string;
+}
+
+type Api = Pick<TestApp, 'request'>;
+
+async function make(api: Api, path: string, body: unknown, status = 201, method = 'POST'): Promise<Answer['body']> {
+  const headers = method === 'PATCH' ? { 'If-Match': '*' } : newKey();
+  const answer = await api.request(method, path, { body, headers });
+  if (answer.status !== status) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
+  return answer.body;
+}
+
+const question = { key: 'recommend', type: 'nps', text: 'Would you recommend us?', required: true };
+
+export async function stockHouse(api: Api): Promise<House> {
+  const campaign = await make(api, '/v1/campaigns', { name: 'Spring', channel: 'email', startsOn: '2026-03-01' });
+  const settings = { contactFrequencyDays: 0 };
+  const survey = await make(api, '/v1/surveys', { name: 'Asked', status: 'open', questions: [question], settings });
+  const rules = { pointsPerUnit: 1, pointValue: 0.5, bonuses: { welcome: 100 } };
+  const programme = await make(api, '/v1/loyalty/programmes', { name: 'Club', rules });
+  const publish = { validFrom: '2026-01-01T00:00:00Z' };
+  const published = await api.request('POST', `/v1/loyalty/programmes/${programme.id}/publish`, {
+    body: publish,
+    headers: { 'If-Match': '*', ...newKey() },
+  });
+  if (published.status !== 200) throw new Error(JSON.stringify(published.body));
+  const reward = await make(api, '/v1/loyalty/rewards', {
+    programmeId: programme.id,
+    name: 'Watering can',
+    points: 1,
+    stock: 50,
+  });
+  const rule = await make(api, '/v1/assignment-rules', {
+    name: 'Everybody',
+    purpose: 'lead',
+    method: 'round_robin',
+    groups: [{ value: null, members: ['maria', 'jo'] }],
+  });
+  const document = {
+    rules: [{ name: 'Fair', group: 'fit', points: 5, when: [{ field: 'source', oneOf: ['fair'] }] }],
+    grades: { A: 40, B: 20, C: 5 },
+  };
+  const ruleSet = await make(api, '/v1/lead-rule-sets', { name: 'Fairs', document });
+  const model = await make(api, '/v1/lead-models', {});
+  const company = await make(api, '/v1/customers', { kind: 'company', name: 'Analytical Engines' });
+  // Somebody has orders and is in no programme.
+  await make(api, '/v1/orders', {
+    source: 'shop',
+    externalId: fresh('of-company'),
+    customerId: company.id,
+    placedAt: '2026-05-20T08:26:00Z',
+    currency: 'EUR',
+    total: 1000,
+    items: [{ sku: 'A', quantity: 1, total: 1000 }],
+    paymentStatus: 'paid',
+  });
+  const referrer = await make(api, '/v1/customers', { name: 'Who refers' });
+  return {
+    campaign: campaign.id,
+    survey: survey.id,
+    programme: programme.id,
+    reward: reward.id,
+    assignmentRule: rule.id,
+    leadRuleSet: ruleSet.id,
+    leadModel: model.id,
+    company: company.id,
+    referrer: referrer.id,
+  };
+}
+
+/** A customer with a record of every kind; its texts hold its name, which nobody else's do. */
+export async function stockPerson(api: Api, house: House, name = fresh('person')): Promise<Person> {
+  const email = `${name}@example.org`;
+  const reference = { source: 'shop', externalId: name };
+  const customer = await make(api, '/v1/customers', {
+    name: `Name ${name}`,
+    companyId: house.company,
+    referredBy: house.referrer,
+    identities: [{ kind: 'email', value: email }],
+    references: [reference],
+    attributes: { nick: `nick ${name}` },
+    acquisition: { source: 'fair', cost: 250 },
+  });
+  const order = await make(api, '/v1/orders', {
+    ...reference,
+    customerId: customer.id,
+    campaignId: house.campaign,
+    placedAt: '2026-05-20T08:26:00Z',
+    currency: 'EUR',
+    total: 1530,
+    items: [{ sku: `sku ${name}`, name: 'Holder', quantity: 6, total: 1530 }],
+    paymentStatus: 'paid',
+  });
+  const refund = await make(api, `/v1/orders/${order.id}/refunds`, {
+    amount: 100,
+    refundedAt: '2026-05-25T09:00:00Z',
+    reason: `damaged ${name}`,
+  });
+  const returned = await make(api, '/v1/returns', {
+    ...reference,
+    customerId: customer.id,
+    returnedAt: '2026-05-28T09:41:00Z',
+    currency: 'EUR',
+    total: 200,
+    items: [{ sku: `sku ${name}`, quantity: 1, total: 200 }],
+  });
+  const interaction = await make(api, '/v1/interactions', {
+    ...reference,
+    customerId: customer.id,
+    kind: 'phone',
+    direction: 'inbound',
+    occurredAt: '2026-05-28T09:41:00Z',
+    orderId: order.id,
+    campaignId: house.campaign,
+    text: `Where is my parcel? ${name}`,
+  });
+  await make(api, '/v1/leads', { customerId: customer.id, source: 'fair', enteredAt: '2026-05-01T00:00:00Z' });
+  await make(api, `/v1/leads/${customer.id}/assign`, {}, 200);
+  const response = await make(api, `/v1/surveys/${house.survey}/responses`, {
+    submissionId: `form ${name}`,
+    answeredAt: '2026-05-28T09:41:00Z',
+    customerId: customer.id,
+    orderId: order.id,
+    staff: 'maria',
+    answers: [{ question: 'recommend', score: 3 }],
+  });
+  const invitation = await make(api, '/v1/survey-invitations', { surveyId: house.survey, customerId: customer.id });
+  await make(api, `/v1/customers/${customer.id}/loyalty`, { programmeId: house.programme });
+  const transaction = await make(api, '/v1/loyalty/transactions', {
+    kind: 'spend',
+    customerId: customer.id,
+    points: 30,
+    externalId: `spend ${name}`,
+  });
+  const redemption = await make(api, '/v1/loyalty/redemptions', { customerId: customer.id, rewardId: house.reward });
+  const followUp = await make(api, '/v1/follow-ups', {
+    customerId: customer.id,
+    kind: 'retention',
+    reason: `asked to cancel ${name}`,
+    dueAt: '2026-06-03T17:00:00Z',
+  });
+  return {
+    name,
+    email,
+    customer: customer.id,
+    order: order.id,
+    return: returned.id,
+    refund: refund.id,
+    interaction: interaction.id,
+    response: response.id,
+    invitation: invitation.id,
+    transaction: transaction.id,
+    redemption: redemption.id,
+    followUp: followUp.id,
+  };
+}
+
+/** Ids and names that nobody has, where a person's would stand. */
+export function nobody(seed = 0): Person {
+  const id = (kind: number) =>
+    `0193a6c2-8f00-7fff-8000-${String(kind).padStart(4, '0')}${String(seed).padStart(8, '0')}`;
+  return {
+    name: `nobody-${seed}`,
+    email: `nobody-${seed}@example.org`,
+    customer: id(1),
+    order: id(2),
+    return: id(3),
+    refund: id(4),
+    interaction: id(5),
+    response: id(7),
+    invitation: id(8),
+    transaction: id(9),
+    redemption: id(10),
+    followUp: id(11),
+  };
+}
