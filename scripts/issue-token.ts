@@ -1,13 +1,16 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { readConfig } from '../src/config.ts';
 import { issueToken } from '../src/platform/auth/issue-token.ts';
 import { openKeys } from '../src/platform/auth/keys.ts';
+import { id } from '../src/platform/values.ts';
 
 /** `npm run -s token -- --scope "…"`: one access token of the running configuration on standard output, nothing else. */
 interface Options {
   scope: string;
   client: string;
   ttl: number;
+  partner?: string;
+  customer?: string;
 }
 
 const longestTtl = 10 * 365 * 86_400;
@@ -33,11 +36,19 @@ function seconds(text: string): number {
   return value;
 }
 
+function uuid(text: string): string {
+  const parsed = id.safeParse(text);
+  if (!parsed.success) throw new InvalidArgumentError('A UUID.');
+  return parsed.data;
+}
+
 const command = new Command('token')
   .description('Prints an access token for this configuration.')
   .requiredOption('--scope <scopes>', 'scopes, separated by spaces; "*" for all', scopeList)
   .option('--client <name>', 'the client it is for', clientName, 'cli')
   .option('--ttl <seconds>', 'how long it is valid', seconds, 3600)
+  .option('--partner <id>', 'confine it to what is shared with this partner', uuid)
+  .addOption(new Option('--customer <id>', 'confine it to this one customer').argParser(uuid).conflicts('partner'))
   .allowExcessArguments(false)
   .parse();
 

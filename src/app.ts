@@ -49,6 +49,7 @@ import { surveyRoutes } from './features/surveys/routes.ts';
 import { timelineResolvers } from './features/timeline/resolvers.ts';
 import { timelineRoutes } from './features/timeline/routes.ts';
 import { guide } from './guide.ts';
+import { accessDirectory } from './platform/auth/directory.ts';
 import type { Keys } from './platform/auth/keys.ts';
 import { cursorCodec } from './platform/cursor.ts';
 import { openPool, poolDb, transaction } from './platform/db/client.ts';
@@ -181,6 +182,14 @@ export async function createApp({ config, keys, connection, logger, clock }: App
     onIdleError: (error) => logger.warn({ err: error }, 'an idle database connection was lost'),
   });
   app.addHook('onClose', () => pool.end());
+  // Nothing to read yet.
+  const directory = accessDirectory(async () => ({
+    keys: [],
+    issuedFrom: new Map(),
+    revoked: new Set(),
+    partners: new Map(),
+  }));
+  app.addHook('onClose', () => directory.close());
   const services: Services = {
     db: poolDb(pool),
     pool,
@@ -188,6 +197,7 @@ export async function createApp({ config, keys, connection, logger, clock }: App
     reportingTimeZone: config.reportingTimeZone,
     cursors: cursorCodec(keys.cursorSecret),
     links: linkTokens(keys.linkSecret),
+    directory,
     clock: clock ?? (() => new Date().toISOString()),
   };
 
@@ -215,7 +225,7 @@ export async function createApp({ config, keys, connection, logger, clock }: App
       maxAge: 600,
     });
   }
-  await addAuthentication(app, config, keys);
+  await addAuthentication(app, config, keys, directory);
   addHealth(app, connection, migrationsFolder);
   await serveDocs(app, routes, guide);
   await serveGraphiql(app);

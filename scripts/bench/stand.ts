@@ -1,5 +1,6 @@
 import pg from 'pg';
 import type { Config } from '../../src/config.ts';
+import { fixedDirectory } from '../../src/platform/auth/directory.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
 import { linkTokens } from '../../src/platform/link-token.ts';
@@ -82,6 +83,7 @@ export function servicesOn(connection: pg.ClientConfig, config: Config): Service
     reportingTimeZone: config.reportingTimeZone,
     cursors: cursorCodec(Buffer.alloc(32)),
     links: linkTokens(Buffer.alloc(32)),
+    directory: fixedDirectory(),
     clock: () => new Date().toISOString(),
   };
 }

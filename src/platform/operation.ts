@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { z } from 'zod';
+import type { AccessDirectory } from './auth/directory.ts';
 import type { CursorCodec } from './cursor.ts';
 import { type Db, type Transaction, transaction } from './db/client.ts';
 import { type FieldError, Problem, type ProblemCode, problemTypes } from './errors.ts';
@@ -17,6 +18,8 @@ export interface Services {
   cursors: CursorCodec;
   /** Of links that work without a login. */
   links: LinkTokens;
+  /** Revocations, keys and the settings of partners, in memory. */
+  directory: AccessDirectory;
   /** The clock, as an RFC 3339 instant in UTC. A demo holds it still. */
   clock: () => string;
 }
@@ -41,6 +44,7 @@ export function createContext(services: Services, principal: Principal, requestI
     reportingTimeZone: services.reportingTimeZone,
     cursors: services.cursors,
     links: services.links,
+    directory: services.directory,
     clock: services.clock,
     principal,
     requestId,

@@ -15,6 +15,7 @@ import {
   publishLeadRuleSet,
 } from '../../src/features/lead-scores/operations.ts';
 import { qualifiedLeads, rulesById, rulesInForce, scoresOf } from '../../src/features/lead-scores/queries.ts';
+import { fixedDirectory } from '../../src/platform/auth/directory.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
 import { newId } from '../../src/platform/ids.ts';
@@ -204,6 +205,7 @@ const services: Services = {
   reportingTimeZone: 'UTC',
   cursors: cursorCodec(Buffer.alloc(32)),
   links: linkTokens(Buffer.alloc(32)),
+  directory: fixedDirectory(),
   clock: () => now,
 };
 const context = createContext(services, createPrincipal('test', ['*']), 'request');

@@ -5,6 +5,7 @@ import t from 'tap';
 import { routes } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
 import { planSurveyInvitations } from '../../src/features/survey-invitations/planning.ts';
+import { fixedDirectory } from '../../src/platform/auth/directory.ts';
 import { openKeys } from '../../src/platform/auth/keys.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
@@ -582,6 +583,7 @@ t.test('the job plans what claims would', async (t) => {
     reportingTimeZone: 'UTC',
     cursors: cursorCodec(Buffer.alloc(32)),
     links: linkTokens(Buffer.alloc(32)),
+    directory: fixedDirectory(),
     clock: () => at(110),
   };
   const helpers = { now: at(110), attempt: 1, signal: new AbortController().signal, log };

@@ -75,6 +75,7 @@ async function serve(
     guarded.addHook('onRequest', requireToken);
     guarded.get('/', (request) => ({
       client: request.principal.client,
+      confinement: request.principal.confinement,
       scopes: [...request.principal.scopes],
       reads: request.principal.has('orders:read'),
       writes: request.principal.has('orders:write'),
@@ -120,7 +121,13 @@ t.test('a token of the service opens the door, with the scopes it carries', asyn
   const get = await serve(t, config, keys);
   const token = issueToken(config, key, { scope: 'orders:read customers:read', client: 'shop', ttl: 60 });
   const answer = await get(bearer(token));
-  t.strictSame(answer.body, { client: 'shop', scopes: ['orders:read', 'customers:read'], reads: true, writes: false });
+  t.strictSame(answer.body, {
+    client: 'shop',
+    confinement: null,
+    scopes: ['orders:read', 'customers:read'],
+    reads: true,
+    writes: false,
+  });
   t.strictSame((await get(bearer(token))).body, answer.body, 'again, from the cache');
   t.equal((await get([['Authorization', `bearer ${token}`]])).status, 200, 'the scheme in any case');
   const all = issueToken(config, key, { scope: '*', client: 'admin', ttl: 60 });
@@ -246,19 +253,36 @@ function changed(token: string): string {
   return [header, Buffer.from(JSON.stringify({ ...read, scope: '*' })).toString('base64url'), signature].join('.');
 }
 
-t.test('a token confined to a partner or a customer is not supported', async (t) => {
+t.test('a token is confined to the partner or the customer that it names', async (t) => {
   const { config, keys, key } = await own(t);
   const get = await serve(t, config, keys);
   const header = { alg: 'ES256', typ: 'at+jwt', kid: key.kid };
-  for (const over of [{ partner: 'p1' }, { customer: 'c1' }, { customer: null }, { partner: false }]) {
-    const token = forge(header, claims({ ...over, scope: '*' }), es256(key.privateKey));
+  const one = '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90';
+  const confined = (over: Json) => forge(header, claims({ ...over, scope: '*' }), es256(key.privateKey));
+  for (const kind of ['partner', 'customer'] as const) {
+    const expected = { confinement: { kind, id: one }, reads: true };
     for (const time of ['first', 'second']) {
-      t.match(
-        await get(bearer(token)),
-        { status: 403, body: { code: 'not_supported' } },
-        `${JSON.stringify(over)} ${time}`,
-      );
+      t.match((await get(bearer(confined({ [kind]: one })))).body, expected, `${kind} ${time}`);
     }
+    t.match((await get(bearer(confined({ [kind]: one.toUpperCase() })))).body, expected, 'in lower case');
+    const issued = issueToken(config, key, { scope: '*', client: 'shop', ttl: 60, [kind]: one });
+    t.match((await get(bearer(issued))).body, expected, 'as the service issues it');
+  }
+  for (const over of [
+    { partner: 'p1' },
+    { customer: `${one} ` },
+    { customer: null },
+    { customer: '' },
+    { partner: false },
+    { partner: [one] },
+    { customer: { id: one } },
+    { partner: one, customer: one },
+  ]) {
+    t.match(
+      await get(bearer(confined(over))),
+      { status: 401, body: { code: 'unauthenticated' }, challenge: /error="invalid_token"/ },
+      JSON.stringify(over),
+    );
   }
 });
 
@@ -463,7 +487,7 @@ t.test('the keys of an outside provider over HTTP', async (t) => {
     return serve(t, config, await openKeys(config));
   };
   const token = (kid: string, signer = key) =>
-    bearer(forge(providerHeader('ES256', kid), claims({ jti: Math.random() }), es256(signer)));
+    bearer(forge(providerHeader('ES256', kid), claims({ jti: String(Math.random()) }), es256(signer)));
 
   const get = await start();
   const first = await Promise.all(Array.from({ length: 10 }, () => get(token('k'))));

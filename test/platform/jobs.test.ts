@@ -10,6 +10,7 @@ import t, { type Test } from 'tap';
 import { z } from 'zod';
 import { jobs as jobsOfTheService } from '../../src/app.ts';
 import { packageRoot } from '../../src/config.ts';
+import { fixedDirectory } from '../../src/platform/auth/directory.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool, poolDb, transaction } from '../../src/platform/db/client.ts';
 import { startEmbedded } from '../../src/platform/db/embedded.ts';
@@ -61,6 +62,7 @@ async function bench(t: Test, connection?: pg.ClientConfig): Promise<Bench> {
     reportingTimeZone: 'UTC',
     cursors: cursorCodec(Buffer.from('a secret of thirty-two characters')),
     links: linkTokens(Buffer.alloc(32)),
+    directory: fixedDirectory(),
     clock: () => '2026-03-01T10:00:00.000Z',
   };
   return {

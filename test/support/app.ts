@@ -13,6 +13,12 @@ export interface Answer<T = any> {
   body: T;
 }
 
+/** The id of a partner or of a customer that a token is confined to. */
+export interface Confined {
+  partner?: string | undefined;
+  customer?: string | undefined;
+}
+
 export interface TestApp {
   app: FastifyInstance;
   config: Config;
@@ -20,17 +26,22 @@ export interface TestApp {
   origin: string;
   connection: import('pg').ClientConfig;
   url: string;
-  token(scope: string, client?: string): string;
+  token(scope: string, client?: string, confinement?: Confined): string;
   /** A request over real HTTP with a token of all scopes unless told; the body is JSON unless it is a string. */
   request<T = any>(
     method: string,
     path: string,
-    options?: { body?: unknown; headers?: Record<string, string>; scope?: string | null; client?: string },
+    options?: Confined & {
+      body?: unknown;
+      headers?: Record<string, string>;
+      scope?: string | null;
+      client?: string | undefined;
+    },
   ): Promise<Answer<T>>;
   graphql<T = any>(
     query: string,
     variables?: Record<string, unknown>,
-    options?: { headers?: Record<string, string>; scope?: string; client?: string },
+    options?: Confined & { headers?: Record<string, string>; scope?: string; client?: string },
   ): Promise<Answer<T>>;
 }
 
@@ -63,22 +74,23 @@ export async function testApp(
   if (!signing) throw new Error('tests issue their own tokens');
   const tokens = new Map<string, string>();
 
-  const token = (scope: string, client = 'test') => {
-    const key = `${client} ${scope}`;
+  const token = (scope: string, client = 'test', { partner, customer }: Confined = {}) => {
+    const key = JSON.stringify([client, scope, partner, customer]);
     const known = tokens.get(key);
     if (known) return known;
-    const made = issueToken(config, signing, { scope, client, ttl: 3600 });
+    const made = issueToken(config, signing, { scope, client, ttl: 3600, partner, customer });
     tokens.set(key, made);
     return made;
   };
 
-  const request: TestApp['request'] = async (method, path, { body, headers, scope = '*', client } = {}) => {
+  const request: TestApp['request'] = async (method, path, options = {}) => {
+    const { body, headers, scope = '*', client, partner, customer } = options;
     const response = await fetch(origin + path, {
       method,
       redirect: 'manual',
       headers: {
         ...(body !== undefined && { 'Content-Type': 'application/json' }),
-        ...(scope !== null && { Authorization: `Bearer ${token(scope, client)}` }),
+        ...(scope !== null && { Authorization: `Bearer ${token(scope, client, { partner, customer })}` }),
         ...headers,
       },
       ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
@@ -96,12 +108,14 @@ export async function testApp(
     url: database.url,
     token,
     request,
-    graphql: (query, variables, { headers, scope = '*', client } = {}) =>
+    graphql: (query, variables, { headers, scope = '*', client, partner, customer } = {}) =>
       request('POST', '/graphql', {
         body: { query, variables },
         scope,
         ...(headers && { headers }),
-        ...(client !== undefined && { client }),
+        client,
+        partner,
+        customer,
       }),
   };
 }

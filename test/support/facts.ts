@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import type pg from 'pg';
 import type { Test } from 'tap';
 import { recountCustomers } from '../../src/features/rollups/queries.ts';
+import { fixedDirectory } from '../../src/platform/auth/directory.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool, poolDb, statement, transaction } from '../../src/platform/db/client.ts';
 import { linkTokens } from '../../src/platform/link-token.ts';
@@ -174,6 +175,7 @@ export async function world(
     reportingTimeZone: settings.reportingTimeZone ?? 'UTC',
     cursors: cursorCodec(Buffer.alloc(32)),
     links: linkTokens(Buffer.alloc(32)),
+    directory: fixedDirectory(),
     clock: () => settings.now,
   };
   await insertFacts(pool, facts);

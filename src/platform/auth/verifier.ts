@@ -1,8 +1,10 @@
 import type { JWT } from '@fastify/jwt';
 import { z } from 'zod';
 import { Problem } from '../errors.ts';
-import { createPrincipal, type Principal } from '../principal.ts';
+import { type Confinement, createPrincipal, type Principal } from '../principal.ts';
+import { id } from '../values.ts';
 import { challenge } from './challenge.ts';
+import type { AccessDirectory } from './directory.ts';
 import type { Found, KeySet } from './key-set.ts';
 import type { SigningAlgorithm } from './signing-key.ts';
 
@@ -10,8 +12,8 @@ import type { SigningAlgorithm } from './signing-key.ts';
  * Who calls, by the value of the Authorization header. Answers without a promise where it can: on the hot path it is
  * a look-up.
  *
- * @throws Problem (or rejects with it): `unauthenticated` with a challenge, `not_supported` for tokens confined to a
- *   partner or customer, `unavailable` while the provider's keys cannot be read
+ * @throws Problem (or rejects with it): `unauthenticated` with a challenge, `unavailable` while the provider's keys or
+ *   the access directory cannot be read
  */
 export type Verifier = (authorization: string | undefined) => Principal | Promise<Principal>;
 
@@ -41,21 +43,28 @@ const claimsSchema = z.object({
   sub: clientName.optional(),
   scope: scopeList.optional(),
   scp: scopeList.optional(),
+  jti: z.string().optional(),
+  iat: z.number().optional(),
+  partner: id.optional(),
+  customer: id.optional(),
 });
 
 interface Expected {
   keys: KeySet;
+  directory: AccessDirectory;
   issuer: string;
   audience: string;
 }
 
 /**
  * Verifies access tokens of RFC 9068 with @fastify/jwt, whose `decode` must be set to `complete`. Verified tokens are
- * remembered for a minute at most, never beyond their `exp` nor beyond what is known of their key. They are remembered
- * under the whole header: no hash can collide, and making one would cost more than the look-up.
+ * remembered for a minute at most, never beyond their `exp` nor beyond what is known of their key, nor over a change in
+ * the access directory. They are remembered under the whole header: no hash can collide, and making one would cost more
+ * than the look-up.
  */
 export function createBearerVerifier(jwt: Pick<JWT, 'decode' | 'verify'>, expected: Expected): Verifier {
-  const verified = new Map<string, { principal: Principal; until: number }>();
+  const { directory } = expected;
+  const verified = new Map<string, { principal: Principal; generation: number; until: number }>();
 
   function verify(authorization: string): Principal | Promise<Principal> {
     const token = bearer.exec(authorization)?.[1];
@@ -74,7 +83,12 @@ export function createBearerVerifier(jwt: Pick<JWT, 'decode' | 'verify'>, expect
     const now = Date.now();
     const until = Math.min(claims.exp * 1000, now + cachedFor, found.until);
     if (claims.exp * 1000 <= now) throw refused('The token has expired.');
-    const principal = createPrincipal(claims.client, claims.scopes);
+    if (directory.isRevoked(claims)) throw refused('The token was revoked.');
+    const { confinement } = claims;
+    if (confinement?.kind === 'partner' && directory.partner(confinement.id)?.status === 'suspended') {
+      throw refused('The partner of the token is suspended.');
+    }
+    const principal = createPrincipal(claims.client, claims.scopes, confinement);
     remember(authorization, principal, until);
     return principal;
   }
@@ -83,7 +97,7 @@ export function createBearerVerifier(jwt: Pick<JWT, 'decode' | 'verify'>, expect
     verified.delete(authorization);
     const oldest = verified.size < mostCached ? undefined : verified.keys().next().value;
     if (oldest !== undefined) verified.delete(oldest);
-    verified.set(authorization, { principal, until });
+    verified.set(authorization, { principal, generation: directory.generation, until });
   }
 
   return (authorization) => {
@@ -92,8 +106,12 @@ export function createBearerVerifier(jwt: Pick<JWT, 'decode' | 'verify'>, expect
         headers: { 'WWW-Authenticate': challenge() },
       });
     }
+    const now = Date.now();
+    if (now >= directory.goodUntil) return directory.refresh().then(() => verify(authorization));
     const known = verified.get(authorization);
-    return known !== undefined && Date.now() < known.until ? known.principal : verify(authorization);
+    return known !== undefined && now < known.until && known.generation === directory.generation
+      ? known.principal
+      : verify(authorization);
   };
 }
 
@@ -127,15 +145,20 @@ function readClaims(jwt: Pick<JWT, 'verify'>, token: string, { key, algorithm, i
       requiredClaims: ['iss', 'aud', 'exp'],
     }),
   );
-  if ('partner' in payload || 'customer' in payload) {
-    throw new Problem('not_supported', 'Tokens confined to a partner or a customer are not supported yet.');
-  }
   const claims = claimsSchema.safeParse(payload);
   if (!claims.success) throw refused('The claims of the token cannot be read.');
-  const { exp, client_id, azp, sub, scope, scp } = claims.data;
+  const { exp, jti, iat, client_id, azp, sub, scope, scp, partner, customer } = claims.data;
   const client = client_id ?? azp ?? sub;
   if (client === undefined) throw refused('The token names no client (client_id).');
-  return { exp, client, scopes: (scope ?? scp ?? []).filter((name) => name !== '') };
+  const scopes = (scope ?? scp ?? []).filter((name) => name !== '');
+  return { exp, jti, iat, client, scopes, confinement: confinementOf(partner, customer) };
+}
+
+function confinementOf(partner: string | undefined, customer: string | undefined): Confinement | null {
+  if (partner !== undefined && customer !== undefined)
+    throw refused('The token is bound to a partner and a customer at once.');
+  if (partner !== undefined) return { kind: 'partner', id: partner };
+  return customer === undefined ? null : { kind: 'customer', id: customer };
 }
 
 const reasons: Record<string, string> = {

@@ -3,6 +3,7 @@ import jwt from '@fastify/jwt';
 import Fastify, { type FastifyInstance, type onRequestHookHandler } from 'fastify';
 import type { Config } from '../../config.ts';
 import { challenge } from '../auth/challenge.ts';
+import { type AccessDirectory, fixedDirectory } from '../auth/directory.ts';
 import type { Keys } from '../auth/keys.ts';
 import { createBearerVerifier, type Verifier } from '../auth/verifier.ts';
 import { Problem } from '../errors.ts';
@@ -22,7 +23,12 @@ declare module 'fastify' {
 type TokenConfig = Pick<Config, 'jwtIssuer' | 'jwtAudience'>;
 
 /** Gives the instance `verifyAuthorization` and its requests a `principal`. Guards nothing: see `requireToken`. */
-export async function addAuthentication(app: FastifyInstance, config: TokenConfig, keys: Keys): Promise<void> {
+export async function addAuthentication(
+  app: FastifyInstance,
+  config: TokenConfig,
+  keys: Keys,
+  directory: AccessDirectory = fixedDirectory(),
+): Promise<void> {
   await app.register(jwt, {
     // The one way to verify is the guarded one below: it picks the key. `request.jwtVerify()` would skip its checks.
     secret: () => Promise.reject(new Error('Verify tokens with verifyAuthorization')),
@@ -31,6 +37,7 @@ export async function addAuthentication(app: FastifyInstance, config: TokenConfi
   });
   const verifier = createBearerVerifier(app.jwt, {
     keys: keys.verifying,
+    directory,
     issuer: config.jwtIssuer,
     audience: config.jwtAudience,
   });
