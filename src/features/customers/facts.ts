@@ -160,7 +160,7 @@ export interface FactChange<State> {
   after: State;
 }
 
-/** Splits changes by what has to be done, and writes the names of those that existed or come back from a tombstone. */
+/** Splits changes by what has to be done, tells the audit whose facts change, and writes the names of those that existed or come back from a tombstone. */
 export async function saveNames<State extends FactState>(
   tx: Transaction,
   changes: Iterable<FactChange<State>>,
@@ -171,7 +171,9 @@ export async function saveNames<State extends FactState>(
   const old: RefRow[] = [];
   const now: RefRow[] = [];
   for (const { before, after } of changes) {
+    tx.trail.customerIds.add(after.row.customerId);
     if (before) {
+      tx.trail.customerIds.add(before.row.customerId);
       updated.push({ before, after });
       old.push(...before.references);
       now.push(...after.references);

@@ -109,11 +109,18 @@ const lock = statement<{ id: string; kind: string }>(
 /**
  * Locks customers in id order: the lock under which their facts and derived state change. What was read before is
  * stale after it, so read what matters again in a later statement. Answers the kinds by id; absent ids are absent.
+ *
+ * The audit is told that all of them are changed, unless `changing` is `some`: then the caller tells which (`tx.trail`).
  */
-export async function lockCustomers(tx: Transaction, ids: Iterable<string>): Promise<Map<string, string>> {
+export async function lockCustomers(
+  tx: Transaction,
+  ids: Iterable<string>,
+  changing: 'all' | 'some' = 'all',
+): Promise<Map<string, string>> {
   const wanted = [...new Set(ids)];
   if (wanted.length === 0) return new Map();
   const rows = await tx.all(lock, { ids: wanted });
+  if (changing === 'all') for (const { id } of rows) tx.trail.customerIds.add(id);
   return new Map(rows.map((row) => [row.id, row.kind]));
 }
 
@@ -136,7 +143,8 @@ const findAndLock = statement<RefRow & { ownerId: string | null; ownerKind: stri
 
 /**
  * What is known of names, and with the same statement the lock (as `lockCustomers`) on all customers who have them, or
- * the ids or identities. The names are as they were before the wait for the locks.
+ * the ids or identities. The names are as they were before the wait for the locks. The caller tells the audit which of
+ * them it changes.
  */
 export async function findAndLockOwners(
   tx: Transaction,
@@ -275,6 +283,7 @@ export interface CustomerChange {
 /** Writes the differences between states before and after, whatever their number, in one or two statements. */
 export async function saveCustomers(tx: Transaction, changes: CustomerChange[]): Promise<void> {
   if (changes.length === 0) return;
+  for (const { after } of changes) tx.trail.customerIds.add(after.row.id);
   const split = <T>(before: T[], after: T[], key: (item: T) => string) => {
     const old = new Set(before.map(key));
     const now = new Set(after.map(key));

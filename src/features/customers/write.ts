@@ -76,7 +76,7 @@ export async function writeCustomers(
     return known ? [known] : [];
   });
   const related = writes.flatMap((w) => [w.input.companyId, w.input.referredBy].filter((id) => typeof id === 'string'));
-  const kinds = await lockCustomers(tx, [...own, ...related]);
+  const kinds = await lockCustomers(tx, [...own, ...related], 'some');
   const states = await customerStates(
     tx,
     [...new Set(own)].filter((id) => kinds.has(id)),

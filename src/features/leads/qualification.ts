@@ -45,7 +45,7 @@ async function qualify(
   const found = (await qualifiedLeads(tx, context, wanted)).map((lead) => lead.id);
   const next = found.length < wanted.limit ? null : (found.at(-1) ?? null);
   if (found.length === 0) return { moves: [], next };
-  const locked = await lockCustomers(tx, found);
+  const locked = await lockCustomers(tx, found, 'some');
   // Scores and stages as they are under the locks.
   const ids = [...locked.keys()];
   const [entitled, states] = await Promise.all([

@@ -43,7 +43,7 @@ export async function writeTransactions(
   const owners = inputs.map((input) => settle(() => ownerOf(input, found)));
   const ids = owners.filter((owner) => typeof owner === 'string');
   const others = inputs.flatMap(({ toCustomerId }) => toCustomerId ?? []);
-  const locked = await lockCustomers(tx, [...ids, ...others]);
+  const locked = await lockCustomers(tx, [...ids, ...others], 'some');
   const orderIds = inputs.flatMap(({ orderId }) => orderId ?? []);
   const names = inputs.flatMap(({ externalId }, index) => {
     const customerId = owners[index];
@@ -71,6 +71,7 @@ export async function writeTransactions(
       }
       const written = writtenBy(account, plan(context, account, accounts, input));
       if (key !== null) done.set(key, written);
+      for (const id of [customerId, input.toCustomerId]) if (typeof id === 'string') tx.trail.customerIds.add(id);
       return written;
     }),
   );

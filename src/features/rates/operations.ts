@@ -65,7 +65,8 @@ async function completeFacts(
   for (;;) {
     const seen = await tx.all(waiting, { currencies, zone, limit: step });
     const customers = seen.map(({ customerId }) => customerId);
-    await lockCustomers(tx, customers);
+    // Whoever has facts of the currency, by the thousands: the audit names the rates, not each of them.
+    await lockCustomers(tx, customers, 'some');
     const touched = seen.map(({ customerId, id }) => ({ customerId, orderId: id, isNew: false }));
     const members = await membersAmong(tx, context, kind === 'orders' ? touched : []);
     const rows = seen.map(({ customerId, id, currency: from, rate }) => ({

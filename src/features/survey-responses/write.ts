@@ -98,6 +98,7 @@ async function save(
   if (changes.length === 0) return;
   const after = changes.map((change) => change.after);
   const touched = changes.flatMap((change) => [change.before?.row.customerId ?? [], change.after.row.customerId ?? []]);
+  for (const id of touched.flat()) tx.trail.customerIds.add(id);
   // Sent together and in this order; when the responses are refused, theirs is the error that is thrown.
   await Promise.all([
     insertResponses(
