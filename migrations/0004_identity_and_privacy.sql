@@ -16,6 +16,47 @@ CREATE TABLE "audit_entries" (
 	"outcome" text NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE "client_secrets" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"client_id" uuid NOT NULL,
+	"hash" text NOT NULL,
+	"hint" text NOT NULL,
+	"expires_at" timestamp with time zone,
+	"last_used_at" timestamp with time zone,
+	"created_at" timestamp with time zone NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "clients" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"version" integer NOT NULL,
+	"name" text NOT NULL,
+	"description" text,
+	"scopes" jsonb NOT NULL,
+	"partner_id" uuid,
+	"self_service" boolean NOT NULL,
+	"token_ttl" integer NOT NULL,
+	"status" text NOT NULL,
+	"tokens_from" timestamp with time zone,
+	"created_at" timestamp with time zone NOT NULL,
+	"updated_at" timestamp with time zone NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "signing_keys" (
+	"kid" text COLLATE "C" PRIMARY KEY NOT NULL,
+	"algorithm" text NOT NULL,
+	"sealed" text,
+	"signs_from" timestamp with time zone NOT NULL,
+	"revoked_at" timestamp with time zone,
+	"created_at" timestamp with time zone NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "token_revocations" (
+	"jti" text COLLATE "C" PRIMARY KEY NOT NULL,
+	"client" text NOT NULL,
+	"revoked_at" timestamp with time zone NOT NULL,
+	"expires_at" timestamp with time zone NOT NULL
+);
+--> statement-breakpoint
 CREATE TABLE "consent_changes" (
 	"customer_id" uuid NOT NULL,
 	"id" uuid NOT NULL,
@@ -76,8 +117,43 @@ CREATE TABLE "privacy_tombstones" (
 	"created_at" timestamp with time zone NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE "retention_rules" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"version" integer NOT NULL,
+	"name" text NOT NULL,
+	"kind" text NOT NULL,
+	"after" integer NOT NULL,
+	"unit" text NOT NULL,
+	"conditions" jsonb NOT NULL,
+	"enabled" boolean NOT NULL,
+	"last_run_at" timestamp with time zone,
+	"created_at" timestamp with time zone NOT NULL,
+	"updated_at" timestamp with time zone NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "retention_runs" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"version" integer NOT NULL,
+	"rule_id" uuid NOT NULL,
+	"rule_version" integer NOT NULL,
+	"kind" text NOT NULL,
+	"conditions" jsonb NOT NULL,
+	"before" timestamp with time zone NOT NULL,
+	"requested_by" text,
+	"status" text NOT NULL,
+	"matching" bigint,
+	"examined" bigint NOT NULL,
+	"removed" bigint NOT NULL,
+	"skipped" bigint NOT NULL,
+	"position" jsonb,
+	"created_at" timestamp with time zone NOT NULL,
+	"started_at" timestamp with time zone,
+	"finished_at" timestamp with time zone
+);
+--> statement-breakpoint
 ALTER TABLE "customers" ADD COLUMN "acquired_by" uuid;--> statement-breakpoint
 ALTER TABLE "customers" ADD COLUMN "erased_at" timestamp with time zone;--> statement-breakpoint
+ALTER TABLE "client_secrets" ADD CONSTRAINT "client_secrets_client_id_clients_id_fk" FOREIGN KEY ("client_id") REFERENCES "public"."clients"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "consent_changes" ADD CONSTRAINT "consent_changes_customer_id_customers_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."customers"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "consents" ADD CONSTRAINT "consents_customer_id_customers_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."customers"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "partner_shares" ADD CONSTRAINT "partner_shares_partner_id_partners_id_fk" FOREIGN KEY ("partner_id") REFERENCES "public"."partners"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
@@ -87,6 +163,9 @@ CREATE INDEX "audit_entries_at" ON "audit_entries" USING btree ("at","id");--> s
 CREATE INDEX "audit_entries_client" ON "audit_entries" USING btree ("client","at","id");--> statement-breakpoint
 CREATE INDEX "audit_entries_operation" ON "audit_entries" USING btree ("operation","at","id");--> statement-breakpoint
 CREATE INDEX "audit_entries_customers" ON "audit_entries" USING gin ("customer_ids");--> statement-breakpoint
+CREATE INDEX "client_secrets_client" ON "client_secrets" USING btree ("client_id");--> statement-breakpoint
+CREATE INDEX "clients_created" ON "clients" USING btree ("created_at","id");--> statement-breakpoint
+CREATE INDEX "token_revocations_expires" ON "token_revocations" USING btree ("expires_at");--> statement-breakpoint
 CREATE INDEX "consent_changes_id" ON "consent_changes" USING btree ("id");--> statement-breakpoint
 CREATE INDEX "consent_changes_customer_at" ON "consent_changes" USING btree ("customer_id","at","id");--> statement-breakpoint
 CREATE INDEX "consent_changes_at" ON "consent_changes" USING btree ("at","id");--> statement-breakpoint
@@ -94,4 +173,7 @@ CREATE INDEX "consents_purpose" ON "consents" USING btree ("purpose","channel","
 CREATE INDEX "partner_customers_customer" ON "partner_customers" USING btree ("customer_id");--> statement-breakpoint
 CREATE INDEX "partner_shares_customer" ON "partner_shares" USING btree ("customer_id");--> statement-breakpoint
 CREATE INDEX "privacy_tombstones_customer" ON "privacy_tombstones" USING btree ("customer_id");--> statement-breakpoint
+CREATE INDEX "retention_rules_created" ON "retention_rules" USING btree ("created_at","id");--> statement-breakpoint
+CREATE INDEX "retention_runs_created" ON "retention_runs" USING btree ("created_at","id");--> statement-breakpoint
+CREATE INDEX "retention_runs_rule" ON "retention_runs" USING btree ("rule_id","created_at","id");--> statement-breakpoint
 CREATE INDEX "customers_acquired_by" ON "customers" USING btree ("acquired_by","id") WHERE acquired_by is not null;

@@ -131,6 +131,14 @@ export function addDays(instant: string, days: number): string {
   return moved.slice(0, 10) + instant.slice(10);
 }
 
+/**
+ * The canonical instant so many calendar months later in UTC (earlier if negative): the day stays, or is the last one of a
+ * shorter month; so does the time of day.
+ */
+export function addMonths(instant: string, months: number): string {
+  return formatInstant(Temporal.Instant.from(instant).toZonedDateTimeISO('UTC').add({ months }).toInstant());
+}
+
 /** The calendar interval that an instant falls into. */
 export function intervalAt(interval: CalendarInterval, instant: string, timeZone: string): CalendarRange {
   return calendarRange(interval, startDateAt(interval, Temporal.Instant.from(instant), timeZone), timeZone);

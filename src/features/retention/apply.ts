@@ -1,0 +1,182 @@
+import { z } from 'zod';
+import { addDays, addMonths } from '../../domain/period.ts';
+import { type Transaction, transaction } from '../../platform/db/client.ts';
+import { forgetAnswers } from '../../platform/idempotency.ts';
+import { newId } from '../../platform/ids.ts';
+import { enqueueAll, job } from '../../platform/jobs.ts';
+import type { Services } from '../../platform/operation.ts';
+import { id } from '../../platform/values.ts';
+import type { RetentionUnit } from './model.ts';
+import {
+  dueAmong,
+  getRule,
+  insertRuns,
+  type Looked,
+  lockFreeCustomers,
+  lockRun,
+  look,
+  noteProgress,
+  type RuleRow,
+  type RunRow,
+  remove,
+  rulesToApply,
+  stepSize,
+} from './queries.ts';
+
+/** The instant before which a rule removes, at `now`. */
+export function edgeOf({ after, unit }: { after: number; unit: RetentionUnit }, now: string): string {
+  return unit === 'months' ? addMonths(now, -after) : addDays(now, -after);
+}
+
+/** A run of a rule as it is now. */
+export function newRun(
+  rule: RuleRow,
+  now: string,
+  asked: { requestedBy: string | null; matching: number | null },
+): RunRow {
+  return {
+    id: newId(),
+    version: 1,
+    ruleId: rule.id,
+    ruleVersion: rule.version,
+    kind: rule.kind,
+    conditions: rule.conditions,
+    before: edgeOf(rule, now),
+    ...asked,
+    status: 'queued',
+    examined: 0,
+    removed: 0,
+    skipped: 0,
+    position: null,
+    createdAt: now,
+    startedAt: null,
+    finishedAt: null,
+  };
+}
+
+/** Puts new runs on record and into the queue. */
+export async function startRuns(tx: Transaction, runs: RunRow[]): Promise<void> {
+  await insertRuns(tx, runs);
+  enqueueAll(
+    tx,
+    runRetention,
+    runs.map(({ id: runId }) => ({ payload: { runId }, key: runId })),
+  );
+}
+
+/** Every night each enabled rule gets a run, unless its last one is still under way. */
+export const applyRetention = job({
+  name: 'applyRetention',
+  payload: z.strictObject({}),
+  recurring: '23 2 * * *',
+  run: ({ pool }, _payload, { now }) =>
+    transaction(pool, async (tx) => {
+      const rules = await rulesToApply(tx);
+      await startRuns(
+        tx,
+        rules.map((rule) => newRun(rule, now, { requestedBy: null, matching: null })),
+      );
+    }),
+});
+
+/**
+ * Works a run off in small steps, each with its progress in one transaction: a process that dies leaves a run that the
+ * next one takes up where it was. Customers whom somebody else is at work on are left for the next run.
+ */
+export const runRetention = job({
+  name: 'runRetention',
+  payload: z.strictObject({ runId: id }),
+  queue: 'retention',
+  async run(services, { runId }, { now, signal }) {
+    for (let more = true; more; ) {
+      signal.throwIfAborted();
+      more = await step(services, runId, now);
+    }
+  },
+});
+
+export const retentionJobs = [applyRetention, runRetention];
+
+/** Until erasing is there (features/privacy/erase.ts), rules that erase fail. */
+async function eraseCustomers(_tx: Transaction, _services: Services, ids: string[], _now: string): Promise<void> {
+  if (ids.length > 0) throw new Error('Customers cannot be erased yet');
+}
+
+/** @returns whether there is more to do */
+async function step(services: Services, runId: string, now: string): Promise<boolean> {
+  const next = await transaction(services.pool, async (tx) => {
+    const run = await lockRun(tx, runId);
+    if (run === null || run.finishedAt !== null) return null;
+    const begun = { ...run, version: run.version + 1, startedAt: run.startedAt ?? now };
+    const rule = await getRule(tx, run.ruleId);
+    // Whoever disables or deletes a rule means what it is about to do.
+    if (rule?.version !== run.ruleVersion) {
+      await noteProgress(tx, { ...begun, status: 'cancelled', finishedAt: now });
+      return null;
+    }
+    const after = run.kind === 'idempotency' ? begun : await advance(tx, services, begun, now);
+    await noteProgress(tx, after);
+    return after;
+  });
+  if (next === null) return false;
+  if (next.kind !== 'idempotency') return next.finishedAt === null;
+  // In steps of its own, and nothing is locked for them.
+  const forgotten = await forgetAnswers(services.db, next.before);
+  await transaction(services.pool, (tx) =>
+    noteProgress(tx, {
+      ...next,
+      version: next.version + 1,
+      status: 'finished',
+      examined: forgotten,
+      removed: forgotten,
+      finishedAt: now,
+    }),
+  );
+  return false;
+}
+
+/** One step of a run: the next records, of which some go. */
+async function advance(tx: Transaction, services: Services, run: RunRow, now: string): Promise<RunRow> {
+  const { kind } = run;
+  if (kind === 'idempotency') return run;
+  const looked = await look(tx, kind, run, run.position, now);
+  const last = looked.at(-1);
+  const due = looked.filter((record) => record.due);
+  const free = await lockFreeCustomers(
+    tx,
+    due.flatMap(({ customerId }) => customerId ?? []),
+  );
+  const mine = due.filter(({ customerId }) => customerId === null || free.has(customerId));
+  const removed = await removeRecords(tx, services, run, mine, now);
+  const done = looked.length < stepSize[kind];
+  return {
+    ...run,
+    status: done ? 'finished' : 'running',
+    examined: run.examined + looked.length,
+    removed: run.removed + removed,
+    skipped: run.skipped + due.length - mine.length,
+    position: last === undefined ? run.position : { at: last.at, id: last.id },
+    finishedAt: done ? now : null,
+  };
+}
+
+async function removeRecords(
+  tx: Transaction,
+  services: Services,
+  run: RunRow,
+  records: Looked[],
+  now: string,
+): Promise<number> {
+  const { kind } = run;
+  if (kind === 'idempotency') return 0;
+  if (kind !== 'customer' && kind !== 'lead') return remove(tx, kind, records, run, now);
+  const ids = await dueAmong(
+    tx,
+    kind,
+    run,
+    records.map((record) => record.id),
+    now,
+  );
+  await eraseCustomers(tx, services, ids, now);
+  return ids.length;
+}

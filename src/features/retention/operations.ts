@@ -1,0 +1,251 @@
+import { sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { invalid, notFound } from '../../platform/errors.ts';
+import { newId } from '../../platform/ids.ts';
+import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { id } from '../../platform/values.ts';
+import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { newRun, startRuns } from './apply.ts';
+import {
+  conditionsOf,
+  type RetentionConditions,
+  type RetentionKind,
+  requestedRetentionRun,
+  type retentionConditionsInput,
+  retentionKind,
+  retentionRule,
+  retentionRuleInput,
+  retentionRulePatch,
+  retentionRules,
+  retentionRun,
+  retentionRunStatus,
+  retentionRuns,
+} from './model.ts';
+import {
+  deleteRule,
+  getRule,
+  getRun,
+  insertRule,
+  lockRule,
+  matching,
+  type RuleRow,
+  type RunRow,
+  ruleColumns,
+  runColumns,
+  toRule,
+  toRun,
+  updateRule,
+} from './queries.ts';
+
+const guarded = { partners: false, selfService: false };
+
+export const createRetentionRule = writeOperation({
+  name: 'createRetentionRule',
+  scope: 'retention:write',
+  ...guarded,
+  summary: 'Add a retention rule',
+  description:
+    'What is kept for how long: a rule removes what became older, every night while it is `enabled`. No rule changes a metric: facts stay, without the person. Look at what it would remove with a dry run of it first.',
+  input: z.strictObject({ ...writeParameters, body: retentionRuleInput }),
+  output: retentionRule,
+  idempotency: 'accepted',
+  created: () => true,
+  async run(tx, { now }, { body }) {
+    const row: RuleRow = {
+      id: newId(),
+      version: 1,
+      name: body.name,
+      kind: body.kind,
+      after: body.after,
+      unit: body.unit,
+      conditions: conditionsFrom(body.kind, body.conditions ?? {}),
+      enabled: body.enabled ?? false,
+      lastRunAt: null,
+      createdAt: now,
+      updatedAt: now,
+    };
+    await insertRule(tx, row);
+    return toRule(row);
+  },
+});
+
+/** @throws Problem when a condition does not go with the kind */
+function conditionsFrom(kind: RetentionKind, given: z.output<typeof retentionConditionsInput>): RetentionConditions {
+  for (const [name, value] of Object.entries(given)) {
+    const known: readonly string[] = conditionsOf[kind];
+    if (value !== null && value !== undefined && !known.includes(name)) {
+      throw invalid(`/conditions/${name}`, 'not_applicable', `${name} does not go with rules of ${kind}.`);
+    }
+  }
+  return {
+    customerKind: given.customerKind ?? null,
+    keepConsented: given.keepConsented ?? true,
+    channel: given.channel ?? null,
+    surveyId: given.surveyId ?? null,
+  };
+}
+
+export const getRetentionRule = readOperation({
+  name: 'getRetentionRule',
+  scope: 'retention:read',
+  ...guarded,
+  summary: 'Read a retention rule',
+  input: z.strictObject({ id }),
+  output: retentionRule,
+  problems: ['not_found'],
+  async run({ db }, { id: ruleId }) {
+    const found = await getRule(db, ruleId);
+    if (!found) throw notFound('retention rule');
+    return toRule(found);
+  },
+});
+
+const rules = keysetList<RuleRow>({
+  name: 'retention_rules',
+  select: ruleColumns,
+  from: sql`${retentionRules}`,
+  id: sql`${retentionRules.id}`,
+  filters: {
+    kind: (value) => sql`${retentionRules.kind} = ${value}`,
+    enabled: (value) => sql`${retentionRules.enabled} = ${value}::boolean`,
+  },
+  sorts: { createdAt: { expression: sql`${retentionRules.createdAt}`, type: 'timestamptz', field: 'createdAt' } },
+  defaultSort: '-createdAt',
+});
+
+export const listRetentionRules = readOperation({
+  name: 'listRetentionRules',
+  scope: 'retention:read',
+  ...guarded,
+  summary: 'List retention rules',
+  input: z.strictObject({
+    ...pageParameters,
+    sort: sortParameter(['createdAt'], '-createdAt'),
+    kind: retentionKind.optional(),
+    enabled: z.boolean().optional(),
+  }),
+  output: pageOf(retentionRule).meta({ id: 'RetentionRulePage' }),
+  async run(context, input) {
+    const { data, page } = await rules(context.db, context, input);
+    return { data: data.map(toRule), page };
+  },
+});
+
+export const updateRetentionRule = writeOperation({
+  name: 'updateRetentionRule',
+  scope: 'retention:write',
+  ...guarded,
+  summary: 'Change a retention rule',
+  description:
+    'Members left out stay; `conditions` are replaced as a whole. A run that is under way ends, as its rule is another now.',
+  input: z.strictObject({ id, ...writeParameters, expectedVersion, body: retentionRulePatch }),
+  output: retentionRule,
+  idempotency: 'accepted',
+  problems: ['not_found', 'version_mismatch', 'version_required'],
+  async run(tx, { now }, { id: ruleId, expectedVersion: expected, body }) {
+    const before = await lockRule(tx, ruleId);
+    if (!before) throw notFound('retention rule');
+    checkVersion(before.version, expected);
+    const row: RuleRow = {
+      ...before,
+      version: before.version + 1,
+      name: body.name ?? before.name,
+      after: body.after ?? before.after,
+      unit: body.unit ?? before.unit,
+      conditions: body.conditions === undefined ? before.conditions : conditionsFrom(before.kind, body.conditions),
+      enabled: body.enabled ?? before.enabled,
+      updatedAt: now,
+    };
+    await updateRule(tx, row);
+    return toRule(row);
+  },
+});
+
+export const deleteRetentionRule = writeOperation({
+  name: 'deleteRetentionRule',
+  scope: 'retention:write',
+  ...guarded,
+  summary: 'Delete a retention rule',
+  description: 'A run that is under way ends. What was removed stays removed, and its runs stay on record.',
+  input: z.strictObject({ id, ...writeParameters, expectedVersion }),
+  output: deletedRecord,
+  idempotency: 'accepted',
+  problems: ['not_found', 'version_mismatch', 'version_required'],
+  async run(tx, _context, { id: ruleId, expectedVersion: expected }) {
+    const found = await lockRule(tx, ruleId);
+    if (!found) throw notFound('retention rule');
+    checkVersion(found.version, expected);
+    await deleteRule(tx, ruleId);
+    return { id: ruleId, deleted: true as const };
+  },
+});
+
+export const runRetentionRule = writeOperation({
+  name: 'runRetentionRule',
+  scope: 'retention:write',
+  ...guarded,
+  summary: 'Apply a retention rule now',
+  description:
+    'Counts what the rule would remove and, unless it is a dry run, removes it in the background, whether the rule is enabled or not: ask for the run until its `status` is `finished`. Counting reads whole tables, which takes seconds where there are millions of records.',
+  input: z.strictObject({ id, ...writeParameters }),
+  output: requestedRetentionRun,
+  idempotency: 'accepted',
+  created: () => true,
+  problems: ['not_found'],
+  async run(tx, { now, principal }, { id: ruleId }) {
+    const rule = await getRule(tx, ruleId);
+    if (!rule) throw notFound('retention rule');
+    const run = newRun(rule, now, { requestedBy: principal.client, matching: null });
+    const found = await matching(tx, run, now);
+    const counted = { ...run, matching: found.matching };
+    await startRuns(tx, [counted]);
+    return { ...toRun(counted), firstIds: found.firstIds };
+  },
+});
+
+export const getRetentionRun = readOperation({
+  name: 'getRetentionRun',
+  scope: 'retention:read',
+  ...guarded,
+  summary: 'Read a run of a retention rule',
+  input: z.strictObject({ id }),
+  output: retentionRun,
+  problems: ['not_found'],
+  async run({ db }, { id: runId }) {
+    const found = await getRun(db, runId);
+    if (!found) throw notFound('retention run');
+    return toRun(found);
+  },
+});
+
+const runs = keysetList<RunRow>({
+  name: 'retention_runs',
+  select: runColumns,
+  from: sql`${retentionRuns}`,
+  id: sql`${retentionRuns.id}`,
+  filters: {
+    ruleId: (value) => sql`${retentionRuns.ruleId} = ${value}::uuid`,
+    status: (value) => sql`${retentionRuns.status} = ${value}`,
+  },
+  sorts: { createdAt: { expression: sql`${retentionRuns.createdAt}`, type: 'timestamptz', field: 'createdAt' } },
+  defaultSort: '-createdAt',
+});
+
+export const listRetentionRuns = readOperation({
+  name: 'listRetentionRuns',
+  scope: 'retention:read',
+  ...guarded,
+  summary: 'List runs of retention rules',
+  input: z.strictObject({
+    ...pageParameters,
+    sort: sortParameter(['createdAt'], '-createdAt'),
+    ruleId: id.optional(),
+    status: retentionRunStatus.optional(),
+  }),
+  output: pageOf(retentionRun).meta({ id: 'RetentionRunPage' }),
+  async run(context, input) {
+    const { data, page } = await runs(context.db, context, input);
+    return { data: data.map(toRun), page };
+  },
+});
