@@ -89,6 +89,7 @@ export const guide: Guide = {
   sections: {
     customers:
       'People and companies: who they are, how to reach them, what other systems call them, and their single view.',
+    consents: 'What customers have agreed to and taken back, by purpose and channel, with evidence and history.',
     orders: 'Orders with their items. An order finds or creates its customer; its status is derived.',
     refunds: 'Money given back for an order, in part or in full.',
     returns: 'Returns that name no order: they lower the net revenue of the customer on their own date.',
@@ -115,6 +116,8 @@ export const guide: Guide = {
     'survey-responses':
       'What customers answered, and which order, product, contact, member of staff or process it was about.',
     'exchange-rates': 'Rates of the day, by which amounts of other currencies are valued in the base currency.',
+    'retention-rules': 'What is kept for how long, and what goes then: every night, by hand, or tried without doing it.',
+    'retention-runs': 'Applications of retention rules: how far they are and what they removed.',
     metrics:
       'Who stays, who comes back, and what they are worth. Every answer carries its definition, period and parts.',
   },
