@@ -83,6 +83,33 @@ CREATE TABLE "consents" (
 	CONSTRAINT "consents_customer_id_purpose_channel_pk" PRIMARY KEY("customer_id","purpose","channel")
 );
 --> statement-breakpoint
+CREATE TABLE "customer_aliases" (
+	"old_id" uuid PRIMARY KEY NOT NULL,
+	"customer_id" uuid NOT NULL,
+	"created_at" timestamp with time zone NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "customer_merge_records" (
+	"merge_id" uuid NOT NULL,
+	"kind" text COLLATE "C" NOT NULL,
+	"record_id" uuid NOT NULL,
+	CONSTRAINT "customer_merge_records_merge_id_kind_record_id_pk" PRIMARY KEY("merge_id","kind","record_id")
+);
+--> statement-breakpoint
+CREATE TABLE "customer_merges" (
+	"id" uuid PRIMARY KEY NOT NULL,
+	"customer_id" uuid NOT NULL,
+	"survivor_id" uuid NOT NULL,
+	"merged_id" uuid NOT NULL,
+	"at" timestamp with time zone NOT NULL,
+	"by" text NOT NULL,
+	"take" jsonb NOT NULL,
+	"before" jsonb,
+	"after" jsonb,
+	"undone_at" timestamp with time zone,
+	"undone_by" text
+);
+--> statement-breakpoint
 CREATE TABLE "partner_customers" (
 	"partner_id" uuid NOT NULL,
 	"customer_id" uuid NOT NULL,
@@ -156,6 +183,9 @@ ALTER TABLE "customers" ADD COLUMN "erased_at" timestamp with time zone;--> stat
 ALTER TABLE "client_secrets" ADD CONSTRAINT "client_secrets_client_id_clients_id_fk" FOREIGN KEY ("client_id") REFERENCES "public"."clients"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "consent_changes" ADD CONSTRAINT "consent_changes_customer_id_customers_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."customers"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "consents" ADD CONSTRAINT "consents_customer_id_customers_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."customers"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "customer_aliases" ADD CONSTRAINT "customer_aliases_customer_id_customers_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."customers"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "customer_merge_records" ADD CONSTRAINT "customer_merge_records_merge_id_customer_merges_id_fk" FOREIGN KEY ("merge_id") REFERENCES "public"."customer_merges"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "customer_merges" ADD CONSTRAINT "customer_merges_customer_id_customers_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."customers"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "partner_shares" ADD CONSTRAINT "partner_shares_partner_id_partners_id_fk" FOREIGN KEY ("partner_id") REFERENCES "public"."partners"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "partner_shares" ADD CONSTRAINT "partner_shares_customer_id_customers_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."customers"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "privacy_tombstones" ADD CONSTRAINT "privacy_tombstones_customer_id_customers_id_fk" FOREIGN KEY ("customer_id") REFERENCES "public"."customers"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
@@ -170,6 +200,8 @@ CREATE INDEX "consent_changes_id" ON "consent_changes" USING btree ("id");--> st
 CREATE INDEX "consent_changes_customer_at" ON "consent_changes" USING btree ("customer_id","at","id");--> statement-breakpoint
 CREATE INDEX "consent_changes_at" ON "consent_changes" USING btree ("at","id");--> statement-breakpoint
 CREATE INDEX "consents_purpose" ON "consents" USING btree ("purpose","channel","status","customer_id");--> statement-breakpoint
+CREATE INDEX "customer_aliases_customer" ON "customer_aliases" USING btree ("customer_id");--> statement-breakpoint
+CREATE INDEX "customer_merges_customer" ON "customer_merges" USING btree ("customer_id","at","id");--> statement-breakpoint
 CREATE INDEX "partner_customers_customer" ON "partner_customers" USING btree ("customer_id");--> statement-breakpoint
 CREATE INDEX "partner_shares_customer" ON "partner_shares" USING btree ("customer_id");--> statement-breakpoint
 CREATE INDEX "privacy_tombstones_customer" ON "privacy_tombstones" USING btree ("customer_id");--> statement-breakpoint

@@ -8,7 +8,11 @@ import { testDatabase } from '../support/database.ts';
 const apart: Record<string, string> = {
   assignment_rules: 'configuration',
   assignment_turns: 'whose turn it is, of staff',
+  audit_entries: 'ids only, for ever',
   campaigns: 'configuration',
+  client_secrets: 'of the organisation',
+  clients: 'of the organisation',
+  customer_merge_records: 'ids of the records that a merge moved',
   deployment_settings: 'configuration',
   exchange_rates: 'configuration',
   idempotency_keys: 'answers kept for replay, of the client; erase.ts takes those that show the person',
@@ -16,10 +20,13 @@ const apart: Record<string, string> = {
   lead_rule_sets: 'configuration',
   loyalty_programme_versions: 'configuration',
   loyalty_programmes: 'configuration',
+  partners: 'configuration',
   rewards: 'configuration',
+  signing_keys: 'of the organisation',
   survey_plans: 'how far planning has come',
   survey_versions: 'configuration',
   surveys: 'configuration',
+  token_revocations: 'of the organisation',
 };
 
 const { connection } = await testDatabase(t);

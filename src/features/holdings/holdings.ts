@@ -1,6 +1,7 @@
 import { getTableColumns, getTableName } from 'drizzle-orm';
 import { getTableConfig, type PgColumn, type PgTable } from 'drizzle-orm/pg-core';
 import { assignments } from '../assignments/model.ts';
+import { consentChanges, consents } from '../consents/model.ts';
 import { customerIdentities, customers } from '../customers/model.ts';
 import { followUps } from '../follow-ups/model.ts';
 import { interactions } from '../interactions/model.ts';
@@ -14,7 +15,10 @@ import {
   loyaltyTierChanges,
   loyaltyTransactions,
 } from '../loyalty/model.ts';
+import { customerAliases, customerMerges } from '../merges/model.ts';
 import { orderItems, orders, refundItems, refunds } from '../orders/model.ts';
+import { partnerCustomers, partnerShares } from '../partners/model.ts';
+import { privacyTombstones } from '../privacy/model.ts';
 import { externalRefs } from '../references/model.ts';
 import { returnItems, returns } from '../returns/model.ts';
 import { redemptions } from '../rewards/model.ts';
@@ -103,6 +107,23 @@ export const holdings: readonly Holding[] = [
     owner: 'customerId',
     personal: { value: 'row' },
     plain: ['kind'],
+  }),
+  holding(consentChanges, {
+    name: 'consentChanges',
+    label: 'Consents given and taken back',
+    kind: 'fact',
+    owner: 'customerId',
+    records: ['id'],
+    personal: { source: 'null', wording: 'null', reference: 'null' },
+    plain: ['purpose', 'channel', 'status', 'textVersion', 'by'],
+  }),
+  holding(consents, {
+    name: 'consents',
+    label: 'Consents in force',
+    kind: 'derived',
+    owner: 'customerId',
+    records: ['changeId'],
+    plain: ['purpose', 'channel', 'status'],
   }),
   // Of the customer and of all its facts.
   holding(externalRefs, {
@@ -311,6 +332,46 @@ export const holdings: readonly Holding[] = [
     kind: 'derived',
     owner: 'customerId',
     plain: ['month', 'currency'],
+  }),
+  holding(partnerShares, {
+    name: 'partnerShares',
+    label: 'Partners with whom the customer is shared',
+    kind: 'fact',
+    owner: 'customerId',
+    records: ['partnerId'],
+    plain: ['by'],
+  }),
+  holding(partnerCustomers, {
+    name: 'partners',
+    label: 'Partners who see the customer',
+    kind: 'derived',
+    owner: 'customerId',
+    records: ['partnerId'],
+  }),
+  holding(customerMerges, {
+    name: 'merges',
+    label: 'Records of the same person that were merged',
+    kind: 'fact',
+    owner: 'customerId',
+    customers: ['survivorId', 'mergedId'],
+    records: ['id'],
+    personal: { before: 'null', after: 'null' },
+    plain: ['by', 'take', 'undoneBy'],
+  }),
+  holding(customerAliases, {
+    name: 'aliases',
+    label: 'Former ids',
+    kind: 'profile',
+    owner: 'customerId',
+    customers: ['oldId'],
+  }),
+  // Of persons who were erased: the one thing that is left of their names, and nobody can read it.
+  holding(privacyTombstones, {
+    name: 'tombstones',
+    label: 'Keyed hashes of names that were erased',
+    kind: 'profile',
+    owner: 'customerId',
+    plain: ['hash'],
   }),
 ];
 
