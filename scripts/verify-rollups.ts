@@ -2,6 +2,8 @@ import { Command } from 'commander';
 import { sql } from 'drizzle-orm';
 import type pg from 'pg';
 import { type DatabaseConfig, readDatabaseConfig } from '../src/config.ts';
+import { confinement } from '../src/confinement.ts';
+import { consentDifferences, recountConsents } from '../src/features/consents/queries.ts';
 import { lockCustomers } from '../src/features/customers/queries.ts';
 import { refreshBounds, wrongBounds } from '../src/features/lead-scores/bounds.ts';
 import { leadDifferences, recountLeads } from '../src/features/leads/comparison.ts';
@@ -28,7 +30,7 @@ import { createPrincipal } from '../src/platform/principal.ts';
  */
 const program = new Command()
   .description(
-    'Recount customer_stats, customer_month, the refunds of orders, the stages of leads, the bounds of their scores, what supersedes survey answers, the points of members and the pieces of rewards from the facts, and compare.',
+    'Recount customer_stats, customer_month, the refunds of orders, the stages of leads, the bounds of their scores, what supersedes survey answers, the points of members, the pieces of rewards and the consents in force from the facts, and compare.',
   )
   .option('--repair', 'rebuild the derived state', false)
   .option(
@@ -52,7 +54,7 @@ try {
 }
 
 async function verify(config: DatabaseConfig): Promise<number> {
-  const database = await openDatabase(config, (message) => console.error(message), {
+  const database = await openDatabase(config, confinement, (message) => console.error(message), {
     checkSettings: !options.acceptSettings,
   });
   const pool = openPool(database.connection, { size: 2, statementTimeout: 3_600_000 });
@@ -87,6 +89,7 @@ async function differencesIn(
     ...(await ledgerDifferences(db, limit)),
     ...(await earningDifferences(db, baseCurrency, limit)),
     ...(await rewardDifferences(db, limit)),
+    ...(await consentDifferences(db, limit)),
     // A bound may be above the score, not below.
     ...bounds.map(({ customerId, stored, score }) => ({
       table: 'lead_score_bounds',
@@ -140,6 +143,7 @@ async function rebuild(
       await recountLeads(tx, ids);
       await recountAnswers(tx, ids);
       await recountLedger(tx, ids);
+      await recountConsents(tx, ids);
       const context = { now: new Date().toISOString(), principal, baseCurrency };
       restateConversions(tx, context, await leadsAmong(tx, ids));
       await refreshBounds(tx, context, ids);

@@ -3,6 +3,7 @@ import { type FieldError, invalid, Problem, settle } from '../../platform/errors
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
+import { checkConsents, recordConsents } from '../consents/write.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
 import { enqueueReferrals } from '../loyalty/referrals.ts';
 import type { ReferenceInput } from '../references/model.ts';
@@ -103,6 +104,15 @@ export async function writeCustomers(
   await saveCustomers(tx, [...changes.values()]);
   await refreshBounds(tx, context, changedIds([...changes.values()]));
   enqueueReferrals(tx, [...changes.values()].flatMap(referralOf));
+  await recordConsents(
+    tx,
+    context,
+    results.flatMap((result, index) => {
+      const input = writes[index]?.input;
+      if (result instanceof Problem || !result.applied || !input || !('consents' in input)) return [];
+      return (input.consents ?? []).map((consent) => ({ customerId: result.id, input: consent }));
+    }),
+  );
   return results;
 }
 
@@ -167,6 +177,7 @@ class Plan {
       return { id: before.row.id, created: false, applied: false };
 
     this.#checkRelations(before?.row.id, input);
+    if ('consents' in input) checkConsents(this.#context, input.consents);
     const recordId = before?.row.id ?? newId();
     // The names first: a POST that is repeated is told that its record exists, not that its e-mail is taken.
     const names = this.#references(recordId, before?.references ?? [], references, mode, incoming);

@@ -5,7 +5,7 @@ import { type LeadStage, leadStages } from '../../domain/lead-lifecycle.ts';
 import { instant as instantColumn } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
-import { customers } from '../customers/model.ts';
+import { consentInputs, customers } from '../customers/model.ts';
 import { scoreGrade } from '../lead-scores/grade.ts';
 import { customerClaim, ownerInput } from '../orders/model.ts';
 
@@ -121,6 +121,10 @@ const entry = {
   lossReason: lossReason.optional().meta({ description: 'Required with the stage `former`, refused otherwise.' }),
   enteredAt: instant.optional().meta({
     description: 'When the customer became a lead; now unless told. A lead that exists keeps its own.',
+  }),
+  consents: consentInputs.meta({
+    description:
+      'Of the customer; what is not known yet is recorded, and where `at` is left out, what changes what is in force.',
   }),
 };
 

@@ -7,6 +7,7 @@ import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
 import { type AssignmentEntry, type Chosen, chooseOwners, recordAssignments } from '../assignments/assign.ts';
+import { checkConsents, recordConsents } from '../consents/write.ts';
 import { matchOwners } from '../customers/match.ts';
 import { findAndLockOwners, ownersOf } from '../customers/queries.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
@@ -54,12 +55,22 @@ export async function writeLeads(tx: Transaction, context: Context, writes: Lead
       const { customerId: id, warnings } = owner;
       const change = changes.get(id) ?? startChange(states.get(id) ?? unknown);
       const planned = plan(context, id, change, write);
+      checkConsents(context, write.input.consents);
       owner.admit();
       if (planned) changes.set(id, planned);
       return { id, created: planned !== null && change.row === null, applied: planned !== null, warnings };
     }),
   );
   await owners.save(tx);
+  await recordConsents(
+    tx,
+    context,
+    results.flatMap((result, index) =>
+      result instanceof Problem
+        ? []
+        : (writes[index]?.input.consents ?? []).map((input) => ({ customerId: result.id, input })),
+    ),
+  );
   await applyChanges(tx, context, [...changes.values()]);
   return results;
 }

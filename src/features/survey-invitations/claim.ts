@@ -62,7 +62,7 @@ export async function claim(
       const known = contacts.get(row.customerId);
       if (!survey || !known) throw new Error('An invitation lacks its survey or customer');
       const contact = asked.has(row.customerId) ? { ...known, invitedAt: now } : known;
-      const { reasons, nextEligibleAt } = judge(survey, contact, now);
+      const { reasons, nextEligibleAt } = judge(survey, contact, { now, channel: row.channel });
       const eligible = reasons.length === 0 && !row.orderGone;
       if (eligible && taken.length === limit) {
         hasMore = true;

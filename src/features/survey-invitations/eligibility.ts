@@ -1,3 +1,4 @@
+import { allChannels } from '../consents/model.ts';
 import type { SurveyRow } from '../surveys/queries.ts';
 import type { EligibilityReason } from './model.ts';
 import type { Contacts } from './queries.ts';
@@ -23,15 +24,17 @@ export interface Verdict {
 }
 
 /**
- * Whether a customer may be asked by a survey now. The frequency is that of the survey that wants to ask; what counts as
- * having been asked is every survey's: an invitation that was sent, or an answer, however it came.
+ * Whether a customer may be asked by a survey now, on a channel. The frequency is that of the survey that wants to ask;
+ * what counts as having been asked is every survey's: an invitation that was sent, or an answer, however it came. A
+ * consent does not come by waiting.
  */
 export function judge(
   survey: Pick<SurveyRow, 'status' | 'closesAt' | 'settings'>,
   contacts: Contacts,
-  now: string,
+  { now, channel }: { now: string; channel: string | null },
 ): Verdict {
   const { invitedAt, answeredAt } = contacts;
+  const { consentPurpose } = survey.settings;
   const days = survey.settings.contactFrequencyDays;
   const until = (at: string | null) => (at === null || days === 0 ? null : daysAfter(at, days));
   const isRecent = (at: string | null) => {
@@ -46,7 +49,21 @@ export function judge(
     reasons.push({ code: 'asked_recently', message: `The customer was invited to a survey within ${days} days.` });
   if (isRecent(answeredAt))
     reasons.push({ code: 'answered_recently', message: `The customer answered a survey within ${days} days.` });
-  return { reasons, lastAskedAt, nextEligibleAt: open && reasons.length > 0 ? until(lastAskedAt) : null };
+  const willing = !contacts.erased && (!consentPurpose || agrees(contacts.consents ?? [], consentPurpose, channel));
+  if (contacts.erased) reasons.push({ code: 'person_erased', message: 'The person was erased.' });
+  else if (!willing)
+    reasons.push({
+      code: 'no_consent',
+      message: `The customer has not consented to ${consentPurpose} on the channel.`,
+    });
+  const byWaiting = open && willing && reasons.length > 0;
+  return { reasons, lastAskedAt, nextEligibleAt: byWaiting ? until(lastAskedAt) : null };
+}
+
+/** What was said of the channel holds, or else what was said of all. */
+function agrees(consents: NonNullable<Contacts['consents']>, purpose: string, channel: string | null): boolean {
+  const said = new Map(consents.flatMap(([of, on, status]) => (of === purpose ? [[on, status] as const] : []))); // a pair
+  return (said.get(channel ?? allChannels) ?? said.get(allChannels)) === 'granted';
 }
 
 function latest(a: string | null, b: string | null): string | null {

@@ -167,7 +167,9 @@ export const claimedInvitations = z
 
 export const eligibilityReason = z
   .strictObject({
-    code: z.enum(['survey_not_open', 'asked_recently', 'answered_recently']).meta({ id: 'EligibilityReasonCode' }),
+    code: z
+      .enum(['survey_not_open', 'asked_recently', 'answered_recently', 'no_consent', 'person_erased'])
+      .meta({ id: 'EligibilityReasonCode' }),
     message: z.string(),
   })
   .meta({ id: 'EligibilityReason' });

@@ -43,7 +43,7 @@ export const checkSurveyEligibility = writeOperation({
   selfService: false,
   summary: 'May a customer be asked now?',
   description:
-    'Nobody is asked within `contactFrequencyDays` of the survey after an invitation that was sent or an answer that was given, whichever survey it was of. With `reserve`, an eligible customer counts as asked from now on, and the invitation to send is in the answer: of several that reserve at once, one gets it. Consent is not recorded yet and not looked at.',
+    'Nobody is asked within `contactFrequencyDays` of the survey after an invitation that was sent or an answer that was given, whichever survey it was of. With `reserve`, an eligible customer counts as asked from now on, and the invitation to send is in the answer: of several that reserve at once, one gets it. Where the survey has a `consentPurpose`, who has not consented to it on its channel is not asked (`no_consent`).',
   input: z.strictObject({
     id,
     ...writeParameters,
@@ -59,6 +59,7 @@ export const checkSurveyEligibility = writeOperation({
   }),
   output: surveyEligibility,
   idempotency: 'accepted',
+  changed: ({ reserved }) => reserved !== null,
   problems: ['not_found'],
   async run(tx, context, { id: surveyId, body: { customerId, reserve } }) {
     const { now } = context;
@@ -67,7 +68,7 @@ export const checkSurveyEligibility = writeOperation({
     if (!survey) throw notFound('survey');
     const known = contacts.get(customerId);
     if (!locked.has(customerId) || !known) throw invalid('/customerId', 'not_found', 'There is no such customer.');
-    const { reasons, ...verdict } = judge(survey, known, now);
+    const { reasons, ...verdict } = judge(survey, known, { now, channel: survey.channel });
     const eligible = reasons.length === 0;
     if (!eligible || !reserve) return { customerId, eligible, reasons, ...verdict, reserved: null };
     const reserved = sent(
@@ -282,7 +283,7 @@ export const claimSurveyInvitations = writeOperation({
   selfService: false,
   summary: 'Take invitations to send',
   description:
-    'Hands out what is due, each to one caller, with the secret of its link, and counts it as sent: send it, whatever becomes of it then. It is to be repeated while `hasMore`. First the triggers of open surveys make their invitations: orders count as they are when the delay after their placing is over (when they were paid or fulfilled is not recorded), up to 30 days after that; test and cancelled ones never; and only what happened since the survey was opened. A customer who was asked or has answered within `contactFrequencyDays` is not asked: the invitation is put off until then, or ends (`expired`) when it would have waited longer than a link lives. Consent is not recorded yet and not looked at.',
+    "Hands out what is due, each to one caller, with the secret of its link, and counts it as sent: send it, whatever becomes of it then. It is to be repeated while `hasMore`. First the triggers of open surveys make their invitations: orders count as they are when the delay after their placing is over (when they were paid or fulfilled is not recorded), up to 30 days after that; test and cancelled ones never; and only what happened since the survey was opened. A customer who was asked or has answered within `contactFrequencyDays` is not asked: the invitation is put off until then, or ends (`expired`) when it would have waited longer than a link lives. Who has not consented to the survey's `consentPurpose` on the channel is not asked at all.",
   input: z.strictObject({
     ...writeParameters,
     body: z
@@ -300,6 +301,7 @@ export const claimSurveyInvitations = writeOperation({
   }),
   output: claimedInvitations,
   idempotency: 'required',
+  changed: ({ invitations }) => invitations.length > 0,
   async run(tx: Transaction, context: Context, { body: { limit = 100, surveyId = null, channel = null } }) {
     const { rows, hasMore } = await claim(tx, context, { limit, surveyId, channel });
     return { invitations: rows.map((row) => withLink(context.links, row, context.now)), hasMore };

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { insertRows, param, statement, type Transaction, transaction } from '../../platform/db/client.ts';
 import { newId } from '../../platform/ids.ts';
 import { job } from '../../platform/jobs.ts';
+import { hasConsent } from '../consents/queries.ts';
 import { surveys } from '../surveys/model.ts';
 import type { SurveyRow } from '../surveys/queries.ts';
 import { type InvitationTrigger, surveyInvitations, surveyPlans } from './model.ts';
@@ -54,6 +55,9 @@ interface Window {
   to: string;
   changedSince: string;
   changedUntil: string;
+  /** What has to be consented to, and where. */
+  purpose: string | null;
+  channel: string | null;
 }
 
 function planOf({ openedAt, settings }: AskingSurvey): string {
@@ -85,6 +89,8 @@ function windowsOf(survey: AskingSurvey, now: string): Window[] {
         // Never planned: what is due is all there is.
         changedSince: until === null ? later : new Date(until - overlap).toISOString(),
         changedUntil: later,
+        purpose: settings.consentPurpose ?? null,
+        channel: survey.channel,
       },
     ];
   });
@@ -99,11 +105,14 @@ interface Occasion {
   dueAt: string;
 }
 
-const windows = sql`json_to_recordset(${param('windows')}::json) as w("surveyId" uuid, "on" text, "stage" text, "delayDays" int, "from" timestamptz, "newFrom" timestamptz, "to" timestamptz, "changedSince" timestamptz, "changedUntil" timestamptz)`;
+const windows = sql`json_to_recordset(${param('windows')}::json) as w("surveyId" uuid, "on" text, "stage" text, "delayDays" int, "from" timestamptz, "newFrom" timestamptz, "to" timestamptz, "changedSince" timestamptz, "changedUntil" timestamptz, "purpose" text, "channel" text)`;
 const limit = sql.raw(String(chunk));
 
+/** Not asked about it yet, and there to be asked. */
 const isNew = (customer: string, occasion: string) =>
-  sql`not exists (select from survey_invitations i where i.customer_id = ${sql.raw(customer)} and i.survey_id = w."surveyId" and i.occasion = ${sql.raw(occasion)})`;
+  sql`(w."purpose" is null or ${hasConsent({ customerId: customer, purpose: 'w."purpose"', channel: 'w."channel"' })})
+    and not exists (select from customers e where e.id = ${sql.raw(customer)} and e.erased_at is not null)
+    and not exists (select from survey_invitations i where i.customer_id = ${sql.raw(customer)} and i.survey_id = w."surveyId" and i.occasion = ${sql.raw(occasion)})`;
 
 /** Orders that a trigger asks about, of those that `some` finds: by itself, so that it is read from its index and no other. */
 const dueOrders = (some: SQL) =>

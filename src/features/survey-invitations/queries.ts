@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
 import type { LinkTokens } from '../../platform/link-token.ts';
+import type { ConsentStatus } from '../consents/model.ts';
 import { type SentInvitation, type SurveyInvitation, surveyInvitations } from './model.ts';
 
 export type InvitationRow = typeof surveyInvitations.$inferSelect;
@@ -80,17 +81,22 @@ export interface Contacts {
   invitedAt: string | null;
   /** When the customer last answered. */
   answeredAt: string | null;
+  /** What is in force: purpose, channel (`*`: all others), status. */
+  consents: [purpose: string, channel: string, status: ConsentStatus][] | null;
+  erased: boolean;
 }
 
 const contacts = statement<Contacts>(
   'survey_contacts',
   sql`select c.id as "customerId",
       (select max(i.sent_at) from survey_invitations i where i.customer_id = c.id and i.sent_at is not null) as "invitedAt",
-      (select max(r.answered_at) from survey_responses r where r.customer_id = c.id) as "answeredAt"
+      (select max(r.answered_at) from survey_responses r where r.customer_id = c.id) as "answeredAt",
+      (select json_agg(json_build_array(s.purpose, s.channel, s.status)) from consents s where s.customer_id = c.id) as consents,
+      c.erased_at is not null as erased
     from customers c where c.id = any(${param('ids')}::uuid[])`,
 );
 
-/** When customers were last asked or answered, by any survey: what counts when they are locked. */
+/** When customers were last asked or answered, by any survey, and what they agree to: what counts when they are locked. */
 export async function contactsOf(tx: Transaction, ids: string[]): Promise<Map<string, Contacts>> {
   const rows = await tx.all(contacts, { ids: [...new Set(ids)] });
   return new Map(rows.map((row) => [row.customerId, row]));

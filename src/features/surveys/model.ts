@@ -2,6 +2,7 @@ import { index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'd
 import { z } from 'zod';
 import { instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
+import { consentPurpose } from '../customers/model.ts';
 import { leadStage } from '../leads/model.ts';
 
 /** A survey; its questions are those of its current version. */
@@ -182,6 +183,11 @@ const surveySettingsInput = z
       .nullable()
       .optional()
       .meta({ description: 'A detractor opens a follow-up. null: none is opened.' }),
+    consentPurpose: consentPurpose.nullable().optional().meta({
+      description:
+        'Only who has consented to this purpose, on the channel of the invitation, is asked. null: everybody.',
+      example: 'surveys',
+    }),
   })
   .meta({ id: 'SurveySettingsInput' });
 export type SurveySettingsInput = z.output<typeof surveySettingsInput>;
@@ -200,6 +206,7 @@ export const surveySettings = z
       .strictObject({ withinDays: z.int(), owner: z.string().nullable() })
       .meta({ id: 'SurveyFollowUp' })
       .nullable(),
+    consentPurpose: z.string().nullable(),
   })
   .meta({ id: 'SurveySettings' });
 export type SurveySettings = z.output<typeof surveySettings>;

@@ -33,7 +33,8 @@ export function toSurvey(record: SurveyRecord): Survey {
     journeyStage: record.journeyStage,
     channel: record.channel,
     language: record.language,
-    settings: record.settings,
+    // Surveys that were stored before there were consents ask everybody.
+    settings: { ...record.settings, consentPurpose: record.settings.consentPurpose ?? null },
     currentVersion: record.currentVersion,
     questions: record.questions,
     version: record.version,

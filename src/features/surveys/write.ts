@@ -12,11 +12,12 @@ const defaultSettings: SurveySettings = {
   linkDays: 30,
   triggers: [],
   followUp: null,
+  consentPurpose: null,
 };
 
 /** Settings as they are stored; members left out stay. */
 function readSettings(input: SurveySettingsInput | undefined, before: SurveySettings): SurveySettings {
-  const { contactFrequencyDays, answerWithinDays, linkDays, triggers, followUp } = input ?? {};
+  const { contactFrequencyDays, answerWithinDays, linkDays, triggers, followUp, consentPurpose } = input ?? {};
   return {
     contactFrequencyDays: contactFrequencyDays ?? before.contactFrequencyDays,
     answerWithinDays: answerWithinDays === undefined ? before.answerWithinDays : answerWithinDays,
@@ -28,6 +29,7 @@ function readSettings(input: SurveySettingsInput | undefined, before: SurveySett
       followUp === undefined
         ? before.followUp
         : followUp && { withinDays: followUp.withinDays, owner: followUp.owner ?? null },
+    consentPurpose: consentPurpose === undefined ? (before.consentPurpose ?? null) : consentPurpose,
   };
 }
 
