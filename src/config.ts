@@ -1,7 +1,9 @@
+import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { type ClaimMap, parseClaimMap } from './platform/auth/claim-map.ts';
 import { currency, timeZone } from './platform/values.ts';
 
 /** The folder of package.json: this file and the bundle (`.build/server.js`) both lie one level below it. */
@@ -34,6 +36,8 @@ export interface Config extends DatabaseConfig {
   readonly jwtAudience: string;
   /** Key set of an outside provider (https:, http: on this machine, or file:); null: the service issues its own tokens. */
   readonly jwtJwksUrl: string | null;
+  /** What the claims of the outside provider mean here; null: the same as in the service's own tokens. */
+  readonly jwtClaimMap: ClaimMap | null;
   /** Absolute path of a PEM private key; null: a key kept in `dataDir`, or an outside provider. */
   readonly jwtSigningKeyFile: string | null;
   readonly cursorSecret: string | null;
@@ -84,6 +88,25 @@ function isJwksUrl(text: string): boolean {
   if (protocol === 'file:') return host === '';
   return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname));
 }
+
+/** JSON, or the path of a file with JSON. */
+const claimMap = z.string().transform((text, context) => {
+  const fault = (message: string) => {
+    context.addIssue(message);
+    return z.NEVER;
+  };
+  let json = text;
+  if (!text.trim().startsWith('{')) {
+    try {
+      json = readFileSync(resolve(text), 'utf8');
+    } catch (error) {
+      const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+      return fault(`must be JSON or the path of a file with JSON, and the file cannot be read: ${code}`);
+    }
+  }
+  const map = parseClaimMap(json);
+  return Array.isArray(map) ? fault(map.join('; ')) : map;
+});
 
 function isLoopback(hostname: string): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);
@@ -164,6 +187,7 @@ const schema = z
     JWT_ISSUER: z.string().max(255).optional(),
     JWT_AUDIENCE: z.string().max(255).default('rapport'),
     JWT_JWKS_URL: jwksUrl.optional(),
+    JWT_CLAIM_MAP: claimMap.optional(),
     JWT_SIGNING_KEY_FILE: path.optional(),
     CURSOR_SECRET: z.string().min(32, { error: 'must have at least 32 characters' }).optional(),
     CORS_ORIGINS: origins.default([]),
@@ -183,6 +207,9 @@ const schema = z
         'JWT_SIGNING_KEY_FILE',
         'cannot be combined with JWT_JWKS_URL: either an outside provider issues the tokens or this service does',
       );
+    }
+    if (env.JWT_CLAIM_MAP && !env.JWT_JWKS_URL) {
+      refuse('JWT_CLAIM_MAP', 'goes with JWT_JWKS_URL: the tokens of the service itself need no map');
     }
     if (env.JWT_JWKS_URL && !env.JWT_ISSUER) {
       refuse('JWT_ISSUER', 'is required with JWT_JWKS_URL: the issuer that the provider names in its tokens');
@@ -211,6 +238,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     jwtIssuer: read.JWT_ISSUER ?? 'rapport',
     jwtAudience: read.JWT_AUDIENCE,
     jwtJwksUrl: read.JWT_JWKS_URL ?? null,
+    jwtClaimMap: read.JWT_CLAIM_MAP ?? null,
     jwtSigningKeyFile: read.JWT_SIGNING_KEY_FILE ?? null,
     cursorSecret: read.CURSOR_SECRET ?? null,
     corsOrigins: read.CORS_ORIGINS,

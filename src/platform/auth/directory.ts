@@ -45,7 +45,7 @@ export interface AccessDirectory {
   readonly generation: number;
   /** Until when the snapshot may be relied on, milliseconds since the epoch. */
   readonly goodUntil: number;
-  /** Newest last. */
+  /** In the order in which they sign. */
   readonly keys: readonly RotatedKey[];
   key(kid: string): RotatedKey | null;
   isRevoked(token: IssuedToken): boolean;
@@ -80,6 +80,7 @@ export function accessDirectory(load: () => Promise<AccessRecords>, period = ref
   let generation = 0;
   let goodUntil = Number.NEGATIVE_INFINITY;
   let lookedAt = Number.NEGATIVE_INFINITY;
+  let look = Promise.resolve();
   let reading: Promise<void> | null = null;
   let next: Promise<void> | null = null;
 
@@ -133,10 +134,12 @@ export function accessDirectory(load: () => Promise<AccessRecords>, period = ref
     isRevoked: (token) => isRevoked(records, token),
     partner: (id) => records.partners.get(id) ?? null,
     refresh,
-    async lookAgain() {
-      if (Date.now() - lookedAt < pauseBetweenLooks) return;
-      lookedAt = Date.now();
-      await refresh();
+    lookAgain() {
+      if (Date.now() - lookedAt >= pauseBetweenLooks) {
+        lookedAt = Date.now();
+        look = refresh();
+      }
+      return look;
     },
     close: () => clearInterval(timer),
   };

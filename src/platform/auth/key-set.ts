@@ -2,6 +2,7 @@ import { createPublicKey } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { z } from 'zod';
 import { Problem } from '../errors.ts';
+import type { AccessDirectory } from './directory.ts';
 import { algorithmsOf, type SigningAlgorithm, type SigningKey, signingAlgorithms } from './signing-key.ts';
 
 /** The keys that verify tokens, and with them the algorithms that a token may name. */
@@ -22,12 +23,26 @@ export interface Found {
   readonly until: number;
 }
 
-/** The service's own key as the only one. */
-export function ownKey(key: SigningKey): KeySet {
-  const found = { publicKey: key.publicKey, until: Number.POSITIVE_INFINITY };
+/** What keys made later sign with, whatever the key of the configuration is. */
+export const rotatedAlgorithm = 'ES256';
+
+/** The service's own keys: the one of its configuration, which tokens need not name, and those in the directory. */
+export function ownKeys(configured: SigningKey, directory: AccessDirectory): KeySet {
+  const found = ({ publicKey }: SigningKey) => ({ publicKey, until: Number.POSITIVE_INFINITY });
+
+  function pick(kid: string, algorithm: SigningAlgorithm): Found | null {
+    const key = kid === configured.kid ? configured : directory.key(kid);
+    return key?.algorithm === algorithm ? found(key) : null;
+  }
+
   return {
-    algorithms: [key.algorithm],
-    find: (kid, algorithm) => (algorithm === key.algorithm && (kid === undefined || kid === key.kid) ? found : null),
+    algorithms: [...new Set([configured.algorithm, rotatedAlgorithm] as const)],
+    find(kid = configured.kid, algorithm) {
+      const known = pick(kid, algorithm);
+      if (known !== null || kid === configured.kid || directory.key(kid) !== null) return known;
+      // It may have been made by another replica a moment ago.
+      return directory.lookAgain().then(() => pick(kid, algorithm));
+    },
   };
 }
 

@@ -2,15 +2,18 @@ import { generateKeyPairSync, hkdfSync, randomBytes, randomUUID } from 'node:cry
 import { link, mkdir, open, readFile, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from '../../config.ts';
-import { type KeySet, ownKey, providerKeys } from './key-set.ts';
+import type { AccessDirectory } from './directory.ts';
+import { type KeySet, ownKeys, providerKeys } from './key-set.ts';
 import { KeyError, readSigningKey, type SigningKey } from './signing-key.ts';
 
 /** The secrets of a running configuration. */
 export interface Keys {
   /** Signs the service's own tokens; null under an outside provider. */
   readonly signing: SigningKey | null;
-  /** Verifies tokens. */
-  readonly verifying: KeySet;
+  /** What verifies tokens: these, and the keys that the directory knows. */
+  readonly verifying: (directory: AccessDirectory) => KeySet;
+  /** 32 bytes that keep further signing keys in the database; null under an outside provider. */
+  readonly sealSecret: Buffer | null;
   /** 32 bytes that authenticate cursors. */
   readonly cursorSecret: Buffer;
   /** 32 bytes that authenticate links; of the same material, so that replicas agree. */
@@ -25,11 +28,17 @@ export interface Keys {
 export async function openKeys(config: Config): Promise<Keys> {
   if (config.jwtJwksUrl !== null) {
     const secret = config.cursorSecret ?? (await readOrCreate(config.dataDir, 'cursor-secret', newSecret));
-    return { signing: null, verifying: providerKeys(config.jwtJwksUrl), ...derivedSecrets(secret) };
+    const provider = providerKeys(config.jwtJwksUrl);
+    return { signing: null, verifying: () => provider, sealSecret: null, ...derivedSecrets(secret) };
   }
   const signing = await openSigningKey(config);
-  const material = config.cursorSecret ?? signing.privateKey.export({ type: 'pkcs8', format: 'der' });
-  return { signing, verifying: ownKey(signing), ...derivedSecrets(material) };
+  const der = signing.privateKey.export({ type: 'pkcs8', format: 'der' });
+  return {
+    signing,
+    verifying: (directory) => ownKeys(signing, directory),
+    sealSecret: derive(der, 'rapport signing keys'),
+    ...derivedSecrets(config.cursorSecret ?? der),
+  };
 }
 
 async function openSigningKey(config: Config): Promise<SigningKey> {
@@ -54,8 +63,11 @@ function newSecret(): string {
 
 /** The purpose is part of the derivation: what authenticates cursors says nothing about the key that signs tokens. */
 function derivedSecrets(material: string | Buffer): Pick<Keys, 'cursorSecret' | 'linkSecret'> {
-  const derive = (purpose: string) => Buffer.from(hkdfSync('sha256', material, '', purpose, 32));
-  return { cursorSecret: derive('rapport cursors'), linkSecret: derive('rapport links') };
+  return { cursorSecret: derive(material, 'rapport cursors'), linkSecret: derive(material, 'rapport links') };
+}
+
+function derive(material: string | Buffer, purpose: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', material, '', purpose, 32));
 }
 
 /**

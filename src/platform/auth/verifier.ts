@@ -4,7 +4,8 @@ import { Problem } from '../errors.ts';
 import { type Confinement, createPrincipal, type Principal } from '../principal.ts';
 import { id } from '../values.ts';
 import { challenge } from './challenge.ts';
-import type { AccessDirectory } from './directory.ts';
+import { type ClaimMap, claimAt } from './claim-map.ts';
+import type { AccessDirectory, IssuedToken } from './directory.ts';
 import type { Found, KeySet } from './key-set.ts';
 import type { SigningAlgorithm } from './signing-key.ts';
 
@@ -20,6 +21,8 @@ export type Verifier = (authorization: string | undefined) => Principal | Promis
 const cachedFor = 60_000;
 const mostCached = 2_000;
 const longestToken = 8_192;
+/** The clocks of those who issue tokens may be ahead by so much, seconds. */
+const clockTolerance = 60;
 
 const bearer = /^Bearer +([\w-]+\.[\w-]+\.[\w-]+)$/i;
 
@@ -32,28 +35,39 @@ const headerSchema = z.object({
 /** Headers that carry or point to a key, or demand what is not understood here: refused before anything is verified. */
 const refusedHeaders = ['crit', 'jku', 'jwk', 'x5u', 'x5c'];
 
-const scopeList = z.union([z.string().transform((text) => text.split(' ')), z.array(z.string())]);
 const storable = (text: string) => text.isWellFormed() && !text.includes('\u0000');
 const clientName = z.string().min(1).max(255).refine(storable);
+const words = z.union([z.string().transform((text) => text.split(' ')), z.array(z.string())]);
 
-const claimsSchema = z.object({
+/** The registered claims, of the types that they have to have (RFC 7519, 4.1). */
+const claimsSchema = z.looseObject({
   exp: z.number(),
-  client_id: clientName.optional(),
-  azp: clientName.optional(),
-  sub: clientName.optional(),
-  scope: scopeList.optional(),
-  scp: scopeList.optional(),
-  jti: z.string().optional(),
   iat: z.number().optional(),
-  partner: id.optional(),
-  customer: id.optional(),
+  jti: z.string().max(255).optional(),
 });
+
+/** What a token says once it is known to be genuine. */
+export interface TokenClaims extends IssuedToken {
+  /** Seconds since the epoch. */
+  readonly exp: number;
+  readonly scopes: readonly string[];
+  readonly confinement: Confinement | null;
+}
 
 interface Expected {
   keys: KeySet;
   directory: AccessDirectory;
   issuer: string;
   audience: string;
+  claims: ClaimMap;
+}
+
+/** The same without remembering or asking whether it was revoked: for those who are about to revoke it. */
+export type TokenReader = (token: string) => Promise<TokenClaims>;
+
+export interface BearerVerifier {
+  verify: Verifier;
+  read: TokenReader;
 }
 
 /**
@@ -62,34 +76,43 @@ interface Expected {
  * the access directory. They are remembered under the whole header: no hash can collide, and making one would cost more
  * than the look-up.
  */
-export function createBearerVerifier(jwt: Pick<JWT, 'decode' | 'verify'>, expected: Expected): Verifier {
+export function createBearerVerifier(jwt: Pick<JWT, 'decode' | 'verify'>, expected: Expected): BearerVerifier {
   const { directory } = expected;
   const verified = new Map<string, { principal: Principal; generation: number; until: number }>();
 
   function verify(authorization: string): Principal | Promise<Principal> {
     const token = bearer.exec(authorization)?.[1];
     if (token === undefined) throw refused('The Authorization header is not a bearer token.');
+    const genuine = read(token);
+    return genuine instanceof Promise
+      ? genuine.then((one) => admit(authorization, one))
+      : admit(authorization, genuine);
+  }
+
+  function read(token: string): Genuine | Promise<Genuine> {
     if (token.length > longestToken) throw refused('The token is too long.');
     const { kid, algorithm } = readHeader(jwt, token, expected.keys.algorithms);
     const found = expected.keys.find(kid, algorithm);
     return found instanceof Promise
-      ? found.then((key) => check(authorization, token, algorithm, key))
-      : check(authorization, token, algorithm, found);
+      ? found.then((key) => check(token, algorithm, key))
+      : check(token, algorithm, found);
   }
 
-  function check(authorization: string, token: string, algorithm: SigningAlgorithm, found: Found | null): Principal {
+  function check(token: string, algorithm: SigningAlgorithm, found: Found | null): Genuine {
     if (found === null) throw refused('The key that signed the token is not known.');
     const claims = readClaims(jwt, token, { key: found.publicKey, algorithm, ...expected });
-    const now = Date.now();
-    const until = Math.min(claims.exp * 1000, now + cachedFor, found.until);
-    if (claims.exp * 1000 <= now) throw refused('The token has expired.');
+    if (claims.exp * 1000 <= Date.now()) throw refused('The token has expired.');
+    return { claims, until: Math.min(claims.exp * 1000, found.until) };
+  }
+
+  function admit(authorization: string, { claims, until }: Genuine): Principal {
     if (directory.isRevoked(claims)) throw refused('The token was revoked.');
     const { confinement } = claims;
     if (confinement?.kind === 'partner' && directory.partner(confinement.id)?.status === 'suspended') {
       throw refused('The partner of the token is suspended.');
     }
     const principal = createPrincipal(claims.client, claims.scopes, confinement);
-    remember(authorization, principal, until);
+    remember(authorization, principal, Math.min(until, Date.now() + cachedFor));
     return principal;
   }
 
@@ -100,7 +123,7 @@ export function createBearerVerifier(jwt: Pick<JWT, 'decode' | 'verify'>, expect
     verified.set(authorization, { principal, generation: directory.generation, until });
   }
 
-  return (authorization) => {
+  const verifier: Verifier = (authorization) => {
     if (authorization === undefined) {
       throw new Problem('unauthenticated', 'Send an access token: Authorization: Bearer …', {
         headers: { 'WWW-Authenticate': challenge() },
@@ -113,6 +136,13 @@ export function createBearerVerifier(jwt: Pick<JWT, 'decode' | 'verify'>, expect
       ? known.principal
       : verify(authorization);
   };
+  return { verify: verifier, read: async (token) => (await read(token)).claims };
+}
+
+interface Genuine {
+  claims: TokenClaims;
+  /** Milliseconds since the epoch. */
+  until: number;
 }
 
 function readHeader(jwt: Pick<JWT, 'decode'>, token: string, algorithms: readonly SigningAlgorithm[]) {
@@ -128,14 +158,13 @@ function readHeader(jwt: Pick<JWT, 'decode'>, token: string, algorithms: readonl
   return { kid, algorithm };
 }
 
-interface Check {
+interface Check extends Pick<Expected, 'issuer' | 'audience' | 'claims'> {
   key: string;
   algorithm: SigningAlgorithm;
-  issuer: string;
-  audience: string;
 }
 
-function readClaims(jwt: Pick<JWT, 'verify'>, token: string, { key, algorithm, issuer, audience }: Check) {
+function readClaims(jwt: Pick<JWT, 'verify'>, token: string, check: Check): TokenClaims {
+  const { key, algorithm, issuer, audience, claims: map } = check;
   const payload = attempt(() =>
     jwt.verify<Record<string, unknown>>(token, {
       key,
@@ -145,20 +174,52 @@ function readClaims(jwt: Pick<JWT, 'verify'>, token: string, { key, algorithm, i
       requiredClaims: ['iss', 'aud', 'exp'],
     }),
   );
-  const claims = claimsSchema.safeParse(payload);
-  if (!claims.success) throw refused('The claims of the token cannot be read.');
-  const { exp, jti, iat, client_id, azp, sub, scope, scp, partner, customer } = claims.data;
-  const client = client_id ?? azp ?? sub;
-  if (client === undefined) throw refused('The token names no client (client_id).');
-  const scopes = (scope ?? scp ?? []).filter((name) => name !== '');
-  return { exp, jti, iat, client, scopes, confinement: confinementOf(partner, customer) };
+  const registered = claimsSchema.safeParse(payload);
+  if (!registered.success) throw unreadable();
+  const { exp, iat, jti } = registered.data;
+  if (iat !== undefined && iat > Date.now() / 1000 + clockTolerance) throw refused('The token is from the future.');
+  return {
+    exp,
+    iat,
+    jti,
+    client: clientOf(payload, map),
+    scopes: scopesOf(payload, map),
+    confinement: confinementOf(payload, map),
+  };
 }
 
-function confinementOf(partner: string | undefined, customer: string | undefined): Confinement | null {
+function clientOf(payload: Record<string, unknown>, map: ClaimMap): string {
+  const named = map.client.map((path) => claimAt(payload, path)).find((value) => value !== undefined);
+  if (named === undefined) throw refused(`The token names no client (${map.client[0]}).`);
+  const client = clientName.safeParse(named);
+  if (!client.success) throw unreadable();
+  return client.data;
+}
+
+function scopesOf(payload: Record<string, unknown>, map: ClaimMap): string[] {
+  return Object.entries(map.scopes).flatMap(([path, meaning]) => {
+    const claim = claimAt(payload, path);
+    if (claim === undefined) return [];
+    const values = words.safeParse(claim);
+    if (!values.success) throw unreadable();
+    const named = values.data.filter((value) => value !== '');
+    if (meaning === 'verbatim') return named;
+    return named.flatMap((value) => (Object.hasOwn(meaning, value) ? (meaning[value] ?? []) : []));
+  });
+}
+
+/** A claim that is there and is no UUID confines to nothing that there is: it is refused, not ignored. */
+function confinementOf(payload: Record<string, unknown>, map: ClaimMap): Confinement | null {
+  const [partner, customer] = [map.partner, map.customer].map((path) =>
+    path === null ? undefined : claimAt(payload, path),
+  );
   if (partner !== undefined && customer !== undefined)
     throw refused('The token is bound to a partner and a customer at once.');
-  if (partner !== undefined) return { kind: 'partner', id: partner };
-  return customer === undefined ? null : { kind: 'customer', id: customer };
+  const bound = partner ?? customer;
+  if (partner === undefined && customer === undefined) return null;
+  const whose = id.safeParse(bound);
+  if (!whose.success) throw refused('What the token is bound to is not a UUID.');
+  return { kind: partner === undefined ? 'customer' : 'partner', id: whose.data };
 }
 
 const reasons: Record<string, string> = {
@@ -181,6 +242,10 @@ function attempt<T>(step: () => T): NonNullable<T> {
   }
   if (result === null || result === undefined) throw refused('The token cannot be read.');
   return result;
+}
+
+function unreadable(): Problem {
+  return refused('The claims of the token cannot be read.');
 }
 
 function refused(description: string): Problem {

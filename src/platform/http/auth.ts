@@ -3,9 +3,10 @@ import jwt from '@fastify/jwt';
 import Fastify, { type FastifyInstance, type onRequestHookHandler } from 'fastify';
 import type { Config } from '../../config.ts';
 import { challenge } from '../auth/challenge.ts';
+import { standardClaims } from '../auth/claim-map.ts';
 import { type AccessDirectory, fixedDirectory } from '../auth/directory.ts';
 import type { Keys } from '../auth/keys.ts';
-import { createBearerVerifier, type Verifier } from '../auth/verifier.ts';
+import { createBearerVerifier, type TokenReader, type Verifier } from '../auth/verifier.ts';
 import { Problem } from '../errors.ts';
 import type { Principal } from '../principal.ts';
 
@@ -13,6 +14,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Framework-free: for doors that answer refusals themselves. */
     verifyAuthorization: Verifier;
+    /** What a genuine token says, be it revoked or not. */
+    readToken: TokenReader;
   }
   interface FastifyRequest {
     /** Set by `requireToken`; there on every route behind it. */
@@ -20,7 +23,7 @@ declare module 'fastify' {
   }
 }
 
-type TokenConfig = Pick<Config, 'jwtIssuer' | 'jwtAudience'>;
+type TokenConfig = Pick<Config, 'jwtIssuer' | 'jwtAudience' | 'jwtClaimMap'>;
 
 /** Gives the instance `verifyAuthorization` and its requests a `principal`. Guards nothing: see `requireToken`. */
 export async function addAuthentication(
@@ -36,12 +39,14 @@ export async function addAuthentication(
     verify: { cache: false },
   });
   const verifier = createBearerVerifier(app.jwt, {
-    keys: keys.verifying,
+    keys: keys.verifying(directory),
     directory,
     issuer: config.jwtIssuer,
     audience: config.jwtAudience,
+    claims: config.jwtClaimMap ?? standardClaims,
   });
-  app.decorate('verifyAuthorization', verifier);
+  app.decorate('verifyAuthorization', verifier.verify);
+  app.decorate('readToken', verifier.read);
   app.decorateRequest('principal');
 }
 
