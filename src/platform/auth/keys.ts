@@ -18,6 +18,11 @@ export interface Keys {
   readonly cursorSecret: Buffer;
   /** 32 bytes that authenticate links; of the same material, so that replicas agree. */
   readonly linkSecret: Buffer;
+  /**
+   * 32 bytes by which erased persons are recognised. Always of the root key, which stays when others are rotated, and under
+   * an outside provider of the secret of cursors: with another key nobody who was erased is recognised any more.
+   */
+  readonly tombstoneSecret: Buffer;
 }
 
 /**
@@ -29,7 +34,7 @@ export async function openKeys(config: Config): Promise<Keys> {
   if (config.jwtJwksUrl !== null) {
     const secret = config.cursorSecret ?? (await readOrCreate(config.dataDir, 'cursor-secret', newSecret));
     const provider = providerKeys(config.jwtJwksUrl);
-    return { signing: null, verifying: () => provider, sealSecret: null, ...derivedSecrets(secret) };
+    return { signing: null, verifying: () => provider, sealSecret: null, ...derivedSecrets(secret, secret) };
   }
   const signing = await openSigningKey(config);
   const der = signing.privateKey.export({ type: 'pkcs8', format: 'der' });
@@ -37,7 +42,7 @@ export async function openKeys(config: Config): Promise<Keys> {
     signing,
     verifying: (directory) => ownKeys(signing, directory),
     sealSecret: derive(der, 'rapport signing keys'),
-    ...derivedSecrets(config.cursorSecret ?? der),
+    ...derivedSecrets(config.cursorSecret ?? der, der),
   };
 }
 
@@ -62,8 +67,15 @@ function newSecret(): string {
 }
 
 /** The purpose is part of the derivation: what authenticates cursors says nothing about the key that signs tokens. */
-function derivedSecrets(material: string | Buffer): Pick<Keys, 'cursorSecret' | 'linkSecret'> {
-  return { cursorSecret: derive(material, 'rapport cursors'), linkSecret: derive(material, 'rapport links') };
+function derivedSecrets(
+  material: string | Buffer,
+  root: string | Buffer,
+): Pick<Keys, 'cursorSecret' | 'linkSecret' | 'tombstoneSecret'> {
+  return {
+    cursorSecret: derive(material, 'rapport cursors'),
+    linkSecret: derive(material, 'rapport links'),
+    tombstoneSecret: derive(root, 'rapport tombstones'),
+  };
 }
 
 function derive(material: string | Buffer, purpose: string): Buffer {
