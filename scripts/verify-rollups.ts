@@ -10,6 +10,7 @@ import { leadDifferences, recountLeads } from '../src/features/leads/comparison.
 import { leadsAmong, restateConversions } from '../src/features/leads/conversion.ts';
 import { ledgerDifferences, recountLedger } from '../src/features/loyalty/comparison.ts';
 import { earningDifferences, repairEarnings } from '../src/features/loyalty/earning-comparison.ts';
+import { repairShares, shareDifferences } from '../src/features/partners/sharing.ts';
 import { resetRates } from '../src/features/rates/queries.ts';
 import { recountRewards, rewardDifferences } from '../src/features/rewards/comparison.ts';
 import {
@@ -30,7 +31,7 @@ import { createPrincipal } from '../src/platform/principal.ts';
  */
 const program = new Command()
   .description(
-    'Recount customer_stats, customer_month, the refunds of orders, the stages of leads, the bounds of their scores, what supersedes survey answers, the points of members, the pieces of rewards and the consents in force from the facts, and compare.',
+    'Recount customer_stats, customer_month, the refunds of orders, the stages of leads, the bounds of their scores, what supersedes survey answers, the points of members, the pieces of rewards, the consents in force and what is shared with partners from the facts, and compare.',
   )
   .option('--repair', 'rebuild the derived state', false)
   .option(
@@ -90,6 +91,7 @@ async function differencesIn(
     ...(await earningDifferences(db, baseCurrency, limit)),
     ...(await rewardDifferences(db, limit)),
     ...(await consentDifferences(db, limit)),
+    ...(await shareDifferences(db, limit)),
     // A bound may be above the score, not below.
     ...bounds.map(({ customerId, stored, score }) => ({
       table: 'lead_score_bounds',
@@ -116,6 +118,7 @@ async function repair(pool: pg.Pool, config: DatabaseConfig): Promise<void> {
   }
   const done = await rebuild(pool, config);
   await rebuildRewards(pool);
+  await transaction(pool, repairShares);
   if (options.acceptSettings) await transaction(pool, (tx) => storeSettings(tx, config));
   console.log(`Rebuilt the derived state of ${done} customers.`);
 }

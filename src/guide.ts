@@ -115,6 +115,7 @@ export const guide: Guide = {
     'survey-links': 'What the links of invitations lead to, without a login: the questions, and one answer.',
     'survey-responses':
       'What customers answered, and which order, product, contact, member of staff or process it was about.',
+    partners: 'Who works with some of the customers: what is shared with them and why, and what they may see of it.',
     'exchange-rates': 'Rates of the day, by which amounts of other currencies are valued in the base currency.',
     'retention-rules': 'What is kept for how long, and what goes then: every night, by hand, or tried without doing it.',
     'retention-runs': 'Applications of retention rules: how far they are and what they removed.',

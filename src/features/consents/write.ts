@@ -3,6 +3,7 @@ import { checkNotAhead } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import type { ConsentInput } from '../customers/model.ts';
+import { refreshShares } from '../partners/sharing.ts';
 import { allChannels, type ConsentStatus } from './model.ts';
 import { type ConsentChangeRow, changesKnownOf, consentsOf, insertConsentChanges, recountConsents } from './queries.ts';
 
@@ -39,10 +40,9 @@ export function consentChangeOf(context: Context, { customerId, input }: Consent
 export async function saveConsentChanges(tx: Transaction, rows: ConsentChangeRow[]): Promise<void> {
   if (rows.length === 0) return;
   await insertConsentChanges(tx, rows);
-  await recountConsents(
-    tx,
-    rows.map(({ customerId }) => customerId),
-  );
+  const ids = rows.map(({ customerId }) => customerId);
+  await recountConsents(tx, ids);
+  refreshShares(tx, ids);
 }
 
 /** What is told of consents in a document has happened. @throws Problem in_the_future */

@@ -4,6 +4,7 @@ import { invalid, Problem, settle } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
+import { broughtBy, claimNewCustomers } from '../partners/sharing.ts';
 import type { ReferenceInput } from '../references/model.ts';
 import { byName, type Name, newRef, type RefRow, refKey } from '../references/queries.ts';
 import { identityAdvice, normalizeIdentity } from './identity.ts';
@@ -14,6 +15,7 @@ import {
   changedIds,
   customerStates,
   identityKey,
+  newIds,
   saveCustomers,
 } from './queries.ts';
 import { deletedReference, unique } from './write.ts';
@@ -229,7 +231,9 @@ async function saveAdditions(tx: Transaction, context: Context, additions: Map<s
     });
     const position = before?.references.length ?? 0;
     const after: CustomerState = {
-      row: before ? { ...before.row, version: before.row.version + 1, updatedAt: now } : newCustomer(id, details, now),
+      row: before
+        ? { ...before.row, version: before.row.version + 1, updatedAt: now }
+        : { ...newCustomer(id, details, now), acquiredBy: broughtBy(context) },
       identities: [...(before?.identities ?? []), ...addedIdentities],
       references: [
         ...(before?.references ?? []),
@@ -240,6 +244,7 @@ async function saveAdditions(tx: Transaction, context: Context, additions: Map<s
     };
     return { before, after };
   });
+  await claimNewCustomers(tx, context, newIds(changes));
   await saveCustomers(tx, changes);
   await refreshBounds(tx, context, changedIds(changes));
 }

@@ -323,6 +323,11 @@ export function changedIds(changes: CustomerChange[]): string[] {
   return changes.flatMap(({ before }) => (before ? [before.row.id] : []));
 }
 
+/** Those that were not. */
+export function newIds(changes: CustomerChange[]): string[] {
+  return changes.flatMap(({ before, after }) => (before ? [] : [after.row.id]));
+}
+
 const companies = statement<{ id: string }>(
   'companies_with_members',
   sql`select distinct ${customers.companyId} as id from ${customers} where ${customers.companyId} = any(${param('ids')}::uuid[])`,
@@ -363,6 +368,7 @@ const remove = statement(
       months as (delete from customer_month where customer_id = ${param('id')}::uuid),
       given as (delete from assignments where customer_id = ${param('id')}::uuid),
       invited as (delete from survey_invitations where customer_id = ${param('id')}::uuid),
+      shared as (delete from partner_customers where customer_id = ${param('id')}::uuid),
       tombstones as (update external_refs set record_id = null, customer_id = null, deleted_at = ${param('now')}::timestamptz where record_id = ${param('id')}::uuid)
     delete from customers where id = ${param('id')}::uuid`,
 );

@@ -6,6 +6,8 @@ import { checkVersion } from '../../platform/versions.ts';
 import { checkConsents, recordConsents } from '../consents/write.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
 import { enqueueReferrals } from '../loyalty/referrals.ts';
+import { keepPartners } from '../partners/queries.ts';
+import { broughtBy, claimNewCustomers, refreshShares } from '../partners/sharing.ts';
 import type { ReferenceInput } from '../references/model.ts';
 import { isNews, newRef, type RefRow, refKey, refsByName, sourceVersion } from '../references/queries.ts';
 import { type NormalizedIdentity, normalizeIdentities } from './identity.ts';
@@ -20,6 +22,7 @@ import {
   customersByIds,
   identityKey,
   lockCustomers,
+  newIds,
   ownersOf,
   saveCustomers,
   toCustomer,
@@ -93,7 +96,8 @@ export async function writeCustomers(
   for (const state of states.values()) for (const ref of state.references) refs.set(refKey(ref), ref);
 
   const changes = new Map<string, CustomerChange>();
-  const plan = new Plan(context, { kinds, refs, owners, states, withMembers }, changes);
+  const partners = await keepPartners(tx, context.principal.confinement ? [] : acquirersOf(writes));
+  const plan = new Plan(context, { kinds, refs, owners, states, withMembers, partners }, changes);
   const results = writes.map((write, index) => {
     const identities = identitiesOf[index];
     return settle(() => {
@@ -101,9 +105,17 @@ export async function writeCustomers(
       return plan.write(write, identities);
     });
   });
-  await saveCustomers(tx, [...changes.values()]);
-  await refreshBounds(tx, context, changedIds([...changes.values()]));
-  enqueueReferrals(tx, [...changes.values()].flatMap(referralOf));
+  const all = [...changes.values()];
+  await claimNewCustomers(tx, context, newIds(all));
+  await saveCustomers(tx, all);
+  refreshShares(
+    tx,
+    all
+      .filter(({ before, after }) => (before?.row.acquiredBy ?? null) !== after.row.acquiredBy)
+      .map(({ after }) => after.row.id),
+  );
+  await refreshBounds(tx, context, changedIds(all));
+  enqueueReferrals(tx, all.flatMap(referralOf));
   await recordConsents(
     tx,
     context,
@@ -114,6 +126,10 @@ export async function writeCustomers(
     }),
   );
   return results;
+}
+
+function acquirersOf(writes: CustomerWrite[]): string[] {
+  return [...new Set(writes.flatMap(({ input }) => input.acquiredBy ?? []))];
 }
 
 /** A customer that was there before, if somebody else is said to have referred it. */
@@ -129,6 +145,8 @@ interface Known {
   states: Map<string, CustomerState>;
   /** Companies that would become persons, and that somebody belongs to. */
   withMembers: ReadonlySet<string>;
+  /** Those of the partners named that there are. */
+  partners: ReadonlySet<string>;
 }
 
 /** What is known while a set of documents is planned; each planned document updates it. */
@@ -139,6 +157,7 @@ class Plan {
   readonly #owners: Known['owners'];
   readonly #states: Known['states'];
   readonly #withMembers: Known['withMembers'];
+  readonly #partners: Known['partners'];
   readonly #changes: Map<string, CustomerChange>;
 
   constructor(context: Context, known: Known, changes: Map<string, CustomerChange>) {
@@ -148,6 +167,7 @@ class Plan {
     this.#owners = known.owners;
     this.#states = known.states;
     this.#withMembers = known.withMembers;
+    this.#partners = known.partners;
     this.#changes = changes;
   }
 
@@ -262,13 +282,32 @@ class Plan {
       acquisitionSource: acquisition.acquisitionSource,
       acquisitionCost: acquisition.acquisitionCost,
       acquiredOn: acquisition.acquiredOn,
-      // A PUT that comes every night from a shop does not know who brought the customer, and must not unshare it.
-      acquiredBy: input.acquiredBy === undefined ? (before?.acquiredBy ?? null) : input.acquiredBy,
+      acquiredBy: this.#acquiredBy(before, input),
       attributes: set<unknown>(input.attributes, before?.attributes),
       createdAt: before?.createdAt ?? now,
       updatedAt: now,
       erasedAt: before?.erasedAt ?? null,
     };
+  }
+
+  /**
+   * Left out it stays, on PUT as well: the shop that sends a customer every night does not know who brought it, and must
+   * not unshare it. Who is confined cannot say: what a partner creates it has brought, and that is told to nobody else.
+   */
+  #acquiredBy(before: CustomerRow | null, { acquiredBy }: CustomerPatch): string | null {
+    const stored = before ? before.acquiredBy : broughtBy(this.#context);
+    if (acquiredBy === undefined) return stored;
+    if (this.#context.principal.confinement !== null) {
+      if (acquiredBy === null || acquiredBy === stored) return stored;
+      const message = 'Who brought a customer is not for this token to say.';
+      throw new Problem('not_shared', message, {
+        errors: [{ pointer: '/acquiredBy', code: 'not_shared', message }],
+      });
+    }
+    if (acquiredBy !== null && acquiredBy !== stored && !this.#partners.has(acquiredBy)) {
+      throw invalid('/acquiredBy', 'not_found', 'There is no such partner.');
+    }
+    return acquiredBy;
   }
 
   #identities(

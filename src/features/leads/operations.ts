@@ -165,6 +165,7 @@ export const deleteLead = writeOperation({
     const { row } = await lockLead(tx, target);
     checkVersion(row.version, expected);
     await deleteLeadRow(tx, row.customerId);
+    if (row.segment !== null) refreshShares(tx, [row.customerId]);
     return { id: row.customerId, deleted: true as const };
   },
 });

@@ -11,6 +11,7 @@ import { checkConsents, recordConsents } from '../consents/write.ts';
 import { matchOwners } from '../customers/match.ts';
 import { findAndLockOwners, ownersOf } from '../customers/queries.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
+import { refreshShares } from '../partners/sharing.ts';
 import { restateConversions } from './conversion.ts';
 import type { LeadInput, LeadPatch, LossReason, StageChangeInput, StageRule } from './model.ts';
 import { type LeadRow, type LeadState, leadStates, type StageChangeRow, saveLeads } from './queries.ts';
@@ -254,6 +255,7 @@ export async function applyChanges(tx: Transaction, context: Context, changes: L
     ({ before, row }) => before === null || before.source !== row.source || before.segment !== row.segment,
   );
   if (rated.length > 0) await refreshBounds(tx, context, idsOf(rated));
+  refreshShares(tx, idsOf(changes.filter(({ before, row }) => (before?.segment ?? null) !== row.segment)));
 }
 
 /** Asks the rules for an owner of each of these; where they have none, it stays as it is. */

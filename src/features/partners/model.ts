@@ -130,3 +130,45 @@ export const partner = z
   })
   .meta({ id: 'Partner', description: 'Somebody who works with some of the customers, and sees only these.' });
 export type Partner = z.output<typeof partner>;
+
+/** Body of a share. */
+export const partnerShareInput = z
+  .strictObject({
+    writable: z.boolean().optional().meta({ description: 'Whether the partner may change it; false unless told.' }),
+  })
+  .meta({ id: 'PartnerShareInput', example: { writable: true } });
+
+/** An item of a batch: a share with whom it is about. */
+export const partnerShareItem = z
+  .strictObject({ customerId: id, ...partnerShareInput.shape })
+  .meta({ id: 'PartnerShareItem' });
+
+export const partnerShare = z
+  .strictObject({
+    partnerId: id,
+    customerId: id,
+    writable: z.boolean().meta({ description: 'Whether the partner may change the customer and its records.' }),
+    createdAt: instant,
+    by: z.string().meta({ description: 'The client that shared it first.' }),
+  })
+  .meta({ id: 'PartnerShare', description: 'A customer that is shared with a partner by name.' });
+export type PartnerShare = z.output<typeof partnerShare>;
+
+export const shareReasonNames = ['explicit', 'acquired', 'segment', 'consent'] as const;
+export type ShareReason = (typeof shareReasonNames)[number];
+export const shareReason = z.enum(shareReasonNames).meta({
+  id: 'ShareReason',
+  description: 'explicit: shared by name. The others are parts of the partner’s rules.',
+  example: 'acquired',
+});
+
+export const partnerCustomer = z
+  .strictObject({
+    customerId: id,
+    writable: z.boolean().meta({ description: 'Whether the partner may change the customer and its records.' }),
+    reasons: z
+      .array(shareReason)
+      .meta({ description: 'Why it is shared; taking one away leaves it shared by the others.' }),
+  })
+  .meta({ id: 'PartnerCustomer', description: 'A customer that is shared with a partner, and why.' });
+export type PartnerCustomer = z.output<typeof partnerCustomer>;

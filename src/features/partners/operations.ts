@@ -1,0 +1,334 @@
+import { sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { batchInput, batchResults, type Outcome, runBatch } from '../../platform/batch.ts';
+import type { Transaction } from '../../platform/db/client.ts';
+import { invalid, notFound, Problem } from '../../platform/errors.ts';
+import { newId } from '../../platform/ids.ts';
+import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { id } from '../../platform/values.ts';
+import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { lockCustomers } from '../customers/queries.ts';
+import {
+  defaultGroupSize,
+  noRules,
+  type PartnerInput,
+  partner,
+  partnerCustomer,
+  partnerCustomers,
+  partnerInput,
+  partnerPatch,
+  partnerShare,
+  partnerShareInput,
+  partnerShareItem,
+  partnerStatus,
+  partners,
+} from './model.ts';
+import {
+  deletePartnerRow,
+  hasBroughtCustomers,
+  insertPartner,
+  keepPartners,
+  lockPartner,
+  type PartnerRow,
+  partnerById,
+  partnerColumns,
+  unshareCustomer as removeShare,
+  partnersByIds as rowsByIds,
+  type SharedRow,
+  updatePartner as savePartner,
+  shareCustomers,
+  sharedColumns,
+  toPartner,
+  toShare,
+  withReasons,
+} from './queries.ts';
+import { lockSharing, recountPartner, refreshShares } from './sharing.ts';
+
+/** Partners, what is shared with them and what they may see of it. Nothing here is open to partners themselves. */
+
+const reads = { scope: 'partners:read', partners: false, selfService: false } as const;
+const writes = { scope: 'partners:write', partners: false, selfService: false } as const;
+const rules =
+  '`rules` share customers without naming them: those that any part matches, now and later. Customers that the partner has brought may be changed by it, others are read-only unless an explicit share says otherwise.';
+
+export const createPartner = writeOperation({
+  name: 'createPartner',
+  ...writes,
+  summary: 'Add a partner',
+  description: `Tokens with the claim \`partner\` (its id) see only the customers shared with it, and of their records the members that are never null and those in \`fields\`. ${rules}`,
+  input: z.strictObject({ ...writeParameters, body: partnerInput }),
+  output: partner,
+  idempotency: 'accepted',
+  changesAccess: true,
+  created: () => true,
+  async run(tx, { now }, { body }) {
+    const row: PartnerRow = {
+      id: newId(),
+      version: 1,
+      ...members(body, {
+        name: body.name,
+        status: 'active',
+        fields: [],
+        minimumGroupSize: defaultGroupSize,
+        rules: noRules,
+      }),
+      createdAt: now,
+      updatedAt: now,
+    };
+    await lockSharing(tx);
+    await insertPartner(tx, row);
+    await recountPartner(tx, row.id);
+    return toPartner(row);
+  },
+});
+
+type Members = Pick<PartnerRow, 'name' | 'status' | 'fields' | 'minimumGroupSize' | 'rules'>;
+
+/** What a document says, on what is there. @throws Problem unknown_field */
+function members(input: Partial<PartnerInput>, before: Members): Members {
+  const consent = input.rules?.consent;
+  const said = input.rules && {
+    acquired: input.rules.acquired ?? false,
+    segments: [...new Set(input.rules.segments)],
+    consent: consent ? { purpose: consent.purpose, channel: consent.channel ?? null } : null,
+  };
+  return {
+    name: input.name ?? before.name,
+    status: input.status ?? before.status,
+    fields: input.fields ? checkedFields(input.fields) : before.fields,
+    minimumGroupSize: input.minimumGroupSize ?? before.minimumGroupSize,
+    rules: said ?? before.rules,
+  };
+}
+
+function checkedFields(fields: string[]): string[] {
+  return [...new Set(fields)].sort();
+}
+
+export const getPartner = readOperation({
+  name: 'getPartner',
+  ...reads,
+  summary: 'Read a partner',
+  input: z.strictObject({ id }),
+  output: partner,
+  problems: ['not_found'],
+  async run({ db }, { id: partnerId }) {
+    const found = await partnerById(db, partnerId);
+    if (!found) throw notFound('partner');
+    return toPartner(found);
+  },
+});
+
+/** For the GraphQL loaders. */
+export const partnersByIds = readOperation({
+  name: 'partnersByIds',
+  ...reads,
+  summary: 'Read partners by id',
+  input: z.strictObject({ ids: z.array(id) }),
+  output: z.array(partner.nullable()),
+  async run({ db }, { ids }) {
+    const found = await rowsByIds(db, [...new Set(ids)]);
+    return ids.map((partnerId) => {
+      const row = found.get(partnerId);
+      return row ? toPartner(row) : null;
+    });
+  },
+});
+
+const list = keysetList<PartnerRow>({
+  name: 'partners',
+  select: partnerColumns,
+  from: sql`${partners}`,
+  id: sql`${partners.id}`,
+  filters: { status: (value) => sql`${partners.status} = ${value}` },
+  sorts: {
+    name: { expression: sql`${partners.name} collate "C"`, type: 'text', field: 'name' },
+    createdAt: { expression: sql`${partners.createdAt}`, type: 'timestamptz', field: 'createdAt' },
+  },
+  defaultSort: 'name',
+});
+
+export const listPartners = readOperation({
+  name: 'listPartners',
+  ...reads,
+  summary: 'List partners',
+  input: z.strictObject({
+    ...pageParameters,
+    sort: sortParameter(['name', 'createdAt'], 'name'),
+    status: partnerStatus.optional(),
+  }),
+  output: pageOf(partner).meta({ id: 'PartnerPage' }),
+  async run(context, input) {
+    const { data, page } = await list(context.db, context, input);
+    return { data: data.map(toPartner), page };
+  },
+});
+
+export const updatePartner = writeOperation({
+  name: 'updatePartner',
+  ...writes,
+  summary: 'Change a partner',
+  description: `Members left out stay; \`fields\` and \`rules\` are replaced as a whole. What is shared follows in the same transaction. ${rules}`,
+  input: z.strictObject({ id, ...writeParameters, expectedVersion, body: partnerPatch }),
+  output: partner,
+  idempotency: 'accepted',
+  changesAccess: true,
+  problems: ['not_found', 'version_mismatch', 'version_required'],
+  async run(tx, { now }, { id: partnerId, expectedVersion: expected, body }) {
+    await lockSharing(tx);
+    const before = await lockPartner(tx, partnerId);
+    if (!before) throw notFound('partner');
+    checkVersion(before.version, expected);
+    const row = { ...before, ...members(body, before), version: before.version + 1, updatedAt: now };
+    await savePartner(tx, row);
+    if (body.rules !== undefined || row.status !== before.status) await recountPartner(tx, partnerId);
+    return toPartner(row);
+  },
+});
+
+export const deletePartner = writeOperation({
+  name: 'deletePartner',
+  ...writes,
+  summary: 'Delete a partner',
+  description:
+    'Its tokens see nothing from then on. Refused with `partner_has_customers` while customers say that it brought them: suspend it instead.',
+  input: z.strictObject({ id, ...writeParameters, expectedVersion }),
+  output: deletedRecord,
+  idempotency: 'accepted',
+  changesAccess: true,
+  problems: ['not_found', 'partner_has_customers', 'version_mismatch', 'version_required'],
+  async run(tx, _context, { id: partnerId, expectedVersion: expected }) {
+    await lockSharing(tx);
+    const found = await lockPartner(tx, partnerId);
+    if (!found) throw notFound('partner');
+    checkVersion(found.version, expected);
+    if (await hasBroughtCustomers(tx, partnerId)) {
+      throw new Problem('partner_has_customers', 'Customers say that this partner brought them: suspend it instead.');
+    }
+    await deletePartnerRow(tx, partnerId);
+    return { id: partnerId, deleted: true as const };
+  },
+});
+
+const sharedList = keysetList<SharedRow>({
+  name: 'partner_customers',
+  select: sharedColumns,
+  from: sql`${partnerCustomers}`,
+  id: sql`${partnerCustomers.customerId}`,
+  filters: {
+    partnerId: (value) => sql`${partnerCustomers.partnerId} = ${value}::uuid`,
+    customerId: (value) => sql`${partnerCustomers.customerId} = ${value}::uuid`,
+    writable: (value) => sql`${partnerCustomers.writable} = ${value}::boolean`,
+  },
+  sorts: { id: { expression: sql`${partnerCustomers.customerId}`, type: 'uuid', field: 'id' } },
+  defaultSort: 'id',
+});
+
+export const listPartnerCustomers = readOperation({
+  name: 'listPartnerCustomers',
+  ...reads,
+  summary: 'List what is shared with a partner',
+  description: 'The customers that its tokens see, and why each of them is shared. None while it is suspended.',
+  input: z.strictObject({
+    id,
+    ...pageParameters,
+    customerId: id.optional().meta({ description: 'Only this customer: whether and why it is shared.' }),
+    writable: z.boolean().optional().meta({ description: 'Only those that it may change, or only the others.' }),
+  }),
+  output: pageOf(partnerCustomer).meta({ id: 'PartnerCustomerPage' }),
+  problems: ['not_found'],
+  async run(context, { id: partnerId, ...input }) {
+    const [found, { data, page }] = await Promise.all([
+      partnerById(context.db, partnerId),
+      sharedList(context.db, context, { ...input, partnerId }),
+    ]);
+    if (!found) throw notFound('partner');
+    return { data: await withReasons(context.db, partnerId, data), page };
+  },
+});
+
+const writtenShare = partnerShare.extend({ created }).meta({ id: 'WrittenPartnerShare' });
+
+export const shareCustomer = writeOperation({
+  name: 'shareCustomer',
+  ...writes,
+  summary: 'Share a customer with a partner',
+  description: 'By name, whatever the rules say. Repeated with another `writable`, it changes that.',
+  input: z.strictObject({ id, customerId: id, ...writeParameters, body: partnerShareInput }),
+  output: writtenShare,
+  idempotency: 'accepted',
+  created: (output) => output.created,
+  problems: ['not_found'],
+  async run(tx, context, { id: partnerId, customerId, body }) {
+    const shared = (await share(tx, context, partnerId, [{ customerId, ...body }])).get(customerId);
+    if (!shared) throw notFound('customer');
+    return { ...toShare(shared), created: shared.created };
+  },
+});
+
+/** Shares those of these customers that there are. @throws Problem not_found, when there is no such partner */
+async function share(
+  tx: Transaction,
+  { now, principal }: Context,
+  partnerId: string,
+  items: z.output<typeof partnerShareItem>[],
+) {
+  const locked = await lockCustomers(
+    tx,
+    items.map(({ customerId }) => customerId),
+  );
+  if (!(await keepPartners(tx, [partnerId])).has(partnerId)) throw notFound('partner');
+  // The last word about a customer that is named twice.
+  const rows = new Map(
+    items
+      .filter(({ customerId }) => locked.has(customerId))
+      .map(({ customerId, writable = false }) => [
+        customerId,
+        { partnerId, customerId, writable, createdAt: now, by: principal.client },
+      ]),
+  );
+  const shared = await shareCustomers(tx, [...rows.values()]);
+  refreshShares(tx, shared.keys());
+  return shared;
+}
+
+export const unshareCustomer = writeOperation({
+  name: 'unshareCustomer',
+  ...writes,
+  summary: 'Stop sharing a customer by name',
+  description: 'The customer stays shared as long as a rule of the partner matches it.',
+  input: z.strictObject({ id, customerId: id, ...writeParameters }),
+  output: deletedRecord.meta({ id: 'UnsharedCustomer', description: 'The customer.' }),
+  idempotency: 'accepted',
+  problems: ['not_found'],
+  async run(tx, _context, { id: partnerId, customerId }) {
+    await lockCustomers(tx, [customerId]);
+    if (!(await removeShare(tx, partnerId, customerId))) throw notFound('share');
+    refreshShares(tx, [customerId]);
+    return { id: customerId, deleted: true as const };
+  },
+});
+
+export const batchPartnerShares = writeOperation({
+  name: 'batchPartnerShares',
+  ...writes,
+  summary: 'Share up to 1,000 customers with a partner',
+  description: 'Each item as `PUT /v1/partners/{id}/customers/{customerId}`, in index order.',
+  input: z.strictObject({ id, ...batchInput('customers', 'PartnerShareItem').shape }),
+  output: batchResults,
+  idempotency: 'accepted',
+  problems: ['not_found', 'batch_refused'],
+  run: (tx, context, { id: partnerId, body, atomic }) =>
+    runBatch(tx, body, partnerShareItem, { plural: 'customers', atomic }, async (items) => {
+      const shared = await share(tx, context, partnerId, items);
+      const seen = new Set<string>();
+      return items.map(({ customerId }): Outcome => {
+        const row = shared.get(customerId);
+        if (!row) return invalid('/customerId', 'not_found', 'There is no such customer.');
+        const again = seen.has(customerId);
+        seen.add(customerId);
+        return { id: customerId, created: row.created && !again, applied: true };
+      });
+    }),
+});
