@@ -5,8 +5,11 @@ import type pg from 'pg';
 import { type Config, packageRoot } from './config.ts';
 import { assignmentResolvers } from './features/assignments/resolvers.ts';
 import { assignmentRoutes } from './features/assignments/routes.ts';
+import { openAuditRecord } from './features/audit/record.ts';
 import { campaignResolvers } from './features/campaigns/resolvers.ts';
 import { campaignRoutes } from './features/campaigns/routes.ts';
+import { consentResolvers } from './features/consents/resolvers.ts';
+import { consentRoutes } from './features/consents/routes.ts';
 import { customerResolvers } from './features/customers/resolvers.ts';
 import { customerRoutes } from './features/customers/routes.ts';
 import { followUpResolvers } from './features/follow-ups/resolvers.ts';
@@ -33,8 +36,14 @@ import { metricResolvers } from './features/metrics/resolvers.ts';
 import { metricRoutes } from './features/metrics/routes.ts';
 import { orderResolvers } from './features/orders/resolvers.ts';
 import { orderRoutes } from './features/orders/routes.ts';
+import { partnerSettings } from './features/partners/queries.ts';
+import { partnerResolvers } from './features/partners/resolvers.ts';
+import { partnerRoutes } from './features/partners/routes.ts';
 import { rateResolvers } from './features/rates/resolvers.ts';
 import { rateRoutes } from './features/rates/routes.ts';
+import { retentionJobs } from './features/retention/apply.ts';
+import { retentionResolvers } from './features/retention/resolvers.ts';
+import { retentionRoutes } from './features/retention/routes.ts';
 import { returnResolvers } from './features/returns/resolvers.ts';
 import { returnRoutes } from './features/returns/routes.ts';
 import { rewardResolvers } from './features/rewards/resolvers.ts';
@@ -52,7 +61,7 @@ import { guide } from './guide.ts';
 import { accessDirectory } from './platform/auth/directory.ts';
 import type { Keys } from './platform/auth/keys.ts';
 import { cursorCodec } from './platform/cursor.ts';
-import { openPool, poolDb, transaction } from './platform/db/client.ts';
+import { openPool, type PoolOptions, poolDb, transaction } from './platform/db/client.ts';
 import { migrationsFolder } from './platform/db/open.ts';
 import type { Resolvers } from './platform/graphql/field.ts';
 import { serveGraphiql } from './platform/graphql/graphiql.ts';
@@ -71,12 +80,15 @@ import { type Route, serve } from './platform/http/rest.ts';
 import { newId } from './platform/ids.ts';
 import { type DueJobs, type JobSetting, type JobWorker, runDueJobs, startJobWorker } from './platform/job-worker.ts';
 import { type AnyJob, enqueueRecurring } from './platform/jobs.ts';
+import { keyedHash } from './platform/keyed-hash.ts';
 import { linkTokens } from './platform/link-token.ts';
 import type { Services } from './platform/operation.ts';
+import type { Confinement } from './platform/principal.ts';
 
 /** Every feature's URL table: the REST contract, and what openapi.yaml is generated from. */
 export const routes: readonly Route[] = [
   ...customerRoutes,
+  ...consentRoutes,
   ...orderRoutes,
   ...returnRoutes,
   ...interactionRoutes,
@@ -93,13 +105,16 @@ export const routes: readonly Route[] = [
   ...loyaltyRoutes,
   ...loyaltyProgrammeRoutes,
   ...rewardRoutes,
+  ...partnerRoutes,
   ...rateRoutes,
+  ...retentionRoutes,
   ...metricRoutes,
 ];
 
 /** Every feature's GraphQL fields, for the types of schema/. */
 export const resolvers: readonly Resolvers[] = [
   customerResolvers,
+  consentResolvers,
   orderResolvers,
   returnResolvers,
   interactionResolvers,
@@ -116,7 +131,9 @@ export const resolvers: readonly Resolvers[] = [
   loyaltyResolvers,
   loyaltyProgrammeResolvers,
   rewardResolvers,
+  partnerResolvers,
   rateResolvers,
+  retentionResolvers,
   metricResolvers,
 ];
 
@@ -130,6 +147,7 @@ export const jobs: readonly AnyJob[] = [
   ...loyaltyBonusJobs,
   restatePublication,
   settleLoyalty,
+  ...retentionJobs,
 ];
 
 declare module 'fastify' {
@@ -176,28 +194,40 @@ export async function createApp({ config, keys, connection, logger, clock }: App
     clientErrorHandler: refuseConnection,
     frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
   });
-  const pool = openPool(connection, {
+  const poolOptions: PoolOptions = {
     size: config.databasePoolSize,
     statementTimeout: config.databaseStatementTimeout * 1000,
     onIdleError: (error) => logger.warn({ err: error }, 'an idle database connection was lost'),
-  });
+  };
+  const pool = openPool(connection, poolOptions);
   app.addHook('onClose', () => pool.end());
-  // Nothing to read yet.
+  const confined = { partner: confinedPool('partner'), customer: confinedPool('customer') };
+  function confinedPool(as: Confinement['kind']): pg.Pool {
+    const made = openPool(connection, { ...poolOptions, as });
+    app.addHook('onClose', () => made.end());
+    return made;
+  }
   const directory = accessDirectory(async () => ({
     keys: [],
     issuedFrom: new Map(),
     revoked: new Set(),
-    partners: new Map(),
+    partners: await partnerSettings(poolDb(pool)),
   }));
   app.addHook('onClose', () => directory.close());
+  const audit = openAuditRecord(poolDb(pool), logger);
+  // After the last answer, and before the pool is closed.
+  app.addHook('onClose', () => audit.close());
   const services: Services = {
     db: poolDb(pool),
     pool,
+    confined,
     baseCurrency: config.baseCurrency,
     reportingTimeZone: config.reportingTimeZone,
     cursors: cursorCodec(keys.cursorSecret),
     links: linkTokens(keys.linkSecret),
+    tombstones: keyedHash(keys.tombstoneSecret),
     directory,
+    audit,
     clock: clock ?? (() => new Date().toISOString()),
   };
 

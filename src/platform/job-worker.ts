@@ -2,6 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CronItem, Logger, RunnerOptions, Task, WorkerEvents } from 'graphile-worker';
 import pg from 'pg';
+import { serviceRole } from './db/client.ts';
 import type { AnyJob, Log } from './jobs.ts';
 import { jobKey } from './jobs.ts';
 import type { Services } from './operation.ts';
@@ -203,6 +204,7 @@ function openJobPool({ connection, log }: JobSetting, size: number): pg.Pool {
     query_timeout: 32_000,
     keepAlive: true,
     application_name: 'rapport jobs',
+    options: `-c role=${serviceRole}`,
   } as pg.PoolConfig); // whose type does not know `pipeline` yet
   pool.on('error', (error) => log.warn({ err: error }, 'an idle connection of the job worker was lost'));
   pool.on('connect', (client) => client.on('error', () => undefined));

@@ -1,33 +1,49 @@
 import type pg from 'pg';
 import { z } from 'zod';
+import { type Audit, background, changeEntry, type Origin, readEntry } from './audit.ts';
 import type { AccessDirectory } from './auth/directory.ts';
+import type { TokenIssuer } from './auth/token-issuer.ts';
 import type { CursorCodec } from './cursor.ts';
-import { type Db, type Transaction, transaction } from './db/client.ts';
+import { type Db, poolDb, type Transaction, transaction } from './db/client.ts';
+import { ConfinedPool, type Pool } from './db/confined.ts';
 import { type FieldError, Problem, type ProblemCode, problemTypes } from './errors.ts';
 import { claimKey, fingerprint, Replay, storeAnswer } from './idempotency.ts';
+import type { KeyedHash } from './keyed-hash.ts';
 import type { LinkTokens } from './link-token.ts';
 import { redactor } from './personal.ts';
-import type { Principal } from './principal.ts';
+import type { Confinement, Principal } from './principal.ts';
 
 /** What the service gives to every operation. */
 export interface Services {
   db: Db;
   pool: pg.Pool;
+  /** The connections of confined callers. Without them nobody who is confined is served. */
+  confined?: Record<Confinement['kind'], pg.Pool>;
   baseCurrency: string;
   reportingTimeZone: string;
   cursors: CursorCodec;
   /** Of links that work without a login. */
   links: LinkTokens;
+  /** By which erased persons are recognised, and by nothing else. */
+  tombstones: KeyedHash;
   /** Revocations, keys and the settings of partners, in memory. */
   directory: AccessDirectory;
+  /** Issues the service's own tokens; null under an outside provider. */
+  issuer: TokenIssuer | null;
+  /** Who changed or read what. */
+  audit: Audit;
   /** The clock, as an RFC 3339 instant in UTC. A demo holds it still. */
   clock: () => string;
 }
 
 /** One call: who asks, when, and with what. Time is read here once and handed down. */
-export interface Context extends Services {
+export interface Context extends Omit<Services, 'pool'> {
+  /** Like `db`, with the eyes of the caller: what is confined, is confined by the database. */
+  pool: Pool;
   principal: Principal;
   requestId: string;
+  /** From where; in the background unless told. */
+  origin: Origin;
   now: string;
   /** Whether the caller sees personal data (`customers:pii`). */
   personalData: boolean;
@@ -35,22 +51,38 @@ export interface Context extends Services {
 
 export const personalScope = 'customers:pii';
 
-export function createContext(services: Services, principal: Principal, requestId: string): Context {
+export function createContext(
+  services: Services,
+  principal: Principal,
+  requestId: string,
+  origin: Origin = background,
+): Context {
+  const { confinement } = principal;
+  const pool = confinement === null ? services.pool : confinedPool(services, confinement);
   // Member by member: V8 takes 20 µs to spread an object into a larger one, and this is done for every request.
   return {
-    db: services.db,
-    pool: services.pool,
+    db: confinement === null ? services.db : poolDb(pool),
+    pool,
     baseCurrency: services.baseCurrency,
     reportingTimeZone: services.reportingTimeZone,
     cursors: services.cursors,
     links: services.links,
+    tombstones: services.tombstones,
     directory: services.directory,
+    issuer: services.issuer,
+    audit: services.audit,
     clock: services.clock,
     principal,
     requestId,
+    origin,
     now: services.clock(),
     personalData: principal.has(personalScope),
   };
+}
+
+function confinedPool({ confined }: Services, confinement: Confinement): ConfinedPool {
+  if (!confined) throw new Error('Nobody who is confined is served here');
+  return new ConfinedPool(confined[confinement.kind], confinement);
 }
 
 type Shape = z.ZodObject<z.ZodRawShape>;
@@ -82,6 +114,8 @@ interface Definition<I extends Shape, O extends z.ZodType> {
   output: O;
   /** Input parameters that select or order by personal data: refused without `customers:pii`, or they were an oracle. */
   personalParameters?: readonly string[];
+  /** For the audit: the customers whose personal data it answers, where the answer does not name them. */
+  about?: (input: z.output<I>) => readonly string[];
   /** Problem codes beyond those every operation has; for the documents. */
   problems?: readonly ProblemCode[];
 }
@@ -97,6 +131,10 @@ export interface WriteOperation<I extends Shape = Shape, O extends z.ZodType = z
   idempotency: 'required' | 'accepted';
   /** 201 when the operation made something; read from the output. */
   created?: (output: z.output<O>) => boolean;
+  /** For the audit: whether it changed anything; by `applied` and the results of a batch unless told. */
+  changed?: (output: z.output<O>) => boolean;
+  /** It changes what the access directory reads: this process knows before it answers, the others a little later. */
+  changesAccess?: true;
   /** Runs inside the one transaction that `call` opened; `context.db` is outside of it and not for use here. */
   run: (tx: Transaction, context: Context, input: z.output<I>) => Promise<z.output<O>>;
 }
@@ -104,10 +142,15 @@ export interface WriteOperation<I extends Shape = Shape, O extends z.ZodType = z
 /** The unit of the house: one definition of scope, input and output serves REST, GraphQL, OpenAPI and the tests. */
 export type Operation = AnyRead | AnyWrite;
 // Parameters of `run` are contravariant: a list of all operations can only be typed with inputs nobody can build by hand.
-type AnyRead = Omit<ReadOperation, 'run'> & { run: (context: Context, input: never) => Promise<unknown> };
-type AnyWrite = Omit<WriteOperation, 'run' | 'created'> & {
+type AnyRead = Omit<ReadOperation, 'run' | 'about'> & {
+  run: (context: Context, input: never) => Promise<unknown>;
+  about?: (input: never) => readonly string[];
+};
+type AnyWrite = Omit<WriteOperation, 'run' | 'about' | 'created' | 'changed'> & {
   run: (tx: Transaction, context: Context, input: never) => Promise<unknown>;
+  about?: (input: never) => readonly string[];
   created?: (output: never) => boolean;
+  changed?: (output: never) => boolean;
 };
 
 export function readOperation<I extends Shape, O extends z.ZodType>(
@@ -149,13 +192,25 @@ export interface Answer {
 export async function call(operation: Operation, context: Context, raw: unknown): Promise<Answer> {
   authorize(operation, context);
   const input = parse(operation, context, raw);
-  const redact = context.personalData ? null : redactor(operation.output);
+  const personal = redactor(operation.output);
+  const redact = context.personalData ? null : personal;
   if (operation.kind === 'read') {
+    const witnessed = context.personalData && personal !== null;
+    if (witnessed) context.audit.admit();
     const output = await operation.run(context, input);
     redact?.(output);
+    if (witnessed) noteRead(operation, context, input, output);
     return { output, status: 200, replayed: false };
   }
   return callWrite(operation, context, input, redact);
+}
+
+/** @throws Problem unavailable, when it cannot be written down: then it is not answered either */
+function noteRead(operation: Operation, context: Context, input: unknown, output: unknown): void {
+  const entry = readEntry(context, operation, input, output);
+  if (entry === null) return;
+  context.audit.admit();
+  context.audit.seen(entry);
 }
 
 async function callWrite(
@@ -186,6 +241,7 @@ async function callWrite(
           key: idempotencyKey,
           fingerprint: fingerprint(input),
         };
+  let changes = false;
   const done = transaction(
     context.pool,
     async (tx): Promise<Answer> => {
@@ -193,6 +249,9 @@ async function callWrite(
         ? await tx.behind(claimKey(tx, key), (claimed) => operation.run(claimed, context, input))
         : await operation.run(tx, context, input);
       redact?.(output);
+      const entry = dryRun ? null : changeEntry(context, operation, input, output, tx.trail);
+      changes = entry !== null;
+      if (entry) context.audit.changed(tx, entry);
       const answer: Answer = { output, status: operation.created?.(output as never) ? 201 : 200, replayed: false };
       if (!key) return answer;
       const text = JSON.stringify(output);
@@ -201,7 +260,7 @@ async function callWrite(
     },
     { rollback: dryRun ?? false },
   );
-  return done.catch((error: unknown) => {
+  const answer = await done.catch((error: unknown): Answer => {
     if (!(error instanceof Replay)) throw error;
     const { status: stored, body } = error.answer;
     return {
@@ -211,6 +270,11 @@ async function callWrite(
       replayed: true,
     };
   });
+  // Committed is committed: what cannot be read again now will be, in a quarter of a minute.
+  if (operation.changesAccess && !dryRun) await context.directory.refresh().catch(() => undefined);
+  // A dry run, a stored answer or one to what changed nothing shows the record all the same.
+  if (context.personalData && (answer.replayed || !changes)) noteRead(operation, context, input, answer.output);
+  return answer;
 }
 
 export function authorize(

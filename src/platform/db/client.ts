@@ -2,7 +2,9 @@ import { getTableColumns, type SQL, sql } from 'drizzle-orm';
 import { PgDialect, type PgTable } from 'drizzle-orm/pg-core';
 import pg from 'pg';
 import { Problem } from '../errors.ts';
+import type { Confinement } from '../principal.ts';
 import { canonicalInstant } from './columns.ts';
+import { ConfinedPool, ConfinedQuery, confineTransaction, type Pool, prepareConfinement } from './confined.ts';
 import { refusedInput, refusedValue } from './refused.ts';
 
 const dialect = new PgDialect();
@@ -36,7 +38,8 @@ export function statement<Row>(name: string, query: SQL, options: { unprepared?:
   anonymous += 1;
   const slots = compiled.params.map((value) => (isPlaceholder(value) ? value.name : { constant: value }));
   return {
-    name: `${name}_${anonymous}`.slice(0, 63),
+    // 63 characters are the limit; one is for the mark of elevated statements.
+    name: `${name}_${anonymous}`.slice(0, 62),
     unprepared: options.unprepared ?? false,
     text: compiled.sql,
     bind: (values) => slots.map((slot) => (typeof slot === 'string' ? bound(values, slot, name) : slot.constant)),
@@ -82,6 +85,12 @@ export interface Transaction extends Db {
    * the transaction.
    */
   behind<T>(gate: Promise<unknown>, work: (tx: Transaction) => Promise<T>): Promise<T>;
+  /**
+   * In a confined transaction (confined.ts) the statements that `work` sends by its own `tx`, and only these, see and
+   * change everything, as they do in any other: for what the service needs for itself, such as turns and stocks. Their
+   * results are not for the caller's eyes.
+   */
+  elevated<T>(work: (tx: Transaction) => T): T;
   /** For the audit: writes tell it what their answers do not. What `attempt` undoes is not in it. */
   readonly trail: Trail;
 }
@@ -114,14 +123,24 @@ export const types: pg.CustomTypesConfig = {
     decoders.get(oid) ?? defaultTypes.getTypeParser(oid, format === 'binary' ? 'binary' : 'text'),
 };
 
+/** What the service itself is to the database: all rows, no definitions. See access.ts. */
+export const serviceRole = 'rapport_service';
+
+/** Who sees what is shared with one partner, or one customer. */
+export const confinedRoles = { partner: 'rapport_partner', customer: 'rapport_customer' } as const;
+
 export interface PoolOptions {
   size: number;
+  /** Whose eyes the connections have; `service` unless told. `login`: those of the account, to look after the database. */
+  as?: 'service' | Confinement['kind'] | 'login';
   /** A statement that takes longer is cancelled and answered with 503; milliseconds. */
   statementTimeout: number;
   onIdleError?: (error: Error) => void;
 }
 
 export function openPool(connection: pg.ClientConfig, options: PoolOptions): pg.Pool {
+  const { as = 'service' } = options;
+  const role = as === 'login' ? null : as === 'service' ? serviceRole : confinedRoles[as];
   const pool = new pg.Pool({
     ...connection,
     types,
@@ -134,18 +153,26 @@ export function openPool(connection: pg.ClientConfig, options: PoolOptions): pg.
     query_timeout: options.statementTimeout + 2_000,
     keepAlive: true,
     application_name: 'rapport',
+    // From the first moment on: a role that somebody forgot to take would fail open.
     options:
-      '-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c work_mem=32MB -c jit=off -c plan_cache_mode=auto',
+      '-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c work_mem=32MB -c jit=off -c plan_cache_mode=auto' +
+      (role === null ? '' : ` -c role=${role}`),
   } as pg.PoolConfig);
   // Without a listener an idle connection that dies takes the process with it.
   pool.on('error', (error) => options.onIdleError?.(error));
   // So does one that is in use; its statements are rejected with the same error, and whoever waits for them is told.
-  pool.on('connect', (client) => client.on('error', () => undefined));
+  pool.on('connect', (client) => {
+    client.on('error', () => undefined);
+    if (as === 'partner' || as === 'customer') prepareConfinement(client, as);
+  });
   return pool;
 }
 
-export function poolDb(pool: pg.Pool): Db {
-  return onClient((query, values) => run(pool, query, values));
+export function poolDb(pool: Pool): Db {
+  if (!(pool instanceof ConfinedPool)) return onClient((query, values) => run(pool, query, values));
+  const { confinement } = pool;
+  const sender: Sender = { query: (config) => pool.pool.query(new ConfinedQuery(config, confinement)) };
+  return onClient((query, values) => run(sender, query, values));
 }
 
 function onClient(send: <Row>(query: Statement<Row>, values: Values) => Promise<Row[]>): Db {
@@ -156,7 +183,7 @@ function onClient(send: <Row>(query: Statement<Row>, values: Values) => Promise<
 }
 
 interface Sender {
-  query(config: pg.QueryConfig | string): Promise<pg.QueryResult>;
+  query(config: pg.QueryConfig): Promise<pg.QueryResult>;
 }
 
 async function run<Row>(sender: Sender, query: Statement<Row>, values: Values): Promise<Row[]> {
@@ -167,6 +194,26 @@ async function run<Row>(sender: Sender, query: Statement<Row>, values: Values): 
   } catch (error) {
     throw translate(error);
   }
+}
+
+/**
+ * Each statement between a change of role and the change back, sent in one go: whatever else the transaction sends at the
+ * same time comes before or after the three. After an error they are skipped until the transaction, or the part of it
+ * since a savepoint, is undone, and the change of role with it.
+ */
+function elevated(client: { query(config: pg.QueryConfig | string): Promise<pg.QueryResult> }, role: string): Sender {
+  const become = (name: string) => {
+    client.query(`SET LOCAL ROLE ${name}`).catch(() => undefined);
+  };
+  return {
+    query({ name, ...config }) {
+      become(serviceRole);
+      // Under a name of its own: the plan of a statement is made for the rows that a role sees.
+      const sent = client.query({ ...config, ...(name !== undefined && { name: `${name}^` }) });
+      become(role);
+      return sent;
+    },
+  };
 }
 
 /** Thrown inside a transaction when what was read before the locks no longer holds: it is run again from the start. */
@@ -186,7 +233,7 @@ export interface TransactionOptions {
  * failures, `Retry`, and collisions on names being claimed at once (unique indexes listed in `claims`) are run again.
  */
 export async function transaction<T>(
-  pool: pg.Pool,
+  pool: Pool,
   work: (tx: Transaction) => Promise<T>,
   options: TransactionOptions = {},
 ): Promise<T> {
@@ -210,30 +257,38 @@ export async function transaction<T>(
 }
 
 async function once<T>(
-  pool: pg.Pool,
+  pool: Pool,
   work: (tx: Transaction) => Promise<T>,
   { rollback = false, snapshot = false }: TransactionOptions,
 ): Promise<T> {
-  const client = await pool.connect().catch((error: unknown) => {
+  const confinement = pool instanceof ConfinedPool ? pool.confinement : null;
+  const connections = pool instanceof ConfinedPool ? pool.pool : pool;
+  const client = await connections.connect().catch((error: unknown) => {
     throw translate(error);
   });
   const deferred: Promise<unknown>[] = [];
-  const gathered: Sender = {
-    query(config) {
+  const gathered = {
+    query(config: pg.QueryConfig | string) {
       gather(client);
       return client.query(config);
     },
   };
   // BEGIN is not waited for: it shares the packet of the first statement.
-  const begin = gathered.query(`BEGIN ISOLATION LEVEL ${snapshot ? 'REPEATABLE READ READ ONLY' : 'READ COMMITTED'}`);
+  const level = `BEGIN ISOLATION LEVEL ${snapshot ? 'REPEATABLE READ READ ONLY' : 'READ COMMITTED'}`;
+  const begin = gathered.query(confinement === null ? level : `${level}; ${confineTransaction(confinement)}`);
   begin.catch(() => undefined);
-  const tx: Transaction = {
-    ...onClient((query, values) => run(gathered, query, values)),
+  const sending = (sender: Sender): Pick<Transaction, 'all' | 'first' | 'defer'> => ({
+    ...onClient((query, values) => run(sender, query, values)),
     defer(query, values = {}) {
-      const sent = run(gathered, query, values);
+      const sent = run(sender, query, values);
       sent.catch(() => undefined);
       deferred.push(sent);
     },
+  });
+  const elevate = confinement && sending(elevated(gathered, confinedRoles[confinement.kind]));
+  const tx: Transaction = {
+    ...sending(gathered),
+    elevated: (work) => work(elevate ? { ...tx, ...elevate } : tx),
     trail: { customerIds: new Set(), members: new Set() },
     async attempt(work) {
       gathered.query('SAVEPOINT attempt').catch(() => undefined);
@@ -252,16 +307,19 @@ async function once<T>(
       }
     },
     async behind(gate, work) {
-      const all: Db['all'] = async (query, values) => {
-        const rows = tx.all(query, values);
-        rows.catch(() => undefined);
-        await gate;
-        return rows;
+      const gated = (db: Transaction): Transaction => {
+        const all: Db['all'] = async (query, values) => {
+          const rows = db.all(query, values);
+          rows.catch(() => undefined);
+          await gate;
+          return rows;
+        };
+        const first: Db['first'] = async (query, values) => (await all(query, values))[0] ?? null;
+        return { ...db, all, first, elevated: (inner) => db.elevated((free) => inner(gated(free))) };
       };
-      const first: Db['first'] = async (query, values) => (await all(query, values))[0] ?? null;
       gate.catch(() => undefined);
       try {
-        return await work({ ...tx, all, first });
+        return await work(gated(tx));
       } finally {
         await gate;
       }
@@ -330,6 +388,11 @@ const unavailableStates = /^(08...|57P0[1-5]|53...|57014|25006|55P03)$/;
 const unavailableMessages =
   /ECONNREFUSED|ECONNRESET|ENOENT|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|timeout|terminated|Connection ended|not queryable|closed the connection/i;
 
+/** Rows that a confined role may not write. Anything else that its role may not do is a fault of ours. */
+function refusedByPolicy(error: Error): boolean {
+  return error instanceof pg.DatabaseError && error.code === '42501' && error.message.includes('row-level security');
+}
+
 /** A database that is away, overloaded or in recovery is the outside world failing: 503 and try again, never 500. */
 export function translate(error: unknown): unknown {
   if (error instanceof Problem || error instanceof Retry || !(error instanceof Error)) return error;
@@ -337,6 +400,9 @@ export function translate(error: unknown): unknown {
     error instanceof pg.DatabaseError
       ? unavailableStates.test(error.code ?? '')
       : unavailableMessages.test(`${'code' in error ? error.code : ''} ${error.message}`);
+  if (refusedByPolicy(error)) {
+    return new Problem('not_shared', 'This would change what is not shared with the caller, or not for changing.');
+  }
   if (!away) return error;
   return new Problem(
     'unavailable',

@@ -6,6 +6,7 @@ import { drizzle } from 'drizzle-orm/node-postgres';
 import { migrate as runMigrations } from 'drizzle-orm/node-postgres/migrator';
 import pg from 'pg';
 import { z } from 'zod';
+import { AccessError, accessPending, applyAccess, type TableAccess } from './access.ts';
 import { installJobTables, jobTablesPending, jobTablesRevision } from './job-tables.ts';
 
 /** The database cannot be brought to the state this version needs; the message says what to do. */
@@ -33,38 +34,47 @@ const journalSchema = z.object({ entries: z.array(z.object({ tag: z.string(), wh
 /**
  * Brings the database to this version's schema, on a connection of its own and under a session advisory lock, so that
  * replicas that start together wait for the first. All pending migrations are one transaction: they apply or do not. The
- * tables of graphile-worker follow, by its own migrations.
+ * tables of graphile-worker follow, by its own migrations, and the rights of the service's roles (access.ts).
  * The connection must reach the server itself or a session-pooling proxy: an advisory lock does not survive PgBouncer's
  * transaction mode.
  *
- * @param folder the repository's `migrations/`
+ * @param options.folder the repository's `migrations/`
+ * @param options.access every table, and who may touch it; without it rights are left as they are
  * @throws MigrationError when the folder and the database contradict each other, or a migration fails
  */
 export async function migrate(
   connection: pg.ClientConfig,
-  options: { folder: string; note?: (message: string) => void },
+  options: { folder: string; access?: readonly TableAccess[]; note?: (message: string) => void },
 ): Promise<void> {
+  const { folder, access } = options;
   const client = new pg.Client({ ...connection, application_name: 'rapport migrate' });
   client.on('error', () => {});
   await client.connect();
   try {
     // Nothing to do needs no lock, and no right to create anything: the service may run as a role without it.
-    if ((await pendingMigrations(client, options.folder)).length === 0 && !(await jobTablesPending(client))) return;
+    const nothingToDo =
+      (await pendingMigrations(client, folder)).length === 0 &&
+      !(await jobTablesPending(client)) &&
+      !(await accessToApply(client, folder, access));
+    if (nothingToDo) return;
     await client.query('SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0');
     await client.query('SELECT pg_advisory_lock($1)', [ADVISORY_LOCK]);
-    const own = await pendingMigrations(client, options.folder);
+    const own = await pendingMigrations(client, folder);
     const jobTables = await jobTablesPending(client);
     const pending = [...own, ...(jobTables ? [`graphile-worker ${jobTablesRevision}`] : [])];
-    if (pending.length === 0) return;
-    options.note?.(`applying ${pending.length} migration(s): ${pending.join(', ')}`);
-    if (own.length > 0) await apply(client, options.folder);
+    if (pending.length > 0) options.note?.(`applying ${pending.length} migration(s): ${pending.join(', ')}`);
+    if (own.length > 0) await apply(client, folder);
     if (jobTables) await applyJobTables(connection);
-    const left = await pendingMigrations(client, options.folder);
+    const left = await pendingMigrations(client, folder);
     if (left.length > 0) {
       throw new MigrationError(
         `These migrations are older than the newest one applied, so they were skipped: ${left.join(', ')}. ` +
           'Generate them again on top of the others.',
       );
+    }
+    if (access && (await accessToApply(client, folder, access))) {
+      options.note?.('giving the roles of the service their rights');
+      await giveAccess(client, access);
     }
   } finally {
     // Ends the session and with it the lock.
@@ -98,6 +108,28 @@ async function applyJobTables(connection: pg.ClientConfig): Promise<void> {
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new MigrationError(`The tables of the job queue could not be made: ${reason}`, { cause: error });
+  }
+}
+
+/** A newer version that has migrated the database has also said who may touch its tables, and is not to be corrected. */
+async function accessToApply(
+  client: pg.Client,
+  folder: string,
+  access: readonly TableAccess[] | undefined,
+): Promise<boolean> {
+  if (!access) return false;
+  const newest = Math.max(...readJournal(folder).map(({ madeAt }) => madeAt));
+  const { rowCount } = await client.query('SELECT FROM drizzle.__drizzle_migrations WHERE created_at > $1', [newest]);
+  return rowCount === 0 && accessPending(client, access);
+}
+
+async function giveAccess(client: pg.Client, access: readonly TableAccess[]): Promise<void> {
+  try {
+    await applyAccess(client, access);
+  } catch (error) {
+    if (error instanceof AccessError) throw new MigrationError(error.message, { cause: error });
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new MigrationError(`The roles of the service could not be given their rights: ${reason}`, { cause: error });
   }
 }
 

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { type DatabaseConfig, packageRoot } from '../../config.ts';
 import { Problem } from '../errors.ts';
+import type { TableAccess } from './access.ts';
 import { openPool, poolDb, translate } from './client.ts';
 import { startEmbedded } from './embedded.ts';
 import { assertDurable, migrate } from './migrate.ts';
@@ -26,23 +27,25 @@ const patience = 30_000;
 
 /**
  * The way every process comes to its database: reach or start the server, see that it keeps what it acknowledges,
- * bring the schema up to date, and see that the data was built with the configured currency and time zone.
+ * bring the schema and the rights of the service's roles up to date, and see that the data was built with the configured currency and time zone.
  *
+ * @param access every table, and who may touch it: src/confinement.ts
  * @param note told in a sentence what is unusual or takes time
  * @param options.checkSettings false for commands that change the settings, or that have nothing to do with them
  * @throws DatabaseUnreachableError, EmbeddedPostgresError, UnsafeDatabaseError, MigrationError, SettingsError
  */
 export async function openDatabase(
   config: DatabaseConfig,
+  access: readonly TableAccess[],
   note: (message: string) => void,
   options: { checkSettings?: boolean } = {},
 ): Promise<OpenDatabase> {
   const database = await reach(config, note);
-  const pool = openPool(database.connection, { size: 1, statementTimeout: 30_000 });
+  const pool = openPool(database.connection, { size: 1, statementTimeout: 30_000, as: 'login' });
   try {
     await answers(pool, note);
     await assertDurable(pool, { allowUnsafe: config.allowUnsafeDatabase });
-    await migrate(database.connection, { folder: migrationsFolder, note });
+    await migrate(database.connection, { folder: migrationsFolder, access, note });
     if (options.checkSettings ?? true) await assertSettings(poolDb(pool), config);
   } catch (error) {
     await pool.end();

@@ -22,7 +22,7 @@ const lookEvery = 500;
  * stop. The look has a connection of its own, so that a busy pool does not take the service out of rotation.
  */
 export function addHealth(app: FastifyInstance, connection: pg.ClientConfig, migrationsFolder: string): void {
-  const pool = openPool(connection, { size: 1, statementTimeout: timeLimit });
+  const pool = openPool(connection, { size: 1, statementTimeout: timeLimit, as: 'login' });
   let draining = false;
   let migrated = false;
   let look: Promise<Readiness> | null = null;

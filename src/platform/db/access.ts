@@ -1,0 +1,226 @@
+import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { getTableName } from 'drizzle-orm';
+import type { PgTable } from 'drizzle-orm/pg-core';
+import pg from 'pg';
+import { confinedRoles, serviceRole } from './client.ts';
+import { confinementSetting } from './confined.ts';
+
+/**
+ * Who may touch a table.
+ * `customers`: rows belong to customers, by `owner`; confined roles see and change those of theirs.
+ * `configuration`: the same for everybody; confined roles read it.
+ * `service`: the service alone.
+ * `append`: the service alone, which adds and reads, and can neither change nor delete.
+ * `shares`: which customers are shared with which partner; the policies of the others ask it.
+ */
+export interface TableAccess {
+  table: PgTable;
+  access: 'customers' | 'configuration' | 'service' | 'append' | 'shares';
+  /** The column with the customer's id. */
+  owner?: string;
+}
+
+/** What the account of the service may not do and somebody else has to; the message says it. */
+export class AccessError extends Error {
+  override name = 'AccessError';
+}
+
+const roles = [serviceRole, confinedRoles.partner, confinedRoles.customer];
+const everything = 'SELECT, INSERT, UPDATE, DELETE';
+const ATTEMPTS = 6;
+
+/** The id that the transaction is confined to. Once set on a connection, an absent setting reads as an empty text. */
+const confinedTo = (kind: keyof typeof confinementSetting) =>
+  `(SELECT nullif(current_setting('${confinementSetting[kind]}', true), '')::uuid)`;
+
+/**
+ * What a partner's policies ask of a row. A scalar subquery and no EXISTS: Postgres always answers it by one look-up per
+ * row it has come to, and never thinks of reading all shares of the partner first.
+ */
+const share = (what: 'true' | 's.writable', owner: string) =>
+  `(SELECT ${what} FROM partner_customers s WHERE s.partner_id = ${confinedTo('partner')} AND s.customer_id = ${owner})`;
+
+/** The definitions of all tables; can be repeated. Policies and grants that the list no longer has are removed. */
+export function accessDefinitions(tables: readonly TableAccess[]): string[] {
+  return tables.flatMap(({ table, access, owner }) => {
+    const name = quoted(getTableName(table));
+    const policy = (role: string, commands: string, clauses: string) =>
+      `CREATE POLICY ${quoted(`${role}_${commands.toLowerCase()}`)} ON ${name} FOR ${commands} TO ${role} ${clauses}`;
+    const secured = access === 'customers' || access === 'shares';
+    const definitions = [
+      ...(secured
+        ? [
+            `ALTER TABLE ${name} ENABLE ROW LEVEL SECURITY`,
+            `ALTER TABLE ${name} FORCE ROW LEVEL SECURITY`,
+            policy(serviceRole, 'ALL', 'USING (true) WITH CHECK (true)'),
+          ]
+        : [`ALTER TABLE ${name} DISABLE ROW LEVEL SECURITY`, `ALTER TABLE ${name} NO FORCE ROW LEVEL SECURITY`]),
+      `GRANT ${access === 'append' ? 'SELECT, INSERT' : everything} ON ${name} TO ${serviceRole}`,
+    ];
+    if (access === 'configuration') {
+      definitions.push(`GRANT SELECT ON ${name} TO ${confinedRoles.partner}, ${confinedRoles.customer}`);
+    }
+    if (access === 'shares') {
+      definitions.push(
+        `GRANT SELECT ON ${name} TO ${confinedRoles.partner}`,
+        policy(confinedRoles.partner, 'SELECT', `USING (partner_id = ${confinedTo('partner')})`),
+      );
+    }
+    if (access === 'customers') {
+      if (owner === undefined) throw new TypeError(`Whose are the rows of ${name}?`);
+      const column = `${name}.${quoted(owner)}`;
+      const seen = `USING (${share('true', column)})`;
+      const changeable = `(${share('s.writable', column)})`;
+      const own = `(${column} = ${confinedTo('customer')})`;
+      definitions.push(
+        `GRANT ${everything} ON ${name} TO ${confinedRoles.partner}, ${confinedRoles.customer}`,
+        policy(confinedRoles.partner, 'SELECT', seen),
+        policy(confinedRoles.partner, 'INSERT', `WITH CHECK ${changeable}`),
+        // What is seen and not to be changed is refused and not passed over in silence: hence two conditions.
+        policy(confinedRoles.partner, 'UPDATE', `${seen} WITH CHECK ${changeable}`),
+        policy(confinedRoles.partner, 'DELETE', `USING ${changeable}`),
+        policy(confinedRoles.customer, 'ALL', `USING ${own} WITH CHECK ${own}`),
+      );
+    }
+    return definitions;
+  });
+}
+
+function quoted(name: string): string {
+  return `"${name}"`;
+}
+
+/** Definitions that change what is there, whatever tables there are. */
+const schemaDefinitions = [
+  `GRANT USAGE ON SCHEMA public, drizzle, graphile_worker TO ${serviceRole}`,
+  `GRANT USAGE ON SCHEMA public TO ${confinedRoles.partner}, ${confinedRoles.customer}`,
+  `GRANT SELECT ON ALL TABLES IN SCHEMA drizzle TO ${serviceRole}`,
+  `GRANT ${everything} ON ALL TABLES IN SCHEMA graphile_worker TO ${serviceRole}`,
+  `GRANT USAGE ON ALL SEQUENCES IN SCHEMA graphile_worker TO ${serviceRole}`,
+  `GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA graphile_worker TO ${serviceRole}`,
+];
+
+const settingKey = 'ACCESS';
+
+const stateQuery = `SELECT md5(string_agg(line, E'\\n' ORDER BY line COLLATE "C")) AS catalog FROM (
+    SELECT concat_ws(' ', c.relname, c.relrowsecurity, c.relforcerowsecurity) AS line
+      FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+    UNION ALL
+    SELECT concat_ws(' ', p.tablename, p.policyname, p.roles::text, p.cmd)
+      FROM pg_policies p WHERE p.schemaname = 'public'
+    UNION ALL
+    SELECT concat_ws(' ', c.relnamespace::regnamespace::text, c.relname, r.rolname, a.privilege_type)
+      FROM pg_class c, aclexplode(c.relacl) a JOIN pg_roles r ON r.oid = a.grantee
+      WHERE c.relkind IN ('r', 'p', 'S') AND r.rolname = ANY ($1)
+        AND c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'drizzle', 'graphile_worker'))
+  ) AS state`;
+
+type Client = Pick<pg.ClientBase, 'query'>;
+
+/** What the database was given and how it stands: differs when the list has changed, or somebody changed the database. */
+async function stateOf(client: Client, tables: readonly TableAccess[]): Promise<string> {
+  const definitions = JSON.stringify([schemaDefinitions, accessDefinitions(tables)]);
+  const { rows } = await client.query<{ catalog: string }>(stateQuery, [roles]);
+  return `${createHash('sha256').update(definitions).digest('hex')} ${rows[0]?.catalog}`;
+}
+
+/** Whether roles, grants or policies are missing. Needs no right but to read. */
+export async function accessPending(client: Client, tables: readonly TableAccess[]): Promise<boolean> {
+  if ((await missingRoles(client)).length > 0) return true;
+  const { rows } = await client.query<{ value: string }>('SELECT value FROM deployment_settings WHERE key = $1', [
+    settingKey,
+  ]);
+  return rows[0]?.value !== (await stateOf(client, tables));
+}
+
+/** Those that do not exist, or that the account may not become. */
+async function missingRoles(client: Client): Promise<string[]> {
+  // Postgres 16 tells apart who may become a role and who belongs to it.
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT name FROM unnest($1::text[]) AS name
+     WHERE NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = name AND pg_has_role(session_user, r.oid,
+       CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END))`,
+    [roles],
+  );
+  return rows.map(({ name }) => name);
+}
+
+/**
+ * Makes the roles of the service and gives them their rights, by the list, in one transaction; the caller holds the lock
+ * of the migrations. Roles belong to the whole server: other databases may be making them at this moment.
+ *
+ * @throws AccessError when the account may not make roles, or not become them
+ */
+export async function applyAccess(client: Client, tables: readonly TableAccess[]): Promise<void> {
+  await makeRoles(client);
+  // A definition that waits for a table makes every later reader wait behind it: give up early, let them pass, retry.
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await client.query("BEGIN; SET LOCAL lock_timeout = '3s'");
+      for (const definition of await revocations(client)) await client.query(definition);
+      await client.query([...schemaDefinitions, ...accessDefinitions(tables)].join(';\n'));
+      await client.query(
+        'INSERT INTO deployment_settings VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
+        [settingKey, await stateOf(client, tables)],
+      );
+      await client.query('COMMIT');
+      return;
+    } catch (error) {
+      await client.query('ROLLBACK');
+      const busy = error instanceof pg.DatabaseError && (error.code === '55P03' || error.code === '40P01');
+      if (!busy || attempt === ATTEMPTS) throw error;
+      await sleep(1000 * attempt);
+    }
+  }
+}
+
+/** Takes away all that was given before. */
+async function revocations(client: Client): Promise<string[]> {
+  const { rows } = await client.query<{ definition: string }>(
+    `SELECT format('DROP POLICY %I ON public.%I', policyname, tablename) AS definition
+       FROM pg_policies WHERE schemaname = 'public' AND policyname LIKE 'rapport\\_%'
+     UNION ALL
+     SELECT format('REVOKE ALL ON ALL TABLES IN SCHEMA %I FROM ${roles.join(', ')}', nspname)
+       FROM pg_namespace WHERE nspname IN ('public', 'drizzle', 'graphile_worker')`,
+  );
+  return rows.map(({ definition }) => definition);
+}
+
+async function makeRoles(client: Client): Promise<void> {
+  const missing = await missingRoles(client);
+  if (missing.length === 0) return;
+  try {
+    for (const role of missing) {
+      const { rowCount } = await client.query('SELECT FROM pg_roles WHERE rolname = $1', [role]);
+      if (rowCount === 0) await alone(() => client.query(`CREATE ROLE ${role} NOLOGIN`));
+    }
+    for (const role of await missingRoles(client)) await alone(() => client.query(membership(role)));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new AccessError(
+      `The roles of the service are not complete, and its account cannot make them (${reason}). As an administrator run: ` +
+        `${missing.map((role) => `CREATE ROLE ${role} NOLOGIN;`).join(' ')} (those that do not exist) and ` +
+        `GRANT ${roles.join(', ')} TO <the account>; then start again.`,
+    );
+  }
+}
+
+function membership(role: string): string {
+  return `GRANT ${role} TO SESSION_USER`;
+}
+
+/** 42710 and 23505: another process made the role; XX000: it changes the same row of the catalog at this moment. */
+async function alone(work: () => Promise<unknown>): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await work();
+      return;
+    } catch (error) {
+      const code = error instanceof pg.DatabaseError ? error.code : undefined;
+      if (code === '42710' || code === '23505') return;
+      if (code !== 'XX000' || attempt === ATTEMPTS) throw error;
+      await sleep(50 * attempt);
+    }
+  }
+}
