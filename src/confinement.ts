@@ -79,6 +79,8 @@ export const confinement: readonly TableAccess[] = [
   { table: loyaltyProgrammes, access: 'configuration' },
   { table: loyaltyProgrammeVersions, access: 'configuration' },
   { table: rewards, access: 'configuration' },
+  // Keyed hashes: a partner who brings somebody has to be told that the person was erased.
+  { table: privacyTombstones, access: 'configuration' },
   { table: surveys, access: 'configuration' },
   { table: surveyVersions, access: 'configuration' },
   // The service's own.
@@ -88,7 +90,6 @@ export const confinement: readonly TableAccess[] = [
   { table: idempotencyKeys, access: 'service' },
   { table: partners, access: 'service' },
   { table: partnerShares, access: 'service' },
-  { table: privacyTombstones, access: 'service' },
   { table: retentionRules, access: 'service' },
   { table: retentionRuns, access: 'service' },
   { table: surveyPlans, access: 'service' },

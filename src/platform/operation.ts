@@ -12,6 +12,7 @@ import type { KeyedHash } from './keyed-hash.ts';
 import type { LinkTokens } from './link-token.ts';
 import { redactor } from './personal.ts';
 import type { Confinement, Principal } from './principal.ts';
+import type { Spool } from './spool.ts';
 
 /** What the service gives to every operation. */
 export interface Services {
@@ -122,6 +123,14 @@ interface Definition<I extends Shape, O extends z.ZodType> {
 
 export interface ReadOperation<I extends Shape = Shape, O extends z.ZodType = z.ZodType> extends Definition<I, O> {
   kind: 'read';
+  /**
+   * What REST answers instead of the output as JSON: a text that is in the output, as a stream, with headers that say its
+   * media type. `media` has the types it may have, and the schema of those that are JSON.
+   */
+  document?: {
+    media: Readonly<Record<string, z.ZodType | null>>;
+    of: (output: z.output<O>) => { text: Spool; headers: Readonly<Record<string, string>> };
+  };
   run: (context: Context, input: z.output<I>) => Promise<z.output<O>>;
 }
 
@@ -142,8 +151,11 @@ export interface WriteOperation<I extends Shape = Shape, O extends z.ZodType = z
 /** The unit of the house: one definition of scope, input and output serves REST, GraphQL, OpenAPI and the tests. */
 export type Operation = AnyRead | AnyWrite;
 // Parameters of `run` are contravariant: a list of all operations can only be typed with inputs nobody can build by hand.
-type AnyRead = Omit<ReadOperation, 'run' | 'about'> & {
+type AnyRead = Omit<ReadOperation, 'run' | 'about' | 'document'> & {
   run: (context: Context, input: never) => Promise<unknown>;
+  document?: Omit<NonNullable<ReadOperation['document']>, 'of'> & {
+    of: (output: never) => ReturnType<NonNullable<ReadOperation['document']>['of']>;
+  };
   about?: (input: never) => readonly string[];
 };
 type AnyWrite = Omit<WriteOperation, 'run' | 'about' | 'created' | 'changed'> & {

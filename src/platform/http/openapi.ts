@@ -243,7 +243,7 @@ function successes(route: Route, book: SchemaBook): Json {
   const answer = (description: string, extra: string[]): Json => ({
     description,
     headers: headerReferences([...etag, ...extra, ...link, ...replay, ...rateLimit]),
-    content: { 'application/json': { schema: book.add(operation.output, 'output') } },
+    content: contentOf(operation, book),
   });
   if (operation.kind === 'read') {
     return {
@@ -261,6 +261,14 @@ function successes(route: Route, book: SchemaBook): Json {
   if (operation.created === undefined) return { 200: answer('Done.', []) };
   // POST always makes something; PUT makes or replaces.
   return method === 'POST' ? created : { 200: answer('Replaced, or left as it was.', []), ...created };
+}
+
+function contentOf(operation: Route['operation'], book: SchemaBook): Json {
+  const media = operation.kind === 'read' ? operation.document?.media : undefined;
+  const entries = Object.entries(media ?? { 'application/json': operation.output });
+  return Object.fromEntries(
+    entries.map(([type, schema]) => [type, { schema: schema ? book.add(schema, 'output') : { type: 'string' } }]),
+  );
 }
 
 function outputShape({ operation }: Route): z.ZodRawShape {

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify';
 import { z } from 'zod';
+import { originOf } from '../audit.ts';
 import { type FieldError, Problem } from '../errors.ts';
 import { type Answer, call, createContext, type Operation, type Services } from '../operation.ts';
 import type { parseQuery } from './parsing.ts';
@@ -87,7 +88,9 @@ export function serve(app: FastifyInstance, services: Services, routes: readonly
       url: target.url,
       bodyLimit: target.bodyLimit,
       handler: async (request, reply) => {
-        const context = createContext(services, request.principal, request.id);
+        const { principal, ip } = request;
+        const origin = originOf('rest', ip, { anybody: target.operation.public === true, principal });
+        const context = createContext(services, principal, request.id, origin);
         const raw = assemble(binding, request);
         const answer = await call(target.operation, context, raw);
         return send(target, request, reply, answer, context.personalData);
@@ -162,6 +165,11 @@ function ifMatch(header: string | undefined): number | '*' | undefined {
 }
 
 function send(target: Route, request: FastifyRequest, reply: FastifyReply, answer: Answer, personalData: boolean) {
+  const { operation } = target;
+  if (operation.kind === 'read' && operation.document) {
+    const { text, headers } = operation.document.of(answer.output as never); // its own output
+    return reply.headers(headers).send(text.stream());
+  }
   const output = answer.output as { id?: string; version?: number; page?: { next: string | null } }; // read if there
   if (answer.replayed) reply.header('Idempotency-Replayed', 'true');
   if (target.method === 'DELETE') return reply.code(204).send();

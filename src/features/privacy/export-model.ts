@@ -1,0 +1,51 @@
+import { z } from 'zod';
+import { personal } from '../../platform/personal.ts';
+import { id, instant } from '../../platform/values.ts';
+
+export const exportFormat = z.enum(['json', 'html']).meta({
+  id: 'ExportFormat',
+  description: '`json` for machines; `html` a page to read and print, without scripts.',
+  example: 'json',
+});
+
+/** Both the name of the shape and its version: members are added, but neither renamed nor removed under it. */
+export const exportSchema = 'rapport.customer-export.1';
+
+const section = z
+  .strictObject({
+    label: z.string().meta({ description: 'Its heading on the page.', example: 'Orders' }),
+    count: z.int(),
+    records: z.array(z.record(z.string(), z.unknown())).meta({
+      description:
+        'As they are stored, with all their members: ids, RFC 3339 instants in UTC, amounts in minor units of the `currency` of the record or else of `baseCurrency`. `mergedFrom`: the record came from that customer by a merge.',
+    }),
+  })
+  .meta({ id: 'CustomerExportSection' });
+
+/** What a JSON export is. */
+export const exportDocument = z
+  .strictObject({
+    schema: z.literal(exportSchema).meta({ description: 'The name of this shape and its version.' }),
+    customerId: id,
+    exportedAt: instant,
+    baseCurrency: z.string().meta({ description: 'ISO 4217 code.', example: 'EUR' }),
+    erasedAt: instant
+      .nullable()
+      .meta({ description: 'When the person was erased: what is left is not about anybody.' }),
+    mergedFrom: z.array(id).meta({ description: 'Customers that became part of this one; what they had is in here.' }),
+    sections: z.record(z.string(), section).meta({
+      description:
+        'By name, e.g. `customer`, `identities`, `references`, `consentChanges`, `orders`, `orderItems`, `interactions`, `surveyAnswers`, `loyaltyTransactions`, `accesses`. All of them are there; what nothing is held of has no records.',
+    }),
+  })
+  .meta({ id: 'CustomerExportDocument', description: 'Everything that is held about a person.' });
+export type ExportDocument = z.output<typeof exportDocument>;
+
+export const customerExport = z
+  .strictObject({
+    customerId: id,
+    exportedAt: instant,
+    format: exportFormat,
+    text: personal(z.string().meta({ description: 'The export itself, in the format that was asked for.' })),
+  })
+  .meta({ id: 'CustomerExport', description: 'Everything that is held about a person.' });

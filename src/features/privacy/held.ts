@@ -1,0 +1,246 @@
+import { getTableColumns, type SQL, sql } from 'drizzle-orm';
+import type { PgColumn, PgTable } from 'drizzle-orm/pg-core';
+import { fields, param, statement } from '../../platform/db/client.ts';
+import { columnsOf, holdings, keyOf } from '../holdings/holdings.ts';
+import { customerAliases, customerMergeRecords, customerMerges } from '../merges/model.ts';
+import { partnerCustomers, partnerShares, partners } from '../partners/model.ts';
+import { privacyTombstones } from './model.ts';
+
+/** Where an amount has its currency: a member of the record, or the base currency. */
+export type AmountOf = 'currency' | 'base';
+
+/** A part of an export: the records of a table that are about the person. */
+export interface Section {
+  name: string;
+  label: string;
+  /** Members of its records, in their order. */
+  members: readonly string[];
+  /** Members that are money. */
+  amounts: Readonly<Record<string, AmountOf>>;
+  /** Whether there is one record at most. */
+  single: boolean;
+  from: SQL;
+  where: SQL;
+  select: SQL;
+  order: SQL;
+}
+
+/** Records read at a time. */
+const chunk = 1_000;
+
+const person = sql`${param('id')}::uuid`;
+
+/** What the currency of lines and refunds is, which do not say it themselves. */
+const currencies: Readonly<Record<string, SQL>> = {
+  orderItems: sql`(select o.currency from orders o where o.customer_id = order_items.customer_id and o.id = order_items.order_id)`,
+  refunds: sql`(select o.currency from orders o where o.customer_id = refunds.customer_id and o.id = refunds.order_id)`,
+  refundItems: sql`(select o.currency from refunds r join orders o on o.customer_id = r.customer_id and o.id = r.order_id
+    where r.customer_id = refund_items.customer_id and r.id = refund_items.refund_id)`,
+  returnItems: sql`(select r.currency from returns r where r.customer_id = return_items.customer_id and r.id = return_items.return_id)`,
+};
+
+const sums = { revenue: 'currency', baseRevenue: 'base', returned: 'currency', baseReturned: 'base' } as const;
+const amounts: Readonly<Record<string, Readonly<Record<string, AmountOf>>>> = {
+  customer: { acquisitionCost: 'base' },
+  orders: {
+    total: 'currency',
+    discount: 'currency',
+    shipping: 'currency',
+    fees: 'currency',
+    tax: 'currency',
+    rounding: 'currency',
+    refunded: 'currency',
+    revenue: 'currency',
+    baseRevenue: 'base',
+  },
+  orderItems: { total: 'currency', cost: 'currency' },
+  refunds: { amount: 'currency' },
+  refundItems: { total: 'currency' },
+  returns: { total: 'currency', baseTotal: 'base' },
+  returnItems: { total: 'currency' },
+  interactions: { cost: 'base' },
+  loyaltyEarnings: { spend: 'base' },
+  orderStatistics: sums,
+  orderMonths: sums,
+};
+
+/** Of which customer a record was before it was merged into this one; its own if it was not. */
+const origin = (name: string, record: SQL) =>
+  sql`(select m.merged_id from customer_merges m join customer_merge_records r on r.merge_id = m.id
+    where m.customer_id = ${person} and m.undone_at is null and r.kind = ${name} and r.record_id = ${record} order by m.at limit 1)`;
+
+function tableSection(
+  table: PgTable,
+  of: { name: string; label: string; owner: string; hidden?: readonly string[]; single?: boolean },
+): Section {
+  const columns = getTableColumns(table);
+  const { name, label, owner, hidden = [], single = false } = of;
+  const column = (member: string): PgColumn => {
+    const found = columns[member];
+    if (!found) throw new TypeError(`No column for ${name}.${member}`);
+    return found;
+  };
+  const keys = keyOf({ table });
+  const currency = currencies[name];
+  const id = keys.includes('id') && name !== 'customer' ? columns['id'] : undefined;
+  const members = Object.keys(columns).filter((member) => !hidden.includes(member));
+  return {
+    name,
+    label,
+    members: [...members, ...(currency ? ['currency'] : []), ...(id ? ['mergedFrom'] : [])],
+    amounts: amounts[name] ?? {},
+    single,
+    from: sql`${table}`,
+    where: sql`${column(owner)} = ${person}`,
+    select: sql.join(
+      [
+        fields(table, hidden),
+        ...(currency ? [sql`${currency} as "currency"`] : []),
+        ...(id ? [sql`${origin(name, sql`${id}`)} as "mergedFrom"`] : []),
+      ],
+      sql`, `,
+    ),
+    order: sql.join(
+      keys.map((member) => sql`${column(member)}`),
+      sql`, `,
+    ),
+  };
+}
+
+const listed = new Set(holdings.map(({ table }) => table));
+
+/** What is held of a customer and is neither moved by a merge nor taken away by erasing. */
+const beside = [
+  tableSection(customerAliases, {
+    name: 'aliases',
+    label: 'Former ids, of records that were merged into this one',
+    owner: 'customerId',
+  }),
+  tableSection(customerMerges, { name: 'merges', label: 'Records that became one', owner: 'customerId' }),
+  tableSection(partnerShares, {
+    name: 'partnerShares',
+    label: 'Partners with whom it was shared by name',
+    owner: 'customerId',
+  }),
+  tableSection(privacyTombstones, {
+    name: 'tombstones',
+    label: 'Keyed hashes by which an erased person is recognised',
+    owner: 'customerId',
+  }),
+];
+
+/** Says nothing by itself: which records a merge has moved. */
+const mergedRecords: Section = {
+  name: 'mergedRecords',
+  label: 'What merges have moved',
+  members: Object.keys(getTableColumns(customerMergeRecords)),
+  amounts: {},
+  single: false,
+  from: sql`${customerMergeRecords}`,
+  where: sql`${customerMergeRecords.mergeId} in (select m.id from customer_merges m where m.customer_id = ${person})`,
+  select: fields(customerMergeRecords),
+  order: sql`${customerMergeRecords.mergeId}, ${customerMergeRecords.kind}, ${customerMergeRecords.recordId}`,
+};
+
+const sharedWith: Section = {
+  name: 'partners',
+  label: 'Partners who see it now',
+  members: ['partnerId', 'customerId', 'writable', 'partner', 'fields'],
+  amounts: {},
+  single: false,
+  from: sql`${partnerCustomers} join ${partners} on ${partners.id} = ${partnerCustomers.partnerId}`,
+  where: sql`${partnerCustomers.customerId} = ${person}`,
+  select: sql`${fields(partnerCustomers)}, ${partners.name} as "partner", ${partners.fields} as "fields"`,
+  order: sql`${partnerCustomers.partnerId}`,
+};
+
+/** Entries about several customers name the others as well: of these only how many there were is told. */
+const accesses: Section = {
+  name: 'accesses',
+  label: 'Who has seen and changed it',
+  members: [
+    'id',
+    'at',
+    'requestId',
+    'client',
+    'confinement',
+    'confinementId',
+    'door',
+    'operation',
+    'kind',
+    'resource',
+    'recordIds',
+    'members',
+    'outcome',
+    'customers',
+  ],
+  amounts: {},
+  single: false,
+  from: sql`audit_entries a`,
+  where: sql`a.customer_ids @> array[${person}]`,
+  select: sql`a.id, a.at, a.request_id as "requestId", a.client, a.confinement,
+    case when a.confinement = 'customer' and a.confinement_id <> ${person} then null else a.confinement_id end as "confinementId",
+    a.door, a.operation, a.kind, a.resource,
+    case when cardinality(a.customer_ids) = 1 then a.record_ids end as "recordIds", a.members, a.outcome, cardinality(a.customer_ids) as customers`,
+  order: sql`a.at, a.id`,
+};
+
+/** That there is one, and not what it says: it says what is in the other sections, as it was. */
+const storedAnswers: Section = {
+  name: 'storedAnswers',
+  label: 'Answers kept for repeated calls, for 48 hours',
+  members: ['client', 'operation', 'createdAt'],
+  amounts: {},
+  single: false,
+  from: sql`idempotency_keys k`,
+  where: sql`position(${param('id')}::text in k.body) > 0`,
+  select: sql`k.client, k.operation, k.created_at as "createdAt"`,
+  order: sql`k.created_at, k.client, k.operation, k.key`,
+};
+
+/** Everything that is held about a person, in the order in which it is told. */
+export const sections: readonly Section[] = [
+  ...holdings.map((holding) =>
+    tableSection(holding.table, {
+      name: holding.name,
+      label: holding.label,
+      owner: holding.owner,
+      single:
+        [...columnsOf(holding).keys()].length > 0 && keyOf(holding).length === 1 && keyOf(holding)[0] === holding.owner,
+    }),
+  ),
+  ...[...beside, mergedRecords].filter(({ name }) => !holdings.some((holding) => holding.name === name)),
+  ...(listed.has(partnerCustomers) ? [] : [sharedWith]),
+  accesses,
+  storedAnswers,
+];
+
+/** How many records each section has. */
+export const countAll = statement<Record<string, number>>(
+  'count_held',
+  sql`select ${sql.join(
+    sections.map(
+      ({ name, from, where }) => sql`(select count(*) from ${from} where ${where}) as ${sql.identifier(name)}`,
+    ),
+    sql`, `,
+  )}`,
+);
+
+/** A cursor per section, so that neither side holds more than some records at a time. */
+export const declareSection: ReadonlyMap<string, ReturnType<typeof statement<unknown>>> = new Map(
+  sections.map(({ name, select, from, where, order }) => [
+    name,
+    statement<unknown>(
+      `held_${name}`,
+      sql`declare held no scroll cursor for select ${select} from ${from} where ${where} order by ${order}`,
+    ),
+  ]),
+);
+
+export const fetchHeld = statement<Record<string, unknown>>(
+  'fetch_held',
+  sql`fetch forward ${sql.raw(String(chunk))} from held`,
+);
+export const closeHeld = statement<unknown>('close_held', sql`close held`);
+/** Records of a fetch; fewer: it was the last. */
+export const heldAtATime = chunk;
