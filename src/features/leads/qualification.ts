@@ -34,6 +34,7 @@ export const qualifyLeads = writeOperation({
   }),
   output: leadQualification,
   idempotency: 'accepted',
+  changed: ({ moves }) => moves.length > 0,
   run: (tx, context, { limit = chunk, after }) => qualify(tx, context, { limit, ...(after && { after }) }),
 });
 

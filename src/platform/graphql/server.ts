@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type ExecutionResult, type GraphQLError, type GraphQLFormattedError, printSchema } from 'graphql';
 import mercurius from 'mercurius';
 import { z } from 'zod';
+import { originOf } from '../audit.ts';
 import { Problem } from '../errors.ts';
 import { asProblem } from '../http/problems.ts';
 import { createContext, inputProblem, reportInput, requireScope, type Services } from '../operation.ts';
@@ -81,8 +82,10 @@ async function run(
 ): Promise<Answer> {
   const { query, operationName, variables } = readBody(request.body);
   const operation = documents.find(query, operationName);
+  const { principal, ip } = request;
+  const origin = originOf('graphql', ip, { anybody: false, principal });
   const context: FieldContext = {
-    call: createContext(services, request.principal, request.id),
+    call: createContext(services, principal, request.id, origin),
     headerKey: operation.kind === 'mutation' ? keyOf(request, operation.rootFields) : null,
     replayed: false,
     batches: new Map(),

@@ -1,0 +1,233 @@
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import type { Trail, Transaction } from './db/client.ts';
+import { newId } from './ids.ts';
+import { isPersonal } from './personal.ts';
+import type { Principal } from './principal.ts';
+
+/** One change or one answer with personal data. Ids and names only: what was never in it has not to be erased from it. */
+export interface AuditEntry {
+  id: string;
+  at: string;
+  requestId: string;
+  client: string;
+  confinement: 'partner' | 'customer' | null;
+  confinementId: string | null;
+  address: string | null;
+  door: Door;
+  operation: string;
+  kind: 'read' | 'write';
+  /** What the operation's scope is about: the part before the colon. */
+  resource: string;
+  /** Records other than customers. */
+  recordIds: string[];
+  customerIds: string[];
+  /** Top-level members of the body of a write. */
+  members: string[];
+  outcome: 'done' | 'partial';
+}
+
+/** Keeps entries. The platform says what happened; where it is kept is a feature's. */
+export interface Audit {
+  /** Adds the entry to the transaction of the change: there are both or neither. */
+  changed(tx: Transaction, entry: AuditEntry): void;
+  /** Before personal data is read. @throws Problem unavailable, while what was read before cannot be written down */
+  admit(): void;
+  /** After it was read: returns at once, the entry is written soon. */
+  seen(entry: AuditEntry): void;
+}
+
+/** Keeps nothing: for who calls operations outside of the service (a benchmark). */
+export const noAudit: Audit = { changed: () => undefined, admit: () => undefined, seen: () => undefined };
+
+export type Door = 'rest' | 'graphql' | 'job';
+
+/** Where a call comes from. */
+export interface Origin {
+  readonly door: Door;
+  /** null where it is not to be kept. */
+  readonly address: string | null;
+}
+
+export const background: Origin = { door: 'job', address: null };
+
+/** The address of a caller, who may be a customer: theirs is personal data, which could never be erased from the audit. */
+export function originOf(
+  door: Door,
+  ip: string,
+  { anybody, principal }: { anybody: boolean; principal: Principal },
+): Origin {
+  const customer = anybody || principal.confinement?.kind === 'customer';
+  // What a proxy says may be anything.
+  return {
+    door,
+    address: customer || isIP(ip) === 0 ? null : ip.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, ''),
+  };
+}
+
+interface Caller {
+  principal: Principal;
+  requestId: string;
+  now: string;
+  origin: Origin;
+}
+
+/** What is asked of an operation. */
+interface Audited {
+  name: string;
+  scope: string;
+  input: z.ZodObject<z.ZodRawShape>;
+  output: z.ZodType;
+  about?: ((input: never) => readonly string[]) | undefined;
+  changed?: ((output: never) => boolean) | undefined;
+}
+
+/** An entry of what `caller` does. */
+export function auditEntry(
+  { principal, requestId, now, origin }: Caller,
+  { name, scope }: Pick<Audited, 'name' | 'scope'>,
+  what: Pick<AuditEntry, 'kind'> & Partial<Pick<AuditEntry, 'recordIds' | 'customerIds' | 'members' | 'outcome'>>,
+): AuditEntry {
+  return {
+    id: newId(),
+    at: now,
+    requestId,
+    client: principal.client,
+    confinement: principal.confinement?.kind ?? null,
+    confinementId: principal.confinement?.id ?? null,
+    address: origin.address,
+    door: origin.door,
+    operation: name,
+    kind: what.kind,
+    resource: scope.split(':', 1)[0] ?? scope,
+    recordIds: what.recordIds ?? [],
+    customerIds: what.customerIds ?? [],
+    members: what.members ?? [],
+    outcome: what.outcome ?? 'done',
+  };
+}
+
+/** What an answer with personal data has shown; null when there was none in it. */
+export function readEntry(caller: Caller, operation: Audited, input: unknown, output: unknown): AuditEntry | null {
+  const seen: Seen = { customerIds: new Set(), personal: false };
+  witness(operation.output)?.(output, seen);
+  if (!seen.personal) return null;
+  for (const id of operation.about?.(input as never) ?? []) seen.customerIds.add(id); // its own parsed input
+  return auditEntry(caller, operation, { kind: 'read', ...named(seen.customerIds, [idOf(output)]) });
+}
+
+/** What a write has changed; null when nothing. */
+export function changeEntry(
+  caller: Caller,
+  operation: Audited,
+  input: unknown,
+  output: unknown,
+  trail: Trail,
+): AuditEntry | null {
+  const { results, applied } = output as { results?: BatchResults; applied?: boolean }; // read if there
+  const changed = results?.filter(({ status }) => status === 'created' || status === 'updated');
+  if (changed?.length === 0 || applied === false || operation.changed?.(output as never) === false) return null; // its own output
+  const seen: Seen = { customerIds: new Set(trail.customerIds), personal: false };
+  witness(operation.output)?.(output, seen);
+  return auditEntry(caller, operation, {
+    kind: 'write',
+    ...named(seen.customerIds, changed ? changed.map(({ id }) => id) : [idOf(output)]),
+    members: changed ? [...trail.members] : membersOf(operation.input, input),
+    outcome: changed?.length === results?.length ? 'done' : 'partial',
+  });
+}
+
+type BatchResults = { status: string; id?: string }[];
+
+function idOf(output: unknown): string | undefined {
+  const { id } = output as { id?: unknown }; // read if there
+  return typeof id === 'string' ? id : undefined;
+}
+
+/** Customers are named once, and not as records too. */
+function named(
+  customers: Set<string>,
+  records: (string | undefined)[],
+): { customerIds: string[]; recordIds: string[] } {
+  const others = new Set(records.filter((id) => id !== undefined && !customers.has(id)));
+  return { customerIds: [...customers], recordIds: [...others] as string[] }; // undefined is filtered out
+}
+
+/** Names that the schema gives; what a client makes up (attributes) is no member of a body. */
+function membersOf(input: Audited['input'], parsed: unknown): string[] {
+  const schema = input.shape['body'];
+  const body = schema instanceof z.ZodOptional ? schema.unwrap() : schema;
+  const { body: sent } = parsed as { body?: object }; // parsed by the operation's input
+  return body instanceof z.ZodObject && sent ? Object.keys(sent).filter((name) => name in body.shape) : [];
+}
+
+/** Marks the id of a customer; members that are called so by name need no mark (`customerId`, `leadId`). */
+export function customerKey<T extends z.ZodType>(schema: T): T {
+  const marked = schema.clone(undefined, { parent: true });
+  keys.add(marked, { customer: true });
+  return marked;
+}
+
+const keys = z.registry<{ customer: true }>();
+const keyNames = new Set(['customerId', 'leadId']);
+
+/** What an answer shows. */
+export interface Seen {
+  customerIds: Set<string>;
+  /** Whether a personal member has a value. */
+  personal: boolean;
+}
+
+type Look = (value: unknown, seen: Seen) => void;
+
+const compiled = new WeakMap<z.core.$ZodType, Look | null>();
+
+/** Compiles a schema into a function that says what an answer shows; null when it has neither customers nor personal members. */
+export function witness(schema: z.core.$ZodType): Look | null {
+  const known = compiled.get(schema);
+  if (known !== undefined) return known;
+  compiled.set(schema, null);
+  const made = build(schema);
+  compiled.set(schema, made);
+  return made;
+}
+
+function build(schema: z.core.$ZodType): Look | null {
+  if (schema instanceof z.ZodObject) return objectWitness(schema);
+  if (schema instanceof z.ZodArray) {
+    const inner = witness(schema.element);
+    return (
+      inner &&
+      ((value, seen) => {
+        if (Array.isArray(value)) for (const one of value) inner(one, seen);
+      })
+    );
+  }
+  if (schema instanceof z.ZodNullable || schema instanceof z.ZodOptional) return witness(schema.unwrap());
+  return null;
+}
+
+function objectWitness(schema: z.ZodObject): Look | null {
+  const customers: string[] = [];
+  const hidden: string[] = [];
+  const deeper: [string, Look][] = [];
+  for (const [key, field] of Object.entries(schema.shape)) {
+    if (keyNames.has(key) || keys.has(field)) customers.push(key);
+    else if (isPersonal(field)) hidden.push(key);
+    else {
+      const inner = witness(field);
+      if (inner) deeper.push([key, inner]);
+    }
+  }
+  if (customers.length + hidden.length + deeper.length === 0) return null;
+  return (value, seen) => {
+    if (typeof value !== 'object' || value === null) return;
+    const record = value as Record<string, unknown>; // an object by the line above
+    for (const key of customers) {
+      const id = record[key];
+      if (typeof id === 'string') seen.customerIds.add(id);
+    }
+    if (!seen.personal) seen.personal = hidden.some((key) => record[key] !== null && record[key] !== undefined);
+    for (const [key, inner] of deeper) inner(record[key], seen);
+  };
+}
