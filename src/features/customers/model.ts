@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { boolean, date, index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
+import { customerKey } from '../../platform/audit.ts';
 import { amount as amountColumn, code, instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
 import {
@@ -251,7 +252,7 @@ export type CustomerInput = z.output<typeof customerInput>;
 
 export const customer = z
   .strictObject({
-    id,
+    id: customerKey(id),
     kind: customerKind,
     name: personal(z.string()),
     givenName: personal(z.string()),
