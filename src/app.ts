@@ -6,6 +6,8 @@ import { type Config, packageRoot } from './config.ts';
 import { assignmentResolvers } from './features/assignments/resolvers.ts';
 import { assignmentRoutes } from './features/assignments/routes.ts';
 import { openAuditRecord } from './features/audit/record.ts';
+import { auditResolvers } from './features/audit/resolvers.ts';
+import { auditRoutes } from './features/audit/routes.ts';
 import { campaignResolvers } from './features/campaigns/resolvers.ts';
 import { campaignRoutes } from './features/campaigns/routes.ts';
 import { consentResolvers } from './features/consents/resolvers.ts';
@@ -120,6 +122,7 @@ export const resolvers: readonly Resolvers[] = [
   interactionResolvers,
   campaignResolvers,
   timelineResolvers,
+  ...auditRoutes,
   leadResolvers,
   leadScoreResolvers,
   leadModelResolvers,
@@ -148,6 +151,7 @@ export const jobs: readonly AnyJob[] = [
   restatePublication,
   settleLoyalty,
   ...retentionJobs,
+  auditResolvers,
 ];
 
 declare module 'fastify' {

@@ -120,6 +120,10 @@ export const guide: Guide = {
     'retention-rules': 'What is kept for how long, and what goes then: every night, by hand, or tried without doing it.',
     'retention-runs': 'Applications of retention rules: how far they are and what they removed.',
     metrics:
+    clients: 'Programs that get their tokens from this service: what they may, their secrets, and how to stop them.',
+    'revoked-tokens': 'Tokens that are refused although they have not expired.',
+    'signing-keys': 'The keys that sign tokens: made, published before they sign, replaced and revoked.',
+    'audit-entries': 'Who changed or read what, when and from where. Names of members only, never their values.',
       'Who stays, who comes back, and what they are worth. Every answer carries its definition, period and parts.',
   },
 };

@@ -3,6 +3,16 @@ import { z } from 'zod';
 import { code, instant as instantColumn } from '../../platform/db/columns.ts';
 import { id, instant } from '../../platform/values.ts';
 
+export const auditDoor = z
+  .enum(['rest', 'graphql', 'job'])
+  .meta({ id: 'AuditDoor', description: 'By which way it came; `job`: by a rule, in the background.' });
+export const auditKind = z
+  .enum(['read', 'write'])
+  .meta({ id: 'AuditKind', description: '`read`: personal data was answered.' });
+export const auditOutcome = z
+  .enum(['done', 'partial'])
+  .meta({ id: 'AuditOutcome', description: '`partial`: some items of the batch were refused or changed nothing.' });
+
 /**
  * Who changed or read what. Rows are added and never change: the role of the service may not update, delete or truncate
  * them. No values of records are in it, only ids and names of members, so that nothing has to be erased from it.
@@ -18,20 +28,20 @@ export const auditEntries = pgTable(
     requestId: textColumn('request_id').notNull(),
     client: code('client').notNull(),
     /** Whose records the token was confined to: `partner` or `customer`, and its id. */
-    confinement: textColumn('confinement'),
+    confinement: textColumn('confinement').$type<'partner' | 'customer'>(),
     confinementId: uuid('confinement_id'),
     /** null for customers themselves (links, self-service), whose addresses are personal data. */
     address: textColumn('address'),
-    door: textColumn('door').notNull(),
+    door: textColumn('door').$type<z.output<typeof auditDoor>>().notNull(),
     operation: code('operation').notNull(),
-    kind: textColumn('kind').notNull(),
+    kind: textColumn('kind').$type<z.output<typeof auditKind>>().notNull(),
     /** What the operation's scope is about. */
     resource: textColumn('resource').notNull(),
     /** Records other than customers. */
     recordIds: uuid('record_ids').array().notNull(),
     customerIds: uuid('customer_ids').array().notNull(),
     members: textColumn('members').array().notNull(),
-    outcome: textColumn('outcome').notNull(),
+    outcome: textColumn('outcome').$type<z.output<typeof auditOutcome>>().notNull(),
   },
   (t) => [
     index('audit_entries_at').on(t.at, t.id),
@@ -59,11 +69,9 @@ export const auditEntry = z
         'Address of the caller (behind `TRUSTED_PROXIES`, what they say). null for background jobs, and for customers themselves (links, self-service), whose addresses are personal data.',
       example: '192.0.2.10',
     }),
-    door: z
-      .enum(['rest', 'graphql', 'job'])
-      .meta({ id: 'AuditDoor', description: 'By which way it came; `job`: by a rule, in the background.' }),
+    door: auditDoor,
     operation: z.string().meta({ description: 'The operationId; for jobs their name.', example: 'updateCustomer' }),
-    kind: z.enum(['read', 'write']).meta({ id: 'AuditKind', description: '`read`: personal data was answered.' }),
+    kind: auditKind,
     resource: z.string().meta({ description: 'What the operation is about, as its scope says.', example: 'customers' }),
     recordIds: z.array(id).meta({ description: 'The records, unless they are customers.' }),
     customerIds: z.array(id).meta({ description: 'The customers whose records were changed or answered.' }),
@@ -71,9 +79,7 @@ export const auditEntry = z
       description: 'Of a write: top-level members of the body that was sent, names only.',
       example: ['name', 'emails'],
     }),
-    outcome: z
-      .enum(['done', 'partial'])
-      .meta({ id: 'AuditOutcome', description: '`partial`: some items of the batch were refused or changed nothing.' }),
+    outcome: auditOutcome,
   })
   .meta({
     id: 'AuditEntry',

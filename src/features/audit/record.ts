@@ -78,7 +78,7 @@ export function openAuditRecord(db: Db, log: Log): AuditRecord {
   }
 
   return {
-    changed: (tx, entry) => tx.defer(insertOne, { ...entry }),
+    changed: (tx, entry) => tx.elevated((free) => free.defer(insertOne, { ...entry })),
     admit() {
       if (size < capacity) return;
       throw new Problem('unavailable', 'What was read before cannot be written to the audit at the moment.', {

@@ -1,0 +1,95 @@
+import { sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { fields, param, statement } from '../../platform/db/client.ts';
+import { notFound } from '../../platform/errors.ts';
+import { readOperation } from '../../platform/operation.ts';
+import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { id, instant, text } from '../../platform/values.ts';
+import { type AuditEntry, auditEntries, auditEntry, auditKind } from './model.ts';
+
+type Stored = typeof auditEntries.$inferSelect;
+
+function toAuditEntry({ confinement, confinementId, ...entry }: Stored): AuditEntry {
+  return {
+    id: entry.id,
+    at: entry.at,
+    requestId: entry.requestId,
+    client: entry.client,
+    partnerId: confinement === 'partner' ? confinementId : null,
+    selfServiceOf: confinement === 'customer' ? confinementId : null,
+    address: entry.address,
+    door: entry.door,
+    operation: entry.operation,
+    kind: entry.kind,
+    resource: entry.resource,
+    recordIds: entry.recordIds,
+    customerIds: entry.customerIds,
+    members: entry.members,
+    outcome: entry.outcome,
+  };
+}
+
+const byId = statement<Stored>(
+  'audit_entry_by_id',
+  sql`select ${fields(auditEntries)} from ${auditEntries} where ${auditEntries.id} = ${param('id')}::uuid`,
+);
+
+export const getAuditEntry = readOperation({
+  name: 'getAuditEntry',
+  scope: 'audit:read',
+  partners: false,
+  selfService: false,
+  summary: 'Read an entry of the audit',
+  input: z.strictObject({ id }),
+  output: auditEntry,
+  problems: ['not_found'],
+  async run({ db }, { id: entryId }) {
+    const found = await db.first(byId, { id: entryId });
+    if (!found) throw notFound('audit entry');
+    return toAuditEntry(found);
+  },
+});
+
+const list = keysetList<Stored>({
+  name: 'audit_entries',
+  select: fields(auditEntries),
+  from: sql`${auditEntries}`,
+  id: sql`${auditEntries.id}`,
+  filters: {
+    customerId: (value) => sql`${auditEntries.customerIds} @> array[${value}::uuid]`,
+    client: (value) => sql`${auditEntries.client} = ${value}`,
+    operation: (value) => sql`${auditEntries.operation} = ${value}`,
+    kind: (value) => sql`${auditEntries.kind} = ${value}`,
+    from: (value) => sql`${auditEntries.at} >= ${value}::timestamptz`,
+    to: (value) => sql`${auditEntries.at} < ${value}::timestamptz`,
+  },
+  // One customer is in every page that somebody looked at, another in three entries.
+  uneven: ['customerId', 'client', 'operation'],
+  sorts: { at: { expression: sql`${auditEntries.at}`, type: 'timestamptz', field: 'at' } },
+  defaultSort: '-at',
+});
+
+export const listAuditEntries = readOperation({
+  name: 'listAuditEntries',
+  scope: 'audit:read',
+  partners: false,
+  selfService: false,
+  summary: 'List who changed or read what',
+  description:
+    'Every change, written with it, and every answer with personal data, written within a second of it. `customerId` says who changed or read the records of a customer, also of one that was deleted.',
+  input: z.strictObject({
+    ...pageParameters,
+    sort: sortParameter(['at'], '-at'),
+    customerId: id.optional().meta({ description: 'Entries that name this customer.' }),
+    client: text(255).optional().meta({ description: 'Of the token; `public` for links.', example: 'shop' }),
+    operation: text(100).optional().meta({ description: 'By its operationId.', example: 'getCustomer' }),
+    kind: auditKind.optional(),
+    from: instant.optional(),
+    to: instant.optional().meta({ description: 'Before this instant.' }),
+  }),
+  output: pageOf(auditEntry).meta({ id: 'AuditEntryPage' }),
+  async run(context, input) {
+    const { data, page } = await list(context.db, context, input);
+    return { data: data.map(toAuditEntry), page };
+  },
+});

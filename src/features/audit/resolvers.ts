@@ -1,0 +1,9 @@
+import { connection, type Resolvers, record } from '../../platform/graphql/field.ts';
+import { getAuditEntry, listAuditEntries } from './operations.ts';
+
+export const auditResolvers: Resolvers = {
+  Query: {
+    auditEntry: record(getAuditEntry),
+    auditEntries: connection(listAuditEntries),
+  },
+};
