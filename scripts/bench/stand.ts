@@ -1,8 +1,10 @@
 import pg from 'pg';
 import type { Config } from '../../src/config.ts';
+import { noAudit } from '../../src/platform/audit.ts';
 import { fixedDirectory } from '../../src/platform/auth/directory.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
+import { keyedHash } from '../../src/platform/keyed-hash.ts';
 import { linkTokens } from '../../src/platform/link-token.ts';
 import { type Context, createContext, type Services } from '../../src/platform/operation.ts';
 import { createPrincipal } from '../../src/platform/principal.ts';
@@ -83,7 +85,10 @@ export function servicesOn(connection: pg.ClientConfig, config: Config): Service
     reportingTimeZone: config.reportingTimeZone,
     cursors: cursorCodec(Buffer.alloc(32)),
     links: linkTokens(Buffer.alloc(32)),
+    tombstones: keyedHash(Buffer.alloc(32)),
     directory: fixedDirectory(),
+    issuer: null,
+    audit: noAudit,
     clock: () => new Date().toISOString(),
   };
 }

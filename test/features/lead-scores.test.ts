@@ -15,10 +15,12 @@ import {
   publishLeadRuleSet,
 } from '../../src/features/lead-scores/operations.ts';
 import { qualifiedLeads, rulesById, rulesInForce, scoresOf } from '../../src/features/lead-scores/queries.ts';
+import { noAudit } from '../../src/platform/audit.ts';
 import { fixedDirectory } from '../../src/platform/auth/directory.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
 import { newId } from '../../src/platform/ids.ts';
+import { keyedHash } from '../../src/platform/keyed-hash.ts';
 import { linkTokens } from '../../src/platform/link-token.ts';
 import { createContext, type Services } from '../../src/platform/operation.ts';
 import { createPrincipal } from '../../src/platform/principal.ts';
@@ -205,7 +207,10 @@ const services: Services = {
   reportingTimeZone: 'UTC',
   cursors: cursorCodec(Buffer.alloc(32)),
   links: linkTokens(Buffer.alloc(32)),
+  tombstones: keyedHash(Buffer.alloc(32)),
   directory: fixedDirectory(),
+  issuer: null,
+  audit: noAudit,
   clock: () => now,
 };
 const context = createContext(services, createPrincipal('test', ['*']), 'request');

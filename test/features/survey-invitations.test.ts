@@ -5,11 +5,13 @@ import t from 'tap';
 import { routes } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
 import { planSurveyInvitations } from '../../src/features/survey-invitations/planning.ts';
+import { noAudit } from '../../src/platform/audit.ts';
 import { fixedDirectory } from '../../src/platform/auth/directory.ts';
 import { openKeys } from '../../src/platform/auth/keys.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
 import { isPublic } from '../../src/platform/http/public.ts';
+import { keyedHash } from '../../src/platform/keyed-hash.ts';
 import { linkTokens } from '../../src/platform/link-token.ts';
 import { type Answer, testApp } from '../support/app.ts';
 
@@ -583,7 +585,10 @@ t.test('the job plans what claims would', async (t) => {
     reportingTimeZone: 'UTC',
     cursors: cursorCodec(Buffer.alloc(32)),
     links: linkTokens(Buffer.alloc(32)),
+    tombstones: keyedHash(Buffer.alloc(32)),
     directory: fixedDirectory(),
+    issuer: null,
+    audit: noAudit,
     clock: () => at(110),
   };
   const helpers = { now: at(110), attempt: 1, signal: new AbortController().signal, log };

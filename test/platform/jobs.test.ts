@@ -10,19 +10,22 @@ import t, { type Test } from 'tap';
 import { z } from 'zod';
 import { jobs as jobsOfTheService } from '../../src/app.ts';
 import { packageRoot } from '../../src/config.ts';
+import { confinement } from '../../src/confinement.ts';
+import { noAudit } from '../../src/platform/audit.ts';
 import { fixedDirectory } from '../../src/platform/auth/directory.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
-import { openPool, poolDb, transaction } from '../../src/platform/db/client.ts';
+import { openPool, poolDb, serviceRole, transaction } from '../../src/platform/db/client.ts';
 import { startEmbedded } from '../../src/platform/db/embedded.ts';
 import { jobTablesPending, jobTablesRevision } from '../../src/platform/db/job-tables.ts';
 import { migrate } from '../../src/platform/db/migrate.ts';
 import { type JobSetting, runDueJobs, startJobWorker } from '../../src/platform/job-worker.ts';
 import { type AnyJob, enqueue, enqueueAll, type JobHelpers, job, type Log } from '../../src/platform/jobs.ts';
+import { keyedHash } from '../../src/platform/keyed-hash.ts';
 import { linkTokens } from '../../src/platform/link-token.ts';
 import { runJobs, testApp } from '../support/app.ts';
 import { bundleTests } from '../support/bundle.ts';
 import { emptyDatabase, testDatabase } from '../support/database.ts';
-import { migrationsFolder, onServer, uniqueName } from '../support/server.ts';
+import { migrationsFolder } from '../support/server.ts';
 
 interface Line {
   level: string;
@@ -62,7 +65,10 @@ async function bench(t: Test, connection?: pg.ClientConfig): Promise<Bench> {
     reportingTimeZone: 'UTC',
     cursors: cursorCodec(Buffer.from('a secret of thirty-two characters')),
     links: linkTokens(Buffer.alloc(32)),
+    tombstones: keyedHash(Buffer.alloc(32)),
     directory: fixedDirectory(),
+    issuer: null,
+    audit: noAudit,
     clock: () => '2026-03-01T10:00:00.000Z',
   };
   return {
@@ -370,7 +376,8 @@ t.test('every recurring job of the service has a cron line and a payload that ma
 
 t.test('the tables come with the migrations, and a role that may create nothing can use them', async (t) => {
   const { connection } = await emptyDatabase(t);
-  await Promise.all([1, 2, 3].map(() => migrate(connection, { folder: migrationsFolder })));
+  const options = { folder: migrationsFolder, access: confinement };
+  await Promise.all([1, 2, 3].map(() => migrate(connection, options)));
   const owner = new pg.Client(connection);
   await owner.connect();
   t.teardown(() => owner.end());
@@ -378,20 +385,12 @@ t.test('the tables come with the migrations, and a role that may create nothing 
   t.same(rows, [{ revision: jobTablesRevision }], 'jobTablesRevision is what the package installs');
   t.notOk(await jobTablesPending(owner));
 
-  const role = uniqueName('rapport_service');
-  await owner.query(`create role ${role}`);
-  t.teardown(() => onServer(connection, (client) => client.query(`drop role ${role}`)));
-  t.teardown(() => owner.query(`drop owned by ${role}`));
-  for (const schema of ['public', 'drizzle', 'graphile_worker']) {
-    await owner.query(`grant usage on schema ${schema} to ${role};
-      grant select, insert, update, delete on all tables in schema ${schema} to ${role};
-      grant usage on all sequences in schema ${schema} to ${role}`);
-  }
-  // New sessions on this database become the role.
-  await owner.query(`alter role current_user in database ${connection.database} set role = ${role}`);
-  await t.resolves(migrate(connection, { folder: migrationsFolder }), 'nothing is pending');
+  // New sessions on this database become the role of the service, as if the account had no other rights.
+  await owner.query(`alter role current_user in database ${connection.database} set role = ${serviceRole}`);
+  await t.resolves(migrate(connection, options), 'nothing is pending');
   const { pool, setting, left } = await bench(t, connection);
-  t.match((await pool.query('select current_user as name')).rows, [{ name: role }]);
+  t.match((await pool.query('select current_user as name')).rows, [{ name: serviceRole }]);
+  await t.rejects(pool.query('create table of_its_own ()'), { code: '42501' });
   const noted = noting('note');
   await transaction(pool, async (tx) => enqueue(tx, noted.job, { id: 'a' }));
   const worker = startJobWorker(setting([noted.job]));
@@ -401,14 +400,14 @@ t.test('the tables come with the migrations, and a role that may create nothing 
 
   await owner.query(`delete from graphile_worker.migrations where id = ${jobTablesRevision}`);
   t.ok(await jobTablesPending(owner));
-  await t.rejects(migrate(connection, { folder: migrationsFolder }), {
+  await t.rejects(migrate(connection, options), {
     name: 'MigrationError',
     message: /must be owner/,
   });
   await owner.query(`alter role current_user in database ${connection.database} reset role`);
   await owner.query(`delete from graphile_worker.migrations where id = ${jobTablesRevision}`);
   const notes: string[] = [];
-  await migrate(connection, { folder: migrationsFolder, note: (message) => notes.push(message) });
+  await migrate(connection, { ...options, note: (message) => notes.push(message) });
   t.match(notes, [/^applying 1 migration\(s\): graphile-worker \d+$/]);
   t.notOk(await jobTablesPending(owner));
 });

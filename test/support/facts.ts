@@ -2,9 +2,11 @@ import { sql } from 'drizzle-orm';
 import type pg from 'pg';
 import type { Test } from 'tap';
 import { recountCustomers } from '../../src/features/rollups/queries.ts';
+import { noAudit } from '../../src/platform/audit.ts';
 import { fixedDirectory } from '../../src/platform/auth/directory.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool, poolDb, statement, transaction } from '../../src/platform/db/client.ts';
+import { keyedHash } from '../../src/platform/keyed-hash.ts';
 import { linkTokens } from '../../src/platform/link-token.ts';
 import { type Context, call, createContext, type Operation, type Services } from '../../src/platform/operation.ts';
 import { createPrincipal } from '../../src/platform/principal.ts';
@@ -175,7 +177,10 @@ export async function world(
     reportingTimeZone: settings.reportingTimeZone ?? 'UTC',
     cursors: cursorCodec(Buffer.alloc(32)),
     links: linkTokens(Buffer.alloc(32)),
+    tombstones: keyedHash(Buffer.alloc(32)),
     directory: fixedDirectory(),
+    issuer: null,
+    audit: noAudit,
     clock: () => settings.now,
   };
   await insertFacts(pool, facts);

@@ -7,6 +7,7 @@ import { keysetList, pageOf, pageParameters, sortParameter } from '../../platfor
 import { id, instant } from '../../platform/values.ts';
 import { channel, consentInput, consentPurpose, consentStatus } from '../customers/model.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
+import { refuseErased } from '../privacy/erased.ts';
 import { targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
 import { allChannels, type Consent, consent, consentChange, consentChanges, customerConsentInput } from './model.ts';
@@ -32,10 +33,11 @@ export const recordConsent = writeOperation({
   output: consentChange,
   idempotency: 'accepted',
   created: () => true,
-  problems: ['not_found'],
+  problems: ['not_found', 'person_erased'],
   async run(tx, context, { body, id: customerId, source, externalId }) {
     const owner = await targetId(tx, 'customer', { id: customerId, source, externalId });
     if (!(await lockCustomers(tx, [owner])).has(owner)) throw notFound('customer');
+    refuseErased(tx, owner);
     const row = consentChangeOf(context, { customerId: owner, input: body });
     await saveConsentChanges(tx, [row]);
     return toConsentChange(row);
@@ -63,6 +65,7 @@ export const batchConsents = writeOperation({
       const outcomes = items.map(({ customerId, ...input }) =>
         settle((): Outcome => {
           if (!locked.has(customerId)) throw invalid('/customerId', 'not_found', 'There is no such customer.');
+          refuseErased(tx, customerId, '/customerId');
           const row = consentChangeOf(context, { customerId, input });
           rows.push(row);
           return { id: row.id, created: true, applied: true };

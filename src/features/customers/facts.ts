@@ -50,6 +50,8 @@ interface FactStore<State extends FactState> {
 }
 
 export interface Prepared<State> {
+  /** Under whose locks it was prepared. */
+  tx: Transaction;
   book: RefBook;
   states: Map<string, State>;
   /** The customer of the write of this index; null for a patch that leaves it. @throws Problem */
@@ -86,7 +88,7 @@ export async function prepareFacts<
   const match = matchOwners(claims);
   const names = [...namesOf(store.kind, named), ...match.names];
   const ids = [...match.ids, ...[...origins.values()].flatMap((origin) => origin?.customerId ?? [])];
-  const [identityOwners, { found, locked }] = await Promise.all([
+  const [identityOwners, { found, locked, tombstones }] = await Promise.all([
     ownersOf(tx, match.identities),
     findAndLockOwners(tx, { ids, names, identities: match.identities }),
   ]);
@@ -94,8 +96,9 @@ export async function prepareFacts<
   const states = await store.states(tx, [...new Set([...book.records(), ...patched])]);
   for (const { row } of states.values()) if (!locked.has(row.customerId)) throw new Retry(`a ${store.kind} moved`);
   book.refresh([...states.values()].flatMap(({ references }) => references));
-  const owners: OwnerBook = match.decide(context, found, identityOwners, locked);
+  const owners: OwnerBook = await match.decide(tx, context, found, identityOwners, { locked, tombstones });
   return {
+    tx,
     book,
     states,
     owner(index) {

@@ -5,6 +5,8 @@ import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
 import { broughtBy, claimNewCustomers } from '../partners/sharing.ts';
+import { isErased, personErased } from '../privacy/erased.ts';
+import { identityHash, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
 import type { ReferenceInput } from '../references/model.ts';
 import { byName, type Name, newRef, type RefRow, refKey } from '../references/queries.ts';
 import { identityAdvice, normalizeIdentity } from './identity.ts';
@@ -15,6 +17,7 @@ import {
   changedIds,
   customerStates,
   identityKey,
+  lockCustomers,
   newIds,
   saveCustomers,
 } from './queries.ts';
@@ -26,6 +29,8 @@ export interface OwnerClaim {
   customer?: OwnerDetails | undefined;
   /** Source of the fact, which the customer's reference has unless it says otherwise; null where the fact has none. */
   factSource: string | null;
+  /** A consent comes with it: who was erased under these names is a new customer. */
+  consented?: boolean;
 }
 
 interface OwnerDetails {
@@ -45,11 +50,14 @@ interface Claimed {
   identities: { kind: 'email' | 'phone'; value: string }[];
   details: OwnerDetails;
   warnings: Warning[];
+  consented: boolean;
 }
 
 /** Whose fact it is. */
 export interface Owner {
   customerId: string;
+  /** The person was erased: the fact is kept without anything personal, or refused. */
+  erased: boolean;
   warnings: Warning[];
   /** Called when the fact is accepted: its customer is created, or completed with names it did not have. */
   admit(): void;
@@ -64,13 +72,15 @@ export interface OwnerMatch {
   /**
    * @param found what is known of `names`
    * @param owners who has `identities`, by `identityKey`
+   * @param held the customers that are locked, and whether anybody was erased
    */
   decide(
+    tx: Transaction,
     context: Context,
     found: RefRow[],
     owners: Map<string, string>,
-    locked: ReadonlyMap<string, string>,
-  ): OwnerBook;
+    held: { locked: ReadonlyMap<string, string>; tombstones: boolean },
+  ): Promise<OwnerBook>;
 }
 
 export interface OwnerBook {
@@ -84,7 +94,8 @@ export interface OwnerBook {
  * Finds the customers of a set of facts: by reference, then e-mail, then phone. Where these point to different customers
  * the reference wins, nothing is moved, and the owner carries a warning. What is known of nobody makes a new customer,
  * and new names of a known one are added to it, once the fact is admitted: a refused or stale fact leaves no trace.
- * Later claims of the set find customers that earlier ones make.
+ * Later claims of the set find customers that earlier ones make. Names of an erased person lead to the anonymous customer
+ * that keeps the facts, and are not stored again.
  */
 export function matchOwners(claims: OwnerClaim[]): OwnerMatch {
   const claimed = claims.map((claim) => settle(() => read(claim)));
@@ -97,16 +108,29 @@ export function matchOwners(claims: OwnerClaim[]): OwnerMatch {
       good.flatMap(({ identities }) => identities),
       identityKey,
     ),
-    decide: (context, found, owners, locked) => ownerBook(context, claimed, byName(found, 'customer'), owners, locked),
+    async decide(tx, context, found, owners, { locked, tombstones }) {
+      const refs = byName(found, 'customer');
+      const unknown = tombstones
+        ? [
+            ...references.flatMap((ref) => (refs.has(refKey(ref)) ? [] : [referenceHash(context, ref)])),
+            ...good.flatMap(({ identities }) =>
+              identities.flatMap((one) => (owners.has(identityKey(one)) ? [] : [identityHash(context, one)])),
+            ),
+          ]
+        : [];
+      const erased = await tombstonesOf(tx, unknown);
+      await lockCustomers(tx, erased.values(), 'some');
+      return ownerBook(tx, context, claimed, { refs, owners, locked, erased });
+    },
   };
 }
 
-function read({ customerId, customer, factSource }: OwnerClaim): Claimed {
+function read({ customerId, customer, factSource, consented = false }: OwnerClaim): Claimed {
   if (customerId !== undefined && customer !== undefined) {
     throw invalid('/customerId', 'customer_twice', 'Give customerId or customer, not both.');
   }
   const details = customer ?? {};
-  const claimed: Claimed = { id: customerId, reference: undefined, identities: [], details, warnings: [] };
+  const claimed: Claimed = { id: customerId, reference: undefined, identities: [], details, warnings: [], consented };
   if (customerId !== undefined) return claimed;
   if (details.source !== undefined && details.externalId === undefined) {
     throw invalid('/customer/externalId', 'required', 'A source without externalId names nobody.');
@@ -155,14 +179,24 @@ interface Addition {
   isNew: boolean;
 }
 
+interface Known {
+  refs: Map<string, RefRow>;
+  owners: Map<string, string>;
+  locked: ReadonlyMap<string, string>;
+  /** Names of erased persons that are among those of the claims: hash → the anonymous customer. */
+  erased: ReadonlyMap<string, string>;
+}
+
 function ownerBook(
+  tx: Transaction,
   context: Context,
   claimed: (Claimed | Problem)[],
-  refs: Map<string, RefRow>,
-  owners: Map<string, string>,
-  locked: ReadonlyMap<string, string>,
+  { refs, owners, locked, erased }: Known,
 ): OwnerBook {
   const additions = new Map<string, Addition>();
+  const lifted = new Set<string>();
+  /** Whose tombstone it is; hashes are made only where there are some. */
+  const buried = (hash: () => string) => (erased.size > 0 ? erased.get(hash()) : undefined);
 
   function add(id: string, added: Addition): void {
     const { identities, references } = added;
@@ -185,17 +219,35 @@ function ownerBook(
     if (claim instanceof Problem) throw claim;
     if (claim.id !== undefined) {
       if (!locked.has(claim.id)) throw invalid('/customerId', 'not_found', 'There is no such customer.');
-      return { customerId: claim.id, warnings: [], admit: () => undefined };
+      const gone = isErased(tx, claim.id);
+      return { customerId: claim.id, erased: gone, warnings: gone ? [personErased] : [], admit: () => undefined };
     }
     const ref = claim.reference && refs.get(refKey(claim.reference));
     if (ref && !ref.recordId) throw deletedReference('/customer/externalId');
-    const byIdentity = claim.identities.map((identity) => owners.get(identityKey(identity)));
-    const known = ref?.recordId ?? byIdentity.find((id) => id !== undefined);
+    const reference = claim.reference;
+    const buriedRef = reference && !ref ? buried(() => referenceHash(context, reference)) : undefined;
+    const buriedIdentities = claim.identities.map((identity) =>
+      owners.has(identityKey(identity)) ? undefined : buried(() => identityHash(context, identity)),
+    );
+    const isBack = claim.consented;
+    const byIdentity = claim.identities.map(
+      (identity, i) => owners.get(identityKey(identity)) ?? (isBack ? undefined : buriedIdentities[i]),
+    );
+    const known = ref?.recordId ?? (isBack ? undefined : buriedRef) ?? byIdentity.find((id) => id !== undefined);
     const id = known ?? newId();
+    if (known !== undefined && (isErased(tx, id) || id === buriedRef || buriedIdentities.includes(id))) {
+      // Found by a name that was erased while this waited.
+      if (isBack) throw new Retry('a person was erased');
+      return { customerId: id, erased: true, warnings: [...claim.warnings, personErased], admit: () => undefined };
+    }
     if (known !== undefined && !locked.has(id) && !additions.get(id)?.isNew) throw new Retry('a customer vanished');
     const conflicts = claim.identities.flatMap(({ kind }, i): Warning[] => {
       const other = byIdentity[i];
       if (other === undefined || other === id) return [];
+      if (buriedIdentities[i] !== undefined) {
+        const message = `The ${kind} is that of a person who was erased, and was left out.`;
+        return [{ code: 'person_erased', message }];
+      }
       const message = `The ${kind} belongs to customer ${other}; the fact went to ${id}, and nothing was moved.`;
       return [{ code: 'customer_conflict', message }];
     });
@@ -203,15 +255,29 @@ function ownerBook(
     const references = claim.reference && !ref ? [claim.reference] : [];
     return {
       customerId: id,
+      erased: false,
       warnings: [...claim.warnings, ...conflicts],
       admit: () => {
         if (identities.length + references.length === 0) return;
+        if (erased.size > 0) {
+          for (const one of references) lifted.add(referenceHash(context, one));
+          for (const one of identities) lifted.add(identityHash(context, one));
+        }
         add(id, { identities, references, details: claim.details, isNew: known === undefined });
       },
     };
   }
 
-  return { owner, save: (tx) => saveAdditions(tx, context, additions) };
+  return {
+    owner,
+    async save(saving) {
+      await liftTombstones(
+        saving,
+        [...lifted].filter((hash) => erased.has(hash)),
+      );
+      await saveAdditions(saving, context, additions);
+    },
+  };
 }
 
 async function saveAdditions(tx: Transaction, context: Context, additions: Map<string, Addition>): Promise<void> {
@@ -245,7 +311,7 @@ async function saveAdditions(tx: Transaction, context: Context, additions: Map<s
     return { before, after };
   });
   await claimNewCustomers(tx, context, newIds(changes));
-  await saveCustomers(tx, changes);
+  await saveCustomers(tx, context, changes);
   await refreshBounds(tx, context, changedIds(changes));
 }
 
@@ -271,5 +337,6 @@ function newCustomer(id: string, details: OwnerDetails, now: string): CustomerSt
     createdAt: now,
     updatedAt: now,
     erasedAt: null,
+    erasedFields: null,
   };
 }

@@ -46,6 +46,8 @@ export const customers = pgTable(
     updatedAt: instantColumn('updated_at').notNull(),
     /** When the person was erased: from then on the row keeps their facts together, and nothing personal. */
     erasedAt: instantColumn('erased_at'),
+    /** Profile fields of lead scoring that were filled in when the person was erased: funnel health still counts them. */
+    erasedFields: json('erased_fields').$type<string[]>(),
   },
   (t) => [
     index('customers_created').on(t.createdAt, t.id),

@@ -7,6 +7,7 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { type Around, keysetList, type Page, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion, written } from '../../platform/versions.ts';
+import { refuseErased } from '../privacy/erased.ts';
 import { referenceInput, targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
 import { normalizeIdentity } from './identity.ts';
@@ -38,7 +39,7 @@ export const createCustomer = writeOperation({
   output: writtenCustomer,
   idempotency: 'accepted',
   created: () => true,
-  problems: ['already_exists', 'identity_taken', 'deleted'],
+  problems: ['already_exists', 'identity_taken', 'deleted', 'person_erased'],
   run: (tx, context, { body }) => writeOne(tx, context, { mode: 'create', input: body }),
 });
 
@@ -160,7 +161,15 @@ export const updateCustomer = writeOperation({
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion, body: customerPatch }),
   output: writtenCustomer,
   idempotency: 'accepted',
-  problems: ['not_found', 'version_mismatch', 'version_required', 'already_exists', 'identity_taken', 'deleted'],
+  problems: [
+    'not_found',
+    'version_mismatch',
+    'version_required',
+    'already_exists',
+    'identity_taken',
+    'deleted',
+    'person_erased',
+  ],
   async run(tx, context, { body, expectedVersion: expected, ...target }) {
     return writeOne(tx, context, {
       mode: 'patch',
@@ -188,7 +197,7 @@ export const upsertCustomer = writeOperation({
   output: writtenCustomer,
   idempotency: 'accepted',
   created: ({ created }) => created,
-  problems: ['version_mismatch', 'already_exists', 'identity_taken', 'deleted'],
+  problems: ['version_mismatch', 'already_exists', 'identity_taken', 'deleted', 'person_erased'],
   run(tx, context, { source, externalId, body, expectedVersion: expected }) {
     const others = (body.references ?? []).filter((ref) => ref.source !== source || ref.externalId !== externalId);
     return writeOne(tx, context, {
@@ -209,10 +218,12 @@ export const deleteCustomer = writeOperation({
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
-  problems: ['not_found', 'customer_has_records', 'version_mismatch', 'version_required'],
+  problems: ['not_found', 'customer_has_records', 'version_mismatch', 'version_required', 'person_erased'],
   async run(tx, context, { expectedVersion: expected, ...target }) {
     const customerId = await targetId(tx, 'customer', target);
     await lockCustomers(tx, [customerId]);
+    // Its facts may be gone; that it was erased is to be remembered.
+    refuseErased(tx, customerId);
     const found = await customerById(tx, customerId);
     if (!found) throw notFound('customer');
     checkVersion(found.version, expected);

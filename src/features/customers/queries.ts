@@ -10,6 +10,9 @@ import {
   type Transaction,
 } from '../../platform/db/client.ts';
 import { Problem } from '../../platform/errors.ts';
+import type { Context } from '../../platform/operation.ts';
+import { noteErased } from '../privacy/erased.ts';
+import { hashesOf, tombstonesOf } from '../privacy/tombstones.ts';
 import { externalRefs } from '../references/model.ts';
 import {
   type Name,
@@ -101,9 +104,10 @@ export async function customersByIds(db: Db, ids: string[]): Promise<Map<string,
   return new Map(rows.map((row) => [row.id, row]));
 }
 
-const lock = statement<{ id: string; kind: string }>(
+const lock = statement<{ id: string; kind: string; erased: boolean }>(
   'lock_customers',
-  sql`select ${customers.id} as id, ${customers.kind} as kind from ${customers} where ${customers.id} = any(${param('ids')}::uuid[]) order by ${customers.id} for no key update`,
+  sql`select ${customers.id} as id, ${customers.kind} as kind, ${customers.erasedAt} is not null as erased
+    from ${customers} where ${customers.id} = any(${param('ids')}::uuid[]) order by ${customers.id} for no key update`,
 );
 
 /**
@@ -121,46 +125,61 @@ export async function lockCustomers(
   if (wanted.length === 0) return new Map();
   const rows = await tx.all(lock, { ids: wanted });
   if (changing === 'all') for (const { id } of rows) tx.trail.customerIds.add(id);
+  for (const { id, erased } of rows) if (erased) noteErased(tx, id);
   return new Map(rows.map((row) => [row.id, row.kind]));
 }
 
-const findAndLock = statement<RefRow & { ownerId: string | null; ownerKind: string | null }>(
+interface OwnerRow extends RefRow {
+  ownerId: string | null;
+  ownerKind: string | null;
+  ownerErased: boolean | null;
+  tombstones: boolean;
+}
+
+const findAndLock = statement<OwnerRow>(
   'find_and_lock',
   sql`with found as materialized (
       select r.* from external_refs r join json_to_recordset(${param('names')}::json) as n("kind" text, "source" text, "externalId" text)
         on n."kind" = r.kind and n."source" = r.source and n."externalId" = r.external_id
     ), locked as materialized (
-      select c.id, c.kind from customers c where c.id = any(array(
+      select c.id, c.kind, c.erased_at is not null as erased from customers c where c.id = any(array(
         select unnest(${param('ids')}::uuid[])
         union all select found.customer_id from found
         union all select i.customer_id from customer_identities i
           join json_to_recordset(${param('identities')}::json) as n("kind" text, "value" text) on n."kind" = i.kind and n."value" = i.value
       )) order by c.id for no key update
     )
-    select ${fields(externalRefs)}, locked.id as "ownerId", locked.kind as "ownerKind"
-    from found as external_refs full join locked on locked.id = ${externalRefs.customerId}`,
+    select ${fields(externalRefs)}, locked.id as "ownerId", locked.kind as "ownerKind", locked.erased as "ownerErased", any_tombstone as tombstones
+    from (found as external_refs full join locked on locked.id = ${externalRefs.customerId})
+      right join (select exists (select from privacy_tombstones) as any_tombstone) t on true`,
 );
 
 /**
  * What is known of names, and with the same statement the lock (as `lockCustomers`) on all customers who have them, or
  * the ids or identities. The names are as they were before the wait for the locks. The caller tells the audit which of
  * them it changes.
+ *
+ * `tombstones`: whether anybody was erased, so that who is not found has to be looked up there.
  */
 export async function findAndLockOwners(
   tx: Transaction,
   given: { ids: string[]; names: Name[]; identities: { kind: IdentityKind; value: string }[] },
-): Promise<{ found: RefRow[]; locked: Map<string, string> }> {
+): Promise<{ found: RefRow[]; locked: Map<string, string>; tombstones: boolean }> {
   const { ids, names, identities } = given;
   const locked = new Map<string, string>();
-  if (ids.length + names.length + identities.length === 0) return { found: [], locked };
+  if (ids.length + names.length + identities.length === 0) return { found: [], locked, tombstones: false };
   const rows = await tx.all(findAndLock, {
     ids: [...new Set(ids)],
     names: JSON.stringify(names),
     identities: JSON.stringify(identities),
   });
-  for (const { ownerId, ownerKind } of rows) if (ownerId !== null) locked.set(ownerId, ownerKind ?? '');
+  for (const { ownerId, ownerKind, ownerErased } of rows) {
+    if (ownerId === null) continue;
+    locked.set(ownerId, ownerKind ?? '');
+    if (ownerErased) noteErased(tx, ownerId);
+  }
   // A customer locked by its id or identity alone comes without a name.
-  return { found: rows.filter(({ source }) => source !== null), locked };
+  return { found: rows.filter(({ source }) => source !== null), locked, tombstones: rows[0]?.tombstones ?? false };
 }
 
 const lockedRows = statement<CustomerRow>(
@@ -280,8 +299,15 @@ export interface CustomerChange {
   revived?: RefRow[];
 }
 
-/** Writes the differences between states before and after, whatever their number, in one or two statements. */
-export async function saveCustomers(tx: Transaction, changes: CustomerChange[]): Promise<void> {
+/**
+ * Writes the differences between states before and after, whatever their number, in one or two statements; with new names
+ * one more, in the same packet: a name that was looked up before its person was erased must not be written after that.
+ */
+export async function saveCustomers(
+  tx: Transaction,
+  hashing: Pick<Context, 'tombstones'>,
+  changes: CustomerChange[],
+): Promise<void> {
   if (changes.length === 0) return;
   for (const { after } of changes) tx.trail.customerIds.add(after.row.id);
   const split = <T>(before: T[], after: T[], key: (item: T) => string) => {
@@ -307,13 +333,17 @@ export async function saveCustomers(tx: Transaction, changes: CustomerChange[]):
   if (identities.dropped.length + refs.dropped.length > 0) {
     await tx.all(drop, { identities: JSON.stringify(identities.dropped), refs: JSON.stringify(refs.dropped) });
   }
-  const saved = await tx.first(save, {
+  const saving = tx.first(save, {
     rows: JSON.stringify(changes.map((c) => c.after.row)),
     keptIdentities: JSON.stringify(identities.kept),
     newIdentities: JSON.stringify(identities.added),
     keptRefs: JSON.stringify(refs.kept),
     newRefs: JSON.stringify(refs.added),
   });
+  // Its snapshot is younger than the names are there: who erases them after that waits, or finds them.
+  const named = { references: refs.added, identities: identities.added };
+  const [saved, erased] = await Promise.all([saving, tombstonesOf(tx, hashesOf(hashing, named))]);
+  if (erased.size > 0) throw new Retry('a person was erased');
   // Two newer messages may find one tombstone, and it has no customer whose lock would part them.
   if (saved?.renewed !== refs.kept.length) throw new Retry('a name was taken');
 }

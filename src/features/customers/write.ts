@@ -8,6 +8,8 @@ import { refreshBounds } from '../lead-scores/bounds.ts';
 import { enqueueReferrals } from '../loyalty/referrals.ts';
 import { keepPartners } from '../partners/queries.ts';
 import { broughtBy, claimNewCustomers, refreshShares } from '../partners/sharing.ts';
+import { erasedRefusal } from '../privacy/erased.ts';
+import { hashesOf, identityHash, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
 import type { ReferenceInput } from '../references/model.ts';
 import { isNews, newRef, type RefRow, refKey, refsByName, sourceVersion } from '../references/queries.ts';
 import { type NormalizedIdentity, normalizeIdentities } from './identity.ts';
@@ -74,6 +76,15 @@ export async function writeCustomers(
       identityKey,
     ),
   );
+  const erased = await tombstonesOf(
+    tx,
+    hashesOf(context, {
+      references: writes.flatMap((w) => (w.input.references ?? []).filter((ref) => !refs.has(refKey(ref)))),
+      identities: identitiesOf.flatMap((found) =>
+        found instanceof Problem ? [] : (found ?? []).filter((one) => !owners.has(identityKey(one))),
+      ),
+    }),
+  );
   const own = writes.flatMap((w) => {
     const first = w.input.references?.[0];
     const known = w.mode === 'upsert' && first ? refs.get(refKey(first))?.recordId : w.id;
@@ -97,7 +108,7 @@ export async function writeCustomers(
 
   const changes = new Map<string, CustomerChange>();
   const partners = await keepPartners(tx, context.principal.confinement ? [] : acquirersOf(writes));
-  const plan = new Plan(context, { kinds, refs, owners, states, withMembers, partners }, changes);
+  const plan = new Plan(context, { kinds, refs, owners, states, withMembers, partners, erased }, changes);
   const results = writes.map((write, index) => {
     const identities = identitiesOf[index];
     return settle(() => {
@@ -107,7 +118,8 @@ export async function writeCustomers(
   });
   const all = [...changes.values()];
   await claimNewCustomers(tx, context, newIds(all));
-  await saveCustomers(tx, all);
+  await liftTombstones(tx, [...plan.lifted]);
+  await saveCustomers(tx, context, all);
   refreshShares(
     tx,
     all
@@ -147,6 +159,8 @@ interface Known {
   withMembers: ReadonlySet<string>;
   /** Those of the partners named that there are. */
   partners: ReadonlySet<string>;
+  /** Tombstones of names that nobody has: hash → the anonymous customer. */
+  erased: ReadonlyMap<string, string>;
 }
 
 /** What is known while a set of documents is planned; each planned document updates it. */
@@ -159,6 +173,9 @@ class Plan {
   readonly #withMembers: Known['withMembers'];
   readonly #partners: Known['partners'];
   readonly #changes: Map<string, CustomerChange>;
+  readonly #erased: Known['erased'];
+  /** Hashes of tombstones that are lifted by what was accepted. */
+  readonly lifted = new Set<string>();
 
   constructor(context: Context, known: Known, changes: Map<string, CustomerChange>) {
     this.#context = context;
@@ -169,6 +186,7 @@ class Plan {
     this.#withMembers = known.withMembers;
     this.#partners = known.partners;
     this.#changes = changes;
+    this.#erased = known.erased;
   }
 
   write(write: CustomerWrite, identities: NormalizedIdentity[] | undefined): Written {
@@ -189,6 +207,7 @@ class Plan {
     )
       throw new Retry('a customer vanished, or its name went elsewhere');
     if (mode === 'patch' && !before) throw new Problem('not_found', 'There is no such customer.');
+    if (before?.row.erasedAt) throw erasedRefusal();
 
     if (write.expectedVersion !== undefined) checkVersion(before?.row.version ?? 0, write.expectedVersion);
     if (known?.deletedAt && mode === 'upsert' && !(incoming && known.versionKind && isNews(known, incoming)))
@@ -218,8 +237,30 @@ class Plan {
     ) {
       throw invalid('', 'name_identity_or_reference_required', 'A customer needs a name, an identity or a reference.');
     }
+    const lifted = this.#liftedBy(input, before, after);
     this.#remember(recordId, before, after);
+    for (const hash of lifted) this.lifted.add(hash);
     return { id: recordId, created: before === null, applied: true };
+  }
+
+  /**
+   * The tombstones that go as the person comes back, by a consent that is given with its names.
+   *
+   * @throws Problem person_erased: no consent comes with them
+   */
+  #liftedBy(input: CustomerPatch | CustomerInput, before: CustomerState | null, after: CustomerState): string[] {
+    if (this.#erased.size === 0) return [];
+    const isBack = 'consents' in input && input.consents?.some(({ status }) => status === 'granted');
+    const old = new Set([
+      ...(before?.identities.map((one) => identityHash(this.#context, one)) ?? []),
+      ...(before?.references.map((ref) => referenceHash(this.#context, ref)) ?? []),
+    ]);
+    const named = [
+      ...after.references.map((ref) => ({ hash: referenceHash(this.#context, ref), pointer: '/references' })),
+      ...after.identities.map((one) => ({ hash: identityHash(this.#context, one), pointer: '/identities' })),
+    ].filter(({ hash }) => this.#erased.has(hash) && !old.has(hash) && !this.lifted.has(hash));
+    if (named[0] && !isBack) throw erasedRefusal(named[0].pointer);
+    return named.map(({ hash }) => hash);
   }
 
   #remember(id: string, before: CustomerState | null, after: CustomerState): void {
@@ -287,6 +328,7 @@ class Plan {
       createdAt: before?.createdAt ?? now,
       updatedAt: now,
       erasedAt: before?.erasedAt ?? null,
+      erasedFields: before?.erasedFields ?? null,
     };
   }
 

@@ -4,6 +4,7 @@ import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { type Chosen, chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { subjectsOf } from '../assignments/queries.ts';
+import { isErased } from '../privacy/erased.ts';
 import type { surveyAnswers } from '../survey-responses/model.ts';
 import { type FollowUpRow, insertFollowUps } from './queries.ts';
 
@@ -29,6 +30,8 @@ export async function openDetractorFollowUps(
 ): Promise<void> {
   const wanted = responses.flatMap((response) => {
     const { id, customerId, followUp } = response;
+    // Of an erased person there is nobody to call.
+    if (isErased(tx, customerId)) return [];
     return customerId !== null && followUp !== null && isDetractor(response) ? [{ id, customerId, followUp }] : [];
   });
   if (wanted.length === 0) return;

@@ -10,6 +10,7 @@ import { checkVersion, deletedRecord, expectedVersion } from '../../platform/ver
 import { chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { subjectsOf } from '../assignments/queries.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
+import { refuseErased, withoutPersonal } from '../privacy/erased.ts';
 import { targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
 import { surveyResponses } from '../survey-responses/model.ts';
@@ -48,9 +49,11 @@ export const createFollowUp = writeOperation({
   output: followUp,
   idempotency: 'accepted',
   created: () => true,
+  problems: ['person_erased'],
   async run(tx, context, { body }) {
     const locked = await lockCustomers(tx, [body.customerId]);
     if (!locked.has(body.customerId)) throw invalid('/customerId', 'not_found', 'There is no such customer.');
+    refuseErased(tx, body.customerId, '/customerId');
     const [chosen = null] =
       body.owner === undefined ? await chooseOwners(tx, body.kind, await subjectsOf(tx, [body.customerId])) : [];
     const row: FollowUpRow = {
@@ -211,7 +214,7 @@ export const updateFollowUp = writeOperation({
   async run(tx, context, { id: followUpId, expectedVersion: expected, body }) {
     const before = await lockFollowUp(tx, followUpId);
     checkVersion(before.version, expected);
-    const row: FollowUpRow = {
+    const row = withoutPersonal<FollowUpRow>(tx, followUps, {
       ...before,
       ...closing(before, body, context.now),
       version: before.version + 1,
@@ -220,7 +223,7 @@ export const updateFollowUp = writeOperation({
       dueAt: body.dueAt === undefined ? before.dueAt : body.dueAt,
       note: body.note === undefined ? before.note : body.note,
       updatedAt: context.now,
-    };
+    });
     await updateFollowUpRow(tx, row);
     await recordAssignments(tx, context, [
       {

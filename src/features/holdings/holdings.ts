@@ -98,7 +98,7 @@ export const holdings: readonly Holding[] = [
       address: 'null',
       attributes: 'null',
     },
-    plain: ['kind', 'locale', 'preferredChannel', 'acquisitionSource', 'acquiredOn'],
+    plain: ['kind', 'locale', 'preferredChannel', 'acquisitionSource', 'acquiredOn', 'erasedFields'],
   }),
   holding(customerIdentities, {
     name: 'identities',
@@ -114,8 +114,8 @@ export const holdings: readonly Holding[] = [
     kind: 'fact',
     owner: 'customerId',
     records: ['id'],
-    personal: { source: 'null', wording: 'null', reference: 'null' },
-    plain: ['purpose', 'channel', 'status', 'textVersion', 'by'],
+    personal: { source: 'null', textVersion: 'null', wording: 'null', reference: 'null' },
+    plain: ['purpose', 'channel', 'status', 'by'],
   }),
   holding(consents, {
     name: 'consents',
@@ -189,8 +189,8 @@ export const holdings: readonly Holding[] = [
     kind: 'fact',
     owner: 'customerId',
     records: ['id', 'campaignId', 'orderId'],
-    personal: { text: 'null' },
-    plain: ['source', 'externalId', 'kind', 'direction', 'channel', 'topic', 'outcome', 'staff', 'ticket'],
+    personal: { topic: 'null', outcome: 'null', ticket: 'null', text: 'null' },
+    plain: ['source', 'externalId', 'kind', 'direction', 'channel', 'staff'],
   }),
   holding(leads, {
     name: 'lead',

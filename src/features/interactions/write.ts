@@ -17,8 +17,9 @@ import {
 } from '../customers/facts.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
 import { ownersOfOrders } from '../orders/queries.ts';
+import { withoutPersonal } from '../privacy/erased.ts';
 import { planReferences } from '../references/write.ts';
-import type { InteractionDocument, InteractionInput, InteractionPatch } from './model.ts';
+import { type InteractionDocument, type InteractionInput, type InteractionPatch, interactions } from './model.ts';
 import {
   type InteractionRow,
   type InteractionState,
@@ -108,7 +109,11 @@ function plan(
   const warnings = owner?.warnings ?? [];
   if (before && stale) return { created: false, applied: false, warnings, state: before };
   const id = before?.row.id ?? newId();
-  const row = interactionRow(context, write, before?.row ?? null, { id, customerId });
+  const row = withoutPersonal(
+    prepared.tx,
+    interactions,
+    interactionRow(context, write, before?.row ?? null, { id, customerId }),
+  );
   checkLinks(row, start, links);
   const references = planReferences(prepared.book, write.mode === 'patch' ? null : write, before?.references ?? [], {
     recordId: id,

@@ -8,6 +8,7 @@ import { keysetList, pageOf, pageParameters, sortParameter } from '../../platfor
 import { id, instant } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { lockCustomers } from '../customers/queries.ts';
+import { refuseErased } from '../privacy/erased.ts';
 import { referenceInput, targetParameters } from '../references/model.ts';
 import { type Target, targetId } from '../references/queries.ts';
 import {
@@ -62,7 +63,7 @@ export const createLead = writeOperation({
   output: writtenLead,
   idempotency: 'accepted',
   created: () => true,
-  problems: ['already_exists', 'deleted', 'customer_required'],
+  problems: ['already_exists', 'deleted', 'customer_required', 'person_erased'],
   run: (tx, context, { body }) => writeOne(tx, context, { mode: 'create', input: body }),
 });
 
@@ -105,7 +106,7 @@ export const updateLead = writeOperation({
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion, body: leadPatch }),
   output: writtenLead,
   idempotency: 'accepted',
-  problems: ['not_found', 'version_mismatch', 'version_required'],
+  problems: ['not_found', 'version_mismatch', 'version_required', 'person_erased'],
   run: (tx, context, { body, expectedVersion: expected, ...target }) =>
     changeOne(tx, context, target, expected, (change) => setMembers(context, change, body)),
 });
@@ -127,7 +128,7 @@ export const upsertLead = writeOperation({
   output: writtenLead,
   idempotency: 'accepted',
   created: ({ created }) => created,
-  problems: ['version_mismatch', 'deleted'],
+  problems: ['version_mismatch', 'deleted', 'person_erased'],
   async run(tx, context, { source, externalId, body: { customer, ...entry }, expectedVersion: expected }) {
     const named = { ...customer, source, externalId };
     try {
@@ -160,7 +161,7 @@ export const deleteLead = writeOperation({
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
-  problems: ['not_found', 'version_mismatch', 'version_required'],
+  problems: ['not_found', 'version_mismatch', 'version_required', 'person_erased'],
   async run(tx, _context, { expectedVersion: expected, ...target }) {
     const { row } = await lockLead(tx, target);
     checkVersion(row.version, expected);
@@ -208,7 +209,7 @@ export const changeLeadStage = writeOperation({
   }),
   output: writtenLead,
   idempotency: 'accepted',
-  problems: ['not_found', 'version_mismatch'],
+  problems: ['not_found', 'version_mismatch', 'person_erased'],
   run: (tx, context, { body, expectedVersion: expected, ...target }) =>
     changeOne(tx, context, target, expected, (change) => changeStage(context, change, { ...body, pointer: '/to' })),
 });
@@ -229,7 +230,7 @@ export const assignLead = writeOperation({
   }),
   output: writtenLead,
   idempotency: 'accepted',
-  problems: ['not_found', 'version_mismatch'],
+  problems: ['not_found', 'version_mismatch', 'person_erased'],
   run: (tx, context, { body: { owner }, expectedVersion: expected, ...target }) =>
     changeOne(tx, context, target, expected, (change) =>
       owner === undefined ? { ...change, unassigned: true } : setMembers(context, change, { owner }),
@@ -319,6 +320,7 @@ export const stagesByLeads = readOperation({
 async function lockLead(tx: Transaction, target: Target): Promise<LeadChange> {
   const leadId = await targetId(tx, 'customer', target);
   await lockCustomers(tx, [leadId]);
+  refuseErased(tx, leadId);
   const change = await lockedLead(tx, leadId);
   if (!change) throw notFound('lead');
   return change;

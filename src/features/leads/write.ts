@@ -12,8 +12,16 @@ import { matchOwners } from '../customers/match.ts';
 import { findAndLockOwners, ownersOf } from '../customers/queries.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
 import { refreshShares } from '../partners/sharing.ts';
+import { erasedRefusal, withoutPersonal } from '../privacy/erased.ts';
 import { restateConversions } from './conversion.ts';
-import type { LeadInput, LeadPatch, LossReason, StageChangeInput, StageRule } from './model.ts';
+import {
+  type LeadInput,
+  type LeadPatch,
+  type LossReason,
+  leadStageChanges,
+  type StageChangeInput,
+  type StageRule,
+} from './model.ts';
 import { type LeadRow, type LeadState, leadStates, type StageChangeRow, saveLeads } from './queries.ts';
 
 /** One document to be written: `create` refuses a customer who is a lead, `upsert` changes that lead. */
@@ -40,20 +48,26 @@ export interface LeadChange {
 export async function writeLeads(tx: Transaction, context: Context, writes: LeadWrite[]): Promise<Outcome[]> {
   // What a lead is known by are names of its customer: no fact's source could stand in for theirs.
   const match = matchOwners(
-    writes.map(({ input: { customerId, customer } }) => ({ customerId, customer, factSource: null })),
+    writes.map(({ input: { customerId, customer, consents = [] } }) => ({
+      customerId,
+      customer,
+      factSource: null,
+      consented: consents.some(({ status }) => status === 'granted'),
+    })),
   );
   const { ids, names, identities } = match;
-  const [identityOwners, { found, locked }] = await Promise.all([
+  const [identityOwners, { found, locked, tombstones }] = await Promise.all([
     ownersOf(tx, identities),
     findAndLockOwners(tx, { ids, names, identities }),
   ]);
   const states = await leadStates(tx, [...locked.keys()]);
-  const owners = match.decide(context, found, identityOwners, locked);
+  const owners = await match.decide(tx, context, found, identityOwners, { locked, tombstones });
   const changes = new Map<string, LeadChange>();
   const results = writes.map((write, index) =>
     settle((): Outcome => {
       const owner = owners.owner(index);
       const { customerId: id, warnings } = owner;
+      if (owner.erased) throw erasedRefusal(write.input.customerId === undefined ? '/customer' : '/customerId');
       const change = changes.get(id) ?? startChange(states.get(id) ?? unknown);
       const planned = plan(context, id, change, write);
       checkConsents(context, write.input.consents);
@@ -245,7 +259,7 @@ export async function applyChanges(tx: Transaction, context: Context, changes: L
   await saveLeads(
     tx,
     changes.map(({ row }) => row),
-    changes.flatMap(({ steps }) => steps),
+    changes.flatMap(({ steps }) => steps.map((step) => withoutPersonal(tx, leadStageChanges, step))),
   );
   const idsOf = (some: LeadChange[]) => some.map(({ row }) => row.customerId);
   restateConversions(tx, context, idsOf(changes.filter(({ steps }) => steps.length > 0)));

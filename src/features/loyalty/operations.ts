@@ -11,6 +11,7 @@ import { keysetList, pageOf, pageParameters, sortParameter } from '../../platfor
 import { id, instant, text } from '../../platform/values.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { rulesAt, rulesOf } from '../loyalty-programmes/queries.ts';
+import { refuseErased } from '../privacy/erased.ts';
 import { targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
 import { restateAllOrders } from './earning.ts';
@@ -65,13 +66,14 @@ export const enrolCustomer = writeOperation({
   output: writtenCustomerLoyalty,
   idempotency: 'required',
   created: () => true,
-  problems: ['not_found', 'already_exists', 'programme_not_published', 'programme_ended'],
+  problems: ['not_found', 'already_exists', 'programme_not_published', 'programme_ended', 'person_erased'],
   async run(tx, context, { body: { programmeId, joinedAt: asked = context.now }, ...target }) {
     const customerId = await targetId(tx, 'customer', target);
     checkNotAhead(asked, context.now, '/joinedAt');
     const joinedAt = isBefore(context.now, asked) ? context.now : asked;
     const locked = await lockCustomers(tx, [customerId]);
     if (!locked.has(customerId)) throw notFound('customer');
+    refuseErased(tx, customerId);
     const [programmes, members] = await Promise.all([
       rulesOf(tx, [programmeId]),
       openAccounts(tx, context, [customerId], { lots: false }),
@@ -335,7 +337,7 @@ export const createLoyaltyTransaction = writeOperation({
   output: writtenLoyaltyTransaction,
   idempotency: 'required',
   created: () => true,
-  problems: ['insufficient_points', 'already_exists', 'customer_required'],
+  problems: ['insufficient_points', 'already_exists', 'customer_required', 'person_erased'],
   async run(tx, context, { body }) {
     const [result] = await writeTransactions(tx, context, [body]);
     if (!result || result instanceof Problem) throw result ?? notFound('transaction');

@@ -7,6 +7,7 @@ import type { Context } from '../../platform/operation.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { rulesAt } from '../loyalty-programmes/queries.ts';
 import { ownersOfOrders } from '../orders/queries.ts';
+import { refuseErased } from '../privacy/erased.ts';
 import { refKey, refsByName } from '../references/queries.ts';
 import {
   creditLots,
@@ -61,6 +62,8 @@ export async function writeTransactions(
       if (customerId === undefined || customerId instanceof Problem) throw customerId ?? noCustomer();
       const account = accounts.get(customerId);
       if (!account) throw notAMember(input.customer ? '/customer' : '/customerId');
+      refuseErased(tx, customerId, input.customer ? '/customer' : '/customerId');
+      if (input.toCustomerId !== undefined) refuseErased(tx, input.toCustomerId, '/toCustomerId');
       checkMembers(input);
       const { externalId } = input;
       const key = externalId === undefined ? null : transactionNameKey({ customerId, externalId });

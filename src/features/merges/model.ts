@@ -58,7 +58,6 @@ export const customerAliases = pgTable(
 
 /** Members that one of two records decides. */
 export const mergeMembers = [
-  'kind',
   'name',
   'givenName',
   'familyName',

@@ -10,6 +10,7 @@ import { checkVersion, deletedRecord, expectedVersion } from '../../platform/ver
 import { lockCustomers } from '../customers/queries.ts';
 import { leadsAmong, restateConversions } from '../leads/conversion.ts';
 import { membersAmong, restateEarnings } from '../loyalty/earning.ts';
+import { withoutPersonal } from '../privacy/erased.ts';
 import { targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
 import { recountCustomers } from '../rollups/queries.ts';
@@ -50,7 +51,7 @@ export const createRefund = writeOperation({
     }
     checkNotAhead(body.refundedAt, context.now, '/refundedAt');
     const { customerId } = order;
-    const row = {
+    const row = withoutPersonal(tx, refunds, {
       customerId,
       id: newId(),
       orderId: order.id,
@@ -59,7 +60,7 @@ export const createRefund = writeOperation({
       refundedAt: body.refundedAt,
       reason: body.reason ?? null,
       createdAt: context.now,
-    };
+    });
     const members = await membersAmong(tx, context, [{ customerId, orderId: order.id, isNew: false }]);
     const items = (body.items ?? []).map(({ sku, quantity, total }) => ({ sku, quantity, total: total ?? null }));
     await insertRefund(

@@ -12,10 +12,11 @@ import {
   saveNames,
   startFact,
 } from '../customers/facts.ts';
+import { withoutPersonal } from '../privacy/erased.ts';
 import { awaitRates, type Freeze, keptRate, rateFreezer, ratesWanted } from '../rates/freeze.ts';
 import { planReferences } from '../references/write.ts';
 import { recountCustomers } from '../rollups/queries.ts';
-import type { ReturnDocument, ReturnPatch } from './model.ts';
+import { type ReturnDocument, type ReturnPatch, returns } from './model.ts';
 import {
   insertReturns,
   type ReturnItemRow,
@@ -68,7 +69,11 @@ function plan(
   const warnings = owner?.warnings ?? [];
   if (before && stale) return { id: before.row.id, created: false, applied: false, warnings };
   const id = before?.row.id ?? newId();
-  const row = returnRow(context, write, before?.row ?? null, { id, customerId }, freeze);
+  const row = withoutPersonal(
+    prepared.tx,
+    returns,
+    returnRow(context, write, before?.row ?? null, { id, customerId }, freeze),
+  );
   const items = itemRows(write.input.items, row) ?? (write.mode === 'patch' ? before?.items : undefined) ?? [];
   const references = planReferences(prepared.book, write.mode === 'patch' ? null : write, before?.references ?? [], {
     recordId: id,

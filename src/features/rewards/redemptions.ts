@@ -10,6 +10,7 @@ import { id, instant } from '../../platform/values.ts';
 import { checkVersion, created, expectedVersion } from '../../platform/versions.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
 import { givePointsBack, lotsTakenBy, openAccounts, saveAccounts, takePoints } from '../loyalty/ledger.ts';
+import { isErased, refuseErased } from '../privacy/erased.ts';
 import { targetParameters } from '../references/model.ts';
 import { refKey, refsByName, targetId } from '../references/queries.ts';
 import {
@@ -56,6 +57,7 @@ export const createRedemption = writeOperation({
     'limit_reached',
     'out_of_stock',
     'insufficient_points',
+    'person_erased',
   ],
   async run(tx, context, { body }) {
     const customerPointer = body.customer ? '/customer' : '/customerId';
@@ -63,6 +65,7 @@ export const createRedemption = writeOperation({
     const { now } = context;
     const customerId = await ownerOf(tx, body);
     await lockCustomers(tx, [customerId]);
+    refuseErased(tx, customerId, customerPointer);
     const [rewards, accounts, redeemed] = await Promise.all([
       lockRewards(tx, [rewardId]),
       openAccounts(tx, context, [customerId], { lots: true }),
@@ -196,7 +199,7 @@ export const cancelRedemption = writeOperation({
     ]);
     const account = accounts.get(customerId);
     if (!account) throw notFound('member');
-    const { reason = null } = body ?? {};
+    const { reason = null } = isErased(tx, customerId) ? {} : (body ?? {});
     const facts = {
       kind: 'return',
       by: context.principal.client,

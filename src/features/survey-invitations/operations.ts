@@ -10,6 +10,7 @@ import { checkVersion, expectedVersion } from '../../platform/versions.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { ownersOfInteractions } from '../interactions/queries.ts';
 import { ownersOfOrders } from '../orders/queries.ts';
+import { refuseErased } from '../privacy/erased.ts';
 import { keepSurvey, type SurveyRecord, surveyById } from '../surveys/queries.ts';
 import { claim, sent } from './claim.ts';
 import { isOpen, judge } from './eligibility.ts';
@@ -127,11 +128,12 @@ export const createSurveyInvitation = writeOperation({
   output: surveyInvitation,
   idempotency: 'accepted',
   created: () => true,
-  problems: ['survey_closed'],
+  problems: ['survey_closed', 'person_erased'],
   async run(tx, context, { body }) {
     const { surveyId, customerId, orderId, interactionId } = body;
     const locked = await lockCustomers(tx, [customerId]);
     if (!locked.has(customerId)) throw invalid('/customerId', 'not_found', 'There is no such customer.');
+    refuseErased(tx, customerId, '/customerId');
     const [survey, orders, interactions] = await Promise.all([
       keptSurvey(tx, surveyId),
       ownersOfOrders(tx, orderId ? [orderId] : []),

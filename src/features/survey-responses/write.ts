@@ -10,10 +10,11 @@ import { findAndLockOwners, ownersOf } from '../customers/queries.ts';
 import { openDetractorFollowUps } from '../follow-ups/detractors.ts';
 import { ownersOfInteractions } from '../interactions/queries.ts';
 import { ownersOfOrders } from '../orders/queries.ts';
+import { withoutPersonal } from '../privacy/erased.ts';
 import { noteAnswered } from '../survey-invitations/answered.ts';
 import { keepSurvey, type SurveyRecord, surveyById, surveyVersionsFrom, type VersionRow } from '../surveys/queries.ts';
 import { checkRequired, questionsOf, readAnswers, type Version } from './answers.ts';
-import type { SurveyResponseInput, SurveyResponsePatch } from './model.ts';
+import { type SurveyResponseInput, type SurveyResponsePatch, surveyAnswers } from './model.ts';
 import {
   type AnswerRow,
   insertResponses,
@@ -71,7 +72,9 @@ export async function writeResponses(
     settle((): ResponseOutcome => {
       const before = stateBefore(write, found);
       const owner = found.owner(index);
-      const after = plan(context, write, before, owner, found);
+      const planned = plan(context, write, before, owner, found);
+      const answers = planned.answers.map((answer) => withoutPersonal(tx, surveyAnswers, answer));
+      const after = { ...planned, answers };
       const warnings = owner?.warnings ?? [];
       if (before && write.mode === 'upsert' && isSame(before, after)) {
         return { created: false, applied: false, warnings, state: before };
@@ -150,7 +153,7 @@ async function prepare(tx: Transaction, context: Context, surveyId: string, writ
     return { place: claims.push(claim) - 1, named, about };
   });
   const match = matchOwners(claims);
-  const [identityOwners, { found: names, locked }] = await Promise.all([
+  const [identityOwners, { found: names, locked, tombstones }] = await Promise.all([
     ownersOf(tx, match.identities),
     findAndLockOwners(tx, {
       ids: [...match.ids, ...known.flatMap(({ customerId }) => customerId ?? [])],
@@ -169,7 +172,7 @@ async function prepare(tx: Transaction, context: Context, surveyId: string, writ
     ownersOfOrders(tx, [...orderIds, ...stored.flatMap(({ orderId }) => orderId ?? [])]),
     ownersOfInteractions(tx, [...interactionIds, ...stored.flatMap(({ interactionId }) => interactionId ?? [])]),
   ]);
-  const owners = match.decide(context, names, identityOwners, locked);
+  const owners = await match.decide(tx, context, names, identityOwners, { locked, tombstones });
   return {
     survey,
     versions: questionsOf(survey, versions),

@@ -1,0 +1,59 @@
+import { sql } from 'drizzle-orm';
+import { insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
+import type { Context } from '../../platform/operation.ts';
+import type { ReferenceInput } from '../references/model.ts';
+import { privacyTombstones } from './model.ts';
+
+type Hashing = Pick<Context, 'tombstones'>;
+
+/** What a person may be known by. */
+export interface PersonNames {
+  references: readonly ReferenceInput[];
+  /** Normalised. */
+  identities: readonly { kind: string; value: string }[];
+}
+
+export function referenceHash({ tombstones }: Hashing, { source, externalId }: ReferenceInput): string {
+  return tombstones('reference', source, externalId);
+}
+
+export function identityHash({ tombstones }: Hashing, { kind, value }: PersonNames['identities'][number]): string {
+  return tombstones('identity', kind, value);
+}
+
+export function hashesOf(hashing: Hashing, { references, identities }: PersonNames): string[] {
+  return [
+    ...references.map((reference) => referenceHash(hashing, reference)),
+    ...identities.map((identity) => identityHash(hashing, identity)),
+  ];
+}
+
+const find = statement<{ hash: string; customerId: string }>(
+  'find_tombstones',
+  sql`select hash, customer_id as "customerId" from privacy_tombstones where hash = any(${param('hashes')}::text[])`,
+);
+
+/** Which of these are names of erased persons: hash → the anonymous customer. */
+export async function tombstonesOf(tx: Transaction, hashes: string[]): Promise<Map<string, string>> {
+  if (hashes.length === 0) return new Map();
+  return new Map((await tx.all(find, { hashes })).map(({ hash, customerId }) => [hash, customerId]));
+}
+
+const add = statement(
+  'add_tombstones',
+  sql`${insertRows(privacyTombstones, param('rows'))} on conflict (hash) do update set customer_id = excluded.customer_id`,
+);
+
+export async function addTombstones(tx: Transaction, rows: (typeof privacyTombstones.$inferSelect)[]): Promise<void> {
+  if (rows.length > 0) await tx.all(add, { rows: JSON.stringify(rows) });
+}
+
+const lift = statement(
+  'lift_tombstones',
+  sql`delete from privacy_tombstones where hash = any(${param('hashes')}::text[])`,
+);
+
+/** The person is back, by a consent: these names may be stored again. Also for callers who see no tombstones. */
+export async function liftTombstones(tx: Transaction, hashes: string[]): Promise<void> {
+  if (hashes.length > 0) await tx.elevated((free) => free.all(lift, { hashes }));
+}
