@@ -10,6 +10,10 @@ import { auditResolvers } from './features/audit/resolvers.ts';
 import { auditRoutes } from './features/audit/routes.ts';
 import { campaignResolvers } from './features/campaigns/resolvers.ts';
 import { campaignRoutes } from './features/campaigns/routes.ts';
+import { clientAccess, clientJobs } from './features/clients/access.ts';
+import { clientResolvers } from './features/clients/resolvers.ts';
+import { clientRoutes } from './features/clients/routes.ts';
+import { tokenEndpoint } from './features/clients/tokens.ts';
 import { consentResolvers } from './features/consents/resolvers.ts';
 import { consentRoutes } from './features/consents/routes.ts';
 import { customerResolvers } from './features/customers/resolvers.ts';
@@ -41,6 +45,8 @@ import { orderRoutes } from './features/orders/routes.ts';
 import { partnerSettings } from './features/partners/queries.ts';
 import { partnerResolvers } from './features/partners/resolvers.ts';
 import { partnerRoutes } from './features/partners/routes.ts';
+import { privacyResolvers } from './features/privacy/resolvers.ts';
+import { privacyRoutes } from './features/privacy/routes.ts';
 import { rateResolvers } from './features/rates/resolvers.ts';
 import { rateRoutes } from './features/rates/routes.ts';
 import { retentionJobs } from './features/retention/apply.ts';
@@ -62,6 +68,8 @@ import { timelineRoutes } from './features/timeline/routes.ts';
 import { guide } from './guide.ts';
 import { accessDirectory } from './platform/auth/directory.ts';
 import type { Keys } from './platform/auth/keys.ts';
+import { keySeal } from './platform/auth/sealed-key.ts';
+import { tokenIssuer } from './platform/auth/token-issuer.ts';
 import { cursorCodec } from './platform/cursor.ts';
 import { openPool, type PoolOptions, poolDb, transaction } from './platform/db/client.ts';
 import { migrationsFolder } from './platform/db/open.ts';
@@ -74,6 +82,7 @@ import { addAuthentication, requireToken } from './platform/http/auth.ts';
 import { serveDocs } from './platform/http/docs.ts';
 import { addHealth } from './platform/http/health.ts';
 import { logRequests } from './platform/http/logging.ts';
+import { serveOauth } from './platform/http/oauth.ts';
 import { parseQuery, takeJson } from './platform/http/parsing.ts';
 import { answerProblems, refuseConnection, sendProblem } from './platform/http/problems.ts';
 import { isPublic, servePublic } from './platform/http/public.ts';
@@ -109,8 +118,11 @@ export const routes: readonly Route[] = [
   ...rewardRoutes,
   ...partnerRoutes,
   ...rateRoutes,
+  ...clientRoutes,
+  ...privacyRoutes,
   ...retentionRoutes,
   ...metricRoutes,
+  ...auditRoutes,
 ];
 
 /** Every feature's GraphQL fields, for the types of schema/. */
@@ -122,7 +134,6 @@ export const resolvers: readonly Resolvers[] = [
   interactionResolvers,
   campaignResolvers,
   timelineResolvers,
-  ...auditRoutes,
   leadResolvers,
   leadScoreResolvers,
   leadModelResolvers,
@@ -136,8 +147,11 @@ export const resolvers: readonly Resolvers[] = [
   rewardResolvers,
   partnerResolvers,
   rateResolvers,
+  clientResolvers,
+  privacyResolvers,
   retentionResolvers,
   metricResolvers,
+  auditResolvers,
 ];
 
 /** Every feature's background jobs. */
@@ -151,7 +165,7 @@ export const jobs: readonly AnyJob[] = [
   restatePublication,
   settleLoyalty,
   ...retentionJobs,
-  auditResolvers,
+  ...clientJobs,
 ];
 
 declare module 'fastify' {
@@ -177,10 +191,13 @@ export interface AppOptions {
   logger: FastifyBaseLogger;
   /** The present as an RFC 3339 instant in UTC; a demo or a test may hold it still. */
   clock?: () => string;
+  /** Milliseconds between readings of the access directory; a test may not want to wait. */
+  accessRefresh?: number | undefined;
 }
 
 /** Builds the service without listening: tests and the process (server.ts) start from here. */
-export async function createApp({ config, keys, connection, logger, clock }: AppOptions): Promise<FastifyInstance> {
+export async function createApp(options: AppOptions): Promise<FastifyInstance> {
+  const { config, keys, connection, logger, clock, accessRefresh } = options;
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -211,13 +228,16 @@ export async function createApp({ config, keys, connection, logger, clock }: App
     app.addHook('onClose', () => made.end());
     return made;
   }
-  const directory = accessDirectory(async () => ({
-    keys: [],
-    issuedFrom: new Map(),
-    revoked: new Set(),
-    partners: await partnerSettings(poolDb(pool)),
-  }));
+  const clockOrSystem = clock ?? (() => new Date().toISOString());
+  const seal = keys.sealSecret && keySeal(keys.sealSecret);
+  const clientRecords = clientAccess(poolDb(pool), seal, clockOrSystem);
+  const directory = accessDirectory(async () => {
+    const [records, partners] = await Promise.all([clientRecords(), partnerSettings(poolDb(pool))]);
+    return { ...records, partners };
+  }, accessRefresh);
   app.addHook('onClose', () => directory.close());
+  const issuer =
+    keys.signing && seal && tokenIssuer({ config, configured: keys.signing, seal, directory, clock: clockOrSystem });
   const audit = openAuditRecord(poolDb(pool), logger);
   // After the last answer, and before the pool is closed.
   app.addHook('onClose', () => audit.close());
@@ -231,8 +251,9 @@ export async function createApp({ config, keys, connection, logger, clock }: App
     links: linkTokens(keys.linkSecret),
     tombstones: keyedHash(keys.tombstoneSecret),
     directory,
+    issuer,
     audit,
-    clock: clock ?? (() => new Date().toISOString()),
+    clock: clockOrSystem,
   };
 
   logRequests(app);
@@ -263,6 +284,7 @@ export async function createApp({ config, keys, connection, logger, clock }: App
   addHealth(app, connection, migrationsFolder);
   await serveDocs(app, routes, guide);
   await serveGraphiql(app);
+  serveOauth(app, { config, issuer, endpoint: issuer && tokenEndpoint(services, issuer) });
 
   await app.register(async (open) => {
     limitAddressRate(open, config.publicRateLimit);

@@ -117,13 +117,14 @@ export const guide: Guide = {
       'What customers answered, and which order, product, contact, member of staff or process it was about.',
     partners: 'Who works with some of the customers: what is shared with them and why, and what they may see of it.',
     'exchange-rates': 'Rates of the day, by which amounts of other currencies are valued in the base currency.',
-    'retention-rules': 'What is kept for how long, and what goes then: every night, by hand, or tried without doing it.',
+    'retention-rules':
+      'What is kept for how long, and what goes then: every night, by hand, or tried without doing it.',
     'retention-runs': 'Applications of retention rules: how far they are and what they removed.',
-    metrics:
     clients: 'Programs that get their tokens from this service: what they may, their secrets, and how to stop them.',
     'revoked-tokens': 'Tokens that are refused although they have not expired.',
     'signing-keys': 'The keys that sign tokens: made, published before they sign, replaced and revoked.',
     'audit-entries': 'Who changed or read what, when and from where. Names of members only, never their values.',
+    metrics:
       'Who stays, who comes back, and what they are worth. Every answer carries its definition, period and parts.',
   },
 };

@@ -24,14 +24,14 @@ export function route(
   method: Route['method'],
   url: string,
   operation: Operation,
-  options: { collection?: string; conditional?: boolean } = {},
+  options: { collection?: string | null; conditional?: boolean } = {},
 ): Route {
   return {
     method,
     url,
     operation,
     bodyLimit: url.endsWith('/batch') ? 16 * megabyte : megabyte,
-    collection: options.collection ?? /^\/v1\/[a-z-]+/.exec(url)?.[0] ?? null,
+    collection: options.collection === undefined ? (/^\/v1\/[a-z-]+/.exec(url)?.[0] ?? null) : options.collection,
     conditional: options.conditional ?? true,
   };
 }

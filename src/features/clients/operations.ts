@@ -1,0 +1,402 @@
+import { sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { isBefore } from '../../domain/period.ts';
+import type { Db, Transaction } from '../../platform/db/client.ts';
+import { invalid, notFound, Problem } from '../../platform/errors.ts';
+import { newId } from '../../platform/ids.ts';
+import {
+  type Context,
+  readOperation,
+  requireScope,
+  writeOperation,
+  writeParameters,
+} from '../../platform/operation.ts';
+import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { id, text } from '../../platform/values.ts';
+import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { issuerOf } from './keys.ts';
+import {
+  type Client,
+  type ClientPatch,
+  type ClientRow,
+  type ClientSecretRow,
+  client,
+  clientInput,
+  clientPatch,
+  clientSecretInput,
+  clientStatus,
+  clients,
+  defaultTtl,
+  newClientSecret,
+  revokedToken,
+} from './model.ts';
+import {
+  clientById,
+  clientColumns,
+  deleteSecrets,
+  insertClient,
+  insertRevocation,
+  insertSecret,
+  liveSecrets,
+  lockClient,
+  newSecret,
+  secretHash,
+  toClient,
+  toSecret,
+  updateClientRow,
+} from './queries.ts';
+
+const mostSecrets = 2;
+
+export const createClient = writeOperation({
+  name: 'createClient',
+  scope: 'clients:write',
+  partners: false,
+  selfService: false,
+  summary: 'Add a client',
+  description:
+    'A program that gets its tokens from `POST /oauth/token`. It has no secret yet. What it may, its maker has to be allowed as well: the token needs each of its scopes.',
+  input: z.strictObject({ ...writeParameters, body: clientInput }),
+  output: client,
+  idempotency: 'accepted',
+  created: () => true,
+  problems: ['issuing_off'],
+  async run(tx, context, { body }) {
+    issuerOf(context);
+    const row: ClientRow = {
+      id: newId(),
+      version: 1,
+      name: body.name,
+      description: body.description ?? null,
+      scopes: body.scopes,
+      partnerId: body.partnerId ?? null,
+      selfService: body.selfService ?? false,
+      tokenTtl: body.tokenTtl ?? defaultTtl,
+      status: 'active',
+      tokensFrom: null,
+      createdAt: context.now,
+      updatedAt: context.now,
+    };
+    requireScopes(context, row.scopes);
+    await checkClient(context, row);
+    await insertClient(tx, row);
+    return toClient(row, []);
+  },
+});
+
+/** Who may make clients gets no further by making one that may more. @throws Problem insufficient_scope */
+function requireScopes(context: Context, scopes: readonly string[]): void {
+  for (const scope of scopes) requireScope(context, scope);
+}
+
+/** @throws Problem what contradicts itself, or a partner that is not there */
+async function checkClient({ directory }: Context, { partnerId, scopes, selfService }: ClientRow): Promise<void> {
+  if (partnerId === null) return;
+  if (scopes.includes('*')) {
+    throw invalid('/scopes', 'scope_too_wide', 'Name the scopes of a client of a partner one by one.');
+  }
+  if (selfService) {
+    throw invalid('/selfService', 'confined_client', 'A client of a partner issues no tokens bound to customers.');
+  }
+  if (directory.partner(partnerId) === null) await directory.refresh();
+  if (directory.partner(partnerId) === null) {
+    throw invalid('/partnerId', 'unknown_partner', 'There is no such partner.');
+  }
+}
+
+export const getClient = readOperation({
+  name: 'getClient',
+  scope: 'clients:read',
+  partners: false,
+  selfService: false,
+  summary: 'Read a client',
+  input: z.strictObject({ id }),
+  output: client,
+  problems: ['not_found'],
+  async run({ db, now }, { id: clientId }) {
+    const [row, secrets] = await Promise.all([clientById(db, clientId), liveSecrets(db, [clientId], now)]);
+    if (!row) throw notFound('client');
+    return toClient(row, secrets);
+  },
+});
+
+const list = keysetList<ClientRow>({
+  name: 'clients',
+  select: clientColumns,
+  from: sql`${clients}`,
+  id: sql`${clients.id}`,
+  filters: {
+    status: (value) => sql`${clients.status} = ${value}`,
+    partnerId: (value) => sql`${clients.partnerId} = ${value}::uuid`,
+  },
+  sorts: {
+    createdAt: { expression: sql`${clients.createdAt}`, type: 'timestamptz', field: 'createdAt' },
+  },
+  defaultSort: '-createdAt',
+});
+
+export const listClients = readOperation({
+  name: 'listClients',
+  scope: 'clients:read',
+  partners: false,
+  selfService: false,
+  summary: 'List clients',
+  input: z.strictObject({
+    ...pageParameters,
+    sort: sortParameter(['createdAt'], '-createdAt'),
+    status: clientStatus.optional(),
+    partnerId: id.optional(),
+  }),
+  output: pageOf(client).meta({ id: 'ClientPage' }),
+  async run(context, input) {
+    const { data, page } = await list(context.db, context, input);
+    const secrets = await liveSecrets(
+      context.db,
+      data.map((row) => row.id),
+      context.now,
+    );
+    return { data: data.map((row) => toClient(row, secrets)), page };
+  },
+});
+
+export const updateClient = writeOperation({
+  name: 'updateClient',
+  scope: 'clients:write',
+  partners: false,
+  selfService: false,
+  summary: 'Change a client',
+  description:
+    'Members left out stay, null clears. What is taken from a client is taken from its tokens as well: when it loses a scope or the right to self-service, gets another partner or is disabled, those issued before are refused within a minute.',
+  input: z.strictObject({ id, ...writeParameters, expectedVersion, body: clientPatch }),
+  output: client,
+  idempotency: 'accepted',
+  changesAccess: true,
+  problems: ['not_found', 'version_mismatch', 'version_required', 'client_revoked'],
+  async run(tx, context, { id: clientId, expectedVersion: expected, body }) {
+    const before = await lockedClient(tx, clientId);
+    checkVersion(before.version, expected);
+    const row = changed(before, body, context.now);
+    requireScopes(context, row.scopes);
+    await checkClient(context, row);
+    await updateClientRow(tx, row);
+    return withSecrets(tx, row, context.now);
+  },
+});
+
+/** @throws Problem not_found, client_revoked */
+async function lockedClient(tx: Transaction, clientId: string): Promise<ClientRow> {
+  const found = await lockClient(tx, clientId);
+  if (!found) throw notFound('client');
+  if (found.status === 'revoked')
+    throw new Problem('client_revoked', 'The client was revoked for good. Add a new one.');
+  return found;
+}
+
+async function withSecrets(db: Db, row: ClientRow, now: string): Promise<Client> {
+  return toClient(row, await liveSecrets(db, [row.id], now));
+}
+
+function changed(before: ClientRow, given: ClientPatch, now: string): ClientRow {
+  const row: ClientRow = {
+    ...before,
+    version: before.version + 1,
+    name: given.name ?? before.name,
+    description: given.description === undefined ? before.description : given.description,
+    scopes: given.scopes ?? before.scopes,
+    partnerId: given.partnerId === undefined ? before.partnerId : given.partnerId,
+    selfService: given.selfService ?? before.selfService,
+    tokenTtl: given.tokenTtl ?? before.tokenTtl,
+    status: given.status ?? before.status,
+    updatedAt: now,
+  };
+  return losesSomething(before, row) ? { ...row, tokensFrom: fromNowOn() } : row;
+}
+
+function losesSomething(before: ClientRow, after: ClientRow): boolean {
+  const all = after.scopes.includes('*');
+  return (
+    (!all && before.scopes.some((scope) => !after.scopes.includes(scope))) ||
+    (before.selfService && !after.selfService) ||
+    before.partnerId !== after.partnerId ||
+    (before.status === 'active' && after.status !== 'active')
+  );
+}
+
+/**
+ * The second after this one, by the clock of the machine, as `iat` is and whatever the service is told the time is: what
+ * was issued within this second is out as well, and what is issued next is dated ahead.
+ */
+function fromNowOn(): string {
+  return new Date((Math.floor(Date.now() / 1000) + 1) * 1000).toISOString();
+}
+
+export const deleteClient = writeOperation({
+  name: 'deleteClient',
+  scope: 'clients:write',
+  partners: false,
+  selfService: false,
+  summary: 'Revoke a client',
+  description:
+    'For good: its secrets are deleted and its tokens refused within a minute on all replicas. Its record stays, so that the audit can name it.',
+  input: z.strictObject({ id, ...writeParameters, expectedVersion }),
+  output: deletedRecord,
+  idempotency: 'accepted',
+  changesAccess: true,
+  problems: ['not_found', 'version_mismatch', 'version_required', 'client_revoked'],
+  async run(tx, context, { id: clientId, expectedVersion: expected }) {
+    const before = await lockedClient(tx, clientId);
+    checkVersion(before.version, expected);
+    await deleteSecrets(tx, clientId, null);
+    await updateClientRow(tx, {
+      ...before,
+      version: before.version + 1,
+      status: 'revoked',
+      tokensFrom: fromNowOn(),
+      updatedAt: context.now,
+    });
+    return { id: clientId, deleted: true as const };
+  },
+});
+
+export const revokeClientTokens = writeOperation({
+  name: 'revokeClientTokens',
+  scope: 'clients:write',
+  partners: false,
+  selfService: false,
+  summary: 'Revoke the tokens of a client',
+  description:
+    'All that were issued before are refused within a minute on all replicas; with its secrets the client gets new ones.',
+  input: z.strictObject({ id, ...writeParameters }),
+  output: client,
+  idempotency: 'accepted',
+  changesAccess: true,
+  problems: ['not_found', 'client_revoked'],
+  async run(tx, context, { id: clientId }) {
+    const before = await lockedClient(tx, clientId);
+    return withSecrets(tx, await forgetTokens(tx, before, context.now), context.now);
+  },
+});
+
+async function forgetTokens(tx: Transaction, before: ClientRow, now: string): Promise<ClientRow> {
+  const row = { ...before, version: before.version + 1, tokensFrom: fromNowOn(), updatedAt: now };
+  await updateClientRow(tx, row);
+  return row;
+}
+
+// Not under an Idempotency-Key: its answer would be kept, and the secret with it.
+const { idempotencyKey: _, ...withoutKey } = writeParameters;
+
+export const createClientSecret = writeOperation({
+  name: 'createClientSecret',
+  scope: 'clients:write',
+  partners: false,
+  selfService: false,
+  summary: 'Give a client a secret',
+  description:
+    'Answered this once; only its hash is kept, so it takes no Idempotency-Key. At most two are live at a time: to rotate, add the second, deploy it, and revoke the first. The token needs each scope of the client.',
+  input: z.strictObject({ id, ...withoutKey, body: clientSecretInput.optional() }),
+  output: newClientSecret,
+  idempotency: 'accepted',
+  created: () => true,
+  problems: ['not_found', 'client_revoked', 'too_many_secrets', 'issuing_off'],
+  async run(tx, context, { id: clientId, body }) {
+    issuerOf(context);
+    const owner = await lockedClient(tx, clientId);
+    requireScopes(context, owner.scopes);
+    const expiresAt = body?.expiresAt ?? null;
+    if (expiresAt !== null && !isBefore(context.now, expiresAt)) {
+      throw invalid('/expiresAt', 'in_the_past', 'Not after the present.');
+    }
+    if ((await liveSecrets(tx, [clientId], context.now)).length >= mostSecrets) {
+      throw new Problem('too_many_secrets', `${mostSecrets} secrets are live already. Revoke one of them first.`);
+    }
+    const secret = newSecret();
+    const row: ClientSecretRow = {
+      id: newId(),
+      clientId,
+      hash: secretHash(secret),
+      hint: secret.slice(-4),
+      expiresAt,
+      lastUsedAt: null,
+      createdAt: context.now,
+    };
+    await insertSecret(tx, row, context.now);
+    await updateClientRow(tx, { ...owner, version: owner.version + 1, updatedAt: context.now });
+    return { ...toSecret(row), clientId, secret };
+  },
+});
+
+export const deleteClientSecret = writeOperation({
+  name: 'deleteClientSecret',
+  scope: 'clients:write',
+  partners: false,
+  selfService: false,
+  summary: 'Revoke a secret',
+  description:
+    'And with it the tokens of its client, unless `keepTokens`: nobody knows which of them it was used for. The client gets new ones with its other secret.',
+  input: z.strictObject({
+    id,
+    secretId: id,
+    keepTokens: z.boolean().optional().meta({
+      description: 'Leave tokens issued before alone: for a secret that is no longer needed, not one that leaked.',
+    }),
+    ...writeParameters,
+  }),
+  output: deletedRecord,
+  idempotency: 'accepted',
+  changesAccess: true,
+  problems: ['not_found', 'client_revoked'],
+  async run(tx, context, { id: clientId, secretId, keepTokens }) {
+    const owner = await lockedClient(tx, clientId);
+    if ((await deleteSecrets(tx, clientId, secretId)) === 0) throw notFound('secret of this client');
+    if (keepTokens) await updateClientRow(tx, { ...owner, version: owner.version + 1, updatedAt: context.now });
+    else await forgetTokens(tx, owner, context.now);
+    return { id: secretId, deleted: true as const };
+  },
+});
+
+const revocationInput = z
+  .strictObject({ token: text(8192).meta({ description: 'The access token itself, e.g. one found in a log.' }) })
+  .meta({ id: 'TokenRevocationInput' });
+
+const revocable = z.object({
+  jti: z.string().min(1).max(255),
+  client_id: z.string().max(255).catch('unknown'),
+  exp: z.number().min(0).max(253_402_300_799),
+});
+
+export const revokeToken = writeOperation({
+  name: 'revokeToken',
+  scope: 'clients:write',
+  partners: false,
+  selfService: false,
+  summary: 'Revoke a token',
+  description:
+    'A single one, whoever has it, also one that `npm run token` made: it is refused within a minute on all replicas. The client itself uses `POST /oauth/revoke`.',
+  input: z.strictObject({ ...writeParameters, body: revocationInput }),
+  output: revokedToken,
+  idempotency: 'accepted',
+  changesAccess: true,
+  problems: ['issuing_off'],
+  async run(tx, context, { body }) {
+    issuerOf(context);
+    // Whether it is genuine does not matter: what is not good is refused anyway.
+    const claims = revocable.safeParse(payloadOf(body.token));
+    if (!claims.success) throw invalid('/token', 'unreadable_token', 'Not a token of this service.');
+    const { jti, client_id: owner, exp } = claims.data;
+    return insertRevocation(tx, {
+      jti,
+      client: owner,
+      revokedAt: context.now,
+      expiresAt: new Date(exp * 1000).toISOString(),
+    });
+  },
+});
+
+function payloadOf(token: string): unknown {
+  try {
+    return JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
+  } catch {
+    return null;
+  }
+}
