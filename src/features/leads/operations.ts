@@ -9,6 +9,7 @@ import { id, instant } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { refuseErased } from '../privacy/erased.ts';
+import { refreshShares } from '../partners/sharing.ts';
 import { referenceInput, targetParameters } from '../references/model.ts';
 import { type Target, targetId } from '../references/queries.ts';
 import {

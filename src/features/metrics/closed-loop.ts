@@ -1,54 +1,57 @@
 import { z } from 'zod';
 import { closedLoop } from '../../domain/closed-loop.ts';
 import { notFound } from '../../platform/errors.ts';
-import { readOperation } from '../../platform/operation.ts';
 import { id } from '../../platform/values.ts';
 import { surveyById } from '../surveys/queries.ts';
 import { firstDetractorAt, loopCounts } from './closed-loop-queries.ts';
 import { envelope, seriesPoints } from './envelope.ts';
+import { metricOperation } from './group-size.ts';
 import { commonParameters, metricResult } from './model.ts';
 import { hasEnded, resolveScope, seriesOf } from './scope.ts';
 
 const { from, to, timeZone, asOf, interval } = commonParameters;
 
-export const getClosedLoop = readOperation({
-  name: 'getClosedLoop',
-  scope: 'metrics:read',
-  partners: true,
-  selfService: false,
-  summary: 'Closing the loop',
-  description: `Of the follow-ups \`detractor\` that were opened in the period: closed by their due date ÷ those that are closed or past it, as they stood at \`asOf\`. What is open and not yet due is in neither (\`notYetDue\`, and the warning \`not_all_due\`: a young period flatters). Cancelled ones are in \`excluded\`. One that was opened again counts as open for as long as it is. \`interval\` is a Wilson interval.
+export const getClosedLoop = metricOperation(
+  {
+    name: 'getClosedLoop',
+    summary: 'Closing the loop',
+    description: `Of the follow-ups \`detractor\` that were opened in the period: closed by their due date ÷ those that are closed or past it, as they stood at \`asOf\`. What is open and not yet due is in neither (\`notYetDue\`, and the warning \`not_all_due\`: a young period flatters). Cancelled ones are in \`excluded\`. One that was opened again counts as open for as long as it is. \`interval\` is a Wilson interval.
 
 \`values\`: \`opened, closed, closedInTime, overdue, notYetDue\`, the closed ones by outcome (\`outcomeRetained, outcomeResolved, outcomeLost, outcomeNotReached, outcomeOther\`), and of those whose customer answered a 0–10 question again after the closing, in any survey and before \`asOf\`: \`answeredAgain\`, the means \`scoreBefore, scoreAfter, scoreChange\` and \`npsBefore, npsAfter\`. They are not all the effect of the follow-ups: the warning \`regression_to_the_mean\`.`,
-  input: z.strictObject({
-    from,
-    to,
-    timeZone,
-    asOf,
-    interval,
-    surveyId: id.optional().meta({ description: 'Only what answers to this survey opened.' }),
-  }),
-  output: metricResult,
-  problems: ['not_found'],
-  async run(context, { surveyId = null, ...input }) {
-    if (surveyId !== null && !(await surveyById(context.db, surveyId))) throw notFound('survey');
-    const scope = resolveScope(context, input);
-    const firstFact = await firstDetractorAt(context.db, scope);
-    const brackets = seriesOf(scope, firstFact);
-    const { whole, series } = await loopCounts(context.db, scope, surveyId, brackets);
-    return envelope({
-      metric: 'closed-loop',
-      unit: 'ratio',
-      currency: null,
-      scope,
-      firstFact,
-      result: closedLoop(whole.counts),
-      excluded: whole.cancelled > 0 ? [{ reason: 'cancelled', count: whole.cancelled }] : [],
-      complete: hasEnded(scope.to, scope.asOf),
-      series: seriesPoints(
-        brackets,
-        series.map(({ counts }) => closedLoop(counts)),
-      ),
-    });
+    input: z.strictObject({
+      from,
+      to,
+      timeZone,
+      asOf,
+      interval,
+      surveyId: id.optional().meta({ description: 'Only what answers to this survey opened.' }),
+    }),
+    output: metricResult,
+    problems: ['not_found'],
+    async run(context, { surveyId = null, ...input }) {
+      if (surveyId !== null && !(await surveyById(context.db, surveyId))) throw notFound('survey');
+      const scope = resolveScope(context, input);
+      const firstFact = await firstDetractorAt(context.db, scope);
+      const brackets = seriesOf(scope, firstFact);
+      const { whole, series } = await loopCounts(context.db, scope, surveyId, brackets);
+      return envelope({
+        metric: 'closed-loop',
+        unit: 'ratio',
+        currency: null,
+        scope,
+        firstFact,
+        result: closedLoop(whole.counts),
+        excluded: whole.cancelled > 0 ? [{ reason: 'cancelled', count: whole.cancelled }] : [],
+        complete: hasEnded(scope.to, scope.asOf),
+        series: seriesPoints(
+          brackets,
+          series.map(({ counts }) => closedLoop(counts)),
+        ),
+      });
+    },
   },
-});
+  {
+    family: 'detractors',
+    values: /^(opened|closed|closedInTime|overdue|notYetDue|outcome[A-Z][A-Za-z]*)$/,
+  },
+);

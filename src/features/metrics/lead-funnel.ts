@@ -7,6 +7,7 @@ import { defaultLimit, pageFrom } from '../../platform/page.ts';
 import { rulesInForce } from '../lead-scores/queries.ts';
 import { leadsByIds } from '../leads/queries.ts';
 import { envelope, seriesPoints } from './envelope.ts';
+import { metricOperation } from './group-size.ts';
 import {
   type LeadFunnelMember,
   leadFunnelInput,
@@ -57,50 +58,55 @@ async function resolve(context: Context, input: Question): Promise<FunnelQuestio
   };
 }
 
-export const getLeadFunnel = readOperation({
-  name: 'getLeadFunnel',
-  scope: 'metrics:read',
-  partners: true,
-  selfService: false,
-  summary: 'Funnel health',
-  description: `Of the leads that entered in the period: how many became customers, how many are under-qualified, untouched and unanswered, and how they went from stage to stage. Later brackets of a \`series\` have had less time to convert. Who had bought before becoming a lead counts as converted on entering.\n${definitions}
+export const getLeadFunnel = metricOperation(
+  {
+    name: 'getLeadFunnel',
+    summary: 'Funnel health',
+    description: `Of the leads that entered in the period: how many became customers, how many are under-qualified, untouched and unanswered, and how they went from stage to stage. Later brackets of a \`series\` have had less time to convert. Who had bought before becoming a lead counts as converted on entering.\n${definitions}
 
 \`values\`: \`leads, open, converted, lost, lostCustomers, inSubscriber, inLead, inMarketingQualified, inSalesQualified, inCustomer\`, the lost by reason (\`lostPrice, lostNoBudget …\`), \`underQualified, underQualifiedShare, untouched, untouchedShare, neverTouched, neverTouchedShare, answered, unanswered, timeToFirstResponseMedianHours, timeToFirstResponseP90Hours, reachedLead, reachedMarketingQualified, reachedSalesQualified, reachedCustomer, leadToMarketingQualified, marketingQualifiedToSalesQualified, salesQualifiedToCustomer, timeToConversionMedianDays, completeness, silentDays\`. Shares are of the open leads. What has nothing to divide by is null, and a warning says why.`,
-  input: leadFunnelInput,
-  output: metricResult,
-  async run(context, input) {
-    const question = await resolve(context, input);
-    const { scope } = question;
-    const first = await firstLeadAt(context.db, scope);
-    const brackets = seriesOf(scope, first);
-    const counts = await funnelCounts(context.db, question, brackets);
-    const { completeness = completenessUnlessTold, silentDays = silentDaysUnlessTold } = input;
-    const told = (result: MetricResult) => ({ ...result, values: { ...result.values, completeness, silentDays } });
-    const whole = told(leadFunnel(counts.whole));
-    const groups = counts.groups.map((group): MetricGroup => {
-      const { warnings: _, missingInputs: __, groups: ___, ...result } = told(leadFunnel(group.counts));
-      return { key: group.key, ...result };
-    });
-    const cut = {
-      code: 'groups_left_out',
-      message: `The ${mostGroups} largest groups are answered; ${counts.groupsLeftOut} are left out.`,
-    };
-    return envelope({
-      metric: 'lead-funnel',
-      unit: 'ratio',
-      currency: null,
-      scope,
-      firstFact: first,
-      result: { ...whole, groups, warnings: [...whole.warnings, ...(counts.groupsLeftOut > 0 ? [cut] : [])] },
-      excluded: [],
-      complete: hasEnded(scope.to, scope.asOf),
-      series: seriesPoints(
-        brackets,
-        counts.series.map((one) => told(leadFunnel(one))),
-      ),
-    });
+    input: leadFunnelInput,
+    output: metricResult,
+    async run(context, input) {
+      const question = await resolve(context, input);
+      const { scope } = question;
+      const first = await firstLeadAt(context.db, scope);
+      const brackets = seriesOf(scope, first);
+      const counts = await funnelCounts(context.db, question, brackets);
+      const { completeness = completenessUnlessTold, silentDays = silentDaysUnlessTold } = input;
+      const told = (result: MetricResult) => ({ ...result, values: { ...result.values, completeness, silentDays } });
+      const whole = told(leadFunnel(counts.whole));
+      const groups = counts.groups.map((group): MetricGroup => {
+        const { warnings: _, missingInputs: __, groups: ___, ...result } = told(leadFunnel(group.counts));
+        return { key: group.key, ...result };
+      });
+      const cut = {
+        code: 'groups_left_out',
+        message: `The ${mostGroups} largest groups are answered; ${counts.groupsLeftOut} are left out.`,
+      };
+      return envelope({
+        metric: 'lead-funnel',
+        unit: 'ratio',
+        currency: null,
+        scope,
+        firstFact: first,
+        result: { ...whole, groups, warnings: [...whole.warnings, ...(counts.groupsLeftOut > 0 ? [cut] : [])] },
+        excluded: [],
+        complete: hasEnded(scope.to, scope.asOf),
+        series: seriesPoints(
+          brackets,
+          counts.series.map((one) => told(leadFunnel(one))),
+        ),
+      });
+    },
   },
-});
+  {
+    family: 'leads',
+    // Not the times, which may be those of a few.
+    values: /^(?!timeTo)/,
+    bases: ['leads'],
+  },
+);
 
 export const listLeadFunnelMembers = readOperation({
   name: 'listLeadFunnelMembers',

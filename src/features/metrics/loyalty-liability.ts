@@ -6,6 +6,8 @@ import { type Context, readOperation, requireScope } from '../../platform/operat
 import { defaultLimit, pageFrom } from '../../platform/page.ts';
 import { type ProgrammeRules, rulesAt } from '../loyalty-programmes/queries.ts';
 import { envelope, seriesPoints } from './envelope.ts';
+import { holdersAt } from './group-queries.ts';
+import { metricOperation } from './group-size.ts';
 import {
   type LiabilityGroup,
   type LiabilityMember,
@@ -47,61 +49,67 @@ function pointValueAt(programmes: ReadonlyMap<string, ProgrammeRules>, programme
   return (programme && rulesAt(programme, at)?.pointValue) ?? 0;
 }
 
-export const getLoyaltyLiability = readOperation({
-  name: 'getLoyaltyLiability',
-  scope: 'metrics:read',
-  partners: true,
-  selfService: false,
-  summary: 'Loyalty liability',
-  description: `What members could claim: outstanding points × what a point is worth, in minor units of the base currency, as of \`asOf\`.\n${definitions}
+export const getLoyaltyLiability = metricOperation(
+  {
+    name: 'getLoyaltyLiability',
+    summary: 'Loyalty liability',
+    description: `What members could claim: outstanding points × what a point is worth, in minor units of the base currency, as of \`asOf\`.\n${definitions}
 
 \`values\`, in all and of each group:
 - \`outstandingPoints, activePoints, pendingPoints, debtPoints\`
 - \`breakageRate\`: of the points whose expiry date has passed, those that expired unused ÷ those that were credited and not taken back (those that were transferred or came back count once). Of all programmes asked about together, also in groups; null below 1,000 such points
 - \`expectedBreakage\`: breakageRate × the worth of the outstanding points that can expire; \`netLiability\`: the value less that`,
-  input: liabilityInput,
-  output: metricResult,
-  problems: ['not_found'],
-  async run(context, { programmeId = null, groupBy = null, ...input }) {
-    const scope = resolveScope(context, input);
-    const { db } = context;
-    const at = scope.end;
-    const programmes = await programmesOf(context, programmeId);
-    const first = firstJoined(programmes, at);
-    const brackets = seriesOf(scope, first);
-    const ends = brackets.map(({ insideTo }) => earlier(insideTo, at));
-    const marks = [...new Set([...ends, at])].sort(compareInstants);
-    const [balances, groups] = await Promise.all([
-      outstandingAt(db, programmeId, marks),
-      groupBy === null ? [] : groupsOf(context, programmes, { at, timeZone: scope.timeZone, programmeId, groupBy }),
-    ]);
-    const results = new Map(marks.map((mark, index) => [mark, liabilityAt(programmes, mark, balances[index])]));
-    const resultAt = (mark: string) => results.get(mark) ?? liabilityAt(programmes, mark, undefined);
-    const result = resultAt(at);
-    const grouped =
-      loyaltyLiability({ parts: groups, matured: balances.at(-1)?.matured ?? nothingMatured }).groups ?? [];
-    const ordered = groupBy === 'expiry_month' ? grouped.sort(byKey) : grouped.sort(byValue);
-    const cut = {
-      code: 'groups_left_out',
-      message: `${mostGroups} groups are answered; ${ordered.length - mostGroups} are left out.`,
-    };
-    return envelope({
-      metric: 'loyalty-liability',
-      unit: 'money',
-      currency: context.baseCurrency,
-      scope,
-      firstFact: first,
-      result: {
-        ...result,
-        groups: ordered.slice(0, mostGroups),
-        warnings: [...result.warnings, ...(ordered.length > mostGroups ? [cut] : [])],
-      },
-      excluded: [],
-      complete: hasEnded(scope.to, scope.asOf),
-      series: seriesPoints(brackets, ends.map(resultAt)),
-    });
+    input: liabilityInput,
+    output: metricResult,
+    problems: ['not_found'],
+    async run(context, { programmeId = null, groupBy = null, ...input }) {
+      const scope = resolveScope(context, input);
+      const { db } = context;
+      const at = scope.end;
+      const programmes = await programmesOf(context, programmeId);
+      const first = firstJoined(programmes, at);
+      const brackets = seriesOf(scope, first);
+      const ends = brackets.map(({ insideTo }) => earlier(insideTo, at));
+      const marks = [...new Set([...ends, at])].sort(compareInstants);
+      const [balances, groups] = await Promise.all([
+        outstandingAt(db, programmeId, marks),
+        groupBy === null ? [] : groupsOf(context, programmes, { at, timeZone: scope.timeZone, programmeId, groupBy }),
+      ]);
+      const results = new Map(marks.map((mark, index) => [mark, liabilityAt(programmes, mark, balances[index])]));
+      const resultAt = (mark: string) => results.get(mark) ?? liabilityAt(programmes, mark, undefined);
+      const result = resultAt(at);
+      const grouped =
+        loyaltyLiability({ parts: groups, matured: balances.at(-1)?.matured ?? nothingMatured }).groups ?? [];
+      const ordered = groupBy === 'expiry_month' ? grouped.sort(byKey) : grouped.sort(byValue);
+      const cut = {
+        code: 'groups_left_out',
+        message: `${mostGroups} groups are answered; ${ordered.length - mostGroups} are left out.`,
+      };
+      return envelope({
+        metric: 'loyalty-liability',
+        unit: 'money',
+        currency: context.baseCurrency,
+        scope,
+        firstFact: first,
+        result: {
+          ...result,
+          groups: ordered.slice(0, mostGroups),
+          warnings: [...result.warnings, ...(ordered.length > mostGroups ? [cut] : [])],
+        },
+        excluded: [],
+        complete: hasEnded(scope.to, scope.asOf),
+        series: seriesPoints(brackets, ends.map(resultAt)),
+      });
+    },
   },
-});
+  {
+    family: 'points',
+    // A series would have to be looked at balance by balance.
+    open: { interval: [] },
+    values: /^outstandingPoints$/,
+    rests: async ({ db }, { period, asOf }, k) => (await holdersAt(db, earlier(period.to, asOf))) >= k,
+  },
+);
 
 const nothingMatured = { issued: 0n, expired: 0n };
 

@@ -5,13 +5,14 @@ import { purchaseGaps } from '../../domain/purchase-gaps.ts';
 import { repeatPurchaseRate } from '../../domain/repeat-purchase-rate.ts';
 import { retentionRate } from '../../domain/retention-rate.ts';
 import { revenuePerCustomer } from '../../domain/revenue-per-customer.ts';
-import { readOperation } from '../../platform/operation.ts';
 import { compareBuyers, cumulative, perRange } from './answer.ts';
 import { excludedAmounts } from './excluded.ts';
 import { gapStatistics, ownGapCounts, silenceCounts } from './gap-queries.ts';
+import { metricOperation } from './group-size.ts';
 import { answerLifetimeValue } from './lifetime.ts';
 import {
   churnInput,
+  churnVariants,
   gapsInput,
   lifetimeInput,
   metricResult,
@@ -25,155 +26,166 @@ import { averageOrderSums, revenueSums } from './value-queries.ts';
 
 /** The metrics. Each takes a small, constant number of statements: the period, its series, what was left out, and where all time begins. */
 
-const scope = 'metrics:read';
 const output = metricResult;
 
-export const getRetentionRate = readOperation({
-  name: 'getRetentionRate',
-  scope,
-  partners: true,
-  selfService: false,
-  summary: 'Retention rate',
-  description:
-    'Buyers of the previous period who bought again in the current one ÷ buyers of the previous period. Unless told, the last complete month against the one before. In a `series` each interval is compared with the one before it.',
-  input: retentionInput,
-  output,
-  run: (context, input) => compareBuyers(context, input, 'retention-rate', retentionRate),
-});
-
-export const getRepeatPurchaseRate = readOperation({
-  name: 'getRepeatPurchaseRate',
-  scope,
-  partners: true,
-  selfService: false,
-  summary: 'Repeat-purchase rate',
-  description:
-    'Customers with at least `minOrders` (2) orders ÷ all buyers, as of the period’s end. All orders up to the end count: `from` is where the `series` begins.',
-  input: repeatPurchaseInput,
-  output,
-  async run(context, { minOrders = 2, ...input }) {
-    const asked = resolveScope(context, input);
-    return cumulative(context, asked, 'repeat-purchase-rate', async (ends) => {
-      const counts = await repeatCounts(context.db, context, asked, ends, minOrders);
-      return counts.map(repeatPurchaseRate);
-    });
+export const getRetentionRate = metricOperation(
+  {
+    name: 'getRetentionRate',
+    summary: 'Retention rate',
+    description:
+      'Buyers of the previous period who bought again in the current one ÷ buyers of the previous period. Unless told, the last complete month against the one before. In a `series` each interval is compared with the one before it.',
+    input: retentionInput,
+    output,
+    run: (context, input) => compareBuyers(context, input, 'retention-rate', retentionRate),
   },
-});
+  { family: 'orders', values: /./, bases: ['previousBuyers'] },
+);
 
-export const getChurnRate = readOperation({
-  name: 'getChurnRate',
-  scope,
-  partners: true,
-  selfService: false,
-  summary: 'Churn rate',
-  description:
-    '`period`: 1 − retention. `silence` and `gap`: customers who have bought by the period’s end and have been silent since, ÷ all of them (with `gap`: those with a gap); all orders up to the end count, and `from` is where the `series` begins.',
-  input: churnInput,
-  output,
-  async run(context, input) {
-    const { variant = 'period', silenceDays = 90, gapFactor = 2 } = input;
-    if (variant !== 'silence') refuseParameters(input, ['silenceDays'], 'variant=silence');
-    if (variant !== 'gap') refuseParameters(input, ['gapFactor'], 'variant=gap');
-    if (variant === 'period') {
-      return compareBuyers(context, input, 'churn-rate', (counts) => churnRate({ variant, ...counts }));
-    }
-    refuseParameters(input, ['previousFrom', 'previousTo', 'minOrders'], 'variant=period');
-    const asked = resolveScope(context, input);
-    return cumulative(context, asked, 'churn-rate', async (ends) => {
-      if (variant === 'silence') {
-        const counts = await silenceCounts(context.db, asked, ends, silenceDays);
-        return counts.map((count) => echo(churnRate({ variant, ...count }), { silenceDays }));
+export const getRepeatPurchaseRate = metricOperation(
+  {
+    name: 'getRepeatPurchaseRate',
+    summary: 'Repeat-purchase rate',
+    description:
+      'Customers with at least `minOrders` (2) orders ÷ all buyers, as of the period’s end. All orders up to the end count: `from` is where the `series` begins.',
+    input: repeatPurchaseInput,
+    output,
+    async run(context, { minOrders = 2, ...input }) {
+      const asked = resolveScope(context, input);
+      return cumulative(context, asked, 'repeat-purchase-rate', async (ends) => {
+        const counts = await repeatCounts(context.db, context, asked, ends, minOrders);
+        return counts.map(repeatPurchaseRate);
+      });
+    },
+  },
+  { family: 'orders', values: /./, bases: ['buyers'] },
+);
+
+export const getChurnRate = metricOperation(
+  {
+    name: 'getChurnRate',
+    summary: 'Churn rate',
+    description:
+      '`period`: 1 − retention. `silence` and `gap`: customers who have bought by the period’s end and have been silent since, ÷ all of them (with `gap`: those with a gap); all orders up to the end count, and `from` is where the `series` begins.',
+    input: churnInput,
+    output,
+    async run(context, input) {
+      const { variant = 'period', silenceDays = 90, gapFactor = 2 } = input;
+      if (variant !== 'silence') refuseParameters(input, ['silenceDays'], 'variant=silence');
+      if (variant !== 'gap') refuseParameters(input, ['gapFactor'], 'variant=gap');
+      if (variant === 'period') {
+        return compareBuyers(context, input, 'churn-rate', (counts) => churnRate({ variant, ...counts }));
       }
-      const counts = await ownGapCounts(context.db, asked, ends, gapFactor);
-      return counts.map((count) => echo(churnRate({ variant, ...count }), { gapFactor }));
-    });
+      refuseParameters(input, ['previousFrom', 'previousTo', 'minOrders'], 'variant=period');
+      const asked = resolveScope(context, input);
+      return cumulative(context, asked, 'churn-rate', async (ends) => {
+        if (variant === 'silence') {
+          const counts = await silenceCounts(context.db, asked, ends, silenceDays);
+          return counts.map((count) => echo(churnRate({ variant, ...count }), { silenceDays }));
+        }
+        const counts = await ownGapCounts(context.db, asked, ends, gapFactor);
+        return counts.map((count) => echo(churnRate({ variant, ...count }), { gapFactor }));
+      });
+    },
   },
-});
-
-export const getPurchaseGaps = readOperation({
-  name: 'getPurchaseGaps',
-  scope,
-  partners: true,
-  selfService: false,
-  summary: 'Purchase gaps',
-  description:
-    'Days between consecutive purchase days of a customer in the zone; a gap belongs to the period of its later order. `value` is the mean over all gaps. The time since the last purchase is an open gap: counted, and left out of the mean.',
-  input: gapsInput,
-  output,
-  async run(context, { sameDay = 'merge', ...input }) {
-    const asked = resolveScope(context, input);
-    return perRange(
-      context,
-      asked,
-      { metric: 'purchase-gaps', unit: 'days', money: false, returns: false },
-      async (parts) => {
-        const ranges = await gapStatistics(context.db, asked, boundsOf(parts, asked.end), sameDay === 'merge');
-        return ranges.map((statistics) => ({ result: purchaseGaps(statistics), excluded: [] }));
-      },
-    );
+  {
+    family: 'orders',
+    open: { variant: churnVariants },
+    values: /./,
+    // With `gap` only those who have one.
+    bases: ['previousBuyers', 'customersWithGap', 'customers'],
   },
-});
+);
 
-export const getAverageOrderValue = readOperation({
-  name: 'getAverageOrderValue',
-  scope,
-  partners: true,
-  selfService: false,
-  summary: 'Average order value',
-  description:
-    'Revenue (total − tax − refunds) ÷ orders. `groups`: `returning` customers (at least two orders by the period’s end) and `one_time` ones. Returns that name no order do not touch it.',
-  input: valueInput,
-  output,
-  run(context, input) {
-    const asked = resolveScope(context, input);
-    return perRange(
-      context,
-      asked,
-      { metric: 'average-order-value', unit: 'money', money: true, returns: false },
-      async (parts) => {
-        const ranges = await averageOrderSums(context.db, context, asked, boundsOf(parts, asked.end));
-        return ranges.map((sums) => ({ result: averageOrderValue(sums), excluded: excludedAmounts(sums) }));
-      },
-    );
+export const getPurchaseGaps = metricOperation(
+  {
+    name: 'getPurchaseGaps',
+    summary: 'Purchase gaps',
+    description:
+      'Days between consecutive purchase days of a customer in the zone; a gap belongs to the period of its later order. `value` is the mean over all gaps. The time since the last purchase is an open gap: counted, and left out of the mean.',
+    input: gapsInput,
+    output,
+    async run(context, { sameDay = 'merge', ...input }) {
+      const asked = resolveScope(context, input);
+      return perRange(
+        context,
+        asked,
+        { metric: 'purchase-gaps', unit: 'days', money: false, returns: false },
+        async (parts) => {
+          const ranges = await gapStatistics(context.db, asked, boundsOf(parts, asked.end), sameDay === 'merge');
+          return ranges.map((statistics) => ({ result: purchaseGaps(statistics), excluded: [] }));
+        },
+      );
+    },
   },
-});
+  { family: 'gaps', values: /^(mean|customerMean|gaps|customers|openGaps)$/, bases: ['customers'] },
+);
 
-export const getRevenuePerCustomer = readOperation({
-  name: 'getRevenuePerCustomer',
-  scope,
-  partners: true,
-  selfService: false,
-  summary: 'Revenue per customer',
-  description: 'Net revenue of the period (orders less refunds and returns) ÷ distinct buyers of the period.',
-  input: valueInput,
-  output,
-  run(context, input) {
-    const asked = resolveScope(context, input);
-    return perRange(
-      context,
-      asked,
-      { metric: 'revenue-per-customer', unit: 'money', money: true, returns: true },
-      async (parts) => {
-        const ranges = await revenueSums(context.db, context, asked, boundsOf(parts, asked.end));
-        return ranges.map((sums) => ({ result: revenuePerCustomer(sums), excluded: excludedAmounts(sums) }));
-      },
-    );
+export const getAverageOrderValue = metricOperation(
+  {
+    name: 'getAverageOrderValue',
+    summary: 'Average order value',
+    description:
+      'Revenue (total − tax − refunds) ÷ orders. `groups`: `returning` customers (at least two orders by the period’s end) and `one_time` ones. Returns that name no order do not touch it.',
+    input: valueInput,
+    output,
+    run(context, input) {
+      const asked = resolveScope(context, input);
+      return perRange(
+        context,
+        asked,
+        { metric: 'average-order-value', unit: 'money', money: true, returns: false },
+        async (parts) => {
+          const ranges = await averageOrderSums(context.db, context, asked, boundsOf(parts, asked.end));
+          return ranges.map((sums) => ({ result: averageOrderValue(sums), excluded: excludedAmounts(sums) }));
+        },
+      );
+    },
   },
-});
+  { family: 'orders', values: /^(orders|customers)$/, bases: ['customers'] },
+);
 
-export const getLifetimeValue = readOperation({
-  name: 'getLifetimeValue',
-  scope,
-  partners: true,
-  selfService: false,
-  summary: 'Lifetime value',
-  description:
-    '`historic`: net revenue per buyer of the window. `simple`: the same less acquisition and retention cost. `four_factor`: average order value × orders per buyer and month × lifetime in months × margin; its window is the twelve months before today unless told.',
-  input: lifetimeInput,
-  output,
-  problems: ['not_found'],
-  run: answerLifetimeValue,
-});
+export const getRevenuePerCustomer = metricOperation(
+  {
+    name: 'getRevenuePerCustomer',
+    summary: 'Revenue per customer',
+    description: 'Net revenue of the period (orders less refunds and returns) ÷ distinct buyers of the period.',
+    input: valueInput,
+    output,
+    run(context, input) {
+      const asked = resolveScope(context, input);
+      return perRange(
+        context,
+        asked,
+        { metric: 'revenue-per-customer', unit: 'money', money: true, returns: true },
+        async (parts) => {
+          const ranges = await revenueSums(context.db, context, asked, boundsOf(parts, asked.end));
+          return ranges.map((sums) => ({ result: revenuePerCustomer(sums), excluded: excludedAmounts(sums) }));
+        },
+      );
+    },
+  },
+  { family: 'orders', values: /^buyers$/, bases: ['buyers'] },
+);
+
+export const getLifetimeValue = metricOperation(
+  {
+    name: 'getLifetimeValue',
+    summary: 'Lifetime value',
+    description:
+      '`historic`: net revenue per buyer of the window. `simple`: the same less acquisition and retention cost. `four_factor`: average order value × orders per buyer and month × lifetime in months × margin; its window is the twelve months before today unless told.',
+    input: lifetimeInput,
+    output,
+    problems: ['not_found'],
+    run: answerLifetimeValue,
+  },
+  {
+    family: 'orders',
+    // The others tell what the organisation pays and earns.
+    open: { variant: ['historic'] },
+    values: /^buyers$/,
+    bases: ['buyers'],
+  },
+);
 
 function echo(result: MetricResult, parameters: Record<string, number>): MetricResult {
   return { ...result, values: { ...result.values, ...parameters } };

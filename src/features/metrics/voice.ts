@@ -8,6 +8,7 @@ import { defaultLimit, pageFrom } from '../../platform/page.ts';
 import { type AnswerBand, bandName, storedBand } from '../survey-responses/model.ts';
 import { toResponse } from '../survey-responses/queries.ts';
 import { envelope, seriesPoints } from './envelope.ts';
+import { metricOperation } from './group-size.ts';
 import { metricResult } from './model.ts';
 import { hasEnded, invalidParameter, refuseParameters, resolveScope, seriesOf } from './scope.ts';
 import {
@@ -110,51 +111,60 @@ async function questionIn(context: Context, type: ScoreType, surveyId: string, k
 }
 
 function metric(voice: VoiceMetric, told: { name: string; summary: string; description: string }) {
-  return readOperation({
-    ...told,
-    description: `${told.description}\n${population}`,
-    scope: 'metrics:read',
-    partners: true,
-    selfService: false,
-    input: voiceInput,
-    output: metricResult,
-    problems: ['not_found'],
-    async run(context, input) {
-      const { db } = context;
-      const question = await resolve(context, voice, input);
-      const { scope } = question;
-      // A series of all time begins with the first answer.
-      const first = firstAnswerAt(db, question);
-      const brackets = scope.interval === null ? [] : seriesOf(scope, await first);
-      const [counts, excluded, mixed, firstFact] = await Promise.all([
-        voiceCounts(db, question, brackets),
-        excludedAnswers(db, question),
-        hasMixedScales(db, question),
-        first,
-      ]);
-      const groups = counts.groups.map((group): MetricGroup => {
-        const { warnings: _, missingInputs: __, groups: ___, ...result } = voice.judge(group.counts);
-        return { key: group.key, ...result };
-      });
-      const cut = {
-        code: 'groups_left_out',
-        message: `The ${mostGroups} largest groups are answered; ${counts.groupsLeftOut} are left out.`,
-      };
-      const whole = voice.judge(counts.whole);
-      const warnings = [...whole.warnings, ...(mixed ? [mixedScales] : []), ...(counts.groupsLeftOut > 0 ? [cut] : [])];
-      return envelope({
-        metric: voice.name,
-        unit: 'points',
-        currency: null,
-        scope,
-        firstFact,
-        result: { ...whole, groups, warnings },
-        excluded,
-        complete: hasEnded(scope.to, scope.asOf),
-        series: seriesPoints(brackets, counts.series.map(voice.judge)),
-      });
+  return metricOperation(
+    {
+      ...told,
+      description: `${told.description}\n${population}`,
+      input: voiceInput,
+      output: metricResult,
+      problems: ['not_found'],
+      async run(context, input) {
+        const { db } = context;
+        const question = await resolve(context, voice, input);
+        const { scope } = question;
+        // A series of all time begins with the first answer.
+        const first = firstAnswerAt(db, question);
+        const brackets = scope.interval === null ? [] : seriesOf(scope, await first);
+        const [counts, excluded, mixed, firstFact] = await Promise.all([
+          voiceCounts(db, question, brackets),
+          excludedAnswers(db, question),
+          hasMixedScales(db, question),
+          first,
+        ]);
+        const groups = counts.groups.map((group): MetricGroup => {
+          const { warnings: _, missingInputs: __, groups: ___, ...result } = voice.judge(group.counts);
+          return { key: group.key, ...result };
+        });
+        const cut = {
+          code: 'groups_left_out',
+          message: `The ${mostGroups} largest groups are answered; ${counts.groupsLeftOut} are left out.`,
+        };
+        const whole = voice.judge(counts.whole);
+        const warnings = [
+          ...whole.warnings,
+          ...(mixed ? [mixedScales] : []),
+          ...(counts.groupsLeftOut > 0 ? [cut] : []),
+        ];
+        return envelope({
+          metric: voice.name,
+          unit: 'points',
+          currency: null,
+          scope,
+          firstFact,
+          result: { ...whole, groups, warnings },
+          excluded,
+          complete: hasEnded(scope.to, scope.asOf),
+          series: seriesPoints(brackets, counts.series.map(voice.judge)),
+        });
+      },
     },
-  });
+    {
+      family: voice.type,
+      // The latest of each customer over two windows and over both together would tell what those answered who are in both.
+      fixed: { answers: 'all' },
+      values: /./,
+    },
+  );
 }
 
 export const getNetPromoterScore = metric(nps, {

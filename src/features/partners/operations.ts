@@ -83,10 +83,11 @@ export const createPartner = writeOperation({
   },
 });
 
+type Said = { [Name in keyof PartnerInput]?: PartnerInput[Name] | undefined };
 type Members = Pick<PartnerRow, 'name' | 'status' | 'fields' | 'minimumGroupSize' | 'rules'>;
 
-/** What a document says, on what is there. @throws Problem unknown_field */
-function members(input: Partial<PartnerInput>, before: Members): Members {
+/** What a document says, on what is there. */
+function members(input: Said, before: Members): Members {
   const consent = input.rules?.consent;
   const said = input.rules && {
     acquired: input.rules.acquired ?? false,
