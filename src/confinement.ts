@@ -3,6 +3,7 @@ import type { PgTable } from 'drizzle-orm/pg-core';
 import { assignmentRules, assignments, assignmentTurns } from './features/assignments/model.ts';
 import { auditEntries } from './features/audit/model.ts';
 import { campaigns } from './features/campaigns/model.ts';
+import { clientSecrets, clients, signingKeys, tokenRevocations } from './features/clients/model.ts';
 import { consentChanges, consents } from './features/consents/model.ts';
 import { customerIdentities, customers } from './features/customers/model.ts';
 import { followUps } from './features/follow-ups/model.ts';
@@ -19,6 +20,7 @@ import {
   loyaltyTransactions,
 } from './features/loyalty/model.ts';
 import { loyaltyProgrammes, loyaltyProgrammeVersions } from './features/loyalty-programmes/model.ts';
+import { customerAliases, customerMergeRecords, customerMerges } from './features/merges/model.ts';
 import { orderItems, orders, refundItems, refunds } from './features/orders/model.ts';
 import { partnerCustomers, partnerShares, partners } from './features/partners/model.ts';
 import { privacyTombstones } from './features/privacy/model.ts';
@@ -71,6 +73,7 @@ export const confinement: readonly TableAccess[] = [
   ofCustomers(surveyAnswers),
   ofCustomers(consents),
   ofCustomers(consentChanges),
+  ofCustomers(customerAliases),
   // What the organisation has set up: no customer is in it, and reading and writing customers' facts asks it.
   { table: campaigns, access: 'configuration' },
   { table: exchangeRates, access: 'configuration' },
@@ -86,13 +89,19 @@ export const confinement: readonly TableAccess[] = [
   // The service's own.
   { table: assignmentRules, access: 'service' },
   { table: assignmentTurns, access: 'service' },
+  { table: clients, access: 'service' },
+  { table: clientSecrets, access: 'service' },
+  { table: customerMerges, access: 'service' },
+  { table: customerMergeRecords, access: 'service' },
   { table: deploymentSettings, access: 'service' },
   { table: idempotencyKeys, access: 'service' },
   { table: partners, access: 'service' },
   { table: partnerShares, access: 'service' },
   { table: retentionRules, access: 'service' },
   { table: retentionRuns, access: 'service' },
+  { table: signingKeys, access: 'service' },
   { table: surveyPlans, access: 'service' },
+  { table: tokenRevocations, access: 'service' },
   { table: partnerCustomers, access: 'shares' },
   { table: auditEntries, access: 'append' },
 ];
