@@ -65,7 +65,10 @@ export class Replay extends Error {
 
 /** Resolves when the caller is the first to use the key. @throws Replay; Problem when the key is in flight or reused */
 export async function claimKey(tx: Transaction, key: Key): Promise<void> {
-  const [claimed, found] = await Promise.all([tx.first(claim, { ...key }), tx.first(answerOf, { ...key })]);
+  const [claimed, found] = await Promise.all([
+    tx.first(claim, { ...key }),
+    tx.elevated((free) => free.first(answerOf, { ...key })),
+  ]);
   if (found) {
     if (found.fingerprint !== key.fingerprint) {
       throw new Problem(
@@ -92,7 +95,7 @@ export async function claimKey(tx: Transaction, key: Key): Promise<void> {
 const store = statement('store_answer', insertRows(idempotencyKeys, param('rows')));
 
 export function storeAnswer(tx: Transaction, key: Key, answer: { status: number; body: string }, now: string): void {
-  tx.defer(store, { rows: JSON.stringify([{ ...key, ...answer, createdAt: now }]) });
+  tx.elevated((free) => free.defer(store, { rows: JSON.stringify([{ ...key, ...answer, createdAt: now }]) }));
 }
 
 const forget = statement<{ forgotten: number }>(

@@ -104,16 +104,17 @@ const schemaDefinitions = [
 const settingKey = 'ACCESS';
 
 const stateQuery = `SELECT md5(string_agg(line, E'\\n' ORDER BY line COLLATE "C")) AS catalog FROM (
-    SELECT concat_ws(' ', c.relname, c.relrowsecurity, c.relforcerowsecurity) AS line
-      FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+    SELECT concat_ws(' ', n.nspname, c.relname, c.relrowsecurity, c.relforcerowsecurity) AS line
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind IN ('r', 'p', 'S') AND n.nspname IN ('public', 'drizzle', 'graphile_worker')
     UNION ALL
     SELECT concat_ws(' ', p.tablename, p.policyname, p.roles::text, p.cmd)
       FROM pg_policies p WHERE p.schemaname = 'public'
     UNION ALL
-    SELECT concat_ws(' ', c.relnamespace::regnamespace::text, c.relname, r.rolname, a.privilege_type)
-      FROM pg_class c, aclexplode(c.relacl) a JOIN pg_roles r ON r.oid = a.grantee
-      WHERE c.relkind IN ('r', 'p', 'S') AND r.rolname = ANY ($1)
-        AND c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'drizzle', 'graphile_worker'))
+    SELECT concat_ws(' ', n.nspname, c.relname, r.rolname, a.privilege_type)
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      CROSS JOIN aclexplode(c.relacl) a JOIN pg_roles r ON r.oid = a.grantee
+      WHERE n.nspname IN ('public', 'drizzle', 'graphile_worker') AND r.rolname = ANY ($1)
   ) AS state`;
 
 type Client = Pick<pg.ClientBase, 'query'>;

@@ -171,7 +171,10 @@ export function openPool(connection: pg.ClientConfig, options: PoolOptions): pg.
 export function poolDb(pool: Pool): Db {
   if (!(pool instanceof ConfinedPool)) return onClient((query, values) => run(pool, query, values));
   const { confinement } = pool;
-  const sender: Sender = { query: (config) => pool.pool.query(new ConfinedQuery(config, confinement)) };
+  const sender: Sender = {
+    // The pool promises the result of whatever it sends; its types know that of texts only.
+    query: (config) => pool.pool.query(new ConfinedQuery(config, confinement)) as unknown as Promise<pg.QueryResult>,
+  };
   return onClient((query, values) => run(sender, query, values));
 }
 
