@@ -3,7 +3,7 @@ import t from 'tap';
 import { consentDifferences, recountConsents } from '../../src/features/consents/queries.ts';
 import { openPool, poolDb, transaction } from '../../src/platform/db/client.ts';
 import { type Answer, testApp } from '../support/app.ts';
-import { fresh, newKey } from '../support/shop.ts';
+import { fresh, newKey, orderOf } from '../support/shop.ts';
 
 const now = '2026-06-01T12:00:00.000Z';
 const api = await testApp(t, { clock: () => now });
@@ -191,14 +191,7 @@ t.test('surveys ask whom has consented, and nobody else', async (t) => {
       name,
     );
     await made('/v1/survey-invitations', { surveyId: survey.id, customerId });
-    await made('/v1/orders', {
-      source: 'shop',
-      externalId: fresh('o'),
-      customerId,
-      currency: 'EUR',
-      total: 100,
-      placedAt: now,
-    });
+    await made('/v1/orders', orderOf({ customerId, placedAt: now }));
   }
   const { body } = await post('/v1/survey-invitations/claim', { surveyId: survey.id, limit: 100 });
   const asked = body.invitations.map((one: any) => [one.invitation.customerId, one.invitation.trigger].join(' '));

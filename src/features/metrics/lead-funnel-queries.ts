@@ -52,10 +52,16 @@ const identities = (
 ) => sql`select d.customer_id, bool_or(d.kind = 'email') as email, bool_or(d.kind = 'phone') as phone
     from ${rowsOfLeads(reach, sql`customer_identities d`)} where d.customer_id = l.customer_id and d.is_primary group by d.customer_id`;
 
-/** As `fieldSql` has it; e-mail and phone come from `e`, which takes one pass instead of a look-up per lead. */
+/**
+ * As `fieldSql` has it; e-mail and phone come from `e`, which takes one pass instead of a look-up per lead. Of an erased
+ * person what was filled in then counts.
+ */
 function filledIn(field: string): SQL {
-  if (field === 'email' || field === 'phone') return sql`coalesce(e.${sql.identifier(field)}, false)`;
-  return sql`${fieldSql(field)} is not null`;
+  const now =
+    field === 'email' || field === 'phone'
+      ? sql`coalesce(e.${sql.identifier(field)}, false)`
+      : sql`${fieldSql(field)} is not null`;
+  return sql`case when c.erased_fields is null then ${now} else c.erased_fields @> to_jsonb(${field}::text) end`;
 }
 
 const groupKeys: Record<LeadFunnelGroup, SQL> = {

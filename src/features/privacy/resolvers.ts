@@ -1,8 +1,12 @@
-import { type Resolvers, record } from '../../platform/graphql/field.ts';
+import { mutation, type Resolvers, record } from '../../platform/graphql/field.ts';
+import { eraseCustomer } from './erase-operations.ts';
 import { exportCustomer } from './export.ts';
 
 export const privacyResolvers: Resolvers = {
   Query: {
     customerExport: record(exportCustomer),
+  },
+  Mutation: {
+    eraseCustomer: mutation(eraseCustomer, 'erasure'),
   },
 };

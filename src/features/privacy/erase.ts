@@ -1,0 +1,207 @@
+import { getTableColumns, type SQL, sql } from 'drizzle-orm';
+import { profileFieldsOf } from '../../domain/lead-score.ts';
+import { param, type Statement, statement, type Transaction } from '../../platform/db/client.ts';
+import type { Context } from '../../platform/operation.ts';
+import { customers } from '../customers/model.ts';
+import { lockCustomers } from '../customers/queries.ts';
+import { columnsOf, type Holding, holdings } from '../holdings/holdings.ts';
+import { refreshBounds } from '../lead-scores/bounds.ts';
+import type { RuleSetDocument } from '../lead-scores/model.ts';
+import { fieldSql } from '../lead-scores/score-sql.ts';
+import { isErased, noteErased } from './erased.ts';
+import { addTombstones, identityHash, referenceHash } from './tombstones.ts';
+
+/** What was removed: records by kind. */
+export type Removed = Map<string, number>;
+
+/**
+ * Erases persons: everything that tells something of them goes, wherever `holdings` says there is such a thing; the facts
+ * stay with an anonymous customer, so that no metric changes. What they were known by stays as a keyed hash. Nobody is
+ * told of it any more: open invitations end and so do their links, and what was to be done about them is cancelled, but
+ * for detractors, who are counted as unanswered.
+ *
+ * @returns those that were there and had not been erased before, and what was removed of all of them
+ */
+export async function eraseCustomers(
+  tx: Transaction,
+  context: Pick<Context, 'now' | 'tombstones'>,
+  wanted: string[],
+): Promise<{ erased: string[]; removed: Removed }> {
+  const { now } = context;
+  const locked = await lockCustomers(tx, wanted);
+  const ids = [...locked.keys()].filter((id) => !isErased(tx, id));
+  const removed: Removed = new Map();
+  if (ids.length === 0) return { erased: [], removed };
+  const note = (kind: string, records: number | undefined) => {
+    if (records) removed.set(kind, (removed.get(kind) ?? 0) + records);
+  };
+  const [names, filled, responses] = await Promise.all([
+    tx.all(namesOf, { ids }),
+    filledFields(tx, ids),
+    tx.first(touchResponses, { ids, now }),
+  ]);
+  note('surveyResponses', responses?.records);
+  await addTombstones(
+    tx,
+    names.flatMap(({ customerId, hashed, source, value }) => {
+      if (hashed === null) return [];
+      const hash =
+        hashed === 'reference'
+          ? referenceHash(context, { source, externalId: value })
+          : identityHash(context, { kind: source, value });
+      return [{ hash, customerId, createdAt: now }];
+    }),
+  );
+  // While the ids of the facts can be read, and before the names go that keys may have been made of.
+  const answers = await tx.first(forgetAnswers, {
+    ids,
+    words: names.flatMap(({ value }) => (value.length < shortestWord ? [] : [value.toLowerCase()])),
+  });
+  note('storedAnswers', answers?.records);
+  for (const { kind, run } of steps) note(kind, (await tx.first(run, { ids, now }))?.records);
+  await tx.all(keepFilled, { rows: JSON.stringify([...filled].map(([id, fields]) => ({ id, fields }))) });
+  for (const id of ids) noteErased(tx, id);
+  await refreshBounds(tx, context, ids);
+  return { erased: ids, removed };
+}
+
+/** Words by which keys of stored answers are recognised: shorter ones are part of too many. */
+const shortestWord = 4;
+
+const namesOf = statement<{
+  customerId: string;
+  hashed: 'identity' | 'reference' | null;
+  source: string;
+  value: string;
+}>(
+  'names_to_erase',
+  sql`select customer_id as "customerId", 'identity' as hashed, kind as source, value from customer_identities where customer_id = any(${param('ids')}::uuid[])
+    union all select record_id, 'reference', source, external_id from external_refs where kind = 'customer' and record_id = any(${param('ids')}::uuid[])
+    union all select c.id, null, '', word from customers c, unnest(array[c.name, c.given_name, c.family_name]) word
+      where c.id = any(${param('ids')}::uuid[]) and word is not null`,
+);
+
+const ruleSets = statement<{ document: RuleSetDocument }>(
+  'rule_sets_with_profiles',
+  sql`select document from lead_rule_sets where number is not null`,
+);
+
+/** Which fields of the profile are filled in that some rules count: funnel health goes on to count them. */
+async function filledFields(tx: Transaction, ids: string[]): Promise<Map<string, string[]>> {
+  const documents = await tx.all(ruleSets);
+  const fields = [...new Set(documents.flatMap(({ document }) => profileFieldsOf(document)))];
+  if (fields.length === 0) return new Map();
+  const filled = fields.map((field) => sql`case when ${fieldSql(field)} is not null then ${field}::text end`);
+  const query = statement<{ id: string; fields: string[] }>(
+    'filled_fields',
+    sql`select c.id, to_jsonb(array_remove(array[${sql.join(filled, sql`, `)}], null)) as fields
+      from customers c left join leads l on l.customer_id = c.id where c.id = any(${param('ids')}::uuid[])`,
+    { unprepared: true },
+  );
+  return new Map((await tx.all(query, { ids })).map((row) => [row.id, row.fields]));
+}
+
+const keepFilled = statement(
+  'keep_filled_fields',
+  sql`update customers c set erased_fields = n.fields
+    from json_to_recordset(${param('rows')}::json) as n("id" uuid, "fields" jsonb) where c.id = n.id`,
+);
+
+interface Count {
+  records: number;
+}
+
+/** A statement that says how many records it changed. */
+function counted(name: string, change: SQL): Statement<Count> {
+  return statement<Count>(name, sql`with changed as (${change} returning 1) select count(*) as records from changed`);
+}
+
+// The texts are in a table of their own; who has read the response must not be told that it is as it was.
+const touchResponses = counted(
+  'touch_erased_responses',
+  sql`update survey_responses r set version = r.version + 1, updated_at = ${param('now')}::timestamptz
+    where r.customer_id = any(${param('ids')}::uuid[])
+      and exists (select from survey_answers a where a.response_id = r.id and a.text is not null)`,
+);
+
+/** What erasing does to the rows of a table; null: nothing in it is personal. */
+function clearing(holding: Holding): SQL | null {
+  const columns = columnsOf(holding);
+  const named = (member: string) => columns.get(member) ?? missing(holding, member);
+  const mine = sql`${named(holding.owner)} = any(${param('ids')}::uuid[])`;
+  const entries = Object.entries(holding.personal);
+  if (entries.length === 0) return null;
+  if (entries.some(([, erasure]) => erasure === 'row')) return sql`delete from ${holding.table} where ${mine}`;
+  const members = entries.map(([member]) => named(member));
+  const sets = members.map((column) => sql`${sql.identifier(column.name)} = ${cleared(column.name, holding)}`);
+  if (columns.has('version')) sets.push(sql`version = ${named('version')} + 1`);
+  if (columns.has('updatedAt')) sets.push(sql`updated_at = ${param('now')}::timestamptz`);
+  if (holding.table === customers) {
+    return sql`update ${holding.table} set ${sql.join([...sets, sql`erased_at = ${param('now')}::timestamptz`], sql`, `)} where ${mine}`;
+  }
+  const told = members.map((column) => sql`${column} is not null`);
+  return sql`update ${holding.table} set ${sql.join(sets, sql`, `)} where ${mine} and (${sql.join(told, sql` or `)})`;
+}
+
+/** The country alone is nobody's address, and metrics group by it. */
+function cleared(column: string, { table }: Holding): SQL {
+  if (table !== customers || column !== 'address') return sql`null`;
+  return sql`case when address ->> 'country' is not null then jsonb_build_object('country', address ->> 'country') end`;
+}
+
+function missing({ name }: Holding, member: string): never {
+  throw new RangeError(`${name} has no ${member}`);
+}
+
+const steps: { kind: string; run: Statement<Count> }[] = [
+  ...holdings.flatMap((holding) => {
+    const change = clearing(holding);
+    return change ? [{ kind: holding.name, run: counted(`erase_${holding.name}`, change) }] : [];
+  }),
+  {
+    kind: 'references',
+    run: counted(
+      'erase_references',
+      sql`delete from external_refs where kind = 'customer' and record_id = any(${param('ids')}::uuid[])`,
+    ),
+  },
+  {
+    kind: 'openInvitations',
+    run: counted(
+      'erase_invitations',
+      sql`update survey_invitations set status = 'cancelled', version = version + 1, updated_at = ${param('now')}::timestamptz
+        where customer_id = any(${param('ids')}::uuid[]) and status in ('due', 'sent')`,
+    ),
+  },
+  {
+    kind: 'openFollowUps',
+    run: counted(
+      'erase_follow_ups',
+      sql`update follow_ups set status = 'cancelled', closed_at = ${param('now')}::timestamptz, version = version + 1, updated_at = ${param('now')}::timestamptz
+        where customer_id = any(${param('ids')}::uuid[]) and status = 'open' and kind <> 'detractor'`,
+    ),
+  },
+];
+
+/** Ids of everything there is of a customer, the customer's own and those it had before it was merged among them. */
+const recordIds = sql.join(
+  holdings.flatMap((holding) => {
+    const columns = getTableColumns(holding.table);
+    const { id, oldId } = columns;
+    const owner = columns[holding.owner];
+    const own = id ?? oldId;
+    if (!own || !owner) return [];
+    return [sql`select ${own} as id from ${holding.table} where ${owner} = any(${param('ids')}::uuid[])`];
+  }),
+  sql` union all `,
+);
+
+// Answers name what they are about by its id; the key is the caller's, and may be made of a name.
+const forgetAnswers = counted(
+  'forget_answers_of_erased',
+  sql`delete from idempotency_keys where ctid in (
+      select k.ctid from idempotency_keys k
+        cross join lateral regexp_matches(k.body, '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', 'g') as m
+        join (${recordIds}) r on r.id = m[1]::uuid
+      union select k.ctid from idempotency_keys k join unnest(${param('words')}::text[]) word on position(word in lower(k.key)) > 0)`,
+);
