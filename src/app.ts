@@ -38,6 +38,8 @@ import { loyaltyRoutes } from './features/loyalty/routes.ts';
 import { settleLoyalty } from './features/loyalty/settle.ts';
 import { loyaltyProgrammeResolvers } from './features/loyalty-programmes/resolvers.ts';
 import { loyaltyProgrammeRoutes } from './features/loyalty-programmes/routes.ts';
+import { mergeResolvers } from './features/merges/resolvers.ts';
+import { mergeRoutes } from './features/merges/routes.ts';
 import { metricResolvers } from './features/metrics/resolvers.ts';
 import { metricRoutes } from './features/metrics/routes.ts';
 import { orderResolvers } from './features/orders/resolvers.ts';
@@ -99,6 +101,7 @@ import type { Confinement } from './platform/principal.ts';
 /** Every feature's URL table: the REST contract, and what openapi.yaml is generated from. */
 export const routes: readonly Route[] = [
   ...customerRoutes,
+  ...mergeRoutes,
   ...consentRoutes,
   ...orderRoutes,
   ...returnRoutes,
@@ -128,6 +131,7 @@ export const routes: readonly Route[] = [
 /** Every feature's GraphQL fields, for the types of schema/. */
 export const resolvers: readonly Resolvers[] = [
   customerResolvers,
+  mergeResolvers,
   consentResolvers,
   orderResolvers,
   returnResolvers,

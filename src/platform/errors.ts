@@ -26,6 +26,8 @@ export const problemTypes = {
   person_erased: [409, 'The person was erased'],
   identity_taken: [409, 'The identity belongs to another customer'],
   customer_has_records: [409, 'The customer has records'],
+  merged: [409, 'It was merged into another customer'],
+  merge_refused: [409, 'The customers cannot be merged'],
   campaign_has_records: [409, 'The campaign has records'],
   survey_has_records: [409, 'The survey has records'],
   partner_has_customers: [409, 'The partner has customers'],

@@ -85,7 +85,7 @@ export const lossReasons = [
 ] as const;
 export type LossReason = (typeof lossReasons)[number];
 /** What changes a stage without a person's decision. */
-export const stageRules = ['first_qualifying_order', 'no_qualifying_order_left', 'score_threshold'] as const;
+export const stageRules = ['first_qualifying_order', 'no_qualifying_order_left', 'score_threshold', 'merge'] as const;
 export type StageRule = (typeof stageRules)[number];
 
 export const leadStage = z.enum(leadStages).meta({

@@ -1,0 +1,88 @@
+import { sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import { keysetList, pageOf, pageParameters } from '../../platform/page.ts';
+import { id } from '../../platform/values.ts';
+import { expectedVersion } from '../../platform/versions.ts';
+import {
+  customerMerge,
+  customerMerges,
+  mergeInput,
+  mergePreview,
+  mergeResult,
+  unmergeInput,
+  unmergeResult,
+} from './model.ts';
+import { type MergeRow, mergeColumns, toMerge } from './queries.ts';
+import { mergeCustomers, previewMerge, unmergeCustomers } from './write.ts';
+
+export const previewCustomerMerge = readOperation({
+  name: 'previewCustomerMerge',
+  scope: 'customers:merge',
+  partners: false,
+  selfService: false,
+  summary: 'Preview a merge',
+  description:
+    'Which values win and why, what moves, and what stands against it. Nothing is written; the versions it tells make sure of what was seen.',
+  input: z.strictObject({ id, body: mergeInput }),
+  output: mergePreview,
+  problems: ['not_found', 'merged'],
+  run: (context, { id: survivorId, body }) => previewMerge(context, { ...body, survivorId }),
+});
+
+export const mergeCustomer = writeOperation({
+  name: 'mergeCustomer',
+  scope: 'customers:merge',
+  partners: false,
+  selfService: false,
+  summary: 'Merge another record of the same person into a customer',
+  description:
+    'The customer survives; everything of the other moves to it in one transaction: identities, references, orders, returns, contacts, points, answers, consents, the history of the lead. Its values win where it has one, unless told to `take` the other’s; gaps are filled. The other’s id becomes an alias: paths with it answer 301 or 308, bodies and filters mean the survivor. All metrics of orders, returns, refunds, contacts and answers are then those of one customer; points, tiers and bonuses that each has earned by itself stay as they were earned. `unmerge` parts the two again.',
+  input: z.strictObject({ id, ...writeParameters, expectedVersion: expectedVersion.optional(), body: mergeInput }),
+  output: mergeResult,
+  idempotency: 'accepted',
+  created: () => true,
+  problems: ['not_found', 'merged', 'merge_refused', 'version_mismatch'],
+  run: (tx, context, { id: survivorId, expectedVersion: survivorVersion, body }) =>
+    mergeCustomers(tx, context, { ...body, survivorId, survivorVersion }),
+});
+
+export const unmergeCustomer = writeOperation({
+  name: 'unmergeCustomer',
+  scope: 'customers:merge',
+  partners: false,
+  selfService: false,
+  summary: 'Undo a merge',
+  description:
+    'What the merge moved goes back to the customer it came from, with what belongs to it, such as refunds of its orders. What was recorded since stays with the survivor and is told under `kept`; where there is none, both are exactly as they were, but for the survivor’s version. Merges of a customer are undone in reverse order, the latest first.',
+  input: z.strictObject({ id, ...writeParameters, body: unmergeInput }),
+  output: unmergeResult,
+  idempotency: 'accepted',
+  problems: ['not_found', 'already_undone', 'not_undoable'],
+  run: (tx, context, { id: survivorId, body: { mergeId } }) => unmergeCustomers(tx, context, { survivorId, mergeId }),
+});
+
+const list = keysetList<MergeRow>({
+  name: 'customer_merges',
+  select: mergeColumns,
+  from: sql`${customerMerges}`,
+  id: sql`${customerMerges.id}`,
+  filters: { id: (value) => sql`${customerMerges.customerId} = ${value}::uuid` },
+  sorts: { at: { expression: sql`${customerMerges.at}`, type: 'timestamptz', field: 'at' } },
+  defaultSort: '-at',
+});
+
+export const listCustomerMerges = readOperation({
+  name: 'listCustomerMerges',
+  scope: 'customers:read',
+  partners: false,
+  selfService: false,
+  summary: 'List the merges of a customer',
+  description: 'The latest first, with those of customers that were merged into it, and those that were undone.',
+  input: z.strictObject({ id, ...pageParameters }),
+  output: pageOf(customerMerge).meta({ id: 'CustomerMergePage' }),
+  async run(context, input) {
+    const { data, page } = await list(context.db, context, input);
+    return { data: data.map(toMerge), page };
+  },
+});

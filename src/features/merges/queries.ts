@@ -1,0 +1,493 @@
+import { getTableColumns, getTableName, type SQL, sql } from 'drizzle-orm';
+import type { PgTable } from 'drizzle-orm/pg-core';
+import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import { customerIdentities, customers } from '../customers/model.ts';
+import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
+import { leadStageChanges, leads } from '../leads/model.ts';
+import {
+  loyaltyAccounts,
+  loyaltyEarnings,
+  loyaltyEntries,
+  loyaltyLots,
+  loyaltyTierChanges,
+  loyaltyTransactions,
+} from '../loyalty/model.ts';
+import { partnerShares } from '../partners/model.ts';
+import { externalRefs } from '../references/model.ts';
+import type { RefRow } from '../references/queries.ts';
+import { type CustomerMerge, customerAliases, customerMerges, type MergeMember } from './model.ts';
+
+export type MergeRow = typeof customerMerges.$inferSelect;
+export type LeadRow = typeof leads.$inferSelect;
+export type StageRow = typeof leadStageChanges.$inferSelect;
+export type AccountRow = typeof loyaltyAccounts.$inferSelect;
+export type TierRow = typeof loyaltyTierChanges.$inferSelect;
+
+const aliases = statement<{ oldId: string; customerId: string }>(
+  'customer_aliases',
+  sql`select ${fields(customerAliases)} from ${customerAliases} where ${customerAliases.oldId} = any(${param('ids')}::uuid[])`,
+);
+
+/** Who those of these ids are now that were merged into others. */
+export async function successorsOf(db: Db, ids: string[]): Promise<Map<string, string>> {
+  if (ids.length === 0) return new Map();
+  return new Map((await db.all(aliases, { ids })).map(({ oldId, customerId }) => [oldId, customerId]));
+}
+
+/** Both, and whoever names one of them, since their rows change as well. */
+const lock = statement<{ id: string }>(
+  'lock_merged',
+  sql`select id from ${customers} where id = any(${param('ids')}::uuid[]) or company_id = any(${param('named')}::uuid[])
+    or referred_by = any(${param('named')}::uuid[]) order by id for update`,
+);
+
+/** Locks, in id order, these customers and those whose company or referrer is one of `named`. */
+export async function lockWithNamesakes(tx: Transaction, ids: string[], named: string[]): Promise<void> {
+  await tx.all(lock, { ids, named });
+}
+
+/** A customer as far as merging decides about it. */
+export interface Party {
+  row: CustomerRow;
+  identities: IdentityRow[];
+  references: RefRow[];
+  lead: LeadRow | null;
+  stages: StageRow[];
+  account: AccountRow | null;
+  tiers: TierRow[];
+}
+
+const of = (column: SQL) => sql`${column} = any(${param('ids')}::uuid[])`;
+const rowsOfCustomers = {
+  customers: statement<CustomerRow>(
+    'merged_customers',
+    sql`select ${fields(customers)} from ${customers} where ${of(sql`id`)}`,
+  ),
+  identities: statement<IdentityRow>(
+    'merged_identities',
+    sql`select ${fields(customerIdentities)} from ${customerIdentities} where ${of(sql`customer_id`)} order by kind, created_at, value`,
+  ),
+  references: statement<RefRow>(
+    'merged_references',
+    sql`select ${fields(externalRefs)} from ${externalRefs} where ${of(sql`record_id`)} order by position, source, external_id`,
+  ),
+  leads: statement<LeadRow>('merged_leads', sql`select ${fields(leads)} from ${leads} where ${of(sql`customer_id`)}`),
+  stages: statement<StageRow>(
+    'merged_stages',
+    sql`select ${fields(leadStageChanges)} from ${leadStageChanges} where ${of(sql`customer_id`)} order by sequence`,
+  ),
+  accounts: statement<AccountRow>(
+    'merged_accounts',
+    sql`select ${fields(loyaltyAccounts)} from ${loyaltyAccounts} where ${of(sql`customer_id`)}`,
+  ),
+  tiers: statement<TierRow>(
+    'merged_tiers',
+    sql`select ${fields(loyaltyTierChanges)} from ${loyaltyTierChanges} where ${of(sql`customer_id`)} order by sequence`,
+  ),
+};
+
+/** What is stored of these customers, by id; absent ones are absent. */
+export async function partiesOf(db: Db, ids: string[]): Promise<Map<string, Party>> {
+  const [rows, identities, references, leadRows, stages, accounts, tiers] = await Promise.all([
+    db.all(rowsOfCustomers.customers, { ids }),
+    db.all(rowsOfCustomers.identities, { ids }),
+    db.all(rowsOfCustomers.references, { ids }),
+    db.all(rowsOfCustomers.leads, { ids }),
+    db.all(rowsOfCustomers.stages, { ids }),
+    db.all(rowsOfCustomers.accounts, { ids }),
+    db.all(rowsOfCustomers.tiers, { ids }),
+  ]);
+  return new Map(
+    rows.map((row) => {
+      const own = <T extends { customerId: string | null }>(some: T[]) =>
+        some.filter(({ customerId }) => customerId === row.id);
+      return [
+        row.id,
+        {
+          row,
+          identities: own(identities),
+          references: references.filter(({ recordId }) => recordId === row.id),
+          lead: own(leadRows)[0] ?? null,
+          stages: own(stages),
+          account: own(accounts)[0] ?? null,
+          tiers: own(tiers),
+        },
+      ];
+    }),
+  );
+}
+
+/** Kinds of records as they are counted for a preview; those of `moveFacts`, and what else moves. */
+const counted: Record<string, string> = {
+  orders: 'orders',
+  returns: 'returns',
+  interactions: 'interactions',
+  stageChanges: 'lead_stage_changes',
+  assignments: 'assignments',
+  followUps: 'follow_ups',
+  loyaltyTransactions: 'loyalty_transactions',
+  redemptions: 'redemptions',
+  surveyInvitations: 'survey_invitations',
+  surveyResponses: 'survey_responses',
+  consentChanges: 'consent_changes',
+  partnerShares: 'partner_shares',
+};
+
+const counts = statement<{ kind: string; count: number }>(
+  'count_mergeable',
+  sql.join(
+    Object.entries(counted).map(
+      ([kind, table]) =>
+        sql`select ${sql.raw(`'${kind}'`)} as kind, count(*) as count from ${sql.identifier(table)} where customer_id = ${param('id')}::uuid`,
+    ),
+    sql` union all `,
+  ),
+);
+
+export async function countRecords(db: Db, id: string): Promise<{ kind: string; count: number }[]> {
+  const rows = await db.all(counts, { id });
+  return rows.filter(({ count }) => count > 0);
+}
+
+/*
+ * What a merge keeps of both, to part them exactly: rows that do not simply move. JSON of the rows as they stand in the
+ * tables, by name of the holding.
+ */
+const kept: Record<string, { table: PgTable; owner: string }> = {
+  customer: { table: customers, owner: 'id' },
+  identities: { table: customerIdentities, owner: 'customer_id' },
+  references: { table: externalRefs, owner: 'record_id' },
+  lead: { table: leads, owner: 'customer_id' },
+  stageChanges: { table: leadStageChanges, owner: 'customer_id' },
+  loyaltyAccount: { table: loyaltyAccounts, owner: 'customer_id' },
+  loyaltyTransactions: { table: loyaltyTransactions, owner: 'customer_id' },
+  loyaltyLots: { table: loyaltyLots, owner: 'customer_id' },
+  loyaltyEntries: { table: loyaltyEntries, owner: 'customer_id' },
+  loyaltyEarnings: { table: loyaltyEarnings, owner: 'customer_id' },
+  tierChanges: { table: loyaltyTierChanges, owner: 'customer_id' },
+  partnerShares: { table: partnerShares, owner: 'customer_id' },
+};
+
+const begin = statement(
+  'begin_merge',
+  sql`insert into ${customerMerges} (id, customer_id, survivor_id, merged_id, at, by, take, before)
+    select ${param('mergeId')}::uuid, ${param('to')}::uuid, ${param('to')}::uuid, ${param('from')}::uuid, ${param('now')}::timestamptz,
+      ${param('by')}::text, ${param('take')}::jsonb, jsonb_build_object(${sql.join(
+        [
+          ...Object.entries(kept).map(
+            ([name, { table, owner }]) =>
+              sql`${sql.raw(`'${name}'`)}, (select coalesce(jsonb_agg(to_jsonb(x)), '[]') from ${table} x
+                where x.${sql.identifier(owner)} in (${param('from')}::uuid, ${param('to')}::uuid))`,
+          ),
+          sql`'occasions', (select coalesce(jsonb_agg(jsonb_build_object('id', i.id, 'occasion', i.occasion)), '[]') from survey_invitations i
+            where i.customer_id in (${param('from')}::uuid, ${param('to')}::uuid) and i.occasion is not null)`,
+          sql`'responsesOfFollowUps', (select coalesce(jsonb_agg(jsonb_build_object('id', o.id, 'responseId', o.response_id)), '[]')
+            from follow_ups o join follow_ups s on s.customer_id = ${param('to')}::uuid and s.response_id = o.response_id
+            where o.customer_id = ${param('from')}::uuid)`,
+        ],
+        sql`, `,
+      )})`,
+);
+
+export interface Begin {
+  mergeId: string;
+  from: string;
+  to: string;
+  now: string;
+  by: string;
+  take: readonly MergeMember[];
+}
+
+/** Writes down a merge with what both were before it. */
+export async function beginMerge(tx: Transaction, { take, ...begun }: Begin): Promise<void> {
+  await tx.all(begin, { ...begun, take: JSON.stringify(take) });
+}
+
+/** Puts rows of a customer back as they were before a merge. Their table has none with their keys. */
+export function restoring(name: string) {
+  const holding = kept[name];
+  if (!holding) throw new RangeError(`${name} is not kept`);
+  const { table, owner } = holding;
+  return statement(
+    `restore_${getTableName(table)}`,
+    sql`insert into ${table} select x.* from ${customerMerges} m,
+      jsonb_populate_recordset(null::${table}, m.before -> ${sql.raw(`'${name}'`)}) x
+      where m.id = ${param('mergeId')}::uuid and x.${sql.identifier(owner)} = any(${param('ids')}::uuid[])`,
+  );
+}
+
+/** The row that a merge made, decoded as if it was read from its table; null: none, or nothing is kept any more. */
+export function madeRow<Row>(name: string, table: PgTable) {
+  return statement<Row>(
+    `made_${getTableName(table)}`,
+    sql`select ${fields(table)} from ${customerMerges} m,
+      jsonb_populate_record(null::${table}, m.after -> ${sql.raw(`'${name}'`)}) as ${sql.identifier(getTableName(table))}
+      where m.id = ${param('mergeId')}::uuid and jsonb_typeof(m.after -> ${sql.raw(`'${name}'`)}) = 'object'`,
+  );
+}
+
+/** Rows that a merge kept, decoded as if they were read from their table. */
+export function keptRows<Row>(name: string, table: PgTable) {
+  return statement<Row>(
+    `kept_${getTableName(table)}`,
+    sql`select ${fields(table)} from ${customerMerges} m,
+      jsonb_populate_recordset(null::${table}, m.before -> ${sql.raw(`'${name}'`)}) as ${sql.identifier(getTableName(table))}
+      where m.id = ${param('mergeId')}::uuid`,
+  );
+}
+
+const end = statement(
+  'end_merge',
+  sql`update ${customerMerges} set after = jsonb_build_object(
+      'customer', (select to_jsonb(c) from customers c where c.id = ${param('to')}::uuid),
+      'lead', (select to_jsonb(l) from leads l where l.customer_id = ${param('to')}::uuid),
+      'loyaltyAccount', (select a.version from loyalty_accounts a where a.customer_id = ${param('to')}::uuid),
+      'partnerShares', (select coalesce(jsonb_object_agg(s.partner_id, s.writable), '{}') from partner_shares s where s.customer_id = ${param('to')}::uuid))
+    where id = ${param('mergeId')}::uuid`,
+);
+
+/** Notes what a merge has made: what is different later has changed since. Travels with COMMIT, behind all its writes. */
+export function endMerge(tx: Transaction, mergeId: string, to: string): void {
+  tx.defer(end, { mergeId, to });
+}
+
+const point = statement(
+  'redirect_aliases',
+  sql`with noted as (
+      insert into customer_merge_records (merge_id, kind, record_id)
+      select ${param('mergeId')}::uuid, 'aliases', old_id from ${customerAliases} where customer_id = ${param('from')}::uuid
+      union all select ${param('mergeId')}::uuid, 'merges', id from ${customerMerges} where customer_id = ${param('from')}::uuid
+    ), pointed as (
+      update ${customerAliases} set customer_id = ${param('to')}::uuid where customer_id = ${param('from')}::uuid
+    ), held as (
+      update ${customerMerges} set customer_id = ${param('to')}::uuid where customer_id = ${param('from')}::uuid
+    )
+    insert into ${customerAliases} (old_id, customer_id, created_at)
+      values (${param('from')}::uuid, ${param('to')}::uuid, ${param('now')}::timestamptz)`,
+);
+
+/** The id that goes, and all that led to it, lead to the survivor from now on. */
+export async function redirect(
+  tx: Transaction,
+  values: { mergeId: string; from: string; to: string; now: string },
+): Promise<void> {
+  await tx.all(point, values);
+}
+
+const unpoint = statement(
+  'restore_aliases',
+  sql`with gone as (
+      delete from ${customerAliases} where old_id = ${param('to')}::uuid
+    ), pointed as (
+      update ${customerAliases} a set customer_id = ${param('to')}::uuid from customer_merge_records r
+      where r.merge_id = ${param('mergeId')}::uuid and r.kind = 'aliases' and a.old_id = r.record_id
+    )
+    update ${customerMerges} m set customer_id = ${param('to')}::uuid from customer_merge_records r
+      where r.merge_id = ${param('mergeId')}::uuid and r.kind = 'merges' and m.id = r.record_id`,
+);
+
+/** What `redirect` did, undone: `to` is a customer again. */
+export async function unredirect(tx: Transaction, values: { mergeId: string; to: string }): Promise<void> {
+  await tx.all(unpoint, values);
+}
+
+/** Members that name other customers, and those who are named so by others: as they are noted with a merge. */
+const named = statement(
+  'rename_customer',
+  sql`with companies as (
+      update customers set company_id = ${param('to')}::uuid where company_id = ${param('from')}::uuid returning id
+    ), referrers as (
+      update customers set referred_by = ${param('to')}::uuid where referred_by = ${param('from')}::uuid
+        and id <> ${param('to')}::uuid returning id
+    ), others as materialized (
+      select distinct related_customer_id as id from loyalty_transactions
+      where customer_id = ${param('from')}::uuid and related_customer_id is not null
+    ), related as (
+      update loyalty_transactions t set related_customer_id = ${param('to')}::uuid,
+        bonus_key = case when t.bonus_key = 'referral:' || ${param('from')}::text then 'referral:' || ${param('to')}::text else t.bonus_key end
+      from others where t.customer_id = others.id and t.related_customer_id = ${param('from')}::uuid returning t.id
+    ), lots as (
+      update loyalty_lots l set bonus_key = 'referral:' || ${param('to')}::text
+      from others where l.customer_id = others.id and l.bonus_key = 'referral:' || ${param('from')}::text returning l.id
+    )
+    insert into customer_merge_records (merge_id, kind, record_id)
+      select ${param('mergeId')}::uuid, kind, id from (
+        select 'companies' as kind, id from companies union all select 'referrers', id from referrers
+        union all select 'related', id from related union all select 'referralLots', id from lots) x`,
+);
+
+/**
+ * Whoever names the one names the other: members of a company, who was referred, the other side of points. Their versions
+ * stay: the old id means the same customer. Sent before the ledger of `from` moves, which says who has to do with it.
+ */
+export async function rename(tx: Transaction, values: { mergeId: string; from: string; to: string }): Promise<void> {
+  await tx.all(named, values);
+}
+
+const unnamed = statement(
+  'restore_names_of_customer',
+  sql`with r as materialized (
+      select kind, record_id from customer_merge_records where merge_id = ${param('mergeId')}::uuid
+        and kind in ('companies', 'referrers', 'related', 'referralLots')
+    ), companies as (
+      update customers c set company_id = ${param('to')}::uuid from r
+      where r.kind = 'companies' and c.id = r.record_id and c.company_id = ${param('from')}::uuid
+    ), referrers as (
+      update customers c set referred_by = ${param('to')}::uuid from r
+      where r.kind = 'referrers' and c.id = r.record_id and c.referred_by = ${param('from')}::uuid
+    ), related as (
+      update loyalty_transactions t set related_customer_id = ${param('to')}::uuid,
+        bonus_key = case when t.bonus_key = 'referral:' || ${param('from')}::text then 'referral:' || ${param('to')}::text else t.bonus_key end
+      from r where r.kind = 'related' and t.id = r.record_id and t.related_customer_id = ${param('from')}::uuid
+        and t.customer_id not in (${param('from')}::uuid, ${param('to')}::uuid)
+    )
+    update loyalty_lots l set bonus_key = 'referral:' || ${param('to')}::text from r, loyalty_transactions t
+      where r.kind = 'referralLots' and l.id = r.record_id and l.bonus_key = 'referral:' || ${param('from')}::text
+        and t.id = l.transaction_id and t.customer_id = l.customer_id`,
+);
+
+/** What `rename` did, undone, as far as it is still so. */
+export async function restoreNames(
+  tx: Transaction,
+  values: { mergeId: string; from: string; to: string },
+): Promise<void> {
+  await tx.all(unnamed, values);
+}
+
+const saveIdentities = statement(
+  'save_merged_identities',
+  sql`update customer_identities i set customer_id = n."customerId", is_primary = n."primary"
+    from ${rowsOf(customerIdentities, param('rows'), 'n')} where i.kind = n."kind" and i.value = n."value"`,
+);
+const saveReferences = statement(
+  'save_merged_references',
+  sql`update external_refs x set record_id = n."recordId", customer_id = n."customerId", position = n."position"
+    from ${rowsOf(externalRefs, param('rows'), 'n')}
+    where x.kind = n."kind" and x.source = n."source" and x.external_id = n."externalId"`,
+);
+
+/** Sets whose these identities and references are, which is primary, and in which order they come. */
+export function saveNames(tx: Transaction, identities: IdentityRow[], references: RefRow[]): void {
+  if (identities.length > 0) tx.defer(saveIdentities, { rows: JSON.stringify(identities) });
+  if (references.length > 0) tx.defer(saveReferences, { rows: JSON.stringify(references) });
+}
+
+const insertCustomer = statement('restore_customer', insertRows(customers, param('rows')));
+
+const updateCustomer = statement(
+  'save_merged_customer',
+  sql`update customers c set ${sql.join(
+    Object.entries(getTableColumns(customers))
+      .filter(([member]) => member !== 'id')
+      .map(([member, { name }]) => sql`${sql.identifier(name)} = n.${sql.identifier(member)}`),
+    sql`, `,
+  )} from ${rowsOf(customers, param('rows'), 'n')} where c.id = n."id"`,
+);
+
+/** Writes the members of a locked customer. */
+export async function saveCustomerRow(tx: Transaction, row: CustomerRow): Promise<void> {
+  tx.trail.customerIds.add(row.id);
+  await tx.all(updateCustomer, { rows: JSON.stringify([row]) });
+}
+
+export async function insertCustomerRow(tx: Transaction, row: CustomerRow): Promise<void> {
+  await tx.all(insertCustomer, { rows: JSON.stringify([row]) });
+}
+
+const shares = statement(
+  'merge_shares',
+  sql`insert into ${partnerShares} as s (partner_id, customer_id, writable, created_at, by)
+    select partner_id, ${param('to')}::uuid, writable, created_at, by from ${partnerShares} where customer_id = ${param('from')}::uuid
+    on conflict (partner_id, customer_id) do update set writable = s.writable or excluded.writable`,
+);
+
+/** The survivor is shared with everybody either was shared with; writable where either was. */
+export async function mergeShares(tx: Transaction, from: string, to: string): Promise<void> {
+  await tx.all(shares, { from, to });
+}
+
+const unshare = statement(
+  'restore_shares',
+  sql`with kept as materialized (
+      select x.*, m.after -> 'partnerShares' ->> x.partner_id::text as merged from ${customerMerges} m,
+        jsonb_populate_recordset(null::partner_shares, m.before -> 'partnerShares') x where m.id = ${param('mergeId')}::uuid
+    ), still as materialized (
+      select k.* from kept k join ${partnerShares} s on s.partner_id = k.partner_id and s.customer_id = ${param('from')}::uuid
+      where s.writable = k.merged::boolean
+    ), ended as (
+      delete from ${partnerShares} s using still k where s.customer_id = ${param('from')}::uuid and s.partner_id = k.partner_id
+        and k.customer_id = ${param('to')}::uuid
+        and not exists (select from kept o where o.partner_id = k.partner_id and o.customer_id = ${param('from')}::uuid)
+    ), narrowed as (
+      update ${partnerShares} s set writable = k.writable from still k
+      where s.customer_id = ${param('from')}::uuid and s.partner_id = k.partner_id and k.customer_id = ${param('from')}::uuid
+    )
+    insert into ${partnerShares} (partner_id, customer_id, writable, created_at, by)
+      select partner_id, customer_id, writable, created_at, by from still where customer_id = ${param('to')}::uuid`,
+);
+
+/** Each is shared as it was; what was taken back since the merge stays taken back. */
+export async function restoreShares(
+  tx: Transaction,
+  values: { mergeId: string; from: string; to: string },
+): Promise<void> {
+  await tx.all(unshare, values);
+}
+
+const drop = statement(
+  'drop_merged_customer',
+  sql`with stats as (delete from customer_stats where customer_id = ${param('id')}::uuid),
+      months as (delete from customer_month where customer_id = ${param('id')}::uuid),
+      accounts as (delete from loyalty_accounts where customer_id = ${param('id')}::uuid),
+      shared as (delete from partner_customers where customer_id = ${param('id')}::uuid)
+    delete from customers where id = ${param('id')}::uuid`,
+);
+
+/** Deletes the row of a customer whose facts have moved, with what was derived from them. */
+export async function dropMerged(tx: Transaction, id: string): Promise<void> {
+  await tx.all(drop, { id });
+}
+
+const latest = statement<MergeRow>(
+  'latest_merge',
+  sql`select ${fields(customerMerges)} from ${customerMerges} where customer_id = ${param('customerId')}::uuid and undone_at is null
+    order by at desc, id desc limit 1`,
+);
+const byId = statement<MergeRow>(
+  'merge_by_id',
+  sql`select ${fields(customerMerges)} from ${customerMerges} where id = ${param('mergeId')}::uuid and customer_id = ${param('customerId')}::uuid`,
+);
+
+/** The merge of a customer by its id, and the latest one that was not undone. */
+export async function mergesOf(db: Db, customerId: string, mergeId: string) {
+  const [found, last] = await Promise.all([db.first(byId, { customerId, mergeId }), db.first(latest, { customerId })]);
+  return { found, last };
+}
+
+const undone = statement(
+  'end_unmerge',
+  sql`with forgotten as (delete from customer_merge_records where merge_id = ${param('mergeId')}::uuid)
+    update ${customerMerges} set undone_at = ${param('now')}::timestamptz, undone_by = ${param('by')}::text, before = null, after = null
+    where id = ${param('mergeId')}::uuid`,
+);
+
+/** The merge is history, and what it kept is not needed any more. */
+export function endUnmerge(tx: Transaction, values: { mergeId: string; now: string; by: string }): void {
+  tx.defer(undone, values);
+}
+
+export const mergeColumns = fields(customerMerges, ['before', 'after']);
+
+export function toMerge(row: Omit<MergeRow, 'before' | 'after'>): CustomerMerge {
+  return {
+    id: row.id,
+    customerId: row.customerId,
+    survivorId: row.survivorId,
+    mergedId: row.mergedId,
+    at: row.at,
+    by: row.by,
+    take: row.take as MergeMember[], // validated when written
+    undoneAt: row.undoneAt,
+    undoneBy: row.undoneBy,
+  };
+}

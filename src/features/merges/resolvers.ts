@@ -1,0 +1,20 @@
+import { connection, field, mutation, type Resolvers, related } from '../../platform/graphql/field.ts';
+import { customersByIds } from '../customers/operations.ts';
+import { listCustomerMerges, mergeCustomer, previewCustomerMerge, unmergeCustomer } from './operations.ts';
+
+export const mergeResolvers: Resolvers = {
+  Query: {
+    customerMergePreview: field(previewCustomerMerge),
+    customerMerges: connection(listCustomerMerges),
+  },
+  Mutation: {
+    mergeCustomer: mutation(mergeCustomer, 'merge'),
+    unmergeCustomer: mutation(unmergeCustomer, 'unmerge'),
+  },
+  MergeResult: {
+    customer: related(customersByIds, 'customerId'),
+  },
+  CustomerMerge: {
+    customer: related(customersByIds, 'customerId'),
+  },
+};

@@ -1,0 +1,416 @@
+import { sql } from 'drizzle-orm';
+import { param, statement, type Transaction } from '../../platform/db/client.ts';
+import { invalid, notFound, Problem } from '../../platform/errors.ts';
+import { newId } from '../../platform/ids.ts';
+import type { Context } from '../../platform/operation.ts';
+import { checkVersion } from '../../platform/versions.ts';
+import { recountConsents } from '../consents/queries.ts';
+import { customerIdentities, customers } from '../customers/model.ts';
+import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
+import { refreshBounds } from '../lead-scores/bounds.ts';
+import { leadsAmong, restateConversions } from '../leads/conversion.ts';
+import { enqueueReferrals } from '../loyalty/referrals.ts';
+import { refreshShares } from '../partners/sharing.ts';
+import { externalRefs } from '../references/model.ts';
+import type { RefRow } from '../references/queries.ts';
+import { recountCustomers } from '../rollups/queries.ts';
+import { recountAnswers } from '../survey-responses/queries.ts';
+import { mergeLeads, unmergeLeads } from './leads.ts';
+import { moveLedger, reopenAccount, restateMember, restoreLedgers, splitLedgers } from './ledger.ts';
+import {
+  type KeptRecords,
+  type MergeInput,
+  type MergeObstacle,
+  type MergePreview,
+  type MergeResult,
+  mergeMembers,
+  type UnmergeResult,
+} from './model.ts';
+import { type Move, type Moved, moveFacts } from './moves.ts';
+import { decide, isSame, notesOf, obstaclesOf, profileMembers } from './profile.ts';
+import {
+  beginMerge,
+  countRecords,
+  dropMerged,
+  endMerge,
+  endUnmerge,
+  insertCustomerRow,
+  keptRows,
+  lockWithNamesakes,
+  madeRow,
+  mergeShares,
+  mergesOf,
+  type Party,
+  partiesOf,
+  redirect,
+  rename,
+  restoreNames,
+  restoreShares,
+  saveCustomerRow,
+  saveNames,
+  successorsOf,
+  unredirect,
+} from './queries.ts';
+
+export interface MergeWrite extends MergeInput {
+  survivorId: string;
+  expectedVersion?: number | undefined;
+  survivorVersion?: number | '*' | undefined;
+}
+
+/**
+ * Two records of one person become one, in a constant number of statements: both are locked, in id order and with
+ * whoever names the one that goes; their facts move, what is derived is recounted, and the id that goes leads to the
+ * survivor from then on.
+ *
+ * @throws Problem not_found, merged, merge_refused, version_mismatch
+ */
+export async function mergeCustomers(tx: Transaction, context: Context, write: MergeWrite): Promise<MergeResult> {
+  const { now } = context;
+  const { survivorId: to, customerId: from, take = [] } = write;
+  await checkOther(tx, to, from);
+  await lockWithNamesakes(tx, [from, to], [from]);
+  const parties = await partiesOf(tx, [from, to]);
+  const survivor = parties.get(to);
+  const other = parties.get(from);
+  if (!survivor || !other) {
+    // Merged or deleted while this one waited for the lock.
+    await checkOther(tx, to, from);
+    throw survivor ? unknownOther() : notFound('customer');
+  }
+  if (write.survivorVersion !== undefined) checkVersion(survivor.row.version, write.survivorVersion);
+  if (write.expectedVersion !== undefined && write.expectedVersion !== other.row.version) {
+    const message = `The other is at version ${other.row.version}.`;
+    throw new Problem('version_mismatch', message, {
+      errors: [{ pointer: '/expectedVersion', code: 'version_mismatch', message }],
+    });
+  }
+  refuse(obstaclesOf({ survivor, other }));
+
+  const decided = decide({ survivor, other, take });
+  const mergeId = newId();
+  const move: Move = { mergeId, from, to };
+  const by = context.principal.client;
+  await beginMerge(tx, { ...move, now, by, take: mergeMembers.filter((member) => take.includes(member)) });
+  await rename(tx, move);
+  const postings = await moveLedger(tx, context, move);
+  const moves = await moveFacts(tx, move, 'there');
+  await mergeLeads(tx, now, { survivor, other }, decided.lead, take.includes('leadStage'));
+  await mergeShares(tx, from, to);
+  saveNames(tx, decided.identities, decided.references);
+  await redirect(tx, { ...move, now });
+  const shares = (await countRecords(tx, from)).filter(({ kind }) => kind === 'partnerShares');
+  await dropMerged(tx, from);
+  await saveCustomerRow(tx, { ...decided.row, version: survivor.row.version + 1, updatedAt: now });
+  await restate(tx, context, [to]);
+  await restateMember(tx, context, [to]);
+  enqueueReferrals(
+    tx,
+    [other.row.referredBy, survivor.row.referredBy].flatMap((former) =>
+      former && former !== decided.row.referredBy && former !== to && former !== from
+        ? [{ customerId: to, former }]
+        : [],
+    ),
+  );
+  if (survivor.account || other.account) enqueueReferrals(tx, [{ customerId: to }]);
+  tx.trail.customerIds.add(from);
+  endMerge(tx, mergeId, to);
+  return {
+    id: mergeId,
+    customerId: to,
+    mergedId: from,
+    at: now,
+    by,
+    decisions: decided.decisions,
+    moves: present([
+      ...moves,
+      { kind: 'stageChanges', count: other.stages.length },
+      { kind: 'loyaltyTransactions', count: postings },
+      ...shares,
+    ]),
+    notes: notesOf({ survivor, other, take }),
+  };
+}
+
+/** What `mergeCustomers` would do; without locks. */
+export async function previewMerge(context: Context, write: MergeWrite): Promise<MergePreview> {
+  const { survivorId: to, customerId: from, take = [] } = write;
+  await checkOther(context.db, to, from);
+  const [parties, moves] = await Promise.all([partiesOf(context.db, [from, to]), countRecords(context.db, from)]);
+  const survivor = parties.get(to);
+  const other = parties.get(from);
+  if (!survivor) throw notFound('customer');
+  if (!other) throw unknownOther();
+  return {
+    customerId: to,
+    otherId: from,
+    version: survivor.row.version,
+    otherVersion: other.row.version,
+    decisions: decide({ survivor, other, take }).decisions,
+    moves,
+    notes: notesOf({ survivor, other, take }),
+    obstacles: obstaclesOf({ survivor, other }),
+  };
+}
+
+/** @throws Problem for an other that cannot be one */
+async function checkOther(db: Parameters<typeof successorsOf>[0], to: string, from: string): Promise<void> {
+  if (from === to) throw invalid('/customerId', 'same_customer', 'A customer is not merged into itself.');
+  const successor = (await successorsOf(db, [from])).get(from);
+  if (successor === undefined) return;
+  const message = `It was merged into ${successor} already.`;
+  throw new Problem('merged', message, {
+    errors: [{ pointer: '/customerId', code: 'merged', message }],
+    extra: { id: successor },
+  });
+}
+
+function unknownOther(): Problem {
+  return invalid('/customerId', 'not_found', 'There is no such customer.');
+}
+
+function refuse(obstacles: MergeObstacle[]): void {
+  const [first] = obstacles;
+  if (!first) return;
+  throw new Problem('merge_refused', first.message, {
+    errors: obstacles.map(({ code, message }) => ({ pointer: '/customerId', code, message })),
+  });
+}
+
+function present(counts: readonly Moved[]): Moved[] {
+  return counts.filter(({ count }) => count > 0);
+}
+
+/** What is derived from the facts of these locked customers, after these have moved. */
+async function restate(tx: Transaction, context: Context, ids: string[]): Promise<void> {
+  await Promise.all([
+    recountCustomers(tx, ids, context.reportingTimeZone),
+    recountAnswers(tx, ids),
+    recountConsents(tx, ids),
+  ]);
+  restateConversions(tx, context, await leadsAmong(tx, ids));
+  await refreshBounds(tx, context, ids);
+  refreshShares(tx, ids);
+}
+
+const keptCustomers = keptRows<CustomerRow>('customer', customers);
+const keptIdentities = keptRows<IdentityRow>('identities', customerIdentities);
+const keptReferences = keptRows<RefRow>('references', externalRefs);
+const madeCustomer = madeRow<CustomerRow>('customer', customers);
+const madeAccount = statement<{ version: number | null }>(
+  'made_account',
+  sql`select (after ->> 'loyaltyAccount')::int as version from customer_merges where id = ${param('mergeId')}::uuid`,
+);
+
+const occasionsBack = statement(
+  'restore_occasions',
+  sql`with m as materialized (select before from customer_merges where id = ${param('mergeId')}::uuid), responses as (
+      update follow_ups f set response_id = n."responseId" from m, jsonb_to_recordset(m.before -> 'responsesOfFollowUps') as n("id" uuid, "responseId" uuid)
+      where f.customer_id = ${param('to')}::uuid and f.id = n."id" and f.response_id is null
+    )
+    update survey_invitations i set occasion = n."occasion" from m, jsonb_to_recordset(m.before -> 'occasions') as n("id" uuid, "occasion" text)
+    where i.customer_id = ${param('to')}::uuid and i.id = n."id" and i.occasion is null`,
+);
+
+const recorded = statement<{ kind: string; count: number }>(
+  'count_merge_records',
+  sql`select kind, count(*) as count from customer_merge_records where merge_id = ${param('mergeId')}::uuid group by kind`,
+);
+
+const factsWithIds = {
+  orders: 'orders',
+  returns: 'returns',
+  interactions: 'interactions',
+  followUps: 'follow_ups',
+  assignments: 'assignments',
+  consentChanges: 'consent_changes',
+  surveyInvitations: 'survey_invitations',
+  redemptions: 'redemptions',
+  surveyResponses: 'survey_responses',
+};
+const since = statement<{ kind: string; count: number }>(
+  'count_since_merge',
+  sql.join(
+    Object.entries(factsWithIds).map(
+      ([kind, table]) =>
+        sql`select ${sql.raw(`'${kind}'`)} as kind, count(*) as count from ${sql.identifier(table)}
+          where customer_id = ${param('from')}::uuid and id > ${param('mergeId')}::uuid`,
+    ),
+    sql` union all `,
+  ),
+);
+
+/**
+ * The two are two again. What the merge moved goes back to the customer it came from, with what belongs to it; what was
+ * recorded since then stays with the survivor, as nothing says whose it is, and is told under `kept`. Where nothing was,
+ * both are exactly as they were.
+ *
+ * @throws Problem not_found, already_undone, not_undoable
+ */
+export async function unmergeCustomers(
+  tx: Transaction,
+  context: Context,
+  { survivorId: from, mergeId }: { survivorId: string; mergeId: string },
+): Promise<UnmergeResult> {
+  const { now } = context;
+  const before = await mergesOf(tx, from, mergeId);
+  await lockUnmerged(tx, from, before.found?.mergedId, mergeId);
+  const survivor = (await partiesOf(tx, [from])).get(from);
+  if (!survivor) throw notFound('customer');
+  const { found, last } = await mergesOf(tx, from, mergeId);
+  if (!found) throw notFound('merge of this customer');
+  if (found.undoneAt !== null) throw new Problem('already_undone', 'The two were parted again already.');
+  if (found.before === null || survivor.row.erasedAt !== null) {
+    throw new Problem('not_undoable', 'The person was erased, with all records that were merged.');
+  }
+  if (last?.id !== mergeId) {
+    throw new Problem('not_undoable', `Merges are undone in reverse order: ${last?.id} comes first.`, {
+      extra: { id: last?.id ?? mergeId },
+    });
+  }
+  const to = found.mergedId;
+  const move: Move = { mergeId, from, to };
+  const [rows, identities, references, made, account, counts] = await Promise.all([
+    tx.all(keptCustomers, { mergeId }),
+    tx.all(keptIdentities, { mergeId }),
+    tx.all(keptReferences, { mergeId }),
+    tx.first(madeCustomer, { mergeId }),
+    tx.first(madeAccount, { mergeId }),
+    tx.all(recorded, { mergeId }),
+  ]);
+  const own = rows.find(({ id }) => id === from);
+  const others = rows.find(({ id }) => id === to);
+  if (!own || !others || !made) throw new Error(`The merge ${mergeId} lacks what it kept`);
+
+  await insertCustomerRow(tx, others);
+  await reopenAccount(tx, mergeId, to);
+  const untouched = (survivor.account?.version ?? null) === (account?.version ?? null);
+  const moves = await moveFacts(tx, move, 'back');
+  await tx.all(occasionsBack, { mergeId, to });
+  const kept = untouched ? [] : await splitLedgers(tx, context, move);
+  if (untouched) await restoreLedgers(tx, move);
+  const steps = await unmergeLeads(tx, { mergeId, survivor, otherId: to });
+  await restoreShares(tx, move);
+  const names = namesBack({ survivor, to, identities, references });
+  saveNames(tx, names.identities, names.references);
+  const profile = profileBack(survivor.row, own, made);
+  await saveCustomerRow(tx, { ...profile.row, version: survivor.row.version + 1, updatedAt: now });
+  await unredirect(tx, move);
+  await restoreNames(tx, move);
+  await restate(tx, context, [from, to]);
+  if (!untouched) await restateMember(tx, context, [from, to]);
+  if (survivor.account) {
+    enqueueReferrals(tx, [{ customerId: from }, { customerId: to }]);
+  }
+  const later = await tx.all(since, { from, mergeId });
+  tx.trail.customerIds.add(to);
+  endUnmerge(tx, { mergeId, now, by: context.principal.client });
+  const why = 'recorded since the merge, when the two were one';
+  return {
+    id: mergeId,
+    customerId: from,
+    otherId: to,
+    moves: present(moves),
+    kept: [
+      ...present(later).map((count): KeptRecords => ({ ...count, why })),
+      ...(steps > 0 ? [{ kind: 'stageChanges', count: steps, why }] : []),
+      ...kept,
+      ...present(gone(counts, moves)).map(
+        (count): KeptRecords => ({
+          ...count,
+          why: 'deleted since the merge, or given to another customer',
+        }),
+      ),
+      ...names.kept,
+      ...profile.kept,
+    ],
+  };
+}
+
+const lockUnmerging = statement<{ ids: string[] | null }>(
+  'namesakes_of_merge',
+  sql`select array_agg(record_id) as ids from customer_merge_records
+    where merge_id = ${param('mergeId')}::uuid and kind in ('companies', 'referrers')`,
+);
+
+async function lockUnmerged(tx: Transaction, from: string, to: string | undefined, mergeId: string): Promise<void> {
+  const named = await tx.first(lockUnmerging, { mergeId });
+  await lockWithNamesakes(tx, [from, ...(to === undefined ? [] : [to]), ...(named?.ids ?? [])], []);
+}
+
+/** Records that were moved then, and are not there to go back. */
+function gone(counts: readonly Moved[], moves: readonly Moved[]): Moved[] {
+  return moves.map(({ kind, count }) => ({
+    kind,
+    count: (counts.find((of) => of.kind === kind)?.count ?? 0) - count,
+  }));
+}
+
+/** Members that are still as the merge made them are as they were before it; others were changed since, and stay. */
+function profileBack(row: CustomerRow, own: CustomerRow, made: CustomerRow): { row: CustomerRow; kept: KeptRecords[] } {
+  const back = { ...row };
+  const changed: string[] = [];
+  for (const [member, columns] of Object.entries(profileMembers)) {
+    if (columns.every((column) => isSame(row[column], made[column]))) {
+      for (const column of columns) restoreColumn(back, own, column);
+    } else {
+      changed.push(member);
+    }
+  }
+  const why = `changed since the merge: ${changed.join(', ')}`;
+  return { row: back, kept: changed.length === 0 ? [] : [{ kind: 'members', count: changed.length, why }] };
+}
+
+function restoreColumn<K extends keyof CustomerRow>(row: CustomerRow, from: CustomerRow, column: K): void {
+  row[column] = from[column];
+}
+
+/** Names go back to whom they were of, if the survivor still has them. */
+function namesBack(given: { survivor: Party; to: string; identities: IdentityRow[]; references: RefRow[] }): {
+  identities: IdentityRow[];
+  references: RefRow[];
+  kept: KeptRecords[];
+} {
+  const { survivor, to } = given;
+  const identityOf = ({ kind, value }: IdentityRow) => `${kind} ${value}`;
+  const nameOf = ({ source, externalId }: RefRow) => `${source} ${externalId}`;
+  const before = new Map(given.identities.map((row) => [identityOf(row), row]));
+  const identities = survivor.identities.map((row) => {
+    const was = before.get(identityOf(row));
+    return was ? { ...row, customerId: was.customerId, primary: was.primary } : row;
+  });
+  for (const customerId of [survivor.row.id, to]) keepOnePrimary(identities, customerId, before, identityOf);
+  const names = new Map(given.references.map((row) => [nameOf(row), row]));
+  const news = survivor.references.filter((row) => !names.has(nameOf(row)));
+  const ownNames = given.references.filter(({ recordId }) => recordId === survivor.row.id).length;
+  const references = survivor.references.map((row) => {
+    const was = names.get(nameOf(row));
+    return was
+      ? { ...row, recordId: was.recordId, customerId: was.customerId, position: was.position }
+      : { ...row, position: ownNames + news.indexOf(row) };
+  });
+  const added = identities.filter((row) => !before.has(identityOf(row))).length;
+  const why = 'added since the merge';
+  return {
+    identities,
+    references,
+    kept: [
+      ...(added > 0 ? [{ kind: 'identities', count: added, why }] : []),
+      ...(news.length > 0 ? [{ kind: 'references', count: news.length, why }] : []),
+    ],
+  };
+}
+
+/** One of a kind is the primary: one that was added since, before one that was it before, before the first. */
+function keepOnePrimary(
+  rows: IdentityRow[],
+  customerId: string,
+  before: ReadonlyMap<string, IdentityRow>,
+  key: (row: IdentityRow) => string,
+): void {
+  for (const kind of new Set(rows.map((row) => row.kind))) {
+    const own = rows.filter((row) => row.kind === kind && row.customerId === customerId);
+    const chosen = own.find((row) => row.primary && !before.has(key(row))) ?? own.find((row) => row.primary) ?? own[0];
+    for (const row of own) row.primary = row === chosen;
+  }
+}
