@@ -1,0 +1,502 @@
+import fc from 'fast-check';
+import { test } from 'tap';
+import { shareDifferences } from '../../src/features/partners/sharing.ts';
+import { openPool, poolDb } from '../../src/platform/db/client.ts';
+import { type TestApp, testApp } from '../support/app.ts';
+
+const now = '2026-07-15T12:00:00.000Z';
+const fresh = { clock: () => now };
+
+/** Where what is stored of sharing is not what the rules say. */
+async function differences(api: TestApp): Promise<unknown[]> {
+  const pool = openPool(api.connection, { size: 1, statementTimeout: 30_000 });
+  try {
+    return await shareDifferences(poolDb(pool), 50);
+  } finally {
+    await pool.end();
+  }
+}
+
+async function newPartner(api: TestApp, body: object = {}): Promise<string> {
+  const made = await api.request('POST', '/v1/partners', { body: { name: 'Riverside', ...body } });
+  if (made.status !== 201) throw new Error(JSON.stringify(made.body));
+  return made.body.id;
+}
+
+let names = 0;
+
+async function newCustomer(api: TestApp, body: object = {}, partner?: string): Promise<string> {
+  names += 1;
+  const made = await api.request('POST', '/v1/customers', { body: { name: `Customer ${names}`, ...body }, partner });
+  if (made.status !== 201) throw new Error(JSON.stringify(made.body));
+  return made.body.id;
+}
+
+async function change(api: TestApp, path: string, body: object): Promise<number> {
+  const { status } = await api.request('PATCH', path, { body, headers: { 'If-Match': '*' } });
+  return status;
+}
+
+/** Whom a partner's tokens see. */
+async function seenBy(api: TestApp, partner: string): Promise<string[]> {
+  const { body } = await api.request('GET', '/v1/customers?limit=100', { partner });
+  return (body.data ?? []).map(({ id }: { id: string }) => id).sort();
+}
+
+/** Who is shared with it, with why. */
+async function sharedWith(api: TestApp, partner: string): Promise<Record<string, string>> {
+  const { body } = await api.request('GET', `/v1/partners/${partner}/customers?limit=100`);
+  return Object.fromEntries(
+    body.data.map((row: { customerId: string; writable: boolean; reasons: string[] }) => [
+      row.customerId,
+      `${row.reasons.join('+')}${row.writable ? ' writable' : ''}`,
+    ]),
+  );
+}
+
+test('partners are kept on both doors', async (t) => {
+  const api = await testApp(t, fresh);
+  const made = await api.request('POST', '/v1/partners', {
+    body: { name: 'Riverside', rules: { segments: ['smb', 'smb'], consent: { purpose: 'newsletter' } } },
+  });
+  t.equal(made.status, 201);
+  t.match(made.body, {
+    name: 'Riverside',
+    status: 'active',
+    fields: [],
+    minimumGroupSize: 10,
+    rules: { acquired: false, segments: ['smb'], consent: { purpose: 'newsletter', channel: null } },
+    version: 1,
+  });
+  const path = `/v1/partners/${made.body.id}`;
+  t.same((await api.request('GET', path)).body, made.body);
+  const { body } = await api.graphql(
+    `query ($id: ID!) { partner(id: $id) { id name status minimumGroupSize rules { acquired segments consent { purpose channel } } }
+      partners(status: ACTIVE) { totalCount nodes { id } } }`,
+    { id: made.body.id },
+  );
+  t.match(body.data, {
+    partner: {
+      name: 'Riverside',
+      status: 'ACTIVE',
+      minimumGroupSize: 10,
+      rules: { acquired: false, segments: ['smb'], consent: { purpose: 'newsletter', channel: null } },
+    },
+    partners: { totalCount: 1, nodes: [{ id: made.body.id }] },
+  });
+
+  t.equal((await api.request('PATCH', path, { body: { name: 'x' } })).status, 428);
+  const stale = await api.request('PATCH', path, { body: { name: 'x' }, headers: { 'If-Match': '"7"' } });
+  t.equal(stale.status, 412);
+  const changed = await api.request('PATCH', path, {
+    body: { minimumGroupSize: 25, rules: { acquired: true } },
+    headers: { 'If-Match': '"1"' },
+  });
+  t.match(changed.body, {
+    name: 'Riverside',
+    minimumGroupSize: 25,
+    rules: { acquired: true, segments: [], consent: null },
+    version: 2,
+  });
+  for (const bad of [
+    { minimumGroupSize: 1 },
+    { fields: ['name'] },
+    { status: 'gone' },
+    { rules: { everybody: true } },
+  ]) {
+    t.equal((await api.request('PATCH', path, { body: bad, headers: { 'If-Match': '*' } })).status, 422);
+  }
+
+  const brought = await newCustomer(api, { acquiredBy: made.body.id });
+  const refused = await api.request('DELETE', path, { headers: { 'If-Match': '*' } });
+  t.match(refused, { status: 409, body: { code: 'partner_has_customers' } });
+  t.equal(await change(api, `/v1/customers/${brought}`, { acquiredBy: null }), 200);
+  t.equal((await api.request('DELETE', path, { headers: { 'If-Match': '*' } })).status, 204);
+  t.equal((await api.request('GET', path)).status, 404);
+  const unknown = await api.request('POST', '/v1/customers', { body: { name: 'x', acquiredBy: made.body.id } });
+  t.match(unknown, { status: 422, body: { errors: [{ pointer: '/acquiredBy', code: 'not_found' }] } });
+  t.same(await differences(api), []);
+});
+
+test('administration of partners is not for partners, nor for customers', async (t) => {
+  const api = await testApp(t, fresh);
+  const partner = await newPartner(api);
+  const customer = await newCustomer(api);
+  for (const confined of [{ partner }, { customer }]) {
+    for (const [method, path] of [
+      ['GET', '/v1/partners'],
+      ['GET', `/v1/partners/${partner}`],
+      ['GET', `/v1/partners/${partner}/customers`],
+      ['PUT', `/v1/partners/${partner}/customers/${customer}`],
+    ] as const) {
+      const answer = await api.request(method, path, { ...confined, ...(method === 'PUT' && { body: {} }) });
+      t.match(answer, { status: 403, body: { code: 'not_supported' } }, `${method} ${path}`);
+    }
+  }
+  const scoped = await api.request('GET', '/v1/partners', { scope: 'customers:read' });
+  t.match(scoped, { status: 403, body: { code: 'insufficient_scope', scope: 'partners:read' } });
+});
+
+test('customers are shared by name, by who brought them, by segment and by consent, as long as one of them holds', async (t) => {
+  const api = await testApp(t, fresh);
+  const partner = await newPartner(api, {
+    rules: { acquired: true, segments: ['smb', 'retail'], consent: { purpose: 'partner_offers', channel: 'email' } },
+  });
+  const other = await newPartner(api, { name: 'Hillside' });
+  const [named, brought, lead, consenting, stranger] = await Promise.all([
+    newCustomer(api),
+    newCustomer(api, { acquiredBy: partner }),
+    newCustomer(api),
+    newCustomer(api),
+    newCustomer(api),
+  ]);
+  await api.request('POST', '/v1/leads', { body: { customerId: lead, segment: 'smb' } });
+  const consent = async (status: string, channel: string | null) => {
+    const { status: answered } = await api.request('POST', `/v1/customers/${consenting}/consents`, {
+      body: { purpose: 'partner_offers', channel, status },
+    });
+    t.equal(answered, 201);
+  };
+  await consent('granted', null);
+  const put = await api.request('PUT', `/v1/partners/${partner}/customers/${named}`, { body: {} });
+  t.match(put, { status: 201, body: { partnerId: partner, customerId: named, writable: false, by: 'test' } });
+
+  const all = {
+    [named]: 'explicit',
+    [brought]: 'acquired writable',
+    [lead]: 'segment',
+    [consenting]: 'consent',
+  };
+  t.same(await sharedWith(api, partner), all);
+  t.same(await seenBy(api, partner), Object.keys(all).sort());
+  t.same(await seenBy(api, other), []);
+  const { body } = await api.graphql('{ customers { totalCount nodes { id acquiredBy } } }', {}, { partner });
+  t.equal(body.data.customers.totalCount, 4);
+  t.ok(
+    body.data.customers.nodes.every(({ acquiredBy }: { acquiredBy: unknown }) => acquiredBy === null),
+    'who else brings customers is not for partners',
+  );
+  t.equal((await api.request('GET', `/v1/customers/${stranger}`, { partner })).status, 404);
+
+  // One after the other.
+  await consent('withdrawn', 'email');
+  t.notOk((await seenBy(api, partner)).includes(consenting), 'the consent to all channels does not hold for this one');
+  await consent('granted', 'email');
+  t.ok((await seenBy(api, partner)).includes(consenting));
+  await change(api, `/v1/leads/${lead}`, { segment: 'enterprise' });
+  t.notOk((await seenBy(api, partner)).includes(lead));
+  await change(api, `/v1/leads/${lead}`, { segment: 'retail' });
+  t.equal((await sharedWith(api, partner))[lead], 'segment');
+  const again = await api.request('PUT', `/v1/partners/${partner}/customers/${lead}`, { body: { writable: true } });
+  t.equal(again.status, 201);
+  t.equal((await sharedWith(api, partner))[lead], 'explicit+segment writable');
+  t.equal((await api.request('DELETE', `/v1/leads/${lead}`, { headers: { 'If-Match': '*' } })).status, 204);
+  t.equal((await sharedWith(api, partner))[lead], 'explicit writable');
+  t.equal((await api.request('DELETE', `/v1/partners/${partner}/customers/${lead}`)).status, 204);
+  t.equal((await api.request('DELETE', `/v1/partners/${partner}/customers/${lead}`)).status, 404);
+  t.notOk((await seenBy(api, partner)).includes(lead));
+  await api.request('PUT', '/v1/customers/external/shop/7', { body: { name: 'Nightly' } });
+  const nightly = (await api.request('GET', '/v1/customers/external/shop/7')).body.id;
+  await change(api, `/v1/customers/${nightly}`, { acquiredBy: partner });
+  await api.request('PUT', '/v1/customers/external/shop/7', { body: { name: 'Nightly again' } });
+  t.equal((await sharedWith(api, partner))[nightly], 'acquired writable', 'a PUT without it does not unshare');
+  await change(api, `/v1/customers/${nightly}`, { acquiredBy: other });
+  t.notOk((await seenBy(api, partner)).includes(nightly));
+  t.same(await seenBy(api, other), [], 'brought by it, and not shared by its rules');
+
+  // The partner itself.
+  t.equal(await change(api, `/v1/partners/${partner}`, { rules: { acquired: true } }), 200);
+  t.same(await sharedWith(api, partner), { [named]: 'explicit', [brought]: 'acquired writable' });
+  t.equal(await change(api, `/v1/partners/${partner}`, { status: 'suspended' }), 200);
+  t.same(await sharedWith(api, partner), {});
+  t.same(await seenBy(api, partner), []);
+  t.equal(await change(api, `/v1/partners/${partner}`, { status: 'active' }), 200);
+  t.same(await seenBy(api, partner), [named, brought].sort());
+  t.equal((await api.request('DELETE', `/v1/customers/${named}`, { headers: { 'If-Match': '*' } })).status, 204);
+  t.same(await seenBy(api, partner), [brought]);
+  t.same(await differences(api), []);
+});
+
+test('a batch shares by name in index order, and what it cannot share is told', async (t) => {
+  const api = await testApp(t, fresh);
+  const partner = await newPartner(api);
+  const [first, second] = [await newCustomer(api), await newCustomer(api)];
+  const nobody = '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90';
+  const path = `/v1/partners/${partner}/customers/batch`;
+  const { status, body } = await api.request('POST', path, {
+    body: {
+      customers: [
+        { customerId: first },
+        { customerId: nobody },
+        { customerId: second, writable: true },
+        { customerId: first, writable: true },
+        { customer: first },
+      ],
+    },
+  });
+  t.equal(status, 200);
+  t.same(
+    body.results.map(({ status: became }: { status: string }) => became),
+    ['created', 'refused', 'created', 'updated', 'refused'],
+  );
+  t.same(await sharedWith(api, partner), { [first]: 'explicit writable', [second]: 'explicit writable' });
+  const atomic = await api.request('POST', `${path}?atomic=true`, { body: { customers: [{ customerId: nobody }] } });
+  t.match(atomic, { status: 422, body: { code: 'batch_refused' } });
+  t.equal(
+    (
+      await api.request('POST', `/v1/partners/${nobody}/customers/batch`, {
+        body: { customers: [{ customerId: first }] },
+      })
+    ).status,
+    404,
+  );
+  const { body: told } = await api.graphql(
+    `mutation ($id: ID!, $customer: ID!) { shareCustomer(id: $id, customerId: $customer, input: {}) { created share { writable by } } }`,
+    { id: partner, customer: second },
+  );
+  t.same(told.data.shareCustomer, { created: false, share: { writable: false, by: 'test' } });
+  const page = await api.graphql(
+    `query ($id: ID!) { partnerCustomers(id: $id, writable: false) { nodes { customerId reasons customer { name } } } }`,
+    { id: partner },
+  );
+  t.match(page.body.data.partnerCustomers.nodes, [
+    { customerId: second, reasons: ['EXPLICIT'], customer: { name: /./ } },
+  ]);
+  t.same(await differences(api), []);
+});
+
+test('a partner writes what it brings and what is shared for writing, nothing else', async (t) => {
+  const api = await testApp(t, fresh);
+  const partner = await newPartner(api, { rules: { acquired: true }, fields: ['Customer.name'] });
+  const idle = await newPartner(api, { name: 'Idle' });
+  const own = await newCustomer(api, { references: [{ source: 'dealer', externalId: '1' }] }, partner);
+  t.equal((await api.request('GET', `/v1/customers/${own}`)).body.acquiredBy, partner);
+  const lead = await api.request('POST', '/v1/leads', {
+    body: { customer: { email: 'lead@example.org', name: 'Lead' }, segment: 'smb' },
+    partner,
+  });
+  t.equal(lead.status, 201, JSON.stringify(lead.body));
+  const order = await api.request('POST', '/v1/orders', {
+    body: {
+      source: 'dealer',
+      externalId: 'o-1',
+      placedAt: '2026-03-01T10:00:00Z',
+      customer: { externalId: '2', email: 'order@example.org' },
+      currency: 'EUR',
+      total: 1000,
+      items: [{ sku: 'a', quantity: 1, total: 1000 }],
+      paymentStatus: 'paid',
+    },
+    headers: { 'Idempotency-Key': 'o-1' },
+    partner,
+  });
+  t.equal(order.status, 201, JSON.stringify(order.body));
+  t.same(await seenBy(api, partner), [own, lead.body.id, order.body.customerId].sort());
+  t.equal((await api.request('GET', `/v1/customers/${lead.body.id}`)).body.acquiredBy, partner);
+  t.equal(await change(api, `/v1/customers/${own}`, { locale: 'de' }), 200);
+  t.equal(
+    (
+      await api.request('PATCH', `/v1/customers/${own}`, {
+        body: { locale: 'en' },
+        headers: { 'If-Match': '*' },
+        partner,
+      })
+    ).status,
+    200,
+  );
+
+  // Who brought it is not for partners to say.
+  for (const acquiredBy of [idle, partner]) {
+    const foreign = await newCustomer(api);
+    await api.request('PUT', `/v1/partners/${partner}/customers/${foreign}`, { body: { writable: true } });
+    const answer = await api.request('PATCH', `/v1/customers/${foreign}`, {
+      body: { acquiredBy },
+      headers: { 'If-Match': '*' },
+      partner,
+    });
+    t.match(answer, { status: 403, body: { code: 'not_shared', errors: [{ pointer: '/acquiredBy' }] } });
+  }
+  const other = await api.request('POST', '/v1/customers', { body: { name: 'x', acquiredBy: idle }, partner });
+  t.match(other, { status: 403, body: { code: 'not_shared' } });
+
+  // Read-only.
+  const readOnly = await newCustomer(api, { references: [{ source: 'shop', externalId: '9' }] });
+  await api.request('PUT', `/v1/partners/${partner}/customers/${readOnly}`, { body: {} });
+  for (const [method, path, body] of [
+    ['PATCH', `/v1/customers/${readOnly}`, { locale: 'fr' }],
+    ['POST', '/v1/leads', { customerId: readOnly }],
+    ['POST', '/v1/interactions', { customerId: readOnly, kind: 'phone', direction: 'outbound', occurredAt: now }],
+  ] as const) {
+    const answer = await api.request(method, path, { body, headers: { 'If-Match': '*' }, partner });
+    t.match(answer, { status: 403, body: { code: 'not_shared' } }, `${method} ${path}`);
+  }
+
+  // What customers this partner brings are not shared with it.
+  const refused = await api.request('POST', '/v1/customers', { body: { name: 'x' }, partner: idle });
+  t.match(refused, { status: 403, body: { code: 'not_shared' } });
+  t.same(await differences(api), []);
+});
+
+test('what is shared is what the rules say, whatever happens in whatever order', async (t) => {
+  const api = await testApp(t, fresh);
+  const partners = [await newPartner(api), await newPartner(api), await newPartner(api)];
+  const customers: string[] = [];
+  for (let n = 0; n < 6; n += 1) customers.push(await newCustomer(api));
+  interface State {
+    rules: { acquired: boolean; segments: string[]; consent: { purpose: string; channel: string | null } | null };
+    active: boolean;
+    shares: Map<string, boolean>;
+  }
+  const state: State[] = partners.map(() => ({
+    rules: { acquired: false, segments: [], consent: null },
+    active: true,
+    shares: new Map(),
+  }));
+  const acquired = new Map<string, string | null>();
+  const segments = new Map<string, string | null>();
+  const consents = new Map<string, boolean>();
+
+  const who = fc.nat(customers.length - 1);
+  const whom = fc.nat(partners.length - 1);
+  const segment = fc.constantFrom('smb', 'retail');
+  const channel = fc.constantFrom(null, 'email');
+  const step = fc.oneof(
+    fc.record({ kind: fc.constant('share' as const), whom, who, writable: fc.boolean() }),
+    fc.record({ kind: fc.constant('unshare' as const), whom, who }),
+    fc.record({ kind: fc.constant('acquire' as const), who, whom: fc.option(whom) }),
+    fc.record({ kind: fc.constant('lead' as const), who, segment: fc.option(segment) }),
+    fc.record({ kind: fc.constant('unlead' as const), who }),
+    fc.record({ kind: fc.constant('consent' as const), who, channel, granted: fc.boolean() }),
+    fc.record({
+      kind: fc.constant('rules' as const),
+      whom,
+      rules: fc.record({
+        acquired: fc.boolean(),
+        segments: fc.uniqueArray(segment),
+        consent: fc.option(fc.record({ purpose: fc.constant('offers'), channel })),
+      }),
+    }),
+    fc.record({ kind: fc.constant('status' as const), whom, active: fc.boolean() }),
+  );
+  const at = (index: number) => customers[index] ?? '';
+  const of = (index: number) => partners[index] ?? '';
+
+  let sequence = 0;
+  async function take(done: fc.infer_<typeof step>): Promise<void> {
+    sequence += 1;
+    switch (done.kind) {
+      case 'share':
+        await api.request('PUT', `/v1/partners/${of(done.whom)}/customers/${at(done.who)}`, {
+          body: { writable: done.writable },
+        });
+        state[done.whom]?.shares.set(at(done.who), done.writable);
+        return;
+      case 'unshare':
+        await api.request('DELETE', `/v1/partners/${of(done.whom)}/customers/${at(done.who)}`);
+        state[done.whom]?.shares.delete(at(done.who));
+        return;
+      case 'acquire': {
+        const acquiredBy = done.whom === null ? null : of(done.whom);
+        await change(api, `/v1/customers/${at(done.who)}`, { acquiredBy });
+        acquired.set(at(done.who), acquiredBy);
+        return;
+      }
+      case 'lead': {
+        const path = `/v1/leads/${at(done.who)}`;
+        if (segments.has(at(done.who))) await change(api, path, { segment: done.segment });
+        else await api.request('POST', '/v1/leads', { body: { customerId: at(done.who), segment: done.segment } });
+        segments.set(at(done.who), done.segment);
+        return;
+      }
+      case 'unlead':
+        await api.request('DELETE', `/v1/leads/${at(done.who)}`, { headers: { 'If-Match': '*' } });
+        segments.delete(at(done.who));
+        return;
+      case 'consent':
+        await api.request('POST', `/v1/customers/${at(done.who)}/consents`, {
+          body: {
+            purpose: 'offers',
+            channel: done.channel,
+            status: done.granted ? 'granted' : 'withdrawn',
+            at: new Date(Date.parse('2026-01-01') + sequence * 1000).toISOString(),
+          },
+        });
+        consents.set(`${at(done.who)} ${done.channel ?? '*'}`, done.granted);
+        // What is said for all channels holds for each from then on.
+        if (done.channel === null) consents.set(`${at(done.who)} email`, done.granted);
+        return;
+      case 'rules': {
+        const of_ = state[done.whom];
+        if (of_) of_.rules = done.rules;
+        await change(api, `/v1/partners/${of(done.whom)}`, { rules: done.rules });
+        return;
+      }
+      case 'status': {
+        const of_ = state[done.whom];
+        if (of_) of_.active = done.active;
+        await change(api, `/v1/partners/${of(done.whom)}`, { status: done.active ? 'active' : 'suspended' });
+      }
+    }
+  }
+
+  function expected(index: number): Record<string, string> {
+    const { rules, active, shares } = state[index] ?? { rules: null, active: false, shares: new Map() };
+    const found: Record<string, string> = {};
+    for (const customer of active && rules ? customers : []) {
+      const reasons: string[] = [];
+      if (rules?.acquired && acquired.get(customer) === of(index)) reasons.push('acquired');
+      const { consent = null } = rules ?? {};
+      if (consent && consents.get(`${customer} ${consent.channel ?? '*'}`)) reasons.push('consent');
+      if (shares.has(customer)) reasons.push('explicit');
+      const own = segments.get(customer);
+      if (own && rules?.segments.includes(own)) reasons.push('segment');
+      const writable = reasons.includes('acquired') || shares.get(customer) === true;
+      if (reasons.length > 0) found[customer] = `${reasons.join('+')}${writable ? ' writable' : ''}`;
+    }
+    return found;
+  }
+
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 4, maxLength: 12 }), async (steps) => {
+      for (const one of steps) await take(one);
+      for (const [index, partner] of partners.entries()) {
+        t.same(await sharedWith(api, partner), expected(index));
+        const seen = state[index]?.active ? Object.keys(expected(index)).sort() : [];
+        t.same(await seenBy(api, partner), seen);
+      }
+      t.same(await differences(api), []);
+    }),
+    { numRuns: 12 },
+  );
+});
+
+test('rules that change while leads, customers and consents are written miss nobody', async (t) => {
+  const api = await testApp(t, fresh);
+  const partner = await newPartner(api);
+  const customers = await Promise.all(Array.from({ length: 12 }, () => newCustomer(api)));
+  const answers = await Promise.all([
+    ...[['smb'], ['retail'], ['smb', 'retail'], ['smb']].map((segments) =>
+      change(api, `/v1/partners/${partner}`, { rules: { acquired: true, segments, consent: { purpose: 'offers' } } }),
+    ),
+    ...customers.map(async (customerId, index) => {
+      const body = { customerId, segment: index % 2 === 0 ? 'smb' : 'retail' };
+      return (await api.request('POST', '/v1/leads', { body })).status;
+    }),
+    ...customers.map((customer) => change(api, `/v1/customers/${customer}`, { acquiredBy: partner })),
+    ...customers.map(async (customer) => {
+      const body = { purpose: 'offers', status: 'granted' };
+      return (await api.request('POST', `/v1/customers/${customer}/consents`, { body })).status;
+    }),
+    ...customers.map(async (customer) => {
+      const { status } = await api.request('PUT', `/v1/partners/${partner}/customers/${customer}`, { body: {} });
+      return status;
+    }),
+    newPartner(api, { rules: { segments: ['smb'] } }).then(() => 201),
+  ]);
+  t.ok(
+    answers.every((status) => status === 200 || status === 201),
+    JSON.stringify(answers),
+  );
+  t.same(await differences(api), []);
+  t.equal(Object.keys(await sharedWith(api, partner)).length, 12);
+});
