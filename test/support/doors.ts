@@ -41,7 +41,7 @@ export function guardedFields(): Field[] {
       {
         name,
         type,
-        kind: type === 'Mutation' ? 'mutation' : 'query',
+        kind: steps[0]?.name.startsWith('Mutation.') ? 'mutation' : 'query',
         path: steps.map((step) => step.field),
         field,
         operations,
@@ -59,14 +59,15 @@ interface Step {
   field: GraphQLField<unknown, unknown>;
 }
 
-/** The shortest ways from the roots, breadth first; by records rather than lists, and without mutations on the way. */
+/** The shortest ways from the roots, breadth first; by mutations where no query leads there. */
 function waysToTypes(): Map<string, Step[]> {
   const ways = new Map<string, Step[]>([
     ['Query', []],
     ['Mutation', []],
   ]);
   const queue = ['Query'];
-  for (let type = queue.shift(); type !== undefined; type = queue.shift()) {
+  const left = ['Mutation'];
+  for (let type = queue.shift(); type !== undefined; type = queue.shift() ?? left.shift()) {
     const owner = schema.getType(type);
     if (!isObjectType(owner)) continue;
     for (const [name, field] of Object.entries(owner.getFields())) {

@@ -32,6 +32,8 @@ export interface Person {
   transaction: string;
   redemption: string;
   followUp: string;
+  /** Another customer, of whom there is nothing yet. */
+  newcomer: string;
 }
 
 type Api = Pick<TestApp, 'request'>;
@@ -43,12 +45,21 @@ async function make(api: Api, path: string, body: unknown, status = 201, method 
   return answer.body;
 }
 
-const question = { key: 'recommend', type: 'nps', text: 'Would you recommend us?', required: true };
+const questions = [
+  { key: 'recommend', type: 'nps', text: 'Would you recommend us?', required: true },
+  { key: 'content', type: 'csat', text: 'Are you content?' },
+  { key: 'effort', type: 'ces', text: 'Was it easy?' },
+];
+const answers = [
+  { question: 'recommend', score: 3 },
+  { question: 'content', score: 4 },
+  { question: 'effort', score: 2 },
+];
 
 export async function stockHouse(api: Api): Promise<House> {
   const campaign = await make(api, '/v1/campaigns', { name: 'Spring', channel: 'email', startsOn: '2026-03-01' });
-  const settings = { contactFrequencyDays: 0 };
-  const survey = await make(api, '/v1/surveys', { name: 'Asked', status: 'open', questions: [question], settings });
+  const settings = { contactFrequencyDays: 0, followUp: { withinDays: 2, owner: 'jo' } };
+  const survey = await make(api, '/v1/surveys', { name: 'Asked', status: 'open', questions, settings });
   const rules = { pointsPerUnit: 1, pointValue: 0.5, bonuses: { welcome: 100 } };
   const programme = await make(api, '/v1/loyalty/programmes', { name: 'Club', rules });
   const publish = { validFrom: '2026-01-01T00:00:00Z' };
@@ -114,6 +125,16 @@ export async function stockPerson(api: Api, house: House, name = fresh('person')
     attributes: { nick: `nick ${name}` },
     acquisition: { source: 'fair', cost: 250 },
   });
+  await make(api, '/v1/orders', {
+    ...reference,
+    externalId: `first ${name}`,
+    customerId: customer.id,
+    placedAt: '2026-04-20T08:26:00Z',
+    currency: 'EUR',
+    total: 700,
+    items: [{ sku: `sku ${name}`, quantity: 1, total: 700 }],
+    paymentStatus: 'paid',
+  });
   const order = await make(api, '/v1/orders', {
     ...reference,
     customerId: customer.id,
@@ -155,10 +176,13 @@ export async function stockPerson(api: Api, house: House, name = fresh('person')
     customerId: customer.id,
     orderId: order.id,
     staff: 'maria',
-    answers: [{ question: 'recommend', score: 3 }],
+    answers,
   });
   const invitation = await make(api, '/v1/survey-invitations', { surveyId: house.survey, customerId: customer.id });
-  await make(api, `/v1/customers/${customer.id}/loyalty`, { programmeId: house.programme });
+  await make(api, `/v1/customers/${customer.id}/loyalty`, {
+    programmeId: house.programme,
+    joinedAt: '2026-05-02T00:00:00Z',
+  });
   const transaction = await make(api, '/v1/loyalty/transactions', {
     kind: 'spend',
     customerId: customer.id,
@@ -172,6 +196,13 @@ export async function stockPerson(api: Api, house: House, name = fresh('person')
     reason: `asked to cancel ${name}`,
     dueAt: '2026-06-03T17:00:00Z',
   });
+  await make(api, `/v1/customers/${customer.id}/consents`, {
+    purpose: 'newsletter',
+    channel: 'email',
+    status: 'granted',
+    evidence: { source: 'shop', wording: `I agree ${name}` },
+  });
+  const newcomer = await make(api, '/v1/customers', { name: `Newcomer ${name}` });
   return {
     name,
     email,
@@ -185,6 +216,7 @@ export async function stockPerson(api: Api, house: House, name = fresh('person')
     transaction: transaction.id,
     redemption: redemption.id,
     followUp: followUp.id,
+    newcomer: newcomer.id,
   };
 }
 
@@ -205,5 +237,38 @@ export function nobody(seed = 0): Person {
     transaction: id(9),
     redemption: id(10),
     followUp: id(11),
+    newcomer: id(12),
   };
+}
+
+/** Everything by which an answer could give the person away. */
+export function tracesOf(person: Person): string[] {
+  return Object.values(person);
+}
+
+/** A partner with whom the customers are shared, and that may see every member that may be seen. */
+export async function stockPartner(
+  api: Api & Pick<TestApp, 'connection'>,
+  {
+    customers,
+    readOnly = [],
+    fields,
+  }: { customers: readonly string[]; readOnly?: readonly string[]; fields?: string[] },
+): Promise<string> {
+  const all = await api.request('GET', '/v1/partner-fields');
+  const names = fields ?? (all.body.data ?? []).map((one: { name: string }) => one.name);
+  const partner = await make(api, '/v1/partners', {
+    name: fresh('Partner'),
+    minimumGroupSize: 2,
+    fields: names,
+    rules: { acquired: true },
+  });
+  const shares = [
+    ...customers.map((customerId) => ({ customerId, writable: true })),
+    ...readOnly.map((customerId) => ({ customerId, writable: false })),
+  ];
+  const shared = await make(api, `/v1/partners/${partner.id}/customers/batch`, { customers: shares }, 200);
+  const refused = shared.results.find((one: { status: string }) => one.status === 'refused');
+  if (refused) throw new Error(JSON.stringify(refused));
+  return partner.id;
 }
