@@ -1,10 +1,9 @@
 import { getTableColumns, type SQL, sql } from 'drizzle-orm';
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core';
 import { fields, param, statement } from '../../platform/db/client.ts';
-import { columnsOf, holdings, keyOf } from '../holdings/holdings.ts';
-import { customerAliases, customerMergeRecords, customerMerges } from '../merges/model.ts';
-import { partnerCustomers, partnerShares, partners } from '../partners/model.ts';
-import { privacyTombstones } from './model.ts';
+import { holdings, keyOf } from '../holdings/holdings.ts';
+import { customerMergeRecords } from '../merges/model.ts';
+import { partnerCustomers, partners } from '../partners/model.ts';
 
 /** Where an amount has its currency: a member of the record, or the base currency. */
 export type AmountOf = 'currency' | 'base';
@@ -107,28 +106,6 @@ function tableSection(
   };
 }
 
-const listed = new Set(holdings.map(({ table }) => table));
-
-/** What is held of a customer and is neither moved by a merge nor taken away by erasing. */
-const beside = [
-  tableSection(customerAliases, {
-    name: 'aliases',
-    label: 'Former ids, of records that were merged into this one',
-    owner: 'customerId',
-  }),
-  tableSection(customerMerges, { name: 'merges', label: 'Records that became one', owner: 'customerId' }),
-  tableSection(partnerShares, {
-    name: 'partnerShares',
-    label: 'Partners with whom it was shared by name',
-    owner: 'customerId',
-  }),
-  tableSection(privacyTombstones, {
-    name: 'tombstones',
-    label: 'Keyed hashes by which an erased person is recognised',
-    owner: 'customerId',
-  }),
-];
-
 /** Says nothing by itself: which records a merge has moved. */
 const mergedRecords: Section = {
   name: 'mergedRecords',
@@ -200,17 +177,18 @@ const storedAnswers: Section = {
 
 /** Everything that is held about a person, in the order in which it is told. */
 export const sections: readonly Section[] = [
-  ...holdings.map((holding) =>
-    tableSection(holding.table, {
-      name: holding.name,
-      label: holding.label,
-      owner: holding.owner,
-      single:
-        [...columnsOf(holding).keys()].length > 0 && keyOf(holding).length === 1 && keyOf(holding)[0] === holding.owner,
-    }),
-  ),
-  ...[...beside, mergedRecords].filter(({ name }) => !holdings.some((holding) => holding.name === name)),
-  ...(listed.has(partnerCustomers) ? [] : [sharedWith]),
+  ...holdings
+    .filter(({ table }) => table !== partnerCustomers)
+    .map((holding) =>
+      tableSection(holding.table, {
+        name: holding.name,
+        label: holding.label,
+        owner: holding.owner,
+        single: keyOf(holding).join() === holding.owner,
+      }),
+    ),
+  mergedRecords,
+  sharedWith,
   accesses,
   storedAnswers,
 ];
