@@ -48,11 +48,19 @@ export interface TestApp {
 /** The whole service on a database of its own, listening on a free port, closed with the test. */
 export async function testApp(
   t: Pick<Test, 'teardown'> & { testdir: Test['testdir'] },
-  options: { env?: Record<string, string>; clock?: () => string } = {},
+  options: {
+    env?: Record<string, string>;
+    clock?: () => string;
+    /** Another process of the same service: its database, its key. */
+    beside?: TestApp;
+    accessRefresh?: number;
+    /** Is given the lines of the log, instead of standard output. */
+    log?: (line: string) => void;
+  } = {},
 ): Promise<TestApp> {
-  const database = await testDatabase(t);
+  const database = options.beside ?? (await testDatabase(t));
   const config = readConfig({
-    RAPPORT_DATA_DIR: t.testdir({}),
+    RAPPORT_DATA_DIR: options.beside?.config.dataDir ?? t.testdir({}),
     LOG_LEVEL: 'fatal',
     PORT: '0',
     RATE_LIMIT: '100000',
@@ -65,8 +73,9 @@ export async function testApp(
     config,
     keys,
     connection: database.connection,
-    logger: createLogger(config),
+    logger: options.log ? createLogger(config, { write: options.log }) : createLogger(config),
     ...(options.clock && { clock: options.clock }),
+    accessRefresh: options.accessRefresh,
   });
   const origin = await app.listen({ host: '127.0.0.1', port: 0 });
   t.teardown(() => app.close());

@@ -7,7 +7,11 @@ import type { Config } from '../../config.ts';
  * The log of the process: JSON lines on standard output. Nothing that a client sent gets into it: no URL (it carries
  * names and references), no headers, no bodies, no parameters of statements.
  */
-export function createLogger(config: Pick<Config, 'logLevel'>): FastifyBaseLogger {
+export function createLogger(
+  config: Pick<Config, 'logLevel'>,
+  // Written in batches: a write per request would be felt by every request.
+  destination: pino.DestinationStream = pino.destination({ sync: false, minLength: 16_000, periodicFlush: 100 }),
+): FastifyBaseLogger {
   return pino(
     {
       level: config.logLevel,
@@ -30,8 +34,7 @@ export function createLogger(config: Pick<Config, 'logLevel'>): FastifyBaseLogge
         res: (reply: { statusCode?: number }) => ({ status: reply.statusCode }),
       },
     },
-    // Written in batches: a write per request would be felt by every request.
-    pino.destination({ sync: false, minLength: 16_000, periodicFlush: 100 }),
+    destination,
   );
 }
 
