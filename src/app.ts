@@ -16,6 +16,7 @@ import { clientRoutes } from './features/clients/routes.ts';
 import { tokenEndpoint } from './features/clients/tokens.ts';
 import { consentResolvers } from './features/consents/resolvers.ts';
 import { consentRoutes } from './features/consents/routes.ts';
+import { successorsOf } from './features/customers/aliases.ts';
 import { customerResolvers } from './features/customers/resolvers.ts';
 import { customerRoutes } from './features/customers/routes.ts';
 import { followUpResolvers } from './features/follow-ups/resolvers.ts';
@@ -257,6 +258,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     directory,
     issuer,
     audit,
+    successors: successorsOf,
     clock: clockOrSystem,
   };
 

@@ -13,6 +13,7 @@ import type { LinkTokens } from './link-token.ts';
 import { redactor } from './personal.ts';
 import type { Confinement, Principal } from './principal.ts';
 import type { Spool } from './spool.ts';
+import { idsIn, Moved, type Successors, Superseded, withSuccessors } from './superseded.ts';
 
 /** What the service gives to every operation. */
 export interface Services {
@@ -33,6 +34,8 @@ export interface Services {
   issuer: TokenIssuer | null;
   /** Who changed or read what. */
   audit: Audit;
+  /** Which of these ids belong to records that go by other ids now, and by which. */
+  successors: (db: Db, ids: readonly string[]) => Promise<Successors>;
   /** The clock, as an RFC 3339 instant in UTC. A demo holds it still. */
   clock: () => string;
 }
@@ -72,6 +75,7 @@ export function createContext(
     directory: services.directory,
     issuer: services.issuer,
     audit: services.audit,
+    successors: services.successors,
     clock: services.clock,
     principal,
     requestId,
@@ -200,10 +204,63 @@ export interface Answer {
 /**
  * The one way into an operation, for both doors: scope → parse → run. A write runs in one transaction together with
  * its idempotency key, and is answered after COMMIT.
+ *
+ * Ids that records had before (of customers that were merged into others) mean the records: what finds nothing by them
+ * is run again with the ids of today. Nothing is asked where something is found.
+ *
+ * @param addressed ids that stand in the address of the request
+ * @throws Moved when one of these is such an id
  */
-export async function call(operation: Operation, context: Context, raw: unknown): Promise<Answer> {
+export async function call(
+  operation: Operation,
+  context: Context,
+  raw: unknown,
+  addressed: readonly string[] = [],
+): Promise<Answer> {
   authorize(operation, context);
-  const input = parse(operation, context, raw);
+  const parsed = parse(operation, context, raw);
+  let input = parsed;
+  for (let round = 1; ; round += 1) {
+    const outcome = await attempt(operation, context, input, parsed);
+    if (outcome.found) return outcome.answer;
+    const successors = outcome.superseded ?? (await context.successors(context.db, [...idsIn(input)]));
+    if (round === rounds || (successors.size === 0 && !outcome.superseded)) {
+      if ('answer' in outcome) return outcome.answer;
+      throw outcome.error;
+    }
+    if (addressed.some((name) => successors.has(name.toLowerCase()))) throw new Moved(successors);
+    input = withSuccessors(input, successors) as never; // ids stand for ids
+  }
+}
+
+/** Runs of a call: a record that is renamed again and again while it is looked for is not pursued for ever. */
+const rounds = 5;
+
+type Outcome =
+  | { found: true; answer: Answer }
+  /** Nothing was found, maybe by ids that records had before; `superseded`: certainly. */
+  | ({ found: false; superseded?: Successors } & ({ answer: Answer } | { error: unknown }));
+
+async function attempt(operation: Operation, context: Context, input: never, parsed: never): Promise<Outcome> {
+  try {
+    const answer = await run(operation, context, input, parsed);
+    const data = (answer.output as { data?: unknown } | null)?.data; // of a page
+    const isEmpty = operation.kind === 'read' && Array.isArray(data) && data.length === 0;
+    return isEmpty && idsIn(input).size > 0 ? { found: false, answer } : { found: true, answer };
+  } catch (error) {
+    if (error instanceof Superseded) return { found: false, superseded: error.successors, error };
+    const missing =
+      error instanceof Problem &&
+      (error.code === 'not_found' ||
+        error.code === 'invalid_cursor' ||
+        error.errors.some(({ code }) => code === 'not_found'));
+    if (!missing) throw error;
+    return { found: false, error };
+  }
+}
+
+/** @param given the input as it came: what an idempotency key belongs to */
+async function run(operation: Operation, context: Context, input: never, given: never): Promise<Answer> {
   const personal = redactor(operation.output);
   const redact = context.personalData ? null : personal;
   if (operation.kind === 'read') {
@@ -214,7 +271,7 @@ export async function call(operation: Operation, context: Context, raw: unknown)
     if (witnessed) noteRead(operation, context, input, output);
     return { output, status: 200, replayed: false };
   }
-  return callWrite(operation, context, input, redact);
+  return callWrite(operation, context, { input, given }, redact);
 }
 
 /** @throws Problem unavailable, when it cannot be written down: then it is not answered either */
@@ -228,7 +285,7 @@ function noteRead(operation: Operation, context: Context, input: unknown, output
 async function callWrite(
   operation: AnyWrite,
   context: Context,
-  input: never,
+  { input, given }: { input: never; given: never },
   redact: ((output: unknown) => void) | null,
 ): Promise<Answer> {
   const { dryRun, idempotencyKey } = input as { dryRun?: boolean; idempotencyKey?: string }; // parsed by writeParameters
@@ -251,7 +308,7 @@ async function callWrite(
           operation: operation.name,
           personal: context.personalData,
           key: idempotencyKey,
-          fingerprint: fingerprint(input),
+          fingerprint: fingerprint(given),
         };
   let changes = false;
   const done = transaction(
@@ -270,7 +327,7 @@ async function callWrite(
       storeAnswer(tx, key, { status: answer.status, body: text }, context.now);
       return { ...answer, text };
     },
-    { rollback: dryRun ?? false },
+    { rollback: dryRun ?? false, throwSuperseded: true },
   );
   const answer = await done.catch((error: unknown): Answer => {
     if (!(error instanceof Replay)) throw error;

@@ -211,6 +211,7 @@ const services: Services = {
   directory: fixedDirectory(),
   issuer: null,
   audit: noAudit,
+  successors: async () => new Map(),
   clock: () => now,
 };
 const context = createContext(services, createPrincipal('test', ['*']), 'request');

@@ -181,6 +181,7 @@ export async function world(
     directory: fixedDirectory(),
     issuer: null,
     audit: noAudit,
+    successors: async () => new Map(),
     clock: () => settings.now,
   };
   await insertFacts(pool, facts);

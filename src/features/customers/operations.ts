@@ -10,6 +10,7 @@ import { checkVersion, deletedRecord, expectedVersion, written } from '../../pla
 import { refuseErased } from '../privacy/erased.ts';
 import { referenceInput, targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
+import { successorsOf } from './aliases.ts';
 import { normalizeIdentity } from './identity.ts';
 import { channel, customer, customerInput, customerKind, customerPatch, customers } from './model.ts';
 import {
@@ -73,8 +74,11 @@ export const customersByIds = readOperation({
   output: z.array(customer.nullable()),
   async run({ db }, { ids }) {
     const found = await recordsByIds(db, [...new Set(ids)]);
+    const missing = ids.filter((customerId) => !found.has(customerId));
+    const successors = await successorsOf(db, missing);
+    const survivors = await recordsByIds(db, [...new Set(successors.values())]);
     return ids.map((customerId) => {
-      const record = found.get(customerId);
+      const record = found.get(customerId) ?? survivors.get(successors.get(customerId) ?? '');
       return record ? toCustomer(record) : null;
     });
   },

@@ -11,6 +11,7 @@ import {
 } from '../../platform/db/client.ts';
 import { Problem } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
+import { Superseded } from '../../platform/superseded.ts';
 import { noteErased } from '../privacy/erased.ts';
 import { hashesOf, tombstonesOf } from '../privacy/tombstones.ts';
 import { externalRefs } from '../references/model.ts';
@@ -22,6 +23,7 @@ import {
   refKey,
   toReferences,
 } from '../references/queries.ts';
+import { successorsOf } from './aliases.ts';
 import { type Customer, customerIdentities, customers, type IdentityKind } from './model.ts';
 
 export type CustomerRow = typeof customers.$inferSelect;
@@ -112,7 +114,8 @@ const lock = statement<{ id: string; kind: string; erased: boolean }>(
 
 /**
  * Locks customers in id order: the lock under which their facts and derived state change. What was read before is
- * stale after it, so read what matters again in a later statement. Answers the kinds by id; absent ids are absent.
+ * stale after it, so read what matters again in a later statement. Answers the kinds by id; absent ids are absent, and
+ * those that were merged into others are thrown (`Superseded`), for the transaction to be run again.
  *
  * The audit is told that all of them are changed, unless `changing` is `some`: then the caller tells which (`tx.trail`).
  */
@@ -124,9 +127,17 @@ export async function lockCustomers(
   const wanted = [...new Set(ids)];
   if (wanted.length === 0) return new Map();
   const rows = await tx.all(lock, { ids: wanted });
+  if (rows.length < wanted.length) await leadOn(tx, wanted, new Set(rows.map(({ id }) => id)));
   if (changing === 'all') for (const { id } of rows) tx.trail.customerIds.add(id);
   for (const { id, erased } of rows) if (erased) noteErased(tx, id);
   return new Map(rows.map((row) => [row.id, row.kind]));
+}
+
+/** Who is not there any more may have been merged into another one. @throws Superseded */
+async function leadOn(tx: Transaction, wanted: readonly string[], locked: { has(id: string): boolean }): Promise<void> {
+  const missing = wanted.filter((id) => !locked.has(id));
+  const successors = await successorsOf(tx, missing);
+  if (successors.size > 0) throw new Superseded(successors);
 }
 
 interface OwnerRow extends RefRow {
@@ -178,6 +189,7 @@ export async function findAndLockOwners(
     locked.set(ownerId, ownerKind ?? '');
     if (ownerErased) noteErased(tx, ownerId);
   }
+  if (ids.some((id) => !locked.has(id))) await leadOn(tx, ids, locked);
   // A customer locked by its id or identity alone comes without a name.
   return { found: rows.filter(({ source }) => source !== null), locked, tombstones: rows[0]?.tombstones ?? false };
 }

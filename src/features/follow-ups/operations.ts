@@ -264,7 +264,7 @@ async function lockFollowUp(tx: Transaction, followUpId: string): Promise<Follow
   if (!seen) throw notFound('follow-up');
   await lockCustomers(tx, [seen.customerId]);
   const found = await followUpById(tx, followUpId);
-  if (!found) throw new Retry('a follow-up vanished');
+  if (found?.customerId !== seen.customerId) throw new Retry('a follow-up moved or vanished');
   return found;
 }
 

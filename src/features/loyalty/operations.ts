@@ -4,7 +4,7 @@ import { lotDates } from '../../domain/loyalty-earning.ts';
 import { isBefore } from '../../domain/period.ts';
 import { localDateOf } from '../../domain/preceding-period.ts';
 import { batchInput, batchResults, runBatch } from '../../platform/batch.ts';
-import { param, type Transaction } from '../../platform/db/client.ts';
+import { param, Retry, type Transaction } from '../../platform/db/client.ts';
 import { checkNotAhead, invalid, notFound, Problem } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
@@ -405,7 +405,8 @@ async function undo(
     transactionById(tx, wanted),
   ]);
   const account = accounts.get(customerId);
-  if (!account || !again) throw notFound('transaction');
+  if (again?.customerId !== customerId) throw new Retry('a transaction moved or vanished');
+  if (!account) throw notFound('transaction');
   if (again.undoneBy !== null) {
     throw new Problem('already_undone', 'The points came back already.', { extra: { id: again.undoneBy } });
   }

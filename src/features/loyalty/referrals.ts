@@ -4,6 +4,7 @@ import { isBefore } from '../../domain/period.ts';
 import { param, Retry, statement, type Transaction, transaction } from '../../platform/db/client.ts';
 import { enqueueAll, type Job, job } from '../../platform/jobs.ts';
 import { id } from '../../platform/values.ts';
+import { successorsOf } from '../customers/aliases.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { bonusEntitlements, memberFacts } from './earning-queries.ts';
 import { earningDates, earningRules } from './earning-rules.ts';
@@ -42,7 +43,9 @@ export const restateReferral: Job<typeof payload> = job({
     await transaction(pool, async (tx) => {
       const seen = await tx.first(involved, { customerId });
       if (!seen) return;
-      const ids = [customerId, ...namedIn({ ...seen, former })];
+      // Who was said to be the referrer may have been merged into somebody since.
+      const today = former && ((await successorsOf(tx, [former])).get(former) ?? former);
+      const ids = [customerId, ...namedIn({ ...seen, former: today })];
       await lockCustomers(tx, ids);
       const found = await tx.first(involved, { customerId });
       if (found?.referrer !== seen.referrer || found.rewarded !== seen.rewarded) throw new Retry('a referral changed');

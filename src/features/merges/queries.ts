@@ -23,17 +23,6 @@ export type StageRow = typeof leadStageChanges.$inferSelect;
 export type AccountRow = typeof loyaltyAccounts.$inferSelect;
 export type TierRow = typeof loyaltyTierChanges.$inferSelect;
 
-const aliases = statement<{ oldId: string; customerId: string }>(
-  'customer_aliases',
-  sql`select ${fields(customerAliases)} from ${customerAliases} where ${customerAliases.oldId} = any(${param('ids')}::uuid[])`,
-);
-
-/** Who those of these ids are now that were merged into others. */
-export async function successorsOf(db: Db, ids: string[]): Promise<Map<string, string>> {
-  if (ids.length === 0) return new Map();
-  return new Map((await db.all(aliases, { ids })).map(({ oldId, customerId }) => [oldId, customerId]));
-}
-
 /** Both, and whoever names one of them, since their rows change as well. */
 const lock = statement<{ id: string }>(
   'lock_merged',

@@ -5,6 +5,7 @@ import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
 import { recountConsents } from '../consents/queries.ts';
+import { successorsOf } from '../customers/aliases.ts';
 import { customerIdentities, customers } from '../customers/model.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
@@ -48,7 +49,6 @@ import {
   restoreShares,
   saveCustomerRow,
   saveNames,
-  successorsOf,
   unredirect,
 } from './queries.ts';
 

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { mostPoints } from '../../domain/loyalty-earning.ts';
-import type { Transaction } from '../../platform/db/client.ts';
+import { Retry, type Transaction } from '../../platform/db/client.ts';
 import { invalid, notFound, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
@@ -143,7 +143,7 @@ async function lockRedemption(
   if (!origin) throw notFound('redemption');
   await lockCustomers(tx, [origin.customerId]);
   const row = await redemptionById(tx, wanted);
-  if (!row) throw notFound('redemption');
+  if (row?.customerId !== origin.customerId) throw new Retry('a redemption moved or vanished');
   if (expected !== undefined) checkVersion(row.version, expected);
   if (row.status === 'cancelled') {
     throw new Problem('redemption_cancelled', `It was cancelled at ${row.cancelledAt}.`);

@@ -120,7 +120,7 @@ async function lockUsable(tx: Transaction, link: Link): Promise<InvitationRow> {
   const seen = checkUsable(await invitationById(tx, link.id), link);
   await lockCustomers(tx, [seen.customerId]);
   const found = await invitationById(tx, link.id);
-  if (!found) throw new Retry('an invitation vanished');
+  if (found?.customerId !== seen.customerId) throw new Retry('an invitation moved or vanished');
   return checkUsable(found, link);
 }
 

@@ -274,7 +274,7 @@ async function lockInvitation(tx: Transaction, invitationId: string): Promise<In
   if (!seen) throw notFound('invitation');
   await lockCustomers(tx, [seen.customerId]);
   const found = await invitationById(tx, invitationId);
-  if (!found) throw new Retry('an invitation vanished');
+  if (found?.customerId !== seen.customerId) throw new Retry('an invitation moved or vanished');
   return found;
 }
 

@@ -3,6 +3,7 @@ import { PgDialect, type PgTable } from 'drizzle-orm/pg-core';
 import pg from 'pg';
 import { Problem } from '../errors.ts';
 import type { Confinement } from '../principal.ts';
+import { Superseded } from '../superseded.ts';
 import { canonicalInstant } from './columns.ts';
 import { ConfinedPool, ConfinedQuery, confineTransaction, type Pool, prepareConfinement } from './confined.ts';
 import { refusedInput, refusedValue } from './refused.ts';
@@ -227,6 +228,8 @@ const attempts = 8;
 export interface TransactionOptions {
   /** Everything is done and then undone (dry run). */
   rollback?: boolean;
+  /** Who finds that records go by other ids now has to be told so, and begins anew itself. */
+  throwSuperseded?: boolean;
   /** All statements see the state at the first of them, and may only read: for what is read in several passes. */
   snapshot?: boolean;
 }
@@ -244,7 +247,8 @@ export async function transaction<T>(
     try {
       return await once(pool, work, options);
     } catch (error) {
-      if (!isRetryable(error)) throw error;
+      const again = error instanceof Superseded ? !options.throwSuperseded : isRetryable(error);
+      if (!again) throw error;
       if (attempt === attempts) {
         throw new Problem(
           'conflict',

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { originOf } from '../audit.ts';
 import { type FieldError, Problem } from '../errors.ts';
 import { type Answer, call, createContext, type Operation, type Services } from '../operation.ts';
+import { Moved, type Successors } from '../superseded.ts';
 import type { parseQuery } from './parsing.ts';
 
 /** A line of the URL table: what is at an address. */
@@ -92,11 +93,26 @@ export function serve(app: FastifyInstance, services: Services, routes: readonly
         const origin = originOf('rest', ip, { anybody: target.operation.public === true, principal });
         const context = createContext(services, principal, request.id, origin);
         const raw = assemble(binding, request);
-        const answer = await call(target.operation, context, raw);
-        return send(target, request, reply, answer, context.personalData);
+        try {
+          const addressed = binding.pathNames.map((name) => String(raw[name]));
+          const answer = await call(target.operation, context, raw, addressed);
+          return send(target, request, reply, answer, context.personalData);
+        } catch (error) {
+          if (!(error instanceof Moved)) throw error;
+          // 308 has the caller repeat the method and the body.
+          const status = target.method === 'GET' ? 301 : 308;
+          return reply.code(status).header('Location', addressOfToday(request.url, error.successors)).send();
+        }
       },
     });
   }
+}
+
+/** The same address with the ids of today in its path. */
+function addressOfToday(url: string, successors: Successors): string {
+  const [path = '', ...query] = url.split('?');
+  const steps = path.split('/').map((step) => successors.get(step.toLowerCase()) ?? step);
+  return [steps.join('/'), ...query].join('?');
 }
 
 function assemble(binding: Binding, request: FastifyRequest): Record<string, unknown> {

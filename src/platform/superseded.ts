@@ -1,0 +1,45 @@
+/** Id → the id that its record has now. */
+export type Successors = ReadonlyMap<string, string>;
+
+/**
+ * Thrown in a transaction by whoever looked for records that go by other ids now: it is run again, by `call` with the ids
+ * of today in its input.
+ */
+export class Superseded extends Error {
+  readonly successors: Successors;
+
+  constructor(successors: Successors) {
+    super('a record goes by another id now');
+    this.successors = successors;
+  }
+}
+
+/** An address that names a record by an id it had before; a door that has addresses sends the caller to the one of today. */
+export class Moved extends Error {
+  readonly successors: Successors;
+
+  constructor(successors: Successors) {
+    super('a record has another address now');
+    this.successors = successors;
+  }
+}
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** Every id in an input, however deep, in lower case. */
+export function idsIn(value: unknown, found: Set<string> = new Set()): Set<string> {
+  if (typeof value === 'string') {
+    if (uuid.test(value)) found.add(value.toLowerCase());
+  } else if (typeof value === 'object' && value !== null) {
+    for (const member of Object.values(value)) idsIn(member, found);
+  }
+  return found;
+}
+
+/** The same input with the ids of today. */
+export function withSuccessors(value: unknown, successors: Successors): unknown {
+  if (typeof value === 'string') return successors.get(value.toLowerCase()) ?? value;
+  if (Array.isArray(value)) return value.map((item) => withSuccessors(item, successors));
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, withSuccessors(member, successors)]));
+}
