@@ -8,6 +8,7 @@ import { pathToFileURL } from 'node:url';
 import Fastify from 'fastify';
 import t, { type Test } from 'tap';
 import { type Config, readConfig } from '../../src/config.ts';
+import { type AccessDirectory, fixedDirectory } from '../../src/platform/auth/directory.ts';
 import { issueToken } from '../../src/platform/auth/issue-token.ts';
 import { type Keys, openKeys } from '../../src/platform/auth/keys.ts';
 import { KeyError, readSigningKey, type SigningKey } from '../../src/platform/auth/signing-key.ts';
@@ -64,13 +65,14 @@ async function serve(
   t: Test,
   config: Config,
   keys: Keys,
+  directory?: AccessDirectory,
 ): Promise<(headers: [string, string][], path?: string) => Promise<Answer>> {
   const app = Fastify();
   app.setErrorHandler((error, _request, reply) => {
     const problem = error instanceof Problem ? error : new Problem('internal_error', String(error));
     return reply.code(problem.status).headers(problem.headers).send(problem.toBody('test'));
   });
-  await addAuthentication(app, config, keys);
+  await addAuthentication(app, config, keys, directory);
   await app.register(async (guarded) => {
     guarded.addHook('onRequest', requireToken);
     guarded.get('/', (request) => ({
@@ -255,9 +257,15 @@ function changed(token: string): string {
 
 t.test('a token is confined to the partner or the customer that it names', async (t) => {
   const { config, keys, key } = await own(t);
-  const get = await serve(t, config, keys);
-  const header = { alg: 'ES256', typ: 'at+jwt', kid: key.kid };
   const one = '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90';
+  const suspended = '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b91';
+  const settings = { status: 'active', fields: [], minimumGroupSize: 10 } as const;
+  const partners = new Map([
+    [one, settings],
+    [suspended, { ...settings, status: 'suspended' as const }],
+  ]);
+  const get = await serve(t, config, keys, fixedDirectory({ partners }));
+  const header = { alg: 'ES256', typ: 'at+jwt', kid: key.kid };
   const confined = (over: Json) => forge(header, claims({ ...over, scope: '*' }), es256(key.privateKey));
   for (const kind of ['partner', 'customer'] as const) {
     const expected = { confinement: { kind, id: one }, reads: true };
@@ -270,6 +278,8 @@ t.test('a token is confined to the partner or the customer that it names', async
   }
   for (const over of [
     { partner: 'p1' },
+    { partner: suspended },
+    { partner: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b92' },
     { customer: `${one} ` },
     { customer: null },
     { customer: '' },

@@ -105,11 +105,19 @@ export function createBearerVerifier(jwt: Pick<JWT, 'decode' | 'verify'>, expect
     return { claims, until: Math.min(claims.exp * 1000, found.until) };
   }
 
-  function admit(authorization: string, { claims, until }: Genuine): Principal {
+  function admit(authorization: string, genuine: Genuine): Principal | Promise<Principal> {
+    const { confinement } = genuine.claims;
+    // A partner may have been added by another replica a moment ago.
+    return confinement?.kind === 'partner' && directory.partner(confinement.id) === null
+      ? directory.lookAgain().then(() => admitKnown(authorization, genuine))
+      : admitKnown(authorization, genuine);
+  }
+
+  function admitKnown(authorization: string, { claims, until }: Genuine): Principal {
     if (directory.isRevoked(claims)) throw refused('The token was revoked.');
     const { confinement } = claims;
-    if (confinement?.kind === 'partner' && directory.partner(confinement.id)?.status === 'suspended') {
-      throw refused('The partner of the token is suspended.');
+    if (confinement?.kind === 'partner' && directory.partner(confinement.id)?.status !== 'active') {
+      throw refused('The partner of the token is not known, or suspended.');
     }
     const principal = createPrincipal(claims.client, claims.scopes, confinement);
     remember(authorization, principal, Math.min(until, Date.now() + cachedFor));
