@@ -361,3 +361,128 @@ t.test('a run goes on where it was, and a finished one is not done again', async
   await runJobs(api);
   t.strictSame(await get(`/v1/retention-runs/${run.id}`), taken);
 });
+
+t.test('customers of whom nothing was heard', async (t) => {
+  const years = 4 * 365;
+  const old = ago(years - 10);
+  const orderOf = (customerId: string, placedAt: string) =>
+    made('/v1/orders', {
+      source: 'shop',
+      externalId: fresh('order'),
+      customerId,
+      placedAt,
+      currency: 'EUR',
+      total: 1000,
+      items: [{ sku: 'A', quantity: 1, total: 1000 }],
+      paymentStatus: 'paid',
+    });
+  const then = async <T>(days: number, work: () => Promise<T>): Promise<T> => {
+    now = start - days * day;
+    try {
+      return await work();
+    } finally {
+      now = start;
+    }
+  };
+  const consentOf = (customerId: string, status: string, days: number) =>
+    then(days, () =>
+      made(`/v1/customers/${customerId}/consents`, {
+        purpose: 'newsletter',
+        status,
+        at: ago(days),
+        evidence: { source: 'form' },
+      }),
+    );
+  const email = () => ({ identities: [{ kind: 'email', value: `${fresh('quiet')}@example.org` }] });
+
+  const claim = () => ({ email: `${fresh('lead')}@example.org` });
+  const quiet = await customerOf(years, email());
+  await orderOf(quiet, old);
+  await then(years - 10, () => interactionOf(quiet, old));
+  const gone = [quiet, await customerOf(years), await customerOf(years, { kind: 'company' })];
+  const withdrawn = await customerOf(years);
+  await consentOf(withdrawn, 'granted', years - 5);
+  await consentOf(withdrawn, 'withdrawn', years - 6);
+  gone.push(withdrawn);
+  await then(years, async () => {
+    const created = await made('/v1/leads', { customer: claim(), enteredAt: ago(years) });
+    gone.push(created.id);
+  });
+
+  const heard: Record<string, (customerId: string) => Promise<unknown>> = {
+    order: (id) => orderOf(id, ago(20)),
+    return: (customerId) =>
+      made('/v1/returns', {
+        source: 'shop',
+        externalId: fresh('return'),
+        customerId,
+        returnedAt: ago(20),
+        currency: 'EUR',
+        total: 100,
+      }),
+    refund: async (id) => {
+      const order = await orderOf(id, old);
+      await made(`/v1/orders/${order.id}/refunds`, { amount: 100, refundedAt: ago(20) });
+    },
+    interaction: (id) => interactionOf(id, ago(20)),
+    response: (id) => responseOf(id, ago(20)),
+    invitation: (customerId) => made('/v1/survey-invitations', { surveyId: survey.id, customerId }),
+    consent: (id) => consentOf(id, 'withdrawn', 20),
+    'granted consent': (id) => consentOf(id, 'granted', years - 20),
+    lead: (customerId) => made('/v1/leads', { customerId, enteredAt: ago(20) }),
+    'open follow-up': (customerId) =>
+      then(years - 30, () => made('/v1/follow-ups', { customerId, kind: 'retention', reason: 'moves' })),
+  };
+  const kept = new Map<string, string>();
+  for (const [what, make] of Object.entries(heard)) {
+    const id = await customerOf(years);
+    await make(id);
+    kept.set(what, id);
+  }
+  kept.set('recently made', await customerOf(20));
+
+  const { id } = await rule({ kind: 'customer', after: 36, unit: 'months' });
+  const asked = await dry(id);
+  t.strictSame(new Set(asked.firstIds), new Set(gone), 'those of whom nothing was heard');
+  t.equal(asked.matching, gone.length);
+  const people = await rule({ kind: 'customer', after: 36, unit: 'months', conditions: { customerKind: 'person' } });
+  t.equal((await dry(people.id)).matching, gone.length - 1, 'persons only');
+  const all = await rule({ kind: 'customer', after: 36, unit: 'months', conditions: { keepConsented: false } });
+  t.equal((await dry(all.id)).matching, gone.length + 1, 'consent or not');
+
+  const before = await metricsOf();
+  const run = await applied(id);
+  t.match(run, { status: 'finished', removed: gone.length, skipped: 0 });
+  t.strictSame(await metricsOf(), before, 'no metric changes');
+  for (const one of gone) {
+    const { name, erasedAt, identities } = await get(`/v1/customers/${one}`);
+    t.strictSame({ name, erasedAt, identities }, { name: null, erasedAt: ago(0), identities: [] });
+    const { rows } = await database.query(
+      `select operation, kind, door, client, request_id as run, customer_ids as customers from audit_entries
+       where customer_ids = array[$1]::uuid[] and operation = 'eraseCustomer'`,
+      [one],
+    );
+    t.strictSame(rows, [
+      { operation: 'eraseCustomer', kind: 'write', door: 'job', client: 'test', run: run.id, customers: [one] },
+    ]);
+  }
+  for (const [what, one] of kept) t.equal((await get(`/v1/customers/${one}`)).erasedAt, null, what);
+  t.match(await applied(id), { matching: 0, removed: 0 }, 'and not again');
+  t.equal((await get(`/v1/orders?customerId=${quiet}`)).data.length, 1, 'facts stay');
+
+  t.test('leads that never became customers', async (t) => {
+    const silent = await then(900, async () => (await made('/v1/leads', { customer: claim() })).id);
+    const ordered = await then(900, async () => (await made('/v1/leads', { customer: claim() })).id);
+    await orderOf(ordered, ago(899));
+    const called = await then(900, async () => (await made('/v1/leads', { customer: claim() })).id);
+    await interactionOf(called, ago(5));
+    const plain = await customerOf(900);
+    const { id } = await rule({ kind: 'lead', after: 24, unit: 'months' });
+    t.match(await dry(id), { matching: 1, firstIds: [silent] });
+    const before = await metricsOf();
+    t.match(await applied(id), { removed: 1 });
+    t.strictSame(await metricsOf(), before);
+    t.equal((await get(`/v1/customers/${silent}`)).erasedAt, ago(0));
+    for (const one of [ordered, called, plain]) t.equal((await get(`/v1/customers/${one}`)).erasedAt, null);
+  });
+});

@@ -68,12 +68,9 @@ const origin = (name: string, record: SQL) =>
   sql`(select m.merged_id from customer_merges m join customer_merge_records r on r.merge_id = m.id
     where m.customer_id = ${person} and m.undone_at is null and r.kind = ${name} and r.record_id = ${record} order by m.at limit 1)`;
 
-function tableSection(
-  table: PgTable,
-  of: { name: string; label: string; owner: string; hidden?: readonly string[]; single?: boolean },
-): Section {
+function tableSection(table: PgTable, of: { name: string; label: string; owner: string; single?: boolean }): Section {
   const columns = getTableColumns(table);
-  const { name, label, owner, hidden = [], single = false } = of;
+  const { name, label, owner, single = false } = of;
   const column = (member: string): PgColumn => {
     const found = columns[member];
     if (!found) throw new TypeError(`No column for ${name}.${member}`);
@@ -82,7 +79,7 @@ function tableSection(
   const keys = keyOf({ table });
   const currency = currencies[name];
   const id = keys.includes('id') && name !== 'customer' ? columns['id'] : undefined;
-  const members = Object.keys(columns).filter((member) => !hidden.includes(member));
+  const members = Object.keys(columns);
   return {
     name,
     label,
@@ -93,7 +90,7 @@ function tableSection(
     where: sql`${column(owner)} = ${person}`,
     select: sql.join(
       [
-        fields(table, hidden),
+        fields(table),
         ...(currency ? [sql`${currency} as "currency"`] : []),
         ...(id ? [sql`${origin(name, sql`${id}`)} as "mergedFrom"`] : []),
       ],

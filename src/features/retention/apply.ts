@@ -1,11 +1,15 @@
 import { z } from 'zod';
 import { addDays, addMonths } from '../../domain/period.ts';
+import { auditEntry, background } from '../../platform/audit.ts';
 import { type Transaction, transaction } from '../../platform/db/client.ts';
 import { forgetAnswers } from '../../platform/idempotency.ts';
 import { newId } from '../../platform/ids.ts';
 import { enqueueAll, job } from '../../platform/jobs.ts';
 import type { Services } from '../../platform/operation.ts';
+import { createPrincipal } from '../../platform/principal.ts';
 import { id } from '../../platform/values.ts';
+import { eraseCustomers } from '../privacy/erase.ts';
+import { eraseCustomer } from '../privacy/erase-operations.ts';
 import type { RetentionUnit } from './model.ts';
 import {
   dueAmong,
@@ -97,11 +101,6 @@ export const runRetention = job({
 
 export const retentionJobs = [applyRetention, runRetention];
 
-/** Until erasing is there (features/privacy/erase.ts), rules that erase fail. */
-async function eraseCustomers(_tx: Transaction, _services: Services, ids: string[], _now: string): Promise<void> {
-  if (ids.length > 0) throw new Error('Customers cannot be erased yet');
-}
-
 /** @returns whether there is more to do */
 async function step(services: Services, runId: string, now: string): Promise<boolean> {
   const next = await transaction(services.pool, async (tx) => {
@@ -160,6 +159,7 @@ async function advance(tx: Transaction, services: Services, run: RunRow, now: st
   };
 }
 
+/** @returns how many records it were */
 async function removeRecords(
   tx: Transaction,
   services: Services,
@@ -169,14 +169,33 @@ async function removeRecords(
 ): Promise<number> {
   const { kind } = run;
   if (kind === 'idempotency') return 0;
-  if (kind !== 'customer' && kind !== 'lead') return remove(tx, kind, records, run, now);
-  const ids = await dueAmong(
-    tx,
-    kind,
-    run,
-    records.map((record) => record.id),
-    now,
-  );
-  await eraseCustomers(tx, services, ids, now);
-  return ids.length;
+  if (kind !== 'customer' && kind !== 'lead') {
+    const removed = await remove(tx, kind, records, run, now);
+    if (removed > 0)
+      note(tx, services, run, now, { name: runRetention.name, scope: 'retention:write' }, customersOf(records));
+    return removed;
+  }
+  const ids = await dueAmong(tx, kind, run, customersOf(records), now);
+  const { erased } = await eraseCustomers(tx, { now, tombstones: services.tombstones }, ids);
+  for (const one of erased) note(tx, services, run, now, eraseCustomer, [one]);
+  return erased.length;
+}
+
+function customersOf(records: Looked[]): string[] {
+  return [...new Set(records.flatMap(({ customerId }) => customerId ?? []))];
+}
+
+/** What the schedule does is done by nobody: the rule's run stands for the request. */
+function note(
+  tx: Transaction,
+  { audit }: Services,
+  run: RunRow,
+  now: string,
+  operation: { name: string; scope: string },
+  customerIds: string[],
+): void {
+  const principal = createPrincipal(run.requestedBy ?? 'retention', []);
+  const caller = { principal, requestId: run.id, now, origin: background };
+  const what = { kind: 'write' as const, customerIds, recordIds: [run.id] };
+  audit.changed(tx, auditEntry(caller, operation, what));
 }
