@@ -249,12 +249,7 @@ async function attempt(operation: Operation, context: Context, input: never, par
     return isEmpty && idsIn(input).size > 0 ? { found: false, answer } : { found: true, answer };
   } catch (error) {
     if (error instanceof Superseded) return { found: false, superseded: error.successors, error };
-    const missing =
-      error instanceof Problem &&
-      (error.code === 'not_found' ||
-        error.code === 'invalid_cursor' ||
-        error.errors.some(({ code }) => code === 'not_found'));
-    if (!missing) throw error;
+    if (!mayBeSuperseded(error)) throw error;
     return { found: false, error };
   }
 }

@@ -1,3 +1,5 @@
+import { Problem } from './errors.ts';
+
 /** Id → the id that its record has now. */
 export type Successors = ReadonlyMap<string, string>;
 
@@ -22,6 +24,17 @@ export class Moved extends Error {
     super('a record has another address now');
     this.successors = successors;
   }
+}
+
+/** Whether an error may come of an id that its record had before: then the call begins anew. */
+export function mayBeSuperseded(error: unknown): boolean {
+  if (error instanceof Superseded) return true;
+  if (!(error instanceof Problem)) return false;
+  return (
+    error.code === 'not_found' ||
+    error.code === 'invalid_cursor' ||
+    error.errors.some(({ code }) => code === 'not_found')
+  );
 }
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;

@@ -9,7 +9,7 @@ import { openPool, poolDb } from '../../src/platform/db/client.ts';
 import { runJobs, testApp } from '../support/app.ts';
 import { dumpOf } from '../support/holdings-dump.ts';
 import { stockHouse, stockPerson } from '../support/people.ts';
-import { fresh, newKey, orderOf } from '../support/shop.ts';
+import { newKey, orderOf } from '../support/shop.ts';
 
 const api = await testApp(t, { clock: () => '2026-06-10T12:00:00.000Z' });
 const { request, graphql } = api;
@@ -72,4 +72,149 @@ t.test('a merge moves everything, an unmerge brings it back exactly', async (t) 
   t.strictSame(await differences(), []);
   await runJobs(api);
   t.strictSame(await dumpOf(database, [a.customer, b.customer]), before);
+});
+
+t.test('the old id leads on, on both doors', async (t) => {
+  const a = await stockPerson(api, house);
+  const b = await stockPerson(api, house);
+  await make(`/v1/customers/${a.customer}/merge`, { customerId: b.customer });
+  const old = b.customer;
+  for (const path of [
+    '',
+    '/orders',
+    '/timeline',
+    '/summary',
+    '/loyalty',
+    '/interactions',
+    '/merges',
+    '/consents',
+    '/survey-responses',
+    '/follow-ups',
+    '/redemptions',
+    '/loyalty/transactions',
+    '/loyalty/tier-changes',
+    '/consents/history',
+    '/export',
+  ]) {
+    const query = path === '/orders' ? '?limit=1&sort=-placedAt' : '';
+    const answer = await request('GET', `/v1/customers/${old}${path}${query}`);
+    t.equal(answer.status, 301, path);
+    t.equal(answer.headers.get('location'), `/v1/customers/${a.customer}${path}${query}`);
+  }
+  for (const path of ['', '/stages', '/assignments', '/score']) {
+    const answer = await request('GET', `/v1/leads/${old}${path}`);
+    t.equal(answer.status, 301, path);
+    t.equal(answer.headers.get('location'), `/v1/leads/${a.customer}${path}`);
+  }
+  const patch = await request('PATCH', `/v1/customers/${old}`, { body: { name: 'X' }, headers: { 'If-Match': '*' } });
+  t.equal(patch.status, 308);
+  const stage = await request('POST', `/v1/leads/${old}/stage`, { body: { to: 'sales_qualified' }, headers: newKey() });
+  t.equal(stage.status, 308);
+  t.equal(stage.headers.get('location'), `/v1/leads/${a.customer}/stage`);
+  const followed = await fetch(`${api.origin}/v1/leads/${old}/assign`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${api.token('*')}`, ...newKey() },
+    body: '{}',
+  });
+  t.equal(followed.status, 200);
+  const order = await request('POST', '/v1/orders', { body: orderOf({ customerId: old }), headers: newKey() });
+  t.equal(order.status, 201);
+  t.equal(order.body.customerId, a.customer);
+  const batch = await request('POST', '/v1/orders/batch', {
+    body: { orders: [orderOf({ customerId: old }), orderOf({ customerId: old.toUpperCase() })] },
+  });
+  t.strictSame(
+    batch.body.results.map((one: any) => one.status),
+    ['created', 'created'],
+  );
+  for (const list of [
+    'orders',
+    'returns',
+    'interactions',
+    'survey-responses',
+    'follow-ups',
+    'survey-invitations',
+    'loyalty/transactions',
+    'loyalty/redemptions',
+    'consents',
+    'assignments',
+  ]) {
+    const [given, now] = await Promise.all(
+      [old, a.customer].map((id) => request('GET', `/v1/${list}?customerId=${id}`)),
+    );
+    t.strictSame(given?.body, now?.body, list);
+  }
+  const first = await request('GET', `/v1/orders?customerId=${old}&limit=2`);
+  const next = await request('GET', `/v1/orders?customerId=${old}&limit=2&after=${first.body.page.next}`);
+  t.equal(next.status, 200);
+  t.equal(next.body.data.length, 2);
+  const asked = await graphql(
+    `query ($id: ID!) { customer(id: $id) { id orders { totalCount } } orders(customerId: $id) { totalCount } lead(id: $id) { id } customerLoyalty(id: $id) { customerId } customerMerges(id: $id) { nodes { mergedId survivorId customer { id } } } }`,
+    { id: old },
+  );
+  t.equal(asked.body.errors, undefined, JSON.stringify(asked.body.errors));
+  t.equal(asked.body.data.customer.id, a.customer);
+  t.equal(asked.body.data.customer.orders.totalCount, 7);
+  t.equal(asked.body.data.orders.totalCount, 7);
+  t.equal(asked.body.data.lead.id, a.customer);
+  t.equal(asked.body.data.customerMerges.nodes[0].mergedId, old);
+  const named = await request('GET', `/v1/customers/external/shop/${b.name}`);
+  t.equal(named.body.id, a.customer);
+  const key = newKey();
+  const body = orderOf({ customerId: old });
+  const one = await request('POST', '/v1/orders', { body, headers: key });
+  const two = await request('POST', '/v1/orders', { body, headers: key });
+  t.equal(one.status, 201, JSON.stringify(one.body));
+  t.equal(two.headers.get('idempotency-replayed'), 'true');
+  t.strictSame(one.body, two.body);
+  const metric = await request(
+    'GET',
+    `/v1/metrics/lifetime-value?customerId=${old}&from=2026-01-01T00:00:00Z&to=2026-07-01T00:00:00Z`,
+  );
+  t.equal(metric.status, 200, JSON.stringify(metric.body));
+});
+
+t.test('chains are flat, and merges are undone in reverse order', async (t) => {
+  const [a, b, c, d] = [
+    await stockPerson(api, house),
+    await stockPerson(api, house),
+    await stockPerson(api, house),
+    await stockPerson(api, house),
+  ];
+  const all = [a, b, c, d].map(({ customer }) => customer);
+  await runJobs(api);
+  const before = await dumpOf(database, all);
+  const one = await make(`/v1/customers/${b.customer}/merge`, { customerId: a.customer });
+  const between = await dumpOf(database, all);
+  const two = await make(`/v1/customers/${c.customer}/merge`, { customerId: b.customer });
+  const three = await make(`/v1/customers/${c.customer}/merge`, { customerId: d.customer });
+  for (const old of [a, b, d]) {
+    const answer = await request('GET', `/v1/customers/${old.customer}`);
+    t.equal(answer.headers.get('location'), `/v1/customers/${c.customer}`);
+  }
+  t.strictSame(await differences(), []);
+  const merges = await request('GET', `/v1/customers/${c.customer}/merges`);
+  t.strictSame(
+    merges.body.data.map((m: any) => m.id),
+    [three.id, two.id, one.id],
+  );
+  const early = await request('POST', `/v1/customers/${c.customer}/unmerge`, {
+    body: { mergeId: two.id },
+    headers: newKey(),
+  });
+  t.equal(early.status, 409);
+  t.equal(early.body.code, 'not_undoable');
+  t.equal(early.body.id, three.id);
+  t.strictSame((await make(`/v1/customers/${c.customer}/unmerge`, { mergeId: three.id }, 200)).kept, []);
+  t.strictSame((await make(`/v1/customers/${c.customer}/unmerge`, { mergeId: two.id }, 200)).kept, []);
+  t.strictSame(await dumpOf(database, all), between);
+  t.equal((await request('GET', `/v1/customers/${a.customer}`)).headers.get('location'), `/v1/customers/${b.customer}`);
+  t.strictSame((await make(`/v1/customers/${b.customer}/unmerge`, { mergeId: one.id }, 200)).kept, []);
+  t.strictSame(await dumpOf(database, all), before);
+  t.strictSame(await differences(), []);
+  const again = await request('POST', `/v1/customers/${b.customer}/unmerge`, {
+    body: { mergeId: one.id },
+    headers: newKey(),
+  });
+  t.equal(again.body.code, 'already_undone');
 });

@@ -3,7 +3,7 @@ import { PgDialect, type PgTable } from 'drizzle-orm/pg-core';
 import pg from 'pg';
 import { Problem } from '../errors.ts';
 import type { Confinement } from '../principal.ts';
-import { Superseded } from '../superseded.ts';
+import { mayBeSuperseded, Superseded } from '../superseded.ts';
 import { canonicalInstant } from './columns.ts';
 import { ConfinedPool, ConfinedQuery, confineTransaction, type Pool, prepareConfinement } from './confined.ts';
 import { refusedInput, refusedValue } from './refused.ts';
@@ -345,7 +345,8 @@ async function once<T>(
   } catch (error) {
     const undone = undo(client, translate(error));
     // A refusal is answered at once: ROLLBACK may stand behind a statement that waits for somebody's lock.
-    if (isRetryable(error)) await undone;
+    // What begins anew after it would meet the locks of this one.
+    if (isRetryable(error) || mayBeSuperseded(error)) await undone;
     throw translate(error);
   }
 }
