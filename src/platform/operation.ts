@@ -13,7 +13,7 @@ import type { LinkTokens } from './link-token.ts';
 import { redactor } from './personal.ts';
 import type { Confinement, Principal } from './principal.ts';
 import type { Spool } from './spool.ts';
-import { idsIn, Moved, type Successors, Superseded, withSuccessors } from './superseded.ts';
+import { idsIn, Moved, mayBeSuperseded, type Successors, Superseded, withSuccessors } from './superseded.ts';
 
 /** What the service gives to every operation. */
 export interface Services {
