@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { parse } from 'yaml';
 import { safeParse } from 'zod';
 import { packageRoot } from '../../src/config.ts';
@@ -171,7 +171,8 @@ function requiredHeaders({ parameters }: DocumentedOperation): Record<string, st
 }
 
 t.test('a tour through every operation meets nothing but what is documented', async (t) => {
-  const { app, request, graphql } = await testApp(t, { clock: () => now });
+  const api = await testApp(t, { clock: () => now, env: { JWT_ISSUER: 'https://crm.example' } });
+  const { app, request, graphql } = api;
   const book = contract();
   let keys = 0;
   /** A request whose answer is as documented and has the status given. */
@@ -207,6 +208,9 @@ t.test('a tour through every operation meets nothing but what is documented', as
   await tourLoyalty(visit, any);
   await tourRewards(visit, any, unchanged);
   await tourInvitations(visit, any, unchanged);
+  await tourRetention(visit, any, unchanged);
+  await tourClients(visit, any, unchanged);
+  await tourOauth(api, book, t);
   await visit(200, 'PUT', '/v1/exchange-rates', {
     body: { rates: [{ date: '2026-05-20', currency: 'USD', rate: '0.9' }] },
   });
@@ -243,6 +247,51 @@ type Visit = (
 ) => Promise<Answer>;
 type Any = { headers: Record<string, string> };
 type Unchanged = (answer: Answer) => Any;
+
+async function tourClients(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
+  const made = await visit(201, 'POST', '/v1/clients', { body: { name: 'Shop backend', scopes: ['orders:write'] } });
+  await visit(422, 'POST', '/v1/clients', { body: { name: 'Shop backend', scopes: ['everything'] } });
+  const path = `/v1/clients/${made.body.id}`;
+  await visit(200, 'GET', path, unchanged(made));
+  await visit(200, 'GET', '/v1/clients?limit=1&count=true&sort=createdAt');
+  await visit(200, 'PATCH', path, { body: { scopes: ['orders:read'] }, ...any });
+  await visit(428, 'PATCH', path, { body: { name: 'x' } });
+  const secret = await visit(201, 'POST', `${path}/secrets`, { body: { expiresAt: '2030-01-01T00:00:00Z' } });
+  await visit(201, 'POST', `${path}/secrets`);
+  await visit(409, 'POST', `${path}/secrets`);
+  await visit(204, 'DELETE', `${path}/secrets/${secret.body.id}`);
+  await visit(200, 'POST', `${path}/revoke-tokens`);
+  await visit(204, 'DELETE', path, any);
+  await visit(409, 'DELETE', path, any);
+  await visit(404, 'GET', `/v1/clients/${secret.body.id}`);
+  const key = await visit(201, 'POST', '/v1/signing-keys/rotate', { body: { signsAfter: 3600 } });
+  await visit(200, 'GET', '/v1/signing-keys');
+  await visit(200, 'POST', `/v1/signing-keys/${key.body.kid}/revoke`);
+  await visit(404, 'POST', '/v1/signing-keys/none/revoke');
+}
+
+async function tourOauth({ request, token }: TestApp, book: Contract, t: Test): Promise<void> {
+  const { body: client } = await request('POST', '/v1/clients', { body: { name: 'Shop', scopes: ['orders:read'] } });
+  const { body: made } = await request('POST', `/v1/clients/${client.id}/secrets`);
+  const headers = { 'Content-Type': 'application/x-www-form-urlencoded' };
+  const own = `client_id=${client.id}&client_secret=${made.secret}`;
+  const visits: [number, string, string, string?][] = [
+    [200, 'POST', '/oauth/token', `${own}&grant_type=client_credentials`],
+    [400, 'POST', '/oauth/token', own],
+    [401, 'POST', '/oauth/token', 'grant_type=client_credentials'],
+    [200, 'POST', '/oauth/revoke', `${own}&token=none`],
+    [400, 'POST', '/oauth/revoke', own],
+    [200, 'GET', '/.well-known/jwks.json'],
+    [200, 'GET', '/.well-known/oauth-authorization-server'],
+  ];
+  for (const [status, method, path, body] of visits) {
+    const answer = await request(method, path, { scope: null, ...(body !== undefined && { body, headers }) });
+    t.equal(answer.status, status, `${method} ${path} ${JSON.stringify(answer.body)}`);
+    t.strictSame(book.faults(method, path, answer), []);
+  }
+  const revoked = await request('POST', '/v1/revoked-tokens', { body: { token: token('orders:read', 'tour') } });
+  t.strictSame(book.faults('POST', '/v1/revoked-tokens', revoked), []);
+}
 
 async function tourCustomers(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
   const company = await visit(201, 'POST', '/v1/customers', { body: { kind: 'company', name: 'Analytical Engines' } });
@@ -296,6 +345,14 @@ async function tourCustomers(visit: Visit, any: Any, unchanged: Unchanged): Prom
   await visit(204, 'DELETE', `/v1/customers/${company.body.id}`, any);
   await visit(410, 'PUT', '/v1/customers/external/shop/2', { body: { name: 'Charles' } });
   await visit(404, 'GET', `/v1/customers/${company.body.id}`);
+
+  const { body: known } = await visit(201, 'POST', '/v1/customers', {
+    body: { name: 'Known', references: [{ source: 'shop', externalId: 'to-export' }] },
+  });
+  await visit(200, 'GET', `/v1/customers/${known.id}/export`);
+  await visit(200, 'GET', `/v1/customers/${known.id}/export?format=html`);
+  await visit(200, 'GET', '/v1/customers/external/shop/to-export/export?format=json');
+  await visit(403, 'GET', `/v1/customers/${known.id}/export`, { scope: 'customers:export' });
 }
 
 const order = {
@@ -612,6 +669,26 @@ async function tourAssignments(visit: Visit, any: Any, unchanged: Unchanged): Pr
   await visit(409, 'DELETE', `/v1/customers/${customer.id}`, any);
   await visit(204, 'DELETE', `/v1/follow-ups/${followUp.body.id}`, any);
   await visit(204, 'DELETE', `/v1/assignment-rules/${rule.body.id}`, any);
+}
+
+async function tourRetention(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
+  const body = { name: 'Chats', kind: 'interaction_text', after: 24, unit: 'months', conditions: { channel: 'chat' } };
+  const rule = await visit(201, 'POST', '/v1/retention-rules', { body });
+  await visit(422, 'POST', '/v1/retention-rules', { body: { ...body, kind: 'customer' } });
+  const path = `/v1/retention-rules/${rule.body.id}`;
+  const read = await visit(200, 'GET', path);
+  await visit(304, 'GET', path, unchanged(read));
+  await visit(200, 'PATCH', path, { body: { after: 12, enabled: true }, ...any });
+  await visit(200, 'GET', '/v1/retention-rules?kind=interaction_text&enabled=true&count=true', {
+    scope: 'retention:read',
+  });
+  await visit(201, 'POST', `${path}/run?dryRun=true`);
+  const run = await visit(201, 'POST', `${path}/run`);
+  const found = await visit(200, 'GET', `/v1/retention-runs/${run.body.id}`);
+  await visit(304, 'GET', `/v1/retention-runs/${run.body.id}`, unchanged(found));
+  await visit(200, 'GET', `/v1/retention-runs?ruleId=${rule.body.id}&status=queued&count=true&limit=1`);
+  await visit(204, 'DELETE', path, any);
+  await visit(404, 'POST', `${path}/run`);
 }
 
 async function tourSurveys(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {

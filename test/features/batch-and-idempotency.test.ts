@@ -142,6 +142,8 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
   const { body: draft } = await request('POST', '/v1/lead-rule-sets', { body: { name: 'a', document: scored } });
   const rule = { name: 'a', purpose: 'lead', method: 'round_robin', groups: [{ value: null, members: ['maria'] }] };
   const { body: assigning } = await request('POST', '/v1/assignment-rules', { body: rule });
+  const keeping = { name: 'Texts', kind: 'interaction_text', after: 24, unit: 'months' };
+  const { body: kept } = await request('POST', '/v1/retention-rules', { body: keeping });
   const followUp = { customerId: customer.id, kind: 'retention' };
   const { body: open } = await request('POST', '/v1/follow-ups', { body: followUp });
   const campaign = { name: 'a', references: [{ source: 'crm', externalId: fresh('dry') }] };
@@ -187,6 +189,9 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
   const { body: invited } = await request('POST', '/v1/survey-invitations', {
     body: { surveyId: survey.id, customerId: second.id },
   });
+  const machine = await post('/v1/clients', { name: 'm', scopes: ['orders:read'] });
+  const { id: secretId } = await post(`/v1/clients/${machine.id}/secrets`, {});
+  const signing = await post('/v1/signing-keys/rotate', {});
   const before = await dump();
   const { source: _, externalId: __, ...document } = orderOf({ customer: { externalId: fresh('dry') } });
   const { source: ___, externalId: ____, ...returned } = returnOf({ customerId: customer.id });
@@ -238,6 +243,10 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
     ['POST', '/v1/assignment-rules', 201, rule],
     ['PATCH', `/v1/assignment-rules/${assigning.id}`, 200, { active: false }, ifMatch],
     ['DELETE', `/v1/assignment-rules/${assigning.id}`, 204, undefined, ifMatch],
+    ['POST', '/v1/retention-rules', 201, keeping],
+    ['PATCH', `/v1/retention-rules/${kept.id}`, 200, { after: 12 }, ifMatch],
+    ['POST', `/v1/retention-rules/${kept.id}/run`, 201],
+    ['DELETE', `/v1/retention-rules/${kept.id}`, 204, undefined, ifMatch],
     ['POST', '/v1/follow-ups', 201, followUp],
     ['PATCH', `/v1/follow-ups/${open.id}`, 200, { status: 'done', outcome: 'retained' }, ifMatch],
     ['DELETE', `/v1/follow-ups/${open.id}`, 204, undefined, ifMatch],
@@ -275,6 +284,15 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
     ['PATCH', `/v1/survey-invitations/${invited.id}`, 200, { status: 'cancelled' }, ifMatch],
     ['POST', '/v1/survey-invitations/claim', 200, { surveyId: survey.id, limit: 5 }],
     ['POST', `/v1/survey-links/${invitations[0].token}`, 201, { answers: [{ question: 'nps', score: 1 }] }],
+    ['POST', '/v1/clients', 201, { name: 'n', scopes: ['orders:read'] }],
+    ['PATCH', `/v1/clients/${machine.id}`, 200, { status: 'disabled' }, ifMatch],
+    ['DELETE', `/v1/clients/${machine.id}`, 204, undefined, ifMatch],
+    ['POST', `/v1/clients/${machine.id}/secrets`, 201],
+    ['DELETE', `/v1/clients/${machine.id}/secrets/${secretId}`, 204],
+    ['POST', `/v1/clients/${machine.id}/revoke-tokens`, 200],
+    ['POST', '/v1/revoked-tokens', 200, { token: api.token('orders:read', 'dry') }],
+    ['POST', '/v1/signing-keys/rotate', 201],
+    ['POST', `/v1/signing-keys/${signing.kid}/revoke`, 200],
     ['PUT', '/v1/exchange-rates', 200, { rates: [{ date: '2026-03-01', currency: 'USD', rate: '0.9' }] }],
   ];
   const covered = new Set<string>();

@@ -125,7 +125,10 @@ function faultsOf(
       : `/paths/${path.replaceAll('/', '~1')}/${method.toLowerCase()}/responses/${status}`;
   faults.push(...validate(`${place}/content/${type.replaceAll('/', '~1')}/schema`, body));
   if (status < 300 && route) {
-    const parsed = route.operation.output.safeParse(body);
+    const { operation: called } = route;
+    const schema = called.kind === 'read' && called.document ? called.document.media[type] : called.output;
+    if (!schema) return [...faults, `${type} has no schema`];
+    const parsed = schema.safeParse(body);
     if (!parsed.success) faults.push(`zod: ${parsed.error.message}`);
     else if (!isDeepStrictEqual(parsed.data, body)) faults.push('zod reads another value than was sent');
   }

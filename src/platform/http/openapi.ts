@@ -60,7 +60,13 @@ export function openApiDocument(routes: readonly Route[], guide: Guide): Json {
           type: 'http',
           scheme: 'bearer',
           bearerFormat: 'JWT (RFC 9068)',
-          description: 'An access token. On your own machine: `npm run -s token -- --scope "*"`.',
+          description:
+            'An access token, from `POST /oauth/token`. On your own machine: `npm run -s token -- --scope "*"`.',
+        },
+        clientBasic: {
+          type: 'http',
+          scheme: 'basic',
+          description: 'The id and a secret of a client (`/v1/clients`), for `/oauth/token` and `/oauth/revoke` only.',
         },
       },
       schemas: sorted(book.components),
@@ -240,9 +246,10 @@ function successes(route: Route, book: SchemaBook): Json {
     return { 204: { description: 'Deleted.', headers: headerReferences([...replay, ...rateLimit]) } };
   }
   const link = outputShape(route).page ? ['Link'] : [];
+  const download = operation.kind === 'read' && operation.document ? ['Content-Disposition'] : [];
   const answer = (description: string, extra: string[]): Json => ({
     description,
-    headers: headerReferences([...etag, ...extra, ...link, ...replay, ...rateLimit]),
+    headers: headerReferences([...etag, ...extra, ...link, ...replay, ...download, ...rateLimit]),
     content: contentOf(operation, book),
   });
   if (operation.kind === 'read') {
@@ -331,6 +338,11 @@ const headers: Json = {
   ETag: header('The version of the record, for If-Match and If-None-Match.', 'string', '"3"'),
   Location: header('Where the record is.', 'string', '/v1/orders/0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90'),
   Link: header('The next page, if there is one: `<…>; rel="next"`.', 'string', '</v1/orders?after=…>; rel="next"'),
+  'Content-Disposition': header(
+    'A name for the file it may be kept in.',
+    'string',
+    'attachment; filename="customer-export-2026-06-01.json"',
+  ),
   'Idempotency-Replayed': header('`true`: this is the stored answer of the first call.', 'string', 'true'),
   RateLimit: header('Requests left (`r`) for the next `t` seconds.', 'string', '"default";r=998;t=1'),
   'RateLimit-Policy': header(
