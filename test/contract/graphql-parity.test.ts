@@ -192,7 +192,9 @@ t.test('types of the SDL have the members, nullability and words of the zod enti
         t.same(differences(data, nodes.type, 'output', `${type}.${name}`), []);
     } else if (
       output.name.endsWith('Payload') &&
-      idOf(produced)?.match(/^(Written|Client|NewClientSecret|RevokedToken|SigningKey|Refund|AssignmentRule|FollowUp|Survey)/)
+      idOf(produced)?.match(
+        /^(Written|RetentionRule|RequestedRetentionRun|Client|NewClientSecret|RevokedToken|SigningKey|Refund|AssignmentRule|FollowUp|Survey)/,
+      )
     ) {
       const member = Object.values((output as GraphQLObjectType).getFields()).find(
         (one) => getNamedType(one.type).name === (typeNames[idOf(produced) ?? ''] ?? idOf(produced)),
