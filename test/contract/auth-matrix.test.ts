@@ -223,7 +223,10 @@ const routeOf = ({ method, path }: ContractOperation) =>
   routes.find((one) => one.method === method && one.url === path.replaceAll(/\{(\w+)\}/g, ':$1'));
 
 /** What is served without a token, beside operations that say so (`public`). */
-const open = ['/livez', '/readyz', '/openapi.json', '/oauth/token', '/.well-known/jwks.json'];
+const open = [
+  ...['/livez', '/readyz', '/openapi.json', '/oauth/token', '/oauth/revoke'],
+  ...['/.well-known/jwks.json', '/.well-known/oauth-authorization-server'],
+];
 
 t.test('REST: whatever is wrong with a token, it opens nothing', async (t) => {
   await log.take();

@@ -4,6 +4,7 @@ import type { Json } from './openapi-schemas.ts';
 /** Sections of the addresses that are no operations. */
 export const serviceSections: Record<string, string> = {
   graphql: 'The second door onto the same operations: same names, scopes, validation and errors.',
+  oauth: 'Tokens for clients that prove themselves with a secret; form bodies and errors as in RFC 6749.',
   service: 'Health and the documents of the contract.',
 };
 
@@ -29,6 +30,7 @@ export function servicePaths(responses: Map<string, Json>): Record<string, Json>
         },
       },
     },
+    ...oauthPaths(responses),
     '/livez': {
       get: {
         operationId: 'getLiveness',
@@ -67,6 +69,134 @@ export function servicePaths(responses: Map<string, Json>): Record<string, Json>
         },
       },
     },
+  };
+}
+
+/** OAuth speaks a language of its own, so these are no operations. */
+function oauthPaths(responses: Map<string, Json>): Record<string, Json> {
+  const limited = problemResponses(['rate_limited', 'unavailable'], responses);
+  const off = problemResponses(['not_found'], responses);
+  const form = (properties: Record<string, Json>, required: string[], example: Json): Json => ({
+    required: true,
+    content: {
+      'application/x-www-form-urlencoded': {
+        schema: { type: 'object', properties: { ...properties, ...credentials }, required },
+        example,
+      },
+    },
+  });
+  const document = (operationId: string, summary: string, description: string, media: string): Json => ({
+    operationId,
+    tags: ['oauth'],
+    summary,
+    description,
+    security: [],
+    responses: { 200: { description: 'The document.', content: { [media]: { schema: { type: 'object' } } } }, ...off },
+  });
+  return {
+    '/oauth/token': {
+      post: {
+        operationId: 'issueToken',
+        tags: ['oauth'],
+        summary: 'Get a token',
+        description:
+          'The client credentials grant (RFC 6749, 4.4), with Basic authorization or the credentials in the body. With `customer`, a client that may gets a token of at most 15 minutes that is bound to this customer. Off under an outside provider.',
+        security: [{ clientBasic: [] }, {}],
+        requestBody: form(
+          {
+            grant_type: { type: 'string', enum: ['client_credentials'] },
+            scope: { type: 'string', description: 'Separated by spaces; all of the client’s unless told.' },
+            customer: { type: 'string', format: 'uuid', description: 'The one customer the token is bound to.' },
+          },
+          ['grant_type'],
+          { grant_type: 'client_credentials', scope: 'orders:read' },
+        ),
+        responses: {
+          200: {
+            description: 'The token.',
+            content: {
+              'application/json': {
+                schema: {
+                  type: 'object',
+                  properties: {
+                    access_token: { type: 'string' },
+                    token_type: { type: 'string', enum: ['Bearer'] },
+                    expires_in: { type: 'integer', description: 'Seconds.' },
+                    scope: { type: 'string' },
+                  },
+                  required: ['access_token', 'token_type', 'expires_in', 'scope'],
+                  additionalProperties: false,
+                },
+              },
+            },
+          },
+          ...refusals(['invalid_request', 'unauthorized_client', 'unsupported_grant_type', 'invalid_scope']),
+          ...limited,
+        },
+      },
+    },
+    '/oauth/revoke': {
+      post: {
+        operationId: 'revokeOwnToken',
+        tags: ['oauth'],
+        summary: 'Revoke a token',
+        description:
+          'RFC 7009: a client revokes a token of its own; within a minute it is refused by all replicas. A token that is not good anyway is answered with 200. Off under an outside provider.',
+        security: [{ clientBasic: [] }, {}],
+        requestBody: form({ token: { type: 'string' }, token_type_hint: { type: 'string' } }, ['token'], {
+          token: 'eyJhbGciOiJFUzI1NiJ9…',
+        }),
+        responses: {
+          200: { description: 'Revoked, or not good anyway.' },
+          ...refusals(['invalid_request', 'unauthorized_client', 'unsupported_token_type']),
+          ...limited,
+        },
+      },
+    },
+    '/.well-known/jwks.json': {
+      get: document(
+        'getKeySet',
+        'Read the keys that verify tokens',
+        'A key set (RFC 7517) with the public parts of all keys, also of those that sign later. 404 under an outside provider.',
+        'application/jwk-set+json',
+      ),
+    },
+    '/.well-known/oauth-authorization-server': {
+      get: document(
+        'getAuthorizationServer',
+        'Read where tokens are to be had',
+        'Metadata of RFC 8414. 404 unless the issuer (`JWT_ISSUER`) is the URL of an origin.',
+        'application/json',
+      ),
+    },
+  };
+}
+
+const credentials: Record<string, Json> = {
+  client_id: { type: 'string', description: 'Unless there is Basic authorization.' },
+  client_secret: { type: 'string', description: 'Unless there is Basic authorization.' },
+};
+
+function refusals(codes: string[]): Record<string, Json> {
+  const answer = (description: string, enumeration: string[], more: Json = {}): Json => ({
+    description,
+    ...more,
+    content: {
+      'application/json': {
+        schema: {
+          type: 'object',
+          properties: { error: { type: 'string', enum: enumeration }, error_description: { type: 'string' } },
+          required: ['error', 'error_description'],
+          additionalProperties: false,
+        },
+      },
+    },
+  });
+  return {
+    400: answer('Refused (RFC 6749, 5.2).', codes),
+    401: answer('The client is not who it says, or not active.', ['invalid_client'], {
+      headers: headerReferences(['WWW-Authenticate']),
+    }),
   };
 }
 
