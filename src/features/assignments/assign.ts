@@ -39,6 +39,15 @@ export async function chooseOwners(
   subjects: Subject[],
 ): Promise<(Chosen | null)[]> {
   if (subjects.length === 0) return [];
+  // Turns and loads are everybody's, whoever may see the leads that they come from.
+  return tx.elevated((service) => chooseAmongAll(service, purpose, subjects));
+}
+
+async function chooseAmongAll(
+  tx: Transaction,
+  purpose: AssignmentPurpose,
+  subjects: Subject[],
+): Promise<(Chosen | null)[]> {
   const rules = await activeRules(tx, purpose, {
     country: valuesOf(subjects, 'country'),
     segment: valuesOf(subjects, 'segment'),

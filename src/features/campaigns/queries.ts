@@ -57,7 +57,8 @@ const keep = statement<{ id: string }>(
 export async function unknownCampaigns(tx: Transaction, ids: readonly string[]): Promise<Set<string>> {
   const unknown = new Set(ids);
   if (unknown.size === 0) return unknown;
-  for (const { id } of await tx.all(keep, { ids: [...unknown] })) unknown.delete(id);
+  const kept = await tx.elevated((service) => service.all(keep, { ids: [...unknown] }));
+  for (const { id } of kept) unknown.delete(id);
   return unknown;
 }
 

@@ -82,7 +82,7 @@ const lock = statement<RewardRow>(
 
 /** Locks rewards in id order, after the customers: the lock under which stock changes. As they are under the lock. */
 export async function lockRewards(tx: Transaction, ids: string[]): Promise<Map<string, RewardRow>> {
-  return new Map((await tx.all(lock, { ids })).map((row) => [row.id, row]));
+  return new Map((await tx.elevated((service) => service.all(lock, { ids }))).map((row) => [row.id, row]));
 }
 
 const taken = statement<{ rewardId: string; quantity: number }>(
@@ -165,9 +165,12 @@ const redeem = statement(
     ${insertRows(redemptions, param('rows'))}`,
 );
 
-/** A new redemption, and its pieces out of the stock; the reward is locked. Travels with COMMIT. */
+/**
+ * A new redemption of a customer whom the caller was seen to reach, and its pieces out of the stock, which is everybody's;
+ * both are locked. Travels with COMMIT.
+ */
 export function insertRedemption(tx: Transaction, row: RedemptionRow): void {
-  tx.defer(redeem, { rows: JSON.stringify([row]) });
+  tx.elevated((service) => service.defer(redeem, { rows: JSON.stringify([row]) }));
 }
 
 const restatus = statement(

@@ -249,6 +249,8 @@ export async function transaction<T>(
     } catch (error) {
       const again = error instanceof Superseded ? !options.throwSuperseded : isRetryable(error);
       if (!again) throw error;
+      const taken = pool instanceof ConfinedPool && attempt > 1 ? takenName(error) : null;
+      if (taken) throw taken;
       if (attempt === attempts) {
         throw new Problem(
           'conflict',
@@ -383,6 +385,17 @@ const claims = new Set([
   'idempotency_keys_client_operation_personal_key_pk',
   'survey_responses_submission',
 ]);
+
+/**
+ * A name that is still taken when the transaction is run again, and by nothing that its caller may see: who has it is not
+ * said. That somebody has it cannot be kept from whoever writes it.
+ */
+function takenName(error: unknown): Problem | null {
+  if (!(error instanceof pg.DatabaseError) || error.code !== '23505') return null;
+  const code = error.constraint === 'customer_identities_kind_value_pk' ? 'identity_taken' : 'already_exists';
+  const message = 'A name in it belongs to another record.';
+  return new Problem(code, message, { errors: [{ pointer: '', code, message }] });
+}
 
 function isRetryable(error: unknown): boolean {
   if (error instanceof Retry) return true;
