@@ -1,5 +1,8 @@
 import fc from 'fast-check';
 import { test } from 'tap';
+import { routes } from '../../src/app.ts';
+import { openEdges } from '../../src/domain/group-size.ts';
+import { isGuarded } from '../../src/features/metrics/group-size.ts';
 import { shareDifferences } from '../../src/features/partners/sharing.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
 import { type TestApp, testApp } from '../support/app.ts';
@@ -499,4 +502,367 @@ test('rules that change while leads, customers and consents are written miss nob
   );
   t.same(await differences(api), []);
   t.equal(Object.keys(await sharedWith(api, partner)).length, 12);
+});
+
+/** Customers of each of consecutive months. */
+type Calendar = string[][];
+
+const customersOf = (calendar: Calendar, months: Iterable<number>) =>
+  new Set([...months].flatMap((month) => calendar[month] ?? []));
+
+/**
+ * Whether sums over windows, added and subtracted in any way, come to what lies in some of these months alone: the
+ * vectors of the windows span one that is zero in all other months exactly when they lose rank without these.
+ */
+function isolates(windows: readonly (readonly number[])[], months: ReadonlySet<number>): boolean {
+  const others = windows.map((window) => window.map((of, month) => (months.has(month) ? 0 : of)));
+  return rank(others) < rank(windows);
+}
+
+/** Exact: the windows are intervals, so elimination stays within −1, 0 and 1. */
+function rank(rows: readonly (readonly number[])[]): number {
+  const left = rows.map((row) => [...row]);
+  let found = 0;
+  for (let column = 0; column < (left[0]?.length ?? 0); column += 1) {
+    const at = left.findIndex((row, index) => index >= found && row[column] !== 0);
+    const pivot = left[at];
+    if (!pivot) continue;
+    left.splice(at, 1);
+    left.splice(found, 0, pivot);
+    found += 1;
+    for (const row of left.slice(found)) {
+      const factor = (row[column] ?? 0) / (pivot[column] ?? 1);
+      for (let i = 0; i < row.length; i += 1) row[i] = (row[i] ?? 0) - factor * (pivot[i] ?? 0);
+    }
+  }
+  return found;
+}
+
+/** Sets of months of few customers that the windows give away. */
+function givenAway(calendar: Calendar, all: readonly (readonly number[])[], k: number): string[] {
+  const found: string[] = [];
+  // A month in which nobody is gives nothing away.
+  const windows = all.map((window) => window.map((of, month) => (calendar[month]?.length ? of : 0)));
+  for (let bits = 1; bits < 2 ** calendar.length; bits += 1) {
+    const months = new Set([...calendar.keys()].filter((month) => (bits >> month) % 2 === 1));
+    const { size } = customersOf(calendar, months);
+    if (size > 0 && size < k && isolates(windows, months)) found.push([...months].join());
+  }
+  return found;
+}
+
+const windowOf = (length: number, from: number, to: number) =>
+  Array.from({ length }, (_, month) => (month >= from && month < to ? 1 : 0));
+
+const starts = ['2026-01-01', '2026-02-01', '2026-03-01', '2026-04-01', '2026-05-01', '2026-06-01', '2026-07-01'];
+const anyCalendar = (people: number) =>
+  fc.array(
+    fc.uniqueArray(
+      fc.nat(people - 1).map((n) => `c${n}`),
+      { maxLength: people },
+    ),
+    {
+      minLength: 6,
+      maxLength: 6,
+    },
+  );
+
+test('no sums over windows between open edges can be combined into one over fewer customers', (t) => {
+  const edgesOf = (calendar: Calendar, k: number) =>
+    openEdges(
+      calendar.flatMap((ids, month) =>
+        ids.length === 0 ? [] : [{ start: starts[month] ?? '', persons: ids.length, ids: ids.length < k ? ids : [] }],
+      ),
+      k,
+    );
+  const windowsOf = (calendar: Calendar, k: number) => {
+    const edges = edgesOf(calendar, k);
+    const open = starts.flatMap((start, edge) => (edges.isOpen(start) ? [edge] : []));
+    return open.flatMap((from) => open.filter((to) => to > from).map((to) => windowOf(calendar.length, from, to)));
+  };
+  fc.assert(
+    fc.property(anyCalendar(7), fc.integer({ min: 2, max: 5 }), (calendar, k) => {
+      const windows = windowsOf(calendar, k);
+      return windows.length === 0 || givenAway(calendar, windows, k).length === 0;
+    }),
+    { numRuns: 300 },
+  );
+  // The attacker is one: without a guard it finds what there is to be found.
+  const lone: Calendar = [['a', 'b', 'c'], [], ['d'], [], ['a', 'b', 'c'], []];
+  const everything = starts.flatMap((_, from) =>
+    starts.flatMap((__, to) => (to > from ? [windowOf(6, from, to)] : [])),
+  );
+  t.ok(givenAway(lone, everything, 2).includes('2'));
+  // Looking at the months next to an edge would not be enough: empty ones hide the lone customer of March.
+  const besides = [windowOf(6, 0, 1), windowOf(6, 0, 4), windowOf(6, 0, 5)];
+  t.ok(givenAway(lone, besides, 2).includes('2'));
+
+  const edges = edgesOf(lone, 2);
+  t.same(
+    starts.map((start) => edges.isOpen(start)),
+    [true, true, true, false, false, true, true],
+  );
+  t.equal(edges.latest('2026-05-01'), '2026-03-01');
+  t.equal(edges.latest('2026-07-01'), '2026-07-01');
+  // Together with those before them few are enough.
+  const slow = edgesOf([['a'], ['a'], ['b'], ['c'], ['c'], ['d']], 2);
+  t.same(
+    starts.map((start) => slow.isOpen(start)),
+    [true, false, false, true, false, false, true],
+  );
+  t.end();
+});
+
+const metric = '/v1/metrics/average-order-value';
+
+interface Purchase {
+  customer: string;
+  at: string;
+  total: number;
+}
+
+async function buy(api: TestApp, purchases: Purchase[]): Promise<void> {
+  const { body } = await api.request('POST', '/v1/orders/batch', {
+    body: {
+      orders: purchases.map(({ customer, at, total }) => {
+        names += 1;
+        return {
+          source: 'shop',
+          externalId: `o-${names}`,
+          placedAt: at,
+          customer: { externalId: customer },
+          currency: 'EUR',
+          total,
+          paymentStatus: 'paid',
+          items: [{ sku: 'a', quantity: 1, total }],
+        };
+      }),
+    },
+  });
+  const refused = body.results?.find(({ status }: { status: string }) => status === 'refused');
+  if (!body.results || refused) throw new Error(JSON.stringify(refused ?? body));
+}
+
+async function shareByName(api: TestApp, partner: string, names_: Iterable<string>): Promise<void> {
+  const ids: string[] = [];
+  for (const name of names_) ids.push((await api.request('GET', `/v1/customers/external/shop/${name}`)).body.id);
+  const { status } = await api.request('POST', `/v1/partners/${partner}/customers/batch`, {
+    body: { customers: ids.map((customerId) => ({ customerId })) },
+  });
+  if (status !== 200) throw new Error(String(status));
+}
+
+test('an attacker who asks for every window learns sums over groups, and nothing about fewer', async (t) => {
+  const api = await testApp(t, fresh);
+  const k = 3;
+  let run = 0;
+  await fc.assert(
+    fc.asyncProperty(anyCalendar(6), async (calendar) => {
+      run += 1;
+      const name = (customer: string) => `${run}-${customer}`;
+      const purchases = calendar.flatMap((ids, month) =>
+        ids.map((id, index) => ({
+          customer: name(id),
+          at: `2026-0${month + 1}-1${index % 10}T10:00:00Z`,
+          total: 100 + 7 ** month + index,
+          month,
+        })),
+      );
+      // Others, who are not shared, buy as well.
+      const stranger = { customer: `${run}-stranger`, at: '2026-03-05T10:00:00Z', total: 999_999 };
+      await buy(api, [...purchases, stranger]);
+      const partner = await newPartner(api, { minimumGroupSize: k });
+      const shared = customersOf(calendar, calendar.keys());
+      if (shared.size > 0) await shareByName(api, partner, [...shared].map(name));
+
+      const windows: number[][] = [];
+      const answered = (from: number, to: number, told: { numerator: number | null; denominator: number | null }) => {
+        const within = purchases.filter(({ month }) => month >= from && month < to);
+        t.equal(told.denominator, within.length);
+        t.equal(
+          told.numerator,
+          within.reduce((sum, { total }) => sum + total, 0),
+        );
+        windows.push(windowOf(calendar.length, from, to));
+      };
+      const ask = (query: string) => api.request('GET', `${metric}?${query}`, { partner });
+      for (const [to, end] of starts.entries()) {
+        for (const [from, start] of starts.slice(0, to).entries()) {
+          for (const query of [`from=${start}&to=${end}`, `from=${start}&to=${end}&interval=month`]) {
+            const { status, body } = await ask(query);
+            if (status !== 200) {
+              t.match({ status, body }, { status: 403, body: { code: 'group_too_small' } });
+              continue;
+            }
+            answered(from, to, body);
+            for (const [index, point] of body.series.entries()) answered(from + index, from + index + 1, point);
+          }
+        }
+        const { status, body } = await ask(`asOf=${end}`);
+        if (status === 200) answered(0, to, body);
+        else t.match({ status, body }, { status: 403, body: { code: 'group_too_small' } });
+      }
+      t.same(givenAway(calendar, windows, k), []);
+    }),
+    { numRuns: 6 },
+  );
+});
+
+test('metrics of partners: over their customers, from the group size on, told in whole months', async (t) => {
+  const api = await testApp(t, fresh);
+  const march = Array.from({ length: 12 }, (_, n) => `m${n}`);
+  await buy(api, [
+    ...march.map((customer, n) => ({ customer, at: `2026-03-0${1 + (n % 9)}T10:00:00Z`, total: 1000 + n })),
+    ...march.slice(0, 5).map((customer) => ({ customer, at: '2026-04-10T10:00:00Z', total: 2000 })),
+    ...march.slice(3).map((customer) => ({ customer, at: '2026-05-10T10:00:00Z', total: 3000 })),
+    { customer: 'm0', at: '2026-05-11T10:00:00Z', total: 4000 },
+    { customer: 'stranger', at: '2026-03-02T10:00:00Z', total: 50_000 },
+  ]);
+  const partner = await newPartner(api);
+  await shareByName(api, partner, march);
+  const ask = (query: string, of = 'average-order-value') =>
+    api.request('GET', `/v1/metrics/${of}?${query}`, { partner });
+
+  const whole = await ask('');
+  t.match(whole, {
+    status: 200,
+    body: {
+      denominator: 27,
+      asOf: '2026-07-01T00:00:00.000Z',
+      period: { from: null, to: '2026-07-01T00:00:00.000Z' },
+      values: { orders: 27, customers: 12 },
+      groups: [],
+      excluded: [],
+    },
+  });
+  t.same(Object.keys(whole.body.values).sort(), ['customers', 'orders'], 'not of those who bought once');
+  const inMarch = await ask('from=2026-03-01&to=2026-04-01');
+  t.match(inMarch.body, { denominator: 12, numerator: 12_066, value: 12_066 / 12 });
+  t.match(await ask('from=2026-04-01&to=2026-05-01'), { status: 403, body: { code: 'group_too_small' } });
+  t.match(await ask('from=2026-03-01&to=2026-05-01'), { status: 403, body: { code: 'group_too_small' } });
+  t.equal((await ask('from=2026-04-01&to=2026-06-01')).body.denominator, 15);
+  t.match(await ask('interval=month'), { status: 403, body: { code: 'group_too_small' } });
+  t.equal(
+    (await ask('interval=quarter&from=2026-01-01')).status,
+    403,
+    'April begins within a quarter, and is one edge',
+  );
+  t.equal((await ask('interval=year')).body.series.length, 1);
+  const { body: graph } = await api.graphql(
+    '{ metrics { averageOrderValue { value denominator values } } }',
+    {},
+    { partner },
+  );
+  t.match(graph.data.metrics.averageOrderValue, { denominator: 27, value: whole.body.value });
+  const { body: refusedGraph } = await api.graphql(
+    '{ metrics { averageOrderValue(input: { currency: "EUR" }) { value } } }',
+    {},
+    { partner },
+  );
+  t.equal(refusedGraph.errors[0].extensions.code, 'not_shared');
+
+  for (const [parameter, query] of [
+    ['from', 'from=2026-03-02&to=2026-05-01'],
+    ['to', 'from=2026-03-01&to=2026-04-15'],
+    ['asOf', 'asOf=2026-05-01T00:00:01Z'],
+    ['asOf', 'asOf=2026-08-01'],
+    ['timeZone', 'timeZone=Asia/Tokyo'],
+    ['currency', 'currency=EUR'],
+    ['payment', 'payment=all'],
+    ['zeroValue', 'zeroValue=include'],
+    ['interval', 'interval=week'],
+  ] as const) {
+    const answer = await ask(query);
+    t.match(answer, { status: 403, body: { code: 'not_shared', errors: [{ parameter }] } }, query);
+  }
+  for (const [of, parameter, query] of [
+    ['lifetime-value', 'variant', 'variant=simple'],
+    ['lifetime-value', 'customerId', 'customerId=0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90'],
+    ['churn-rate', 'silenceDays', 'variant=silence&silenceDays=30'],
+    ['repeat-purchase-rate', 'minOrders', 'minOrders=3'],
+    ['purchase-gaps', 'sameDay', 'sameDay=count'],
+    ['lead-funnel', 'groupBy', 'groupBy=owner'],
+    ['net-promoter-score', 'answers', 'answers=latest'],
+    ['net-promoter-score', 'staff', 'staff=maria'],
+    ['closed-loop', 'surveyId', 'surveyId=0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90'],
+    ['loyalty-liability', 'interval', 'interval=month'],
+  ] as const) {
+    t.match(await ask(query, of), { status: 403, body: { code: 'not_shared', errors: [{ parameter }] } }, query);
+  }
+  t.equal((await ask('from=nonsense')).status, 422);
+  t.equal((await ask('nonsense=1')).status, 422);
+
+  // The others, over the same customers.
+  t.match(await ask('', 'repeat-purchase-rate'), { status: 200, body: { numerator: 12, denominator: 12 } });
+  t.match(await ask('', 'revenue-per-customer'), { status: 200, body: { denominator: 12, values: { buyers: 12 } } });
+  t.match(await ask('', 'lifetime-value'), { status: 200, body: { denominator: 12, values: { buyers: 12 } } });
+  t.match(await ask('variant=silence', 'churn-rate'), { status: 200, body: { denominator: 12 } });
+  const retention = 'from=2026-04-01&to=2026-06-01&previousFrom=2026-03-01&previousTo=2026-04-01';
+  t.match(await ask(retention, 'retention-rate'), { status: 200, body: { numerator: 12, denominator: 12 } });
+  t.match(
+    await ask('', 'retention-rate'),
+    { status: 403, body: { code: 'group_too_small' } },
+    'nobody bought in May and June',
+  );
+  t.match(await ask('', 'purchase-gaps'), { status: 200, body: { values: { customers: 12 } } });
+  for (const of of ['net-promoter-score', 'lead-funnel', 'closed-loop', 'loyalty-liability']) {
+    t.match(await ask('', of), { status: 403, body: { code: 'group_too_small' } }, of);
+  }
+
+  // Fewer are no group, whatever they bought.
+  const few = await newPartner(api);
+  await shareByName(api, few, march.slice(0, 9));
+  t.match(await api.request('GET', metric, { partner: few }), { status: 403, body: { code: 'group_too_small' } });
+  await change(api, `/v1/partners/${few}`, { minimumGroupSize: 9 });
+  t.equal((await api.request('GET', metric, { partner: few })).body.denominator, 21, 'March to the end of May');
+  t.equal((await api.request('GET', metric, { partner: await newPartner(api) })).status, 403, 'nothing is shared');
+});
+
+test('opinions, leads and points of partners', async (t) => {
+  const api = await testApp(t, fresh);
+  const partner = await newPartner(api, { minimumGroupSize: 4 });
+  const ask = (of: string, query = '') => api.request('GET', `/v1/metrics/${of}?${query}`, { partner });
+  const customers: string[] = [];
+  for (let n = 0; n < 5; n += 1) {
+    customers.push(await newCustomer(api));
+    await api.request('PUT', `/v1/partners/${partner}/customers/${customers[n]}`, { body: {} });
+  }
+  const survey = await api.request('POST', '/v1/surveys', {
+    body: { name: 'Service', status: 'open', questions: [{ key: 'recommend', type: 'nps', text: 'Would you?' }] },
+  });
+  const answer = async (customerId: string | undefined, at: string, score: number) => {
+    names += 1;
+    const { status, body } = await api.request('POST', `/v1/surveys/${survey.body.id}/responses`, {
+      body: { submissionId: `s-${names}`, customerId, answeredAt: at, answers: [{ question: 'recommend', score }] },
+    });
+    t.equal(status, 201, JSON.stringify(body));
+  };
+  for (const customer of customers) await answer(customer, '2026-05-04T10:00:00Z', 10);
+  for (const customer of customers.slice(0, 4)) await answer(customer, '2026-06-04T10:00:00Z', 0);
+  await answer(undefined, '2026-06-04T10:00:00Z', 0);
+  t.match(
+    (await ask('net-promoter-score')).body,
+    { values: { promoters: 5, passives: 0, detractors: 4 } },
+    'each answer',
+  );
+  t.match((await ask('net-promoter-score', 'from=2026-06-01&to=2026-07-01')).body, { denominator: 4, value: -100 });
+
+  for (const customerId of customers.slice(0, 3)) {
+    await api.request('POST', '/v1/leads', { body: { customerId, enteredAt: '2026-06-04T10:00:00Z' } });
+  }
+  t.match(await ask('lead-funnel'), { status: 403, body: { code: 'group_too_small' } });
+  await api.request('POST', '/v1/leads', { body: { customerId: customers[3], enteredAt: '2026-06-30T10:00:00Z' } });
+  const funnel = await ask('lead-funnel');
+  t.match(funnel, { status: 200, body: { denominator: 4, values: { leads: 4, open: 4 } } });
+  t.notOk(Object.keys(funnel.body.values).some((name) => name.startsWith('timeTo')));
+});
+
+test('every metric that partners may ask goes through the guard', (t) => {
+  const metrics = routes.filter(({ url }) => url.startsWith('/v1/metrics/'));
+  t.ok(metrics.length > 15);
+  for (const { url, operation } of metrics) {
+    t.ok(isGuarded(operation) || !operation.partners, url);
+    t.notOk(operation.selfService, url);
+  }
+  t.end();
 });
