@@ -99,7 +99,7 @@ const everyEyes: Eyes[] = [
   ...partners,
   { ...(partners[0] as Eyes), name: 'a partner without customers:pii', scope: noPersonalData.join(' ') },
   ...(await Promise.all(
-    [6, 21].map(async (n) => {
+    [6, 13].map(async (n) => {
       const member = members[n] as Member;
       return eyesOf(`customer ${n}`, { customer: member.id }, [member]);
     }),
@@ -359,7 +359,13 @@ function readable(kind: Eyes['kind']): { contract: ContractOperation; operation:
 
 const required: Record<string, string> = { listLoyaltyMembers: `programmeId=${house.programme}` };
 
-for (const eyes of everyEyes) {
+/** The first, the middle and the last: of ids one of its own, one of others and what nobody has. */
+function some<T>(values: readonly T[]): T[] {
+  const places = [0, Math.floor(values.length / 2), values.length - 1];
+  return values.filter((_, index) => places.includes(index));
+}
+
+for (const eyes of everyEyes.filter(({ scope }) => scope === '*')) {
   t.test(`${eyes.name}: every address, every filter on its own`, async (t) => {
     for (const { contract, operation } of readable(eyes.kind)) {
       const given = required[operation.name];
@@ -376,7 +382,7 @@ for (const eyes of everyEyes) {
       const paths = pathsOf(eyes, contract);
       for (const path of paths) await attempt(base(path));
       for (const parameter of contract.parameters.filter((one) => one.in === 'query')) {
-        for (const value of valuesOf(eyes, operation.name, parameter)) {
+        for (const value of some(valuesOf(eyes, operation.name, parameter))) {
           const { path } = withParameter({ method: 'GET', path: base(paths[0] ?? '') }, parameter.name, value);
           await attempt(path);
         }
@@ -544,7 +550,7 @@ async function hunt(eyes: Eyes, seed: number, count: number, limit: number): Pro
 for (const eyes of everyEyes) {
   t.test(`${eyes.name}: whatever is asked`, async (t) => {
     t.comment(`RAPPORT_PROPERTY_SEED=${firstSeed}`);
-    await hunt(eyes, firstSeed, 120, 0);
+    await hunt(eyes, firstSeed, 80, 0);
     t.pass(`${compared} answers compared`);
   });
 }
@@ -590,7 +596,7 @@ const line = {
   paymentStatus: 'paid',
   items: [{ sku: 'A', quantity: 1, total: 100 }],
 };
-const touch = { kind: 'email', occurredAt: '2026-05-21T00:00:00Z' };
+const touch = { kind: 'phone', occurredAt: '2026-05-21T00:00:00Z' };
 const said = { answeredAt: '2026-05-29T00:00:00Z', answers: [{ question: 'recommend', score: 9 }] };
 const responses = `/v1/surveys/${house.survey}/responses`;
 const nameOf = (name: string) => ({ source: 'shop', externalId: name });

@@ -149,7 +149,11 @@ export async function stockCrowd(api: Api, count: number): Promise<Crowd> {
         customerId: id(n),
         staff: (['maria', 'jo'] as const)[n % 2],
         department: 'support',
-        answers: [{ question: 'recommend', score: (3 * n + k) % 11 }],
+        answers: [
+          { question: 'recommend', score: (3 * n + k) % 11 },
+          { question: 'content', score: 1 + (n % 5) },
+          { question: 'effort', score: 1 + (n % 7) },
+        ],
       })),
     ),
   });
@@ -193,5 +197,14 @@ export async function stockCrowd(api: Api, count: number): Promise<Crowd> {
       dueAt: '2026-06-03T17:00:00Z',
     });
   }
+  await sent(api, 'POST', '/v1/consents/batch', {
+    consents: numbers.map((n) => ({
+      customerId: id(n),
+      purpose: n % 2 ? 'newsletter' : 'surveys',
+      channel: n % 3 ? 'email' : null,
+      status: n % 4 ? 'granted' : 'withdrawn',
+      evidence: { source: 'shop', wording: `I agree ${word(n)}` },
+    })),
+  });
   return { house, members };
 }

@@ -37,9 +37,9 @@ const leftOut = [
   'token_revocations',
 ];
 
-/** Columns that may name other customers than the row's own. */
+/** Columns that may name other customers than the row's own: copied, as scores are made of them, and not to be told. */
 const pointers: Record<string, string[]> = {
-  customers: ['company_id', 'referred_by'],
+  customers: ['company_id', 'referred_by', 'acquired_by'],
   loyalty_transactions: ['related_customer_id'],
 };
 
@@ -94,16 +94,12 @@ export async function copyExcerpt(
     for (const table of await tablesOf(source)) {
       const condition = conditionOf(table);
       if (condition === null) continue;
-      const outside = pointers[table.name] ?? [];
-      const values = table.columns.map((column) =>
-        outside.includes(column) ? `case when ${column} = any($1) then ${column} end as ${column}` : column,
-      );
+      const list = table.columns.join(', ');
       const { rows } = await source.query<{ rows: string }>(
         `select coalesce(json_agg(t), '[]')::text as rows
-         from (select ${values.join(', ')} from ${table.name} where (${condition}) and ($1::uuid[] is not null and $2::uuid is not distinct from $2)) t`,
+         from (select ${list} from ${table.name} where (${condition}) and ($1::uuid[] is not null and $2::uuid is not distinct from $2)) t`,
         [customers, partner],
       );
-      const list = table.columns.join(', ');
       await target.query(`delete from ${table.name}`);
       await target.query(
         `insert into ${table.name} (${list}) select ${list} from json_populate_recordset(null::${table.name}, $1)`,
@@ -115,14 +111,14 @@ export async function copyExcerpt(
   }
 }
 
-/** Every UUID in a store. */
+/** Every UUID in a store but those that name others. */
 export async function idsIn(connection: pg.ClientConfig): Promise<Set<string>> {
   const client = new pg.Client(connection);
   await client.connect();
   try {
     const found = new Set<string>();
     for (const { name, uuids } of await tablesOf(client)) {
-      for (const column of uuids) {
+      for (const column of uuids.filter((one) => !pointers[name]?.includes(one))) {
         const { rows } = await client.query<{ id: string }>(
           `select distinct ${column} as id from ${name} where ${column} is not null`,
         );
