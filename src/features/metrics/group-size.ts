@@ -95,8 +95,9 @@ async function answerPartner<I>(
   const family = typeof guard.family === 'function' ? guard.family(input) : guard.family;
   const edges = openEdges(await monthsOf(context.db, family, timeZone, k), k);
   const asked = Object.fromEntries(given);
-  const asOf =
-    typeof asked['asOf'] === 'string' ? asked['asOf'] : resolveInstant(edges.latest(present.start), timeZone);
+  // Who says where the period ends is not answered about a shorter one.
+  const latest = asked['to'] === undefined ? resolveInstant(edges.latest(present.start), timeZone) : present.from;
+  const asOf = typeof asked['asOf'] === 'string' ? asked['asOf'] : latest;
   const answer = await run(context, { ...input, ...guard.fixed, asOf });
   const hasFrom = asked['from'] !== undefined || answer.period.previous !== null;
   const enough =
