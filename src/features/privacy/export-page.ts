@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
 import { isCurrency, minorUnits } from '../../domain/currencies.ts';
 import { formatDecimal } from '../../domain/money.ts';
-import type { ExportWriter, Head } from './export.ts';
-import { type Section, sections } from './held.ts';
+import { type ExportWriter, type Head, type Section, sections } from './held.ts';
 
 const style = `
 :root { color-scheme: light; font: 15px/1.45 system-ui, sans-serif; color: #1b1b1b; background: #fff; }

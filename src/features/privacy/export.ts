@@ -9,29 +9,16 @@ import { targetParameters } from '../references/model.ts';
 import { targetId } from '../references/queries.ts';
 import { customerExport, exportDocument, exportFormat, exportSchema } from './export-model.ts';
 import { pageHeaders, pageWriter } from './export-page.ts';
-import { closeHeld, countAll, declareSection, fetchHeld, heldAtATime, type Section, sections } from './held.ts';
-
-/** What an export is about. */
-export interface Head {
-  customerId: string;
-  exportedAt: string;
-  baseCurrency: string;
-  erasedAt: string | null;
-  /** Customers that became part of this one. */
-  mergedFrom: string[];
-  /** Records per section. */
-  counts: Readonly<Record<string, number>>;
-}
-
-/** Writes an export in some format, in this order. */
-export interface ExportWriter {
-  begin(head: Head): string;
-  section(section: Section, count: number): string;
-  /** `index` counts the records of the section. */
-  record(section: Section, record: Record<string, unknown>, index: number): string;
-  endSection(section: Section): string;
-  end(): string;
-}
+import {
+  closeHeld,
+  countAll,
+  declareSection,
+  type ExportWriter,
+  fetchHeld,
+  heldAtATime,
+  type Section,
+  sections,
+} from './held.ts';
 
 /** Bytes of an export that GraphQL answers, as it holds the whole of it. */
 const graphqlLimit = 16 * 1024 * 1024;

@@ -24,6 +24,28 @@ export interface Section {
   order: SQL;
 }
 
+/** What an export is about. */
+export interface Head {
+  customerId: string;
+  exportedAt: string;
+  baseCurrency: string;
+  erasedAt: string | null;
+  /** Customers that became part of this one. */
+  mergedFrom: string[];
+  /** Records per section. */
+  counts: Readonly<Record<string, number>>;
+}
+
+/** Writes an export in some format, in this order. */
+export interface ExportWriter {
+  begin(head: Head): string;
+  section(section: Section, count: number): string;
+  /** `index` counts the records of the section. */
+  record(section: Section, record: Record<string, unknown>, index: number): string;
+  endSection(section: Section): string;
+  end(): string;
+}
+
 /** Records read at a time. */
 const chunk = 1_000;
 
