@@ -353,6 +353,31 @@ async function tourCustomers(visit: Visit, any: Any, unchanged: Unchanged): Prom
   await visit(200, 'GET', `/v1/customers/${known.id}/export?format=html`);
   await visit(200, 'GET', '/v1/customers/external/shop/to-export/export?format=json');
   await visit(403, 'GET', `/v1/customers/${known.id}/export`, { scope: 'customers:export' });
+
+  const consent = { purpose: 'newsletter', channel: 'email', status: 'granted', evidence: { source: 'checkout' } };
+  const consents = `/v1/customers/${known.id}/consents`;
+  await visit(201, 'POST', consents, { body: consent });
+  await visit(201, 'POST', '/v1/customers/external/shop/to-export/consents', { body: { ...consent, channel: null } });
+  await visit(422, 'POST', consents, { body: { ...consent, purpose: 'News Letter' } });
+  await visit(404, 'POST', `/v1/customers/${company.body.id}/consents`, { body: consent });
+  await visit(200, 'GET', consents);
+  await visit(200, 'GET', '/v1/customers/external/shop/to-export/consents?channel=email&purpose=newsletter');
+  await visit(200, 'GET', `${consents}/history?limit=1&count=true&sort=at`, { scope: 'consents:read' });
+  await visit(200, 'GET', '/v1/customers/external/shop/to-export/consents/history?status=granted');
+  await visit(404, 'GET', `/v1/customers/${company.body.id}/consents/history`);
+  await visit(200, 'GET', '/v1/consents?purpose=newsletter&channel=email&inForce=true&cursors=true');
+  await visit(200, 'POST', '/v1/consents/batch', {
+    body: { consents: [{ customerId: known.id, ...consent }, { customerId: company.body.id, ...consent }, 3] },
+  });
+
+  await visit(200, 'POST', `/v1/customers/${known.id}/erase?dryRun=true`);
+  await visit(200, 'POST', '/v1/customers/external/shop/to-export/erase');
+  await visit(200, 'POST', `/v1/customers/${known.id}/erase`);
+  await visit(404, 'POST', `/v1/customers/${company.body.id}/erase`);
+  await visit(409, 'POST', '/v1/customers', {
+    body: { name: 'Known', references: [{ source: 'shop', externalId: 'to-export' }] },
+  });
+  await visit(409, 'POST', consents, { body: consent });
 }
 
 const order = {

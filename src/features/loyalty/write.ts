@@ -63,7 +63,7 @@ export async function writeTransactions(
       const account = accounts.get(customerId);
       if (!account) throw notAMember(input.customer ? '/customer' : '/customerId');
       refuseErased(tx, customerId, input.customer ? '/customer' : '/customerId');
-      if (input.toCustomerId !== undefined) refuseErased(tx, input.toCustomerId, '/toCustomerId');
+      if (input.toCustomerId) refuseErased(tx, input.toCustomerId, '/toCustomerId');
       checkMembers(input);
       const { externalId } = input;
       const key = externalId === undefined ? null : transactionNameKey({ customerId, externalId });
