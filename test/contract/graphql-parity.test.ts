@@ -50,6 +50,7 @@ const setOperations: Record<string, string> = {
   surveysByIds: 'getSurvey',
   surveyResponsesOfCustomers: 'listCustomerSurveyResponses',
   loyaltyByCustomers: 'getCustomerLoyalty',
+  partnersByIds: 'getPartner',
 };
 
 /** Where a member of zod has another name as a type of GraphQL. */
@@ -71,6 +72,7 @@ const typeNames: Record<string, string> = {
   WrittenLoyaltyTransaction: 'LoyaltyTransaction',
   WrittenReward: 'Reward',
   WrittenRedemption: 'Redemption',
+  WrittenPartnerShare: 'PartnerShare',
   Deleted: 'DeletedPayload',
   BatchResults: 'BatchPayload',
   StoredRates: 'ExchangeRatesPayload',
@@ -193,7 +195,7 @@ t.test('types of the SDL have the members, nullability and words of the zod enti
     } else if (
       output.name.endsWith('Payload') &&
       idOf(produced)?.match(
-        /^(Written|RetentionRule|RequestedRetentionRun|Client|NewClientSecret|RevokedToken|SigningKey|Refund|AssignmentRule|FollowUp|Survey)/,
+        /^(Written|RetentionRule|RequestedRetentionRun|Client|NewClientSecret|RevokedToken|SigningKey|Refund|AssignmentRule|FollowUp|Survey|Partner)/,
       )
     ) {
       const member = Object.values((output as GraphQLObjectType).getFields()).find(

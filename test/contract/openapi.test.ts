@@ -203,6 +203,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
   await tourLeads(visit, any);
   await tourLeadModels(visit, any, unchanged, () => runJobs({ app }));
   await tourAssignments(visit, any, unchanged);
+  await tourPartners(visit, any, unchanged);
   await tourSurveys(visit, any, unchanged);
   await tourLoyaltyProgrammes(visit, any);
   await tourLoyalty(visit, any);
@@ -694,6 +695,35 @@ async function tourAssignments(visit: Visit, any: Any, unchanged: Unchanged): Pr
   await visit(409, 'DELETE', `/v1/customers/${customer.id}`, any);
   await visit(204, 'DELETE', `/v1/follow-ups/${followUp.body.id}`, any);
   await visit(204, 'DELETE', `/v1/assignment-rules/${rule.body.id}`, any);
+}
+
+async function tourPartners(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
+  const made = await visit(201, 'POST', '/v1/partners', {
+    body: { name: 'Riverside Dealers', rules: { acquired: true, consent: { purpose: 'partner_offers' } } },
+  });
+  const path = `/v1/partners/${made.body.id}`;
+  const read = await visit(200, 'GET', path, { scope: 'partners:read' });
+  await visit(304, 'GET', path, unchanged(read));
+  await visit(200, 'GET', '/v1/partners?status=active&sort=-createdAt&count=true&limit=1');
+  await visit(200, 'PATCH', path, { body: { minimumGroupSize: 25, fields: ['Customer.name'] }, ...any });
+  await visit(412, 'PATCH', path, { body: { name: 'x' }, headers: { 'If-Match': '"99"' } });
+  await visit(422, 'PATCH', path, { body: { minimumGroupSize: 1 }, ...any });
+  const { body: brought } = await visit(201, 'POST', '/v1/customers', { body: { name: 'B', acquiredBy: made.body.id } });
+  const { body: customer } = await visit(201, 'POST', '/v1/customers', { body: { name: 'X' } });
+  const shared = `${path}/customers/${customer.id}`;
+  await visit(201, 'PUT', shared, { body: { writable: true } });
+  await visit(200, 'PUT', shared, { body: {} });
+  await visit(404, 'PUT', `${path}/customers/${made.body.id}`, { body: {} });
+  await visit(200, 'POST', `${path}/customers/batch`, { body: { customers: [{ customerId: customer.id }, 3] } });
+  await visit(200, 'GET', `${path}/customers?writable=true&limit=1&count=true&cursors=true`);
+  await visit(200, 'GET', `${path}/customers?customerId=${customer.id}`, { scope: 'partners:read' });
+  await visit(204, 'DELETE', shared);
+  await visit(404, 'DELETE', shared);
+  await visit(409, 'DELETE', path, any);
+  await visit(204, 'DELETE', `/v1/customers/${brought.id}`, any);
+  await visit(204, 'DELETE', path, any);
+  await visit(404, 'GET', path);
+  await visit(404, 'GET', `${path}/customers`);
 }
 
 async function tourRetention(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {

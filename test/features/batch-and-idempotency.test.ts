@@ -142,6 +142,8 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
   const { body: draft } = await request('POST', '/v1/lead-rule-sets', { body: { name: 'a', document: scored } });
   const rule = { name: 'a', purpose: 'lead', method: 'round_robin', groups: [{ value: null, members: ['maria'] }] };
   const { body: assigning } = await request('POST', '/v1/assignment-rules', { body: rule });
+  const { body: dealer } = await request('POST', '/v1/partners', { body: { name: 'a', rules: { segments: ['smb'] } } });
+  await request('PUT', `/v1/partners/${dealer.id}/customers/${customer.id}`, { body: {} });
   const keeping = { name: 'Texts', kind: 'interaction_text', after: 24, unit: 'months' };
   const { body: kept } = await request('POST', '/v1/retention-rules', { body: keeping });
   const followUp = { customerId: customer.id, kind: 'retention' };
@@ -243,6 +245,12 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
     ['POST', '/v1/assignment-rules', 201, rule],
     ['PATCH', `/v1/assignment-rules/${assigning.id}`, 200, { active: false }, ifMatch],
     ['DELETE', `/v1/assignment-rules/${assigning.id}`, 204, undefined, ifMatch],
+    ['POST', '/v1/partners', 201, { name: 'b', rules: { acquired: true } }],
+    ['PATCH', `/v1/partners/${dealer.id}`, 200, { status: 'suspended' }, ifMatch],
+    ['DELETE', `/v1/partners/${dealer.id}`, 204, undefined, ifMatch],
+    ['PUT', `/v1/partners/${dealer.id}/customers/${empty.id}`, 201, { writable: true }],
+    ['DELETE', `/v1/partners/${dealer.id}/customers/${customer.id}`, 204],
+    ['POST', `/v1/partners/${dealer.id}/customers/batch`, 200, { customers: [{ customerId: empty.id }, 3] }],
     ['POST', '/v1/retention-rules', 201, keeping],
     ['PATCH', `/v1/retention-rules/${kept.id}`, 200, { after: 12 }, ifMatch],
     ['POST', `/v1/retention-rules/${kept.id}/run`, 201],

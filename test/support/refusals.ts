@@ -20,6 +20,7 @@ const placeless = new Set(
     'programme_published programme_not_published programme_ended programme_has_rewards tier_removed',
     'reward_has_redemptions redemption_cancelled redemption_fulfilled',
     'rate_limited idempotency_key_in_flight',
+    'not_shared group_too_small partner_has_customers',
     'client_revoked too_many_secrets issuing_off person_erased',
   ].flatMap((line) => line.split(' ')),
 );
