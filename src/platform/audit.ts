@@ -78,7 +78,6 @@ interface Audited {
   scope: string;
   input: z.ZodObject<z.ZodRawShape>;
   output: z.ZodType;
-  about?: ((input: never) => readonly string[]) | undefined;
   changed?: ((output: never) => boolean) | undefined;
 }
 
@@ -108,12 +107,11 @@ export function auditEntry(
 }
 
 /** What an answer with personal data has shown; null when there was none in it. */
-export function readEntry(caller: Caller, operation: Audited, input: unknown, output: unknown): AuditEntry | null {
+export function readEntry(caller: Caller, operation: Audited, output: unknown): AuditEntry | null {
   const seen: Seen = { customerIds: new Set(), personal: false };
   witness(operation.output)?.(output, seen);
   if (!seen.personal) return null;
-  for (const id of operation.about?.(input as never) ?? []) seen.customerIds.add(id); // its own parsed input
-  return auditEntry(caller, operation, { kind: 'read', ...named(seen.customerIds, [idOf(output)]) });
+  return auditEntry(caller, operation, { kind: 'read', ...named(seen.customerIds, [output]) });
 }
 
 /** What a write has changed; null when nothing. */
@@ -131,7 +129,8 @@ export function changeEntry(
   witness(operation.output)?.(output, seen);
   return auditEntry(caller, operation, {
     kind: 'write',
-    ...named(seen.customerIds, changed ? changed.map(({ id }) => id) : [idOf(output)]),
+    // The record that the address names as well: the partner with whom a customer is shared.
+    ...named(seen.customerIds, [input, ...(changed ?? [output])]),
     members: changed ? [...trail.members] : membersOf(operation.input, input),
     outcome: changed?.length === results?.length ? 'done' : 'partial',
   });
@@ -139,18 +138,16 @@ export function changeEntry(
 
 type BatchResults = { status: string; id?: string }[];
 
-function idOf(output: unknown): string | undefined {
-  const { id } = output as { id?: unknown }; // read if there
-  return typeof id === 'string' ? id : undefined;
-}
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** Customers are named once, and not as records too. */
-function named(
-  customers: Set<string>,
-  records: (string | undefined)[],
-): { customerIds: string[]; recordIds: string[] } {
-  const others = new Set(records.filter((id) => id !== undefined && !customers.has(id)));
-  return { customerIds: [...customers], recordIds: [...others] as string[] }; // undefined is filtered out
+function named(customers: Set<string>, records: readonly unknown[]): { customerIds: string[]; recordIds: string[] } {
+  const others = new Set<string>();
+  for (const record of records) {
+    const { id } = record as { id?: unknown }; // read if there
+    if (typeof id === 'string' && uuid.test(id) && !customers.has(id)) others.add(id);
+  }
+  return { customerIds: [...customers], recordIds: [...others] };
 }
 
 /** Names that the schema gives; what a client makes up (attributes) is no member of a body. */
@@ -230,4 +227,15 @@ function objectWitness(schema: z.ZodObject): Look | null {
     if (!seen.personal) seen.personal = hidden.some((key) => record[key] !== null && record[key] !== undefined);
     for (const [key, inner] of deeper) inner(record[key], seen);
   };
+}
+
+/** Whether answers of the schema say whose data they show. */
+export function namesCustomers(schema: z.core.$ZodType): boolean {
+  if (schema instanceof z.ZodObject) {
+    return Object.entries(schema.shape).some(
+      ([key, field]) => keyNames.has(key) || keys.has(field) || namesCustomers(field),
+    );
+  }
+  if (schema instanceof z.ZodArray) return namesCustomers(schema.element);
+  return (schema instanceof z.ZodNullable || schema instanceof z.ZodOptional) && namesCustomers(schema.unwrap());
 }

@@ -120,7 +120,9 @@ interface Definition<I extends Shape, O extends z.ZodType> {
   /** Input parameters that select or order by personal data: refused without `customers:pii`, or they were an oracle. */
   personalParameters?: readonly string[];
   /** For the audit: the customers whose personal data it answers, where the answer does not name them. */
-  about?: (input: z.output<I>) => readonly string[];
+  about?: (context: Context, input: z.output<I>) => readonly string[] | Promise<readonly string[]>;
+  /** Parameters that select by a member of another name, `{ q: 'Interaction.text' }`: see withheld.ts. */
+  selects?: Readonly<Record<string, string>>;
   /** Problem codes beyond those every operation has; for the documents. */
   problems?: readonly ProblemCode[];
 }
@@ -160,11 +162,11 @@ type AnyRead = Omit<ReadOperation, 'run' | 'about' | 'document'> & {
   document?: Omit<NonNullable<ReadOperation['document']>, 'of'> & {
     of: (output: never) => ReturnType<NonNullable<ReadOperation['document']>['of']>;
   };
-  about?: (input: never) => readonly string[];
+  about?: (context: Context, input: never) => readonly string[] | Promise<readonly string[]>;
 };
 type AnyWrite = Omit<WriteOperation, 'run' | 'about' | 'created' | 'changed'> & {
   run: (tx: Transaction, context: Context, input: never) => Promise<unknown>;
-  about?: (input: never) => readonly string[];
+  about?: (context: Context, input: never) => readonly string[] | Promise<readonly string[]>;
   created?: (output: never) => boolean;
   changed?: (output: never) => boolean;
 };
@@ -263,17 +265,18 @@ async function run(operation: Operation, context: Context, input: never, given: 
     if (witnessed) context.audit.admit();
     const output = await operation.run(context, input);
     redact?.(output);
-    if (witnessed) noteRead(operation, context, input, output);
+    if (witnessed) await noteRead(operation, context, input, output);
     return { output, status: 200, replayed: false };
   }
   return callWrite(operation, context, { input, given }, redact);
 }
 
 /** @throws Problem unavailable, when it cannot be written down: then it is not answered either */
-function noteRead(operation: Operation, context: Context, input: unknown, output: unknown): void {
-  const entry = readEntry(context, operation, input, output);
+async function noteRead(operation: Operation, context: Context, input: never, output: unknown): Promise<void> {
+  const entry = readEntry(context, operation, output);
   if (entry === null) return;
   context.audit.admit();
+  if (operation.about) entry.customerIds.push(...(await operation.about(context, input)));
   context.audit.seen(entry);
 }
 
@@ -337,7 +340,7 @@ async function callWrite(
   // Committed is committed: what cannot be read again now will be, in a quarter of a minute.
   if (operation.changesAccess && !dryRun) await context.directory.refresh().catch(() => undefined);
   // A dry run, a stored answer or one to what changed nothing shows the record all the same.
-  if (context.personalData && (answer.replayed || !changes)) noteRead(operation, context, input, answer.output);
+  if (context.personalData && (answer.replayed || !changes)) await noteRead(operation, context, input, answer.output);
   return answer;
 }
 

@@ -1,10 +1,11 @@
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
-import { fields, param, statement } from '../../platform/db/client.ts';
+import { type Db, fields, param, statement } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
 import { readOperation } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
+import { customerAliases } from '../merges/model.ts';
 import { type AuditEntry, auditEntries, auditEntry, auditKind } from './model.ts';
 
 type Stored = typeof auditEntries.$inferSelect;
@@ -50,13 +51,26 @@ export const getAuditEntry = readOperation({
   },
 });
 
+const ids = statement<{ id: string }>(
+  'ids_of_person',
+  sql`with person as (
+      select coalesce((select a.customer_id from ${customerAliases} a where a.old_id = ${param('id')}::uuid), ${param('id')}::uuid) as id
+    )
+    select id from person union select a.old_id from person join ${customerAliases} a on a.customer_id = person.id order by id`,
+);
+
+/** All ids that a customer has had: what was merged into it, and what it was merged into. */
+async function idsOf(db: Db, customerId: string): Promise<string[]> {
+  return (await db.all(ids, { id: customerId })).map(({ id: one }) => one);
+}
+
 const list = keysetList<Stored>({
   name: 'audit_entries',
   select: fields(auditEntries),
   from: sql`${auditEntries}`,
   id: sql`${auditEntries.id}`,
   filters: {
-    customerId: (value) => sql`${auditEntries.customerIds} @> array[${value}::uuid]`,
+    customerIds: (value) => sql`${auditEntries.customerIds} && ${value}::uuid[]`,
     client: (value) => sql`${auditEntries.client} = ${value}`,
     operation: (value) => sql`${auditEntries.operation} = ${value}`,
     kind: (value) => sql`${auditEntries.kind} = ${value}`,
@@ -64,7 +78,7 @@ const list = keysetList<Stored>({
     to: (value) => sql`${auditEntries.at} < ${value}::timestamptz`,
   },
   // One customer is in every page that somebody looked at, another in three entries.
-  uneven: ['customerId', 'client', 'operation'],
+  uneven: ['customerIds', 'client', 'operation'],
   sorts: { at: { expression: sql`${auditEntries.at}`, type: 'timestamptz', field: 'at' } },
   defaultSort: '-at',
 });
@@ -76,7 +90,7 @@ export const listAuditEntries = readOperation({
   selfService: false,
   summary: 'List who changed or read what',
   description:
-    'Every change, written with it, and every answer with personal data, written within a second of it. `customerId` says who changed or read the records of a customer, also of one that was deleted.',
+    'Every change, written with it, and every answer with personal data, written within a second of it. `customerId` says who changed or read the records of a customer, under whatever ids it had before merges, also of one that was deleted. Where one answer of GraphQL takes the records of a set at once, the operation is that set’s (`interactionsOfCustomers`).',
   input: z.strictObject({
     ...pageParameters,
     sort: sortParameter(['at'], '-at'),
@@ -88,8 +102,9 @@ export const listAuditEntries = readOperation({
     to: instant.optional().meta({ description: 'Before this instant.' }),
   }),
   output: pageOf(auditEntry).meta({ id: 'AuditEntryPage' }),
-  async run(context, input) {
-    const { data, page } = await list(context.db, context, input);
+  async run(context, { customerId, ...input }) {
+    const customerIds = customerId === undefined ? undefined : await idsOf(context.db, customerId);
+    const { data, page } = await list(context.db, context, { ...input, customerIds });
     return { data: data.map(toAuditEntry), page };
   },
 });

@@ -19,14 +19,18 @@ const insertOne = statement(
 );
 const insertSet = statement('audit_reads', insertRows(auditEntries, param('rows')));
 
-/** Reads are written down this often, in milliseconds. */
-const interval = 100;
-/** Entries and ids of customers that are kept until then, at most: some tens of megabytes. */
-const capacity = 200_000;
-/** Of one statement. */
-const largestSet = 20_000;
-/** After the database refused a set, in milliseconds. */
-const pause = 1000;
+interface Limits {
+  /** Reads are written down this often, in milliseconds. */
+  interval: number;
+  /** Entries and ids of customers that are kept until then; some tens of megabytes. */
+  capacity: number;
+  /** The same of one statement. */
+  largestSet: number;
+  /** Milliseconds after the database refused a set. */
+  pause: number;
+}
+
+const usual: Limits = { interval: 100, capacity: 200_000, largestSet: 20_000, pause: 1000 };
 
 /** Entries in the database. Those of changes go into their transactions, those of reads are gathered here. */
 export interface AuditRecord extends Audit {
@@ -39,7 +43,8 @@ export interface AuditRecord extends Audit {
  * memory alone and is lost with a process that is killed (SIGKILL, power). While the database takes nothing the entries
  * wait; when there is no more room for them, personal data is not answered any more.
  */
-export function openAuditRecord(db: Db, log: Log): AuditRecord {
+export function openAuditRecord(db: Db, log: Log, limits: Partial<Limits> = {}): AuditRecord {
+  const { interval, capacity, largestSet, pause } = { ...usual, ...limits };
   let waiting: AuditEntry[] = [];
   let size = 0;
   let timer: NodeJS.Timeout | null = null;
@@ -61,7 +66,7 @@ export function openAuditRecord(db: Db, log: Log): AuditRecord {
   }
 
   async function writeSet(): Promise<boolean> {
-    const count = setLength(waiting);
+    const count = setLength(waiting, largestSet);
     const set = waiting.slice(0, count);
     if (set.length === 0) return true;
     try {
@@ -105,7 +110,7 @@ function weight({ customerIds }: AuditEntry): number {
 }
 
 /** How many of the entries make one statement: at least one. */
-function setLength(entries: readonly AuditEntry[]): number {
+function setLength(entries: readonly AuditEntry[], largestSet: number): number {
   let total = 0;
   for (const [index, entry] of entries.entries()) {
     total += weight(entry);

@@ -30,9 +30,9 @@ const lock = statement<{ id: string }>(
     or referred_by = any(${param('named')}::uuid[]) order by id for update`,
 );
 
-/** Locks, in id order, these customers and those whose company or referrer is one of `named`. */
+/** Locks, in id order, these customers and those whose company or referrer is one of `named`; the audit names them all. */
 export async function lockWithNamesakes(tx: Transaction, ids: string[], named: string[]): Promise<void> {
-  await tx.all(lock, { ids, named });
+  for (const { id } of await tx.all(lock, { ids, named })) tx.trail.customerIds.add(id);
 }
 
 /** A customer as far as merging decides about it. */
@@ -451,6 +451,34 @@ const byId = statement<MergeRow>(
 export async function mergesOf(db: Db, customerId: string, mergeId: string) {
   const [found, last] = await Promise.all([db.first(byId, { customerId, mergeId }), db.first(latest, { customerId })]);
   return { found, last };
+}
+
+const sameVersion = (name: string) => sql`p.after -> ${sql.raw(name)} = (
+    select x -> 'version' from jsonb_array_elements(m.before -> ${sql.raw(name.split(' ')[0] ?? '')}) x
+    where x ->> 'customer_id' = ${param('from')}::text)`;
+const carry = statement(
+  'carry_versions',
+  sql`update ${customerMerges} p set after = p.after
+      || case when ${param('account')}::boolean and ${sameVersion("'loyaltyAccount'")}
+        then jsonb_build_object('loyaltyAccount', (select version from loyalty_accounts where customer_id = ${param('from')}::uuid)) else '{}' end
+      || case when ${param('lead')}::boolean and ${sameVersion("'lead' -> 'version'")}
+        then jsonb_build_object('lead', (p.after -> 'lead') || jsonb_build_object('version', (select version from leads where customer_id = ${param('from')}::uuid))) else '{}' end
+    from ${customerMerges} m
+    where m.id = ${param('mergeId')}::uuid and p.customer_id = ${param('from')}::uuid and p.id <> m.id and p.undone_at is null
+      and p.after is not null`,
+);
+
+/**
+ * What is again as an earlier merge had made it has another version now: that merge is told, so that it can be undone
+ * exactly as well.
+ *
+ * @param values.account whether the account is exactly as it was; `lead`, the same of the lead
+ */
+export async function carryVersions(
+  tx: Transaction,
+  values: { mergeId: string; from: string; account: boolean; lead: boolean },
+): Promise<void> {
+  await tx.all(carry, values);
 }
 
 const undone = statement(

@@ -23,6 +23,7 @@ export const putExchangeRates = writeOperation({
   input: z.strictObject({ ...writeParameters, body: exchangeRatesInput }),
   output: storedRates,
   idempotency: 'accepted',
+  changed: ({ stored, completedOrders, completedReturns }) => stored + completedOrders + completedReturns > 0,
   async run(tx, context, { body: { rates } }) {
     const rows = new Map<string, (typeof rates)[number]>();
     for (const [index, rate] of rates.entries()) {

@@ -36,6 +36,9 @@ export const getCustomerTimeline = readOperation({
     'Interactions, orders, refunds, returns, the stages of a lead, loyalty points and survey responses in one list, newest first. A kind is answered only to a token with its scope (`interactions:read`, `orders:read` for orders and refunds, `returns:read`, `leads:read`, `loyalty:read`, `survey-responses:read`); asking for one without it is refused.',
   input: z.strictObject({ ...targetParameters, ...parameters }),
   output: page,
+  about: async ({ db }, { id: customerId, source, externalId }) => [
+    await targetId(db, 'customer', { id: customerId, source, externalId }),
+  ],
   problems: ['not_found'],
   async run(context, { id: customerId, source, externalId, after, ...asked }) {
     const { db, cursors } = context;
@@ -66,6 +69,7 @@ export const timelinesOfCustomers = readOperation({
     members: z.array(z.string()).meta({ description: 'What is selected; entries are small and come whole.' }),
   }),
   output: z.array(page),
+  about: (_context, { customerIds }) => customerIds,
   async run(context, { customerIds, members: _, after: __, ...asked }) {
     const span = spanOf(context, asked);
     const { limit = defaultLimit } = asked;
