@@ -8,7 +8,7 @@ import { labelOf, moneyText } from '../../src/features/privacy/export-page.ts';
 import { types } from '../../src/platform/db/client.ts';
 import { Spool } from '../../src/platform/spool.ts';
 import { type Answer, testApp } from '../support/app.ts';
-import { stockHouse, stockPerson, tracesOf } from '../support/people.ts';
+import { stockHouse, stockPartner, stockPerson, tracesOf } from '../support/people.ts';
 import { fresh, newKey } from '../support/shop.ts';
 
 const now = '2026-06-01T12:00:00.000Z';
@@ -56,10 +56,14 @@ t.test('a page and a document of everything, and of nobody else', async (t) => {
   for (const section of Object.values<{ count: number; records: Records }>(answer.body.sections)) {
     t.equal(section.records.length, section.count);
   }
-  t.match(recordsOf(answer, 'orders'), [
-    { id: ada.order, total: 1530, currency: 'EUR', placedAt: '2026-05-20T08:26:00.000Z' },
-  ]);
-  t.match(recordsOf(answer, 'orderItems'), [{ orderId: ada.order, total: 1530, currency: 'EUR', name: 'Holder' }]);
+  const record = (section: string, wanted: object) =>
+    recordsOf(answer, section).find((one) => Object.entries(wanted).every(([name, value]) => one[name] === value));
+  t.match(record('orders', { id: ada.order }), {
+    total: 1530,
+    currency: 'EUR',
+    placedAt: '2026-05-20T08:26:00.000Z',
+  });
+  t.match(record('orderItems', { orderId: ada.order }), { total: 1530, currency: 'EUR', name: 'Holder' });
   t.match(recordsOf(answer, 'refunds'), [{ amount: 100, currency: 'EUR', reason: `damaged ${ada.name}` }]);
   t.match(page.body, '<dt>Total</dt><dd class="number">EUR 15.30</dd>');
   t.match(page.body, '<dd>2026-05-20 08:26:00 UTC</dd>');
@@ -91,7 +95,8 @@ t.test('who may', async (t) => {
   t.match((await of({ scope: 'customers:export' })).body, { status: 403, scope: 'customers:pii' });
   t.match((await of({ scope: 'customers:pii customers:read' })).body, { status: 403, scope: 'customers:export' });
   t.equal((await of({ scope: null })).status, 401);
-  t.match((await of({ scope: both, partner: '0193a6c2-8f00-7fff-8000-000000000001' })).body, { code: 'not_supported' });
+  const partner = await stockPartner(api, { customers: [ada.customer] });
+  t.match((await of({ scope: both, partner })).body, { code: 'not_supported' });
 
   const own = await of({ scope: both, customer: ada.customer });
   t.equal(own.status, 200, 'a customer has its own');
@@ -354,6 +359,78 @@ t.test('hostile values stay text', async (t) => {
       label,
     );
   }
+});
+
+t.test('after a merge it has what both had, and says what came from where', async (t) => {
+  const one = await stockPerson(api, house);
+  const other = await made('/v1/customers', {
+    name: fresh('Twin'),
+    identities: [{ kind: 'email', value: `${fresh('twin')}@example.org` }],
+  });
+  const order = await made('/v1/orders', {
+    source: 'shop',
+    externalId: fresh('twin-order'),
+    customerId: other.id,
+    placedAt: '2026-05-21T08:26:00Z',
+    currency: 'GBP',
+    total: 700,
+    items: [{ sku: 'B', quantity: 1, total: 700 }],
+    paymentStatus: 'paid',
+  });
+  const merge = await request('POST', `/v1/customers/${one.customer}/merge`, {
+    body: { customerId: other.id },
+    headers: { ...newKey(), 'If-Match': '*' },
+  });
+  t.ok(merge.status < 300, JSON.stringify(merge.body));
+  const answer = await exportOf(one.customer);
+  t.strictSame(answer.body.mergedFrom, [other.id]);
+  t.match(
+    recordsOf(answer, 'orders').find(({ id }) => id === order.id),
+    { mergedFrom: other.id, currency: 'GBP' },
+  );
+  t.match(
+    recordsOf(answer, 'orders').find(({ id }) => id === one.order),
+    { mergedFrom: null },
+  );
+  t.match(recordsOf(answer, 'aliases'), [{ oldId: other.id }]);
+  t.match(recordsOf(answer, 'merges'), [{ mergedId: other.id, survivorId: one.customer }]);
+  t.ok(JSON.stringify(recordsOf(answer, 'identities')).includes(other.email));
+  const page = await exportOf(one.customer, '?format=html');
+  t.match(structureOf(page.body).texts.join(' '), /records that came from there say so/);
+  t.ok(page.body.includes(`<dt>Merged from</dt><dd class="id">${other.id}</dd>`));
+  const byOldId = await exportOf(other.id);
+  t.equal(byOldId.status, 301, 'the id of the other leads to it');
+  t.match(byOldId.headers.get('location'), `/v1/customers/${one.customer}/export`);
+});
+
+t.test('after erasing it has what is still held, and nothing of the person', async (t) => {
+  const person = await stockPerson(api, house);
+  await made('/v1/interactions', {
+    customerId: person.customer,
+    kind: 'phone',
+    occurredAt: now,
+    text: `I am ${person.name}`,
+  });
+  const before = await exportOf(person.customer);
+  const personal = [`Name ${person.name}`, person.email, `nick ${person.name}`, `I am ${person.name}`];
+  for (const one of personal) t.ok(JSON.stringify(before.body).includes(one), one);
+  const erased = await request('POST', `/v1/customers/${person.customer}/erase`, { headers: newKey() });
+  t.ok(erased.status < 300, JSON.stringify(erased.body));
+  const answer = await exportOf(person.customer);
+  const page = await exportOf(person.customer, '?format=html');
+  t.equal(answer.body.erasedAt, now);
+  t.match(page.body, 'The person was erased on 2026-06-01 12:00:00 UTC');
+  for (const one of personal) {
+    t.notOk(JSON.stringify(answer.body).includes(one), one);
+    t.notOk(page.body.includes(one), one);
+  }
+  t.ok(
+    recordsOf(answer, 'orders').some(({ id }) => id === person.order),
+    'facts are still held',
+  );
+  t.ok(recordsOf(answer, 'tombstones').length > 0);
+  t.strictSame(recordsOf(answer, 'identities'), []);
+  structureOf(page.body);
 });
 
 t.test('many records come in pages, all of one instant, and no more of them are held than of a few', async (t) => {
