@@ -51,6 +51,7 @@ const setOperations: Record<string, string> = {
   surveyResponsesOfCustomers: 'listCustomerSurveyResponses',
   loyaltyByCustomers: 'getCustomerLoyalty',
   partnersByIds: 'getPartner',
+  consentsByCustomers: 'getCustomerConsents',
 };
 
 /** Where a member of zod has another name as a type of GraphQL. */
@@ -195,7 +196,7 @@ t.test('types of the SDL have the members, nullability and words of the zod enti
     } else if (
       output.name.endsWith('Payload') &&
       idOf(produced)?.match(
-        /^(Written|RetentionRule|RequestedRetentionRun|Client|NewClientSecret|RevokedToken|SigningKey|Refund|AssignmentRule|FollowUp|Survey|Partner)/,
+        /^(Written|RetentionRule|RequestedRetentionRun|Client|NewClientSecret|RevokedToken|SigningKey|Refund|AssignmentRule|FollowUp|Survey|Partner|ConsentChange|Erasure)/,
       )
     ) {
       const member = Object.values((output as GraphQLObjectType).getFields()).find(
