@@ -97,12 +97,12 @@ const keptSteps = keptRows<StageRow>('stageChanges', leadStageChanges);
 /**
  * Each has its own lead again, as it was; what happened since is the survivor's, or the other's where only that one had a
  * lead.
- * @returns steps since the merge that nothing tells apart
+ * @returns `kept`: steps since the merge that nothing tells apart; `exact`: nothing has changed since
  */
 export async function unmergeLeads(
   tx: Transaction,
   { mergeId, survivor, otherId }: { mergeId: string; survivor: Party; otherId: string },
-): Promise<number> {
+): Promise<{ kept: number; exact: boolean }> {
   const [leadRows, stepRows, made] = await Promise.all([
     tx.all(keptLeads, { mergeId }),
     tx.all(keptSteps, { mergeId }),
@@ -118,7 +118,7 @@ export async function unmergeLeads(
   const own = of(customerId);
   const others = of(otherId);
   // Nothing was merged: the lead is where it was, or was begun since.
-  if (!others) return 0;
+  if (!others) return { kept: 0, exact: survivor.lead?.version === made?.version };
   const known = new Set(stepRows.map(({ id }) => id));
   const since = survivor.stages.filter(({ id }) => !known.has(id));
   const now = survivor.lead;
@@ -144,7 +144,7 @@ export async function unmergeLeads(
   await rewrite(tx, [customerId, otherId], survivor.stages, lifecycles);
   const rewritten = lifecycles.map(({ lead }) => lead.customerId);
   if (!untouched && rewritten.length > 0) await recountLeads(tx, rewritten);
-  return own && !untouched ? since.length : 0;
+  return { kept: own && !untouched ? since.length : 0, exact: untouched };
 }
 
 function stageOf({ stage, stageSince, lossReason, convertedAt, conversionOrderId }: LeadRow) {

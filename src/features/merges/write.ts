@@ -31,6 +31,7 @@ import { type Move, type Moved, moveFacts } from './moves.ts';
 import { decide, isSame, notesOf, obstaclesOf, profileMembers } from './profile.ts';
 import {
   beginMerge,
+  carryVersions,
   countRecords,
   dropMerged,
   endMerge,
@@ -289,7 +290,7 @@ export async function unmergeCustomers(
   await tx.all(occasionsBack, { mergeId, to });
   const kept = untouched ? [] : await splitLedgers(tx, context, move);
   if (untouched) await restoreLedgers(tx, move);
-  const steps = await unmergeLeads(tx, { mergeId, survivor, otherId: to });
+  const lead = await unmergeLeads(tx, { mergeId, survivor, otherId: to });
   await restoreShares(tx, move);
   const names = namesBack({ survivor, to, identities, references });
   saveNames(tx, names.identities, names.references);
@@ -304,6 +305,7 @@ export async function unmergeCustomers(
   }
   const later = await tx.all(since, { from, mergeId });
   tx.trail.customerIds.add(to);
+  await carryVersions(tx, { mergeId, from, account: untouched, lead: lead.exact });
   endUnmerge(tx, { mergeId, now, by: context.principal.client });
   const why = 'recorded since the merge, when the two were one';
   return {
@@ -313,7 +315,7 @@ export async function unmergeCustomers(
     moves: present(moves),
     kept: [
       ...present(later).map((count): KeptRecords => ({ ...count, why })),
-      ...(steps > 0 ? [{ kind: 'stageChanges', count: steps, why }] : []),
+      ...(lead.kept > 0 ? [{ kind: 'stageChanges', count: lead.kept, why }] : []),
       ...kept,
       ...present(gone(counts, moves)).map(
         (count): KeptRecords => ({
