@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url';
 import Fastify from 'fastify';
 import t, { type Test } from 'tap';
 import { type Config, readConfig } from '../../src/config.ts';
-import { type AccessDirectory, fixedDirectory } from '../../src/platform/auth/directory.ts';
+import { type AccessDirectory, accessDirectory, fixedDirectory } from '../../src/platform/auth/directory.ts';
 import { issueToken } from '../../src/platform/auth/issue-token.ts';
 import { type Keys, openKeys } from '../../src/platform/auth/keys.ts';
 import { KeyError, readSigningKey, type SigningKey } from '../../src/platform/auth/signing-key.ts';
@@ -41,9 +41,11 @@ function claims(over: Json = {}): Json {
 }
 
 /** A token of any shape: the header and claims as they are given, signed as `signer` does. */
-function forge(header: Json, payload: Json | string, signer: (content: string) => Buffer): string {
-  const part = (value: Json | string) =>
-    Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
+function forge(header: Json | string, payload: Json | string | Buffer, signer: (content: string) => Buffer): string {
+  const part = (value: Json | string | Buffer) =>
+    (Buffer.isBuffer(value) ? value : Buffer.from(typeof value === 'string' ? value : JSON.stringify(value))).toString(
+      'base64url',
+    );
   const content = `${part(header)}.${part(payload)}`;
   return `${content}.${signer(content).toString('base64url')}`;
 }
@@ -209,6 +211,21 @@ t.test('whatever is wrong with a token, it is refused', async (t) => {
     'wrong aud': forge(header, claims({ aud: 'other' }), good),
     'wrong aud list': forge(header, claims({ aud: ['other', 'rapports'] }), good),
     'empty aud list': forge(header, claims({ aud: [] }), good),
+    'nbf as a string': forge(header, claims({ nbf: String(now() - 60) }), good),
+    'iat as a string': forge(header, claims({ iat: String(now()) }), good),
+    'iat null': forge(header, claims({ iat: null }), good),
+    'iat in the future': forge(header, claims({ iat: now() + 120 }), good),
+    'jti as a number': forge(header, claims({ jti: 1 }), good),
+    'sub as a list': forge(header, claims({ sub: ['shop'] }), good),
+    'exp as NaN': forge(header, '{"iss":"rapport","aud":"rapport","client_id":"x","exp":NaN}', good),
+    'exp twice, the last one past': forge(header, twice('exp', now() + 60, now() - 60), good),
+    'aud twice, the last one foreign': forge(header, twice('aud', 'rapport', 'other'), good),
+    'iss twice, the last one foreign': forge(header, twice('iss', 'rapport', 'other'), good),
+    'alg twice, the last one none': forge('{"alg":"ES256","typ":"at+jwt","alg":"none"}', claims(), good),
+    'claims in Latin-1': forge(header, Buffer.from(JSON.stringify(claims({ client_id: 'Café' })), 'latin1'), good),
+    'claims in UTF-16': forge(header, Buffer.from(JSON.stringify(claims()), 'utf16le'), good),
+    'claims behind a byte order mark': forge(header, `\ufeff${JSON.stringify(claims())}`, good),
+    'claims nested deeply': forge(header, '['.repeat(5_000), good),
     'no client': forge(header, claims({ sub: undefined, client_id: undefined }), good),
     'client with NUL': forge(header, claims({ client_id: 'a\u0000b' }), good),
     'scope as a number': forge(header, claims({ scope: 1 }), good),
@@ -222,16 +239,30 @@ t.test('whatever is wrong with a token, it is refused', async (t) => {
     'another key under the same name': forge(header, claims(), es256(stranger)),
     'another key without a name': forge(nameless, claims(), es256(stranger)),
     'an unknown name': forge({ ...header, kid: 'other' }, claims(), good),
+    'a name that is a path': forge({ ...header, kid: '../../../dev/null' }, claims(), good),
+    'a name that is SQL': forge({ ...header, kid: "x' union select 'key" }, claims(), good),
+    'a name of the prototype': forge({ ...header, kid: '__proto__' }, claims(), good),
+    'an empty name': forge({ ...header, kid: '' }, claims(), good),
+    'a name that is no text': forge({ ...header, kid: 1 }, claims(), good),
+    'a name that is null': forge({ ...header, kid: null }, claims(), good),
+    'a name without end': forge({ ...header, kid: 'k'.repeat(256) }, claims(), good),
     'another algorithm': forge({ ...header, alg: 'RS256' }, claims(), rs256(rsa(2048))),
     'a list of algorithms': forge({ ...header, alg: ['ES256'] }, claims(), good),
     crit: forge({ ...header, crit: ['exp'] }, claims(), good),
     'crit with an extension': forge({ ...header, crit: ['b64'], b64: true }, claims(), good),
+    'b64 that nobody demands': forge({ ...header, b64: false }, claims(), good),
     'empty crit': forge({ ...header, crit: [] }, claims(), good),
     'crit null': forge({ ...header, crit: null }, claims(), good),
     jku: forge({ ...header, jku: 'https://evil.example/jwks' }, claims(), good),
     jwk: forge({ ...header, jwk }, claims(), es256(stranger)),
     x5u: forge({ ...header, x5u: 'https://evil.example/cert' }, claims(), good),
     x5c: forge({ ...header, x5c: ['MIIB'] }, claims(), good),
+    'a nested token': forge({ ...header, cty: 'JWT' }, forge(header, claims(), good), good),
+    'an encrypted token': `${forge(header, claims(), good)}.AAAA.AAAA`,
+    'a token of a logout': forge({ ...header, typ: 'logout+jwt' }, claims(), good),
+    'a security event': forge({ ...header, typ: 'secevent+jwt' }, claims(), good),
+    'a proof of possession': forge({ ...header, typ: 'dpop+jwt' }, claims(), good),
+    'typ with more behind it': forge({ ...header, typ: 'at+jwt2' }, claims(), good),
     'typ JWT': forge({ ...header, typ: 'JWT' }, claims(), good),
     'no typ': forge({ alg: 'ES256', kid: key.kid }, claims(), good),
     'an id token': forge({ ...header, typ: 'id_token' }, claims(), good),
@@ -248,6 +279,12 @@ t.test('whatever is wrong with a token, it is refused', async (t) => {
     t.equal((await get(bearer(token))).status, 401, `${what}, again`);
   }
 });
+
+/** Claims with one of them twice: JSON takes the last, and so does everything that is checked. */
+function twice(name: string, first: unknown, last: unknown): string {
+  const rest = JSON.stringify(claims({ [name]: undefined })).slice(1);
+  return `{"${name}":${JSON.stringify(first)},"${name}":${JSON.stringify(last)},${rest}`;
+}
 
 function changed(token: string): string {
   const [header, payload, signature] = token.split('.');
@@ -293,6 +330,121 @@ t.test('a token is confined to the partner or the customer that it names', async
       { status: 401, body: { code: 'unauthenticated' }, challenge: /error="invalid_token"/ },
       JSON.stringify(over),
     );
+  }
+});
+
+t.test('a revoked token is refused in every spelling', async (t) => {
+  const { config, keys, key } = await own(t);
+  const directory = fixedDirectory({
+    revoked: new Set(['gone']),
+    issuedFrom: new Map([
+      ['late', now() + 1],
+      ['disabled', Number.POSITIVE_INFINITY],
+      ['early', now() - 60],
+    ]),
+  });
+  const get = await serve(t, config, keys, directory);
+  const header = { alg: 'ES256', typ: 'at+jwt', kid: key.kid };
+  const token = (over: Json) => forge(header, claims(over), es256(key.privateKey));
+  const status = async (text: string) => (await get(bearer(text))).status;
+  t.equal(await status(token({ jti: 'here' })), 200);
+  const gone = token({ jti: 'gone' });
+  t.match(await get(bearer(gone)), { status: 401, challenge: /error="invalid_token".*revoked/ });
+  const twin = malleable(gone);
+  t.equal(await status(malleable(token({ jti: 'here' }))), 200, 'a signature has a twin that is as good');
+  t.equal(await status(twin), 401, 'which does not help');
+  t.equal(await status(token({ jti: 'gone', client_id: 'other' })), 401);
+  t.equal(await status(token({ client_id: 'late' })), 401, 'issued before the client’s tokens were revoked');
+  t.equal(await status(token({ client_id: 'late', iat: now() + 1 })), 200, 'and after');
+  t.equal(await status(token({ client_id: 'early' })), 200);
+  t.equal(await status(token({ client_id: 'early', iat: undefined })), 401, 'nobody knows when');
+  t.equal(await status(token({ client_id: 'disabled', iat: now() + 30 })), 401);
+});
+
+/** The other signature of ECDSA over the same content: s and n − s are both right. */
+function malleable(token: string): string {
+  const [header, payload, signature = ''] = token.split('.');
+  const bytes = Buffer.from(signature, 'base64url');
+  const n = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
+  const s = n - BigInt(`0x${bytes.subarray(32).toString('hex')}`);
+  const twin = Buffer.concat([bytes.subarray(0, 32), Buffer.from(s.toString(16).padStart(64, '0'), 'hex')]);
+  return [header, payload, twin.toString('base64url')].join('.');
+}
+
+t.test('what was remembered is looked at again when the directory changes', async (t) => {
+  const { config, keys, key } = await own(t);
+  let revoked = new Set<string>();
+  let broken = false;
+  const records = { keys: [], issuedFrom: new Map(), partners: new Map() };
+  let asked = 0;
+  const directory = accessDirectory(async () => {
+    asked += 1;
+    if (broken) throw new Error('away');
+    return { ...records, revoked };
+  }, 3_600_000);
+  t.teardown(() => directory.close());
+  const get = await serve(t, config, keys, directory);
+  const header = { alg: 'ES256', typ: 'at+jwt', kid: key.kid };
+  const token = forge(header, claims({ jti: 'one' }), es256(key.privateKey));
+  const status = async (text: string) => (await get(bearer(text))).status;
+  for (let i = 0; i < 5; i += 1) t.equal(await status(token), 200);
+  t.equal(asked, 1, 'a token is a look-up in memory');
+  revoked = new Set(['one']);
+  t.equal(await status(token), 200, 'not read again yet');
+  await directory.refresh();
+  t.equal(await status(token), 401);
+  revoked = new Set();
+  await directory.refresh();
+  t.equal(await status(token), 200);
+
+  const before = asked;
+  const strangers = await Promise.all(
+    Array.from({ length: 20 }, (_, i) =>
+      status(forge({ ...header, kid: `unknown ${i}` }, claims(), es256(key.privateKey))),
+    ),
+  );
+  t.ok(strangers.every((one) => one === 401));
+  t.equal(asked, before + 1, 'names that nobody knows make it look once a second');
+  broken = true;
+  await t.rejects(directory.refresh(), { code: 'unavailable' });
+  t.equal(await status(token), 200, 'what is known is good for a minute');
+
+  const [first, second] = [directory.refresh().catch(() => 'first'), directory.refresh().catch(() => 'second')];
+  t.strictSame(await Promise.all([first, second]), ['first', 'second']);
+  broken = false;
+  const reading = directory.refresh();
+  revoked = new Set(['one']);
+  await directory.refresh();
+  t.equal(await status(token), 401, 'a change during a reading is in the next one');
+  await reading;
+});
+
+t.test('a key of the directory verifies its own algorithm, and nothing else', async (t) => {
+  const { config, keys } = await own(t);
+  const rotated = readSigningKey(pem(ec()), 'rotated');
+  const get = await serve(t, config, keys, fixedDirectory({ keys: [{ ...rotated, signsFrom: 0 }] }));
+  const header = { alg: 'ES256', typ: 'at+jwt', kid: rotated.kid };
+  const status = async (text: string) => (await get(bearer(text))).status;
+  t.equal(await status(forge(header, claims(), es256(rotated.privateKey))), 200);
+  t.equal(
+    await status(forge({ ...header, kid: undefined }, claims(), es256(rotated.privateKey))),
+    401,
+    'it has to be named',
+  );
+  t.equal(
+    await status(forge(header, claims(), es256(keys.signing?.privateKey ?? ec()))),
+    401,
+    'the other key in its name',
+  );
+  for (const secret of [rotated.publicKey, rotated.publicKey.trim(), '']) {
+    t.equal(
+      await status(forge({ ...header, alg: 'HS256' }, claims(), hs256(secret))),
+      401,
+      'its public part is no secret',
+    );
+  }
+  for (const alg of ['none', 'RS256', 'PS256', 'EdDSA', 'ES384', 'ES256K', 'es256']) {
+    t.equal(await status(forge({ ...header, alg }, claims(), es256(rotated.privateKey))), 401, alg);
   }
 });
 
@@ -523,4 +675,106 @@ t.test('the keys of an outside provider over HTTP', async (t) => {
   await new Promise((resolve) => provider.close(resolve));
   t.match(await orphaned(token('k')), { status: 503, body: { code: 'unavailable' } }, 'away');
   t.equal((await get(token('k'))).status, 200, 'keys of the last minute are still good');
+});
+
+t.test('the claims of an outside provider mean what the configuration says', async (t) => {
+  const dir = t.testdir();
+  const key = ec();
+  const file = join(dir, 'jwks.json');
+  await writeFile(file, JSON.stringify({ keys: [jwkOf(key, 'k')] }));
+  const partner = '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90';
+  const map = {
+    client: ['azp', 'app.id'],
+    scopes: {
+      'realm_access.roles': { 'crm-reader': ['orders:read', 'customers:read'], 'crm-admin': ['*'] },
+      'https://shop.example/scopes': 'verbatim',
+    },
+    partner: 'https://shop.example/partner',
+    customer: 'resource.customer',
+  };
+  const configured = (text: string) =>
+    readConfig({
+      JWT_JWKS_URL: pathToFileURL(file).href,
+      JWT_ISSUER: 'rapport',
+      CURSOR_SECRET: 'a'.repeat(32),
+      JWT_CLAIM_MAP: text,
+    });
+  await writeFile(join(dir, 'map.json'), JSON.stringify(map));
+  const config = configured(JSON.stringify(map));
+  t.strictSame(configured(join(dir, 'map.json')).jwtClaimMap, config.jwtClaimMap, 'inline or in a file');
+  const partners = new Map([[partner, { status: 'active', fields: [], minimumGroupSize: 10 } as const]]);
+  const get = await serve(t, config, await openKeys(config), fixedDirectory({ partners }));
+  const base = { iss: 'rapport', aud: 'rapport', sub: 'user', iat: now(), exp: now() + 60 };
+  const ask = (over: Json) =>
+    get(bearer(forge(providerHeader('ES256', 'k'), { ...base, azp: 'shop', ...over }, es256(key))));
+
+  t.match((await ask({ realm_access: { roles: ['crm-reader', 'offline', 'crm-reader'] } })).body, {
+    client: 'shop',
+    scopes: ['orders:read', 'customers:read'],
+    confinement: null,
+    writes: false,
+  });
+  t.match((await ask({ realm_access: { roles: 'crm-admin' } })).body, { scopes: ['*'], writes: true });
+  t.match((await ask({ 'https://shop.example/scopes': 'orders:read orders:write' })).body, {
+    reads: true,
+    writes: true,
+  });
+  for (const over of [
+    { scope: '*' },
+    { roles: ['crm-admin'] },
+    { 'realm_access.roles.x': ['crm-admin'] },
+    { realm_access: { roles: ['constructor', '__proto__', 'toString', 'crm-admin '] } },
+    { realm_access: ['crm-admin'] },
+    { client_id: 'shop2', partner: 'not looked at', customer: 'nor this' },
+  ]) {
+    t.match(
+      await ask(over),
+      { status: 200, body: { scopes: [], confinement: null, client: 'shop' } },
+      JSON.stringify(over),
+    );
+  }
+  t.match((await ask({ azp: undefined, app: { id: 'other' } })).body, { client: 'other' }, 'the first that is there');
+  t.match((await ask({ 'https://shop.example/partner': partner })).body, {
+    confinement: { kind: 'partner', id: partner },
+  });
+  t.match((await ask({ resource: { customer: partner } })).body, { confinement: { kind: 'customer', id: partner } });
+  for (const over of [
+    { 'https://shop.example/partner': '' },
+    { 'https://shop.example/partner': null },
+    { 'https://shop.example/partner': [partner] },
+    { 'https://shop.example/partner': '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b99' },
+    { resource: { customer: 'Ada' } },
+    { 'https://shop.example/partner': partner, resource: { customer: partner } },
+    { azp: undefined },
+    { azp: 7 },
+    { realm_access: { roles: 7 } },
+    { 'https://shop.example/scopes': { all: true } },
+  ]) {
+    t.match(await ask(over), { status: 401, challenge: /error="invalid_token"/ }, JSON.stringify(over));
+  }
+});
+
+t.test('a map of claims that says nothing sensible does not start', (t) => {
+  const dir = t.testdir({ 'map.json': '{"scopes":' });
+  const provider = { JWT_JWKS_URL: 'https://idp.example/jwks', JWT_ISSUER: 'https://idp.example' };
+  for (const [text, message] of [
+    ['{', /JWT_CLAIM_MAP is not valid JSON/],
+    [join(dir, 'map.json'), /JWT_CLAIM_MAP is not valid JSON/],
+    [join(dir, 'none.json'), /JWT_CLAIM_MAP must be JSON or the path .* ENOENT/],
+    ['{"roles":{}}', /JWT_CLAIM_MAP .*roles/],
+    ['{"scopes":{"roles":"all"}}', /JWT_CLAIM_MAP at scopes → roles/],
+    ['{"scopes":{"roles":{"admin":["everything"]}}}', /JWT_CLAIM_MAP at scopes → roles.*/],
+    ['{"client":[]}', /JWT_CLAIM_MAP at client/],
+    ['{"partner":7}', /JWT_CLAIM_MAP at partner/],
+    ['{"partner":"org","customer":"org"}', /JWT_CLAIM_MAP names one claim/],
+  ] as const) {
+    t.throws(() => readConfig({ ...provider, JWT_CLAIM_MAP: text }), { name: 'ConfigError', message }, text);
+  }
+  t.throws(() => readConfig({ JWT_CLAIM_MAP: '{}' }), { message: /JWT_CLAIM_MAP goes with JWT_JWKS_URL/ });
+  t.match(readConfig({ ...provider, JWT_CLAIM_MAP: '{"partner":null}' }).jwtClaimMap, {
+    client: ['client_id', 'azp', 'sub'],
+    partner: null,
+    customer: 'customer',
+  });
+  t.end();
 });

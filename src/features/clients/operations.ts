@@ -34,6 +34,7 @@ import {
   clientById,
   clientColumns,
   deleteSecrets,
+  expiryOf,
   insertClient,
   insertRevocation,
   insertSecret,
@@ -362,7 +363,7 @@ const revocationInput = z
 const revocable = z.object({
   jti: z.string().min(1).max(255),
   client_id: z.string().max(255).catch('unknown'),
-  exp: z.number().min(0).max(253_402_300_799),
+  exp: z.number().min(0),
 });
 
 export const revokeToken = writeOperation({
@@ -388,7 +389,7 @@ export const revokeToken = writeOperation({
       jti,
       client: owner,
       revokedAt: context.now,
-      expiresAt: new Date(exp * 1000).toISOString(),
+      expiresAt: expiryOf(exp),
     });
   },
 });

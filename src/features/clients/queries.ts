@@ -179,6 +179,13 @@ export function revokeSigningKeyRow(tx: Transaction, kid: string, now: string): 
   return tx.first(revokeKey, { kid, now });
 }
 
+const lastSecond = 253_402_300_799;
+
+/** The instant of an `exp`, which may be beyond the last year there is. */
+export function expiryOf(exp: number): string {
+  return new Date(Math.min(exp, lastSecond) * 1000).toISOString();
+}
+
 export type RevocationRow = typeof tokenRevocations.$inferSelect;
 
 const revoke = statement<RevocationRow>(

@@ -10,7 +10,7 @@ import { type Db, transaction } from '../../platform/db/client.ts';
 import type { Services } from '../../platform/operation.ts';
 import { id } from '../../platform/values.ts';
 import { type ClientRow, longestSelfServiceTtl, selfServiceScopes } from './model.ts';
-import { clientById, insertRevocation, liveSecrets, noteUse, secretHash, tokenSubject } from './queries.ts';
+import { clientById, expiryOf, insertRevocation, liveSecrets, noteUse, secretHash, tokenSubject } from './queries.ts';
 
 /** The token endpoint over the clients kept here. */
 export function tokenEndpoint(services: Services, issuer: TokenIssuer): TokenEndpoint {
@@ -45,7 +45,7 @@ export function tokenEndpoint(services: Services, issuer: TokenIssuer): TokenEnd
           jti,
           client: owner.id,
           revokedAt: clock(),
-          expiresAt: new Date(claims.exp * 1000).toISOString(),
+          expiresAt: expiryOf(claims.exp),
         }),
       );
       await directory.refresh().catch(() => undefined);

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import type { JWT } from '@fastify/jwt';
 import { z } from 'zod';
 import { Problem } from '../errors.ts';
@@ -33,7 +34,7 @@ const headerSchema = z.object({
 });
 
 /** Headers that carry or point to a key, or demand what is not understood here: refused before anything is verified. */
-const refusedHeaders = ['crit', 'jku', 'jwk', 'x5u', 'x5c'];
+const refusedHeaders = ['crit', 'b64', 'jku', 'jwk', 'x5u', 'x5c'];
 
 const storable = (text: string) => text.isWellFormed() && !text.includes('\u0000');
 const clientName = z.string().min(1).max(255).refine(storable);
@@ -44,6 +45,7 @@ const claimsSchema = z.looseObject({
   exp: z.number(),
   iat: z.number().optional(),
   jti: z.string().max(255).optional(),
+  sub: z.string().optional(),
 });
 
 /** What a token says once it is known to be genuine. */
@@ -154,6 +156,10 @@ interface Genuine {
 }
 
 function readHeader(jwt: Pick<JWT, 'decode'>, token: string, algorithms: readonly SigningAlgorithm[]) {
+  // Two texts of bytes that are no UTF-8 could be read as one (RFC 8725, 3.7).
+  const [head = '', payload = ''] = token.split('.');
+  if (![head, payload].every((part) => isUtf8(Buffer.from(part, 'base64url'))))
+    throw refused('The token is not UTF-8.');
   const decoded = attempt(() => jwt.decode<{ header: Record<string, unknown> }>(token));
   const header = headerSchema.safeParse(decoded?.header);
   if (!decoded || !header.success) throw refused('The header of the token is not that of an access token.');
