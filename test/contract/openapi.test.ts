@@ -211,6 +211,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
   await tourInvitations(visit, any, unchanged);
   await tourRetention(visit, any, unchanged);
   await tourClients(visit, any, unchanged);
+  await tourAudit(visit);
   await tourOauth(api, book, t);
   await visit(200, 'PUT', '/v1/exchange-rates', {
     body: { rates: [{ date: '2026-05-20', currency: 'USD', rate: '0.9' }] },
@@ -695,6 +696,18 @@ async function tourAssignments(visit: Visit, any: Any, unchanged: Unchanged): Pr
   await visit(409, 'DELETE', `/v1/customers/${customer.id}`, any);
   await visit(204, 'DELETE', `/v1/follow-ups/${followUp.body.id}`, any);
   await visit(204, 'DELETE', `/v1/assignment-rules/${rule.body.id}`, any);
+}
+
+async function tourAudit(visit: Visit): Promise<void> {
+  const { body } = await visit(200, 'GET', '/v1/audit-entries?kind=write&operation=createOrder&limit=1&count=true');
+  const [entry] = body.data;
+  await visit(200, 'GET', `/v1/audit-entries/${entry.id}`, { scope: 'audit:read' });
+  await visit(200, 'GET', `/v1/customers/${entry.customerIds[0]}/audit-entries?client=test&cursors=true&sort=at`);
+  const period = 'from=2026-06-01T00:00:00Z&to=2026-07-01T00:00:00Z';
+  await visit(200, 'GET', `/v1/audit-entries?limit=1&after=${body.page.next}&kind=write&operation=createOrder`);
+  await visit(200, 'GET', `/v1/audit-entries?${period}&customerId=${entry.customerIds[0]}`);
+  await visit(403, 'GET', '/v1/audit-entries', { scope: 'audit:write' });
+  await visit(404, 'GET', `/v1/audit-entries/${entry.customerIds[0]}`);
 }
 
 async function tourPartners(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
