@@ -45,6 +45,7 @@ import { metricResolvers } from './features/metrics/resolvers.ts';
 import { metricRoutes } from './features/metrics/routes.ts';
 import { orderResolvers } from './features/orders/resolvers.ts';
 import { orderRoutes } from './features/orders/routes.ts';
+import { takeFieldsFrom } from './features/partners/fields.ts';
 import { partnerSettings } from './features/partners/queries.ts';
 import { partnerResolvers } from './features/partners/resolvers.ts';
 import { partnerRoutes } from './features/partners/routes.ts';
@@ -128,6 +129,8 @@ export const routes: readonly Route[] = [
   ...metricRoutes,
   ...auditRoutes,
 ];
+
+takeFieldsFrom(() => routes.map(({ operation }) => operation));
 
 /** Every feature's GraphQL fields, for the types of schema/. */
 export const resolvers: readonly Resolvers[] = [

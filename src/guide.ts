@@ -116,6 +116,7 @@ export const guide: Guide = {
     'survey-responses':
       'What customers answered, and which order, product, contact, member of staff or process it was about.',
     partners: 'Who works with some of the customers: what is shared with them and why, and what they may see of it.',
+    'partner-fields': 'The members of documents that partners may be allowed to see.',
     'exchange-rates': 'Rates of the day, by which amounts of other currencies are valued in the base currency.',
     'retention-rules':
       'What is kept for how long, and what goes then: every night, by hand, or tried without doing it.',

@@ -737,6 +737,7 @@ async function tourPartners(visit: Visit, any: Any, unchanged: Unchanged): Promi
   await visit(204, 'DELETE', path, any);
   await visit(404, 'GET', path);
   await visit(404, 'GET', `${path}/customers`);
+  await visit(200, 'GET', '/v1/partner-fields', { scope: 'partners:read' });
 }
 
 async function tourRetention(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {

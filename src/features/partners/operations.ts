@@ -9,6 +9,7 @@ import { keysetList, pageOf, pageParameters, sortParameter } from '../../platfor
 import { id } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { lockCustomers } from '../customers/queries.ts';
+import { checkedFields } from './fields.ts';
 import {
   defaultGroupSize,
   noRules,
@@ -86,7 +87,7 @@ export const createPartner = writeOperation({
 type Said = { [Name in keyof PartnerInput]?: PartnerInput[Name] | undefined };
 type Members = Pick<PartnerRow, 'name' | 'status' | 'fields' | 'minimumGroupSize' | 'rules'>;
 
-/** What a document says, on what is there. */
+/** What a document says, on what is there. @throws Problem unknown_field */
 function members(input: Said, before: Members): Members {
   const consent = input.rules?.consent;
   const said = input.rules && {
@@ -101,10 +102,6 @@ function members(input: Said, before: Members): Members {
     minimumGroupSize: input.minimumGroupSize ?? before.minimumGroupSize,
     rules: said ?? before.rules,
   };
-}
-
-function checkedFields(fields: string[]): string[] {
-  return [...new Set(fields)].sort();
 }
 
 export const getPartner = readOperation({

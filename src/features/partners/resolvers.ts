@@ -1,5 +1,6 @@
-import { connection, mutation, type Resolvers, record, related } from '../../platform/graphql/field.ts';
+import { connection, field, mutation, type Resolvers, record, related } from '../../platform/graphql/field.ts';
 import { customersByIds } from '../customers/operations.ts';
+import { listPartnerFields } from './fields.ts';
 import {
   batchPartnerShares,
   createPartner,
@@ -18,6 +19,7 @@ export const partnerResolvers: Resolvers = {
     partner: record(getPartner),
     partners: connection(listPartners),
     partnerCustomers: connection(listPartnerCustomers),
+    partnerFields: field(listPartnerFields),
   },
   Mutation: {
     createPartner: mutation(createPartner, 'partner'),

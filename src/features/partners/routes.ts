@@ -1,4 +1,5 @@
 import { route } from '../../platform/http/rest.ts';
+import { listPartnerFields } from './fields.ts';
 import {
   batchPartnerShares,
   createPartner,
@@ -12,6 +13,7 @@ import {
 } from './operations.ts';
 
 export const partnerRoutes = [
+  route('GET', '/v1/partner-fields', listPartnerFields),
   route('GET', '/v1/partners', listPartners),
   route('POST', '/v1/partners', createPartner),
   route('GET', '/v1/partners/:id', getPartner),

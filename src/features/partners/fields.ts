@@ -1,0 +1,55 @@
+import { z } from 'zod';
+import { type FieldError, Problem } from '../../platform/errors.ts';
+import { type Operation, readOperation } from '../../platform/operation.ts';
+import { type WithheldMember, withheldMembers } from '../../platform/withheld.ts';
+
+/** What of records partners may be allowed to see: read off the documents of the service, so that no list can be old. */
+
+let operationsOf: (() => Iterable<Operation>) | null = null;
+let members: Map<string, WithheldMember> | null = null;
+
+/** Called once by what puts the service together and knows every operation (app.ts). */
+export function takeFieldsFrom(operations: () => Iterable<Operation>): void {
+  operationsOf = operations;
+  members = null;
+}
+
+function knownFields(): Map<string, WithheldMember> {
+  if (operationsOf === null) throw new Error('Nobody has said which operations there are');
+  members ??= new Map(withheldMembers(operationsOf()).map((member) => [member.name, member]));
+  return members;
+}
+
+/** Each of them once, in order. @throws Problem unknown_field */
+export function checkedFields(fields: readonly string[]): string[] {
+  const known = knownFields();
+  const errors: FieldError[] = fields.flatMap((name, index) =>
+    known.has(name)
+      ? []
+      : [{ pointer: `/fields/${index}`, code: 'unknown_field', message: 'GET /v1/partner-fields has no such member.' }],
+  );
+  const [first] = errors;
+  if (first) throw new Problem('invalid_input', `${first.pointer}: ${first.message}`, { errors: errors.slice(0, 100) });
+  return [...new Set(fields)].sort();
+}
+
+const partnerField = z
+  .strictObject({
+    name: z.string().meta({ description: 'A document and its member.', example: 'Customer.name' }),
+    description: z.string().nullable(),
+    personal: z.boolean().meta({ description: 'Told only to tokens that have the scope `customers:pii` as well.' }),
+  })
+  .meta({ id: 'PartnerField', description: 'A member of a document that a partner may be allowed to see.' });
+
+export const listPartnerFields = readOperation({
+  name: 'listPartnerFields',
+  scope: 'partners:read',
+  partners: false,
+  selfService: false,
+  summary: 'List what partners may be allowed to see',
+  description:
+    'The members for `fields` of a partner: those that may be null. Members that never are come with the record, which the scopes of a token open or close. What names other customers is never told.',
+  input: z.strictObject({}),
+  output: z.strictObject({ fields: z.array(partnerField) }).meta({ id: 'PartnerFields' }),
+  run: () => Promise.resolve({ fields: [...knownFields().values()] }),
+});
