@@ -14,6 +14,7 @@ import { redactor } from './personal.ts';
 import type { Confinement, Principal } from './principal.ts';
 import type { Spool } from './spool.ts';
 import { idsIn, Moved, mayBeSuperseded, type Successors, Superseded, withSuccessors } from './superseded.ts';
+import { refuseWithheld, withholder } from './withheld.ts';
 
 /** What the service gives to every operation. */
 export interface Services {
@@ -259,7 +260,10 @@ async function attempt(operation: Operation, context: Context, input: never, par
 /** @param given the input as it came: what an idempotency key belongs to */
 async function run(operation: Operation, context: Context, input: never, given: never): Promise<Answer> {
   const personal = redactor(operation.output);
-  const redact = context.personalData ? null : personal;
+  const redact = both(
+    context.personalData ? null : personal,
+    withholder(operation, context.principal, fieldsOf(context)),
+  );
   if (operation.kind === 'read') {
     const witnessed = context.personalData && personal !== null;
     if (witnessed) context.audit.admit();
@@ -275,8 +279,8 @@ async function run(operation: Operation, context: Context, input: never, given: 
 async function noteRead(operation: Operation, context: Context, input: never, output: unknown): Promise<void> {
   const entry = readEntry(context, operation, output);
   if (entry === null) return;
-  context.audit.admit();
   if (operation.about) entry.customerIds.push(...(await operation.about(context, input)));
+  context.audit.admit();
   context.audit.seen(entry);
 }
 
@@ -330,18 +334,35 @@ async function callWrite(
   const answer = await done.catch((error: unknown): Answer => {
     if (!(error instanceof Replay)) throw error;
     const { status: stored, body } = error.answer;
-    return {
-      output: JSON.parse(body) as unknown,
-      status: stored === 201 ? 201 : 200,
-      text: body,
-      replayed: true,
-    };
+    const output: unknown = JSON.parse(body);
+    const status = stored === 201 ? 201 : 200;
+    // What a partner is allowed may have changed since.
+    if (context.principal.confinement === null) return { output, status, text: body, replayed: true };
+    redact?.(output);
+    return { output, status, replayed: true };
   });
   // Committed is committed: what cannot be read again now will be, in a quarter of a minute.
   if (operation.changesAccess && !dryRun) await context.directory.refresh().catch(() => undefined);
   // A dry run, a stored answer or one to what changed nothing shows the record all the same.
   if (context.personalData && (answer.replayed || !changes)) await noteRead(operation, context, input, answer.output);
   return answer;
+}
+
+function both(
+  first: ((output: unknown) => void) | null,
+  second: ((output: unknown) => void) | null,
+): ((output: unknown) => void) | null {
+  if (!first || !second) return first ?? second;
+  return (output) => {
+    first(output);
+    second(output);
+  };
+}
+
+/** Nullable members that the partner who calls is allowed; none for others, whose eyes need no list. */
+export function fieldsOf({ principal, directory }: Pick<Context, 'principal' | 'directory'>): readonly string[] {
+  const { confinement } = principal;
+  return confinement?.kind === 'partner' ? (directory.partner(confinement.id)?.fields ?? []) : [];
 }
 
 export function authorize(
@@ -384,6 +405,7 @@ function parse(operation: Operation, context: Context, raw: unknown): never {
       }
     }
   }
+  refuseWithheld(operation, context.principal, fieldsOf(context), input);
   return input as never; // checked by the schema; see Operation
 }
 

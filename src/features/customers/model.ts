@@ -14,6 +14,7 @@ import {
   text,
   version,
 } from '../../platform/values.ts';
+import { ofOthers } from '../../platform/withheld.ts';
 import { reference, referenceInput, sourceVersionInput } from '../references/model.ts';
 
 /**
@@ -259,7 +260,7 @@ export const customer = z
     name: personal(z.string()),
     givenName: personal(z.string()),
     familyName: personal(z.string()),
-    companyId: id.nullable(),
+    companyId: ofOthers(id.nullable()),
     email: personal(z.string().meta({ description: 'The primary e-mail.' })),
     phone: personal(z.string().meta({ description: 'The primary phone, E.164.' })),
     identities: personal(z.array(identity)),
@@ -269,8 +270,8 @@ export const customer = z
     locale: z.string().nullable(),
     preferredChannel: channel.nullable(),
     acquisition: acquisition.nullable(),
-    referredBy: id.nullable(),
-    acquiredBy: id.nullable().meta({ description: 'The partner who brought the customer.' }),
+    referredBy: ofOthers(id.nullable()),
+    acquiredBy: ofOthers(id.nullable().meta({ description: 'The partner who brought the customer.' })),
     attributes: personal(z.record(z.string(), z.unknown())),
     version,
     createdAt: instant,

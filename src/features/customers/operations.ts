@@ -134,6 +134,7 @@ export const listCustomers = readOperation({
   }),
   output: pageOf(customer).meta({ id: 'CustomerPage' }),
   personalParameters: ['email', 'phone'],
+  selects: { acquisitionSource: 'Customer.acquisition' },
   async run(context, input) {
     const { data, page } = await customerPage(context, input);
     return { data: data.map(toCustomer), page };

@@ -141,6 +141,7 @@ export const listInteractions = readOperation({
   input: z.strictObject({ ...listFilters, customerId: id.optional() }),
   output: interactionPage,
   personalParameters: ['q'],
+  selects: { q: 'Interaction.text' },
   async run(context, input) {
     const { data, page } = await interactionList(context.db, context, input);
     return { data: data.map(toInteraction), page };
@@ -156,6 +157,7 @@ export const listCustomerInteractions = readOperation({
   input: z.strictObject({ ...targetParameters, ...listFilters }),
   output: interactionPage,
   personalParameters: ['q'],
+  selects: { q: 'Interaction.text' },
   problems: ['not_found'],
   async run(context, { id: customerId, source, externalId, ...filter }) {
     const owner = await targetId(context.db, 'customer', { id: customerId, source, externalId });

@@ -17,6 +17,7 @@ import { amount as amountColumn, code, instant as instantColumn } from '../../pl
 import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
 import { created } from '../../platform/versions.ts';
+import { ofOthers } from '../../platform/withheld.ts';
 import { customers } from '../customers/model.ts';
 import { loyaltyProgrammes, loyaltyTierRules } from '../loyalty-programmes/model.ts';
 import { referenceInput } from '../references/model.ts';
@@ -116,6 +117,11 @@ export const loyaltyTransactions = pgTable(
  * Lots, postings and entitlements have no foreign key: they are written in one statement with the account, under its
  * customer's lock, and a check of each would be a fifth of what that costs.
  */
+
+/** Of the keys of bonuses, the one that says who was referred. */
+export function namesReferral(bonusKey: string): boolean {
+  return bonusKey.startsWith('referral:');
+}
 
 /** Every credit is a lot. Append-only but for `remaining`, which is derived: the sum of its entries. */
 export const loyaltyLots = pgTable(
@@ -253,7 +259,7 @@ export const loyaltyLot = z
     activeAt: instant.meta({ description: 'From then on they can be spent.' }),
     expiresAt: instant.nullable().meta({ description: 'From then on they cannot any more; null: never.' }),
     orderId: id.nullable(),
-    bonusKey: z.string().nullable(),
+    bonusKey: ofOthers(z.string().nullable(), namesReferral),
   })
   .meta({ id: 'LoyaltyLot', description: 'Points that were credited together.' });
 
@@ -345,13 +351,18 @@ export const loyaltyTransaction = z
     entitled: z.int().nullable().meta({ description: 'What the order or bonus is entitled to from then on.' }),
     lapsed: z.int().meta({ description: 'Of what was to be taken back, what had expired before.' }),
     waived: z.int().meta({ description: 'Of what was to be taken back, what the refund policy lets go.' }),
-    bonusKey: z
-      .string()
-      .nullable()
-      .meta({ description: '`welcome`, `birthday:2026`, `anniversary:3`, `purchase:5`, `referral:<customer>`.' }),
+    bonusKey: ofOthers(
+      z
+        .string()
+        .nullable()
+        .meta({ description: '`welcome`, `birthday:2026`, `anniversary:3`, `purchase:5`, `referral:<customer>`.' }),
+      namesReferral,
+    ),
     redemptionId: id.nullable(),
-    relatedId: id.nullable().meta({ description: 'The other side of a transfer, or what a `return` undoes.' }),
-    relatedCustomerId: id.nullable(),
+    relatedId: ofOthers(
+      id.nullable().meta({ description: 'The other side of a transfer, or what a `return` undoes.' }),
+    ),
+    relatedCustomerId: ofOthers(id.nullable()),
     reason: personal(z.string()),
     by: z.string().meta({ description: 'The client that asked for it, or the rule that made it.' }),
     externalId: z.string().nullable().meta({ description: 'What that client calls it.' }),

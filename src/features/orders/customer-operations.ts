@@ -28,7 +28,7 @@ const selection = z.strictObject({
 });
 type Selection = z.output<typeof selection>;
 
-const firstPage = pageOf(order.partial());
+const firstPage = pageOf(order.partial().meta({ id: 'PartialOrder' }));
 type FirstPage = z.output<typeof firstPage>;
 
 /** An order as it comes: instants in the spelling of Postgres, names as tuples. */
@@ -150,8 +150,9 @@ export const listCustomersWithOrders = readOperation({
   selfService: true,
   summary: 'List customers with their first orders',
   input: listCustomers.input.extend({ orders: selection }),
-  output: pageOf(customer.extend({ orders: firstPage.optional() })),
+  output: pageOf(customer.extend({ orders: firstPage.optional() }).meta({ id: 'ListedCustomer' })),
   personalParameters: ['email', 'phone'],
+  selects: { acquisitionSource: 'Customer.acquisition' },
   async run(context, { orders: selected, ...input }) {
     requireScope(context, ordersOfCustomers.scope);
     const { sort = '-placedAt', limit = defaultLimit, count = false, members: wanted } = selected;

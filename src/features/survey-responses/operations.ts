@@ -190,6 +190,14 @@ async function listPage(context: Context, filter: Filter): Promise<Page<ReturnTy
   return { data: data.map(toResponse), page };
 }
 
+/** What is in the answers, and not in the response itself. */
+const selects = {
+  q: 'SurveyAnswer.text',
+  band: 'SurveyAnswer.band',
+  scoreFrom: 'SurveyAnswer.score',
+  scoreTo: 'SurveyAnswer.score',
+};
+
 export const listSurveyResponses = readOperation({
   name: 'listSurveyResponses',
   scope: 'survey-responses:read',
@@ -199,6 +207,7 @@ export const listSurveyResponses = readOperation({
   input: z.strictObject({ ...listFilters, surveyId: id.optional(), customerId: id.optional() }),
   output: responsePage,
   personalParameters: ['q'],
+  selects,
   run: (context, input) => listPage(context, input),
 });
 
@@ -211,6 +220,7 @@ export const listResponsesOfSurvey = readOperation({
   input: z.strictObject({ ...surveyTarget, ...listFilters, customerId: id.optional() }),
   output: responsePage,
   personalParameters: ['q'],
+  selects,
   problems: ['not_found'],
   async run(context, { id: surveyId, ...filter }) {
     const answer = await listPage(context, { ...filter, surveyId });
@@ -228,6 +238,7 @@ export const listCustomerSurveyResponses = readOperation({
   input: z.strictObject({ ...targetParameters, ...listFilters, surveyId: id.optional() }),
   output: responsePage,
   personalParameters: ['q'],
+  selects,
   problems: ['not_found'],
   async run(context, { id: customerId, source, externalId, ...filter }) {
     const owner = await targetId(context.db, 'customer', { id: customerId, source, externalId });

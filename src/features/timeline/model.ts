@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import { personal } from '../../platform/personal.ts';
 import { amount, currency, id, instant } from '../../platform/values.ts';
+import { ofOthers } from '../../platform/withheld.ts';
 import { direction, interactionKind } from '../interactions/model.ts';
 import { leadStage, lossReason, stageRule } from '../leads/model.ts';
-import { loyaltyTransactionKind } from '../loyalty/model.ts';
+import { loyaltyTransactionKind, namesReferral } from '../loyalty/model.ts';
 import { orderStatus } from '../orders/model.ts';
 import { responseStatus } from '../survey-responses/model.ts';
 import { questionType } from '../surveys/model.ts';
@@ -75,7 +76,7 @@ const transaction = z
     points: z.int().meta({ description: 'Signed.' }),
     orderId: id.nullable(),
     redemptionId: id.nullable(),
-    bonusKey: z.string().nullable(),
+    bonusKey: ofOthers(z.string().nullable(), namesReferral),
     reason: personal(z.string()),
   })
   .meta({ id: 'TimelineLoyaltyTransaction' });

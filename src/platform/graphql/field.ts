@@ -10,7 +10,7 @@ import {
 } from 'graphql';
 import { safeParse } from 'zod';
 import { Problem } from '../errors.ts';
-import { type Answer, type Context, call, type Operation, requireScope } from '../operation.ts';
+import { type Answer, authorize, type Context, call, type Operation } from '../operation.ts';
 import { argumentName } from './errors.ts';
 import { type Batches, loadEach, loadSet } from './loader.ts';
 import { onlyField, type Selection, selectedPaths } from './selection.ts';
@@ -166,7 +166,7 @@ export function childConnection(ofAll: Operation, ofOne: Operation, ids: string)
     const record = parent as { id: string } & Arguments; // the parent is a record
     const fetched = info.fieldNodes[0] && context.ahead.has(info.fieldNodes[0]) ? record[info.fieldName] : undefined;
     if (fetched !== undefined) {
-      requireScope(context.call, ofAll.scope);
+      authorize(ofAll, context.call);
       return toConnection(fetched as PageOutput, args, info); // by the operation that looked ahead
     }
     const first = firstPage(ofAll, given(args, info), info);

@@ -209,7 +209,7 @@ const ifMatch = (required: boolean): Json => ({
   in: 'header',
   ...(required && { required }),
   description: 'The `ETag` of the record as you have seen it, or `*` for any. A stale one is refused with 412.',
-  schema: { type: 'string', pattern: '^(\\*|"[0-9]{1,10}(-public)?")$' },
+  schema: { type: 'string', pattern: '^(\\*|"[0-9]{1,10}(-public)?(-[0-9a-f]{12})?")$' },
   example: '"3"',
 });
 

@@ -2,8 +2,17 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 
 import { z } from 'zod';
 import { originOf } from '../audit.ts';
 import { type FieldError, Problem } from '../errors.ts';
-import { type Answer, call, createContext, type Operation, type Services } from '../operation.ts';
+import {
+  type Answer,
+  type Context,
+  call,
+  createContext,
+  fieldsOf,
+  type Operation,
+  type Services,
+} from '../operation.ts';
 import { Moved, type Successors } from '../superseded.ts';
+import { eyesOf } from '../withheld.ts';
 import type { parseQuery } from './parsing.ts';
 
 /** A line of the URL table: what is at an address. */
@@ -96,7 +105,7 @@ export function serve(app: FastifyInstance, services: Services, routes: readonly
         try {
           const addressed = binding.pathNames.map((name) => String(raw[name]));
           const answer = await call(target.operation, context, raw, addressed);
-          return send(target, request, reply, answer, context.personalData);
+          return send(target, request, reply, answer, context);
         } catch (error) {
           if (!(error instanceof Moved)) throw error;
           // 308 has the caller repeat the method and the body.
@@ -173,14 +182,14 @@ function unquoted(key: string | string[]): string {
 
 function ifMatch(header: string | undefined): number | '*' | undefined {
   if (header === undefined || header === '*') return header;
-  const match = /^"(\d{1,10})(-public)?"$/.exec(header);
+  const match = /^"(\d{1,10})(-public)?(-[0-9a-f]{12})?"$/.exec(header);
   if (match) return Number(match[1]);
   throw new Problem('version_mismatch', 'If-Match is not an ETag of this record, which looks like "3".', {
     errors: [{ parameter: 'If-Match', code: 'invalid_etag', message: 'Send the ETag of the record, or *.' }],
   });
 }
 
-function send(target: Route, request: FastifyRequest, reply: FastifyReply, answer: Answer, personalData: boolean) {
+function send(target: Route, request: FastifyRequest, reply: FastifyReply, answer: Answer, context: Context) {
   const { operation } = target;
   if (operation.kind === 'read' && operation.document) {
     const { text, headers } = operation.document.of(answer.output as never); // its own output
@@ -193,7 +202,8 @@ function send(target: Route, request: FastifyRequest, reply: FastifyReply, answe
   if (answer.status === 201 && output.id && target.collection)
     reply.header('Location', `${target.collection}/${output.id}`);
   if (output.version !== undefined) {
-    const etag = `"${output.version}${personalData ? '' : '-public'}"`;
+    const eyes = `${context.personalData ? '' : '-public'}${eyesOf(context.principal, fieldsOf(context))}`;
+    const etag = `"${output.version}${eyes}"`;
     reply.header('ETag', etag);
     const seen = request.method === 'GET' && target.conditional && matches(request.headers['if-none-match'], etag);
     if (seen) return reply.code(304).send();
