@@ -1,7 +1,15 @@
-import { createHash } from 'node:crypto';
+import { execFile } from 'node:child_process';
+import { createHash, generateKeyPairSync, sign } from 'node:crypto';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import pg from 'pg';
 import t, { type Test } from 'tap';
+import { createApp } from '../../src/app.ts';
+import { packageRoot, readConfig } from '../../src/config.ts';
+import { openKeys } from '../../src/platform/auth/keys.ts';
+import { createLogger } from '../../src/platform/http/logging.ts';
 import { runJobs, type TestApp, testApp } from '../support/app.ts';
 
 type Json = Record<string, any>;
@@ -829,4 +837,103 @@ t.test('the metadata of the authorization server is there when the issuer is a U
   });
   const unnamed = await testApp(t);
   t.match(await unnamed.request('GET', path, { scope: null }), { status: 404, body: { detail: /JWT_ISSUER/ } });
+});
+
+t.test('under an outside provider everything of one’s own says that it is off', async (t) => {
+  const api = await testApp(t);
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const dir = t.testdir({
+    'jwks.json': JSON.stringify({ keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'k', use: 'sig' }] }),
+    'key.pem': privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  });
+  const config = readConfig({
+    RAPPORT_DATA_DIR: dir,
+    LOG_LEVEL: 'fatal',
+    JWT_JWKS_URL: pathToFileURL(join(dir, 'jwks.json')).href,
+    JWT_ISSUER: 'https://idp.example',
+    JWT_CLAIM_MAP: '{"scopes":{"roles":{"crm-admin":["*"]}}}',
+    CURSOR_SECRET: 'c'.repeat(32),
+  });
+  const app = await createApp({
+    config,
+    keys: await openKeys(config),
+    connection: api.connection,
+    logger: createLogger(config),
+  });
+  t.teardown(() => app.close());
+  const header = Buffer.from(JSON.stringify({ alg: 'ES256', typ: 'at+jwt', kid: 'k' })).toString('base64url');
+  const claims = {
+    iss: 'https://idp.example',
+    aud: 'rapport',
+    azp: 'ops',
+    exp: Date.now() / 1000 + 60,
+    roles: ['crm-admin'],
+  };
+  const content = `${header}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}`;
+  const signature = sign('sha256', Buffer.from(content), { key: privateKey, dsaEncoding: 'ieee-p1363' });
+  const authorization = `Bearer ${content}.${signature.toString('base64url')}`;
+  const ask = async (method: 'GET' | 'POST', url: string, payload?: object) => {
+    const answer = await app.inject({ method, url, headers: { authorization }, ...(payload && { payload }) });
+    return { status: answer.statusCode, body: answer.json() };
+  };
+  t.equal((await ask('GET', '/v1/clients')).status, 200, 'its tokens are good, and clients can be looked at');
+  for (const [method, url, body] of [
+    ['POST', '/v1/clients', { name: 'x', scopes: ['orders:read'] }],
+    ['POST', `/v1/clients/${unknown}/secrets`, undefined],
+    ['POST', '/v1/signing-keys/rotate', undefined],
+    ['GET', '/v1/signing-keys', undefined],
+    ['POST', '/v1/revoked-tokens', { token: 'a.b.c' }],
+  ] as const) {
+    t.match(await ask(method, url, body), { status: 409, body: { code: 'issuing_off', detail: /provider/ } }, url);
+  }
+  for (const url of ['/.well-known/jwks.json', '/.well-known/oauth-authorization-server']) {
+    t.match(await ask('GET', url), { status: 404, body: { detail: /JWT_JWKS_URL/ } }, url);
+  }
+  for (const url of ['/oauth/token', '/oauth/revoke']) {
+    const answer = await app.inject({
+      method: 'POST',
+      url,
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      payload: 'grant_type=client_credentials&client_id=a&client_secret=b',
+    });
+    t.equal(answer.statusCode, 400, url);
+    t.match(answer.json(), { error: 'invalid_request', error_description: /issues no tokens.*JWT_JWKS_URL/ }, url);
+  }
+  const own = await app.inject({
+    method: 'GET',
+    url: '/v1/clients',
+    headers: { authorization: `Bearer ${api.token('*')}` },
+  });
+  t.equal(own.statusCode, 401, 'tokens of the service itself are not');
+});
+
+t.test('the command line does what the addresses do', async (t) => {
+  const api = await testApp(t, { accessRefresh: 100 });
+  const run = async (script: string, ...args: string[]) => {
+    const answer = await promisify(execFile)(process.execPath, ['--import', 'tsx', `scripts/${script}.ts`, ...args], {
+      cwd: packageRoot,
+      env: {
+        PATH: process.env['PATH'],
+        DATABASE_URL: api.url,
+        JWT_SIGNING_KEY_FILE: join(api.config.dataDir, 'signing-key.pem'),
+        RAPPORT_ALLOW_UNSAFE_DATABASE: 'true',
+      },
+    }).catch((error: { stdout: string; stderr: string }) => error);
+    return { out: answer.stdout, refusal: answer.stderr };
+  };
+  const made = await run('clients', 'create', '--name', 'Shop', '--scope', 'customers:read orders:read', '--ttl', '90');
+  const [, id = '', secret = ''] = /^CLIENT_ID=(\S+)\nCLIENT_SECRET=(\S+)\n$/.exec(made.out) ?? [];
+  t.ok(secret, made.refusal);
+  const token = await tokenFor(api, { basic: [id, secret] });
+  t.equal(await tried(api, token), 200);
+  t.match((await run('clients', 'list')).out, new RegExp(`${id}.*Shop.*active.*customers:read orders:read`));
+  const rotated = await run('clients', 'rotate-secret', id, '--revoke-others');
+  const [, next = ''] = /CLIENT_SECRET=(\S+)/.exec(rotated.out) ?? [];
+  t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, secret])).status, 401);
+  t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, next])).status, 200);
+  t.match((await run('keys', 'rotate', '--signs-after', '600')).out, /^\S{43} signs from /);
+  t.match((await run('keys', 'list')).out, /signing \(configuration\)[\s\S]*pending/);
+  t.match((await run('clients', 'create', '--name', 'x', '--scope', 'all')).refusal, /scopes\/0/);
+  await run('clients', 'revoke', id);
+  await within(t, 'a running service hears of it', 401, () => tried(api, token));
 });
