@@ -275,13 +275,21 @@ export function graphqlRequest(field: Field, input: Json): Ask {
 
 /** An argument by its name: `input` is the body, or all parameters of a metric; `orderId` may be the `id`. */
 function argumentOf(name: string, input: Json, type: GraphQLInputType): unknown {
-  if (name === 'input') return input.body ?? input;
+  if (name === 'input') return known(type, (input.body ?? input) as Json);
   if (name === 'first') return input.limit;
   if (name in input) return input[name];
   const body = (input.body ?? {}) as Json;
   if (name in body) return body[name];
   if (/^(order|survey|customer)Id$/.test(name) && isNonNullType(type)) return input.id;
   return /^(order|survey)Id$/.test(name) ? input.id : undefined;
+}
+
+/** The members that the type has. */
+function known(type: GraphQLInputType, value: Json): Json {
+  const plain = isNonNullType(type) ? type.ofType : type;
+  if (!isInputObjectType(plain)) return value;
+  const members = plain.getFields();
+  return Object.fromEntries(Object.entries(value).filter(([name]) => members[name] !== undefined));
 }
 
 /** A value of the operation's input as a variable: enum values have names of their own here. */

@@ -179,7 +179,7 @@ function requiredArguments(field: GraphQLField<unknown, unknown>, values: Values
     if (argument.name === 'first') return ['first: 3'];
     if (argument.name !== 'id' && !isNonNullType(argument.type)) return [];
     const tree = sample(argument, argument.type, { ...values, mode: 'literals', members: 'required' }, record);
-    return [`${argument.name}: ${'text' in tree ? tree.text : 'null'}`];
+    return [`${argument.name}: ${literalOf(tree)}`];
   });
   return given.length > 0 ? `(${given.join(', ')})` : '';
 }

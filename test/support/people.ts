@@ -256,7 +256,7 @@ export async function stockPartner(
   }: { customers: readonly string[]; readOnly?: readonly string[]; fields?: string[] },
 ): Promise<string> {
   const all = await api.request('GET', '/v1/partner-fields');
-  const names = fields ?? (all.body.data ?? []).map((one: { name: string }) => one.name);
+  const names = fields ?? all.body.fields.map((one: { name: string }) => one.name);
   const partner = await make(api, '/v1/partners', {
     name: fresh('Partner'),
     minimumGroupSize: 2,
