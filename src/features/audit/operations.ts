@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { type Db, fields, param, statement } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
-import { readOperation } from '../../platform/operation.ts';
+import { type Context, readOperation } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { customerAliases } from '../merges/model.ts';
@@ -83,6 +83,17 @@ const list = keysetList<Stored>({
   defaultSort: '-at',
 });
 
+const filters = {
+  ...pageParameters,
+  sort: sortParameter(['at'], '-at'),
+  client: text(255).optional().meta({ description: 'Of the token; `public` for links.', example: 'shop' }),
+  operation: text(100).optional().meta({ description: 'By its operationId.', example: 'getCustomer' }),
+  kind: auditKind.optional(),
+  from: instant.optional(),
+  to: instant.optional().meta({ description: 'Before this instant.' }),
+};
+const auditEntryPage = pageOf(auditEntry).meta({ id: 'AuditEntryPage' });
+
 export const listAuditEntries = readOperation({
   name: 'listAuditEntries',
   scope: 'audit:read',
@@ -92,19 +103,30 @@ export const listAuditEntries = readOperation({
   description:
     'Every change, written with it, and every answer with personal data, written within a second of it. `customerId` says who changed or read the records of a customer, under whatever ids it had before merges, also of one that was deleted. Where one answer of GraphQL takes the records of a set at once, the operation is that set’s (`interactionsOfCustomers`).',
   input: z.strictObject({
-    ...pageParameters,
-    sort: sortParameter(['at'], '-at'),
+    ...filters,
     customerId: id.optional().meta({ description: 'Entries that name this customer.' }),
-    client: text(255).optional().meta({ description: 'Of the token; `public` for links.', example: 'shop' }),
-    operation: text(100).optional().meta({ description: 'By its operationId.', example: 'getCustomer' }),
-    kind: auditKind.optional(),
-    from: instant.optional(),
-    to: instant.optional().meta({ description: 'Before this instant.' }),
   }),
-  output: pageOf(auditEntry).meta({ id: 'AuditEntryPage' }),
-  async run(context, { customerId, ...input }) {
-    const customerIds = customerId === undefined ? undefined : await idsOf(context.db, customerId);
-    const { data, page } = await list(context.db, context, { ...input, customerIds });
-    return { data: data.map(toAuditEntry), page };
-  },
+  output: auditEntryPage,
+  run: (context, input) => pageOfEntries(context, input),
 });
+
+export const listCustomerAuditEntries = readOperation({
+  name: 'listCustomerAuditEntries',
+  scope: 'audit:read',
+  partners: false,
+  selfService: false,
+  summary: 'List who changed or read the records of a customer',
+  description: 'Under whatever ids it had before merges, and also when it was deleted since.',
+  input: z.strictObject({ id, ...filters }),
+  output: auditEntryPage,
+  run: (context, { id: customerId, ...input }) => pageOfEntries(context, { ...input, customerId }),
+});
+
+async function pageOfEntries(
+  context: Context,
+  { customerId, ...input }: z.output<z.ZodObject<typeof filters>> & { customerId?: string | undefined },
+): Promise<z.output<typeof auditEntryPage>> {
+  const customerIds = customerId === undefined ? undefined : await idsOf(context.db, customerId);
+  const { data, page } = await list(context.db, context, { ...input, customerIds });
+  return { data: data.map(toAuditEntry), page };
+}

@@ -1,8 +1,8 @@
 import { route } from '../../platform/http/rest.ts';
-import { getAuditEntry, listAuditEntries } from './operations.ts';
+import { getAuditEntry, listAuditEntries, listCustomerAuditEntries } from './operations.ts';
 
 export const auditRoutes = [
   route('GET', '/v1/audit-entries', listAuditEntries),
   route('GET', '/v1/audit-entries/:id', getAuditEntry),
-  route('GET', '/v1/customers/:customerId/audit-entries', listAuditEntries),
+  route('GET', '/v1/customers/:id/audit-entries', listCustomerAuditEntries),
 ];
