@@ -121,6 +121,45 @@ test('partners are kept on both doors', async (t) => {
   t.same(await differences(api), []);
 });
 
+test('a partner sees the members it is allowed, on both doors, and only documents have members', async (t) => {
+  const api = await testApp(t, fresh);
+  const { body: listed } = await api.request('GET', '/v1/partner-fields');
+  const known = new Map(listed.fields.map((field: { name: string }) => [field.name, field]));
+  t.match(known.get('Customer.name'), { name: 'Customer.name', personal: true });
+  t.match(known.get('Order.channel'), { personal: false });
+  for (const never of [
+    'Customer.id',
+    'Customer.acquiredBy',
+    'Customer.companyId',
+    'MetricResult.value',
+    'Partner.name',
+  ]) {
+    t.notOk(known.has(never), never);
+  }
+  const graph = await api.graphql('{ partnerFields { fields { name personal } } }');
+  t.equal(graph.body.data.partnerFields.fields.length, listed.fields.length);
+
+  const refused = await api.request('POST', '/v1/partners', {
+    body: { name: 'x', fields: ['Customer.name', 'Customer.shoeSize'] },
+  });
+  t.match(refused, { status: 422, body: { errors: [{ pointer: '/fields/1', code: 'unknown_field' }] } });
+  const partner = await newPartner(api, { fields: ['Customer.name', 'Customer.name'] });
+  const customer = await newCustomer(api, { name: 'Ada', locale: 'en' });
+  await api.request('PUT', `/v1/partners/${partner}/customers/${customer}`, { body: {} });
+  const path = `/v1/customers/${customer}`;
+  t.match((await api.request('GET', path, { partner })).body, { name: 'Ada', locale: null });
+  const seen = await api.graphql(
+    'query ($id: ID!) { customer(id: $id) { name locale } }',
+    { id: customer },
+    { partner },
+  );
+  t.same(seen.body.data.customer, { name: 'Ada', locale: null });
+  await change(api, `/v1/partners/${partner}`, { fields: ['Customer.locale'] });
+  t.match((await api.request('GET', path, { partner })).body, { name: null, locale: 'en' }, 'at once');
+  await change(api, `/v1/partners/${partner}`, { status: 'suspended' });
+  t.equal((await api.request('GET', path, { partner })).status, 401, 'at once as well');
+});
+
 test('administration of partners is not for partners, nor for customers', async (t) => {
   const api = await testApp(t, fresh);
   const partner = await newPartner(api);
