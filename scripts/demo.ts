@@ -6,6 +6,7 @@ import pg from 'pg';
 import { createApp } from '../src/app.ts';
 import { packageRoot, readConfig } from '../src/config.ts';
 import { confinement } from '../src/confinement.ts';
+import { customer } from '../src/features/customers/model.ts';
 import { issueToken } from '../src/platform/auth/issue-token.ts';
 import { openKeys } from '../src/platform/auth/keys.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../src/platform/db/embedded.ts';
@@ -16,10 +17,11 @@ import { clubTable } from './demo/club.ts';
 import { fillStore } from './demo/fill.ts';
 import { filledInAtPurchase, inventLeads } from './demo/leads.ts';
 import { inventMembers } from './demo/members.ts';
+import { eyesTable, inventSharing, partnerId } from './demo/sharing.ts';
 import { baseCurrency, inventStore, now, storeVersion, zone } from './demo/store.ts';
 import { customerView, metricsTable } from './demo/table.ts';
 import { inventCalls } from './demo/voice.ts';
-import { ServiceError, serviceClient } from './service-client.ts';
+import { type ServiceClient, ServiceError, serviceClient } from './service-client.ts';
 
 /**
  * `npm run demo`: the service on a database of its own, with an invented store in it that came through the API. Its
@@ -92,13 +94,18 @@ async function run(): Promise<void> {
     await app.listen({ host, port });
     const origin = app.listeningOrigin;
     if (!keys.signing) throw new Error('the demo issues its own tokens');
-    const token = issueToken(config, keys.signing, { scope: '*', client: 'demo', ttl: month });
-    const client = serviceClient({ url: origin, token, signal: interrupted.signal });
+    const { signing } = keys;
+    const tokenFor = (claims: { partner?: string; customer?: string }) =>
+      issueToken(config, signing, { scope: '*', client: 'demo', ttl: month, ...claims });
+    const clientOf = (token: string) => serviceClient({ url: origin, token, signal: interrupted.signal });
+    const token = tokenFor({});
+    const client = clientOf(token);
 
     const store = inventStore(seed, customers);
     const leads = inventLeads(seed, store);
     const members = inventMembers(seed, store);
     const calls = inventCalls(seed, store);
+    const sharing = inventSharing(seed, store);
     const size = `${store.people.length} customers, ${store.orders.length} orders, ${members.joins.length} members, ${leads.leads.length} leads, ${leads.interactions.length} interactions`;
     if (built) {
       console.log(`The store that was built before: seed ${seed}, ${size}. --fresh builds it anew.`);
@@ -114,7 +121,7 @@ async function run(): Promise<void> {
           await service.jobs.runDue();
         },
       };
-      await fillStore(client, { seed, store, leads, members, calls }, hands, interrupted.signal);
+      await fillStore(client, { seed, store, leads, members, sharing, calls }, hands, interrupted.signal);
       // The demo's store is small enough to wait for what the service does in the background.
       await client.request('POST', '/v1/lead-models', { exclude: filledInAtPurchase, minConversions: 50 });
       await app.jobs.runDue();
@@ -129,7 +136,14 @@ async function run(): Promise<void> {
     console.log(`\nCampaigns, by last touch within 30 days, in EUR\n${await campaignTable(client)}`);
     console.log(`\nThe loyalty programme, one year old\n${await clubTable(client)}`);
     console.log(`\nOne customer\n${await customerView(client, store.regular)}`);
-    console.log(`\n${invitation(origin, token, store.regular)}`);
+    const partnerToken = tokenFor({ partner: await partnerId(client) });
+    const eyes = [
+      { who: 'the shop', client },
+      { who: sharing.partner.name, client: clientOf(partnerToken) },
+      { who: store.regular, client: clientOf(tokenFor({ customer: await idOf(client, store.regular) })) },
+    ];
+    console.log(`\nWho sees what: the shop, a partner (customers who agreed), a customer\n${await eyesTable(eyes)}`);
+    console.log(`\n${invitation(origin, { token, partnerToken }, store.regular)}`);
     console.log(`\n${await learnedLine(client)}`);
     if (!once) {
       console.log('\nServing until Ctrl-C.');
@@ -149,18 +163,29 @@ async function run(): Promise<void> {
   }
 }
 
-function invitation(origin: string, token: string, externalId: string): string {
+function invitation(
+  origin: string,
+  { token, partnerToken }: { token: string; partnerToken: string },
+  externalId: string,
+): string {
   const query = `{ customer(reference: { source: "shop", externalId: "${externalId}" }) { name summary { orders meanGapDays base { lifetimeValue currency } } } }`;
   return [
     `Documentation  ${origin}/docs        contract  ${origin}/openapi.json`,
-    'A token for everything, for 30 days, and three lines to paste:',
+    'Tokens for everything and for what the partner sees, for 30 days, and lines to paste:',
     '',
     `export TOKEN=${token}`,
+    `export PARTNER_TOKEN=${partnerToken}`,
     '',
     `curl -s -H "Authorization: Bearer $TOKEN" '${origin}/v1/metrics/retention-rate?from=2026-06-01&to=2026-07-01&interval=month'`,
     `curl -s -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' ${origin}/graphql -d '${JSON.stringify({ query })}'`,
+    `curl -s -H "Authorization: Bearer $PARTNER_TOKEN" '${origin}/v1/customers?limit=3'`,
+    `curl -s -H "Authorization: Bearer $TOKEN" '${origin}/v1/customers/external/shop/${externalId}/export?format=html' > customer.html`,
     `${origin}/graphiql`,
   ].join('\n');
+}
+
+async function idOf(client: ServiceClient, externalId: string): Promise<string> {
+  return customer.parse(await client.request('GET', `/v1/customers/external/shop/${externalId}`)).id;
 }
 
 /** Better now than after a database was made. */

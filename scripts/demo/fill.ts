@@ -4,6 +4,7 @@ import { batchResults } from '../../src/platform/batch.ts';
 import type { ServiceClient } from '../service-client.ts';
 import type { LeadStore } from './leads.ts';
 import type { Members } from './members.ts';
+import { mergeTwins, type Sharing } from './sharing.ts';
 import { now, type Store } from './store.ts';
 import { type Hands, liveYear, stepsOf } from './year.ts';
 
@@ -16,13 +17,15 @@ export interface Invented {
   store: Store;
   leads: LeadStore;
   members: Members;
+  sharing: Sharing;
   /** Answers of those who called for help. */
   calls: readonly unknown[];
 }
 
 /**
  * Pushes the store through the API, as a shop would: companies and people, rates, then orders with all that happens
- * around them (year.ts), returns; at last campaigns, leads and what happened with them. Everything is an upsert or has
+ * around them (year.ts), returns; at last campaigns, leads and what happened with them,
+ * consents, a partner, and customers who are there twice and merged. Everything is an upsert or has
  * an Idempotency-Key.
  *
  * @param signal ends it between two requests: throws what it was aborted with
@@ -44,15 +47,25 @@ export async function fillStore(
     notTTYSchedule: 5_000,
   });
   const { companies, rates, orders, refunds, returns } = store;
-  const steps = [companies, known, orders, refunds, returns, leads.customers, leads.leads, leads.interactions];
+  const steps = [
+    companies,
+    known,
+    orders,
+    refunds,
+    returns,
+    leads.customers,
+    leads.leads,
+    leads.interactions,
+    invented.sharing.consents,
+  ];
   bar.start(
     steps.reduce((sum, { length }) => sum + length, leads.losses.length + stepsOf(invented)),
     0,
     { step: 'customers' },
   );
   try {
-    const push = (kind: string, step: string, documents: readonly unknown[]) =>
-      pushBatches(client, kind, documents, (count) => {
+    const push = (kind: string, step: string, documents: readonly unknown[], key?: string) =>
+      pushBatches(client, kind, documents, key, (count) => {
         bar.increment(count, { step });
         signal.throwIfAborted();
       });
@@ -102,6 +115,15 @@ export async function fillStore(
       bar.increment(1, { step: 'lost leads' });
       signal.throwIfAborted();
     }
+    const { consents, partner } = invented.sharing;
+    await push(
+      'consents',
+      'consents',
+      consents.map(({ externalId, ...consent }) => ({ customerId: personIds.get(externalId), ...consent })),
+      'consents',
+    );
+    await client.request('POST', '/v1/partners', partner, { 'Idempotency-Key': 'partner' });
+    await mergeTwins(client, invented.sharing);
     for (let after: string | null = ''; after !== null; ) {
       const path: string = `/v1/leads/qualify${after && `?after=${after}`}`;
       ({ next: after } = qualified.parse(await client.request('POST', path)));
@@ -111,17 +133,24 @@ export async function fillStore(
   }
 }
 
-/** Ids of the records, in order. */
+/**
+ * Ids of the records, in order.
+ *
+ * @param key for what is new each time it is sent
+ */
 async function pushBatches(
   client: ServiceClient,
   kind: string,
   documents: readonly unknown[],
+  key: string | undefined,
   onProgress: (count: number) => void,
 ): Promise<string[]> {
   const ids: string[] = [];
   for (let at = 0; at < documents.length; at += perBatch) {
     const part = documents.slice(at, at + perBatch);
-    const { results } = batchResults.parse(await client.request('POST', `/v1/${kind}/batch`, { [kind]: part }));
+    const headers = key === undefined ? {} : { 'Idempotency-Key': `${key} ${at}` };
+    const answer = await client.request('POST', `/v1/${kind}/batch`, { [kind]: part }, headers);
+    const { results } = batchResults.parse(answer);
     const refused = results.find(({ status }) => status === 'refused');
     if (refused) {
       const text = JSON.stringify({ document: part[refused.index], error: refused.error });

@@ -92,6 +92,11 @@ t.test('the demo', async (t) => {
     t.match(table, /Green +× 1 +\d+ +\d+ +\d+\.\d\d EUR[\s\S]+Taken: \d+ × A cup for 60 \(\d+ left\)/);
     t.match(output, /Learned from \d+ leads .*AUC 0\.\d{3}/);
     t.match(table, /Spring roasts +\d+ +\d+ +\d+ +\d+ +\d+\.\d\d +900\.00 +\d+\.\d\d/);
+    const [, all, some] =
+      /the shop +(\d+) +\d+ +\d+\.\d % .*\nNordkaffee Service +(\d+) +\d+ .*\nC-\d+ +1 +\d+ +refused: not_supported/.exec(
+        table,
+      ) ?? [];
+    t.ok(Number(some) > 0 && Number(some) < Number(all), `a partner sees ${some} of ${all}`);
     t.notMatch(table, /NaN|undefined|null/);
   });
 
