@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { createHash, generateKeyPairSync, sign } from 'node:crypto';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
@@ -11,6 +12,7 @@ import { packageRoot, readConfig } from '../../src/config.ts';
 import { openKeys } from '../../src/platform/auth/keys.ts';
 import { createLogger } from '../../src/platform/http/logging.ts';
 import { runJobs, type TestApp, testApp } from '../support/app.ts';
+import { bundleTests } from '../support/bundle.ts';
 
 type Json = Record<string, any>;
 
@@ -909,8 +911,12 @@ t.test('under an outside provider everything of one’s own says that it is off'
 
 t.test('the command line does what the addresses do', async (t) => {
   const api = await testApp(t, { accessRefresh: 100 });
+  const bundles = join(packageRoot, '.tap', `clients-${process.pid}`);
+  t.teardown(() => rm(bundles, { recursive: true, force: true }));
+  const scripts = ['clients', 'keys'].map((name) => join(packageRoot, `scripts/${name}.ts`));
+  const [clients = '', keys = ''] = await bundleTests(scripts, bundles);
   const run = async (script: string, ...args: string[]) => {
-    const answer = await promisify(execFile)(process.execPath, ['--import', 'tsx', `scripts/${script}.ts`, ...args], {
+    const answer = await promisify(execFile)(process.execPath, [script, ...args], {
       cwd: packageRoot,
       env: {
         PATH: process.env['PATH'],
@@ -921,19 +927,19 @@ t.test('the command line does what the addresses do', async (t) => {
     }).catch((error: { stdout: string; stderr: string }) => error);
     return { out: answer.stdout, refusal: answer.stderr };
   };
-  const made = await run('clients', 'create', '--name', 'Shop', '--scope', 'customers:read orders:read', '--ttl', '90');
+  const made = await run(clients, 'create', '--name', 'Shop', '--scope', 'customers:read orders:read', '--ttl', '90');
   const [, id = '', secret = ''] = /^CLIENT_ID=(\S+)\nCLIENT_SECRET=(\S+)\n$/.exec(made.out) ?? [];
   t.ok(secret, made.refusal);
   const token = await tokenFor(api, { basic: [id, secret] });
   t.equal(await tried(api, token), 200);
-  t.match((await run('clients', 'list')).out, new RegExp(`${id}.*Shop.*active.*customers:read orders:read`));
-  const rotated = await run('clients', 'rotate-secret', id, '--revoke-others');
+  t.match((await run(clients, 'list')).out, new RegExp(`${id}.*Shop.*active.*customers:read orders:read`));
+  const rotated = await run(clients, 'rotate-secret', id, '--revoke-others');
   const [, next = ''] = /CLIENT_SECRET=(\S+)/.exec(rotated.out) ?? [];
   t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, secret])).status, 401);
   t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, next])).status, 200);
-  t.match((await run('keys', 'rotate', '--signs-after', '600')).out, /^\S{43} signs from /);
-  t.match((await run('keys', 'list')).out, /signing \(configuration\)[\s\S]*pending/);
-  t.match((await run('clients', 'create', '--name', 'x', '--scope', 'all')).refusal, /scopes\/0/);
-  await run('clients', 'revoke', id);
+  t.match((await run(keys, 'rotate', '--signs-after', '600')).out, /^\S{43} signs from /);
+  t.match((await run(keys, 'list')).out, /signing \(configuration\)[\s\S]*pending/);
+  t.match((await run(clients, 'create', '--name', 'x', '--scope', 'all')).refusal, /scopes\/0/);
+  await run(clients, 'revoke', id);
   await within(t, 'a running service hears of it', 401, () => tried(api, token));
 });
