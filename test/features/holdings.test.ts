@@ -21,6 +21,8 @@ const apart: Record<string, string> = {
   loyalty_programme_versions: 'configuration',
   loyalty_programmes: 'configuration',
   partners: 'configuration',
+  retention_rules: 'configuration',
+  retention_runs: 'how far runs have come',
   rewards: 'configuration',
   signing_keys: 'of the organisation',
   survey_plans: 'how far planning has come',
