@@ -92,6 +92,25 @@ t.test('bounds of lead scores that are missing or too low are found and healed',
   }
 });
 
+t.test('what is shared with partners and should not be, and the other way round, is found and healed', async (t) => {
+  const { body: partner } = await request('POST', '/v1/partners', { body: { name: 'X', rules: { acquired: true } } });
+  const { body: brought } = await request('POST', '/v1/customers', { body: { name: 'B', acquiredBy: partner.id } });
+  const { body: stranger } = await request('POST', '/v1/customers', { body: { name: 'S' } });
+  t.match(await verify(), { code: 0 });
+  for (const harm of [
+    'delete from partner_customers',
+    'update partner_customers set writable = false',
+    `insert into partner_customers values ('${partner.id}', '${stranger.id}', false)`,
+  ]) {
+    await database.query(harm);
+    t.match(await verify(), { code: 1, output: new RegExp(`partner_customers.*${partner.id}`) }, harm);
+    t.match(await verify(['--repair']), { code: 0 });
+    const { body } = await request('GET', `/v1/partners/${partner.id}/customers`);
+    t.match(body.data, [{ customerId: brought.id, writable: true }]);
+    t.equal(body.data.length, 1);
+  }
+});
+
 t.test('answers that do not know what superseded them are found and healed', async (t) => {
   const questions = [{ key: 'recommend', type: 'nps', text: 'Would you recommend us?' }];
   const { body: survey } = await request('POST', '/v1/surveys', { body: { name: 'X', status: 'open', questions } });
