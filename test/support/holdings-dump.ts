@@ -10,8 +10,8 @@ const rising: Record<string, string[]> = {
   customer: ['version', 'updated_at'],
   lead: ['version', 'updated_at'],
   loyaltyAccount: ['version', 'updated_at'],
-  // Derived anew: a bound holds from when it was written.
-  scoreBounds: ['bound_at'],
+  // Bounds are of when they were written: what they may be is `wrongBounds`.
+  scoreBounds: ['bound', 'bound_at'],
 };
 const ofMerges = new Set(['merges', 'aliases']);
 

@@ -464,7 +464,7 @@ const carry = statement(
       || case when ${param('lead')}::boolean and ${sameVersion("'lead' -> 'version'")}
         then jsonb_build_object('lead', (p.after -> 'lead') || jsonb_build_object('version', (select version from leads where customer_id = ${param('from')}::uuid))) else '{}' end
     from ${customerMerges} m
-    where m.id = ${param('mergeId')}::uuid and p.customer_id = ${param('from')}::uuid and p.id <> m.id and p.undone_at is null
+    where m.id = ${param('mergeId')}::uuid and p.customer_id = ${param('from')}::uuid and p.survivor_id = p.customer_id and p.id <> m.id and p.undone_at is null
       and p.after is not null`,
 );
 
