@@ -18,9 +18,9 @@ import { earlier, forParameter, resolveZone } from './scope.ts';
  * - Of the companions of the value only those that rest on everybody it rests on, or count; no extremes, no parts.
  *
  * What stays: two answers with a change of the data or of the sharing between them can be compared. A count of a part
- * (three of forty were lost) says how many, not who. Returns that name no order count with the buyers of a window only, so
- * those of earlier buyers can be told from two windows and the one around them. And who may read the records themselves
- * knows them anyway.
+ * (three of forty were lost) says how many, not who. What was returned without naming an order is the difference of two
+ * metrics of revenue, and may be of a few. Where one customer has nearly all of a sum, the sum tells about that one. And who
+ * may read the records themselves knows them anyway.
  */
 export interface Guard<I> {
   family: Family | ((input: I) => Family);
