@@ -4,7 +4,7 @@ import { routes } from '../../src/app.ts';
 import { newId } from '../../src/platform/ids.ts';
 import { type Answer, runJobs, testApp } from '../support/app.ts';
 import { dumpDatabase, encodingsOf, pgDump, tracesIn } from '../support/dump.ts';
-import { stockHouse, stockPerson } from '../support/people.ts';
+import { stockHouse, stockPartner, stockPerson } from '../support/people.ts';
 import { fresh, newKey, orderOf } from '../support/shop.ts';
 
 const now = '2026-06-01T12:00:00.000Z';
@@ -13,7 +13,8 @@ const api = await testApp(t, { clock: () => now, env: { LOG_LEVEL: 'trace' }, lo
 const { request, graphql } = api;
 const database = new pg.Client(api.connection);
 await database.connect();
-t.teardown(() => database.end());
+const pool = new pg.Pool(api.connection);
+t.teardown(() => Promise.all([database.end(), pool.end()]));
 
 const send = (method: string, path: string, body?: unknown, headers: Record<string, string> = newKey()) =>
   request(method, path, { ...(body !== undefined && { body }), headers });
@@ -279,6 +280,7 @@ t.test('nothing of an erased person is left, and no metric has changed', async (
     ),
   );
 
+  const seen = await request('GET', `/v1/survey-responses/${person.response.id}`);
   const tried = await request('POST', `/v1/customers/${person.id}/erase?dryRun=true`);
   t.match(tried, { status: 200, body: { id: person.id, applied: true, erasedAt: now } });
   const kinds = tried.body.removed.map((one: { kind: string }) => one.kind);
@@ -301,6 +303,11 @@ t.test('nothing of an erased person is left, and no metric has changed', async (
     'merges',
   ])
     t.ok(kinds.includes(kind), kind);
+  const other = await graphql(
+    'mutation ($id: ID!) { eraseCustomer(id: $id, dryRun: true) { erasure { id erasedAt applied removed { kind records } } } }',
+    { id: person.id },
+  );
+  t.same(other.body.data?.eraseCustomer.erasure, tried.body, 'the other door says the same');
   t.equal((await request('GET', `/v1/customers/${person.id}`)).body.email, person.email, 'nothing happened');
 
   const done = await made(`/v1/customers/external/shop/${person.reference}/erase`, undefined, {
@@ -337,7 +344,10 @@ t.test('nothing of an erased person is left, and no metric has changed', async (
     reason: null,
     note: null,
   });
-  const { body: voice } = await request('GET', `/v1/survey-responses/${person.response.id}`);
+  const { status, body: voice } = await request('GET', `/v1/survey-responses/${person.response.id}`, {
+    headers: { 'If-None-Match': seen.headers.get('ETag') ?? '' },
+  });
+  t.equal(status, 200, 'who has read it is not told that it is as it was');
   t.same(
     voice.answers.map((one: any) => [one.question, one.score ?? null, one.text ?? null]),
     [
@@ -480,6 +490,23 @@ t.test('a new consent brings the person back, as somebody new', async (t) => {
   t.match((await send('POST', '/v1/orders', orderOf({ customer: { email } }))).body, { customerId: back.body.id });
 });
 
+t.test('a partner who brings an erased person is told, and may bring the person with a consent', async (t) => {
+  const partner = await stockPartner(api, { customers: [house.referrer] });
+  const email = `${fresh('Qzxbrought').toLowerCase()}@example.org`;
+  const { id } = await made('/v1/customers', { identities: [{ kind: 'email', value: email }] });
+  await erase(id);
+  const bring = (path: string, body: object) =>
+    request('POST', path, { body, headers: newKey(), partner, scope: 'leads:write customers:write customers:pii' });
+  const lead = { customer: { email } };
+  t.match(await bring('/v1/leads', lead), { status: 409, body: { code: 'person_erased' } });
+  const document = { identities: [{ kind: 'email', value: email }] };
+  t.match(await bring('/v1/customers', document), { status: 409, body: { code: 'person_erased' } });
+  t.same(tracesIn(await dumpDatabase(api.connection), [email]), []);
+  const back = await bring('/v1/leads', { ...lead, consents: [{ purpose: 'sales', status: 'granted' }] });
+  t.equal(back.status, 201);
+  t.not(back.body.id, id);
+});
+
 t.test('sixteen who write about a person while it is erased', async (t) => {
   for (let round = 0; round < 4; round += 1) {
     const name = fresh('Qzxrace');
@@ -540,6 +567,33 @@ t.test('sixteen who write about a person while it is erased', async (t) => {
     t.same([...new Set(orders)], [id], 'every fact is kept with the one customer');
     await database.query('delete from privacy_tombstones where customer_id = $1', [id]);
   }
+});
+
+t.test('a name that was looked up before its person was erased is not written after that', async (t) => {
+  // Nobody was erased yet: then names are not looked for among those who were.
+  await database.query('delete from privacy_tombstones');
+  const phone = '+442071839099';
+  const externalId = fresh('Qzxlate');
+  const { id } = await made('/v1/customers', { references: [{ source: 'shop', externalId }] });
+  await database.query('begin');
+  await database.query('select from customers where id = $1 for update', [others[1]?.customer]);
+  const batch = send('POST', '/v1/orders/batch', {
+    orders: [orderOf({ customerId: others[1]?.customer }), orderOf({ customer: { phone } })],
+  });
+  for (let waiting = 0; waiting === 0; ) {
+    const { rows } = await pool.query(
+      `select count(*)::int as waiting from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+    );
+    waiting = rows[0]?.waiting ?? 0;
+  }
+  await made('/v1/orders', orderOf({ customer: { externalId, phone } }));
+  await erase(id);
+  await database.query('commit');
+  t.match((await batch).body.results, [
+    { status: 'created' },
+    { status: 'created', warnings: [{ code: 'person_erased' }] },
+  ]);
+  t.same(tracesIn(await dumpDatabase(api.connection), [phone, externalId]), []);
 });
 
 t.test('the log says nothing of anybody', async (t) => {
