@@ -284,6 +284,21 @@ t.test('every night', async (t) => {
   await runJobs(api);
   now = start;
   t.equal((await get(`/v1/interactions/${later.id}`)).text, null, 'by the clock of the service');
+
+  // A run under way is not begun twice; one whose job was given up holds nothing up.
+  const runs = async () => (await get(`/v1/retention-runs?ruleId=${enabled.id}&count=true`)).page.total;
+  const before = await runs();
+  await database.query("update retention_runs set status = 'running', created_at = $2 where rule_id = $1", [
+    enabled.id,
+    ago(1),
+  ]);
+  await api.app.jobs.addRecurring([applyRetention.name]);
+  await runJobs(api);
+  t.equal(await runs(), before);
+  await database.query('update retention_runs set created_at = $2 where rule_id = $1', [enabled.id, ago(8)]);
+  await api.app.jobs.addRecurring([applyRetention.name]);
+  await runJobs(api);
+  t.equal(await runs(), before + 1);
   await request('DELETE', `/v1/retention-rules/${enabled.id}`, { headers: { 'If-Match': '*' } });
 });
 

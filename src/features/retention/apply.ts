@@ -75,7 +75,7 @@ export const applyRetention = job({
   recurring: '23 2 * * *',
   run: ({ pool }, _payload, { now }) =>
     transaction(pool, async (tx) => {
-      const rules = await rulesToApply(tx);
+      const rules = await rulesToApply(tx, now);
       await startRuns(
         tx,
         rules.map((rule) => newRun(rule, now, { requestedBy: null, matching: null })),

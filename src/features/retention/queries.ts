@@ -105,13 +105,13 @@ const due = statement<RuleRow>(
   'rules_to_apply',
   sql`select ${ruleColumns} from ${retentionRules} where ${retentionRules.enabled} and not exists (
       select from retention_runs u where u.rule_id = ${retentionRules.id} and u.rule_version = ${retentionRules.version}
-        and u.status in ('queued', 'running'))
+        and u.status in ('queued', 'running') and u.created_at > ${param('now')}::timestamptz - interval '7 days')
     order by ${retentionRules.id} for no key update`,
 );
 
-/** Enabled rules that are not being applied as they are now, locked. */
-export function rulesToApply(tx: Transaction): Promise<RuleRow[]> {
-  return tx.all(due);
+/** Enabled rules that are not being applied as they are now, locked. A job is given up after four days, and so is its run. */
+export function rulesToApply(tx: Transaction, now: string): Promise<RuleRow[]> {
+  return tx.all(due, { now });
 }
 
 const runById = statement<RunRow>(
