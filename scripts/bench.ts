@@ -11,6 +11,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { build } from 'esbuild';
 import type pg from 'pg';
 import { type Config, packageRoot, readConfig } from '../src/config.ts';
+import { confinement } from '../src/confinement.ts';
 import { issueToken } from '../src/platform/auth/issue-token.ts';
 import { openKeys } from '../src/platform/auth/keys.ts';
 import { startEmbedded } from '../src/platform/db/embedded.ts';
@@ -22,6 +23,7 @@ import { indexStore, leads } from './bench/lead-measures.ts';
 import { countLeadStore, fillLeadStore } from './bench/lead-store.ts';
 import { loyalty } from './bench/loyalty.ts';
 import { customer, graphql, page, retention, timeline } from './bench/measures.ts';
+import { partner } from './bench/partner.ts';
 import { type Server, startServer } from './bench/processes.ts';
 import { summarizeProfile } from './bench/profile.ts';
 import { batch, interactions, post } from './bench/pushes.ts';
@@ -31,7 +33,7 @@ import { training } from './bench/training.ts';
 import { countTrainingStore, fillTrainingStore } from './bench/training-store.ts';
 
 /** In the order they run: reads before the writes that make the store grow. */
-const measures = { customer, page, timeline, graphql, retention, post, batch, loyalty, interactions };
+const measures = { customer, page, timeline, graphql, retention, post, batch, loyalty, interactions, partner };
 /** On the store of leads. */
 const leadMeasures = { leads };
 /** On a store of leads that there is something to learn from. */
@@ -244,7 +246,7 @@ async function prepared<S extends object>(
     },
   });
   undo.push(() => server.stop());
-  await migrate(server.connection, { folder: migrationsFolder, note: () => {} });
+  await migrate(server.connection, { folder: migrationsFolder, access: confinement });
   const found = await count(server.connection);
   const store = found ?? (await filled(server.connection, fill));
   if (found) console.log(`the store of an earlier run: ${contents(found)}`);

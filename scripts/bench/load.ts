@@ -60,16 +60,21 @@ export interface Comparison {
  * Drives both in turn, the order changing by the round, so that a noisy neighbour hits both.
  *
  * @param load.floorShots what the floor is sent when that has to differ
+ * @param load.floorToken who asks the floor, likewise
  */
 export async function compare(
   servers: { service: Server; floor: Server },
   token: string,
-  load: { shots: Shot[] | (() => Shot); floorShots?: () => Shot; connections: number },
+  load: { shots: Shot[] | (() => Shot); floorShots?: () => Shot; floorToken?: string; connections: number },
   { rounds, seconds }: { rounds: number; seconds: number },
 ): Promise<Comparison> {
   const run = (server: Server, time: number) => {
     const shots = (server.name === 'floor' && load.floorShots) || load.shots;
-    return fire(server, token, { shots, connections: load.connections, seconds: time });
+    return fire(server, (server.name === 'floor' && load.floorToken) || token, {
+      shots,
+      connections: load.connections,
+      seconds: time,
+    });
   };
   // What the compiler of V8 does in the first thousands of requests is not to be measured.
   await run(servers.service, 2 * seconds);

@@ -52,6 +52,8 @@ interface ListDefinition {
   id: SQL;
   /** Postgres type of `id`; uuid unless told. */
   idType?: string;
+  /** Whose a row is; for lists that partners read in an order over all customers. */
+  owner?: SQL;
   /** Unconditional restriction. */
   where?: SQL;
   /** Filter name → condition on its parameter, and on `${param('$now')}` if it likes, which may differ from page to page. */
@@ -105,19 +107,28 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     unprepared: given.some((name) => definition.uneven?.includes(name)),
   });
 
-  const conditions = (given: readonly string[]) => [
+  const conditions = (given: readonly string[], few: boolean) => [
     ...(definition.where ? [definition.where] : []),
+    ...(few && definition.owner
+      ? [sql`${definition.owner} = any(array(select customer_id from partner_customers))`]
+      : []),
     ...given.map((name) => definition.filters[name]?.(param(name)) ?? sql`false`),
   ];
 
-  function shape(given: readonly string[], sort: string, after: boolean, around?: Around): Statement<Row> {
-    const cacheKey = `${sort}|${after}|${given.join()}|${around?.key ?? ''}`;
+  function shape(
+    given: readonly string[],
+    sort: string,
+    after: boolean,
+    few: boolean,
+    around?: Around,
+  ): Statement<Row> {
+    const cacheKey = `${sort}|${after}|${few}|${given.join()}|${around?.key ?? ''}`;
     const known = shapes.get(cacheKey);
     if (known) return known;
     const { expression, type, field } = definition.sorts[sort.replace(/^-/, '')] ?? unknownSort(sort);
     const descending = sort.startsWith('-');
     const direction = descending ? sql.raw('desc') : sql.raw('asc');
-    const all = conditions(given);
+    const all = conditions(given, few);
     if (after) {
       const compare = descending ? sql.raw('<') : sql.raw('>');
       all.push(
@@ -136,13 +147,13 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     return made;
   }
 
-  function counter(given: readonly string[]): Statement<{ total: number }> {
-    const cacheKey = given.join();
+  function counter(given: readonly string[], few: boolean): Statement<{ total: number }> {
+    const cacheKey = `${few}|${given.join()}`;
     const known = counts.get(cacheKey);
     if (known) return known;
     const made = statement<{ total: number }>(
       `count_${definition.name}`,
-      sql`select count(*) as total from ${definition.from} ${where(conditions(given))}`,
+      sql`select count(*) as total from ${definition.from} ${where(conditions(given, few))}`,
       options(given),
     );
     counts.set(cacheKey, made);
@@ -178,15 +189,42 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     if (input.after !== undefined) {
       [bounds.$key, bounds.$id] = context.cursors.decode(input.after, scopeOf(context, sort, values));
     }
+    const few = definition.owner !== undefined && !('customerId' in values) && (await hasFewCustomers(context));
     const [rows, total] = await Promise.all([
-      db.all(shape(given, sort, input.after !== undefined, around), { ...values, ...bounds, ...around?.values }),
-      input.count ? db.first(counter(given), { ...values, $now: context.now }) : null,
+      db.all(shape(given, sort, input.after !== undefined, few, around), { ...values, ...bounds, ...around?.values }),
+      input.count ? db.first(counter(given, few), { ...values, $now: context.now }) : null,
     ]);
     const cursor = cursorFor(context, sort, values);
     return pageFrom(rows, { limit, cursor, total: total?.total, cursors: input.cursors });
   }
 
   return Object.assign(list, { cursorFor });
+}
+
+/** So many customers of a partner are looked up one by one; beyond, a list is read in its order until a page is full. */
+const fewCustomers = 200;
+/** How long the size of a partner is remembered, milliseconds: it decides about speed alone. */
+const rememberedFor = 60_000;
+const sizes = new Map<string, { few: boolean; until: number }>();
+const mostSizes = 10_000;
+
+const countShares = statement<{ shares: number }>(
+  'count_shares',
+  sql`select count(*) as shares from (select from partner_customers limit ${sql.raw(String(fewCustomers + 1))}) s`,
+);
+
+/**
+ * Whether a partner has so few customers that its rows are found faster by them than by the order of a list. What it
+ * sees the policies decide, either way.
+ */
+async function hasFewCustomers({ db, principal: { confinement } }: Context): Promise<boolean> {
+  if (confinement?.kind !== 'partner') return false;
+  const known = sizes.get(confinement.id);
+  if (known && known.until > performance.now()) return known.few;
+  const few = ((await db.first(countShares))?.shares ?? 0) <= fewCustomers;
+  if (sizes.size >= mostSizes) sizes.clear();
+  sizes.set(confinement.id, { few, until: performance.now() + rememberedFor });
+  return few;
 }
 
 export const defaultLimit = 25;

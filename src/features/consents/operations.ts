@@ -51,7 +51,7 @@ export const batchConsents = writeOperation({
   selfService: false,
   summary: 'Record up to 1,000 consents',
   description: 'Each is a step of the history, in index order; always 200, with a result per item.',
-  input: batchInput('consents', 'CustomerConsentInput'),
+  input: batchInput('consents', customerConsentInput),
   output: batchResults,
   idempotency: 'required',
   problems: ['batch_refused'],
@@ -135,6 +135,7 @@ const list = keysetList<ConsentChangeRow>({
   select: consentChangeColumns,
   from: sql`${consentChanges}`,
   id: sql`${consentChanges.id}`,
+  owner: sql`${consentChanges.customerId}`,
   filters: {
     customerId: (value) => sql`${consentChanges.customerId} = ${value}::uuid`,
     purpose: (value) => sql`${consentChanges.purpose} = ${value}`,

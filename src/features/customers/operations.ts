@@ -89,6 +89,7 @@ const list = keysetList<CustomerRecord>({
   select: customerColumns,
   from: sql`${customers}`,
   id: sql`${customers.id}`,
+  owner: sql`${customers.id}`,
   filters: {
     kind: (value) => sql`${customers.kind} = ${value}`,
     companyId: (value) => sql`${customers.companyId} = ${value}::uuid`,
@@ -244,7 +245,7 @@ export const batchCustomers = writeOperation({
   selfService: false,
   summary: 'Create or replace up to 1,000 customers',
   description: 'Each item is an upsert by its first reference, in index order; always 200, with a result per item.',
-  input: batchInput('customers', 'CustomerInput'),
+  input: batchInput('customers', customerInput),
   output: batchResults,
   idempotency: 'accepted',
   problems: ['batch_refused'],

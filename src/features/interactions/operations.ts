@@ -83,6 +83,7 @@ export const interactionList = keysetList<InteractionRecord>({
   select: interactionColumns,
   from: sql`${interactions}`,
   id: sql`${interactions.id}`,
+  owner: sql`${interactions.customerId}`,
   filters: {
     customerId: (value) => sql`${interactions.customerId} = ${value}::uuid`,
     kind: term('kind'),
@@ -240,7 +241,7 @@ export const batchInteractions = writeOperation({
   summary: 'Push up to 1,000 interactions',
   description:
     'Each item is an upsert by reference, in index order; always 200, with a result per item. Items without `externalId` are new interactions each time: send an Idempotency-Key when you may have to repeat the batch.',
-  input: batchInput('interactions', 'InteractionInput'),
+  input: batchInput('interactions', interactionInput),
   output: batchResults,
   idempotency: 'accepted',
   problems: ['batch_refused'],

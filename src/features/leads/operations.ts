@@ -8,8 +8,8 @@ import { keysetList, pageOf, pageParameters, sortParameter } from '../../platfor
 import { id, instant } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { lockCustomers } from '../customers/queries.ts';
-import { refuseErased } from '../privacy/erased.ts';
 import { refreshShares } from '../partners/sharing.ts';
+import { refuseErased } from '../privacy/erased.ts';
 import { referenceInput, targetParameters } from '../references/model.ts';
 import { type Target, targetId } from '../references/queries.ts';
 import {
@@ -180,7 +180,7 @@ export const batchLeads = writeOperation({
   summary: 'Push up to 1,000 leads',
   description:
     'Each item is an upsert by its customer, in index order; always 200, with a result per item. What changes nothing is `unchanged`.',
-  input: batchInput('leads', 'LeadInput'),
+  input: batchInput('leads', leadInput),
   output: batchResults,
   idempotency: 'accepted',
   problems: ['batch_refused'],
@@ -243,6 +243,7 @@ const changeList = keysetList<StageChangeRow>({
   select: stageChangeColumns,
   from: sql`${leadStageChanges}`,
   id: sql`${leadStageChanges.id}`,
+  owner: sql`${leadStageChanges.customerId}`,
   filters: {
     leadId: (value) => sql`${leadStageChanges.customerId} = ${value}::uuid`,
     from: (value) => sql`${leadStageChanges.from} = ${value}`,

@@ -165,6 +165,7 @@ const members = keysetList<StandingRow & { id: string }>({
   select: sql`${standingColumns(param('$now'))}, customer_id as id`,
   from: sql`${loyaltyAccounts}`,
   id: sql`${loyaltyAccounts.customerId}`,
+  owner: sql`${loyaltyAccounts.customerId}`,
   filters: {
     programmeId: (value) => sql`${loyaltyAccounts.programmeId} = ${value}::uuid`,
     tier: (value) => sql`${loyaltyAccounts.tier} = ${value}`,
@@ -247,6 +248,7 @@ const list = keysetList<TransactionRow>({
   select: transactionColumns,
   from: sql`${loyaltyTransactions}`,
   id: sql`${loyaltyTransactions.id}`,
+  owner: sql`${loyaltyTransactions.customerId}`,
   filters,
   uneven: ['kind'],
   sorts: {
@@ -358,7 +360,7 @@ export const batchLoyaltyTransactions = writeOperation({
   summary: 'Spend, adjust or transfer points, up to 1,000 times',
   description:
     'In index order; always 200, with a result per item. Each item has an `externalId`: sent again, it is `unchanged`.',
-  input: batchInput('transactions', 'LoyaltyTransactionInput'),
+  input: batchInput('transactions', loyaltyTransactionInput),
   output: batchResults,
   idempotency: 'accepted',
   problems: ['batch_refused'],

@@ -92,6 +92,7 @@ export const orderList = keysetList<OrderRecord>({
   select: orderColumns,
   from: sql`${orders}`,
   id: sql`${orders.id}`,
+  owner: sql`${orders.customerId}`,
   filters: {
     customerId: (value) => sql`${orders.customerId} = ${value}::uuid`,
     currency: (value) => sql`${orders.currency} = ${value}`,
@@ -234,7 +235,7 @@ export const batchOrders = writeOperation({
   summary: 'Push up to 1,000 orders',
   description:
     'Each item is an upsert by reference, in index order; always 200, with a result per item. Rows that differ only in their reference are different orders.',
-  input: batchInput('orders', 'OrderInput'),
+  input: batchInput('orders', orderInput),
   output: batchResults,
   idempotency: 'accepted',
   problems: ['batch_refused'],

@@ -60,6 +60,7 @@ const list = keysetList<ReturnRecord>({
   select: returnColumns,
   from: sql`${returns}`,
   id: sql`${returns.id}`,
+  owner: sql`${returns.customerId}`,
   filters: {
     customerId: (value) => sql`${returns.customerId} = ${value}::uuid`,
     currency: (value) => sql`${returns.currency} = ${value}`,
@@ -169,7 +170,7 @@ export const batchReturns = writeOperation({
   selfService: false,
   summary: 'Push up to 1,000 returns',
   description: 'Each item is an upsert by reference, in index order; always 200, with a result per item.',
-  input: batchInput('returns', 'ReturnInput'),
+  input: batchInput('returns', returnInput),
   output: batchResults,
   idempotency: 'accepted',
   problems: ['batch_refused'],

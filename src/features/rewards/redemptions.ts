@@ -237,6 +237,7 @@ const list = keysetList<RedemptionRow>({
   select: redemptionColumns,
   from: sql`${redemptions}`,
   id: sql`${redemptions.id}`,
+  owner: sql`${redemptions.customerId}`,
   filters: {
     customerId: (value) => sql`${redemptions.customerId} = ${value}::uuid`,
     rewardId: (value) => sql`${redemptions.rewardId} = ${value}::uuid`,

@@ -68,7 +68,7 @@ export const batchSurveyResponses = writeOperation({
   summary: 'Push up to 1,000 responses of a survey',
   description:
     'Each item is an upsert by `submissionId`, in index order; always 200, with a result per item. Members left out are cleared. What is stored like this already is `unchanged`.',
-  input: batchInput('responses', 'SurveyResponseInput').extend(surveyTarget),
+  input: batchInput('responses', surveyResponseInput).extend(surveyTarget),
   output: batchResults,
   idempotency: 'accepted',
   problems: ['not_found', 'batch_refused'],
@@ -102,6 +102,7 @@ export const responseList = keysetList<ResponseRecord>({
   select: responseColumns,
   from: sql`${surveyResponses}`,
   id: sql`${surveyResponses.id}`,
+  owner: sql`${surveyResponses.customerId}`,
   filters: {
     surveyId: (value) => sql`${surveyResponses.surveyId} = ${value}::uuid`,
     customerId: (value) => sql`${surveyResponses.customerId} = ${value}::uuid`,
