@@ -674,6 +674,41 @@ t.test('what is revoked here is refused there, soon and without asking the datab
   });
 });
 
+t.test('a token that is asked for during a revocation is of what comes after it', async (t) => {
+  const api = await testApp(t);
+  const client = await newClient(api);
+  const admin = new pg.Client(api.connection);
+  await admin.connect();
+  t.teardown(() => admin.end());
+  await admin.query('begin');
+  await admin.query('select 1 from clients where id = $1 for no key update', [client.id]);
+  const asked = tokenFor(api, client);
+  await sleep(300);
+  const from = Math.floor(Date.now() / 1000) + 1;
+  await admin.query(`update clients set tokens_from = to_timestamp($2), scopes = '["orders:read"]' where id = $1`, [
+    client.id,
+    from,
+  ]);
+  await admin.query('commit');
+  const claims = claimsOf(await asked);
+  t.equal(claims.scope, 'orders:read');
+  t.ok(claims.iat >= from, 'it is not one of those revoked');
+});
+
+t.test('whoever revokes a token is in the audit', async (t) => {
+  const api = await testApp(t);
+  const client = await newClient(api);
+  const token = await tokenFor(api, client);
+  await post(api, '/oauth/revoke', { token }, client.basic);
+  await api.request('POST', '/v1/revoked-tokens', { body: { token: api.token('orders:read', 'x') }, client: 'ops' });
+  const { body } = await api.request('GET', '/v1/audit-entries?operation=revokeToken');
+  t.match(body.data, [
+    { client: 'ops', operation: 'revokeToken', kind: 'write', members: ['token'] },
+    { client: client.id, operation: 'revokeToken', kind: 'write', door: 'rest' },
+  ]);
+  t.notMatch(JSON.stringify(body), new RegExp(token.slice(-20)), 'without the token');
+});
+
 t.test('revocations are forgotten when the tokens have expired', async (t) => {
   const api = await testApp(t);
   const past = Math.floor(Date.now() / 1000) - 60;

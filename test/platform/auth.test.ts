@@ -8,7 +8,12 @@ import { pathToFileURL } from 'node:url';
 import Fastify from 'fastify';
 import t, { type Test } from 'tap';
 import { type Config, readConfig } from '../../src/config.ts';
-import { type AccessDirectory, accessDirectory, fixedDirectory } from '../../src/platform/auth/directory.ts';
+import {
+  type AccessDirectory,
+  accessDirectory,
+  fixedDirectory,
+  type PartnerSettings,
+} from '../../src/platform/auth/directory.ts';
 import { issueToken } from '../../src/platform/auth/issue-token.ts';
 import { type Keys, openKeys } from '../../src/platform/auth/keys.ts';
 import { KeyError, readSigningKey, type SigningKey } from '../../src/platform/auth/signing-key.ts';
@@ -297,9 +302,9 @@ t.test('a token is confined to the partner or the customer that it names', async
   const one = '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90';
   const suspended = '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b91';
   const settings = { status: 'active', fields: [], minimumGroupSize: 10 } as const;
-  const partners = new Map([
+  const partners = new Map<string, PartnerSettings>([
     [one, settings],
-    [suspended, { ...settings, status: 'suspended' as const }],
+    [suspended, { ...settings, status: 'suspended' }],
   ]);
   const get = await serve(t, config, keys, fixedDirectory({ partners }));
   const header = { alg: 'ES256', typ: 'at+jwt', kid: key.kid };

@@ -26,6 +26,16 @@ export function clientById(db: Db, id: string): Promise<ClientRow | null> {
   return db.first(byId, { id });
 }
 
+const toIssueFor = statement<ClientRow>(
+  'client_to_issue_for',
+  sql`select ${clientColumns} from ${clients} where ${clients.id} = ${param('id')}::uuid for share`,
+);
+
+/** The client once changes of it that are under way have been committed. */
+export function clientToIssueFor(db: Db, id: string): Promise<ClientRow | null> {
+  return db.first(toIssueFor, { id });
+}
+
 const lock = statement<ClientRow>(
   'lock_client',
   sql`select ${clientColumns} from ${clients} where ${clients.id} = ${param('id')}::uuid for no key update`,

@@ -1,4 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
+import { originOf } from '../../platform/audit.ts';
 import {
   type Credentials,
   OAuthError,
@@ -6,49 +7,42 @@ import {
   type TokenEndpoint,
 } from '../../platform/auth/token-endpoint.ts';
 import type { TokenIssuer } from '../../platform/auth/token-issuer.ts';
-import { type Db, transaction } from '../../platform/db/client.ts';
-import type { Services } from '../../platform/operation.ts';
+import type { Db } from '../../platform/db/client.ts';
+import { call, createContext, type Services } from '../../platform/operation.ts';
+import { createPrincipal } from '../../platform/principal.ts';
 import { id } from '../../platform/values.ts';
 import { type ClientRow, longestSelfServiceTtl, selfServiceScopes } from './model.ts';
-import { clientById, expiryOf, insertRevocation, liveSecrets, noteUse, secretHash, tokenSubject } from './queries.ts';
+import { revokeToken } from './operations.ts';
+import { clientToIssueFor, liveSecrets, noteUse, secretHash, tokenSubject } from './queries.ts';
 
 /** The token endpoint over the clients kept here. */
 export function tokenEndpoint(services: Services, issuer: TokenIssuer): TokenEndpoint {
-  const { db, pool, directory, clock } = services;
+  const { db, clock } = services;
   return {
     async token(credentials, request) {
+      // Before the client is read, under a lock that a revocation waits for: what is revoked after that is dated later.
+      const asked = Math.floor(Date.now() / 1000);
       const owner = await authenticate(db, credentials, clock());
+      // What was revoked within this very second had the same `iat`: the next token is dated ahead of it.
+      const from = owner.tokensFrom === null ? 0 : Date.parse(owner.tokensFrom) / 1000;
       const { customer } = request;
       const granted = customer === null ? await ownToken(services, owner) : await selfServiceToken(db, owner, customer);
       const scope = granted.scopes(request.scope);
       const ttl = Math.min(owner.tokenTtl, granted.longestTtl);
-      const token = issuer.issue({
-        scope,
-        client: owner.id,
-        ttl,
-        partner: owner.partnerId ?? undefined,
-        customer: granted.customer,
-        from: owner.tokensFrom === null ? 0 : Date.parse(owner.tokensFrom) / 1000,
-      });
+      const confined = { partner: owner.partnerId ?? undefined, customer: granted.customer };
+      const token = issuer.issue({ scope, client: owner.id, ttl, ...confined }, Math.max(asked, from));
       return { access_token: token, token_type: 'Bearer', expires_in: ttl, scope } satisfies TokenAnswer;
     },
-    async revoke(credentials, claims) {
+    async revoke(credentials, { token, claims, requestId, address }) {
       const owner = await authenticate(db, credentials, clock());
       if (claims === null) return;
       if (claims.client !== owner.id) {
         throw new OAuthError('unauthorized_client', 'The token was issued to another client.');
       }
-      const { jti } = claims;
-      if (jti === undefined) throw new OAuthError('unsupported_token_type', 'The token has no name (jti).');
-      await transaction(pool, (tx) =>
-        insertRevocation(tx, {
-          jti,
-          client: owner.id,
-          revokedAt: clock(),
-          expiresAt: expiryOf(claims.exp),
-        }),
-      );
-      await directory.refresh().catch(() => undefined);
+      if (claims.jti === undefined) throw new OAuthError('unsupported_token_type', 'The token has no name (jti).');
+      const principal = createPrincipal(owner.id, [revokeToken.scope]);
+      const origin = originOf('rest', address, { anybody: false, principal });
+      await call(revokeToken, createContext(services, principal, requestId, origin), { body: { token } });
     },
   };
 }
@@ -59,7 +53,7 @@ const unknownHash = Buffer.alloc(32);
 async function authenticate(db: Db, { id: name, secret }: Credentials, now: string): Promise<ClientRow> {
   const parsed = id.safeParse(name);
   const clientId = parsed.success ? parsed.data : '00000000-0000-0000-0000-000000000000';
-  const [owner, secrets] = await Promise.all([clientById(db, clientId), liveSecrets(db, [clientId], now)]);
+  const [owner, secrets] = await Promise.all([clientToIssueFor(db, clientId), liveSecrets(db, [clientId], now)]);
   const given = Buffer.from(secretHash(secret), 'hex');
   // Every secret is compared, and in constant time: how long it takes says nothing about them.
   const matching = secrets.filter(({ hash }) => timingSafeEqual(Buffer.from(hash, 'hex'), given));

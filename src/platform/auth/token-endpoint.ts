@@ -34,6 +34,15 @@ export interface TokenAnswer {
   scope: string;
 }
 
+export interface RevocationRequest {
+  token: string;
+  claims: TokenClaims | null;
+  /** For the audit. */
+  requestId: string;
+  /** The address of the client. */
+  address: string;
+}
+
 /** What stands behind `/oauth/token` and `/oauth/revoke`; null under an outside provider. */
 export interface TokenEndpoint {
   /**
@@ -47,8 +56,8 @@ export interface TokenEndpoint {
   /**
    * Revokes a token of the client (RFC 7009).
    *
-   * @param claims what the token says; null when it is not genuine or has expired: then there is nothing to be done
+   * @param request.claims what the token says; null when it is not genuine or has expired: then nothing is to be done
    * @throws OAuthError
    */
-  revoke(credentials: Credentials, claims: TokenClaims | null): Promise<void>;
+  revoke(credentials: Credentials, request: RevocationRequest): Promise<void>;
 }

@@ -12,9 +12,9 @@ export interface TokenIssuer {
   /**
    * A token signed by the key whose turn it is.
    *
-   * @param request.from the first second, since the epoch, from which tokens of the client are good
+   * @param issuedAt seconds since the epoch, by the clock of the machine as those have it who verify
    */
-  issue(request: TokenRequest & { from: number }): string;
+  issue(request: TokenRequest, issuedAt: number): string;
   /** The key set (RFC 7517): every key that verifies, those that will sign before they do. */
   keySet(): { keys: object[] };
 }
@@ -31,12 +31,10 @@ export function tokenIssuer({ config, configured, seal, directory, clock }: Issu
   return {
     configured,
     seal,
-    issue({ from, ...request }) {
+    issue(request, issuedAt) {
       const now = Date.parse(clock());
       const key = directory.keys.findLast(({ signsFrom }) => signsFrom <= now) ?? configured;
-      // Tokens live by the clock of the machine, as those who verify them do. What was revoked within this very second
-      // had the same `iat`: the next one is dated ahead of it.
-      return issueToken(config, key, request, Math.max(Math.floor(Date.now() / 1000), from));
+      return issueToken(config, key, request, issuedAt);
     },
     keySet: () => ({ keys: [configured, ...directory.keys].map(publicJwk) }),
   };

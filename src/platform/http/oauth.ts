@@ -95,7 +95,7 @@ export function serveOauth(app: FastifyInstance, { config, issuer, endpoint }: O
           if (error instanceof Problem && error.code === 'unauthenticated') return null;
           throw error;
         });
-        await served.revoke(credentials, claims);
+        await served.revoke(credentials, { token, claims, requestId: request.id, address: request.ip });
         return reply.code(200).send();
       }),
     );
