@@ -55,18 +55,25 @@ export type Outcome = { id: string; created: boolean; applied: boolean; warnings
 /**
  * The input of a batch operation: `{ [plural]: [ item, … ] }`. The items are checked one by one when the batch runs, so
  * that one bad item does not fail its neighbours; the documents show the item's schema all the same.
+ *
+ * @param item has an id for the documents
  */
-export function batchInput<P extends string>(plural: P, itemSchemaId: string) {
+export function batchInput<P extends string>(plural: P, item: z.ZodType) {
+  const named = z.unknown().meta({ $ref: `#/components/schemas/${item.meta()?.id}` });
+  const body = z.strictObject({ [plural]: z.array(named).min(1).max(1000) } as Record<P, z.ZodArray<z.ZodUnknown>>); // a computed key of literal type
+  items.set(body, item);
   return z.strictObject({
     ...writeParameters,
     atomic: z.boolean().optional().meta({ description: 'All or nothing: one refused item refuses them all.' }),
-    body: z.strictObject({
-      [plural]: z
-        .array(z.unknown().meta({ $ref: `#/components/schemas/${itemSchemaId}` }))
-        .min(1)
-        .max(1000),
-    } as Record<P, z.ZodArray<z.ZodUnknown>>), // a computed key of literal type
+    body,
   });
+}
+
+const items = new WeakMap<z.core.$ZodType, z.ZodType>();
+
+/** What the items of a batch's body are checked by; undefined for other bodies. */
+export function batchItem(body: z.core.$ZodType): z.ZodType | undefined {
+  return items.get(body);
 }
 
 /**

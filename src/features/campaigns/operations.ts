@@ -197,7 +197,7 @@ export const batchCampaigns = writeOperation({
   selfService: false,
   summary: 'Create or replace up to 1,000 campaigns',
   description: 'Each item is an upsert by its first reference, in index order; always 200, with a result per item.',
-  input: batchInput('campaigns', 'CampaignInput'),
+  input: batchInput('campaigns', campaignInput),
   output: batchResults,
   idempotency: 'accepted',
   problems: ['batch_refused'],

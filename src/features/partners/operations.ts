@@ -313,7 +313,7 @@ export const batchPartnerShares = writeOperation({
   ...writes,
   summary: 'Share up to 1,000 customers with a partner',
   description: 'Each item as `PUT /v1/partners/{id}/customers/{customerId}`, in index order.',
-  input: z.strictObject({ id, ...batchInput('customers', 'PartnerShareItem').shape }),
+  input: z.strictObject({ id, ...batchInput('customers', partnerShareItem).shape }),
   output: batchResults,
   idempotency: 'accepted',
   problems: ['not_found', 'batch_refused'],

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { batchItem } from '../batch.ts';
 import {
   accepts,
   headerReferences,
@@ -111,6 +112,9 @@ function describeRoute(
 ): Json {
   const { operation } = route;
   const body = operation.input.shape.body;
+  const item = body && batchItem(body);
+  // The body only refers to it.
+  if (item) book.add(z.array(item), 'input');
   return {
     operationId: id,
     tags: [section],
@@ -125,7 +129,7 @@ function describeRoute(
         content: { 'application/json': { schema: book.add(body, 'input') } },
       },
     }),
-    responses: { ...successes(route, book), ...problemResponses(problemsOf(route), responses) },
+    responses: { ...successes(route, book), ...elsewhere(route), ...problemResponses(problemsOf(route), responses) },
   };
 }
 
@@ -209,7 +213,7 @@ const ifMatch = (required: boolean): Json => ({
   in: 'header',
   ...(required && { required }),
   description: 'The `ETag` of the record as you have seen it, or `*` for any. A stale one is refused with 412.',
-  schema: { type: 'string', pattern: '^(\\*|"[0-9]{1,10}(-public)?(-[0-9a-f]{12})?")$' },
+  schema: { type: 'string', pattern: '^(\\*|"[0-9]{1,10}(-public)?(-customer|-partner-[0-9a-f]{6})?")$' },
   example: '"3"',
 });
 
@@ -237,6 +241,16 @@ function idempotencyKey({ operation }: Route, book: SchemaBook): Json {
 }
 
 const rateLimit = ['RateLimit', 'RateLimit-Policy'];
+
+/** Where the path names a customer, who may have been merged into another one since. */
+function elsewhere({ method, url }: Route): Json {
+  if (!/^\/v1\/(customers|leads)\/:id/.test(url)) return {};
+  const moved = {
+    description: 'The customer was merged into another one: the same below the id of that one, with the same query.',
+    headers: headerReferences(['Location', ...rateLimit]),
+  };
+  return method === 'GET' ? { 301: moved } : { 308: moved };
+}
 
 function successes(route: Route, book: SchemaBook): Json {
   const { method, operation, collection } = route;
