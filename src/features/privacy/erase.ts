@@ -1,4 +1,4 @@
-import { getTableColumns, type SQL, sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import { profileFieldsOf } from '../../domain/lead-score.ts';
 import { param, type Statement, statement, type Transaction } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
@@ -52,7 +52,7 @@ export async function eraseCustomers(
       return [{ hash, customerId, createdAt: now }];
     }),
   );
-  // While the ids of the facts can be read, and before the names go that keys may have been made of.
+  // Former ids are read from the aliases, which stay.
   const answers = await tx.first(forgetAnswers, {
     ids,
     words: names.flatMap(({ value }) => (value.length < shortestWord ? [] : [value.toLowerCase()])),
@@ -183,25 +183,13 @@ const steps: { kind: string; run: Statement<Count> }[] = [
   },
 ];
 
-/** Ids of everything there is of a customer, the customer's own and those it had before it was merged among them. */
-const recordIds = sql.join(
-  holdings.flatMap((holding) => {
-    const columns = getTableColumns(holding.table);
-    const { id, oldId } = columns;
-    const owner = columns[holding.owner];
-    const own = id ?? oldId;
-    if (!own || !owner) return [];
-    return [sql`select ${own} as id from ${holding.table} where ${owner} = any(${param('ids')}::uuid[])`];
-  }),
-  sql` union all `,
-);
-
-// Answers name what they are about by its id; the key is the caller's, and may be made of a name.
+// An answer that tells something of a person names the customer. Those of batches tell ids and refusals alone: they stay, so
+// that a batch which is sent again does not count twice. The key is the caller's, and may be made of a name.
 const forgetAnswers = counted(
   'forget_answers_of_erased',
-  sql`delete from idempotency_keys where ctid in (
-      select k.ctid from idempotency_keys k
-        cross join lateral regexp_matches(k.body, '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', 'g') as m
-        join (${recordIds}) r on r.id = m[1]::uuid
-      union select k.ctid from idempotency_keys k join unnest(${param('words')}::text[]) word on position(word in lower(k.key)) > 0)`,
+  sql`delete from idempotency_keys k using unnest(array(
+        select '%' || id || '%' from unnest(${param('ids')}::uuid[]) id
+        union all select '%' || old_id || '%' from customer_aliases where customer_id = any(${param('ids')}::uuid[])
+      ), ${param('words')}::text[]) as known(of_body, of_key)
+    where k.body like known.of_body or position(known.of_key in lower(k.key)) > 0`,
 );
