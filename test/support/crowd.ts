@@ -16,6 +16,8 @@ export interface Member {
 export interface Crowd {
   house: House;
   members: Member[];
+  /** Ids of customers that were merged into members. */
+  aliases: string[];
 }
 
 type Api = Pick<TestApp, 'request'>;
@@ -23,7 +25,7 @@ type Api = Pick<TestApp, 'request'>;
 async function sent(api: Api, method: string, path: string, body: unknown): Promise<Answer['body']> {
   const answer = await api.request(method, path, { body, headers: { ...newKey(), 'If-Match': '*' } });
   if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
-  const refused = answer.body.results?.filter((one: { problem?: unknown }) => one.problem);
+  const refused = answer.body.results?.filter((one: { status: string }) => one.status === 'refused');
   if (refused?.length > 0) throw new Error(`${path}: ${JSON.stringify(refused[0])}`);
   return answer.body;
 }
@@ -152,7 +154,7 @@ export async function stockCrowd(api: Api, count: number): Promise<Crowd> {
         answers: [
           { question: 'recommend', score: (3 * n + k) % 11 },
           { question: 'content', score: 1 + (n % 5) },
-          { question: 'effort', score: 1 + (n % 7) },
+          { question: 'effort', score: 1 + (n % 5) },
         ],
       })),
     ),
@@ -206,5 +208,21 @@ export async function stockCrowd(api: Api, count: number): Promise<Crowd> {
       evidence: { source: 'shop', wording: `I agree ${word(n)}` },
     })),
   });
-  return { house, members };
+  // Some were there twice; their old ids lead to them.
+  const aliases: string[] = [];
+  for (const n of [2, 4, 19, 45].filter((one) => one < count)) {
+    const twin = await sent(api, 'POST', '/v1/customers', {
+      name: `Twin ${word(n)}`,
+      references: [{ source: 'till', externalId: `twin-${n}` }],
+    });
+    await sent(api, 'POST', '/v1/orders', {
+      ...orders[0],
+      items: [{ sku: `sku-${word(n)}`, quantity: 1, total: 1000 }],
+      externalId: `twin-o${n}`,
+      customer: { source: 'till', externalId: `twin-${n}` },
+    });
+    await sent(api, 'POST', `/v1/customers/${id(n)}/merge`, { customerId: twin.id });
+    aliases.push(twin.id);
+  }
+  return { house, members, aliases };
 }
