@@ -359,10 +359,12 @@ function both(
   };
 }
 
+const none: readonly string[] = [];
+
 /** Nullable members that the partner who calls is allowed; none for others, whose eyes need no list. */
 export function fieldsOf({ principal, directory }: Pick<Context, 'principal' | 'directory'>): readonly string[] {
   const { confinement } = principal;
-  return confinement?.kind === 'partner' ? (directory.partner(confinement.id)?.fields ?? []) : [];
+  return confinement?.kind === 'partner' ? (directory.partner(confinement.id)?.fields ?? none) : none;
 }
 
 export function authorize(

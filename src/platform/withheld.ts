@@ -48,18 +48,28 @@ type Redact = (value: unknown) => void;
 /** null: everything but what is of others. */
 type Allowed = ReadonlySet<string> | null;
 
-const lists = new Map<string, { allowed: ReadonlySet<string>; compiled: Map<z.core.$ZodType, Redact | null> }>();
-const ofCustomers = new Map<z.core.$ZodType, Redact | null>();
-/** Lists of members that are remembered, with what was compiled for them. */
-const mostLists = 1_000;
+/** What a list of allowed members makes of documents. */
+interface Sight {
+  allowed: ReadonlySet<string>;
+  compiled: Map<z.core.$ZodType, Redact | null>;
+  digest: string;
+}
 
-function compiledFor(fields: readonly string[]) {
+const ofCustomers = new Map<z.core.$ZodType, Redact | null>();
+/** Equal lists are looked at once, and one list, which stays the same from request to request, is not even joined again. */
+const sights = new Map<string, Sight>();
+const sightOf = new WeakMap<readonly string[], Sight>();
+const mostSights = 1_000;
+
+function sight(fields: readonly string[]): Sight {
+  const before = sightOf.get(fields);
+  if (before) return before;
   const key = fields.join();
-  const known = lists.get(key);
-  if (known) return known;
-  if (lists.size === mostLists) lists.clear();
-  const made = { allowed: new Set(fields), compiled: new Map() };
-  lists.set(key, made);
+  if (sights.size >= mostSights) sights.clear();
+  const digest = () => createHash('sha256').update(key).digest('hex').slice(0, 6);
+  const made = sights.get(key) ?? { allowed: new Set(fields), compiled: new Map(), digest: digest() };
+  sights.set(key, made);
+  sightOf.set(fields, made);
   return made;
 }
 
@@ -73,7 +83,7 @@ export function withholder(
   if (confinement.kind === 'customer') return compile(output, null, ofCustomers, null);
   // Numbers of groups have a guard of their own, and null where there is none.
   if (scope === 'metrics:read') return null;
-  const { allowed, compiled } = compiledFor(fields);
+  const { allowed, compiled } = sight(fields);
   return compile(output, allowed, compiled, null);
 }
 
@@ -205,7 +215,7 @@ export function refuseWithheld(
   input: Record<string, unknown>,
 ): void {
   if (confinement === null) return;
-  const allowed = confinement.kind === 'customer' ? null : compiledFor(fields).allowed;
+  const allowed = confinement.kind === 'customer' ? null : sight(fields).allowed;
   for (const [parameter, member] of selectors(operation)) {
     if (input[parameter] === undefined || (member !== null && (allowed === null || allowed.has(member)))) continue;
     const message = `${parameter} selects by what is not shared with the caller.`;
@@ -236,9 +246,11 @@ function selectors(operation: Answering): [parameter: string, member: string | n
   return made;
 }
 
-/** Tells answers apart that say different things of the same version of a record, for ETags; empty for the own. */
+/**
+ * Tells answers apart that say different things of the same version of a record, for ETags: empty for the own. Partners
+ * who are allowed the same are told the same.
+ */
 export function eyesOf({ confinement }: Principal, fields: readonly string[]): string {
   if (confinement === null) return '';
-  const eyes = [confinement.kind, confinement.id, ...fields].join();
-  return `-${createHash('sha256').update(eyes).digest('hex').slice(0, 12)}`;
+  return confinement.kind === 'customer' ? '-customer' : `-partner-${sight(fields).digest}`;
 }

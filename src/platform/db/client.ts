@@ -344,7 +344,8 @@ async function once<T>(
     if (command !== (rollback ? 'ROLLBACK' : 'COMMIT')) throw new Error(`COMMIT was answered with ${command}`);
     client.release();
     return result;
-  } catch (error) {
+  } catch (thrown) {
+    const error = await causeOf(thrown, deferred);
     const undone = undo(client, translate(error));
     // A refusal is answered at once: ROLLBACK may stand behind a statement that waits for somebody's lock.
     // What begins anew after it would meet the locks of this one.
@@ -362,6 +363,23 @@ function gather(client: pg.PoolClient): void {
   if (stream.writableCorked > 0) return;
   stream.cork();
   process.nextTick(() => stream.uncork());
+}
+
+/** What follows a refused statement is refused because of it: of those nobody waited for, the first one says why. */
+async function causeOf(error: unknown, deferred: readonly Promise<unknown>[]): Promise<unknown> {
+  if (!follows(error)) return error;
+  for (const sent of deferred) {
+    const reason = await sent.then(
+      () => null,
+      (refusal: unknown) => refusal,
+    );
+    if (reason !== null && !follows(reason)) return reason;
+  }
+  return error;
+}
+
+function follows(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === '25P02';
 }
 
 /** ROLLBACK on a stalled socket would wait a second query timeout: such a connection is destroyed instead. */

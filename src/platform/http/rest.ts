@@ -182,7 +182,7 @@ function unquoted(key: string | string[]): string {
 
 function ifMatch(header: string | undefined): number | '*' | undefined {
   if (header === undefined || header === '*') return header;
-  const match = /^"(\d{1,10})(-public)?(-[0-9a-f]{12})?"$/.exec(header);
+  const match = /^"(\d{1,10})(-public)?(-customer|-partner-[0-9a-f]{6})?"$/.exec(header);
   if (match) return Number(match[1]);
   throw new Problem('version_mismatch', 'If-Match is not an ETag of this record, which looks like "3".', {
     errors: [{ parameter: 'If-Match', code: 'invalid_etag', message: 'Send the ETag of the record, or *.' }],
