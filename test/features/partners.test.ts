@@ -425,7 +425,7 @@ test('what is shared is what the rules say, whatever happens in whatever order',
   const of = (index: number) => partners[index] ?? '';
 
   let sequence = 0;
-  async function take(done: fc.infer_<typeof step>): Promise<void> {
+  async function take(done: typeof step extends fc.Arbitrary<infer Step> ? Step : never): Promise<void> {
     sequence += 1;
     switch (done.kind) {
       case 'share':
