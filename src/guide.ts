@@ -27,7 +27,8 @@ The order made its customer. A shop's whole history goes in through \`POST /v1/o
 
 ## Tokens and scopes
 
-JSON Web Tokens (RFC 9068) by a provider or by the service itself. Each operation names the one scope that it needs
+JSON Web Tokens (RFC 9068) by a provider or by the service itself: a client (\`/v1/clients\`) exchanges its id and secret for one
+at \`POST /oauth/token\` (client credentials, RFC 6749). Each operation names the one scope that it needs
 (\`x-scope\`); \`*\` grants all. 401: no valid token. 403: the scope is missing, and \`scope\` says which.
 Without \`customers:pii\`, names, identities, addresses, birthdays, attributes and free text are \`null\`, and nothing
 can be searched or sorted by them.
