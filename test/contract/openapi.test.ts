@@ -348,6 +348,20 @@ async function tourCustomers(visit: Visit, any: Any, unchanged: Unchanged): Prom
   await visit(410, 'PUT', '/v1/customers/external/shop/2', { body: { name: 'Charles' } });
   await visit(404, 'GET', `/v1/customers/${company.body.id}`);
 
+  const double = await visit(201, 'POST', '/v1/customers', { body: { name: 'Ada', birthday: '1815-12-11' } });
+  const other = { customerId: double.body.id };
+  await visit(200, 'POST', `${byId}/merge/preview`, { body: { ...other, take: ['birthday'] } });
+  await visit(200, 'POST', `${byId}/merge/preview`, { body: other, scope: 'customers:merge' });
+  await visit(422, 'POST', `${byId}/merge`, { body: { customerId: created.body.id } });
+  const merged = await visit(200, 'POST', `${byId}/merge`, { body: { ...other, take: ['birthday'] } });
+  await visit(409, 'POST', `${byId}/merge`, { body: other });
+  await visit(301, 'GET', `/v1/customers/${double.body.id}`);
+  await visit(308, 'PATCH', `/v1/customers/${double.body.id}`, { body: { locale: 'en' }, ...any });
+  await visit(200, 'GET', `${byId}/merges?limit=1&count=true`);
+  await visit(200, 'POST', `${byId}/unmerge`, { body: { mergeId: merged.body.id } });
+  await visit(409, 'POST', `${byId}/unmerge`, { body: { mergeId: merged.body.id } });
+  await visit(404, 'POST', `${byId}/unmerge`, { body: { mergeId: created.body.id } });
+
   const { body: known } = await visit(201, 'POST', '/v1/customers', {
     body: { name: 'Known', references: [{ source: 'shop', externalId: 'to-export' }] },
   });
@@ -721,7 +735,9 @@ async function tourPartners(visit: Visit, any: Any, unchanged: Unchanged): Promi
   await visit(200, 'PATCH', path, { body: { minimumGroupSize: 25, fields: ['Customer.name'] }, ...any });
   await visit(412, 'PATCH', path, { body: { name: 'x' }, headers: { 'If-Match': '"99"' } });
   await visit(422, 'PATCH', path, { body: { minimumGroupSize: 1 }, ...any });
-  const { body: brought } = await visit(201, 'POST', '/v1/customers', { body: { name: 'B', acquiredBy: made.body.id } });
+  const { body: brought } = await visit(201, 'POST', '/v1/customers', {
+    body: { name: 'B', acquiredBy: made.body.id },
+  });
   const { body: customer } = await visit(201, 'POST', '/v1/customers', { body: { name: 'X' } });
   const shared = `${path}/customers/${customer.id}`;
   await visit(201, 'PUT', shared, { body: { writable: true } });

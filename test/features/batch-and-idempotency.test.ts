@@ -135,6 +135,11 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
   const callOf = (members: object) => ({ kind: 'phone', occurredAt: '2026-03-01T10:00:00Z', ...members });
   const { body: called } = await request('POST', '/v1/interactions', { body: callOf({ customerId: customer.id }) });
   const { body: empty } = await request('POST', '/v1/customers', { body: { name: 'Empty' } });
+  const { body: double } = await request('POST', '/v1/customers', { body: { name: 'Double' } });
+  const { body: triple } = await request('POST', '/v1/customers', { body: { name: 'Triple' } });
+  const { body: merge } = await request('POST', `/v1/customers/${double.id}/merge`, {
+    body: { customerId: triple.id },
+  });
   const { body: prospect } = await request('POST', '/v1/leads', {
     body: { customer: { source: 'web', externalId: fresh('dry') } },
   });
@@ -234,6 +239,8 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
     ['POST', `/v1/leads/${prospect.id}/stage`, 200, { to: 'customer' }],
     ['POST', `/v1/leads/${prospect.id}/assign`, 200, {}],
     ['POST', '/v1/leads/qualify', 200],
+    ['POST', `/v1/customers/${customer.id}/merge`, 200, { customerId: empty.id }],
+    ['POST', `/v1/customers/${double.id}/unmerge`, 200, { mergeId: merge.id }],
     ['DELETE', `/v1/leads/${prospect.id}`, 204, undefined, ifMatch],
     ['POST', '/v1/leads/batch', 200, { leads: [{ customerId: empty.id }, { customerId: prospect.id, owner: 'jo' }] }],
     ['POST', '/v1/lead-rule-sets', 201, { name: 'b', document: scored }],

@@ -45,7 +45,7 @@ t.test('a merge moves everything, an unmerge brings it back exactly', async (t) 
   const before = await dumpOf(database, [a.customer, b.customer]);
   const preview = await make(`/v1/customers/${a.customer}/merge/preview`, { customerId: b.customer }, 200);
   t.strictSame(preview.obstacles, []);
-  const merged = await make(`/v1/customers/${a.customer}/merge`, { customerId: b.customer });
+  const merged = await make(`/v1/customers/${a.customer}/merge`, { customerId: b.customer }, 200);
   t.strictSame(
     [...merged.moves].sort((x: any, y: any) => (x.kind < y.kind ? -1 : 1)),
     [...preview.moves].sort((x: any, y: any) => (x.kind < y.kind ? -1 : 1)),
@@ -77,7 +77,7 @@ t.test('a merge moves everything, an unmerge brings it back exactly', async (t) 
 t.test('the old id leads on, on both doors', async (t) => {
   const a = await stockPerson(api, house);
   const b = await stockPerson(api, house);
-  await make(`/v1/customers/${a.customer}/merge`, { customerId: b.customer });
+  await make(`/v1/customers/${a.customer}/merge`, { customerId: b.customer }, 200);
   const old = b.customer;
   for (const path of [
     '',
@@ -184,10 +184,10 @@ t.test('chains are flat, and merges are undone in reverse order', async (t) => {
   const all = [a, b, c, d].map(({ customer }) => customer);
   await runJobs(api);
   const before = await dumpOf(database, all);
-  const one = await make(`/v1/customers/${b.customer}/merge`, { customerId: a.customer });
+  const one = await make(`/v1/customers/${b.customer}/merge`, { customerId: a.customer }, 200);
   const between = await dumpOf(database, all);
-  const two = await make(`/v1/customers/${c.customer}/merge`, { customerId: b.customer });
-  const three = await make(`/v1/customers/${c.customer}/merge`, { customerId: d.customer });
+  const two = await make(`/v1/customers/${c.customer}/merge`, { customerId: b.customer }, 200);
+  const three = await make(`/v1/customers/${c.customer}/merge`, { customerId: d.customer }, 200);
   for (const old of [a, b, d]) {
     const answer = await request('GET', `/v1/customers/${old.customer}`);
     t.equal(answer.headers.get('location'), `/v1/customers/${c.customer}`);

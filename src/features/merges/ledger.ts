@@ -28,7 +28,7 @@ import { type AccountRow, keptRows, restoring, type TierRow } from './queries.ts
  * add points for orders between the two beginnings, bonuses for purchases, and a higher tier.
  */
 
-const move = statement(
+const move = statement<{ moved: number }>(
   'merge_ledger',
   sql`with account as materialized (select * from loyalty_accounts where customer_id = ${param('from')}::uuid),
     opened as (${insertUnder(loyaltyAccounts, 'account')} on conflict (customer_id) do nothing),
@@ -78,7 +78,7 @@ export async function moveLedger(tx: Transaction, context: Context, { mergeId: _
   if (!other) return 0;
   const own = accounts.get(to);
   const tiers = await tx.all(tiersOf, { ids: [from, to] });
-  const moved = await tx.first<{ moved: number }>(move, { from, to });
+  const moved = await tx.first(move, { from, to });
   const levels = rulesAt(other.programme, other.now)?.tiers?.levels ?? [];
   const rank = ({ tier }: AccountRow) => levels.findIndex(({ key }) => key === tier);
   const [main, side] = own && rank(own.row) >= rank(other.row) ? [to, from] : [from, to];

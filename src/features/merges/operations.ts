@@ -41,7 +41,6 @@ export const mergeCustomer = writeOperation({
   input: z.strictObject({ id, ...writeParameters, expectedVersion: expectedVersion.optional(), body: mergeInput }),
   output: mergeResult,
   idempotency: 'accepted',
-  created: () => true,
   problems: ['not_found', 'merged', 'merge_refused', 'version_mismatch'],
   run: (tx, context, { id: survivorId, expectedVersion: survivorVersion, body }) =>
     mergeCustomers(tx, context, { ...body, survivorId, survivorVersion }),

@@ -1,11 +1,9 @@
 import { route } from '../../platform/http/rest.ts';
 import { listCustomerMerges, mergeCustomer, previewCustomerMerge, unmergeCustomer } from './operations.ts';
 
-const noCollection = { collection: '' };
-
 export const mergeRoutes = [
   route('GET', '/v1/customers/:id/merges', listCustomerMerges),
-  route('POST', '/v1/customers/:id/merge', mergeCustomer, noCollection),
+  route('POST', '/v1/customers/:id/merge', mergeCustomer),
   route('POST', '/v1/customers/:id/merge/preview', previewCustomerMerge),
   route('POST', '/v1/customers/:id/unmerge', unmergeCustomer),
 ];

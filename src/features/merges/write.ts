@@ -260,14 +260,12 @@ export async function unmergeCustomers(
   if (!survivor) throw notFound('customer');
   const { found, last } = await mergesOf(tx, from, mergeId);
   if (!found) throw notFound('merge of this customer');
-  if (found.undoneAt !== null) throw new Problem('already_undone', 'The two were parted again already.');
+  if (found.undoneAt !== null) throw refusedUndo('already_undone', 'The two were parted again already.');
   if (found.before === null || survivor.row.erasedAt !== null) {
-    throw new Problem('not_undoable', 'The person was erased, with all records that were merged.');
+    throw refusedUndo('not_undoable', 'The person was erased, with all records that were merged.');
   }
   if (last?.id !== mergeId) {
-    throw new Problem('not_undoable', `Merges are undone in reverse order: ${last?.id} comes first.`, {
-      extra: { id: last?.id ?? mergeId },
-    });
+    throw refusedUndo('not_undoable', `Merges are undone in reverse order: ${last?.id} comes first.`, last?.id);
   }
   const to = found.mergedId;
   const move: Move = { mergeId, from, to };
@@ -327,6 +325,13 @@ export async function unmergeCustomers(
       ...profile.kept,
     ],
   };
+}
+
+function refusedUndo(code: 'already_undone' | 'not_undoable', message: string, id?: string): Problem {
+  return new Problem(code, message, {
+    errors: [{ pointer: '/mergeId', code, message }],
+    ...(id !== undefined && { extra: { id } }),
+  });
 }
 
 const lockUnmerging = statement<{ ids: string[] | null }>(
