@@ -32,7 +32,8 @@ const prepared = 'rapport_confine';
 
 /** Every connection of a confined pool has the statement that confines; it is sent before anything else can be. */
 export function prepareConfinement(client: pg.PoolClient, kind: Confinement['kind']): void {
-  const text = `select set_config('${confinementSetting[kind]}', $1, true)`;
+  // Without a row: nobody wants it.
+  const text = `select where set_config('${confinementSetting[kind]}', $1, true) is null`;
   // If it fails, so does everything that needs it.
   client.query({ name: prepared, text, values: [''] }).catch(() => undefined);
 }
