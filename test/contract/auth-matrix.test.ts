@@ -121,7 +121,7 @@ const bearer = (scope: string) => `Bearer ${service.token(scope)}`;
 // What is refused, in words; empty when it is refused exactly as it should be
 
 interface Refused {
-  status: number;
+  status?: unknown;
   code?: unknown;
   scope?: unknown;
 }
@@ -135,10 +135,11 @@ function challengeFaults(answer: RawAnswer, expected: RegExp | string): string[]
 const invalidToken = /^Bearer realm="rapport", error="invalid_token", error_description="[^"]+"$/;
 
 /** The members of a problem, on REST and of the first error of GraphQL. */
-function problemOf(text: string): Refused & { path?: unknown } {
-  const body = parsed(text) as { errors?: { path?: unknown; extensions?: Json }[] } & Json;
+function problemOf(text: string): Refused {
+  const body = parsed(text) as { errors?: { extensions?: Json }[] } & Json; // read as what it should be
   const [first] = body.code === undefined ? (body.errors ?? []) : [];
-  return (first ? { ...first.extensions, path: first.path } : body) as Refused; // read as what it should be
+  const { status, code, scope } = first ? { ...first.extensions } : body;
+  return { status, code, scope };
 }
 
 function tokenFaults(answer: RawAnswer, challenge: RegExp | string): string[] {

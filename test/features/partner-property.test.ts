@@ -20,7 +20,7 @@ import { type Crowd, type Member, stockCrowd } from '../support/crowd.ts';
 import { guardedFields, schema } from '../support/doors.ts';
 import { copyExcerpt, hashesWithout, idsIn, idsOfRecords } from '../support/excerpt.ts';
 import { nobody, stockPartner } from '../support/people.ts';
-import { type RawAnswer, rawClient } from '../support/raw-http.ts';
+import { type RawAnswer, type RawRequest, rawClient } from '../support/raw-http.ts';
 import { parsed } from '../support/refusals.ts';
 
 /**
@@ -54,7 +54,7 @@ interface Eyes {
   scope: string;
   own: Member[];
   others: Member[];
-  send: (request: Sent) => Promise<RawAnswer>;
+  send: (request: RawRequest) => Promise<RawAnswer>;
   ids: ReadonlySet<string>;
   words: ReadonlySet<string>;
 }
@@ -354,12 +354,14 @@ function valuesOf(eyes: Eyes, operation: string, { name, edges }: { name: string
   }
 }
 
-/** What `kind` of tokens may read. */
+/** What `kind` of tokens may read. Exports tell who has asked, so that no two are the same: they have a test below. */
 function readable(kind: Eyes['kind']): { contract: ContractOperation; operation: Operation }[] {
   return contractOperations().flatMap((contract) => {
     const url = contract.path.replaceAll(/\{(\w+)\}/g, ':$1');
     const operation = routes.find((one) => one.method === contract.method && one.url === url)?.operation;
-    return operation?.kind === 'read' && operation[kind] && !operation.public ? [{ contract, operation }] : [];
+    const asked =
+      operation?.kind === 'read' && operation[kind] && !operation.public && operation.name !== 'exportCustomer';
+    return asked ? [{ contract, operation }] : [];
   });
 }
 
@@ -573,6 +575,39 @@ if (soakSeconds > 0) {
     t.pass(`${compared} answers compared, seeds to ${seed}`);
   });
 }
+
+t.test('exports of customers for themselves tell of nobody else', async (t) => {
+  for (const eyes of everyEyes.filter(({ kind }) => kind === 'selfService')) {
+    const [own] = eyes.own;
+    const request: Sent = { method: 'GET', path: `/v1/customers/${own?.id}/export` };
+    const headers = { Authorization: `Bearer ${whole.token('*', 'app', eyes.who)}` };
+    const answer = await sendWhole({ ...request, headers });
+    t.equal(answer.status, 200, answer.text.slice(0, 300));
+    const { sections, ...head } = parsed(answer.text) as Json & { sections: Record<string, { records: Json[] }> };
+    t.ok(Object.keys(sections).length > 20);
+    // Requests and entries of the audit have ids of their own; what they name is judged.
+    const told = Object.entries(sections).map(([name, { records: list }]) =>
+      name === 'accesses' ? list.map(({ recordIds, confinementId }) => [recordIds, confinementId]) : list,
+    );
+    // Neither merges nor partners are in the other store.
+    const known = [
+      ...partners.map(({ who }) => who.partner),
+      ...(sections['merges']?.records ?? []).map(({ id }) => id),
+    ];
+    const text = JSON.stringify([head, told]);
+    const found = strangers(eyes, request, { ...answer, headers: {}, text });
+    t.strictSame(
+      found.filter((id) => !known.includes(id)),
+      [],
+      eyes.name,
+    );
+    const page = await sendWhole({ method: 'GET', path: `${request.path}?format=html`, headers });
+    const words = (page.text.match(/zq\d+x/g) ?? []).filter((word) => !eyes.words.has(word));
+    t.strictSame(words, [], `${eyes.name}, to read`);
+    const others = eyes.others.filter(({ id }) => page.text.includes(id));
+    t.strictSame(others, [], `${eyes.name}, to read`);
+  }
+});
 
 // Writes that name others; last, as the other stores do not have them
 

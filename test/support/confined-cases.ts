@@ -212,7 +212,7 @@ export function restRequests(operation: Operation, input: Json, of: Person): Ask
         .replace(':externalId', of.name)
         .replace(/:\w+/g, of.customer);
       const search = new URLSearchParams(
-        Object.entries(query).map(([name, value]) => [name, String(value)]),
+        Object.entries(query).map(([name, value]): [string, string] => [name, String(value)]),
       ).toString();
       const key = operation.kind === 'write' && 'idempotencyKey' in operation.input.shape;
       return [

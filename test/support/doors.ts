@@ -18,7 +18,7 @@ export interface Field extends Call {
 /** Made of the SDL and the resolvers, as the service does at its start. */
 export const schema = createSchema(readSdl(schemaFolder), resolvers);
 
-const guarded = new Map(
+const guarded = new Map<string, readonly Operation[]>(
   resolvers.flatMap((feature) =>
     Object.entries(feature).flatMap(([type, fields]) =>
       Object.entries(fields).map(([name, resolver]) => [`${type}.${name}`, operationsOf(resolver)] as const),

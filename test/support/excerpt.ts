@@ -40,7 +40,7 @@ const leftOut = [
 /** Columns that may name other customers than the row's own: copied, as scores are made of them, and not to be told. */
 const pointers: Record<string, string[]> = {
   customers: ['company_id', 'referred_by', 'acquired_by'],
-  loyalty_transactions: ['related_customer_id'],
+  loyalty_transactions: ['related_customer_id', 'related_id'],
 };
 
 interface Table {

@@ -85,7 +85,7 @@ export const exportCustomer = readOperation({
 
 function writeExport(
   tx: Transaction,
-  { now, baseCurrency }: Context,
+  { now, baseCurrency, principal }: Context,
   { id, erasedAt }: { id: string; erasedAt: string | null },
   writer: ExportWriter,
 ): Promise<Spool> {
@@ -95,21 +95,42 @@ function writeExport(
     await write(
       writer.begin({ customerId: id, exportedAt: now, baseCurrency, erasedAt, mergedFrom, counts: counts ?? {} }),
     );
+    const tell = principal.confinement === null ? asItIs : withoutOthers([id, ...mergedFrom]);
     for (const section of sections) {
       const count = counts?.[section.name] ?? 0;
       await write(writer.section(section, count));
-      if (count > 0) await writeRecords(tx, id, section, writer, write);
+      const record: ExportWriter['record'] = (of, row, index) => writer.record(of, tell(of, row), index);
+      if (count > 0) await writeRecords(tx, id, section, record, write);
       await write(writer.endSection(section));
     }
     await write(writer.end());
   });
 }
 
+type Row = Record<string, unknown>;
+
+const asItIs = (_section: Section, row: Row): Row => row;
+
+const ids = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g;
+
+/** Who asks for what is held about itself is not told of other customers, as everywhere (platform/withheld.ts). */
+function withoutOthers(own: readonly string[]): (section: Section, row: Row) => Row {
+  const others = (value: unknown) =>
+    typeof value === 'string' && (value.match(ids) ?? []).some((id) => !own.includes(id));
+  return (section, row) => {
+    const hidden = section.naming.filter((member) => member !== 'occasion' && others(row[member]));
+    if (hidden.length === 0) return row;
+    // The other side of a transfer is the other's record.
+    const related = 'relatedId' in row ? ['relatedId'] : [];
+    return { ...row, ...Object.fromEntries([...hidden, ...related].map((member) => [member, null])) };
+  };
+}
+
 async function writeRecords(
   tx: Transaction,
   id: string,
   section: Section,
-  writer: ExportWriter,
+  told: ExportWriter['record'],
   write: (text: string) => Promise<void>,
 ): Promise<void> {
   const declare = declareSection.get(section.name);
@@ -119,7 +140,7 @@ async function writeRecords(
     const records = await tx.all(fetchHeld);
     let text = '';
     for (const record of records) {
-      text += writer.record(section, record, index);
+      text += told(section, record, index);
       index += 1;
     }
     await write(text);

@@ -16,6 +16,8 @@ export interface Section {
   members: readonly string[];
   /** Members that are money. */
   amounts: Readonly<Record<string, AmountOf>>;
+  /** Members that may name other customers. */
+  naming: readonly string[];
   /** Whether there is one record at most. */
   single: boolean;
   from: SQL;
@@ -90,9 +92,12 @@ const origin = (name: string, record: SQL) =>
   sql`(select m.merged_id from customer_merges m join customer_merge_records r on r.merge_id = m.id
     where m.customer_id = ${person} and m.undone_at is null and r.kind = ${name} and r.record_id = ${record} order by m.at limit 1)`;
 
-function tableSection(table: PgTable, of: { name: string; label: string; owner: string; single?: boolean }): Section {
+function tableSection(
+  table: PgTable,
+  of: { name: string; label: string; owner: string; naming: readonly string[]; single: boolean },
+): Section {
   const columns = getTableColumns(table);
-  const { name, label, owner, single = false } = of;
+  const { name, label, owner, naming, single } = of;
   const column = (member: string): PgColumn => {
     const found = columns[member];
     if (!found) throw new TypeError(`No column for ${name}.${member}`);
@@ -107,6 +112,7 @@ function tableSection(table: PgTable, of: { name: string; label: string; owner: 
     label,
     members: [...members, ...(currency ? ['currency'] : []), ...(id ? ['mergedFrom'] : [])],
     amounts: amounts[name] ?? {},
+    naming,
     single,
     from: sql`${table}`,
     where: sql`${column(owner)} = ${person}`,
@@ -131,6 +137,7 @@ const mergedRecords: Section = {
   label: 'What merges have moved',
   members: Object.keys(getTableColumns(customerMergeRecords)),
   amounts: {},
+  naming: [],
   single: false,
   from: sql`${customerMergeRecords}`,
   where: sql`${customerMergeRecords.mergeId} in (select m.id from customer_merges m where m.customer_id = ${person})`,
@@ -143,6 +150,7 @@ const sharedWith: Section = {
   label: 'Partners who see it now',
   members: ['partnerId', 'customerId', 'writable', 'partner', 'fields'],
   amounts: {},
+  naming: [],
   single: false,
   from: sql`${partnerCustomers} join ${partners} on ${partners.id} = ${partnerCustomers.partnerId}`,
   where: sql`${partnerCustomers.customerId} = ${person}`,
@@ -171,6 +179,7 @@ const accesses: Section = {
     'customers',
   ],
   amounts: {},
+  naming: [],
   single: false,
   from: sql`audit_entries a`,
   where: sql`a.customer_ids @> array[${person}]`,
@@ -187,6 +196,7 @@ const storedAnswers: Section = {
   label: 'Answers kept for repeated calls, for 48 hours',
   members: ['client', 'operation', 'createdAt'],
   amounts: {},
+  naming: [],
   single: false,
   from: sql`idempotency_keys k`,
   where: sql`position(${param('id')}::text in k.body) > 0`,
@@ -203,6 +213,7 @@ export const sections: readonly Section[] = [
         name: holding.name,
         label: holding.label,
         owner: holding.owner,
+        naming: holding.customers,
         single: keyOf(holding).join() === holding.owner,
       }),
     ),
