@@ -218,3 +218,39 @@ t.test('chains are flat, and merges are undone in reverse order', async (t) => {
   });
   t.equal(again.body.code, 'already_undone');
 });
+
+t.test('what cannot be merged says why', async (t) => {
+  const [a, b, c] = [await stockPerson(api, house), await stockPerson(api, house), await stockPerson(api, house)];
+  const merge = (to: string, body: object, headers = {}) =>
+    request('POST', `/v1/customers/${to}/merge`, { body, headers: { ...newKey(), ...headers } });
+  const itself = await merge(a.customer, { customerId: a.customer });
+  t.match(itself, { status: 422, body: { errors: [{ pointer: '/customerId', code: 'same_customer' }] } });
+  const company = await merge(a.customer, { customerId: house.company });
+  t.match(company, { status: 409, body: { code: 'merge_refused' } });
+  t.strictSame(
+    company.body.errors.map(({ code }: any) => code),
+    ['other_kind', 'own_company'],
+  );
+  const unknown = await merge(a.customer, { customerId: '0198c0de-0000-7000-8000-000000000001' });
+  t.match(unknown, { status: 422, body: { errors: [{ code: 'not_found' }] } });
+  t.match(await merge(a.customer, { customerId: b.customer, expectedVersion: 99 }), { status: 412 });
+  t.match(await merge(a.customer, { customerId: b.customer }, { 'If-Match': '"99"' }), { status: 412 });
+  t.match(await merge(a.customer, { customerId: b.customer }), { status: 200 });
+  t.match(await merge(c.customer, { customerId: b.customer }), {
+    status: 409,
+    body: { code: 'merged', id: a.customer },
+  });
+  t.match(await merge(b.customer, { customerId: c.customer }), { status: 308 });
+  const denied = await request('POST', `/v1/customers/${a.customer}/merge`, {
+    body: { customerId: c.customer },
+    scope: 'customers:write',
+  });
+  t.match(denied, { status: 403, body: { code: 'insufficient_scope' } });
+  const erased = await request('POST', `/v1/customers/${a.customer}/erase`, { headers: newKey() });
+  t.equal(erased.status, 200);
+  const merges = await request('GET', `/v1/customers/${a.customer}/merges`);
+  const mergeId = merges.body.data[0].id;
+  const parted = await request('POST', `/v1/customers/${a.customer}/unmerge`, { body: { mergeId }, headers: newKey() });
+  t.match(parted, { status: 409, body: { code: 'not_undoable' } });
+  t.match(await merge(c.customer, { customerId: a.customer }), { status: 409, body: { errors: [{ code: 'erased' }] } });
+});

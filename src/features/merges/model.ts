@@ -136,8 +136,8 @@ export const mergePreview = z
   .strictObject({
     customerId: id,
     otherId: id,
-    version: version.meta({ description: 'Of the survivor; for If-Match of the merge.' }),
-    otherVersion: version.meta({ description: 'Of the other; for `expectedVersion` in the body.' }),
+    survivorVersion: version.meta({ description: 'For If-Match of the merge.' }),
+    otherVersion: version.meta({ description: 'For `expectedVersion` in the body.' }),
     ...plan,
     obstacles: z.array(mergeObstacle).meta({ description: 'While there are any, the merge is refused.' }),
   })

@@ -145,7 +145,7 @@ export async function previewMerge(context: Context, write: MergeWrite): Promise
   return {
     customerId: to,
     otherId: from,
-    version: survivor.row.version,
+    survivorVersion: survivor.row.version,
     otherVersion: other.row.version,
     decisions: decide({ survivor, other, take }).decisions,
     moves,
