@@ -196,7 +196,7 @@ t.test('types of the SDL have the members, nullability and words of the zod enti
     } else if (
       output.name.endsWith('Payload') &&
       idOf(produced)?.match(
-        /^(Written|RetentionRule|RequestedRetentionRun|Client|NewClientSecret|RevokedToken|SigningKey|Refund|AssignmentRule|FollowUp|Survey|Partner|ConsentChange|Erasure)/,
+        /^(Written|RetentionRule|RequestedRetentionRun|Client|NewClientSecret|RevokedToken|SigningKey|Refund|AssignmentRule|FollowUp|Survey|Partner|ConsentChange|Erasure|MergeResult|UnmergeResult)/,
       )
     ) {
       const member = Object.values((output as GraphQLObjectType).getFields()).find(

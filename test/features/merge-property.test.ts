@@ -82,7 +82,7 @@ const step: fc.Arbitrary<Step> = fc.record({
   other: person,
   n: fc.integer({ min: 1, max: 60 }),
 });
-const takes = ['name', 'address', 'attributes', 'email', 'leadStage', 'leadOwner', 'acquisition', 'referredBy'];
+const takes = ['name', 'address', 'attributes', 'email', 'lead_stage', 'lead_owner', 'acquisition', 'referred_by'];
 const merge: fc.Arbitrary<Merge> = fc.record({ to: person, from: person, take: fc.subarray(takes) });
 
 interface Store extends TestApp {
@@ -569,7 +569,7 @@ const everything: Step[] = Array.from({ length: people }, (_, who) =>
 ).flat();
 const chain: Merge[] = [
   { to: 1, from: 0, take: [] },
-  { to: 2, from: 1, take: ['leadStage', 'name'] },
+  { to: 2, from: 1, take: ['lead_stage', 'name'] },
   { to: 2, from: 3, take: ['attributes', 'email'] },
 ];
 

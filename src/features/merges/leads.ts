@@ -8,7 +8,7 @@ import { type Renumbered, renameOccasions } from './occasions.ts';
 import { keptRows, type LeadRow, madeRow, type Party, type StageRow } from './queries.ts';
 
 /*
- * Two leads: the lifecycle of the survivor goes on (with `take: leadStage`, that of the other), and its steps keep their
+ * Two leads: the lifecycle of the survivor goes on (with `take: lead_stage`, that of the other), and its steps keep their
  * times. The steps of the one that ended are put between them in the order of their times, dated back to the last step of
  * the other where they are later; so the stage, its date and the conversion are those of the lifecycle that goes on. That
  * the record was lost as a `duplicate` was a decision about the record: it gets the rule `merge`, and does not count as

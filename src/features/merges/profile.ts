@@ -7,7 +7,7 @@ import type { LeadRow, Party } from './queries.ts';
 /*
  * Which values win: the survivor's where it has one, unless told to `take` the other's; the other's fill the gaps.
  * Identities and references of both stay, `attributes` are decided name by name. Of two leads, owner, source and segment
- * are decided like members, and `leadStage` says whose lifecycle goes on (leads.ts); it began when the first of them did.
+ * are decided like members, and `lead_stage` says whose lifecycle goes on (leads.ts); it began when the first of them did.
  */
 
 type Profile = Omit<CustomerRow, 'id' | 'version' | 'kind' | 'createdAt' | 'updatedAt' | 'erasedAt'>;
@@ -15,26 +15,26 @@ type Profile = Omit<CustomerRow, 'id' | 'version' | 'kind' | 'createdAt' | 'upda
 /** Members of a customer with their columns, which go together. */
 export const profileMembers = {
   name: ['name'],
-  givenName: ['givenName'],
-  familyName: ['familyName'],
-  companyId: ['companyId'],
+  given_name: ['givenName'],
+  family_name: ['familyName'],
+  company_id: ['companyId'],
   birthday: ['birthday'],
   address: ['address'],
   locale: ['locale'],
-  preferredChannel: ['preferredChannel'],
+  preferred_channel: ['preferredChannel'],
   acquisition: ['acquisitionSource', 'acquisitionCost', 'acquiredOn'],
-  referredBy: ['referredBy'],
-  acquiredBy: ['acquiredBy'],
+  referred_by: ['referredBy'],
+  acquired_by: ['acquiredBy'],
   attributes: ['attributes'],
 } as const satisfies Partial<Record<MergeMember, readonly (keyof Profile)[]>>;
 type ProfileMember = keyof typeof profileMembers;
 
 const identityKinds: IdentityKind[] = ['email', 'phone', 'handle'];
 const leadMembers = {
-  leadStage: 'stage',
-  leadOwner: 'owner',
-  leadSource: 'source',
-  leadSegment: 'segment',
+  lead_stage: 'stage',
+  lead_owner: 'owner',
+  lead_source: 'source',
+  lead_segment: 'segment',
 } as const satisfies Partial<Record<MergeMember, keyof LeadRow>>;
 
 export interface Profiles {
@@ -145,8 +145,8 @@ function memberOf(row: CustomerRow, member: ProfileMember, ids: readonly string[
     const { acquisitionSource: source, acquisitionCost: cost, acquiredOn } = row;
     return source === null ? null : { source, cost, acquiredOn };
   }
-  const value = row[member];
-  return (member === 'companyId' || member === 'referredBy') && ids.includes(String(value)) ? null : value;
+  const value = row[profileMembers[member][0]];
+  return (member === 'company_id' || member === 'referred_by') && ids.includes(String(value)) ? null : value;
 }
 
 function has(value: unknown): boolean {
@@ -172,7 +172,7 @@ export function notesOf({ survivor, other, take }: Profiles): string[] {
   const notes: string[] = [];
   if (survivor.lead && other.lead) {
     notes.push(
-      `The lifecycle of the ${take.includes('leadStage') ? 'other' : 'survivor'} goes on; the steps of both are kept in the order of their times, those of the one that ended are dated back to the last step of the one that goes on.`,
+      `The lifecycle of the ${take.includes('lead_stage') ? 'other' : 'survivor'} goes on; the steps of both are kept in the order of their times, those of the one that ended are dated back to the last step of the one that goes on.`,
     );
   }
   if (survivor.account && other.account) {

@@ -96,7 +96,7 @@ export async function mergeCustomers(tx: Transaction, context: Context, write: M
   await rename(tx, move);
   const postings = await moveLedger(tx, context, move);
   const moves = await moveFacts(tx, move, 'there');
-  await mergeLeads(tx, now, { survivor, other }, decided.lead, take.includes('leadStage'));
+  await mergeLeads(tx, now, { survivor, other }, decided.lead, take.includes('lead_stage'));
   await mergeShares(tx, from, to);
   saveNames(tx, decided.identities, decided.references);
   await redirect(tx, { ...move, now });
