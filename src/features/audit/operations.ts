@@ -117,9 +117,9 @@ export const listCustomerAuditEntries = readOperation({
   selfService: false,
   summary: 'List who changed or read the records of a customer',
   description: 'Under whatever ids it had before merges, and also when it was deleted since.',
-  input: z.strictObject({ id, ...filters }),
+  input: z.strictObject({ customerId: id, ...filters }),
   output: auditEntryPage,
-  run: (context, { id: customerId, ...input }) => pageOfEntries(context, { ...input, customerId }),
+  run: pageOfEntries,
 });
 
 async function pageOfEntries(

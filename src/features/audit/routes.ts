@@ -4,5 +4,6 @@ import { getAuditEntry, listAuditEntries, listCustomerAuditEntries } from './ope
 export const auditRoutes = [
   route('GET', '/v1/audit-entries', listAuditEntries),
   route('GET', '/v1/audit-entries/:id', getAuditEntry),
-  route('GET', '/v1/customers/:id/audit-entries', listCustomerAuditEntries),
+  // Not `:id`: what was done under a former id is answered under it and leads nowhere else.
+  route('GET', '/v1/customers/:customerId/audit-entries', listCustomerAuditEntries),
 ];

@@ -301,7 +301,7 @@ function hasVersion(route: Route): boolean {
 }
 
 function isConditional(route: Route): boolean {
-  return hasVersion(route) && route.operation.kind === 'read' && route.conditional;
+  return route.method === 'GET' && hasVersion(route) && route.operation.kind === 'read' && route.conditional;
 }
 
 /** An example beside every body, whole where its author gave one. */
