@@ -24,7 +24,7 @@ import { fresh, newKey } from '../support/shop.ts';
  * `RAPPORT_FUZZ_RUNS` sets the number of histories, `RAPPORT_FUZZ_SEED` what they are drawn from, and
  * `RAPPORT_SOAK_SECONDS` for how long the hunt goes on, with one seed after the other.
  */
-const runs = Number(process.env['RAPPORT_FUZZ_RUNS'] ?? 6);
+const runs = Number(process.env['RAPPORT_FUZZ_RUNS'] ?? 15);
 const firstSeed = Number(process.env['RAPPORT_FUZZ_SEED'] ?? 20_261_123);
 const soakSeconds = Number(process.env['RAPPORT_SOAK_SECONDS'] ?? 0);
 t.setTimeout(280_000 + soakSeconds * 2_000);
