@@ -1,4 +1,6 @@
 import pg from 'pg';
+import { z } from 'zod';
+import { listPartnerFields } from '../../src/features/partners/fields.ts';
 import { issueToken } from '../../src/platform/auth/issue-token.ts';
 import { openKeys } from '../../src/platform/auth/keys.ts';
 import { compare, type Shot } from './load.ts';
@@ -50,9 +52,10 @@ async function shareHalf({ service, token, connection }: Stand): Promise<string>
     if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
     return answer.json();
   };
-  const { fields: known } = await asked('/v1/partner-fields');
-  const fields = known.map(({ name }: { name: string }) => name);
-  const { id } = await asked('/v1/partners', { name: 'Bench', fields });
+  const { fields: known } = listPartnerFields.output.parse(await asked('/v1/partner-fields'));
+  const { id } = z
+    .object({ id: z.string() })
+    .parse(await asked('/v1/partners', { name: 'Bench', fields: known.map(({ name }) => name) }));
   const client = new pg.Client(connection);
   await client.connect();
   await client.query(
