@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import type { Client, newClientSecret } from '../src/features/clients/model.ts';
 import { type Administration, administer } from './administration.ts';
 
-/** `npm run -s clients -- create|list|rotate-secret|disable|enable|revoke|revoke-token`: what `/v1/clients` does. */
+/** `npm run -s clients -- create|list|rotate-secret|revoke-secret|disable|enable|revoke|revoke-token`: what `/v1/clients` does. */
 const program = new Command('clients').description('Manages the clients that get their tokens from this service.');
 
 type Secret = z.output<typeof newClientSecret>;
@@ -81,6 +81,22 @@ program
         await administration.request('DELETE', `/v1/clients/${id}/secrets/${secret.id}?keepTokens=true`);
       }
       await printSecret(administration, id);
+    }),
+  );
+
+program
+  .command('revoke-secret')
+  .description('revokes the secret of a client that ends in these four characters, as `list` shows them')
+  .argument('<id>')
+  .argument('<hint>')
+  .option('--keep-tokens', 'leaves its tokens alone: for a secret that is replaced, not one that leaked', false)
+  .action((id: string, hint: string, { keepTokens }: { keepTokens: boolean }) =>
+    administer(async ({ request }) => {
+      const { secrets } = await request<Client>('GET', `/v1/clients/${id}`);
+      const [secret, another] = secrets.filter((one) => one.hint === hint);
+      if (!secret) throw new Error(`No live secret of this client ends in ${hint}.`);
+      if (another) throw new Error(`Two secrets of this client end in ${hint}: revoke one by its id, over HTTP.`);
+      await request('DELETE', `/v1/clients/${id}/secrets/${secret.id}?keepTokens=${keepTokens}`);
     }),
   );
 

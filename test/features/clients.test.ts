@@ -972,6 +972,12 @@ t.test('the command line does what the addresses do', async (t) => {
   const [, next = ''] = /CLIENT_SECRET=(\S+)/.exec(rotated.out) ?? [];
   t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, secret])).status, 401);
   t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, next])).status, 200);
+  const [, last = ''] = /CLIENT_SECRET=(\S+)/.exec((await run(clients, 'rotate-secret', id)).out) ?? [];
+  t.match((await run(clients, 'revoke-secret', id, 'none')).refusal, /No live secret of this client ends in none/);
+  await run(clients, 'revoke-secret', id, next.slice(-4), '--keep-tokens');
+  t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, next])).status, 401);
+  t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, last])).status, 200);
+  t.equal(await tried(api, token), 200, 'tokens of the old secret go on');
   t.match((await run(keys, 'rotate', '--signs-after', '600')).out, /^\S{43} signs from /);
   t.match((await run(keys, 'list')).out, /signing \(configuration\)[\s\S]*pending/);
   t.match((await run(clients, 'create', '--name', 'x', '--scope', 'all')).refusal, /scopes\/0/);
