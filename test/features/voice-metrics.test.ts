@@ -665,7 +665,7 @@ t.test('scores, their series, groups and lists agree with a naive count', { time
 let clock = now;
 const api = await testApp(t, { clock: () => clock });
 const { request, graphql } = api;
-const store = openPool(api.connection, { size: 2, statementTimeout: 60_000 });
+const store = openPool(api.connection, { size: 2, statementTimeout: 60_000, as: 'login' });
 t.teardown(() => store.end());
 const metrics = { nps: 'net-promoter-score', csat: 'customer-satisfaction', ces: 'customer-effort' } as const;
 

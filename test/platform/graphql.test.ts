@@ -4,6 +4,7 @@ import t from 'tap';
 import { limits } from '../../src/platform/graphql/limits.ts';
 import { scalarsByName } from '../../src/platform/graphql/scalars.ts';
 import { type Answer, testApp } from '../support/app.ts';
+import { statementsOf } from '../support/statements.ts';
 
 const service = await testApp(t);
 const { graphql, request } = service;
@@ -610,20 +611,11 @@ t.test('numbers that JSON cannot carry are errors, never a silent loss', async (
 });
 
 t.test('the number of statements follows the shape of the query and not its rows', async (t) => {
-  let statements = 0;
-  const { query } = pg.Client.prototype;
-  pg.Client.prototype.query = function (this: pg.Client, ...args: unknown[]) {
-    statements += 1;
-    return (query as (...all: unknown[]) => unknown).apply(this, args) as never; // counted and passed on
-  } as typeof query;
-  t.teardown(() => {
-    pg.Client.prototype.query = query;
-  });
   const count = async (text: string, variables: Record<string, unknown>) => {
-    statements = 0;
-    const { body } = await graphql(text, variables);
-    t.notOk(body.errors, JSON.stringify(body.errors));
-    return statements;
+    return statementsOf(async () => {
+      const { body } = await graphql(text, variables);
+      t.notOk(body.errors, JSON.stringify(body.errors));
+    });
   };
   const shapes = {
     'look-ahead':

@@ -48,7 +48,7 @@ const house = (member: keyof House): Case => ({
   others: 'anyway',
 });
 
-const order = { placedAt: '2026-05-21T00:00:00Z', currency: 'EUR', total: 100, paymentStatus: 'paid' };
+const order = { placedAt: '2026-05-21T00:00:00Z', currency: 'EUR', total: 100, paymentStatus: 'pending' };
 
 /** By operation. A new one that is open to partners or self-service needs an entry (test/contract/confinement.test.ts). */
 export const cases: Cases = {
@@ -94,7 +94,7 @@ export const cases: Cases = {
     others: 'invalid_input',
   },
   getOrder: record('order'),
-  updateOrder: changed('order', { fulfillmentStatus: 'fulfilled' }),
+  updateOrder: changed('order', { channel: 'app' }),
   listRefunds: record('order'),
   getRefund: record('refund'),
   listCustomerOrders: ofCustomer,

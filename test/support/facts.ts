@@ -184,10 +184,13 @@ export async function world(
     successors: async () => new Map(),
     clock: () => settings.now,
   };
-  await insertFacts(pool, facts);
-  await rollUp(pool, services.reportingTimeZone);
+  // Tests clear tables, which the service may not.
+  const store = openPool(connection, { size: 4, statementTimeout: 60_000, as: 'login' });
+  t.teardown(() => store.end());
+  await insertFacts(store, facts);
+  await rollUp(store, services.reportingTimeZone);
   return {
-    pool,
+    pool: store,
     async ask(operation, input = {}, { scopes = ['*'], ...more } = {}) {
       const context = { ...createContext(services, createPrincipal('test', scopes), 'request'), ...more };
       const { output } = await call(operation, context, input);

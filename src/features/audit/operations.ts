@@ -4,6 +4,7 @@ import { type Db, fields, param, statement } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
 import { type Context, readOperation } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { Superseded } from '../../platform/superseded.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { customerAliases } from '../merges/model.ts';
 import { type AuditEntry, auditEntries, auditEntry, auditKind } from './model.ts';
@@ -117,9 +118,13 @@ export const listCustomerAuditEntries = readOperation({
   selfService: false,
   summary: 'List who changed or read the records of a customer',
   description: 'Under whatever ids it had before merges, and also when it was deleted since.',
-  input: z.strictObject({ customerId: id, ...filters }),
+  input: z.strictObject({ id, ...filters }),
   output: auditEntryPage,
-  run: pageOfEntries,
+  async run(context, { id: customerId, ...input }) {
+    const successors = await context.successors(context.db, [customerId]);
+    if (successors.size > 0) throw new Superseded(successors);
+    return pageOfEntries(context, { ...input, customerId });
+  },
 });
 
 async function pageOfEntries(

@@ -5,6 +5,6 @@ export const auditResolvers: Resolvers = {
   Query: {
     auditEntry: record(getAuditEntry),
     auditEntries: connection(listAuditEntries),
-    customerAuditEntries: connection(listCustomerAuditEntries, { id: 'customerId' }),
+    customerAuditEntries: connection(listCustomerAuditEntries),
   },
 };
