@@ -48,7 +48,7 @@ export const listPartnerFields = readOperation({
   selfService: false,
   summary: 'List what partners may be allowed to see',
   description:
-    'The members for `fields` of a partner: those that may be null. Members that never are come with the record, which the scopes of a token open or close. What names other customers is never told.',
+    'The members for `fields` of a partner: those that may be null. Members that never are come with the record, which the scopes of a token open or close. Members of a document in another are told where the member that holds it is: `Address.city` with `Customer.address`. What names other customers is never told.',
   input: z.strictObject({}),
   output: z.strictObject({ fields: z.array(partnerField) }).meta({ id: 'PartnerFields' }),
   run: () => Promise.resolve({ fields: [...knownFields().values()] }),

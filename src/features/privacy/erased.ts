@@ -33,7 +33,8 @@ export function refuseErased(tx: Transaction, id: string, pointer?: string): voi
 }
 
 export function erasedRefusal(pointer?: string): Problem {
-  const message = 'The person was erased.';
+  const message =
+    'The person was erased, and comes back only with a consent that is granted, as a new customer or lead.';
   return new Problem('person_erased', message, {
     errors: pointer === undefined ? [] : [{ pointer, code: 'person_erased', message }],
   });

@@ -74,7 +74,7 @@ export type RetentionKind = (typeof retentionKinds)[number];
 export const retentionKind = z.enum(retentionKinds).meta({
   id: 'RetentionKind',
   description:
-    'customer: who has had no fact and no contact for so long is erased. lead: the same for leads that never converted and never ordered. interaction_text: texts of interactions. survey_text: texts of survey answers. follow_up_note: reasons and notes of closed follow-ups. survey_invitation: invitations that are answered, cancelled or expired, unless somebody might be asked again too soon without them. idempotency: answers kept for repeated calls, which are deleted after 48 hours anyway.',
+    'customer: who has been known for longer and has had no fact and no contact for so long is erased. lead: the same for leads that never converted and never ordered. interaction_text: texts of interactions. survey_text: texts of survey answers. follow_up_note: reasons and notes of closed follow-ups. survey_invitation: invitations that are answered, cancelled or expired, unless somebody might be asked again too soon without them. idempotency: answers kept for repeated calls, which are deleted after 48 hours anyway.',
   example: 'customer',
 });
 export const retentionUnits = ['days', 'months'] as const;

@@ -183,12 +183,21 @@ function describeParameter(route: Route, name: string, schema: Json, book: Schem
   const { shape } = route.operation.input;
   const isFilter = 'after' in shape && !Object.hasOwn(ownWords, name) && !route.url.includes(`:${name}`);
   const range = /^(\w+)(From|To)$/.exec(name);
-  const meaning = !isFilter
-    ? undefined
-    : range
-      ? `Only records whose \`${range[1]}${schema.format === 'date' ? 'On' : 'At'}\` is ${range[2] === 'From' ? 'this or later' : 'before this'}.`
-      : `Only records with this \`${name}\`.`;
+  // A description that begins so says what the filter does; others say what its values are.
+  const saysSo = typeof schema.description === 'string' && /^(Only|Also) /.test(schema.description);
+  const meaning =
+    !isFilter || saysSo
+      ? undefined
+      : range
+        ? `Only records whose \`${memberOfRange(range[1] ?? '', schema)}\` is ${range[2] === 'From' ? 'this or later' : 'before this'}.`
+        : `Only records with this \`${name}\`.`;
   return [meaning, own].filter((part) => typeof part === 'string').join(' ');
+}
+
+/** `placed` of `placedFrom` is the member `placedAt`; `at` of `atFrom` is one already. */
+function memberOfRange(stem: string, schema: Json): string {
+  if (stem === 'at') return stem;
+  return `${stem}${schema.format === 'date' ? 'On' : 'At'}`;
 }
 
 /** Parameters of lists that are no filters, or whose descriptions say what they filter. */
@@ -206,6 +215,12 @@ const ownWords = {
   asOf: true,
   timeZone: true,
   windowDays: true,
+  dryRun: true,
+  q: true,
+  completeness: true,
+  silentDays: true,
+  list: true,
+  groupBy: true,
 };
 
 const ifMatch = (required: boolean): Json => ({
