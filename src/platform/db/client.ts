@@ -427,9 +427,12 @@ const unavailableStates = /^(08...|57P0[1-5]|53...|57014|25006|55P03)$/;
 const unavailableMessages =
   /ECONNREFUSED|ECONNRESET|ENOENT|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|timeout|terminated|Connection ended|not queryable|closed the connection/i;
 
-/** Rows that a confined role may not write. Anything else that its role may not do is a fault of ours. */
+/**
+ * Rows that a confined role may not write, told by where in the server they are refused: its messages are in the language
+ * of `lc_messages`. Anything else that its role may not do is a fault of ours.
+ */
 function refusedByPolicy(error: Error): boolean {
-  return error instanceof pg.DatabaseError && error.code === '42501' && error.message.includes('row-level security');
+  return error instanceof pg.DatabaseError && error.code === '42501' && error.routine === 'ExecWithCheckOptions';
 }
 
 /** A database that is away, overloaded or in recovery is the outside world failing: 503 and try again, never 500. */
