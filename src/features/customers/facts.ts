@@ -52,6 +52,8 @@ interface FactStore<State extends FactState> {
 export interface Prepared<State> {
   /** Under whose locks it was prepared. */
   tx: Transaction;
+  /** Whether the caller is confined: then a fact stays with its customer. */
+  confined: boolean;
   book: RefBook;
   states: Map<string, State>;
   /** The customer of the write of this index; null for a patch that leaves it. @throws Problem */
@@ -99,6 +101,7 @@ export async function prepareFacts<
   const owners: OwnerBook = await match.decide(tx, context, found, identityOwners, { locked, tombstones });
   return {
     tx,
+    confined: context.principal.confinement !== null,
     book,
     states,
     owner(index) {
@@ -145,7 +148,9 @@ export function startFact<State extends FactState>(
     if (!before) throw notFound(kind);
     checkVersion(before.row.version, write.expectedVersion);
     const owner = prepared.owner(index);
-    return { before, customerId: owner?.customerId ?? before.row.customerId, incoming: null, owner, stale: false };
+    const customerId = owner?.customerId ?? before.row.customerId;
+    if (prepared.confined && customerId !== before.row.customerId) throw notMovable();
+    return { before, customerId, incoming: null, owner, stale: false };
   }
   const owner = prepared.owner(index);
   const incoming = sourceVersion(write.input.sourceVersion);
@@ -156,6 +161,12 @@ export function startFact<State extends FactState>(
   if (expected !== undefined) checkVersion(before?.row.version ?? 0, expected);
   if (!owner) throw new Problem('customer_required', 'Say whose it is.');
   return { before, customerId: owner.customerId, incoming, owner, stale: known !== null && !known.news };
+}
+
+/** Policies ask of a row what it becomes: they cannot tell that it is taken from a customer who is shared for reading only. */
+function notMovable(): Problem {
+  const message = 'Whose it is, is not for the caller to change.';
+  return new Problem('not_shared', message, { errors: [{ pointer: '/customerId', code: 'not_shared', message }] });
 }
 
 export interface FactChange<State> {
