@@ -223,6 +223,8 @@ function ownerBook(
       return { customerId: claim.id, erased: gone, warnings: gone ? [personErased] : [], admit: () => undefined };
     }
     const ref = claim.reference && refs.get(refKey(claim.reference));
+    const { confinement } = context.principal;
+    if (confinement?.kind === 'customer') checkOwnNames(claim, confinement.id, ref?.recordId);
     if (ref && !ref.recordId) throw deletedReference('/customer/externalId');
     const reference = claim.reference;
     const buriedRef = reference && !ref ? buried(() => referenceHash(context, reference)) : undefined;
@@ -266,6 +268,23 @@ function ownerBook(
         add(id, { identities, references, details: claim.details, isNew: known === undefined });
       },
     };
+  }
+
+  /**
+   * A customer's own token adds no names: facts find their customer by these (see guarded.ts). It is told the same of
+   * names that nobody has and of others', be they erased.
+   */
+  function checkOwnNames(
+    { reference, identities }: Claimed,
+    self: string,
+    byReference: string | null | undefined,
+  ): void {
+    const known = identities.every((identity) => owners.get(identityKey(identity)) === self);
+    if (known && (reference === undefined || byReference === self)) return;
+    const message = 'A name in it is not known as that of the customer of the token.';
+    throw new Problem('not_shared', message, {
+      errors: [{ pointer: '/customer', code: 'not_shared', message }],
+    });
   }
 
   return {

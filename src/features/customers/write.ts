@@ -12,6 +12,7 @@ import { erasedRefusal } from '../privacy/erased.ts';
 import { hashesOf, identityHash, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
 import type { ReferenceInput } from '../references/model.ts';
 import { isNews, newRef, type RefRow, refKey, refsByName, sourceVersion } from '../references/queries.ts';
+import { withoutGuarded } from './guarded.ts';
 import { type NormalizedIdentity, normalizeIdentities } from './identity.ts';
 import type { CustomerInput, CustomerPatch, customerIdentities } from './model.ts';
 import {
@@ -190,8 +191,9 @@ class Plan {
   }
 
   write(write: CustomerWrite, identities: NormalizedIdentity[] | undefined): Written {
-    const { input, mode } = write;
-    const references = input.references;
+    const { mode } = write;
+    let { input } = write;
+    let references = input.references;
     const first = references?.[0];
     const incoming = sourceVersion('sourceVersion' in input ? input.sourceVersion : undefined);
     if (incoming && !first)
@@ -215,6 +217,10 @@ class Plan {
     if (before && known && mode === 'upsert' && !isNews(known, incoming))
       return { id: before.row.id, created: false, applied: false };
 
+    if (before) {
+      input = withoutGuarded(this.#context.principal, before, input, identities);
+      references = input.references;
+    }
     this.#checkRelations(before?.row.id, input);
     if ('consents' in input) checkConsents(this.#context, input.consents);
     const recordId = before?.row.id ?? newId();

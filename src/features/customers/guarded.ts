@@ -1,0 +1,57 @@
+import { isDeepStrictEqual } from 'node:util';
+import { Problem } from '../../platform/errors.ts';
+import type { Principal } from '../../platform/principal.ts';
+import { refKey } from '../references/queries.ts';
+import type { NormalizedIdentity } from './identity.ts';
+import type { CustomerPatch } from './model.ts';
+import { type CustomerState, identityKey } from './queries.ts';
+
+/**
+ * What confined callers cannot change of a customer that exists. Nobody who is confined says where a customer came from or
+ * what other customers it belongs to: bonuses and costs hang on that. A customer's own token says nothing of the shop's
+ * names and attributes either, and adds no e-mail or phone: later orders find their customer by these, so whoever adds an
+ * address that is not theirs is told of what somebody else buys. Who has verified an address adds it with a token of the
+ * organisation.
+ *
+ * Sent as it is told (null stands for what the caller is not told) it stays.
+ *
+ * @returns the patch without these members
+ * @throws Problem not_shared, with the member
+ */
+export function withoutGuarded(
+  { confinement }: Principal,
+  before: CustomerState,
+  patch: CustomerPatch,
+  identities: readonly NormalizedIdentity[] | undefined,
+): CustomerPatch {
+  if (confinement === null) return patch;
+  const { row } = before;
+  const { companyId, referredBy, acquisition, ...rest } = patch;
+  keep('companyId', companyId ?? null, row.companyId);
+  keep('referredBy', referredBy ?? null, row.referredBy);
+  const { source, cost = null, acquiredOn = null } = acquisition ?? {};
+  keep('acquisition', source === undefined ? null : { source, cost, acquiredOn }, {
+    source: row.acquisitionSource,
+    cost: row.acquisitionCost,
+    acquiredOn: row.acquiredOn,
+  });
+  if (confinement.kind === 'partner') return rest;
+  const { kind, attributes, references, ...own } = rest;
+  keep('kind', kind ?? null, row.kind);
+  keep('attributes', attributes ?? null, row.attributes);
+  keep('references', references ? references.map(refKey).sort() : null, before.references.map(refKey).sort());
+  const known = new Set(before.identities.map(identityKey));
+  for (const identity of identities ?? []) {
+    if (!known.has(identityKey(identity))) throw guarded(`/identities/${identity.index}`);
+  }
+  return own;
+}
+
+function keep(member: string, given: unknown, stored: unknown): void {
+  if (given !== null && !isDeepStrictEqual(given, stored)) throw guarded(`/${member}`);
+}
+
+function guarded(pointer: string): Problem {
+  const message = 'This is not for the caller to change.';
+  return new Problem('not_shared', message, { errors: [{ pointer, code: 'not_shared', message }] });
+}
