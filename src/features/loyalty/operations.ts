@@ -69,6 +69,11 @@ export const enrolCustomer = writeOperation({
   problems: ['not_found', 'already_exists', 'programme_not_published', 'programme_ended', 'person_erased'],
   async run(tx, context, { body: { programmeId, joinedAt: asked = context.now }, ...target }) {
     const customerId = await targetId(tx, 'customer', target);
+    if (context.principal.confinement?.kind === 'customer' && asked !== context.now) {
+      // Years of orders would earn points by the customer's own word.
+      const message = 'Who joins by their own token joins now.';
+      throw new Problem('not_shared', message, { errors: [{ pointer: '/joinedAt', code: 'not_shared', message }] });
+    }
     checkNotAhead(asked, context.now, '/joinedAt');
     const joinedAt = isBefore(context.now, asked) ? context.now : asked;
     const locked = await lockCustomers(tx, [customerId]);

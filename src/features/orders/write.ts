@@ -110,6 +110,7 @@ function plan(
   const warnings = owner?.warnings ?? [];
   if (before && stale) return { id: before.row.id, created: false, applied: false, warnings };
   const { input } = write;
+  if (context.principal.confinement?.kind === 'customer') checkSelfService(input, before?.row ?? null);
   if (input.campaignId && unknown.has(input.campaignId)) {
     throw invalid('/campaignId', 'unknown_campaign', 'There is no such campaign.');
   }
@@ -128,6 +129,33 @@ function plan(
   });
   noteChange(prepared, changes, start, { row, items, references });
   return { id, created: before === null, applied: true, warnings };
+}
+
+/** What a new order is until the shop says otherwise. */
+const notYet = {
+  paymentStatus: 'pending',
+  fulfillmentStatus: 'unfulfilled',
+  cancelledAt: null,
+  campaignId: null,
+  test: false,
+};
+
+/**
+ * A customer's own token places orders and cancels those that are neither paid nor on their way. What is paid, delivered or
+ * worth what in the base currency the shop says: points, and with them rewards, come from that.
+ *
+ * @throws Problem not_shared, with the member
+ */
+function checkSelfService(input: OrderPatch, before: OrderRow | null): void {
+  const isOpen = before?.paymentStatus === 'pending' && before.fulfillmentStatus === 'unfulfilled';
+  const { customerId: _, customer: __, channel: ___, ...said } = input;
+  const guarded: Record<string, unknown> = before === null ? { ...notYet, exchangeRate: null } : before;
+  for (const [member, value] of Object.entries(said)) {
+    if (value === undefined || value === guarded[member] || (before === null && !(member in guarded))) continue;
+    if (member === 'cancelledAt' && isOpen && before.cancelledAt === null) continue;
+    const message = 'This is for the shop to say, not for the customer.';
+    throw new Problem('not_shared', message, { errors: [{ pointer: `/${member}`, code: 'not_shared', message }] });
+  }
 }
 
 function orderRow(
