@@ -166,7 +166,7 @@ export const attributes = z
 export const consentPurpose = z
   .string()
   .max(64)
-  .regex(/^[a-z][a-z0-9_]*$/)
+  .regex(/^[a-z][a-z0-9_]*$/, { error: 'Lower-case words with _, such as newsletter.' })
   .meta({ description: 'What it is for, as you cut it: lower-case words with _.', example: 'newsletter' });
 export const consentStatus = z
   .enum(['granted', 'withdrawn'])

@@ -83,7 +83,9 @@ export type PartnerRules = z.output<typeof partnerRules>;
 export const noRules: PartnerRules = { acquired: false, segments: [], consent: null };
 
 const fieldName = text(200)
-  .regex(/^[A-Z][A-Za-z0-9]*\.[a-z][A-Za-z0-9]*$/)
+  .regex(/^[A-Z][A-Za-z0-9]*\.[a-z][A-Za-z0-9]*$/, {
+    error: 'A document and its member, such as Customer.name: GET /v1/partner-fields lists them.',
+  })
   .meta({ description: 'A document and its member; `GET /v1/partner-fields` lists them.', example: 'Customer.name' });
 
 const members = {
