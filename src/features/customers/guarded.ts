@@ -7,36 +7,40 @@ import type { CustomerPatch } from './model.ts';
 import { type CustomerState, identityKey } from './queries.ts';
 
 /**
- * What confined callers cannot change of a customer that exists. Nobody who is confined says where a customer came from or
- * what other customers it belongs to: bonuses and costs hang on that. A customer's own token says nothing of the shop's
- * names and attributes either, and adds no e-mail or phone: later orders find their customer by these, so whoever adds an
- * address that is not theirs is told of what somebody else buys. Who has verified an address adds it with a token of the
- * organisation.
+ * What confined callers cannot say of a customer. Nobody who is confined says who referred it, nor, of one that exists,
+ * where it came from and which company it belongs to: bonuses and costs hang on that. A customer's own token says nothing
+ * of the shop's names and attributes either, and adds no e-mail or phone: later orders find their customer by these, so
+ * whoever adds an address that is not theirs is told of what somebody else buys. Who has verified an address adds it with
+ * a token of the organisation.
  *
- * Sent as it is told (null stands for what the caller is not told) it stays.
+ * Null, which is what the caller is told of most of them, leaves them as they are; so does the present value of what a
+ * customer is told of itself.
  *
  * @returns the patch without these members
  * @throws Problem not_shared, with the member
  */
 export function withoutGuarded(
   { confinement }: Principal,
-  before: CustomerState,
+  before: CustomerState | null,
   patch: CustomerPatch,
   identities: readonly NormalizedIdentity[] | undefined,
 ): CustomerPatch {
   if (confinement === null) return patch;
+  // Not even as they are: whoever guesses would be told.
+  if (patch.referredBy) throw guarded('/referredBy');
+  if (before === null) return patch;
   const { row } = before;
-  const { companyId, referredBy, acquisition, ...rest } = patch;
-  keep('companyId', companyId ?? null, row.companyId);
-  keep('referredBy', referredBy ?? null, row.referredBy);
+  const { companyId, referredBy: _, acquisition, ...rest } = patch;
+  if (companyId) throw guarded('/companyId');
+  if (acquisition && confinement.kind === 'partner') throw guarded('/acquisition');
+  if (confinement.kind === 'partner') return rest;
+  const { kind, attributes, references, ...own } = rest;
   const { source, cost = null, acquiredOn = null } = acquisition ?? {};
   keep('acquisition', source === undefined ? null : { source, cost, acquiredOn }, {
     source: row.acquisitionSource,
     cost: row.acquisitionCost,
     acquiredOn: row.acquiredOn,
   });
-  if (confinement.kind === 'partner') return rest;
-  const { kind, attributes, references, ...own } = rest;
   keep('kind', kind ?? null, row.kind);
   keep('attributes', attributes ?? null, row.attributes);
   keep('references', references ? references.map(refKey).sort() : null, before.references.map(refKey).sort());

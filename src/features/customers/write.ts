@@ -217,12 +217,10 @@ class Plan {
     if (before && known && mode === 'upsert' && !isNews(known, incoming))
       return { id: before.row.id, created: false, applied: false };
 
-    if (before) {
-      input = withoutGuarded(this.#context.principal, before, input, identities);
-      references = input.references;
-    }
-    this.#checkRelations(before?.row.id, input);
     if ('consents' in input) checkConsents(this.#context, input.consents);
+    input = withoutGuarded(this.#context.principal, before, input, identities);
+    references = input.references;
+    this.#checkRelations(before?.row.id, input);
     const recordId = before?.row.id ?? newId();
     // The names first: a POST that is repeated is told that its record exists, not that its e-mail is taken.
     const names = this.#references(recordId, before?.references ?? [], references, mode, incoming);
