@@ -86,6 +86,15 @@ test('a partner says nothing of where a customer came from, and whom it belongs 
     t.match(await write(api, 'PATCH', path, { [member]: value }, { partner }), refused(`/${member}`));
   }
   t.equal((await write(api, 'PATCH', path, members)).status, 200);
+  for (const [member, value] of Object.entries(members)) {
+    t.match(await write(api, 'PATCH', path, { [member]: value }, { partner }), refused(`/${member}`), 'no guessing');
+  }
+  const fresh = { name: 'Fresh', referredBy: readOnly };
+  t.match(
+    await write(api, 'POST', '/v1/customers', fresh, { partner }),
+    refused('/referredBy'),
+    'a bonus for its friend',
+  );
   const nothing = { companyId: null, referredBy: null, acquisition: null, acquiredBy: null, locale: 'en' };
   t.equal((await write(api, 'PATCH', path, nothing, { partner })).status, 200, 'what is told comes back');
   t.match(await api.request('GET', path), { body: { ...members, locale: 'en' } }, 'and stays');
@@ -202,6 +211,83 @@ test('who joins by a token of their own joins now', async (t) => {
   const { writable: customer } = await scene(api);
   const body = { programmeId: randomUUID(), joinedAt: '2020-01-01T00:00:00Z' };
   t.match(await write(api, 'POST', `/v1/customers/${customer}/loyalty`, body, { customer }), refused('/joinedAt'));
+});
+
+test('an export is of the customer of the token, by whatever name it is asked for', async (t) => {
+  const api = await testApp(t, { clock: () => now });
+  const { writable: customer, other, readOnly, partner } = await scene(api);
+  await api.request('POST', `/v1/customers/${other}/merge`, { body: { customerId: readOnly } });
+  for (const path of [`${other}`, `${readOnly}`, 'external/shop/other', 'external/shop/reader', randomUUID()]) {
+    for (const format of ['json', 'html']) {
+      const answer = await api.request('GET', `/v1/customers/${path}/export?format=${format}`, { customer });
+      t.match(answer, { status: 404, body: { code: 'not_found' } }, path);
+      t.equal(answer.headers.get('location'), null, 'nor where it went');
+    }
+    t.match(await api.request('GET', `/v1/customers/${path}/export`, { partner }), {
+      status: 403,
+      body: { code: 'not_supported' },
+    });
+  }
+  const own = await api.request('GET', '/v1/customers/external/shop/writer/export', { customer });
+  t.match(own, { status: 200, body: { customerId: customer } });
+  for (const word of [other, readOnly, 'other@', 'reader@']) t.notOk(JSON.stringify(own.body).includes(word), word);
+});
+
+test('a client gets no token that is wider than itself, and the log none at all', async (t) => {
+  const log: string[] = [];
+  const api = await testApp(t, { env: { LOG_LEVEL: 'trace' }, log: (line) => log.push(line) });
+  const { writable: customer, partner } = await scene(api);
+  const secrets: string[] = [];
+  const client = async (body: object) => {
+    const id = await made(api.request('POST', '/v1/clients', { body: { name: 'c', ...body } }));
+    const { secret } = (await api.request('POST', `/v1/clients/${id}/secrets`)).body;
+    secrets.push(secret);
+    return (form: Record<string, string>) =>
+      fetch(`${api.origin}/oauth/token`, {
+        method: 'POST',
+        body: new URLSearchParams({
+          grant_type: 'client_credentials',
+          client_id: id,
+          client_secret: secret,
+          ...form,
+        }),
+      });
+  };
+  const ofPartner = await client({ scopes: ['customers:read'], partnerId: partner });
+  const ofShop = await client({ scopes: ['*'], selfService: true });
+  const narrow = await client({ scopes: ['customers:read'], selfService: true });
+  for (const [ask, form, error] of [
+    [ofPartner, { customer }, 'unauthorized_client'],
+    [ofPartner, { scope: '*' }, 'invalid_scope'],
+    [ofPartner, { scope: 'customers:read customers:pii' }, 'invalid_scope'],
+    [ofPartner, { scope: 'customers:read  customers:pii' }, 'invalid_scope'],
+    [ofShop, { customer, scope: '*' }, 'invalid_scope'],
+    [ofShop, { customer, scope: 'clients:write' }, 'invalid_scope'],
+    [ofShop, { customer, scope: 'orders:write' }, 'invalid_scope'],
+    [narrow, { customer, scope: 'customers:pii' }, 'invalid_scope'],
+    [narrow, { customer: `${customer} ` }, 'invalid_request'],
+    [narrow, { client_secret: 'guessed-by-somebody' }, 'invalid_client'],
+  ] as const) {
+    t.match(await (await ask(form)).json(), { error });
+  }
+  const claims = async (answer: Promise<Response>) => {
+    const { access_token: token } = (await (await answer).json()) as { access_token: string };
+    secrets.push(token);
+    return JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
+  };
+  t.match(await claims(ofPartner({ partner: '' })), { partner, scope: 'customers:read' }, 'always bound');
+  t.match(await claims(ofPartner({ partner: randomUUID() })), { partner }, 'to its own');
+  t.match(await claims(ofShop({ customer })), { customer, partner: undefined });
+  for (const token of secrets) {
+    await api.request('GET', '/v1/customers', { scope: null, headers: { Authorization: `Bearer ${token}` } });
+  }
+  await api.request('POST', '/v1/revoked-tokens', { body: { token: secrets.at(-1) } });
+  const written = log.join('');
+  t.ok(written.includes('/oauth/token'), 'it is logged that somebody asked');
+  for (const secret of [...secrets, 'guessed-by-somebody', 'writer@example.org']) {
+    t.notOk(written.includes(secret), 'and not with what');
+    t.notOk(written.includes(secret.split('.').at(2) ?? secret), 'nor with the end of it');
+  }
 });
 
 test('what is elevated is known', async (t) => {
