@@ -163,7 +163,8 @@ export const updateCustomer = writeOperation({
   partners: true,
   selfService: true,
   summary: 'Change a customer',
-  description: 'Members left out stay, null clears; `identities` and `references` are replaced as a whole.',
+  description:
+    'Members left out stay, null clears; `identities` and `references` are replaced as a whole. Confined tokens are refused (403 `not_shared`) other values of `companyId`, `referredBy`, `acquisition` and `acquiredBy`, those of a customer also of `kind`, `attributes` and `references`, and `identities` that it did not have; null leaves these as they are.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion, body: customerPatch }),
   output: writtenCustomer,
   idempotency: 'accepted',

@@ -61,7 +61,7 @@ export const enrolCustomer = writeOperation({
   selfService: true,
   summary: 'Make a customer a member',
   description:
-    'Of one programme, once. The orders placed since `joinedAt` earn as if they came in now, with the first tier; the welcome bonus is earned now. One who is a member already is refused with `already_exists`.',
+    'Of one programme, once. The orders placed since `joinedAt` earn as if they came in now, with the first tier; the welcome bonus is earned now. One who is a member already is refused with `already_exists`. A customer by itself joins now.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, body: enrolment }),
   output: writtenCustomerLoyalty,
   idempotency: 'required',

@@ -40,7 +40,7 @@ export const createOrder = writeOperation({
   selfService: true,
   summary: 'Push an order',
   description:
-    'Finds or creates the customer by reference, then e-mail, then phone. Where these point to different customers the reference wins, nothing is moved, and `warnings` says so. A known reference is refused with `already_exists` and its id; PUT updates.',
+    'Finds or creates the customer by reference, then e-mail, then phone. Where these point to different customers the reference wins, nothing is moved, and `warnings` says so. A known reference is refused with `already_exists` and its id; PUT updates. A customer by itself places orders that are `pending` and `unfulfilled`, under names it has already.',
   input: z.strictObject({ ...writeParameters, body: orderInput }),
   output: writtenOrder,
   idempotency: 'required',
@@ -169,7 +169,7 @@ export const updateOrder = writeOperation({
   selfService: true,
   summary: 'Change an order',
   description:
-    'Members left out stay, null clears; `items` are replaced as a whole; naming another customer moves the order.',
+    'Members left out stay, null clears; `items` are replaced as a whole; naming another customer moves the order, which confined tokens may not. A customer by itself may change the `channel`, and cancel what is neither paid nor on its way.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion, body: orderPatch }),
   output: writtenOrder,
   idempotency: 'accepted',
