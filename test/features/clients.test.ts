@@ -573,6 +573,12 @@ t.test('self-service: a short-lived token that is bound to one customer', async 
   const granted: string[] = most.body.scope.split(' ');
   t.notOk(granted.includes('*'), 'never everything');
   t.notOk(granted.some((scope) => /^(clients|partners|metrics|orders:write|audit|retention|leads)/.test(scope)));
+  const { description } = (await request('GET', '/openapi.json')).body.paths['/oauth/token'].post;
+  t.strictSame(
+    description.match(/`[a-z-]+:[a-z]+`/g),
+    granted.map((scope) => `\`${scope}\``),
+    'the contract lists them',
+  );
   const useless = await newClient(api, { scopes: ['clients:read'], selfService: true });
   t.match(
     await post(api, '/oauth/token', { grant_type: 'client_credentials', customer: customer.body.id }, useless.basic),
