@@ -100,6 +100,26 @@ test('a partner says nothing of where a customer came from, and whom it belongs 
   t.match(await api.request('GET', path), { body: { ...members, locale: 'en' } }, 'and stays');
 });
 
+test('a partner does not keep for good what is shared with it for now', async (t) => {
+  const api = await testApp(t, { clock: () => now });
+  const { writable, partner } = await scene(api);
+  const rules = { segments: ['smb'], consent: { purpose: 'offers' } };
+  t.match(await write(api, 'PATCH', `/v1/partners/${partner}`, { rules: { acquired: true, ...rules } }), {
+    status: 200,
+  });
+  const consents = [{ purpose: 'offers', status: 'granted' }];
+  const lead = (body: object) => write(api, 'POST', '/v1/leads', body, { partner });
+  t.match(await lead({ customerId: writable, segment: 'smb' }), refused('/segment'));
+  t.match(await lead({ customer: { email: 'writer@example.org' }, consents }), refused('/consents'));
+  t.match(await lead({ customerId: writable }), { status: 201 });
+  for (const segment of ['smb', null]) {
+    t.match(await write(api, 'PATCH', `/v1/leads/${writable}`, { segment }, { partner }), refused('/segment'));
+  }
+  t.match(await lead({ customer: { email: 'brought@example.org' }, segment: 'smb', consents }), { status: 201 });
+  await api.request('DELETE', `/v1/partners/${partner}/customers/${writable}`);
+  t.equal((await api.request('GET', `/v1/customers/${writable}`, { partner })).status, 404);
+});
+
 test('a customer changes its own profile, and not what others find it by', async (t) => {
   const api = await testApp(t, { clock: () => now });
   const { other, writable: customer } = await scene(api);

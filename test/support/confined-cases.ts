@@ -119,7 +119,7 @@ export const cases: Cases = {
     others: 'invalid_input',
   },
   getLead: ofCustomer,
-  updateLead: changed('customer', { segment: 'smb' }),
+  updateLead: changed('customer', { source: 'fair' }),
   changeLeadStage: {
     input: (of) => ({ id: of.customer, dryRun: true, body: { to: 'former', lossReason: 'price' } }),
     own: 200,

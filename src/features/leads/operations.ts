@@ -103,7 +103,7 @@ export const updateLead = writeOperation({
   selfService: false,
   summary: 'Change a lead',
   description:
-    'Members left out stay, null clears: `owner: null` gives it to nobody, and the assignment rules are not asked. Stages change by POST …/stage.',
+    'Members left out stay, null clears: `owner: null` gives it to nobody, and the assignment rules are not asked. Stages change by POST …/stage. Partners, with whom customers are shared by it, do not change the `segment`.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion, body: leadPatch }),
   output: writtenLead,
   idempotency: 'accepted',

@@ -68,6 +68,11 @@ export async function writeLeads(tx: Transaction, context: Context, writes: Lead
       const owner = owners.owner(index);
       const { customerId: id, warnings } = owner;
       if (owner.erased) throw erasedRefusal(write.input.customerId === undefined ? '/customer' : '/customerId');
+      if (locked.has(id)) {
+        const { segment, consents = [] } = write.input;
+        if (segment) refuseSharing(context, '/segment');
+        if (consents.length > 0) refuseSharing(context, '/consents');
+      }
       const change = changes.get(id) ?? startChange(states.get(id) ?? unknown);
       const planned = plan(context, id, change, write);
       checkConsents(context, write.input.consents);
@@ -88,6 +93,18 @@ export async function writeLeads(tx: Transaction, context: Context, writes: Lead
   );
   await applyChanges(tx, context, [...changes.values()]);
   return results;
+}
+
+/**
+ * Customers are shared with partners by segment and by consent: a partner that could say these of customers who were there
+ * before it would keep what is shared with it for good. Of those that it brings it may.
+ *
+ * @throws Problem not_shared
+ */
+function refuseSharing({ principal }: Context, pointer: string): void {
+  if (principal.confinement === null) return;
+  const message = 'Customers are shared by this: it is not for partners to change.';
+  throw new Problem('not_shared', message, { errors: [{ pointer, code: 'not_shared', message }] });
 }
 
 const unknown: LeadState = {
@@ -164,6 +181,7 @@ function begin(context: Context, id: string, input: LeadInput): Pick<LeadChange,
 export function setMembers(context: Context, change: LeadChange, members: LeadPatch): LeadChange {
   const { row } = change;
   const { owner = row.owner, source = row.source, segment = row.segment } = members;
+  if (members.segment !== undefined) refuseSharing(context, '/segment');
   if (owner === row.owner && source === row.source && segment === row.segment) return change;
   return {
     ...change,
