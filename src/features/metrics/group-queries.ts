@@ -7,37 +7,46 @@ export type Family = 'orders' | 'gaps' | 'nps' | 'csat' | 'ces' | 'leads' | 'det
 
 const month = (at: SQL) => sql`date_trunc('month', ${at} at time zone ${param('timeZone')}::text)::date`;
 
+/**
+ * It says what the policies say anyway, for each row: from the partner's customers the planner comes to their facts alone,
+ * where it would read everybody's and ask of each row whose it is.
+ */
+const ofShared = (owner: string) => sql`${sql.raw(owner)} in (select s.customer_id from partner_customers s)`;
+
 const answers = (type: string) => sql`select a.customer_id, ${month(sql`a.answered_at`)} as month
-    from survey_answers a where a.is_primary and a.counted and a.type = ${sql.raw(`'${type}'`)} and a.customer_id is not null`;
+    from survey_answers a where a.is_primary and a.counted and a.type = ${sql.raw(`'${type}'`)} and ${ofShared('a.customer_id')}`;
 
 // What happens at the instant of a balance is in it: a month of points ends with its last instant.
 const monthOfPoints = (at: SQL) => month(sql`(${at} - interval '1 microsecond')`);
 
 const families: Record<Family, SQL> = {
   // Months of the reporting zone, which is the only one that partners may ask in.
-  orders: sql`select customer_id, month from customer_month where orders > 0`,
+  orders: sql`select customer_id, month from customer_month where orders > 0 and ${ofShared('customer_id')}`,
   // A gap belongs to its later day.
   gaps: sql`select customer_id, date_trunc('month', day)::date as month from (
       select customer_id, day, lag(day) over (partition by customer_id order by day) as before
-      from (select distinct customer_id, (placed_at at time zone ${param('timeZone')}::text)::date as day from orders where qualifying) days
+      from (select distinct customer_id, (placed_at at time zone ${param('timeZone')}::text)::date as day from orders
+          where qualifying and ${ofShared('customer_id')}) days
     ) steps where before is not null`,
   nps: answers('nps'),
   csat: answers('csat'),
   ces: answers('ces'),
-  leads: sql`select customer_id, ${month(sql`entered_at`)} as month from leads`,
-  detractors: sql`select customer_id, ${month(sql`created_at`)} as month from follow_ups where kind = 'detractor'`,
+  leads: sql`select customer_id, ${month(sql`entered_at`)} as month from leads where ${ofShared('customer_id')}`,
+  detractors: sql`select customer_id, ${month(sql`created_at`)} as month from follow_ups where kind = 'detractor' and ${ofShared('customer_id')}`,
   // What changes the points that are outstanding: postings, and what expires.
   points: sql`select e.customer_id, ${monthOfPoints(sql`greatest(e.at, l.earned_at)`)} as month
       from loyalty_entries e left join loyalty_lots l on l.customer_id = e.customer_id and l.id = e.lot_id
+      where ${ofShared('e.customer_id')}
     union all
-    select customer_id, ${monthOfPoints(sql`expires_at`)} from loyalty_lots where expires_at is not null`,
+    select customer_id, ${monthOfPoints(sql`expires_at`)} from loyalty_lots where expires_at is not null and ${ofShared('customer_id')}`,
 };
 
 const all = Object.entries(families) as [Family, SQL][]; // the keys of a record of all families
 const counts = byFamily<{ start: string; persons: number }>(
   'group_counts',
   (facts) =>
-    sql`select month::text as start, count(distinct customer_id) as persons from (${facts}) f group by month order by month`,
+    sql`select month::text as start, count(*) as persons from (select distinct month, customer_id from (${facts}) d) f
+      group by month order by month`,
 );
 const members = byFamily<{ start: string; id: string }>(
   'group_members',
@@ -53,7 +62,7 @@ function byFamily<Row>(name: string, query: (facts: SQL) => SQL): Record<Family,
   >;
 }
 
-/** The months with facts that the caller sees; whose they are, where they are of fewer than `k` customers. */
+/** The months with facts that the partner who calls sees; whose they are, where they are of fewer than `k` customers. */
 export async function monthsOf(db: Db, family: Family, timeZone: string, k: number): Promise<MonthOfPersons[]> {
   const found = await db.all(counts[family], { timeZone });
   const small = found.filter(({ persons }) => persons < k).map(({ start }) => start);
@@ -68,7 +77,7 @@ const holders = statement<{ customers: number }>(
   'group_holders',
   sql`select count(*) as customers from (
       select e.customer_id from loyalty_entries e join loyalty_lots l on l.customer_id = e.customer_id and l.id = e.lot_id
-      where greatest(e.at, l.earned_at) <= ${param('at')}::timestamptz and (l.expires_at is null or l.expires_at > ${param('at')}::timestamptz)
+      where ${ofShared('e.customer_id')} and greatest(e.at, l.earned_at) <= ${param('at')}::timestamptz and (l.expires_at is null or l.expires_at > ${param('at')}::timestamptz)
       group by e.customer_id having sum(e.points) > 0
     ) h`,
 );
