@@ -9,7 +9,7 @@ export interface ChangeLog {
 
 /**
  * Notes every row that is inserted, changed or deleted in any table, by triggers, in the transaction that does it: what
- * is rolled back leaves no note. Sharper than comparing contents, and its cost does not grow with them. Any role may note.
+ * is rolled back leaves no note. Who has read what is no change, and written a moment later. Sharper than comparing contents, and its cost does not grow with them. Any role may note.
  */
 export async function changeLog(t: Pick<Test, 'teardown'>, connection: pg.ClientConfig): Promise<ChangeLog> {
   const client = new pg.Client(connection);
@@ -20,7 +20,11 @@ export async function changeLog(t: Pick<Test, 'teardown'>, connection: pg.Client
     create schema ${schema};
     create unlogged table ${schema}.log (name text);
     create function ${schema}.note() returns trigger language plpgsql security definer as $$
-      begin insert into ${schema}.log values (tg_table_name); return null; end $$;
+      begin
+        if tg_table_name = 'audit_entries' and to_jsonb(new) ->> 'kind' = 'read' then return null; end if;
+        insert into ${schema}.log values (tg_table_name);
+        return null;
+      end $$;
     do $$
       declare t record;
       begin
