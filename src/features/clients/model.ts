@@ -101,6 +101,7 @@ export const selfServiceScopes: readonly string[] = [
   'consents:read',
   'consents:write',
   'orders:read',
+  'orders:write',
   'returns:read',
   'loyalty:read',
   'loyalty:write',

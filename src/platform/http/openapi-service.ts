@@ -100,7 +100,7 @@ function oauthPaths(responses: Map<string, Json>): Record<string, Json> {
         tags: ['oauth'],
         summary: 'Get a token',
         description:
-          'The client credentials grant (RFC 6749, 4.4), with Basic authorization or the credentials in the body. With `customer`, a client that may gets a token of at most 15 minutes that is bound to this customer, with those of its scopes that are for the customer’s own: `customers:read`, `customers:write`, `customers:pii`, `customers:export`, `consents:read`, `consents:write`, `orders:read`, `returns:read`, `loyalty:read`, `loyalty:write`, `surveys:read`, `survey-responses:read`, `survey-responses:write`. Off under an outside provider.',
+          'The client credentials grant (RFC 6749, 4.4), with Basic authorization or the credentials in the body. With `customer`, a client that may gets a token of at most 15 minutes that is bound to this customer, with those of its scopes that are for the customer’s own: `customers:read`, `customers:write`, `customers:pii`, `customers:export`, `consents:read`, `consents:write`, `orders:read`, `orders:write`, `returns:read`, `loyalty:read`, `loyalty:write`, `surveys:read`, `survey-responses:read`, `survey-responses:write`. Off under an outside provider.',
         security: [{ clientBasic: [] }, {}],
         requestBody: form(
           {
