@@ -18,6 +18,9 @@ export interface Principal {
   has(scope: string): boolean;
 }
 
+/** Stands in no client's name, so that no name is that of another client with its confinement. */
+export const keySeparator = '\u001f';
+
 export function createPrincipal(
   client: string,
   scopes: Iterable<string>,
@@ -25,6 +28,6 @@ export function createPrincipal(
 ): Principal {
   const granted: ReadonlySet<string> = new Set(scopes);
   const all = granted.has('*');
-  const key = confinement === null ? client : `${client} ${confinement.kind}:${confinement.id}`;
+  const key = confinement === null ? client : [client, confinement.kind, confinement.id].join(keySeparator);
   return { client, confinement, key, scopes: granted, has: (scope) => all || granted.has(scope) };
 }

@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import type { JWT } from '@fastify/jwt';
 import { z } from 'zod';
 import { Problem } from '../errors.ts';
-import { type Confinement, createPrincipal, type Principal } from '../principal.ts';
+import { type Confinement, createPrincipal, keySeparator, type Principal } from '../principal.ts';
 import { id } from '../values.ts';
 import { challenge } from './challenge.ts';
 import { type ClaimMap, claimAt } from './claim-map.ts';
@@ -36,7 +36,8 @@ const headerSchema = z.object({
 /** Headers that carry or point to a key, or demand what is not understood here: refused before anything is verified. */
 const refusedHeaders = ['crit', 'b64', 'jku', 'jwk', 'x5u', 'x5c'];
 
-const storable = (text: string) => text.isWellFormed() && !text.includes('\u0000');
+/** Without NUL, which is not stored, and without what parts a client from its confinement (principal.ts). */
+const storable = (text: string) => text.isWellFormed() && !text.includes('\u0000') && !text.includes(keySeparator);
 const clientName = z.string().min(1).max(255).refine(storable);
 const words = z.union([z.string().transform((text) => text.split(' ')), z.array(z.string())]);
 
