@@ -283,7 +283,7 @@ test('a client gets no token that is wider than itself, and the log none at all'
     [ofPartner, { scope: 'customers:read  customers:pii' }, 'invalid_scope'],
     [ofShop, { customer, scope: '*' }, 'invalid_scope'],
     [ofShop, { customer, scope: 'clients:write' }, 'invalid_scope'],
-    [ofShop, { customer, scope: 'orders:write' }, 'invalid_scope'],
+    [ofShop, { customer, scope: 'leads:write' }, 'invalid_scope'],
     [narrow, { customer, scope: 'customers:pii' }, 'invalid_scope'],
     [narrow, { customer: `${customer} ` }, 'invalid_request'],
     [narrow, { client_secret: 'guessed-by-somebody' }, 'invalid_client'],
