@@ -65,10 +65,12 @@ export async function customerById(pool: pg.Pool, id: string) {
         ? null
         : { source: row.acquisition_source, cost: row.acquisition_cost, acquiredOn: row.acquired_on },
     referredBy: row.referred_by,
+    acquiredBy: row.acquired_by,
     attributes: row.attributes,
     version: row.version,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
+    erasedAt: row.erased_at,
   };
 }
 
