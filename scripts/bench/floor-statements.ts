@@ -11,7 +11,7 @@ const referencesOf = (record: string) =>
 const customer = {
   name: 'floor_customer',
   text: `select id, kind, name, given_name, family_name, company_id, birthday, address, locale, preferred_channel, acquisition_source,
-      acquisition_cost, acquired_on, referred_by, attributes, version, created_at, updated_at, ${referencesOf('c.id')},
+      acquisition_cost, acquired_on, referred_by, acquired_by, erased_at, attributes, version, created_at, updated_at, ${referencesOf('c.id')},
       (select json_agg(json_build_object('kind', i.kind, 'value', i.value, 'primary', i.is_primary) order by i.kind, i.is_primary desc, i.created_at)
         from customer_identities i where i.customer_id = c.id) as identities
     from customers c where id = $1`,
