@@ -100,6 +100,17 @@ test('a partner says nothing of where a customer came from, and whom it belongs 
   t.match(await api.request('GET', path), { body: { ...members, locale: 'en' } }, 'and stays');
 });
 
+test('an e-mail does not tell a partner which of its customers has it', async (t) => {
+  const api = await testApp(t, { clock: () => now });
+  const { writable, partner } = await scene(api);
+  t.match(await api.request('GET', `/v1/customers/${writable}`, { partner }), { body: { id: writable, email: null } });
+  const body = { name: 'G', identities: [{ kind: 'email', value: 'writer@example.org' }] };
+  const taken = await write(api, 'POST', '/v1/customers', body, { partner });
+  t.match(taken, { status: 409, body: { code: 'identity_taken' } });
+  t.notOk('id' in taken.body, JSON.stringify(taken.body));
+  t.match(await write(api, 'POST', '/v1/customers', body), { status: 409, body: { id: writable } }, 'the shop is told');
+});
+
 test('a partner does not keep for good what is shared with it for now', async (t) => {
   const api = await testApp(t, { clock: () => now });
   const { writable, partner } = await scene(api);

@@ -369,7 +369,8 @@ class Plan {
         const message = `This ${identity.kind} belongs to another customer.`;
         throw new Problem('identity_taken', message, {
           errors: [{ pointer: `/identities/${identity.index}`, code: 'identity_taken', message }],
-          extra: { id: owner },
+          // Whose it is may be what the caller is not told of a customer that it sees.
+          ...(this.#context.principal.confinement === null && { extra: { id: owner } }),
         });
       }
       const old = before.find((i) => identityKey(i) === identityKey(identity));
