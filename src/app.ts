@@ -69,6 +69,7 @@ import { surveyResolvers } from './features/surveys/resolvers.ts';
 import { surveyRoutes } from './features/surveys/routes.ts';
 import { timelineResolvers } from './features/timeline/resolvers.ts';
 import { timelineRoutes } from './features/timeline/routes.ts';
+import './effects.ts';
 import { guide } from './guide.ts';
 import { accessDirectory } from './platform/auth/directory.ts';
 import type { Keys } from './platform/auth/keys.ts';

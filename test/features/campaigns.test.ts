@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import pg from 'pg';
 import t from 'tap';
 import { campaignFigures } from '../../src/domain/campaign-results.ts';
-import { type InteractionKind, interactionKinds } from '../../src/features/interactions/model.ts';
+import { type InteractionKind, interactionKinds } from '../../src/features/interactions/record.ts';
 import { testApp } from '../support/app.ts';
 import { allPages, fresh, newKey, orderOf, pushOrder } from '../support/shop.ts';
 

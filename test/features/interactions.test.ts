@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import pg from 'pg';
 import t from 'tap';
-import { directions, interactionKinds } from '../../src/features/interactions/model.ts';
+import { directions, interactionKinds } from '../../src/features/interactions/record.ts';
 import { type Answer, testApp } from '../support/app.ts';
 import { allPages, fresh, newKey, pushOrder } from '../support/shop.ts';
 import { statementsOf } from '../support/statements.ts';

@@ -10,8 +10,8 @@ import { FileError, type Found, readInvoices, survey, toRecord } from '../../scr
 import { packageRoot } from '../../src/config.ts';
 import { ratio } from '../../src/domain/money.ts';
 import { metricResult } from '../../src/features/metrics/model.ts';
-import { orderInput } from '../../src/features/orders/model.ts';
-import { returnInput } from '../../src/features/returns/model.ts';
+import { orderRecord } from '../../src/features/orders/record.ts';
+import { returnRecord } from '../../src/features/returns/record.ts';
 import { type TestApp, testApp } from '../support/app.ts';
 
 /**
@@ -159,8 +159,8 @@ t.test('an invoice becomes one order, whatever its lines look like', async (t) =
     },
   ]);
   for (const one of found) {
-    if (one.kind === 'order') t.ok(orderInput.safeParse(one.document).success, one.document.externalId);
-    if (one.kind === 'return') t.ok(returnInput.safeParse(one.document).success, one.document.externalId);
+    if (one.kind === 'order') t.ok(orderRecord.input.safeParse(one.document).success, one.document.externalId);
+    if (one.kind === 'return') t.ok(returnRecord.input.safeParse(one.document).success, one.document.externalId);
   }
 
   t.test('going on from a line brings the invoices that end there or later, whole', async (t) => {
@@ -222,7 +222,7 @@ t.test('an invoice becomes one order, whatever its lines look like', async (t) =
       many.document.items.reduce((sum, item) => sum + item.total, many.document.rounding ?? 0),
       1805,
     );
-    t.ok(orderInput.safeParse(many.document).success);
+    t.ok(orderRecord.input.safeParse(many.document).success);
   });
 });
 

@@ -1,34 +1,21 @@
-import { connection, field, mutation, type Resolvers, record, related } from '../../platform/graphql/field.ts';
-import {
-  batchCampaigns,
-  campaignsByIds,
-  createCampaign,
-  deleteCampaign,
-  getCampaign,
-  listCampaigns,
-  updateCampaign,
-  upsertCampaign,
-} from './operations.ts';
+import { connection, field, type Resolvers, related } from '../../platform/graphql/field.ts';
+import { recordResolvers } from '../../records/resolvers.ts';
+import { campaignOperations } from './operations.ts';
 import { getCampaignResults, listCampaignResults } from './results.ts';
+
+const { Query, Mutation } = recordResolvers('campaign', campaignOperations);
 
 export const campaignResolvers: Resolvers = {
   Query: {
-    campaign: record(getCampaign),
-    campaigns: connection(listCampaigns),
+    ...Query,
     campaignResults: field(getCampaignResults),
     resultsOfCampaigns: connection(listCampaignResults),
   },
-  Mutation: {
-    createCampaign: mutation(createCampaign, 'campaign'),
-    updateCampaign: mutation(updateCampaign, 'campaign'),
-    upsertCampaign: mutation(upsertCampaign, 'campaign'),
-    deleteCampaign: mutation(deleteCampaign),
-    batchCampaigns: mutation(batchCampaigns),
-  },
+  Mutation,
   Interaction: {
-    campaign: related(campaignsByIds, 'campaignId'),
+    campaign: related(campaignOperations.byIds, 'campaignId'),
   },
   Order: {
-    campaign: related(campaignsByIds, 'campaignId'),
+    campaign: related(campaignOperations.byIds, 'campaignId'),
   },
 };

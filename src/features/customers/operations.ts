@@ -7,9 +7,9 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { type Around, keysetList, type Page, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion, written } from '../../platform/versions.ts';
-import { refuseErased } from '../privacy/erased.ts';
-import { referenceInput, targetParameters } from '../references/model.ts';
-import { targetId } from '../references/queries.ts';
+import { refuseErased } from '../../records/erased.ts';
+import { referenceInput, targetParameters } from '../../records/references/model.ts';
+import { targetId } from '../../records/references/queries.ts';
 import { successorsOf } from './aliases.ts';
 import { normalizeIdentity } from './identity.ts';
 import { channel, customer, customerInput, customerKind, customerPatch, customers } from './model.ts';

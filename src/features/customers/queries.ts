@@ -12,9 +12,8 @@ import {
 import { Problem } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
 import { Superseded } from '../../platform/superseded.ts';
-import { noteErased } from '../privacy/erased.ts';
-import { hashesOf, tombstonesOf } from '../privacy/tombstones.ts';
-import { externalRefs } from '../references/model.ts';
+import { noteErased } from '../../records/erased.ts';
+import { externalRefs } from '../../records/references/model.ts';
 import {
   type Name,
   type ReferenceTuple,
@@ -22,7 +21,8 @@ import {
   referencesOf,
   refKey,
   toReferences,
-} from '../references/queries.ts';
+} from '../../records/references/queries.ts';
+import { hashesOf, tombstonesOf } from '../privacy/tombstones.ts';
 import { successorsOf } from './aliases.ts';
 import { type Customer, customerIdentities, customers, type IdentityKind } from './model.ts';
 

@@ -1,10 +1,11 @@
 import { getTableColumns, getTableName } from 'drizzle-orm';
 import { getTableConfig, type PgColumn, type PgTable } from 'drizzle-orm/pg-core';
+import { externalRefs } from '../../records/references/model.ts';
 import { assignments } from '../assignments/model.ts';
 import { consentChanges, consents } from '../consents/model.ts';
 import { customerIdentities, customers } from '../customers/model.ts';
 import { followUps } from '../follow-ups/model.ts';
-import { interactions } from '../interactions/model.ts';
+import { interactions } from '../interactions/record.ts';
 import { leadScoreBounds } from '../lead-scores/model.ts';
 import { leadStageChanges, leads } from '../leads/model.ts';
 import {
@@ -16,11 +17,10 @@ import {
   loyaltyTransactions,
 } from '../loyalty/model.ts';
 import { customerAliases, customerMerges } from '../merges/model.ts';
-import { orderItems, orders, refundItems, refunds } from '../orders/model.ts';
+import { orderItems, orders, refundItems, refunds } from '../orders/record.ts';
 import { partnerCustomers, partnerShares } from '../partners/model.ts';
 import { privacyTombstones } from '../privacy/model.ts';
-import { externalRefs } from '../references/model.ts';
-import { returnItems, returns } from '../returns/model.ts';
+import { returnItems, returns } from '../returns/record.ts';
 import { redemptions } from '../rewards/model.ts';
 import { customerMonth, customerStats } from '../rollups/model.ts';
 import { surveyInvitations } from '../survey-invitations/model.ts';
@@ -50,7 +50,7 @@ export interface Holding {
   plain: readonly string[];
 }
 
-type Member<Table extends PgTable> = Extract<keyof Table['$inferSelect'], string>;
+type Member<Table extends PgTable> = Extract<keyof Table['$inferSelect'], string> | 'orderId' | 'refundId' | 'returnId';
 
 function holding<Table extends PgTable>(
   table: Table,

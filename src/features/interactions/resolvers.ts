@@ -1,42 +1,17 @@
-import {
-  childConnection,
-  connection,
-  mutation,
-  type Resolvers,
-  record,
-  related,
-} from '../../platform/graphql/field.ts';
+import { childConnection, type Resolvers, related } from '../../platform/graphql/field.ts';
+import { recordResolvers } from '../../records/resolvers.ts';
 import { customersByIds } from '../customers/operations.ts';
-import { ordersByIds } from '../orders/operations.ts';
+import { orderOperations } from '../orders/operations.ts';
 import { interactionsOfCustomers } from './customer-operations.ts';
-import {
-  batchInteractions,
-  createInteraction,
-  deleteInteraction,
-  getInteraction,
-  listCustomerInteractions,
-  listInteractions,
-  updateInteraction,
-  upsertInteraction,
-} from './operations.ts';
+import { interactionOperations } from './operations.ts';
 
 export const interactionResolvers: Resolvers = {
-  Query: {
-    interaction: record(getInteraction),
-    interactions: connection(listInteractions),
-  },
-  Mutation: {
-    createInteraction: mutation(createInteraction, 'interaction'),
-    updateInteraction: mutation(updateInteraction, 'interaction'),
-    upsertInteraction: mutation(upsertInteraction, 'interaction'),
-    deleteInteraction: mutation(deleteInteraction),
-    batchInteractions: mutation(batchInteractions),
-  },
+  ...recordResolvers('interaction', interactionOperations),
   Customer: {
-    interactions: childConnection(interactionsOfCustomers, listCustomerInteractions, 'customerIds'),
+    interactions: childConnection(interactionsOfCustomers, interactionOperations.listOfOwner, 'customerIds'),
   },
   Interaction: {
     customer: related(customersByIds, 'customerId'),
-    order: related(ordersByIds, 'orderId'),
+    order: related(orderOperations.byIds, 'orderId'),
   },
 };

@@ -18,9 +18,9 @@ import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
 import { created } from '../../platform/versions.ts';
 import { ofOthers } from '../../platform/withheld.ts';
+import { referenceInput } from '../../records/references/model.ts';
 import { customers } from '../customers/model.ts';
 import { loyaltyProgrammes, loyaltyTierRules } from '../loyalty-programmes/model.ts';
-import { referenceInput } from '../references/model.ts';
 
 /**
  * A member of a loyalty programme: at most one per customer. Changes under the customer's lock. `active`, `pending` and

@@ -1,6 +1,8 @@
 import { getTableColumns, getTableName, type SQL, sql } from 'drizzle-orm';
 import type { PgTable } from 'drizzle-orm/pg-core';
 import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import { externalRefs } from '../../records/references/model.ts';
+import type { RefRow } from '../../records/references/queries.ts';
 import { customerIdentities, customers } from '../customers/model.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
 import { leadStageChanges, leads } from '../leads/model.ts';
@@ -13,8 +15,6 @@ import {
   loyaltyTransactions,
 } from '../loyalty/model.ts';
 import { partnerShares } from '../partners/model.ts';
-import { externalRefs } from '../references/model.ts';
-import type { RefRow } from '../references/queries.ts';
 import { type CustomerMerge, customerAliases, customerMerges, type MergeMember } from './model.ts';
 
 export type MergeRow = typeof customerMerges.$inferSelect;

@@ -7,40 +7,28 @@ import {
   record,
   related,
 } from '../../platform/graphql/field.ts';
+import { recordResolvers } from '../../records/resolvers.ts';
 import { customersByIds } from '../customers/operations.ts';
 import { ordersOfCustomers } from './customer-operations.ts';
-import {
-  batchOrders,
-  createOrder,
-  deleteOrder,
-  getOrder,
-  listCustomerOrders,
-  listOrders,
-  updateOrder,
-  upsertOrder,
-} from './operations.ts';
+import { orderOperations } from './operations.ts';
 import { createRefund, deleteRefund, getRefund, listRefunds, refundsByOrders } from './refund-operations.ts';
 
 const ofOrder = { orderId: 'id', orderReference: 'reference' };
+const { Query, Mutation } = recordResolvers('order', orderOperations);
 
 export const orderResolvers: Resolvers = {
   Query: {
-    order: record(getOrder),
-    orders: connection(listOrders),
+    ...Query,
     refund: record(getRefund),
     refunds: connection(listRefunds, ofOrder),
   },
   Mutation: {
-    createOrder: mutation(createOrder, 'order'),
-    updateOrder: mutation(updateOrder, 'order'),
-    upsertOrder: mutation(upsertOrder, 'order'),
-    deleteOrder: mutation(deleteOrder),
-    batchOrders: mutation(batchOrders),
+    ...Mutation,
     createRefund: mutation(createRefund, 'refund', ofOrder),
     deleteRefund: mutation(deleteRefund),
   },
   Customer: {
-    orders: childConnection(ordersOfCustomers, listCustomerOrders, 'customerIds'),
+    orders: childConnection(ordersOfCustomers, orderOperations.listOfOwner, 'customerIds'),
   },
   Order: {
     customer: related(customersByIds, 'customerId'),

@@ -2,10 +2,10 @@ import { z } from 'zod';
 import { personal } from '../../platform/personal.ts';
 import { amount, currency, id, instant } from '../../platform/values.ts';
 import { ofOthers } from '../../platform/withheld.ts';
-import { direction, interactionKind } from '../interactions/model.ts';
+import { direction, interactionKind } from '../interactions/record.ts';
 import { leadStage, lossReason, stageRule } from '../leads/model.ts';
 import { loyaltyTransactionKind, namesReferral } from '../loyalty/model.ts';
-import { orderStatus } from '../orders/model.ts';
+import { orderStatus } from '../orders/record.ts';
 import { responseStatus } from '../survey-responses/model.ts';
 import { questionType } from '../surveys/model.ts';
 

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, rowsOf, statement } from '../../platform/db/client.ts';
 import { Problem } from '../../platform/errors.ts';
 import { instantNanoseconds } from '../../platform/values.ts';
-import { externalRefs, type RecordKind, type Reference, type ReferenceInput } from './model.ts';
+import { externalRefs, type Reference, type ReferenceInput } from './model.ts';
 
 export type RefRow = Omit<typeof externalRefs.$inferSelect, 'versionKind' | 'versionValue' | 'deletedAt'> & {
   versionKind: 'number' | 'instant' | null;
@@ -25,15 +25,15 @@ const findRefs = statement<RefRow>(
 
 /** A name with the kind of record it is of. */
 export interface Name extends ReferenceInput {
-  kind: RecordKind;
+  kind: string;
 }
 
-export function byName(rows: RefRow[], kind: RecordKind): Map<string, RefRow> {
+export function byName(rows: RefRow[], kind: string): Map<string, RefRow> {
   return new Map(rows.flatMap((row) => (row.kind === kind ? [[refKey(row), row]] : [])));
 }
 
 /** What is known of these names, tombstones included, by `refKey`. */
-export async function refsByName(db: Db, kind: RecordKind, refs: ReferenceInput[]): Promise<Map<string, RefRow>> {
+export async function refsByName(db: Db, kind: string, refs: ReferenceInput[]): Promise<Map<string, RefRow>> {
   if (refs.length === 0) return new Map();
   return byName(await db.all(findRefs, { kind, refs: JSON.stringify(refs) }), kind);
 }
@@ -51,7 +51,7 @@ export interface Target {
 }
 
 /** The id of the record a request addresses by id or by reference; 404 when the reference names none. */
-export async function targetId(db: Db, kind: RecordKind, target: Target): Promise<string> {
+export async function targetId(db: Db, kind: string, target: Target): Promise<string> {
   const { id, source, externalId } = target;
   if (id !== undefined && source === undefined && externalId === undefined) return id;
   if (id !== undefined || source === undefined || externalId === undefined) {
@@ -96,7 +96,7 @@ export const removeRefs = statement(
 );
 
 export function newRef(
-  kind: RecordKind,
+  kind: string,
   ref: ReferenceInput,
   owner: { recordId: string; customerId: string | null; position: number },
   now: string,

@@ -1,8 +1,8 @@
 import type { PgTable } from 'drizzle-orm/pg-core';
-import type { Warning } from '../../platform/batch.ts';
-import type { Transaction } from '../../platform/db/client.ts';
-import { Problem } from '../../platform/errors.ts';
-import { holdingOf } from '../holdings/holdings.ts';
+import { holdingOf } from '../features/holdings/holdings.ts';
+import type { Warning } from '../platform/batch.ts';
+import type { Transaction } from '../platform/db/client.ts';
+import { Problem } from '../platform/errors.ts';
 
 /**
  * Erased customers that this transaction has the locks of. Whoever locks customers notes them; who writes facts asks: a

@@ -1,6 +1,6 @@
 import { Retry, type Transaction } from '../../platform/db/client.ts';
 import { invalid, Problem } from '../../platform/errors.ts';
-import type { RecordKind, ReferenceInput } from './model.ts';
+import type { ReferenceInput } from './model.ts';
 import {
   addRefs,
   byName,
@@ -37,7 +37,7 @@ function listedNames(fact: FactReference | NamelessFact): { own: number; names: 
 
 /** What is known of the names of a set of facts while it is planned. */
 export interface RefBook {
-  kind: RecordKind;
+  kind: string;
   /** Ids of these records. */
   records(): string[];
   /** Replaces what was read before the locks by what stands under them. */
@@ -55,7 +55,7 @@ export interface RefBook {
 }
 
 /** All names that come with a set of facts, each once. */
-export function namesOf(kind: RecordKind, facts: (FactReference | NamelessFact)[]): Name[] {
+export function namesOf(kind: string, facts: (FactReference | NamelessFact)[]): Name[] {
   const names = new Map<string, Name>();
   for (const fact of facts) {
     for (const { source, externalId } of listedNames(fact).names) {
@@ -66,7 +66,7 @@ export function namesOf(kind: RecordKind, facts: (FactReference | NamelessFact)[
 }
 
 /** @param found what is known of `namesOf` the facts, and maybe of other kinds of record */
-export function refBook(kind: RecordKind, found: RefRow[]): RefBook {
+export function refBook(kind: string, found: RefRow[]): RefBook {
   const rows = byName(found, kind);
   const tombstones = new Set([...rows].filter(([, row]) => row.deletedAt).map(([key]) => key));
   return {
@@ -151,4 +151,18 @@ export async function saveRefs(tx: Transaction, before: RefRow[], after: RefRow[
   }
   if (dropped.length > 0) await tx.all(removeRefs, { rows: JSON.stringify(dropped) });
   if (added.length > 0) await tx.all(addRefs, { newRefs: JSON.stringify(added) });
+}
+
+/** The version of a record that is new under a list of names belongs to the first of them. */
+export function newVersion(
+  book: RefBook,
+  { mode }: { mode: string },
+  incoming: SourceVersion | null,
+  references: RefRow[],
+): RefRow[] {
+  const [first, ...others] = references;
+  if (mode !== 'new' || !incoming || !first) return references;
+  const versioned = { ...first, versionKind: incoming.kind, versionValue: incoming.value };
+  book.set(versioned);
+  return [versioned, ...others];
 }

@@ -11,7 +11,7 @@ import { text as boundedText, id, instantNanoseconds } from '../../platform/valu
 export const externalRefs = pgTable(
   'external_refs',
   {
-    kind: text('kind').$type<RecordKind>().notNull(),
+    kind: text('kind').notNull(),
     source: code('source').notNull(),
     externalId: code('external_id').notNull(),
     /** null: a tombstone. */
@@ -29,9 +29,6 @@ export const externalRefs = pgTable(
   },
   (t) => [primaryKey({ columns: [t.kind, t.source, t.externalId] }), index('external_refs_record').on(t.recordId)],
 );
-
-export const recordKinds = ['customer', 'order', 'return', 'interaction', 'campaign'] as const;
-export type RecordKind = (typeof recordKinds)[number];
 
 const source = boundedText(64).meta({
   description: 'The system that gave the name, e.g. `shop` or `erp`.',
