@@ -134,6 +134,24 @@ t.test('batches and documents', async (t) => {
   t.same(told(await inForce(lead.id)), ['surveys  granted']);
 });
 
+t.test('a document that says a consent twice records it once', async (t) => {
+  const at = '2026-05-01T00:00:00.000Z';
+  const dated = { purpose: 'surveys', status: 'granted', at };
+  const undated = { purpose: 'newsletter', channel: 'email', status: 'granted' };
+  const consents = [dated, dated, undated, undated];
+  const path = `/v1/customers/external/shop/${fresh('doc')}`;
+  for (const time of ['first', 'second']) {
+    const { body } = await request('PUT', path, { body: { name: 'Ada', consents } });
+    const { data } = (await request('GET', `/v1/customers/${body.id}/consents/history`)).body;
+    t.same(told(data).sort(), ['newsletter email granted', 'surveys  granted'], `the ${time} time`);
+  }
+  const batch = await post('/v1/customers/batch', {
+    customers: [1, 2].map(() => ({ name: 'Ada', consents, references: [{ source: 'shop', externalId: path }] })),
+  });
+  const { data } = (await request('GET', `/v1/customers/${batch.body.results[0].id}/consents/history`)).body;
+  t.equal(data.length, 2, 'nor does a batch with the customer twice');
+});
+
 t.test('the other door says the same', async (t) => {
   const id = await newCustomer();
   const query = `mutation ($id: ID!, $input: ConsentInput!) { recordConsent(id: $id, input: $input) {

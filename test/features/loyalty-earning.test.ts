@@ -576,6 +576,60 @@ t.test('who referred a customer has a bonus while that one has bought', async (t
   t.same(await faultsOf([referrer, referee, other]), []);
 });
 
+t.test('the bonus for a referral follows the referred one through a merge and back', async (t) => {
+  const club = await programme({ bonuses: { referral: { referrer: 300, referee: 100 } } });
+  const lots = async (customerId: string) => {
+    const { rows } = await pool.query(
+      'select bonus_key as key, remaining::int from loyalty_lots where customer_id = $1 order by bonus_key nulls last',
+      [customerId],
+    );
+    return rows;
+  };
+  for (const undone of [false, true]) {
+    const referrer = await member(club);
+    const referee = await member(club, { referredBy: referrer });
+    const order = await push(referee, total(1_000));
+    await runJobs(api);
+    // Points that are taken first wherever it is not known which lot they came from.
+    const gift = {
+      kind: 'adjust',
+      customerId: referrer,
+      points: 500,
+      reason: 'a gift',
+      expiresAt: '2027-01-01T00:00:00Z',
+    };
+    t.equal((await request('POST', '/v1/loyalty/transactions', { body: gift, headers: newKey() })).status, 201);
+    const survivor = await customer();
+    const merge = { body: { customerId: referee }, headers: newKey() };
+    const merged = await request('POST', `/v1/customers/${survivor}/merge`, merge);
+    t.equal(merged.status, 200);
+    const undo = { body: { mergeId: merged.body.id }, headers: newKey() };
+    t.strictSame(await lots(referrer), [
+      { key: `referral:${survivor}`, remaining: 300 },
+      { key: null, remaining: 500 },
+    ]);
+    t.same(await faultsOf([referrer, survivor]), []);
+    if (undone) {
+      t.equal((await request('POST', `/v1/customers/${survivor}/unmerge`, undo)).status, 200);
+      t.strictSame(await lots(referrer), [
+        { key: `referral:${referee}`, remaining: 300 },
+        { key: null, remaining: 500 },
+      ]);
+    }
+    await patch(order.id, { cancelledAt: now });
+    await runJobs(api);
+    t.strictSame(
+      await lots(referrer),
+      [
+        { key: `referral:${undone ? referee : survivor}`, remaining: 0 },
+        { key: null, remaining: 500 },
+      ],
+      'what is taken back comes from the lot of the bonus',
+    );
+    t.same(await faultsOf(undone ? [referrer, referee] : [referrer, survivor]), []);
+  }
+});
+
 t.test(
   'who joins has the points of the orders since then, with the first tier; a referrer who joins later, too',
   async (t) => {

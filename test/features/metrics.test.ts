@@ -105,6 +105,14 @@ t.test('retention: the last complete month against the one before, any two range
     { values: { previousBuyers: 1, retained: 1 }, period: { from: '2024-02-01T00:00:00.000Z' } },
     'a previous period of its own, the current one by default',
   );
+  for (const [previousTo, complete] of [
+    ['2024-03-15', true],
+    ['2024-03-16', false],
+    ['2024-04-01', false],
+  ] as const) {
+    const february = { from: '2024-02-01', to: '2024-03-01', previousFrom: '2024-03-01', previousTo };
+    t.match(await ask(getRetentionRate, february), { complete }, 'a comparison is complete when both periods are over');
+  }
 
   const loyal = await ask(getRetentionRate, { minOrders: 2 });
   t.match(loyal, { values: { previousBuyers: 2, retained: 2 } }, 'orders up to the end of January: customers 1 and 5');

@@ -411,6 +411,12 @@ t.test('customers of whom nothing was heard', async (t) => {
   const email = () => ({ identities: [{ kind: 'email', value: `${fresh('quiet')}@example.org` }] });
 
   const claim = () => ({ email: `${fresh('lead')}@example.org` });
+  const club = await made('/v1/loyalty/programmes', { name: 'Club', rules: { pointsPerUnit: 1, pointValue: 0.5 } });
+  await request('POST', `/v1/loyalty/programmes/${club.id}/publish`, {
+    body: { validFrom: '2020-01-01T00:00:00Z' },
+    headers: { 'If-Match': '*', ...newKey() },
+  });
+  const reward = await made('/v1/loyalty/rewards', { programmeId: club.id, name: 'Can', points: 1 });
   const quiet = await customerOf(years, email());
   await orderOf(quiet, old);
   await then(years - 10, () => interactionOf(quiet, old));
@@ -445,6 +451,15 @@ t.test('customers of whom nothing was heard', async (t) => {
     consent: (id) => consentOf(id, 'withdrawn', 20),
     'granted consent': (id) => consentOf(id, 'granted', years - 20),
     lead: (customerId) => made('/v1/leads', { customerId, enteredAt: ago(20) }),
+    // Asked for long ago, and handed over lately: no other record of the customer is as young.
+    'fulfilled redemption': async (customerId) => {
+      const redemption = await then(years - 5, async () => {
+        await made(`/v1/customers/${customerId}/loyalty`, { programmeId: club.id, joinedAt: ago(years - 5) });
+        await made('/v1/loyalty/transactions', { kind: 'adjust', customerId, points: 100, reason: 'a gift' });
+        return made('/v1/loyalty/redemptions', { customerId, rewardId: reward.id });
+      });
+      await then(20, () => made(`/v1/loyalty/redemptions/${redemption.id}/fulfil`, {}, 200));
+    },
     'open follow-up': (customerId) =>
       then(years - 30, () => made('/v1/follow-ups', { customerId, kind: 'retention', reason: 'moves' })),
   };

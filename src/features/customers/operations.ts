@@ -221,7 +221,8 @@ export const deleteCustomer = writeOperation({
   partners: false,
   selfService: false,
   summary: 'Delete a customer',
-  description: 'Refused with `customer_has_records` while facts exist. The references stay behind as tombstones.',
+  description:
+    'Refused with `customer_has_records` while there is evidence or history of the customer: orders, returns, interactions, a lead, consents, assignments, follow-ups, points, invitations to surveys and responses, merges and the former ids they left, and customers that name it as their company or referrer. `errors` has an entry for each kind, with their number. What cannot be deleted by itself (consents, assignments, points, merges) stays: erase the person instead. A customer that is only a profile is deleted, and with it the shares with partners; its references stay behind as tombstones.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',

@@ -5,6 +5,7 @@ import { externalRefs } from '../../records/references/model.ts';
 import type { RefRow } from '../../records/references/queries.ts';
 import { customerIdentities, customers } from '../customers/model.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
+import { deletionOfParts } from '../holdings/guard.ts';
 import { leadStageChanges, leads } from '../leads/model.ts';
 import {
   loyaltyAccounts,
@@ -425,10 +426,8 @@ export async function restoreShares(
 
 const drop = statement(
   'drop_merged_customer',
-  sql`with stats as (delete from customer_stats where customer_id = ${param('id')}::uuid),
-      months as (delete from customer_month where customer_id = ${param('id')}::uuid),
-      accounts as (delete from loyalty_accounts where customer_id = ${param('id')}::uuid),
-      shared as (delete from partner_customers where customer_id = ${param('id')}::uuid)
+  sql`with ${sql.join(deletionOfParts(sql`${param('id')}::uuid`), sql`, `)},
+      accounts as (delete from loyalty_accounts where customer_id = ${param('id')}::uuid)
     delete from customers where id = ${param('id')}::uuid`,
 );
 
