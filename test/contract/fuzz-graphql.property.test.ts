@@ -6,6 +6,7 @@ import { graphqlProblemTypes } from '../../src/platform/graphql/errors.ts';
 import { testApp } from '../support/app.ts';
 import { changeLog } from '../support/change-log.ts';
 import { contractOperations, type Json } from '../support/contract.ts';
+import { draws, firstSeed } from '../support/draws.ts';
 import { argumentsOf, type Call, callsOf, documentOf, literalOf, type Values } from '../support/graphql-calls.ts';
 import { type Damage, damaged, damages, textOf } from '../support/hostile.ts';
 import { type RawAnswer, rawClient } from '../support/raw-http.ts';
@@ -13,13 +14,13 @@ import { checkWords, leads, namesAPlace } from '../support/refusals.ts';
 
 /**
  * Bad input in every argument of the GraphQL schema, present and future, as variables and as literals: no 5xx and no
- * internal_error, a clear code, the place of the fault, and nothing changed. `RAPPORT_FUZZ_RUNS` sets the requests per
- * field, `RAPPORT_FUZZ_SEED` what they are drawn from.
+ * internal_error, a clear code, the place of the fault, and nothing changed. `RAPPORT_TEST_DRAWS` sets the requests per
+ * field, `RAPPORT_TEST_SEED` what they are drawn from.
  */
-const runs = Number(process.env.RAPPORT_FUZZ_RUNS ?? 30);
-const seed = Number(process.env.RAPPORT_FUZZ_SEED ?? 20_260_301);
+const runs = draws({ quick: 8, deep: 30 });
+const seed = firstSeed(20_260_301);
 t.setTimeout(120_000 + 10_000 * runs);
-t.comment(`RAPPORT_FUZZ_SEED=${seed} RAPPORT_FUZZ_RUNS=${runs}`);
+t.comment(`RAPPORT_TEST_SEED=${seed} RAPPORT_TEST_DRAWS=${runs}`);
 
 const service = await testApp(t);
 const send = rawClient(t, service.origin);

@@ -3,20 +3,21 @@ import t from 'tap';
 import { testApp } from '../support/app.ts';
 import { changeLog } from '../support/change-log.ts';
 import { type ContractOperation, contractOperations, type Json } from '../support/contract.ts';
+import { draws, firstSeed } from '../support/draws.ts';
 import { type RawAnswer, type RawRequest, rawClient } from '../support/raw-http.ts';
 import { checkWords, leads, namesAPlace, parsed } from '../support/refusals.ts';
 import { hostileRequests } from '../support/rest-requests.ts';
 
 /**
  * Bad input on every operation of openapi.yaml, present and future: never a 5xx, a clear code, the place of the fault
- * wherever the input could be parsed, and nothing changed. `RAPPORT_FUZZ_RUNS` sets the requests per operation,
- * `RAPPORT_FUZZ_SEED` what they are drawn from.
+ * wherever the input could be parsed, and nothing changed. `RAPPORT_TEST_DRAWS` sets the requests per operation,
+ * `RAPPORT_TEST_SEED` what they are drawn from.
  */
-const runs = Number(process.env['RAPPORT_FUZZ_RUNS'] ?? 150);
-const seed = Number(process.env['RAPPORT_FUZZ_SEED'] ?? 20_260_301);
+const runs = draws({ quick: 40, deep: 150 });
+const seed = firstSeed(20_260_301);
 const timeout = 60_000 + 100 * runs;
 t.setTimeout(60_000 + 100 * runs * 60);
-t.comment(`RAPPORT_FUZZ_SEED=${seed} RAPPORT_FUZZ_RUNS=${runs}`);
+t.comment(`RAPPORT_TEST_SEED=${seed} RAPPORT_TEST_DRAWS=${runs}`);
 
 const service = await testApp(t);
 const log = await changeLog(t, service.connection);

@@ -3,10 +3,11 @@ import t from 'tap';
 import { rollupDifferences } from '../../src/features/rollups/queries.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
 import { type Answer, testApp } from '../support/app.ts';
+import { soakSeconds } from '../support/draws.ts';
 import { fresh, orderOf, pushOrder, pushRefund, pushReturn } from '../support/shop.ts';
 
-/** Sixteen clients on a handful of customers; RAPPORT_SOAK_SECONDS=60 for the long run. */
-const seconds = Number(process.env.RAPPORT_SOAK_SECONDS ?? 6);
+/** Sixteen clients on a handful of customers; RAPPORT_TEST_SECONDS=60 for the long run. */
+const seconds = soakSeconds(6);
 
 interface Sent {
   id: string;

@@ -9,11 +9,12 @@ import { rollupDifferences } from '../../src/features/rollups/queries.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
 import { canonicalInstant } from '../../src/platform/db/columns.ts';
 import { type Answer, runJobs, type TestApp, testApp } from '../support/app.ts';
+import { soakSeconds } from '../support/draws.ts';
 import { serviceProcess } from '../support/service-process.ts';
 import { allPages, fresh, newKey, orderOf } from '../support/shop.ts';
 
-/** Sixteen clients on a handful of customers; RAPPORT_SOAK_SECONDS=60 for the long run. */
-const seconds = Number(process.env.RAPPORT_SOAK_SECONDS ?? 6);
+/** Sixteen clients on a handful of customers; RAPPORT_TEST_SECONDS=60 for the long run. */
+const seconds = soakSeconds(6);
 
 const pick = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)] as T; // never called on an empty list
 const chance = (p: number) => Math.random() < p;

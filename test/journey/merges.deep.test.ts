@@ -7,10 +7,11 @@ import { rollupDifferences } from '../../src/features/rollups/queries.ts';
 import { answerDifferences } from '../../src/features/survey-responses/queries.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
 import { testApp } from '../support/app.ts';
+import { soakSeconds } from '../support/draws.ts';
 import { fresh, newKey, orderOf } from '../support/shop.ts';
 
-/** Sixteen writers to two customers that are merged and parted all the time; RAPPORT_SOAK_SECONDS=60 for the long run. */
-const seconds = Number(process.env['RAPPORT_SOAK_SECONDS'] ?? 6);
+/** Sixteen writers to two customers that are merged and parted all the time; RAPPORT_TEST_SECONDS=60 for the long run. */
+const seconds = soakSeconds(6);
 t.setTimeout(120_000 + seconds * 4_000);
 
 const pick = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)] as T; // never called on an empty list

@@ -6,6 +6,7 @@ import { rewardDifferences } from '../../../src/features/rewards/comparison.ts';
 import { rollupDifferences } from '../../../src/features/rollups/queries.ts';
 import { openPool, poolDb } from '../../../src/platform/db/client.ts';
 import { runJobs, testApp } from '../../support/app.ts';
+import { draws, endOnFailure, firstSeed, soakSeconds } from '../../support/draws.ts';
 import {
   adjust,
   available,
@@ -35,13 +36,13 @@ import { fresh, newKey } from '../../support/shop.ts';
  * test/support/loyalty-oracle.ts: balances and tiers at instants past, present and to come, the steps of the tiers, the
  * liability in all and in groups. At the end everything stored is what the ledger and the orders say.
  *
- * `RAPPORT_FUZZ_RUNS` sets the number of histories, `RAPPORT_FUZZ_SEED` what they are drawn from, and
- * `RAPPORT_SOAK_SECONDS` for how long the hunt goes on, with one seed after the other.
+ * `RAPPORT_TEST_DRAWS` sets the number of histories, `RAPPORT_TEST_SEED` what they are drawn from, and
+ * `RAPPORT_TEST_SECONDS` for how long the hunt goes on, with one seed after the other.
  */
-const runs = Number(process.env['RAPPORT_FUZZ_RUNS'] ?? 100);
-const firstSeed = Number(process.env['RAPPORT_FUZZ_SEED'] ?? 20_261_123);
-const soakSeconds = Number(process.env['RAPPORT_SOAK_SECONDS'] ?? 0);
-t.setTimeout(280_000 + soakSeconds * 2_000);
+const runs = draws({ quick: 25, deep: 100 });
+const seed = firstSeed(20_261_123);
+const seconds = soakSeconds(0);
+t.setTimeout(280_000 + seconds * 2_000);
 
 const start = Date.parse('2025-01-01T00:00:00Z') * 1000;
 let now = start;
@@ -770,19 +771,19 @@ async function hunt(seed: number, count: number, limit: number): Promise<void> {
       numRuns: count,
       seed,
       interruptAfterTimeLimit: limit,
-      endOnFailure: process.env['RAPPORT_FUZZ_FAST'] !== undefined,
+      endOnFailure,
     },
   );
 }
 
 t.test('after any history members have what a replay of it comes to', async (t) => {
-  const until = Date.now() + soakSeconds * 1_000;
-  let seed = firstSeed;
+  const until = Date.now() + seconds * 1_000;
+  let next = seed;
   do {
-    await hunt(seed, runs, soakSeconds > 0 ? Math.max(1_000, until - Date.now()) : 60_000);
-    seed += 1;
+    await hunt(next, runs, seconds > 0 ? Math.max(1_000, until - Date.now()) : 60_000);
+    next += 1;
   } while (Date.now() < until);
-  t.comment(`${histories} histories, ${steps} steps, seeds ${firstSeed} to ${seed - 1}`);
+  t.comment(`${histories} histories, ${steps} steps, seeds ${seed} to ${next - 1}`);
   const pool = openPool(api.connection, { size: 1, statementTimeout: 60_000 });
   t.teardown(() => pool.end());
   const db = poolDb(pool);

@@ -12,6 +12,7 @@ import { rollupDifferences } from '../../../src/features/rollups/queries.ts';
 import { answerDifferences } from '../../../src/features/survey-responses/queries.ts';
 import { type Db, openPool, poolDb } from '../../../src/platform/db/client.ts';
 import { type TestApp, testApp } from '../../support/app.ts';
+import { draws, firstSeed, soakSeconds } from '../../support/draws.ts';
 import { type Dump, dumpOf } from '../../support/holdings-dump.ts';
 import { fresh, newKey } from '../../support/shop.ts';
 
@@ -21,13 +22,13 @@ import { fresh, newKey } from '../../support/shop.ts';
  * of a second store in which the persons were always one; and undone in reverse, every row of every table that holds
  * something of them is as it was before each merge.
  *
- * `RAPPORT_FUZZ_RUNS` sets the number of histories, `RAPPORT_FUZZ_SEED` what they are drawn from, and
- * `RAPPORT_SOAK_SECONDS` for how long the hunt goes on, with one seed after the other.
+ * `RAPPORT_TEST_DRAWS` sets the number of histories, `RAPPORT_TEST_SEED` what they are drawn from, and
+ * `RAPPORT_TEST_SECONDS` for how long the hunt goes on, with one seed after the other.
  */
-const runs = Number(process.env['RAPPORT_FUZZ_RUNS'] ?? 15);
-const firstSeed = Number(process.env['RAPPORT_FUZZ_SEED'] ?? 20_261_123);
-const soakSeconds = Number(process.env['RAPPORT_SOAK_SECONDS'] ?? 0);
-t.setTimeout(280_000 + soakSeconds * 2_000);
+const runs = draws({ quick: 4, deep: 15 });
+const first = firstSeed(20_261_123);
+const seconds = soakSeconds(0);
+t.setTimeout(280_000 + seconds * 2_000);
 
 const people = 4;
 const day = 86_400_000;
@@ -605,8 +606,8 @@ t.test('everything happens to them while they are one', async (t) => {
 });
 
 t.test('random histories, merged and parted', async (t) => {
-  const until = Date.now() + soakSeconds * 1_000;
-  for (let seed = firstSeed; seed === firstSeed || Date.now() < until; seed += 1) {
+  const until = Date.now() + seconds * 1_000;
+  for (let seed = first; seed === first || Date.now() < until; seed += 1) {
     await fc.assert(property, { numRuns: runs, seed, endOnFailure: true });
     await fc.assert(propertySince, { numRuns: runs, seed, endOnFailure: true });
   }

@@ -18,6 +18,7 @@ import {
 } from '../../../src/features/metrics/lead-funnel-model.ts';
 import { type MetricAnswer, metricResult } from '../../../src/features/metrics/model.ts';
 import { type Answer, testApp } from '../../support/app.ts';
+import { endOnFailure } from '../../support/draws.ts';
 import { idOf, world } from '../../support/facts.ts';
 import { statementsOf } from '../../support/statements.ts';
 
@@ -462,7 +463,7 @@ t.test('the funnel and its lists agree with a naive count', { timeout: 280_000 }
         }
       },
     ),
-    { numRuns: 20, seed: 20190617, endOnFailure: process.env['SHRINK'] === undefined },
+    { numRuns: 20, seed: 20190617, endOnFailure },
   );
   t.ok(compared > 60 && listed > 500, `${compared} answers and ${listed} leads compared`);
 

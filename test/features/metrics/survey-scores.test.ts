@@ -30,6 +30,7 @@ import {
 import { openPool } from '../../../src/platform/db/client.ts';
 import type { Operation } from '../../../src/platform/operation.ts';
 import { testApp } from '../../support/app.ts';
+import { endOnFailure } from '../../support/draws.ts';
 import { idOf, world } from '../../support/facts.ts';
 import { statementsOf } from '../../support/statements.ts';
 
@@ -593,7 +594,7 @@ t.test('scores, their series, groups and lists agree with a naive count', { time
         }
       },
     ),
-    { numRuns: Number(process.env['RUNS'] ?? 24), seed: 20261123, endOnFailure: process.env['SHRINK'] === undefined },
+    { numRuns: 24, seed: 20261123, endOnFailure },
   );
   t.ok(
     seen.answers > 90 && seen.listed > 300 && seen.refused > 3 && seen.mixed > 5 && seen.superseded > 20,
@@ -776,7 +777,7 @@ t.test('pushed in any order, corrected, moved and deleted: the same numbers', { 
         }
       },
     ),
-    { numRuns: Number(process.env['RUNS'] ?? 8), seed: 411, endOnFailure: process.env['SHRINK'] === undefined },
+    { numRuns: 8, seed: 411, endOnFailure },
   );
   t.ok(compared > 12, `${compared} answers compared`);
 });

@@ -18,6 +18,7 @@ import { type Confined, testApp } from '../../support/app.ts';
 import { type ContractOperation, contractOperations, type Json } from '../../support/contract.ts';
 import { type Crowd, type Member, stockCrowd } from '../../support/crowd.ts';
 import { guardedFields, schema } from '../../support/doors.ts';
+import { draws, firstSeed, soakSeconds } from '../../support/draws.ts';
 import { copyExcerpt, hashesWithout, idsIn, idsOfRecords } from '../../support/excerpt.ts';
 import { nobody, stockPartner } from '../../support/people.ts';
 import { type RawAnswer, type RawRequest, rawClient } from '../../support/raw-http.ts';
@@ -28,11 +29,11 @@ import { parsed } from '../../support/refusals.ts';
  * holds only its customers: every address and field, every filter, random queries with cursors followed to the end,
  * aliases and connections within each other. No id and no word of anybody else is in any answer.
  *
- * `RAPPORT_SOAK_SECONDS` for how long the hunt goes on, with one seed after the other; `RAPPORT_PROPERTY_SEED` is the first.
+ * `RAPPORT_TEST_SECONDS` for how long the hunt goes on, with one seed after the other; `RAPPORT_TEST_SEED` is the first.
  */
-const soakSeconds = Number(process.env['RAPPORT_SOAK_SECONDS'] ?? 0);
-const firstSeed = Number(process.env['RAPPORT_PROPERTY_SEED'] ?? 20_260_601);
-t.setTimeout(280_000 + soakSeconds * 2_000);
+const seconds = soakSeconds(0);
+const start = firstSeed(20_260_601);
+t.setTimeout(280_000 + seconds * 2_000);
 
 // Records are made in May, so that there is a whole month of each.
 let now = '2026-05-31T12:00:00.000Z';
@@ -550,7 +551,7 @@ async function hunt(eyes: Eyes, seed: number, count: number, limit: number): Pro
         seed,
         endOnFailure: true,
         includeErrorInReport: true,
-        ...(soakSeconds > 0 && { interruptAfterTimeLimit: limit, markInterruptAsFailure: false }),
+        ...(seconds > 0 && { interruptAfterTimeLimit: limit, markInterruptAsFailure: false }),
       },
     );
   }
@@ -558,16 +559,16 @@ async function hunt(eyes: Eyes, seed: number, count: number, limit: number): Pro
 
 for (const eyes of everyEyes) {
   t.test(`${eyes.name}: whatever is asked`, async (t) => {
-    t.comment(`RAPPORT_PROPERTY_SEED=${firstSeed}`);
-    await hunt(eyes, firstSeed, 80, 0);
+    t.comment(`RAPPORT_TEST_SEED=${start}`);
+    await hunt(eyes, start, draws({ quick: 20, deep: 80 }), 0);
     t.pass(`${compared} answers compared`);
   });
 }
 
-if (soakSeconds > 0) {
+if (seconds > 0) {
   t.test('a longer hunt', async (t) => {
-    const until = Date.now() + soakSeconds * 1_000;
-    let seed = firstSeed;
+    const until = Date.now() + seconds * 1_000;
+    let seed = start;
     while (Date.now() < until) {
       seed += 1;
       for (const eyes of everyEyes) await hunt(eyes, seed, 300, Math.max(1_000, until - Date.now()));
