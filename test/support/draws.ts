@@ -3,12 +3,19 @@
 /** `npm run test:deep` sets it for its test files. */
 export const DEEP_VARIABLE = 'RAPPORT_TEST_DEEP';
 
+const isDeep = process.env[DEEP_VARIABLE] !== undefined;
+
 const given = (name: string): number | undefined =>
   process.env[name] === undefined ? undefined : Number(process.env[name]);
 
 /** How many examples are drawn: few in `npm test`, many in `npm run test:deep`. `RAPPORT_TEST_DRAWS=1000` for more. */
 export function draws({ quick, deep }: { quick: number; deep: number }): number {
-  return given('RAPPORT_TEST_DRAWS') ?? (process.env[DEEP_VARIABLE] === undefined ? quick : deep);
+  return given('RAPPORT_TEST_DRAWS') ?? (isDeep ? deep : quick);
+}
+
+/** Of cases that are listed, not drawn: all in `npm run test:deep`, every nth in `npm test`. */
+export function everyNth<T>(n: number, cases: readonly T[]): T[] {
+  return isDeep ? [...cases] : cases.filter((_, index) => index % n === 0);
 }
 
 /** What examples are drawn from. `RAPPORT_TEST_SEED=2` for others. */
