@@ -88,7 +88,7 @@ function holding<Table extends PgTable>(
 
 /**
  * Every table that holds something of a customer, parents before what belongs to them: the one list behind merging,
- * exporting and erasing. test/features/holdings.test.ts compares it with the catalog of the database: each column that
+ * exporting and erasing. test/features/holdings/holdings.test.ts compares it with the catalog of the database: each column that
  * holds an id, a text, a document or a date is said to be one of these.
  */
 export const holdings: readonly Holding[] = [
