@@ -13,8 +13,9 @@ export function personal<T extends z.ZodType>(schema: T): z.ZodNullable<T> {
 const marks = z.registry<{ personal: true }>();
 
 export function isPersonal(schema: z.core.$ZodType): boolean {
+  // `get` sees the mark of the schema that this one was cloned from (`.meta()`); `has` does not.
   // What `partial()` wraps stays personal.
-  return marks.has(schema) || (schema instanceof z.ZodOptional && isPersonal(schema.unwrap()));
+  return marks.get(schema) !== undefined || (schema instanceof z.ZodOptional && isPersonal(schema.unwrap()));
 }
 
 type Redact = (value: unknown) => void;
