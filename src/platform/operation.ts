@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { z } from 'zod';
-import { type Audit, background, changeEntry, type Origin, readEntry } from './audit.ts';
+import { type Audit, background, changeEntry, type Origin, readEntry, witness } from './audit.ts';
 import type { AccessDirectory } from './auth/directory.ts';
 import type { TokenIssuer } from './auth/token-issuer.ts';
 import type { CursorCodec } from './cursor.ts';
@@ -10,7 +10,7 @@ import { type FieldError, Problem, type ProblemCode, problemTypes } from './erro
 import { claimKey, fingerprint, Replay, storeAnswer } from './idempotency.ts';
 import type { KeyedHash } from './keyed-hash.ts';
 import type { LinkTokens } from './link-token.ts';
-import { redactor } from './personal.ts';
+import { type Mask, redactor } from './personal.ts';
 import type { Confinement, Principal } from './principal.ts';
 import type { Spool } from './spool.ts';
 import { idsIn, Moved, mayBeSuperseded, type Successors, Superseded, withSuccessors } from './superseded.ts';
@@ -288,7 +288,7 @@ async function callWrite(
   operation: AnyWrite,
   context: Context,
   { input, given }: { input: never; given: never },
-  redact: ((output: unknown) => void) | null,
+  redact: Mask | null,
 ): Promise<Answer> {
   const { dryRun, idempotencyKey } = input as { dryRun?: boolean; idempotencyKey?: string }; // parsed by writeParameters
   if (operation.idempotency === 'required' && idempotencyKey === undefined && !dryRun) {
@@ -348,15 +348,31 @@ async function callWrite(
   return answer;
 }
 
-function both(
-  first: ((output: unknown) => void) | null,
-  second: ((output: unknown) => void) | null,
-): ((output: unknown) => void) | null {
+function both(first: Mask | null, second: Mask | null): Mask | null {
   if (!first || !second) return first ?? second;
   return (output) => {
     first(output);
     second(output);
   };
+}
+
+/**
+ * Compiles what every answer passes through. Called when the service is built, so that a schema in which something could
+ * not be masked stops it before it answers anybody.
+ *
+ * @throws Error naming the operation
+ */
+export function compileOutputs(operations: Iterable<Operation>): void {
+  for (const operation of operations) {
+    try {
+      redactor(operation.output);
+      witness(operation.output);
+      if (operation.partners) withholder(operation, { confinement: { kind: 'partner', id: '' } }, none);
+      if (operation.selfService) withholder(operation, { confinement: { kind: 'customer', id: '' } }, none);
+    } catch (cause) {
+      throw new Error(`The output of ${operation.name} cannot be masked`, { cause });
+    }
+  }
 }
 
 const none: readonly string[] = [];

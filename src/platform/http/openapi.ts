@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { membersOf, type Schema } from '../../records/walk.ts';
 import { batchItem } from '../batch.ts';
 import {
   accepts,
@@ -307,8 +308,8 @@ function contentOf(operation: Route['operation'], book: SchemaBook): Json {
   );
 }
 
-function outputShape({ operation }: Route): z.ZodRawShape {
-  return operation.output instanceof z.ZodObject ? operation.output.shape : {};
+function outputShape({ operation }: Route): Record<string, Schema> {
+  return Object.fromEntries(membersOf(operation.output));
 }
 
 function hasVersion(route: Route): boolean {
