@@ -10,7 +10,7 @@ import { type FieldError, Problem, type ProblemCode, problemTypes } from './erro
 import { claimKey, fingerprint, Replay, storeAnswer } from './idempotency.ts';
 import type { KeyedHash } from './keyed-hash.ts';
 import type { LinkTokens } from './link-token.ts';
-import { type Mask, redactor } from './personal.ts';
+import { type Mask, personalSelectors, redactor } from './personal.ts';
 import type { Confinement, Principal } from './principal.ts';
 import type { Spool } from './spool.ts';
 import { idsIn, Moved, mayBeSuperseded, type Successors, Superseded, withSuccessors } from './superseded.ts';
@@ -118,12 +118,15 @@ interface Definition<I extends Shape, O extends z.ZodType> {
    */
   input: I;
   output: O;
-  /** Input parameters that select or order by personal data: refused without `customers:pii`, or they were an oracle. */
+  /**
+   * Input parameters that select or order by personal data and are not called like the member (`q`): refused without
+   * `customers:pii`, or they were an oracle.
+   */
   personalParameters?: readonly string[];
   /** For the audit: the customers whose personal data it answers, where the answer does not name them. */
   about?: (context: Context, input: z.output<I>) => readonly string[] | Promise<readonly string[]>;
-  /** Parameters that select by a member of another name, `{ q: 'Interaction.text' }`: see withheld.ts. */
-  selects?: Readonly<Record<string, string>>;
+  /** Parameters that select by members of other names, `{ q: ['Interaction.topic', 'Interaction.text'] }`: see withheld.ts. */
+  selects?: Readonly<Record<string, readonly string[]>>;
   /** Problem codes beyond those every operation has; for the documents. */
   problems?: readonly ProblemCode[];
 }
@@ -407,7 +410,7 @@ function parse(operation: Operation, context: Context, raw: unknown): never {
   if (!parsed.success) throw inputProblem(parsed.error);
   const input = parsed.data as Record<string, unknown>; // an object schema gives an object
   if (!context.personalData) {
-    for (const name of operation.personalParameters ?? []) {
+    for (const name of personalSelectors(operation)) {
       if (input[name] !== undefined) {
         throw new Problem(
           'insufficient_scope',

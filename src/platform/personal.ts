@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { markOf, type Schema, walker } from '../records/walk.ts';
+import { elementOf, markOf, membersOf, type Schema, walker } from '../records/walk.ts';
 
 /**
  * Marks a field as personal data. Without `customers:pii` the value is answered as null, on both doors, by the
@@ -24,3 +24,34 @@ export type Mask = (answer: unknown) => void;
 export const redactor: (schema: Schema) => Mask | null = walker({
   at: ({ schema }) => (isPersonal(schema) ? 'clear' : 'enter'),
 });
+
+/** The record that a page lists (`data`); null for other answers. */
+export function listedRecord(output: Schema): Schema | null {
+  const data = membersOf(output).find(([name]) => name === 'data')?.[1];
+  return data ? elementOf(data) : null;
+}
+
+interface Selecting {
+  input: z.ZodObject;
+  output: z.ZodType;
+  personalParameters?: readonly string[];
+}
+
+const selecting = new WeakMap<Selecting, readonly string[]>();
+
+/**
+ * The parameters that need `customers:pii`, as an answer would tell whether the value is somebody's: those that are called
+ * like a personal member of the records listed, and those that the operation names.
+ */
+export function personalSelectors(operation: Selecting): readonly string[] {
+  const before = selecting.get(operation);
+  if (before) return before;
+  const { input, output, personalParameters = [] } = operation;
+  const record = listedRecord(output);
+  const alike = (record ? membersOf(record) : []).flatMap(([name, member]) =>
+    name in input.shape && isPersonal(member) ? [name] : [],
+  );
+  const all = [...new Set([...alike, ...personalParameters])];
+  selecting.set(operation, all);
+  return all;
+}

@@ -1,17 +1,8 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import {
-  elementOf,
-  isNullable,
-  markOf,
-  membersOf,
-  type Place,
-  type Schema,
-  unwrapped,
-  walker,
-} from '../records/walk.ts';
+import { isNullable, markOf, membersOf, type Place, type Schema, unwrapped, walker } from '../records/walk.ts';
 import { Problem } from './errors.ts';
-import { isPersonal, type Mask } from './personal.ts';
+import { isPersonal, listedRecord, type Mask } from './personal.ts';
 import type { Principal } from './principal.ts';
 
 /**
@@ -50,8 +41,8 @@ interface Answering {
   partners: boolean;
   input: z.ZodObject;
   output: z.ZodType;
-  /** Parameters that select by a member of another name. */
-  selects?: Readonly<Record<string, string>>;
+  /** Parameters that select by members of other names; by all of them. */
+  selects?: Readonly<Record<string, readonly string[]>>;
 }
 
 type Compile = (schema: Schema) => Mask | null;
@@ -194,9 +185,10 @@ const known = new WeakMap<object, [parameter: string, member: string | null][]>(
 function selectors(operation: Answering): [parameter: string, member: string | null][] {
   const before = known.get(operation);
   if (before) return before;
-  const made: [string, string | null][] = Object.entries(operation.selects ?? {});
-  const listed = membersOf(operation.output).find(([key]) => key === 'data')?.[1];
-  const holder = listed ? elementOf(listed) : null;
+  const made: [string, string | null][] = Object.entries(operation.selects ?? {}).flatMap(([parameter, members]) =>
+    members.map((member): [string, string] => [parameter, member]),
+  );
+  const holder = listedRecord(operation.output);
   const { shape } = operation.input;
   // Together they are the address of a record, `/external/{source}/{externalId}`.
   const address = 'source' in shape && 'externalId' in shape ? ['source', 'externalId'] : [];

@@ -122,8 +122,8 @@ const interactionMembers = {
   topic: text(200)
     .nullable()
     .optional()
-    .meta({ description: 'What it was about, in a few words.', example: 'delivery' }),
-  outcome: text(200).nullable().optional().meta({ description: 'What came of it.', example: 'solved' }),
+    .meta({ description: 'What it was about, in a few words: personal data.', example: 'delivery' }),
+  outcome: text(200).nullable().optional().meta({ description: 'What came of it: personal data.', example: 'solved' }),
   staff: text(200).nullable().optional().meta({ description: 'The member of staff.', example: 'maria' }),
   seconds: z
     .int()
@@ -145,7 +145,10 @@ const interactionMembers = {
     .meta({ description: 'Cost to serve, minor units of the base currency.', example: 420 }),
   campaignId: id.nullable().optional().meta({ description: 'The campaign it belongs to.' }),
   orderId: id.nullable().optional().meta({ description: 'The order it is about; one of the same customer.' }),
-  ticket: text(100).nullable().optional().meta({ description: 'The ticket it is about.', example: 'T-1042' }),
+  ticket: text(100)
+    .nullable()
+    .optional()
+    .meta({ description: 'The ticket it is about: personal data.', example: 'T-1042' }),
   text: text(10_000).nullable().optional().meta({ description: 'Free text: personal data.' }),
   references: z.array(referenceInput).max(20).optional().meta({ description: 'Further names of it in other systems.' }),
   sourceVersion: sourceVersionInput.optional(),
@@ -224,15 +227,15 @@ export const interaction = z
     direction: direction.nullable(),
     channel: z.string().nullable(),
     occurredAt: instant,
-    topic: z.string().nullable(),
-    outcome: z.string().nullable(),
+    topic: personal(z.string()),
+    outcome: personal(z.string()),
     staff: z.string().nullable(),
     seconds: z.int().nullable().meta({ description: 'Duration in seconds.' }),
     pages: z.int().nullable(),
     cost: amount.nullable().meta({ description: 'Cost to serve, minor units of the base currency.' }),
     campaignId: id.nullable(),
     orderId: id.nullable(),
-    ticket: z.string().nullable(),
+    ticket: personal(z.string()),
     text: personal(z.string()),
     version,
     createdAt: instant,

@@ -116,12 +116,18 @@ const listFilters = {
   kind: interactionKind.optional(),
   direction: direction.optional(),
   channel: text(100).optional().meta({ description: 'Channel, as your systems call it.', example: 'hotline' }),
-  topic: text(200).optional().meta({ description: 'What it was about, word for word.', example: 'delivery' }),
-  outcome: text(200).optional().meta({ description: 'What came of it, word for word.', example: 'solved' }),
+  topic: text(200)
+    .optional()
+    .meta({ description: 'What it was about, word for word. Needs `customers:pii`.', example: 'delivery' }),
+  outcome: text(200)
+    .optional()
+    .meta({ description: 'What came of it, word for word. Needs `customers:pii`.', example: 'solved' }),
   staff: text(200).optional().meta({ description: 'The member of staff.', example: 'maria' }),
   campaignId: id.optional(),
   orderId: id.optional(),
-  ticket: text(100).optional().meta({ description: 'The ticket it is about.', example: 'T-1042' }),
+  ticket: text(100)
+    .optional()
+    .meta({ description: 'The ticket it is about. Needs `customers:pii`.', example: 'T-1042' }),
   occurredFrom: instant.optional(),
   occurredTo: instant.optional(),
   q: searchText.optional().meta({
@@ -142,7 +148,7 @@ export const listInteractions = readOperation({
   input: z.strictObject({ ...listFilters, customerId: id.optional() }),
   output: interactionPage,
   personalParameters: ['q'],
-  selects: { q: 'Interaction.text' },
+  selects: { q: ['Interaction.topic', 'Interaction.text'] },
   async run(context, input) {
     const { data, page } = await interactionList(context.db, context, input);
     return { data: data.map(toInteraction), page };
@@ -158,7 +164,7 @@ export const listCustomerInteractions = readOperation({
   input: z.strictObject({ ...targetParameters, ...listFilters }),
   output: interactionPage,
   personalParameters: ['q'],
-  selects: { q: 'Interaction.text' },
+  selects: { q: ['Interaction.topic', 'Interaction.text'] },
   problems: ['not_found'],
   async run(context, { id: customerId, source, externalId, ...filter }) {
     const owner = await targetId(context.db, 'customer', { id: customerId, source, externalId });

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { membersOf, type Schema } from '../../records/walk.ts';
 import { batchItem } from '../batch.ts';
+import { personalSelectors } from '../personal.ts';
 import {
   accepts,
   headerReferences,
@@ -135,7 +136,7 @@ function describeRoute(
 }
 
 function describe({ operation, bodyLimit }: Route): string {
-  const personal = operation.personalParameters ?? [];
+  const personal = personalSelectors(operation);
   return [
     operation.description,
     operation.public
