@@ -34,8 +34,8 @@ export interface ListFilter {
   uneven?: boolean;
   /** Selects by personal data. */
   personal?: boolean;
-  /** The member it selects by, when it has another name: `Interaction.text`. */
-  selects?: string;
+  /** The members it selects by, when they have other names: `Interaction.text`. */
+  selects?: readonly string[];
 }
 
 export interface ListSort {

@@ -94,7 +94,7 @@ export const getCustomerConsents = readOperation({
     channel: channel.optional().meta({ description: 'What is in force on this channel.' }),
   }),
   output: customerConsents,
-  selects: { channel: 'Consent.channel' },
+  selects: { channel: ['Consent.channel'] },
   problems: ['not_found'],
   async run({ db }, { purpose, channel: on, ...target }) {
     const owner = await targetId(db, 'customer', target);

@@ -134,8 +134,7 @@ export const listCustomers = readOperation({
     phone: text(64).optional().meta({ description: 'Needs `customers:pii`.' }),
   }),
   output: pageOf(customer).meta({ id: 'CustomerPage' }),
-  personalParameters: ['email', 'phone'],
-  selects: { acquisitionSource: 'Customer.acquisition' },
+  selects: { acquisitionSource: ['Customer.acquisition'] },
   async run(context, input) {
     const { data, page } = await customerPage(context, input);
     return { data: data.map(toCustomer), page };

@@ -21,8 +21,8 @@ import {
   refKey,
   toReferences,
 } from '../../records/references/queries.ts';
-import { hashesOf, tombstonesOf } from '../privacy/tombstones.ts';
 import { assertNothingGuards, deletionOfParts } from '../holdings/guard.ts';
+import { hashesOf, tombstonesOf } from '../privacy/tombstones.ts';
 import { successorsOf } from './aliases.ts';
 import { type Customer, customerIdentities, customers, type IdentityKind } from './model.ts';
 

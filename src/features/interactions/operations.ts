@@ -24,18 +24,24 @@ export const interactionOperations = operationsOf(interactionRecord, {
       ...term('channel'),
     },
     topic: {
-      input: text(200).optional().meta({ description: 'What it was about, word for word.', example: 'delivery' }),
+      input: text(200)
+        .optional()
+        .meta({ description: 'What it was about, word for word. Needs `customers:pii`.', example: 'delivery' }),
       ...term('topic'),
       personal: true,
     },
     outcome: {
-      input: text(200).optional().meta({ description: 'What came of it, word for word.', example: 'solved' }),
+      input: text(200)
+        .optional()
+        .meta({ description: 'What came of it, word for word. Needs `customers:pii`.', example: 'solved' }),
       ...term('outcome'),
       personal: true,
     },
     orderId: { input: id.optional(), ...term('order') },
     ticket: {
-      input: text(100).optional().meta({ description: 'The ticket it is about.', example: 'T-1042' }),
+      input: text(100)
+        .optional()
+        .meta({ description: 'The ticket it is about. Needs `customers:pii`.', example: 'T-1042' }),
       ...term('ticket'),
       personal: true,
     },
@@ -48,7 +54,7 @@ export const interactionOperations = operationsOf(interactionRecord, {
       condition: (value) => sql`${searchedWords} @@ websearch_to_tsquery('simple', ${value})`,
       uneven: true,
       personal: true,
-      selects: 'Interaction.text',
+      selects: ['Interaction.topic', 'Interaction.text'],
     },
   },
   texts: {

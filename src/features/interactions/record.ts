@@ -79,8 +79,8 @@ export const interactionRecord = record('interaction', {
     direction: words(direction),
     channel: text(100).plain().says('Channel, as your systems call it.', 'hotline'),
     occurredAt: instant().required().range().sort().happened(),
-    topic: text(200).personal().says('What it was about, in a few words.', 'delivery'),
-    outcome: text(200).personal().says('What came of it.', 'solved'),
+    topic: text(200).personal().says('What it was about, in a few words: personal data.', 'delivery'),
+    outcome: text(200).personal().says('What came of it: personal data.', 'solved'),
     staff: text(200).plain().filter().says('The member of staff.', 'maria'),
     seconds: integer(0, 31_622_400).says('Duration in seconds.', 340),
     pages: integer(0, 1_000_000).says('Pages seen on a web visit.', 4),
@@ -91,7 +91,7 @@ export const interactionRecord = record('interaction', {
       .says('The campaign it belongs to.'),
     /** Checked when written; an order that is deleted or moved later leaves the id behind. */
     orderId: recordId().says('The order it is about; one of the same customer.'),
-    ticket: text(100).personal().says('The ticket it is about.', 'T-1042'),
+    ticket: text(100).personal().says('The ticket it is about: personal data.', 'T-1042'),
     text: text(10_000).personal().says('Free text: personal data.'),
   },
   extras: (t) => [

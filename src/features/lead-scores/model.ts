@@ -237,7 +237,7 @@ export const scoreEvidence = z
     interactionId: id,
     kind: interactionKind,
     occurredAt: instant,
-    topic: z.string().nullable(),
+    topic: personal(z.string()),
     channel: z.string().nullable(),
     points: z.number().meta({ description: 'What it is worth at `asOf`, before caps.', example: 7.5 }),
   })

@@ -48,7 +48,7 @@ export const createLeadRuleSet = writeOperation({
   selfService: false,
   summary: 'Draft a rule set',
   description:
-    'A draft changes nothing until it is published: try it with `…/preview`. Rules that compare personal data (all but kind, locale, preferredChannel, sources, segment, company and completeness) also need `customers:pii`, as scores would tell it.',
+    'A draft changes nothing until it is published: try it with `…/preview`. Rules that compare personal data (all but kind, locale, preferredChannel, sources, segment, company and completeness; topics and outcomes of interactions) also need `customers:pii`, as scores would tell it.',
   input: z.strictObject({ ...writeParameters, body: ruleSetInput }),
   output: writtenRuleSet,
   idempotency: 'accepted',

@@ -5,6 +5,7 @@ import { localDateOf } from '../../domain/preceding-period.ts';
 import { param, statement } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
 import { type Context, readOperation } from '../../platform/operation.ts';
+import { personal } from '../../platform/personal.ts';
 import { amount, currency, id, instant } from '../../platform/values.ts';
 import { targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
@@ -81,7 +82,7 @@ const latestTouch = z
     kind: interactionKind,
     channel: z.string().nullable(),
     direction: direction.nullable(),
-    topic: z.string().nullable(),
+    topic: personal(z.string()),
     occurredAt: instant,
     staff: z.string().nullable(),
   })

@@ -155,8 +155,7 @@ export const listCustomersWithOrders = readOperation({
   summary: 'List customers with their first orders',
   input: listCustomers.input.extend({ orders: selection }),
   output: pageOf(customer.extend({ orders: firstPage.optional() }).meta({ id: 'ListedCustomer' })),
-  personalParameters: ['email', 'phone'],
-  selects: { acquisitionSource: 'Customer.acquisition' },
+  selects: { acquisitionSource: ['Customer.acquisition'] },
   async run(context, { orders: selected, ...input }) {
     requireScope(context, ordersOfCustomers.scope);
     const { sort = '-placedAt', limit = defaultLimit, count = false, members: wanted } = selected;

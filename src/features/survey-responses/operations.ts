@@ -193,10 +193,10 @@ async function listPage(context: Context, filter: Filter): Promise<Page<ReturnTy
 
 /** What is in the answers, and not in the response itself. */
 const selects = {
-  q: 'SurveyAnswer.text',
-  band: 'SurveyAnswer.band',
-  scoreFrom: 'SurveyAnswer.score',
-  scoreTo: 'SurveyAnswer.score',
+  q: ['SurveyAnswer.text'],
+  band: ['SurveyAnswer.band'],
+  scoreFrom: ['SurveyAnswer.score'],
+  scoreTo: ['SurveyAnswer.score'],
 };
 
 export const listSurveyResponses = readOperation({

@@ -1,17 +1,10 @@
 import fc from 'fast-check';
 import pg from 'pg';
 import t from 'tap';
-<<<<<<< HEAD:test/features/campaigns.test.ts
-import { campaignFigures } from '../../src/domain/campaign-results.ts';
-import { type InteractionKind, interactionKinds } from '../../src/features/interactions/record.ts';
-import { testApp } from '../support/app.ts';
-import { allPages, fresh, newKey, orderOf, pushOrder } from '../support/shop.ts';
-=======
 import { campaignFigures } from '../../../src/domain/campaign-results.ts';
 import { type InteractionKind, interactionKinds } from '../../../src/features/interactions/record.ts';
 import { testApp } from '../../support/app.ts';
 import { allPages, fresh, newKey, orderOf, pushOrder } from '../../support/shop.ts';
->>>>>>> tests:test/features/campaigns/campaigns.test.ts
 
 const now = '2026-06-01T12:00:00.000Z';
 const api = await testApp(t, { clock: () => now });

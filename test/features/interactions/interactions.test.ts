@@ -1,17 +1,10 @@
 import fc from 'fast-check';
 import pg from 'pg';
 import t from 'tap';
-<<<<<<< HEAD:test/features/interactions.test.ts
-import { directions, interactionKinds } from '../../src/features/interactions/record.ts';
-import { type Answer, testApp } from '../support/app.ts';
-import { allPages, fresh, newKey, pushOrder } from '../support/shop.ts';
-import { statementsOf } from '../support/statements.ts';
-=======
 import { directions, interactionKinds } from '../../../src/features/interactions/record.ts';
 import { type Answer, testApp } from '../../support/app.ts';
 import { allPages, fresh, newKey, pushOrder } from '../../support/shop.ts';
 import { statementsOf } from '../../support/statements.ts';
->>>>>>> tests:test/features/interactions/interactions.test.ts
 
 const now = '2026-06-01T12:00:00.000Z';
 const api = await testApp(t, { clock: () => now });
@@ -114,8 +107,8 @@ t.test('an interaction is created with everything it can have, and read back as 
 
   t.strictSame(
     (await request('GET', path, { scope: 'interactions:read' })).body,
-    { ...record, text: null },
-    'free text is personal',
+    { ...record, topic: null, outcome: null, ticket: null, text: null },
+    'texts that people type are personal',
   );
   t.equal((await request('GET', path, { scope: 'orders:read' })).status, 403);
   t.equal((await request('POST', '/v1/interactions', { body: callOf(), scope: 'interactions:read' })).status, 403);
@@ -613,17 +606,26 @@ t.test('words are searched for in topics and texts', async (t) => {
   );
 
   const blind = { scope: 'interactions:read' };
-  for (const path of ['/v1/interactions?q=parcel', `/v1/customers/${owner.id}/interactions?q=parcel`]) {
-    t.match(await request('GET', path, blind), {
-      status: 403,
-      body: { code: 'insufficient_scope', scope: 'customers:pii' },
-    });
+  for (const parameter of ['q', 'topic', 'outcome', 'ticket']) {
+    for (const path of ['/v1/interactions', `/v1/customers/${owner.id}/interactions`]) {
+      t.match(await request('GET', `${path}?${parameter}=parcel`, blind), {
+        status: 403,
+        body: { code: 'insufficient_scope', scope: 'customers:pii', errors: [{ parameter }] },
+      });
+    }
+    const { body } = await graphql(`{ interactions(${parameter}: "parcel") { nodes { id } } }`, {}, blind);
+    t.match(body, { errors: [{ extensions: { code: 'insufficient_scope' } }] });
   }
-  t.match((await graphql('{ interactions(q: "parcel") { nodes { id } } }', {}, blind)).body, {
-    errors: [{ extensions: { code: 'insufficient_scope' } }],
-  });
   const read = await request('GET', `/v1/customers/${owner.id}/interactions`, blind);
-  t.ok(read.body.data.every(({ text }: { text: string | null }) => text === null));
+  t.ok(read.body.data.length > 0);
+  for (const { topic, outcome, ticket, text } of read.body.data)
+    t.strictSame([topic, outcome, ticket, text], [null, null, null, null]);
+  const line = await request('GET', `/v1/customers/${owner.id}/timeline`, {
+    scope: 'customers:read interactions:read',
+  });
+  t.ok(line.body.data.length > 0);
+  for (const { interaction } of line.body.data)
+    t.strictSame([interaction.topic, interaction.outcome, interaction.text], [null, null, null]);
 });
 
 t.test('GraphQL can do what REST can', async (t) => {

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import pg from 'pg';
 import t from 'tap';
 import { leadDifferences } from '../../../src/features/leads/comparison.ts';
@@ -253,4 +254,45 @@ t.test('what cannot be merged says why', async (t) => {
   const parted = await request('POST', `/v1/customers/${a.customer}/unmerge`, { body: { mergeId }, headers: newKey() });
   t.match(parted, { status: 409, body: { code: 'not_undoable' } });
   t.match(await merge(c.customer, { customerId: a.customer }), { status: 409, body: { errors: [{ code: 'erased' }] } });
+});
+
+t.test('values of the two are told with customers:pii only, and telling them is audited', async (t) => {
+  const a = await stockPerson(api, house);
+  const b = await stockPerson(api, house);
+  const input = { customerId: b.customer };
+  const without = { scope: 'customers:read customers:merge' };
+  const path = `/v1/customers/${a.customer}/merge`;
+  const document = `query ($id: ID!, $input: MergeInput!) {
+    customerMergePreview(id: $id, input: $input) { decisions { member survivor other result } } }`;
+  const readBy = async (client: string) => {
+    const { body } = await request('GET', `/v1/customers/${a.customer}/audit-entries?kind=read`);
+    return body.data.filter((entry: any) => entry.client === client).map((entry: any) => entry.operation);
+  };
+
+  const masked = [
+    await request('POST', `${path}/preview`, { body: input, ...without, client: 'masked' }),
+    await request('POST', `${path}?dryRun=true`, { body: input, headers: newKey(), ...without, client: 'masked' }),
+    await graphql(document, { id: a.customer, input }, { ...without, client: 'masked' }),
+  ];
+  for (const { status, body } of masked) {
+    t.equal(status, 200, JSON.stringify(body));
+    const { decisions } = body.data?.customerMergePreview ?? body;
+    t.ok(decisions.length > 0, 'the members are named');
+    for (const { survivor, other, result } of decisions) t.strictSame([survivor, other, result], [null, null, null]);
+    for (const name of [a.name, b.name]) t.notMatch(JSON.stringify(body), new RegExp(`[nN]ame ${name}|${name}@`));
+  }
+
+  const full = await request('POST', `${path}/preview`, { body: input, client: 'full' });
+  t.match(JSON.stringify(full.body), `Name ${b.name}`);
+  await graphql(document, { id: a.customer, input }, { client: 'full' });
+  const dry = await request('POST', `${path}?dryRun=true`, { body: input, headers: newKey(), client: 'full' });
+  t.match(JSON.stringify(dry.body), `Name ${b.name}`);
+  // Reads are written to the audit a moment later, in their order.
+  for (let tries = 0; tries < 100 && (await readBy('full')).length < 3; tries += 1) await setTimeout(25);
+  t.strictSame((await readBy('full')).sort(), ['mergeCustomer', 'previewCustomerMerge', 'previewCustomerMerge']);
+  t.strictSame(await readBy('masked'), []);
+
+  const merged = await request('POST', path, { body: input, headers: newKey(), ...without });
+  t.equal(merged.status, 200);
+  t.notMatch(JSON.stringify(merged.body), new RegExp(`[nN]ame ${b.name}|${b.name}@`));
 });
