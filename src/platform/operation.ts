@@ -339,9 +339,9 @@ async function callWrite(
     const { status: stored, body } = error.answer;
     const output: unknown = JSON.parse(body);
     const status = stored === 201 ? 201 : 200;
-    // What a partner is allowed may have changed since.
-    if (context.principal.confinement === null) return { output, status, text: body, replayed: true };
-    redact?.(output);
+    if (redact === null) return { output, status, text: body, replayed: true };
+    // What a partner is allowed, and what is personal, may have changed since it was stored.
+    redact(output);
     return { output, status, replayed: true };
   });
   // Committed is committed: what cannot be read again now will be, in a quarter of a minute.

@@ -243,7 +243,7 @@ function graphqlRequests(dry: boolean, extra: () => More): { request: Ask; opera
       ...given,
     };
     const passed = field.guards.flatMap((guard) => guard.operations.map(({ name }) => name));
-    return [{ request: graphqlRequest(field, input), operations: passed }];
+    return [{ request: graphqlRequest(field, input, 25), operations: passed }];
   });
 }
 

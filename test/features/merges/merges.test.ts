@@ -292,7 +292,17 @@ t.test('values of the two are told with customers:pii only, and telling them is 
   t.strictSame((await readBy('full')).sort(), ['mergeCustomer', 'previewCustomerMerge', 'previewCustomerMerge']);
   t.strictSame(await readBy('masked'), []);
 
-  const merged = await request('POST', path, { body: input, headers: newKey(), ...without });
+  const key = newKey();
+  const merged = await request('POST', path, { body: input, headers: key, ...without });
   t.equal(merged.status, 200);
   t.notMatch(JSON.stringify(merged.body), new RegExp(`[nN]ame ${b.name}|${b.name}@`));
+  // As if it had been stored by a version that did not mask it.
+  const stored = await database.query(
+    `update idempotency_keys set body = replace(body, '"result":null', '"result":"stored"') where key = $1`,
+    [key['Idempotency-Key']],
+  );
+  t.equal(stored.rowCount, 1);
+  const replay = await request('POST', path, { body: input, headers: key, ...without });
+  t.equal(replay.headers.get('idempotency-replayed'), 'true');
+  t.strictSame(replay.body, merged.body, 'an answer that is replayed is masked again');
 });
