@@ -1,6 +1,6 @@
 import { createApp } from '../src/app.ts';
 import { readConfig } from '../src/config.ts';
-import { confinement } from '../src/confinement.ts';
+import { tablePolicies } from '../src/features.ts';
 import { issueToken } from '../src/platform/auth/issue-token.ts';
 import { openKeys } from '../src/platform/auth/keys.ts';
 import { openDatabase } from '../src/platform/db/open.ts';
@@ -28,7 +28,7 @@ export async function administer(work: (administration: Administration) => Promi
       throw new Error('JWT_JWKS_URL is set: clients, keys and tokens are managed at that provider.');
     }
     const token = issueToken(config, keys.signing, { scope: '*', client: 'cli', ttl: 300 });
-    const database = await openDatabase(config, confinement, (message) => console.error(message));
+    const database = await openDatabase(config, tablePolicies(), (message) => console.error(message));
     try {
       const logger = createLogger({ ...config, logLevel: 'silent' });
       const app = await createApp({ config, keys, connection: database.connection, logger });

@@ -11,7 +11,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { build } from 'esbuild';
 import type pg from 'pg';
 import { type Config, packageRoot, readConfig } from '../src/config.ts';
-import { confinement } from '../src/confinement.ts';
+import { tablePolicies } from '../src/features.ts';
 import { issueToken } from '../src/platform/auth/issue-token.ts';
 import { openKeys } from '../src/platform/auth/keys.ts';
 import { startEmbedded } from '../src/platform/db/embedded.ts';
@@ -246,7 +246,7 @@ async function prepared<S extends object>(
     },
   });
   undo.push(() => server.stop());
-  await migrate(server.connection, { folder: migrationsFolder, access: confinement });
+  await migrate(server.connection, { folder: migrationsFolder, access: tablePolicies() });
   const found = await count(server.connection);
   const store = found ?? (await filled(server.connection, fill));
   if (found) console.log(`the store of an earlier run: ${contents(found)}`);

@@ -5,8 +5,8 @@ import type { FastifyInstance } from 'fastify';
 import pg from 'pg';
 import { createApp } from '../src/app.ts';
 import { packageRoot, readConfig } from '../src/config.ts';
-import { confinement } from '../src/confinement.ts';
 import { customerRecord } from '../src/features/customers/record.ts';
+import { tablePolicies } from '../src/features.ts';
 import { issueToken } from '../src/platform/auth/issue-token.ts';
 import { openKeys } from '../src/platform/auth/keys.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../src/platform/db/embedded.ts';
@@ -87,7 +87,7 @@ async function run(): Promise<void> {
     });
     const keys = await openKeys(config);
     // The server is running: this brings the schema up to date, and has nothing to stop.
-    const { connection } = await openDatabase(config, confinement, () => {});
+    const { connection } = await openDatabase(config, tablePolicies(), () => {});
     let clock = now;
     const service = await createApp({ config, keys, connection, logger: createLogger(config), clock: () => clock });
     app = service;

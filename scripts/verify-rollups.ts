@@ -2,7 +2,6 @@ import { Command } from 'commander';
 import { sql } from 'drizzle-orm';
 import type pg from 'pg';
 import { type DatabaseConfig, readDatabaseConfig } from '../src/config.ts';
-import { confinement } from '../src/confinement.ts';
 import { consentDifferences, recountConsents } from '../src/features/consents/queries.ts';
 import { lockCustomers } from '../src/features/customers/queries.ts';
 import { refreshBounds, wrongBounds } from '../src/features/lead-scores/bounds.ts';
@@ -20,6 +19,7 @@ import {
   rollupDifferences,
 } from '../src/features/rollups/queries.ts';
 import { answerDifferences, clearAnonymousAnswers, recountAnswers } from '../src/features/survey-responses/queries.ts';
+import { tablePolicies } from '../src/features.ts';
 import { type Db, openPool, param, poolDb, statement, transaction } from '../src/platform/db/client.ts';
 import { openDatabase } from '../src/platform/db/open.ts';
 import { storeSettings } from '../src/platform/db/settings.ts';
@@ -55,7 +55,7 @@ try {
 }
 
 async function verify(config: DatabaseConfig): Promise<number> {
-  const database = await openDatabase(config, confinement, (message) => console.error(message), {
+  const database = await openDatabase(config, tablePolicies(), (message) => console.error(message), {
     checkSettings: !options.acceptSettings,
   });
   const pool = openPool(database.connection, { size: 2, statementTimeout: 3_600_000 });

@@ -3,73 +3,22 @@ import cors from '@fastify/cors';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type pg from 'pg';
 import { type Config, packageRoot } from './config.ts';
-import { assignmentResolvers } from './features/assignments/resolvers.ts';
-import { assignmentRoutes } from './features/assignments/routes.ts';
 import { openAuditRecord } from './features/audit/record.ts';
-import { auditResolvers } from './features/audit/resolvers.ts';
-import { auditRoutes } from './features/audit/routes.ts';
-import { campaignResolvers } from './features/campaigns/resolvers.ts';
-import { campaignRoutes } from './features/campaigns/routes.ts';
 import { clientAccess, clientJobs } from './features/clients/access.ts';
-import { clientResolvers } from './features/clients/resolvers.ts';
-import { clientRoutes } from './features/clients/routes.ts';
 import { tokenEndpoint } from './features/clients/tokens.ts';
-import { consentResolvers } from './features/consents/resolvers.ts';
-import { consentRoutes } from './features/consents/routes.ts';
 import { successorsOf } from './features/customers/aliases.ts';
-import { customerResolvers } from './features/customers/resolvers.ts';
-import { customerRoutes } from './features/customers/routes.ts';
-import { followUpResolvers } from './features/follow-ups/resolvers.ts';
-import { followUpRoutes } from './features/follow-ups/routes.ts';
-import { interactionResolvers } from './features/interactions/resolvers.ts';
-import { interactionRoutes } from './features/interactions/routes.ts';
-import { leadModelResolvers } from './features/lead-models/resolvers.ts';
-import { leadModelRoutes } from './features/lead-models/routes.ts';
 import { leadModelJobs } from './features/lead-models/train.ts';
 import { leadScoreJobs } from './features/lead-scores/index-job.ts';
-import { leadScoreResolvers } from './features/lead-scores/resolvers.ts';
-import { leadScoreRoutes } from './features/lead-scores/routes.ts';
 import { leadJobs } from './features/leads/qualification.ts';
-import { leadResolvers } from './features/leads/resolvers.ts';
-import { leadRoutes } from './features/leads/routes.ts';
 import { loyaltyBonusJobs } from './features/loyalty/bonus-jobs.ts';
 import { restatePublication } from './features/loyalty/publication.ts';
-import { loyaltyResolvers } from './features/loyalty/resolvers.ts';
-import { loyaltyRoutes } from './features/loyalty/routes.ts';
 import { settleLoyalty } from './features/loyalty/settle.ts';
-import { loyaltyProgrammeResolvers } from './features/loyalty-programmes/resolvers.ts';
-import { loyaltyProgrammeRoutes } from './features/loyalty-programmes/routes.ts';
-import { mergeResolvers } from './features/merges/resolvers.ts';
-import { mergeRoutes } from './features/merges/routes.ts';
-import { metricResolvers } from './features/metrics/resolvers.ts';
-import { metricRoutes } from './features/metrics/routes.ts';
-import { orderResolvers } from './features/orders/resolvers.ts';
-import { orderRoutes } from './features/orders/routes.ts';
 import { takeFieldsFrom } from './features/partners/fields.ts';
 import { partnerSettings } from './features/partners/queries.ts';
-import { partnerResolvers } from './features/partners/resolvers.ts';
-import { partnerRoutes } from './features/partners/routes.ts';
-import { privacyResolvers } from './features/privacy/resolvers.ts';
-import { privacyRoutes } from './features/privacy/routes.ts';
-import { rateResolvers } from './features/rates/resolvers.ts';
-import { rateRoutes } from './features/rates/routes.ts';
 import { retentionJobs } from './features/retention/apply.ts';
-import { retentionResolvers } from './features/retention/resolvers.ts';
-import { retentionRoutes } from './features/retention/routes.ts';
-import { returnResolvers } from './features/returns/resolvers.ts';
-import { returnRoutes } from './features/returns/routes.ts';
-import { rewardResolvers } from './features/rewards/resolvers.ts';
-import { rewardRoutes } from './features/rewards/routes.ts';
 import { surveyInvitationJobs } from './features/survey-invitations/planning.ts';
-import { surveyInvitationResolvers } from './features/survey-invitations/resolvers.ts';
-import { surveyInvitationRoutes } from './features/survey-invitations/routes.ts';
-import { surveyResponseResolvers } from './features/survey-responses/resolvers.ts';
-import { surveyResponseRoutes } from './features/survey-responses/routes.ts';
-import { surveyResolvers } from './features/surveys/resolvers.ts';
-import { surveyRoutes } from './features/surveys/routes.ts';
-import { timelineResolvers } from './features/timeline/resolvers.ts';
-import { timelineRoutes } from './features/timeline/routes.ts';
 import './effects.ts';
+import { resolvers, routes } from './features.ts';
 import { guide } from './guide.ts';
 import { accessDirectory } from './platform/auth/directory.ts';
 import type { Keys } from './platform/auth/keys.ts';
@@ -78,7 +27,7 @@ import { tokenIssuer } from './platform/auth/token-issuer.ts';
 import { cursorCodec } from './platform/cursor.ts';
 import { openPool, type PoolOptions, poolDb, transaction } from './platform/db/client.ts';
 import { migrationsFolder } from './platform/db/open.ts';
-import { operationsOf, type Resolvers } from './platform/graphql/field.ts';
+import { operationsOf } from './platform/graphql/field.ts';
 import { serveGraphiql } from './platform/graphql/graphiql.ts';
 import { readSdl } from './platform/graphql/schema.ts';
 import { serveGraphql } from './platform/graphql/server.ts';
@@ -92,7 +41,7 @@ import { parseQuery, takeJson } from './platform/http/parsing.ts';
 import { answerProblems, refuseConnection, sendProblem } from './platform/http/problems.ts';
 import { isPublic, servePublic } from './platform/http/public.ts';
 import { limitAddressRate, limitRate } from './platform/http/rate-limit.ts';
-import { type Route, serve } from './platform/http/rest.ts';
+import { serve } from './platform/http/rest.ts';
 import { newId } from './platform/ids.ts';
 import { type DueJobs, type JobSetting, type JobWorker, runDueJobs, startJobWorker } from './platform/job-worker.ts';
 import { type AnyJob, enqueueRecurring } from './platform/jobs.ts';
@@ -101,67 +50,7 @@ import { linkTokens } from './platform/link-token.ts';
 import { compileOutputs, type Operation, type Services } from './platform/operation.ts';
 import type { Confinement } from './platform/principal.ts';
 
-/** Every feature's URL table: the REST contract, and what openapi.yaml is generated from. */
-export const routes: readonly Route[] = [
-  ...customerRoutes,
-  ...mergeRoutes,
-  ...consentRoutes,
-  ...orderRoutes,
-  ...returnRoutes,
-  ...interactionRoutes,
-  ...campaignRoutes,
-  ...timelineRoutes,
-  ...leadRoutes,
-  ...leadScoreRoutes,
-  ...leadModelRoutes,
-  ...assignmentRoutes,
-  ...followUpRoutes,
-  ...surveyRoutes,
-  ...surveyResponseRoutes,
-  ...surveyInvitationRoutes,
-  ...loyaltyRoutes,
-  ...loyaltyProgrammeRoutes,
-  ...rewardRoutes,
-  ...partnerRoutes,
-  ...rateRoutes,
-  ...clientRoutes,
-  ...privacyRoutes,
-  ...retentionRoutes,
-  ...metricRoutes,
-  ...auditRoutes,
-];
-
 takeFieldsFrom(() => routes.map(({ operation }) => operation));
-
-/** Every feature's GraphQL fields, for the types of schema/. */
-export const resolvers: readonly Resolvers[] = [
-  customerResolvers,
-  mergeResolvers,
-  consentResolvers,
-  orderResolvers,
-  returnResolvers,
-  interactionResolvers,
-  campaignResolvers,
-  timelineResolvers,
-  leadResolvers,
-  leadScoreResolvers,
-  leadModelResolvers,
-  assignmentResolvers,
-  followUpResolvers,
-  surveyResolvers,
-  surveyResponseResolvers,
-  surveyInvitationResolvers,
-  loyaltyResolvers,
-  loyaltyProgrammeResolvers,
-  rewardResolvers,
-  partnerResolvers,
-  rateResolvers,
-  clientResolvers,
-  privacyResolvers,
-  retentionResolvers,
-  metricResolvers,
-  auditResolvers,
-];
 
 /** Every operation that has an address or a GraphQL field. */
 function allOperations(): Set<Operation> {

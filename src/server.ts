@@ -4,7 +4,7 @@ import closeWithGrace from 'close-with-grace';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import { createApp } from './app.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
-import { confinement } from './confinement.ts';
+import { tablePolicies } from './features.ts';
 import { openKeys } from './platform/auth/keys.ts';
 import { KeyError } from './platform/auth/signing-key.ts';
 import { EmbeddedPostgresError } from './platform/db/embedded-binaries.ts';
@@ -23,7 +23,7 @@ const sameSignal = 1_000;
 
 async function start(config: Config, logger: FastifyBaseLogger): Promise<{ stop(): Promise<void> }> {
   const keys = await openKeys(config);
-  const database = await openDatabase(config, confinement, (message) => logger.info(message));
+  const database = await openDatabase(config, tablePolicies(), (message) => logger.info(message));
   let app: FastifyInstance | undefined;
   try {
     app = await createApp({ config, keys, connection: database.connection, logger });

@@ -5,8 +5,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import pg from 'pg';
 import { readConfig } from '../../src/config.ts';
-import { confinement } from '../../src/confinement.ts';
 import { unitsOf } from '../../src/domain/lead-score.ts';
+import { tablePolicies } from '../../src/features.ts';
 import { openKeys } from '../../src/platform/auth/keys.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
 import { types } from '../../src/platform/db/client.ts';
@@ -29,7 +29,7 @@ const config = readConfig(process.env);
 const keys = await openKeys(config);
 const verify = await createVerifier(config, keys);
 const cursors = cursorCodec(keys.cursorSecret);
-const database = await openDatabase(config, confinement, () => {});
+const database = await openDatabase(config, tablePolicies(), () => {});
 const pool = new pg.Pool({
   ...database.connection,
   types,

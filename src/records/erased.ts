@@ -1,5 +1,3 @@
-import type { PgTable } from 'drizzle-orm/pg-core';
-import { holdingOf } from '../features/holdings/holdings.ts';
 import type { Warning } from '../platform/batch.ts';
 import type { Transaction } from '../platform/db/client.ts';
 import { Problem } from '../platform/errors.ts';
@@ -38,18 +36,4 @@ export function erasedRefusal(pointer?: string): Problem {
   return new Problem('person_erased', message, {
     errors: pointer === undefined ? [] : [{ pointer, code: 'person_erased', message }],
   });
-}
-
-/** The row as it may be stored: of an erased customer without what tells something of the person. */
-export function withoutPersonal<Row extends { customerId: string | null }>(
-  tx: Transaction,
-  table: PgTable,
-  row: Row,
-): Row {
-  if (!isErased(tx, row.customerId)) return row;
-  const cleared: Record<string, unknown> = { ...row };
-  for (const [member, erasure] of Object.entries(holdingOf(table).personal)) {
-    if (erasure === 'null' && member in cleared) cleared[member] = null;
-  }
-  return cleared as Row; // the same members; those that erasure clears may be null
 }

@@ -58,6 +58,8 @@ export interface FieldSpec {
   /** What erasing leaves of a personal value; null: nothing. */
   left: SQL | null;
   names: Names | null;
+  /** Of the id of another customer: that one cannot be deleted while it is named; one who names it is called so. */
+  guard: string | null;
   /** Money: in the record's `currency`, or that of the record it is part of; or in the base currency. */
   amount: 'currency' | 'base' | null;
   /** Texts for the documents of both doors. */
@@ -83,6 +85,7 @@ const plainSpec = {
   personal: null,
   left: null,
   names: null,
+  guard: null,
   amount: null,
   doc: null,
   generated: null,
@@ -323,9 +326,15 @@ export function recordId(): Field<string, 'optional', typeof uuidText, typeof uu
   return new Field({ ...spec(uuid, uuidText, uuidText), names: 'record' });
 }
 
-/** The id of another customer: callers confined to some customers are not told it. */
-export function otherCustomer(): Field<string, 'optional', typeof uuidText, z.ZodNullable<typeof uuidText>> {
-  return new Field({ ...spec(uuid, uuidText, ofOthers(uuidText.nullable())), names: 'customer' });
+/**
+ * The id of another customer: tokens scoped to some customers are not told it.
+ *
+ * @param guard the other cannot be deleted while it is named; what one who names it is called in the refusal
+ */
+export function otherCustomer(
+  guard: string | null = null,
+): Field<string, 'optional', typeof uuidText, z.ZodNullable<typeof uuidText>> {
+  return new Field({ ...spec(uuid, uuidText, ofOthers(uuidText.nullable())), names: 'customer', guard });
 }
 
 type AnyField = Field<unknown, Need, z.ZodType | null, z.ZodType | null>;

@@ -8,6 +8,7 @@ import { keysetList, type Page, pageOf, pageParameters, sortParameter } from '..
 import { id } from '../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion, written } from '../platform/versions.ts';
 import { beginEffects, type State } from './effects.ts';
+import { lazily } from './lazily.ts';
 import type { RecordWrite } from './prepare.ts';
 import type { Access, Kind } from './record.ts';
 import { referenceInput, targetParameters } from './references/model.ts';
@@ -156,7 +157,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
   const extra = Object.values(parts.sorts).flatMap(({ select }) => (select ? [select] : []));
   /** Members that rows carry for the order alone. */
   const sortKeys = Object.values(parts.sorts).flatMap(({ select, field }) => (select && field ? [field] : []));
-  const pages = lazy(() =>
+  const pages = lazily(() =>
     keysetList<AnswerRow>({
       name: plural,
       select: sql.join([statementsOf(kind).columns, ...extra], sql`, `),
@@ -215,7 +216,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
   };
   const pageOutput = pageOf(output).meta({ id: `${type}Page` });
 
-  const ownerExists = lazy(() =>
+  const ownerExists = lazily(() =>
     statement(
       `${name}_owner`,
       sql`select from ${owner?.column().table} where ${owner?.column()} = ${param('id')}::uuid`,
@@ -476,13 +477,4 @@ function byFirstReference(outcome: Outcome): Outcome {
     }),
   }));
   return new Problem(code, message, { errors: placed, extra });
-}
-
-/** Made when it is first asked for. */
-function lazy<T>(make: () => T): () => T {
-  let made: { value: T } | null = null;
-  return () => {
-    made ??= { value: make() };
-    return made.value;
-  };
 }

@@ -2,7 +2,7 @@ import { createHmac, createPrivateKey, createPublicKey, generateKeyPairSync, typ
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { routes } from '../../src/app.ts';
+import { routes } from '../../src/features.ts';
 import { isPublic } from '../../src/platform/http/public.ts';
 import type { Operation } from '../../src/platform/operation.ts';
 import { testApp } from '../support/app.ts';

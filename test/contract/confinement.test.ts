@@ -1,6 +1,6 @@
 import pg from 'pg';
 import t from 'tap';
-import { routes } from '../../src/app.ts';
+import { routes } from '../../src/features.ts';
 import type { Operation } from '../../src/platform/operation.ts';
 import { type Confined, testApp } from '../support/app.ts';
 import { changeLog } from '../support/change-log.ts';

@@ -1,7 +1,7 @@
 import t from 'tap';
-import { routes } from '../../src/app.ts';
 import { metricResult } from '../../src/features/metrics/model.ts';
 import { rollupDifferences } from '../../src/features/rollups/queries.ts';
+import { routes } from '../../src/features.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
 import { testApp } from '../support/app.ts';
 

@@ -11,7 +11,8 @@ import {
 } from 'graphql';
 import t from 'tap';
 import { z } from 'zod';
-import { resolvers, routes, schemaFolder } from '../../src/app.ts';
+import { schemaFolder } from '../../src/app.ts';
+import { resolvers, routes } from '../../src/features.ts';
 import { group, operationsOf } from '../../src/platform/graphql/field.ts';
 import { createSchema, readSdl } from '../../src/platform/graphql/schema.ts';
 import type { Operation } from '../../src/platform/operation.ts';

@@ -4,7 +4,7 @@ import { getTableName, sql } from 'drizzle-orm';
 import fc from 'fast-check';
 import pg from 'pg';
 import t, { type Test } from 'tap';
-import { confinement } from '../../src/confinement.ts';
+import { tablePolicies } from '../../src/features.ts';
 import { accessPending, applyAccess } from '../../src/platform/db/access.ts';
 import {
   confinedRoles,
@@ -27,6 +27,7 @@ import { migrationsFolder, uniqueName } from '../support/server.ts';
 
 /** What the database itself lets the roles of the service see and do, whatever an operation asks of it. */
 
+const policies = tablePolicies();
 const service = await testApp(t);
 const { connection } = service;
 const admin = new pg.Client(connection);
@@ -68,7 +69,7 @@ const nap = statement('nap', sql`select pg_sleep(${param('seconds')}::float8)`);
 const whoAmI = statement<{ name: string }>('who_am_i', sql`select current_user as name`);
 
 /** Tables with rows of customers, and the column that says whose they are. */
-const ofCustomers = confinement.flatMap(({ table, access, owner = '' }) =>
+const ofCustomers = policies.flatMap(({ table, access, owner = '' }) =>
   access === 'customers' ? [{ name: getTableName(table), owner }] : [],
 );
 
@@ -76,7 +77,7 @@ t.test('the list names every table of the database', async (t) => {
   const { rows } = await admin.query<{ name: string }>(
     `select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f')`,
   );
-  t.strictSame(confinement.map(({ table }) => getTableName(table)).sort(), rows.map(({ name }) => name).sort());
+  t.strictSame(policies.map(({ table }) => getTableName(table)).sort(), rows.map(({ name }) => name).sort());
   const { rows: owned } = await admin.query<{ name: string }>(
     `select distinct table_name as name from information_schema.columns where table_schema = 'public' and column_name = 'customer_id'`,
   );
@@ -96,7 +97,7 @@ t.test('the roles can do what the list says, and nothing else', async (t) => {
      where c.relnamespace = 'public'::regnamespace and a.grantee <> c.relowner group by 1, 2`,
   );
   const all = ['DELETE', 'INSERT', 'SELECT', 'UPDATE'];
-  const expected = confinement.flatMap(({ table, access }) => {
+  const expected = policies.flatMap(({ table, access }) => {
     const name = getTableName(table);
     const confined = access === 'customers' ? all : access === 'configuration' ? ['SELECT'] : [];
     const shares = access === 'shares' ? ['SELECT'] : confined;
@@ -410,7 +411,7 @@ t.test('rights come with the migrations, and come back when somebody has changed
   const notes: string[] = [];
   const options = {
     folder: migrationsFolder,
-    access: confinement,
+    access: policies,
     note: (message: string) => void notes.push(message),
   };
   await Promise.all([1, 2, 3].map(() => migrate(connection, options)));
@@ -418,7 +419,7 @@ t.test('rights come with the migrations, and come back when somebody has changed
   const client = new pg.Client(connection);
   await client.connect();
   t.teardown(() => client.end());
-  t.notOk(await accessPending(client, confinement));
+  t.notOk(await accessPending(client, policies));
   for (const change of [
     `revoke select on orders from ${serviceRole}`,
     `drop policy rapport_partner_select on orders`,
@@ -427,11 +428,11 @@ t.test('rights come with the migrations, and come back when somebody has changed
     'create table graphile_worker.later ()',
   ]) {
     await client.query(change);
-    t.ok(await accessPending(client, confinement), change);
+    t.ok(await accessPending(client, policies), change);
     await migrate(connection, options);
-    t.notOk(await accessPending(client, confinement), `after: ${change}`);
+    t.notOk(await accessPending(client, policies), `after: ${change}`);
   }
-  const fewer = confinement.filter(({ table }) => getTableName(table) !== 'orders');
+  const fewer = policies.filter(({ table }) => getTableName(table) !== 'orders');
   await migrate(connection, { ...options, access: fewer });
   const pool = openPool(connection, { size: 1, statementTimeout: 30_000 });
   t.teardown(() => pool.end());
@@ -456,7 +457,7 @@ t.test('an account that may not make roles says what to run, and needs nothing m
       loop execute format('alter table %s owner to ${login}', t); end loop;
     end $$`);
   await client.query(`set session authorization ${login}`);
-  await t.rejects(applyAccess(client, confinement), {
+  await t.rejects(applyAccess(client, policies), {
     name: 'AccessError',
     message: /administrator.*GRANT rapport_service, rapport_partner, rapport_customer TO/s,
   });
@@ -464,8 +465,8 @@ t.test('an account that may not make roles says what to run, and needs nothing m
     `reset session authorization; grant rapport_service, rapport_partner, rapport_customer to ${login}`,
   );
   await client.query(`set session authorization ${login}`);
-  await applyAccess(client, confinement);
-  t.notOk(await accessPending(client, confinement));
+  await applyAccess(client, policies);
+  t.notOk(await accessPending(client, policies));
   await client.query(
     `insert into customers (id, version, kind, created_at, updated_at) values (gen_random_uuid(), 1, 'person', now(), now())`,
   );

@@ -326,7 +326,7 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
     completedOrders: 1,
   });
   t.match(await request('POST', '/v1/orders?dryRun=true', { body: orderOf({ total: 1, items: [] }) }), { status: 422 });
-  const { routes } = await import('../../src/app.ts');
+  const { routes } = await import('../../src/features.ts');
   const all = routes
     .filter(({ operation }) => operation.kind === 'write')
     .map(

@@ -10,7 +10,7 @@ import t, { type Test } from 'tap';
 import { z } from 'zod';
 import { jobs as jobsOfTheService } from '../../src/app.ts';
 import { packageRoot } from '../../src/config.ts';
-import { confinement } from '../../src/confinement.ts';
+import { tablePolicies } from '../../src/features.ts';
 import { noAudit } from '../../src/platform/audit.ts';
 import { fixedDirectory } from '../../src/platform/auth/directory.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
@@ -377,7 +377,7 @@ t.test('every recurring job of the service has a cron line and a payload that ma
 
 t.test('the tables come with the migrations, and a role that may create nothing can use them', async (t) => {
   const { connection } = await emptyDatabase(t);
-  const options = { folder: migrationsFolder, access: confinement };
+  const options = { folder: migrationsFolder, access: tablePolicies() };
   await Promise.all([1, 2, 3].map(() => migrate(connection, options)));
   const owner = new pg.Client(connection);
   await owner.connect();

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { resolvers, routes } from '../../src/app.ts';
 import { listCustomersWithOrders } from '../../src/features/orders/customer-operations.ts';
+import { resolvers, routes } from '../../src/features.ts';
 import { operationsOf } from '../../src/platform/graphql/field.ts';
 import type { Operation } from '../../src/platform/operation.ts';
 import { createPrincipal } from '../../src/platform/principal.ts';

@@ -1,8 +1,8 @@
 import { getTableName } from 'drizzle-orm';
 import t from 'tap';
 import { z } from 'zod';
-import { routes } from '../../src/app.ts';
 import { columnsOf, holdings } from '../../src/features/holdings/holdings.ts';
+import { routes } from '../../src/features.ts';
 import { isPersonal } from '../../src/platform/personal.ts';
 import { walker } from '../../src/records/walk.ts';
 

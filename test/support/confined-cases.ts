@@ -9,7 +9,7 @@ import {
   isNonNullType,
   isObjectType,
 } from 'graphql';
-import { routes } from '../../src/app.ts';
+import { routes } from '../../src/features.ts';
 import type { Operation } from '../../src/platform/operation.ts';
 import type { Json } from './contract.ts';
 import { type Field, guardedFields } from './doors.ts';

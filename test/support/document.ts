@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
-import { routes } from '../../src/app.ts';
+import { routes } from '../../src/features.ts';
 import { guide } from '../../src/guide.ts';
 import { openApiDocument } from '../../src/platform/http/openapi.ts';
 import { isObject, type Json, resolve } from '../../src/platform/http/openapi-schemas.ts';

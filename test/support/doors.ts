@@ -1,5 +1,6 @@
 import { type GraphQLField, getNamedType, isObjectType } from 'graphql';
-import { resolvers, schemaFolder } from '../../src/app.ts';
+import { schemaFolder } from '../../src/app.ts';
+import { resolvers } from '../../src/features.ts';
 import { operationsOf } from '../../src/platform/graphql/field.ts';
 import { createSchema, readSdl } from '../../src/platform/graphql/schema.ts';
 import type { Operation } from '../../src/platform/operation.ts';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { packageRoot } from '../../src/config.ts';
-import { confinement } from '../../src/confinement.ts';
+import { tablePolicies } from '../../src/features.ts';
 import { accessDefinitions } from '../../src/platform/db/access.ts';
 import { startEmbedded } from '../../src/platform/db/embedded.ts';
 import { jobTablesRevision } from '../../src/platform/db/job-tables.ts';
@@ -59,7 +59,7 @@ export async function createTemplate(connection: pg.ClientConfig, template: stri
   await onServer(connection, async (client) => {
     await client.query(`CREATE DATABASE ${template} TEMPLATE template0 ENCODING 'UTF8'`);
   });
-  await migrate({ ...connection, database: template }, { folder: migrationsFolder, access: confinement });
+  await migrate({ ...connection, database: template }, { folder: migrationsFolder, access: tablePolicies() });
 }
 
 /**
@@ -98,7 +98,7 @@ async function dropLeftovers(client: pg.Client): Promise<void> {
 }
 
 function hashOfMigrations(): string {
-  const hash = createHash('sha256').update(`jobs ${jobTablesRevision} ${accessDefinitions(confinement).join()}`);
+  const hash = createHash('sha256').update(`jobs ${jobTablesRevision} ${accessDefinitions(tablePolicies()).join()}`);
   const folders = [migrationsFolder, join(migrationsFolder, 'meta')];
   for (const file of folders.flatMap((folder) => list(folder).map((name) => join(folder, name)))) {
     if (file.endsWith('.sql') || file.endsWith('_journal.json')) hash.update(file).update(readFileSync(file));

@@ -11,12 +11,13 @@ import {
 } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
 import { Superseded } from '../../platform/superseded.ts';
+import { assertNothingGuards, deletionOfParts } from '../../records/delete-guard.ts';
 import { noteErased } from '../../records/erased.ts';
+import { lazily } from '../../records/lazily.ts';
 import { externalRefs } from '../../records/references/model.ts';
 import { type Name, type RefRow, refKey } from '../../records/references/queries.ts';
 import { answerById, answersById } from '../../records/statements.ts';
 import { assignments, fromExcluded } from '../../records/table.ts';
-import { assertNothingGuards, deletionOfParts } from '../holdings/guard.ts';
 import { hashesOf, tombstonesOf } from '../privacy/tombstones.ts';
 import { successorsOf } from './aliases.ts';
 import { type Customer, customerIdentities, customerRecord, customers } from './record.ts';
@@ -288,11 +289,14 @@ export async function companiesWithMembers(db: Db, ids: string[]): Promise<Set<s
   return new Set((await db.all(companies, { ids })).map(({ id }) => id));
 }
 
-const remove = statement(
-  'delete_customer',
-  sql`with ${sql.join(deletionOfParts(sql`${param('id')}::uuid`), sql`, `)},
+const remove = lazily(() =>
+  statement(
+    'delete_customer',
+    // References stay as tombstones.
+    sql`with ${sql.join(deletionOfParts(sql`${param('id')}::uuid`, ['references']), sql`, `)},
       tombstones as (update external_refs set record_id = null, customer_id = null, deleted_at = ${param('now')}::timestamptz where record_id = ${param('id')}::uuid)
     delete from customers where id = ${param('id')}::uuid`,
+  ),
 );
 
 /**
@@ -302,5 +306,5 @@ const remove = statement(
  */
 export async function deleteCustomerRow(tx: Transaction, id: string, now: string): Promise<void> {
   await assertNothingGuards(tx, id);
-  await tx.all(remove, { id, now });
+  await tx.all(remove(), { id, now });
 }

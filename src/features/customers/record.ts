@@ -121,8 +121,8 @@ export const customerRecord = record('customer', {
     givenName: text(100).personal(),
     familyName: text(100).personal(),
     // Other customers may live on other shards: checked when written, not by a foreign key.
-    companyId: otherCustomer().filter().says('The company a person belongs to.'),
-    referredBy: otherCustomer().filter().says('The customer who referred this one.'),
+    companyId: otherCustomer('company member').filter().says('The company a person belongs to.'),
+    referredBy: otherCustomer('referred customer').filter().says('The customer who referred this one.'),
     birthday: date().personal(),
     // The country alone is nobody's address, and metrics group by it.
     address: json(address)

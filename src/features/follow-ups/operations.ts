@@ -7,7 +7,8 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
-import { refuseErased, withoutPersonal } from '../../records/erased.ts';
+import { refuseErased } from '../../records/erased.ts';
+import { withoutPersonal } from '../../records/personal-data.ts';
 import { targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { chooseOwners, recordAssignments } from '../assignments/assign.ts';

@@ -6,7 +6,8 @@ import { checkNotAhead, invalid, Problem, settle } from '../../platform/errors.t
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
-import { erasedRefusal, withoutPersonal } from '../../records/erased.ts';
+import { erasedRefusal } from '../../records/erased.ts';
+import { withoutPersonal } from '../../records/personal-data.ts';
 import { type AssignmentEntry, type Chosen, chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { checkConsents, recordConsents } from '../consents/write.ts';
 import { matchOwners } from '../customers/match.ts';

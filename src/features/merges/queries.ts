@@ -1,11 +1,12 @@
 import { getTableColumns, getTableName, type SQL, sql } from 'drizzle-orm';
 import type { PgTable } from 'drizzle-orm/pg-core';
 import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import { deletionOfParts } from '../../records/delete-guard.ts';
+import { lazily } from '../../records/lazily.ts';
 import { externalRefs } from '../../records/references/model.ts';
 import type { RefRow } from '../../records/references/queries.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
 import { customerIdentities, customers } from '../customers/record.ts';
-import { deletionOfParts } from '../holdings/guard.ts';
 import { leadStageChanges, leads } from '../leads/model.ts';
 import {
   loyaltyAccounts,
@@ -424,16 +425,18 @@ export async function restoreShares(
   await tx.all(unshare, values);
 }
 
-const drop = statement(
-  'drop_merged_customer',
-  sql`with ${sql.join(deletionOfParts(sql`${param('id')}::uuid`), sql`, `)},
+const drop = lazily(() =>
+  statement(
+    'drop_merged_customer',
+    sql`with ${sql.join(deletionOfParts(sql`${param('id')}::uuid`, ['references']), sql`, `)},
       accounts as (delete from loyalty_accounts where customer_id = ${param('id')}::uuid)
     delete from customers where id = ${param('id')}::uuid`,
+  ),
 );
 
 /** Deletes the row of a customer whose facts have moved, with what was derived from them. */
 export async function dropMerged(tx: Transaction, id: string): Promise<void> {
-  await tx.all(drop, { id });
+  await tx.all(drop(), { id });
 }
 
 const latest = statement<MergeRow>(

@@ -3,9 +3,9 @@ import { profileFieldsOf } from '../../domain/lead-score.ts';
 import { param, type Statement, statement, type Transaction } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
 import { isErased, noteErased } from '../../records/erased.ts';
+import { lazily } from '../../records/lazily.ts';
+import { erasure, ownedTables } from '../../records/personal-data.ts';
 import { lockCustomers } from '../customers/queries.ts';
-import { customers } from '../customers/record.ts';
-import { columnsOf, type Holding, holdings } from '../holdings/holdings.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
 import type { RuleSetDocument } from '../lead-scores/model.ts';
 import { fieldSql } from '../lead-scores/score-sql.ts';
@@ -15,7 +15,7 @@ import { addTombstones, identityHash, referenceHash } from './tombstones.ts';
 export type Removed = Map<string, number>;
 
 /**
- * Erases persons: everything that tells something of them goes, wherever `holdings` says there is such a thing; the facts
+ * Erases persons: everything that tells something of them goes, wherever the definitions say there is such a thing; the facts
  * stay with an anonymous customer, so that no metric changes. What they were known by stays as a keyed hash. Nobody is
  * told of it any more: open invitations end and so do their links, and what was to be done about them is cancelled, but
  * for detractors, who are counted as unanswered.
@@ -58,7 +58,7 @@ export async function eraseCustomers(
     words: names.flatMap(({ value }) => (value.length < shortestWord ? [] : [value.toLowerCase()])),
   });
   note('storedAnswers', answers?.records);
-  for (const { kind, run } of steps) note(kind, (await tx.first(run, { ids, now }))?.records);
+  for (const { kind, run } of steps()) note(kind, (await tx.first(run, { ids, now }))?.records);
   await tx.all(keepFilled, { rows: JSON.stringify([...filled].map(([id, fields]) => ({ id, fields }))) });
   for (const id of ids) noteErased(tx, id);
   await refreshBounds(tx, context, ids);
@@ -124,40 +124,16 @@ const touchResponses = counted(
       and exists (select from survey_answers a where a.response_id = r.id and a.text is not null)`,
 );
 
-/** What erasing does to the rows of a table; null: nothing in it is personal. */
-function clearing(holding: Holding): SQL | null {
-  const columns = columnsOf(holding);
-  const named = (member: string) => columns.get(member) ?? missing(holding, member);
-  const mine = sql`${named(holding.owner)} = any(${param('ids')}::uuid[])`;
-  const entries = Object.entries(holding.personal);
-  if (entries.length === 0) return null;
-  if (entries.some(([, erasure]) => erasure === 'row')) return sql`delete from ${holding.table} where ${mine}`;
-  const members = entries.map(([member]) => named(member));
-  const sets = members.map((column) => sql`${sql.identifier(column.name)} = ${cleared(column.name, holding)}`);
-  if (columns.has('version')) sets.push(sql`version = ${named('version')} + 1`);
-  if (columns.has('updatedAt')) sets.push(sql`updated_at = ${param('now')}::timestamptz`);
-  if (holding.table === customers) {
-    return sql`update ${holding.table} set ${sql.join([...sets, sql`erased_at = ${param('now')}::timestamptz`], sql`, `)} where ${mine}`;
-  }
-  const told = members.map((column) => sql`${column} is not null`);
-  return sql`update ${holding.table} set ${sql.join(sets, sql`, `)} where ${mine} and (${sql.join(told, sql` or `)})`;
-}
-
-/** The country alone is nobody's address, and metrics group by it. */
-function cleared(column: string, { table }: Holding): SQL {
-  if (table !== customers || column !== 'address') return sql`null`;
-  return sql`case when address ->> 'country' is not null then jsonb_build_object('country', address ->> 'country') end`;
-}
-
-function missing({ name }: Holding, member: string): never {
-  throw new RangeError(`${name} has no ${member}`);
-}
-
-const steps: { kind: string; run: Statement<Count> }[] = [
-  ...holdings.flatMap((holding) => {
-    const change = clearing(holding);
-    return change ? [{ kind: holding.name, run: counted(`erase_${holding.name}`, change) }] : [];
+const steps = lazily(() => [
+  ...ownedTables().flatMap((stored) => {
+    const change = erasure(stored);
+    return change ? [{ kind: stored.name, run: counted(`erase_${stored.name}`, change) }] : [];
   }),
+  ...further,
+]);
+
+/** What goes beyond the columns that tell something of the person. */
+const further: { kind: string; run: Statement<Count> }[] = [
   {
     kind: 'references',
     run: counted(

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { isCurrency, minorUnits } from '../../domain/currencies.ts';
 import { formatDecimal } from '../../domain/money.ts';
-import { type ExportWriter, type Head, type Section, sections } from './held.ts';
+import { type ExportWriter, type Head, held, type Section } from './held.ts';
 
 const style = `
 :root { color-scheme: light; font: 15px/1.45 system-ui, sans-serif; color: #1b1b1b; background: #fff; }
@@ -158,8 +158,8 @@ export function pageWriter(): ExportWriter {
 }
 
 function opening({ customerId, exportedAt, erasedAt, mergedFrom, counts }: Head): string {
-  const contents = sections
-    .map(
+  const contents = held()
+    .sections.map(
       ({ name, label }) =>
         `<li><a href="#${escapeHtml(name)}">${escapeHtml(label)}</a> <span class="count">(${counts[name] ?? 0})</span></li>`,
     )

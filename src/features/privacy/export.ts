@@ -9,16 +9,7 @@ import { targetId } from '../../records/references/queries.ts';
 import { customerById } from '../customers/queries.ts';
 import { customerExport, exportDocument, exportFormat, exportSchema } from './export-model.ts';
 import { pageHeaders, pageWriter } from './export-page.ts';
-import {
-  closeHeld,
-  countAll,
-  declareSection,
-  type ExportWriter,
-  fetchHeld,
-  heldAtATime,
-  type Section,
-  sections,
-} from './held.ts';
+import { closeHeld, type ExportWriter, fetchHeld, held, heldAtATime, type Section } from './held.ts';
 
 /** Bytes of an export that GraphQL answers, as it holds the whole of it. */
 const graphqlLimit = 16 * 1024 * 1024;
@@ -90,13 +81,13 @@ function writeExport(
   writer: ExportWriter,
 ): Promise<Spool> {
   return Spool.of(async (write) => {
-    const [counts, aliases] = await Promise.all([tx.first(countAll, { id }), tx.all(former, { id })]);
+    const [counts, aliases] = await Promise.all([tx.first(held().countAll, { id }), tx.all(former, { id })]);
     const mergedFrom = aliases.map(({ oldId }) => oldId);
     await write(
       writer.begin({ customerId: id, exportedAt: now, baseCurrency, erasedAt, mergedFrom, counts: counts ?? {} }),
     );
     const tell = principal.confinement === null ? asItIs : withoutOthers([id, ...mergedFrom]);
-    for (const section of sections) {
+    for (const section of held().sections) {
       const count = counts?.[section.name] ?? 0;
       await write(writer.section(section, count));
       const record: ExportWriter['record'] = (of, row, index) => writer.record(of, tell(of, row), index);
@@ -133,7 +124,7 @@ async function writeRecords(
   told: ExportWriter['record'],
   write: (text: string) => Promise<void>,
 ): Promise<void> {
-  const declare = declareSection.get(section.name);
+  const declare = held().declare.get(section.name);
   if (!declare) throw new Error(`${section.name} cannot be read`);
   await tx.all(declare, { id });
   for (let index = 0; ; ) {

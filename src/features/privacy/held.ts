@@ -1,7 +1,8 @@
 import { getTableColumns, type SQL, sql } from 'drizzle-orm';
-import type { PgColumn, PgTable } from 'drizzle-orm/pg-core';
-import { fields, param, statement } from '../../platform/db/client.ts';
-import { holdings, keyOf } from '../holdings/holdings.ts';
+import { fields, param, type Statement, statement } from '../../platform/db/client.ts';
+import { lazily } from '../../records/lazily.ts';
+import { amountsOf, inheritedCurrency, namingMembers, ownedTables } from '../../records/personal-data.ts';
+import { columnNamed, type StoredTable } from '../../records/table.ts';
 import { customerMergeRecords } from '../merges/model.ts';
 import { partnerCustomers, partners } from '../partners/model.ts';
 
@@ -53,69 +54,25 @@ const chunk = 1_000;
 
 const person = sql`${param('id')}::uuid`;
 
-/** What the currency of lines and refunds is, which do not say it themselves. */
-const currencies: Readonly<Record<string, SQL>> = {
-  orderItems: sql`(select o.currency from orders o where o.customer_id = order_items.customer_id and o.id = order_items.order_id)`,
-  refunds: sql`(select o.currency from orders o where o.customer_id = refunds.customer_id and o.id = refunds.order_id)`,
-  refundItems: sql`(select o.currency from refunds r join orders o on o.customer_id = r.customer_id and o.id = r.order_id
-    where r.customer_id = refund_items.customer_id and r.id = refund_items.refund_id)`,
-  returnItems: sql`(select r.currency from returns r where r.customer_id = return_items.customer_id and r.id = return_items.return_id)`,
-};
-
-const sums = { revenue: 'currency', baseRevenue: 'base', returned: 'currency', baseReturned: 'base' } as const;
-const amounts: Readonly<Record<string, Readonly<Record<string, AmountOf>>>> = {
-  customer: { acquisitionCost: 'base' },
-  orders: {
-    total: 'currency',
-    discount: 'currency',
-    shipping: 'currency',
-    fees: 'currency',
-    tax: 'currency',
-    rounding: 'currency',
-    refunded: 'currency',
-    revenue: 'currency',
-    baseRevenue: 'base',
-  },
-  orderItems: { total: 'currency', cost: 'currency' },
-  refunds: { amount: 'currency' },
-  refundItems: { total: 'currency' },
-  returns: { total: 'currency', baseTotal: 'base' },
-  returnItems: { total: 'currency' },
-  interactions: { cost: 'base' },
-  loyaltyEarnings: { spend: 'base' },
-  orderStatistics: sums,
-  orderMonths: sums,
-};
-
 /** Of which customer a record was before it was merged into this one; its own if it was not. */
 const origin = (name: string, record: SQL) =>
   sql`(select m.merged_id from customer_merges m join customer_merge_records r on r.merge_id = m.id
     where m.customer_id = ${person} and m.undone_at is null and r.kind = ${name} and r.record_id = ${record} order by m.at limit 1)`;
 
-function tableSection(
-  table: PgTable,
-  of: { name: string; label: string; owner: string; naming: readonly string[]; single: boolean },
-): Section {
-  const columns = getTableColumns(table);
-  const { name, label, owner, naming, single } = of;
-  const column = (member: string): PgColumn => {
-    const found = columns[member];
-    if (!found) throw new TypeError(`No column for ${name}.${member}`);
-    return found;
-  };
-  const keys = keyOf({ table });
-  const currency = currencies[name];
-  const id = keys.includes('id') && name !== 'customer' ? columns['id'] : undefined;
-  const members = Object.keys(columns);
+function tableSection(stored: StoredTable): Section {
+  const { table, name, label, owner, key, fields: members } = stored;
+  const currency = inheritedCurrency(stored);
+  const isSelf = key.join() === 'id';
+  const id = key.includes('id') && !isSelf ? columnNamed(table, 'id') : null;
   return {
     name,
     label,
-    members: [...members, ...(currency ? ['currency'] : []), ...(id ? ['mergedFrom'] : [])],
-    amounts: amounts[name] ?? {},
-    naming,
-    single,
+    members: [...Object.keys(members), ...(currency ? ['currency'] : []), ...(id ? ['mergedFrom'] : [])],
+    amounts: amountsOf(stored),
+    naming: namingMembers(stored),
+    single: key.join() === owner,
     from: sql`${table}`,
-    where: sql`${column(owner)} = ${person}`,
+    where: sql`${columnNamed(table, owner ?? '')} = ${person}`,
     select: sql.join(
       [
         fields(table),
@@ -125,7 +82,7 @@ function tableSection(
       sql`, `,
     ),
     order: sql.join(
-      keys.map((member) => sql`${column(member)}`),
+      key.map((member) => sql`${columnNamed(table, member)}`),
       sql`, `,
     ),
   };
@@ -204,46 +161,45 @@ const storedAnswers: Section = {
   order: sql`k.created_at, k.client, k.operation, k.key`,
 };
 
-/** Everything that is held about a person, in the order in which it is told. */
-export const sections: readonly Section[] = [
-  ...holdings
-    .filter(({ table }) => table !== partnerCustomers)
-    .map((holding) =>
-      tableSection(holding.table, {
-        name: holding.name,
-        label: holding.label,
-        owner: holding.owner,
-        naming: holding.customers,
-        single: keyOf(holding).join() === holding.owner,
-      }),
-    ),
-  mergedRecords,
-  sharedWith,
-  accesses,
-  storedAnswers,
-];
+interface Held {
+  /** Everything that is held about a person, in the order in which it is told. */
+  sections: readonly Section[];
+  /** How many records each section has. */
+  countAll: Statement<Record<string, number>>;
+  /** A cursor per section, so that neither side holds more than some records at a time. */
+  declare: ReadonlyMap<string, Statement<unknown>>;
+}
 
-/** How many records each section has. */
-export const countAll = statement<Record<string, number>>(
-  'count_held',
-  sql`select ${sql.join(
-    sections.map(
-      ({ name, from, where }) => sql`(select count(*) from ${from} where ${where}) as ${sql.identifier(name)}`,
+export const held = lazily((): Held => {
+  const sections = [
+    ...ownedTables().flatMap((stored) => (stored.table === partnerCustomers ? [] : [tableSection(stored)])),
+    mergedRecords,
+    sharedWith,
+    accesses,
+    storedAnswers,
+  ];
+  return {
+    sections,
+    countAll: statement<Record<string, number>>(
+      'count_held',
+      sql`select ${sql.join(
+        sections.map(
+          ({ name, from, where }) => sql`(select count(*) from ${from} where ${where}) as ${sql.identifier(name)}`,
+        ),
+        sql`, `,
+      )}`,
     ),
-    sql`, `,
-  )}`,
-);
-
-/** A cursor per section, so that neither side holds more than some records at a time. */
-export const declareSection: ReadonlyMap<string, ReturnType<typeof statement<unknown>>> = new Map(
-  sections.map(({ name, select, from, where, order }) => [
-    name,
-    statement<unknown>(
-      `held_${name}`,
-      sql`declare held no scroll cursor for select ${select} from ${from} where ${where} order by ${order}`,
+    declare: new Map(
+      sections.map(({ name, select, from, where, order }) => [
+        name,
+        statement<unknown>(
+          `held_${name}`,
+          sql`declare held no scroll cursor for select ${select} from ${from} where ${where} order by ${order}`,
+        ),
+      ]),
     ),
-  ]),
-);
+  };
+});
 
 export const fetchHeld = statement<Record<string, unknown>>(
   'fetch_held',

@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import { silentSince } from '../../records/personal-data.ts';
 import {
   firstIdsLimit,
   type RetentionConditions,
@@ -154,41 +155,18 @@ export async function noteProgress(tx: Transaction, row: RunRow): Promise<void> 
 
 const before = sql`${param('before')}::timestamptz`;
 
-/** Whether table `from` (alias `f`) has something of customer `c` that happened since, or is still to be done. */
+/** Whether table `from` (alias `f`) has nothing of customer `c` of which `at` holds. */
 const nothing = (from: SQL, at: SQL) => sql`not exists (select from ${from} f where f.customer_id = c.id and ${at})`;
-const since = (column: string) => sql`f.${sql.identifier(column)} >= ${before}`;
 
 /**
- * What counts as hearing of a customer, or the customer of us: everything but what happens by itself (points that are
- * earned, expire or are given for a birthday) and changes of the profile, which imports make every night.
+ * Who may be erased: not heard of, nor heard from us, as the definitions say (`lifeSign`): everything but what happens by
+ * itself (points that are earned, expire or are given for a birthday) and changes of the profile, which imports make every
+ * night.
  */
-const silent = sql.join(
-  [
-    sql`c.created_at < ${before}`,
-    nothing(sql`orders`, since('placed_at')),
-    nothing(sql`interactions`, since('occurred_at')),
-    nothing(sql`refunds`, since('refunded_at')),
-    nothing(sql`returns`, since('returned_at')),
-    nothing(sql`survey_responses`, since('answered_at')),
-    nothing(sql`survey_invitations`, sql`(f.status = 'due' or ${since('sent_at')})`),
-    nothing(sql`consent_changes`, sql`(${since('at')} or ${since('created_at')})`),
-    nothing(sql`leads`, since('entered_at')),
-    nothing(sql`lead_stage_changes`, since('at')),
-    nothing(sql`follow_ups`, sql`(f.status = 'open' or ${since('created_at')} or ${since('closed_at')})`),
-    nothing(sql`loyalty_accounts`, since('joined_at')),
-    nothing(
-      sql`loyalty_transactions`,
-      sql`f.kind in ('spend', 'redeem', 'return', 'adjust', 'transfer_out', 'transfer_in') and ${since('at')}`,
-    ),
-    nothing(sql`redemptions`, sql`(${since('redeemed_at')} or ${since('fulfilled_at')})`),
-  ],
-  sql` and `,
-);
-
-const erasable = sql`c.erased_at is null
+const erasable = () => sql`c.erased_at is null
   and (${param('customerKind')}::text is null or c.kind = ${param('customerKind')}::text)
   and (not ${param('keepConsented')}::boolean or ${nothing(sql`consents`, sql`f.status = 'granted'`)})
-  and ${silent}`;
+  and ${silentSince(before)}`;
 
 const surveyId = sql`${param('surveyId')}::uuid`;
 
@@ -199,7 +177,7 @@ interface Source {
   customerId: SQL;
   /** Whose order is that of an index, with `id` behind it; none: that of the ids. */
   at?: SQL;
-  due: SQL;
+  due: () => SQL;
 }
 
 const sources: Record<Exclude<RetentionKind, 'idempotency'>, Source> = {
@@ -208,21 +186,21 @@ const sources: Record<Exclude<RetentionKind, 'idempotency'>, Source> = {
     from: sql`leads l join customers c on c.id = l.customer_id`,
     id: sql`l.customer_id`,
     customerId: sql`l.customer_id`,
-    due: sql`l.converted_at is null and ${nothing(sql`orders`, sql`true`)} and ${erasable}`,
+    due: () => sql`l.converted_at is null and ${nothing(sql`orders`, sql`true`)} and ${erasable()}`,
   },
   interaction_text: {
     from: sql`interactions i`,
     id: sql`i.id`,
     customerId: sql`i.customer_id`,
     at: sql`i.occurred_at`,
-    due: sql`i.text is not null and (${param('channel')}::text is null or i.channel = ${param('channel')}::text)`,
+    due: () => sql`i.text is not null and (${param('channel')}::text is null or i.channel = ${param('channel')}::text)`,
   },
   survey_text: {
     from: sql`survey_responses r`,
     id: sql`r.id`,
     customerId: sql`r.customer_id`,
     at: sql`r.answered_at`,
-    due: sql`(${surveyId} is null or r.survey_id = ${surveyId})
+    due: () => sql`(${surveyId} is null or r.survey_id = ${surveyId})
       and exists (select from survey_answers a where a.response_id = r.id and a.text is not null)`,
   },
   follow_up_note: {
@@ -230,7 +208,7 @@ const sources: Record<Exclude<RetentionKind, 'idempotency'>, Source> = {
     id: sql`w.id`,
     customerId: sql`w.customer_id`,
     at: sql`w.created_at`,
-    due: sql`w.status <> 'open' and w.closed_at < ${before} and (w.note is not null or w.reason is not null)`,
+    due: () => sql`w.status <> 'open' and w.closed_at < ${before} and (w.note is not null or w.reason is not null)`,
   },
   survey_invitation: {
     from: sql`survey_invitations v`,
@@ -238,7 +216,7 @@ const sources: Record<Exclude<RetentionKind, 'idempotency'>, Source> = {
     customerId: sql`v.customer_id`,
     at: sql`v.created_at`,
     // Planning knows by them whom it asked about what is due since 30 days, and who was asked too short a time ago.
-    due: sql`v.status in ('answered', 'cancelled', 'expired') and v.updated_at < ${before}
+    due: () => sql`v.status in ('answered', 'cancelled', 'expired') and v.updated_at < ${before}
       and (${surveyId} is null or v.survey_id = ${surveyId})
       and v.due_at < ${param('now')}::timestamptz - interval '31 days'
       and (v.sent_at is null or v.sent_at < ${param('now')}::timestamptz - interval '1 day' * (
@@ -275,7 +253,7 @@ function walk(kind: keyof typeof sources) {
     : sql`${id} > ${param('id')}::uuid`;
   return statement<Looked>(
     `walk_${kind}`,
-    sql`select ${at} as at, ${id} as id, ${customerId} as "customerId", (${due}) is true as due from ${from}
+    sql`select ${at} as at, ${id} as id, ${customerId} as "customerId", (${due()}) is true as due from ${from}
       where ${edge} and ${oldEnough(source)} order by ${order} limit ${sql.raw(String(stepSize[kind]))}`,
   );
 }
@@ -285,25 +263,26 @@ function count(kind: keyof typeof sources) {
   const { from, id, at = sql`'epoch'::timestamptz`, due } = source;
   return statement<Matching>(
     `count_${kind}`,
-    sql`with due as (select ${at} as at, ${id} as id from ${from} where ${oldEnough(source)} and ${due})
+    sql`with due as (select ${at} as at, ${id} as id from ${from} where ${oldEnough(source)} and ${due()})
       select count(*) as matching, coalesce((select json_agg(id order by at, id) from (
         select at, id from due order by at, id limit ${sql.raw(String(firstIdsLimit))}) first), '[]') as "firstIds" from due`,
   );
 }
 
-function perKind<T>(make: (kind: keyof typeof sources) => T): Record<keyof typeof sources, T> {
-  return {
-    customer: make('customer'),
-    lead: make('lead'),
-    interaction_text: make('interaction_text'),
-    survey_text: make('survey_text'),
-    follow_up_note: make('follow_up_note'),
-    survey_invitation: make('survey_invitation'),
+type Walked = keyof typeof sources;
+
+/** Made per kind, at first use: by then everything is defined. */
+function perKind<K extends Walked, T>(make: (kind: K) => T): (kind: K) => T {
+  const made = new Map<K, T>();
+  return (kind) => {
+    const known = made.get(kind) ?? make(kind);
+    made.set(kind, known);
+    return known;
   };
 }
 
-const walks = perKind(walk);
-const counts = perKind(count);
+const walkOf = perKind(walk);
+const countOf = perKind(count);
 
 export interface Matching {
   matching: number;
@@ -329,7 +308,7 @@ export async function matching(db: Db, scope: Scope, now: string): Promise<Match
     const found = await db.first(oldAnswers, { before: scope.before });
     return { matching: found?.matching ?? 0, firstIds: [] };
   }
-  return (await db.first(counts[kind], bounds(scope, now))) ?? { matching: 0, firstIds: [] };
+  return (await db.first(countOf(kind), bounds(scope, now))) ?? { matching: 0, firstIds: [] };
 }
 
 const beginning: Position = { at: '0001-01-01T00:00:00.000Z', id: '00000000-0000-0000-0000-000000000000' };
@@ -342,7 +321,7 @@ export function look(
   position: Position | null,
   now: string,
 ): Promise<Looked[]> {
-  return db.all(walks[kind], { ...bounds(scope, now), ...(position ?? beginning) });
+  return db.all(walkOf(kind), { ...bounds(scope, now), ...(position ?? beginning) });
 }
 
 const lockFree = statement<{ id: string }>(
@@ -357,12 +336,13 @@ export async function lockFreeCustomers(tx: Transaction, ids: Iterable<string>):
   return new Set((await tx.all(lockFree, { ids: wanted })).map(({ id }) => id));
 }
 
-const stillDue = (kind: 'customer' | 'lead') =>
-  statement<{ id: string }>(
+const stillDue = perKind((kind: 'customer' | 'lead') => {
+  const { from, id, due } = sources[kind];
+  return statement<{ id: string }>(
     `still_due_${kind}`,
-    sql`select ${sources[kind].id} as id from ${sources[kind].from} where ${sources[kind].id} = any(${param('ids')}::uuid[]) and ${sources[kind].due}`,
+    sql`select ${id} as id from ${from} where ${id} = any(${param('ids')}::uuid[]) and ${due()}`,
   );
-const recheck = { customer: stillDue('customer'), lead: stillDue('lead') };
+});
 
 /** Of locked customers, those that are to be erased: what was read before the lock may have changed. */
 export async function dueAmong(
@@ -373,7 +353,7 @@ export async function dueAmong(
   now: string,
 ): Promise<string[]> {
   if (ids.length === 0) return [];
-  const rows = await tx.all(recheck[kind], { ...bounds(scope, now), ids });
+  const rows = await tx.all(stillDue(kind), { ...bounds(scope, now), ids });
   return rows.map(({ id }) => id);
 }
 

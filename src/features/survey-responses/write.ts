@@ -5,8 +5,8 @@ import { checkNotAhead, invalid, notFound, Problem, settle } from '../../platfor
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
-import { withoutPersonal } from '../../records/erased.ts';
 import type { Owner } from '../../records/ownership.ts';
+import { withoutPersonal } from '../../records/personal-data.ts';
 import { ownersOf } from '../../records/statements.ts';
 import { matchOwners } from '../customers/match.ts';
 import { openDetractorFollowUps } from '../follow-ups/detractors.ts';

@@ -1,10 +1,9 @@
 import * as fc from 'fast-check';
 import pg from 'pg';
 import t, { type Test } from 'tap';
-import { resolvers, routes } from '../../../src/app.ts';
-import { confinement } from '../../../src/confinement.ts';
 import { auditEntries } from '../../../src/features/audit/model.ts';
 import { openAuditRecord } from '../../../src/features/audit/record.ts';
+import { resolvers, routes, tablePolicies } from '../../../src/features.ts';
 import { type AuditEntry, auditEntry, namesCustomers, originOf } from '../../../src/platform/audit.ts';
 import { confinedRoles, openPool, poolDb, serviceRole } from '../../../src/platform/db/client.ts';
 import { operationsOf } from '../../../src/platform/graphql/field.ts';
@@ -712,7 +711,7 @@ t.test('the service can add to the audit and neither change nor remove anything'
     await client.query('reset role');
   }
   t.strictSame((await client.query('select * from audit_entries')).rows, before);
-  t.equal(confinement.find(({ table }) => table === auditEntries)?.access, 'append');
+  t.equal(tablePolicies().find(({ table }) => table === auditEntries)?.access, 'append');
 });
 
 // ------------------------------------------------------------------------------------------------ reads, in memory

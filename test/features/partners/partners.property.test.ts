@@ -12,7 +12,7 @@ import {
   isObjectType,
 } from 'graphql';
 import t from 'tap';
-import { routes } from '../../../src/app.ts';
+import { routes } from '../../../src/features.ts';
 import type { Operation } from '../../../src/platform/operation.ts';
 import { type Confined, testApp } from '../../support/app.ts';
 import { type ContractOperation, contractOperations, type Json } from '../../support/contract.ts';

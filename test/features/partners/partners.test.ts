@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import pg from 'pg';
 import { test } from 'tap';
-import { routes } from '../../../src/app.ts';
 import { openEdges } from '../../../src/domain/group-size.ts';
 import { isGuarded } from '../../../src/features/metrics/group-size.ts';
 import { shareDifferences } from '../../../src/features/partners/sharing.ts';
+import { routes } from '../../../src/features.ts';
 import { openPool, poolDb } from '../../../src/platform/db/client.ts';
 import { type TestApp, testApp } from '../../support/app.ts';
 

@@ -1,6 +1,6 @@
 import pg from 'pg';
 import t from 'tap';
-import { routes } from '../../../src/app.ts';
+import { routes } from '../../../src/features.ts';
 import { newId } from '../../../src/platform/ids.ts';
 import { type Answer, runJobs, testApp } from '../../support/app.ts';
 import { dumpDatabase, encodingsOf, pgDump, tracesIn } from '../../support/dump.ts';

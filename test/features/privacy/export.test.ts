@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { getTableColumns, getTableName } from 'drizzle-orm';
 import pg from 'pg';
 import t from 'tap';
-import { confinement } from '../../../src/confinement.ts';
 import { exportDocument } from '../../../src/features/privacy/export-model.ts';
 import { labelOf, moneyText } from '../../../src/features/privacy/export-page.ts';
+import { tablePolicies } from '../../../src/features.ts';
 import { types } from '../../../src/platform/db/client.ts';
 import { Spool } from '../../../src/platform/spool.ts';
 import { type Answer, testApp } from '../../support/app.ts';
@@ -149,7 +149,7 @@ t.test('a value planted in every column of every table is found in it', async (t
     `select c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where n.nspname = 'public' and c.relkind in ('r', 'p') order by 1`,
   );
-  const models = new Map(confinement.map(({ table }) => [getTableName(table), table]));
+  const models = new Map(tablePolicies().map(({ table }) => [getTableName(table), table]));
   const person = '0193a6c2-8f00-7eee-8000-000000000001';
   const merge = '0193a6c2-8f00-7eee-8000-000000000002';
   let n = 0;

@@ -1,0 +1,82 @@
+import { getTableName, type SQL, sql } from 'drizzle-orm';
+import { param, statement, type Transaction } from '../platform/db/client.ts';
+import { Problem } from '../platform/errors.ts';
+import { lazily } from './lazily.ts';
+import { columnNamed, definitionOf, type StoredTable, storedTables } from './table.ts';
+
+/*
+ * What keeps a customer from being deleted: every definition says it (`guard`). Nothing that is evidence or history is lost
+ * by a deletion.
+ */
+
+/** Whether its rows exist only below records that guard by themselves: lines of an order. */
+function isPart({ partOf }: StoredTable): boolean {
+  return partOf !== null && (definitionOf(partOf.table).guard !== null || isPart(definitionOf(partOf.table)));
+}
+
+function owned(): StoredTable[] {
+  return storedTables().filter(({ owner }) => owner !== null);
+}
+
+interface Guard {
+  /** One of them. */
+  noun: string;
+  from: SQL;
+  names: SQL;
+}
+
+function guards(): Guard[] {
+  return owned().flatMap((stored): Guard[] => {
+    const { table, owner, guard, fields } = stored;
+    const from = sql`${table}`;
+    // Customers that name the customer: members of a company.
+    const named = Object.entries(fields).flatMap(([member, { spec }]) =>
+      spec.guard === null ? [] : [{ noun: spec.guard, from, names: sql`${columnNamed(table, member)}` }],
+    );
+    if (guard === null || isPart(stored)) return named;
+    return [{ noun: guard, from, names: sql`${columnNamed(table, owner ?? '')}` }, ...named];
+  });
+}
+
+const countGuards = lazily(() =>
+  statement<{ noun: string; count: number }>(
+    'customer_guards',
+    sql`select noun, count::int from (${sql.join(
+      guards().map(
+        ({ noun, from, names }, position) =>
+          sql`select ${sql.raw(String(position))} as position, ${sql.raw(`'${noun}'`)} as noun, count(*) as count
+            from ${from} where ${names} = ${param('id')}::uuid`,
+      ),
+      sql` union all `,
+    )}) as found where count > 0 order by position`,
+  ),
+);
+
+/**
+ * Refuses to delete a locked customer while there is evidence or history of it.
+ *
+ * @throws Problem customer_has_records, with what stands in the way
+ */
+export async function assertNothingGuards(tx: Transaction, id: string): Promise<void> {
+  const rows = await tx.all(countGuards(), { id });
+  if (rows.length === 0) return;
+  const errors = rows.map(({ noun, count }) => ({
+    code: `${noun}s`.replaceAll(/[ -]/g, '_'),
+    message: `${count} ${noun}${count === 1 ? '' : 's'}`,
+  }));
+  const list = errors.map(({ message }) => message).join(', ');
+  throw new Problem('customer_has_records', `Delete or move the records of this customer first: ${list}.`, { errors });
+}
+
+/** Deletes the rows that are part of a customer or derived from its records, for a statement that deletes it. */
+export function deletionOfParts(id: SQL, except: readonly string[] = []): SQL[] {
+  return owned().flatMap((stored) => {
+    const { table, name, owner, key, guard, partOf } = stored;
+    const isItself = key.length === 1 && key[0] === owner && guard === null && owner === 'id';
+    if (guard !== null || partOf !== null || isItself || except.includes(name)) return [];
+    return [
+      sql`${sql.identifier(`parts_${getTableName(table)}`)} as (
+        delete from ${table} where ${columnNamed(table, owner ?? '')} = ${id})`,
+    ];
+  });
+}

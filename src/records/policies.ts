@@ -1,0 +1,24 @@
+import type { TableAccess } from '../platform/db/access.ts';
+import { deploymentSettings } from '../platform/db/settings.ts';
+import { idempotencyKeys } from '../platform/idempotency.ts';
+import { columnNamed, storedTables } from './table.ts';
+
+/** Tables of the machinery, which hold no records. A test compares them and the definitions with the catalog. */
+export const technicalTables: readonly TableAccess[] = [
+  { table: deploymentSettings, access: 'service' },
+  { table: idempotencyKeys, access: 'service' },
+];
+
+/**
+ * Who may touch which table, below the operations and for both doors: by row-level security and grants
+ * (platform/db/access.ts). What is not defined nobody may touch.
+ */
+export function tablePolicies(): TableAccess[] {
+  return [
+    ...storedTables().map(({ table, access, owner }): TableAccess => {
+      if (access !== 'owner') return { table, access };
+      return { table, access: 'customers', owner: columnNamed(table, owner ?? '').name };
+    }),
+    ...technicalTables,
+  ];
+}
