@@ -19,7 +19,7 @@ import {
 import { type LineShapes, type LinesOf, type LineTables, lineSchema, linesTable } from './lines.ts';
 import type { Ownership } from './ownership.ts';
 import { reference, referenceInput, sourceVersionInput } from './references/model.ts';
-import { inputShape, outputShape, storedTable, type TableOf } from './table.ts';
+import { type InTimeline, inputShape, outputShape, storedTable, type TableOf } from './table.ts';
 
 /**
  * What a record kind is, said once: everything that can be derived from it is (tables, inputs and outputs, statements,
@@ -134,6 +134,11 @@ export interface RecordDefinition<
   };
   /** References it may have at most; 20, if not said. */
   mostReferences?: number;
+  /** What the timeline of its owner shows of it at a glance. */
+  timeline?: {
+    members: readonly (keyof AllFields<F, O, N> & string)[];
+    more?: NonNullable<InTimeline['more']>;
+  };
   /** Never changed once it is written: it has no `updatedAt`. */
   unchanging?: true;
   /** Checks an input as a whole. */
@@ -242,6 +247,7 @@ export function record<
     key: owner ? ['customerId', 'id'] : ['id'],
     ...(partOf && { partOf }),
     guard: owner && !partOf ? name : null,
+    ...(definition.timeline && { timeline: { kind: name, scope: `${access.scope}:read`, ...definition.timeline } }),
     fields,
     extras: (t) => [
       ...(owner ? [index(`${tableName}_id`).on(t['id'] as PgColumn)] : []), // every record has one

@@ -59,6 +59,19 @@ export interface StoredTable {
   guard: string | null;
   /** Whether a row (alias `f`) is a sign of life since an instant, where that is not the instants marked so by themselves. */
   isLifeSign: ((since: (column: string) => SQL) => SQL) | null;
+  timeline: InTimeline | null;
+}
+
+/** How rows stand in the timeline of their customer, at the instant that `happened`. */
+export interface InTimeline {
+  /** `stage_change` */
+  kind: string;
+  /** What a token needs to see it. */
+  scope: string;
+  /** What people need at a glance; the record itself has the rest. */
+  members: readonly string[];
+  /** What is shown beside members, as it is answered and read. */
+  more?: Readonly<Record<string, { output: z.ZodType; select: SQL }>>;
 }
 
 export type TableOf<F extends Fields> = PgTableWithColumns<{
@@ -78,6 +91,7 @@ export interface TableDefinition<F extends Fields> {
   key: readonly (keyof F & string)[];
   guard: string | null;
   isLifeSign?: StoredTable['isLifeSign'];
+  timeline?: InTimeline;
   fields: F;
   /** Indexes, foreign keys and checks. */
   extras?: (columns: TableOf<F>['_']['columns']) => PgTableExtraConfigValue[];
@@ -97,6 +111,7 @@ export function storedTable<const F extends Fields>(tableName: string, definitio
     key,
     guard,
     isLifeSign = null,
+    timeline = null,
     fields,
     extras,
   } = definition;
@@ -115,7 +130,7 @@ export function storedTable<const F extends Fields>(tableName: string, definitio
   if ([...stored.values()].some((other) => getTableName(other.table) === tableName)) {
     throw new Error(`The table ${tableName} is defined twice`);
   }
-  stored.set(table, { name, label, table, fields, access, nature, owner, partOf, key, guard, isLifeSign });
+  stored.set(table, { name, label, table, fields, access, nature, owner, partOf, key, guard, isLifeSign, timeline });
   return table;
 }
 

@@ -1,10 +1,11 @@
 import { getTableName } from 'drizzle-orm';
 import t from 'tap';
 import { z } from 'zod';
-import { columnsOf, holdings } from '../../src/features/holdings/holdings.ts';
 import { routes } from '../../src/features.ts';
 import { isPersonal } from '../../src/platform/personal.ts';
+import { ownedTables } from '../../src/records/personal-data.ts';
 import { walker } from '../../src/records/walk.ts';
+import { personalMembers } from '../support/inventory.ts';
 
 /** What is erased as personal and what is answered as personal are the same. */
 
@@ -58,17 +59,18 @@ for (const { operation } of routes) look(operation.output);
 
 t.test('personal columns are personal members, and the reverse', async (t) => {
   const told = new Map<string, boolean>();
-  for (const holding of holdings) {
-    const table = getTableName(holding.table);
+  for (const stored of ownedTables()) {
+    const table = getTableName(stored.table);
+    const personalOnes = personalMembers(stored);
     const names = documents[table];
-    if (Object.keys(holding.personal).length > 0) t.ok(names, `${table} says which documents show it`);
+    if (personalOnes.length > 0) t.ok(names, `${table} says which documents show it`);
     for (const document of names ?? []) {
       const members = answered.get(document);
       t.ok(members, `${document} is answered`);
       for (const [member, personal] of members ?? []) {
-        if (!columnsOf(holding).has(member)) continue;
+        if (!(member in stored.fields)) continue;
         told.set(`${document}.${member}`, true);
-        t.equal(personal, member in holding.personal, `${document}.${member} and ${table}`);
+        t.equal(personal, personalOnes.includes(member), `${document}.${member} and ${table}`);
       }
     }
   }

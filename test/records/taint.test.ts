@@ -2,15 +2,17 @@ import { setTimeout } from 'node:timers/promises';
 import { getTableName } from 'drizzle-orm';
 import pg from 'pg';
 import t, { type Test } from 'tap';
-import { columnsOf, holdings } from '../../src/features/holdings/holdings.ts';
 import { resolvers, routes } from '../../src/features.ts';
 import { operationsOf } from '../../src/platform/graphql/field.ts';
 import type { Operation } from '../../src/platform/operation.ts';
 import { redactor } from '../../src/platform/personal.ts';
+import { ownedTables } from '../../src/records/personal-data.ts';
+import { columnNamed } from '../../src/records/table.ts';
 import { type Confined, testApp } from '../support/app.ts';
 import { type Ask, cases, graphqlRequest } from '../support/confined-cases.ts';
 import type { Json } from '../support/contract.ts';
 import { guardedFields } from '../support/doors.ts';
+import { personalMembers } from '../support/inventory.ts';
 import { type House, type Person, stockHouse, stockPartner, stockPerson } from '../support/people.ts';
 import { type RawAnswer, rawClient } from '../support/raw-http.ts';
 import { newKey } from '../support/shop.ts';
@@ -41,12 +43,11 @@ async function made(path: string, body: unknown, headers: Record<string, string>
 // The columns
 
 /** `Taint_customers_given_name`, and what it is set to: as its type and its checks want it. */
-const personalColumns = holdings.flatMap((holding) =>
-  Object.keys(holding.personal).map((member) => {
-    const column = columnsOf(holding).get(member);
-    if (!column) throw new Error(`${holding.name}.${member} is no column`);
-    return { table: getTableName(holding.table), column: column.name };
-  }),
+const personalColumns = ownedTables().flatMap((stored) =>
+  personalMembers(stored).map((member) => ({
+    table: getTableName(stored.table),
+    column: columnNamed(stored.table, member).name,
+  })),
 );
 const markOf = ({ table, column }: { table: string; column: string }) => `Taint_${table}_${column}`;
 const day = '1903-02-17';

@@ -110,6 +110,9 @@ export const interactionRecord = record('interaction', {
     // Of all rows: where the index is partial, the planner takes a common word for a rare one.
     index('interactions_words').using('gin', searchedWords),
   ],
+  timeline: {
+    members: ['kind', 'direction', 'channel', 'topic', 'outcome', 'staff', 'seconds', 'campaignId', 'orderId', 'text'],
+  },
   refine: (input) =>
     input
       .refine(({ source, externalId }) => externalId === undefined || source !== undefined, {

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { foreignKey, index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import { decimalText } from '../../platform/values.ts';
+import { currency as currencyCode, decimalText } from '../../platform/values.ts';
 import {
   boolean,
   count,
@@ -126,6 +126,7 @@ export const orderRecord = record('order', {
     index('orders_campaign').on(t.campaignId, t.placedAt).where(sql`campaign_id is not null`),
     index('orders_without_rate').on(t.currency, t.placedAt).where(sql`base_factor is null`),
   ],
+  timeline: { members: ['status', 'currency', 'total', 'source', 'externalId', 'channel', 'campaignId'] },
   says: {
     patch: 'Members left out stay as they are; the sum rule holds for the result.',
     example: {
@@ -178,6 +179,15 @@ export const refundRecord = record('refund', {
       name: 'refunds_order',
     }).onDelete('cascade'),
   ],
+  timeline: {
+    members: ['orderId', 'amount', 'reason'],
+    more: {
+      currency: {
+        output: currencyCode,
+        select: sql`(select o.currency from orders o where o.customer_id = refunds.customer_id and o.id = refunds.order_id)`,
+      },
+    },
+  },
 });
 
 export const refunds = refundRecord.table;

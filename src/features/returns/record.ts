@@ -39,6 +39,7 @@ export const returnRecord = record('return', {
     index('returns_updated').on(t.updatedAt, t.id),
     index('returns_without_rate').on(t.currency, t.returnedAt).where(sql`base_factor is null`),
   ],
+  timeline: { members: ['total', 'currency', 'reason'] },
   says: {
     record: 'A return that names no order.',
     example: {

@@ -6,9 +6,8 @@ import { id, instant } from '../../platform/values.ts';
 import { targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { customerById } from '../customers/queries.ts';
-import { timelineEntry, timelineKind, timelineKinds } from './model.ts';
 import { countEntries, entriesOf, firstEntriesOf, type Span } from './queries.ts';
-import { type EntryRow, sources, toEntry } from './sources.ts';
+import { type EntryRow, sources, timelineEntry, timelineKind, toEntry } from './sources.ts';
 
 const parameters = {
   ...pageParameters,
@@ -18,7 +17,7 @@ const parameters = {
     .min(1)
     .max(20)
     .optional()
-    .meta({ description: 'Only these kinds; all that the token may see unless told.', example: ['order', 'refund'] }),
+    .meta({ description: 'Only these kinds. Default: all that the token may see.', example: ['order', 'refund'] }),
   from: instant.optional().meta({ description: 'Only what happened then or later.' }),
   to: instant.optional().meta({ description: 'Only what happened before.' }),
 };
@@ -32,8 +31,9 @@ export const getCustomerTimeline = readOperation({
   partners: true,
   selfService: false,
   summary: "A customer's timeline",
-  description:
-    'Interactions, orders, refunds, returns, the stages of a lead, loyalty points and survey responses in one list, newest first. A kind is answered only to a token with its scope (`interactions:read`, `orders:read` for orders and refunds, `returns:read`, `leads:read`, `loyalty:read`, `survey-responses:read`); asking for one without it is refused.',
+  description: `What happened with the customer in one list, newest first. A kind is answered only to a token with its scope (${sources
+    .map(({ kind, scope }) => `${kind}: \`${scope}\``)
+    .join(', ')}); asking for one without it is refused.`,
   input: z.strictObject({ ...targetParameters, ...parameters }),
   output: page,
   about: async ({ db }, { id: customerId, source, externalId }) => [
@@ -85,8 +85,8 @@ export const timelinesOfCustomers = readOperation({
 
 /** @throws Problem insufficient_scope, when a kind is asked for that the token may not see */
 function spanOf(context: Context, { kinds, from, to, sort = '-at' }: Asked): Span {
-  for (const kind of kinds ?? []) requireScope(context, sources[kind].scope);
-  const seen = kinds ?? timelineKinds.filter((kind) => context.principal.has(sources[kind].scope));
+  for (const { kind, scope } of sources) if (kinds?.includes(kind)) requireScope(context, scope);
+  const seen = kinds ?? sources.flatMap(({ kind, scope }) => (context.principal.has(scope) ? [kind] : []));
   return { kinds: seen, from, to, descending: sort === '-at' };
 }
 

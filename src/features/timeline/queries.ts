@@ -1,12 +1,11 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { type Db, param, statement } from '../../platform/db/client.ts';
 import { longestPage } from '../../platform/page.ts';
-import { type TimelineKind, timelineKinds } from './model.ts';
 import { type EntryRow, type Source, sources } from './sources.ts';
 
 /** Which entries, and from where on; instants as the database takes them. */
 export interface Span {
-  kinds: readonly TimelineKind[];
+  kinds: readonly string[];
   from: string | undefined;
   to: string | undefined;
   /** The newest first. */
@@ -31,7 +30,7 @@ function direction(descending: boolean): SQL {
   return sql.raw(descending ? 'desc' : 'asc');
 }
 
-function within(kind: TimelineKind, { at, id }: Source, descending: boolean): SQL {
+function within({ kind, at, id }: Source, descending: boolean): SQL {
   const edge = sql`(${param('edgeAt')}::timestamptz, ${param('edgeId')}::uuid)`;
   const far = sql`${param('farEnd')}::timestamptz`;
   const range = descending
@@ -41,15 +40,15 @@ function within(kind: TimelineKind, { at, id }: Source, descending: boolean): SQ
   return sql`${range} and ${sql.raw(`'${kind}'`)} = any(${param('kinds')}::text[])`;
 }
 
-function entryOf(kind: TimelineKind, { at, id, glance }: Source): SQL {
+function entryOf({ kind, at, id, glance }: Source): SQL {
   const members = Object.entries(glance).map(([name, value]) => sql`${value} as ${sql.identifier(name)}`);
   return sql`${id} as id, ${sql.raw(`'${kind}'`)} as kind, ${at} as at,
     (select row_to_json(g) from (select ${sql.join(members, sql`, `)}) g) as glance`;
 }
 
-function union(branch: (kind: TimelineKind, source: Source) => SQL): SQL {
+function union(branch: (source: Source) => SQL): SQL {
   return sql.join(
-    timelineKinds.map((kind) => sql`(${branch(kind, sources[kind])})`),
+    sources.map((source) => sql`(${branch(source)})`),
     sql` union all `,
   );
 }
@@ -64,8 +63,8 @@ function pageOfOne(descending: boolean) {
   return statement<EntryRow>(
     'timeline',
     sql`select * from (${union(
-      (kind, source) => sql`select ${entryOf(kind, source)} from ${source.table}
-        where ${source.customerId} = ${param('customerId')}::uuid and ${within(kind, source, descending)}
+      (source) => sql`select ${entryOf(source)} from ${source.table}
+        where ${source.customerId} = ${param('customerId')}::uuid and ${within(source, descending)}
         order by ${source.at} ${by}, ${source.id} ${by} limit ${sql.raw(String(longestPage + 1))}`,
     )}) entries order by at ${by}, id ${by} limit ${param('limit')}::int`,
   );
@@ -93,9 +92,9 @@ function pageOfEach(descending: boolean) {
     'timelines',
     sql`select "customerId", id, kind, at, glance from (
         select *, row_number() over (partition by "customerId" order by at ${by}, id ${by}) as place from (${union(
-          (kind, source) => sql`select ${source.customerId} as "customerId", ${entryOf(kind, source)} from (
+          (source) => sql`select ${source.customerId} as "customerId", ${entryOf(source)} from (
               select *, row_number() over (partition by ${source.customerId} order by ${source.at} ${by}, ${source.id} ${by}) as place
-              from ${source.table} where ${source.customerId} = any(${param('customerIds')}::uuid[]) and ${within(kind, source, descending)}
+              from ${source.table} where ${source.customerId} = any(${param('customerIds')}::uuid[]) and ${within(source, descending)}
             ) ${source.table} where place <= ${param('limit')}::int`,
         )}) entries
       ) placed where place <= ${param('limit')}::int order by "customerId", place`,
@@ -137,8 +136,8 @@ export async function firstEntriesOf(
 const totals = statement<{ customerId: string; total: number }>(
   'timeline_totals',
   sql`select "customerId", sum(entries)::bigint as total from (${union(
-    (kind, source) => sql`select ${source.customerId} as "customerId", count(*) as entries from ${source.table}
-      where ${source.customerId} = any(${param('customerIds')}::uuid[]) and ${within(kind, source, true)} group by 1`,
+    (source) => sql`select ${source.customerId} as "customerId", count(*) as entries from ${source.table}
+      where ${source.customerId} = any(${param('customerIds')}::uuid[]) and ${within(source, true)} group by 1`,
   )}) counts group by 1`,
 );
 

@@ -1,176 +1,100 @@
-import { type SQLWrapper, sql } from 'drizzle-orm';
-import type { PgTable } from 'drizzle-orm/pg-core';
-import { interactions } from '../interactions/record.ts';
-import { leadStageChanges } from '../leads/model.ts';
-import { loyaltyTransactions } from '../loyalty/model.ts';
-import { orders, refunds } from '../orders/record.ts';
-import { returns } from '../returns/record.ts';
-import { surveyResponses } from '../survey-responses/model.ts';
-import type { TimelineEntry, TimelineKind } from './model.ts';
-
-/** Where one kind of entry comes from. */
-export interface Source {
-  /** What a token needs to see it. */
-  scope: string;
-  /** A table keyed by customer; an index on (customer, at, id) or (customer, at) keeps its pages at a constant cost. */
-  table: PgTable;
-  customerId: SQLWrapper;
-  at: SQLWrapper;
-  id: SQLWrapper;
-  /** Members of the entry's own object. */
-  glance: Record<string, SQLWrapper>;
-}
-
-type Glance<Member extends keyof TimelineEntry> = Record<keyof NonNullable<TimelineEntry[Member]>, SQLWrapper>;
-
-const interaction = {
-  kind: interactions.kind,
-  direction: interactions.direction,
-  channel: interactions.channel,
-  topic: interactions.topic,
-  outcome: interactions.outcome,
-  staff: interactions.staff,
-  seconds: interactions.seconds,
-  campaignId: interactions.campaignId,
-  orderId: interactions.orderId,
-  text: interactions.text,
-} satisfies Glance<'interaction'>;
-
-const order = {
-  status: orders.status,
-  currency: orders.currency,
-  total: orders.total,
-  source: orders.source,
-  externalId: orders.externalId,
-  channel: orders.channel,
-  campaignId: orders.campaignId,
-} satisfies Glance<'order'>;
-
-const refund = {
-  orderId: refunds.orderId,
-  amount: refunds.amount,
-  currency: sql`(select o.currency from orders o where o.customer_id = ${refunds.customerId} and o.id = ${refunds.orderId})`,
-  reason: refunds.reason,
-} satisfies Glance<'refund'>;
-
-const productReturn = {
-  total: returns.total,
-  currency: returns.currency,
-  reason: returns.reason,
-} satisfies Glance<'return'>;
-
-const stageChange = {
-  from: leadStageChanges.from,
-  to: leadStageChanges.to,
-  by: leadStageChanges.by,
-  rule: leadStageChanges.rule,
-  lossReason: leadStageChanges.lossReason,
-} satisfies Glance<'stageChange'>;
-
-const loyaltyTransaction = {
-  kind: loyaltyTransactions.kind,
-  points: loyaltyTransactions.points,
-  orderId: loyaltyTransactions.orderId,
-  redemptionId: loyaltyTransactions.redemptionId,
-  bonusKey: loyaltyTransactions.bonusKey,
-  reason: loyaltyTransactions.reason,
-} satisfies Glance<'loyaltyTransaction'>;
-
-const surveyResponse = {
-  surveyId: surveyResponses.surveyId,
-  surveyName: sql`(select s.name from surveys s where s.id = ${surveyResponses.surveyId})`,
-  status: surveyResponses.status,
-  scores: sql`(select coalesce(json_agg(json_build_object('question', a.question, 'type', a.type, 'score', a.score) order by a.question), '[]'::json)
-    from survey_answers a where a.response_id = ${surveyResponses.id} and a.score is not null)`,
-  channel: surveyResponses.channel,
-  orderId: surveyResponses.orderId,
-  interactionId: surveyResponses.interactionId,
-} satisfies Glance<'surveyResponse'>;
+import { type SQL, sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { id, instant } from '../../platform/values.ts';
+import { columnNamed, outputShape, type StoredTable, storedTables } from '../../records/table.ts';
+import '../../definitions.ts';
 
 /**
- * Everything that a timeline merges. Another one is a kind and a member in model.ts, an entry here, its place in
- * `toEntry`, and its type in schema/timeline.graphql; ids are unique over all tables, so (at, id) orders them together.
+ * Everything that a timeline merges: each definition that stands in it says so (`timeline`). Ids are unique over all tables,
+ * so (at, id) orders them together; an index on (customer, at, id) or (customer, at) keeps the pages of a table at a
+ * constant cost.
  */
-export const sources: Record<TimelineKind, Source> = {
-  interaction: {
-    scope: 'interactions:read',
-    table: interactions,
-    customerId: interactions.customerId,
-    at: interactions.occurredAt,
-    id: interactions.id,
-    glance: interaction,
-  },
-  order: {
-    scope: 'orders:read',
-    table: orders,
-    customerId: orders.customerId,
-    at: orders.placedAt,
-    id: orders.id,
-    glance: order,
-  },
-  refund: {
-    scope: 'orders:read',
-    table: refunds,
-    customerId: refunds.customerId,
-    at: refunds.refundedAt,
-    id: refunds.id,
-    glance: refund,
-  },
-  return: {
-    scope: 'returns:read',
-    table: returns,
-    customerId: returns.customerId,
-    at: returns.returnedAt,
-    id: returns.id,
-    glance: productReturn,
-  },
-  stage_change: {
-    scope: 'leads:read',
-    table: leadStageChanges,
-    customerId: leadStageChanges.customerId,
-    at: leadStageChanges.at,
-    id: leadStageChanges.id,
-    glance: stageChange,
-  },
-  loyalty_transaction: {
-    scope: 'loyalty:read',
-    table: loyaltyTransactions,
-    customerId: loyaltyTransactions.customerId,
-    at: loyaltyTransactions.at,
-    id: loyaltyTransactions.id,
-    glance: loyaltyTransaction,
-  },
-  survey_response: {
-    scope: 'survey-responses:read',
-    table: surveyResponses,
-    customerId: surveyResponses.customerId,
-    at: surveyResponses.answeredAt,
-    id: surveyResponses.id,
-    glance: surveyResponse,
-  },
-};
+export interface Source {
+  kind: string;
+  /** The member of an entry that says what happened: `stageChange`. */
+  member: string;
+  /** What a token needs to see it. */
+  scope: string;
+  table: SQL;
+  customerId: SQL;
+  at: SQL;
+  id: SQL;
+  /** Members of the entry's own object. */
+  glance: Readonly<Record<string, SQL>>;
+  output: z.ZodObject;
+}
+
+export const sources: readonly Source[] = storedTables().flatMap((stored): Source[] => {
+  const { table, fields, timeline } = stored;
+  if (!timeline) return [];
+  const { kind, scope, members, more = {} } = timeline;
+  const at = Object.entries(fields).find(([, { spec }]) => spec.happened)?.[0];
+  if (at === undefined) throw new TypeError(`Nothing says when ${kind} happened`);
+  const member = kind.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  return [
+    {
+      kind,
+      member,
+      scope,
+      table: sql`${table}`,
+      customerId: sql`${columnNamed(table, 'customerId')}`,
+      at: sql`${columnNamed(table, at)}`,
+      id: sql`${columnNamed(table, 'id')}`,
+      glance: {
+        ...Object.fromEntries(members.map((one) => [one, sql`${columnNamed(table, one)}`])),
+        ...Object.fromEntries(Object.entries(more).map(([name, { select }]) => [name, select])),
+      },
+      output: glanceOf(stored, member),
+    },
+  ];
+});
+
+function glanceOf({ fields, timeline }: StoredTable, member: string): z.ZodObject {
+  const shape = outputShape(fields) as Record<string, z.ZodType>;
+  return z
+    .strictObject({
+      ...Object.fromEntries((timeline?.members ?? []).map((one) => [one, shape[one] ?? unanswered(one)])),
+      ...Object.fromEntries(Object.entries(timeline?.more ?? {}).map(([name, { output }]) => [name, output])),
+    })
+    .meta({ id: `Timeline${member.charAt(0).toUpperCase()}${member.slice(1)}` });
+}
+
+function unanswered(member: string): never {
+  throw new TypeError(`${member} is not answered, and cannot be shown in the timeline`);
+}
+
+const kinds = sources.map(({ kind }) => kind) as [string, ...string[]]; // there are some
+export const timelineKind = z
+  .enum(kinds)
+  .meta({ id: 'TimelineKind', description: 'What kind of thing happened.', example: 'order' });
+
+export const timelineEntry = z
+  .strictObject({
+    id: id.meta({ description: 'The id of the record.' }),
+    kind: timelineKind,
+    at: instant.meta({ description: 'When it happened.' }),
+    ...Object.fromEntries(sources.map(({ member, output }) => [member, output.nullable()])),
+  })
+  .meta({
+    id: 'TimelineEntry',
+    description: 'Something that happened with a customer; the member of its kind says what, the others are null.',
+  });
+/** The members of the kinds follow from the definitions. */
+export type TimelineEntry = z.output<typeof timelineEntry> & Record<string, unknown>;
 
 /** A row as the statements answer it; `glance` is the object of its kind. */
 export interface EntryRow {
   id: string;
-  kind: TimelineKind;
+  kind: string;
   at: string;
-  // A member per kind; the strict schema of the entry says which.
-  glance: NonNullable<TimelineEntry[Exclude<keyof TimelineEntry, 'id' | 'kind' | 'at'>]>;
+  glance: unknown;
 }
 
-export function toEntry({ id, kind, at, glance }: EntryRow): TimelineEntry {
-  const own = (of: TimelineKind) => (kind === of ? (glance as never) : null); // built by the source of this kind
+export function toEntry({ id: entryId, kind, at, glance }: EntryRow): TimelineEntry {
   return {
-    id,
+    id: entryId,
     kind,
     at,
-    interaction: own('interaction'),
-    order: own('order'),
-    refund: own('refund'),
-    return: own('return'),
-    stageChange: own('stage_change'),
-    loyaltyTransaction: own('loyalty_transaction'),
-    surveyResponse: own('survey_response'),
+    ...Object.fromEntries(sources.map((source) => [source.member, source.kind === kind ? glance : null])),
   };
 }

@@ -13,7 +13,7 @@ import { answerDifferences } from '../../../src/features/survey-responses/querie
 import { type Db, openPool, poolDb } from '../../../src/platform/db/client.ts';
 import { type TestApp, testApp } from '../../support/app.ts';
 import { draws, firstSeed, soakSeconds } from '../../support/draws.ts';
-import { type Dump, dumpOf } from '../../support/holdings-dump.ts';
+import { type Dump, dumpOf } from '../../support/inventory.ts';
 import { fresh, newKey } from '../../support/shop.ts';
 
 /**

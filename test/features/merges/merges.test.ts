@@ -8,7 +8,7 @@ import { rewardDifferences } from '../../../src/features/rewards/comparison.ts';
 import { rollupDifferences } from '../../../src/features/rollups/queries.ts';
 import { openPool, poolDb } from '../../../src/platform/db/client.ts';
 import { runJobs, testApp } from '../../support/app.ts';
-import { dumpOf } from '../../support/holdings-dump.ts';
+import { dumpOf } from '../../support/inventory.ts';
 import { stockHouse, stockPerson } from '../../support/people.ts';
 import { newKey, orderOf } from '../../support/shop.ts';
 

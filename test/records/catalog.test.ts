@@ -1,0 +1,83 @@
+import { getTableColumns, getTableName } from 'drizzle-orm';
+import pg from 'pg';
+import t from 'tap';
+import '../../src/features.ts';
+import { technicalTables } from '../../src/records/policies.ts';
+import { storedTables } from '../../src/records/table.ts';
+import { testDatabase } from '../support/database.ts';
+
+/** The definitions and the catalog of the migrated database say the same. */
+
+const { connection } = await testDatabase(t);
+const database = new pg.Client(connection);
+await database.connect();
+t.teardown(() => database.end());
+
+const { rows: catalog } = await database.query<{ table: string; column: string; type: string }>(
+  `select c.table_name as table, c.column_name as column, c.udt_name as type
+   from information_schema.columns c join information_schema.tables t using (table_schema, table_name)
+   where c.table_schema = 'public' and t.table_type = 'BASE TABLE' order by 1, c.ordinal_position`,
+);
+const defined = [...storedTables().map(({ table }) => table), ...technicalTables.map(({ table }) => table)];
+
+t.test('every table and column of the database belongs to a definition or to a technical table', async (t) => {
+  const declared = defined.flatMap((table) =>
+    Object.values(getTableColumns(table)).map(({ name }) => `${getTableName(table)}.${name}`),
+  );
+  const found = catalog.map(({ table, column }) => `${table}.${column}`);
+  t.strictSame(declared.sort(), found.sort());
+});
+
+t.test('a table or column that nobody declared is found', async (t) => {
+  await database.query('begin; create table forgotten (id uuid); alter table orders add column forgotten text');
+  t.teardown(() => database.query('rollback'));
+  const { rows } = await database.query<{ name: string }>(
+    `select table_name || '.' || column_name as name from information_schema.columns where table_schema = 'public'`,
+  );
+  const declared = new Set(
+    defined.flatMap((table) =>
+      Object.values(getTableColumns(table)).map(({ name }) => `${getTableName(table)}.${name}`),
+    ),
+  );
+  t.strictSame(
+    rows
+      .map(({ name }) => name)
+      .filter((name) => !declared.has(name))
+      .sort(),
+    ['forgotten.id', 'orders.forgotten'],
+  );
+});
+
+t.test('names of tables in exports are there once', async (t) => {
+  const names = storedTables().map(({ name }) => name);
+  t.equal(new Set(names).size, names.length);
+});
+
+t.test('what names a customer says so', async (t) => {
+  for (const { table, fields, owner } of storedTables()) {
+    const name = getTableName(table);
+    const naming = Object.keys(fields).filter((member) =>
+      /^(customerId|companyId|referredBy|relatedCustomerId)$/.test(member),
+    );
+    for (const member of naming) {
+      t.ok(member === owner || fields[member]?.spec.names === 'customer', `${name}.${member}`);
+    }
+  }
+});
+
+t.test('what is part of another table names it by a key of the same customer', async (t) => {
+  for (const { table, partOf, fields } of storedTables()) {
+    if (partOf) t.ok(partOf.by in fields && 'customerId' in fields, getTableName(table));
+  }
+});
+
+t.test(
+  'every table has a key, and what happened with a customer keeps it from being deleted or is part of what does',
+  async (t) => {
+    for (const { table, key, nature, guard, partOf, owner, access } of storedTables()) {
+      t.ok(key.length > 0, getTableName(table));
+      if (nature === 'fact' && owner !== null && access === 'owner')
+        t.ok(guard !== null || partOf !== null, `${getTableName(table)} guards`);
+    }
+  },
+);
