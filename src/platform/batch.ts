@@ -2,7 +2,8 @@ import { z } from 'zod';
 import type { Transaction } from './db/client.ts';
 import { Problem, type ProblemCode, problemTypes } from './errors.ts';
 import { inputProblem, reportInput, writeParameters } from './operation.ts';
-import { id } from './values.ts';
+import { typeNames } from './type-names.ts';
+import { id, smallInteger } from './values.ts';
 
 export const warning = z
   .strictObject({ code: z.string().meta({ example: 'customer_conflict' }), message: z.string() })
@@ -26,7 +27,7 @@ const [firstCode, ...otherCodes] = Object.keys(problemTypes) as [ProblemCode, ..
 
 const batchError = z
   .strictObject({
-    code: z.enum([firstCode, ...otherCodes]),
+    code: z.enum([firstCode, ...otherCodes]).register(typeNames, { name: 'String' }),
     detail: z.string(),
     errors: z.array(fieldError).optional(),
   })
@@ -37,7 +38,7 @@ export const batchResults = z
     results: z.array(
       z
         .strictObject({
-          index: z.int(),
+          index: smallInteger,
           status: z.enum(['created', 'updated', 'unchanged', 'refused']).meta({ id: 'BatchStatus' }),
           id: id.optional(),
           error: batchError.optional(),
@@ -46,7 +47,8 @@ export const batchResults = z
         .meta({ id: 'BatchResult' }),
     ),
   })
-  .meta({ id: 'BatchResults', description: 'What became of each item, in index order.' });
+  .meta({ id: 'BatchResults', description: 'What became of each item, in index order.' })
+  .register(typeNames, { name: 'BatchPayload' });
 export type BatchResults = z.output<typeof batchResults>;
 
 /** What became of one item of a set. */

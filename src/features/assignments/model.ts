@@ -2,7 +2,7 @@ import { bigint, boolean, index, integer, pgTable, primaryKey, text as textColum
 import { z } from 'zod';
 import { code, instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
+import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
 import { customers } from '../customers/model.ts';
 
 /** Who gets new leads and follow-ups. The first active rule of the purpose that has members for the key decides. */
@@ -143,7 +143,7 @@ export const assignmentRule = z
     method: assignmentMethod,
     key: assignmentKey.nullable(),
     groups: z.array(assignmentGroup),
-    position: z.int(),
+    position: smallInteger,
     active: z.boolean(),
     version,
     createdAt: instant,

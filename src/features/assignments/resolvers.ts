@@ -26,6 +26,7 @@ export const assignmentResolvers: Resolvers = {
       assignmentsByLeads,
       ({ id }: { id: string }) => id,
       (ids) => ({ ids }),
+      { cost: 5 },
     ),
   },
   Assignment: {

@@ -15,8 +15,8 @@ export const campaignResolvers: Resolvers = {
   Query: {
     campaign: record(getCampaign),
     campaigns: connection(listCampaigns),
-    campaignResults: field(getCampaignResults),
-    resultsOfCampaigns: connection(listCampaignResults),
+    campaignResults: field(getCampaignResults, { cost: 50 }),
+    resultsOfCampaigns: connection(listCampaignResults, { cost: 200, sort: 'CampaignSort' }),
   },
   Mutation: {
     createCampaign: mutation(createCampaign, 'campaign'),

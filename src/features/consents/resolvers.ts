@@ -11,9 +11,9 @@ import {
 
 export const consentResolvers: Resolvers = {
   Query: {
-    consents: connection(listConsents),
+    consents: connection(listConsents, { sort: 'ConsentSort' }),
     customerConsents: record(getCustomerConsents),
-    customerConsentHistory: connection(listCustomerConsentHistory),
+    customerConsentHistory: connection(listCustomerConsentHistory, { sort: 'ConsentSort' }),
   },
   Mutation: {
     recordConsent: mutation(recordConsent, 'consent'),
@@ -24,6 +24,7 @@ export const consentResolvers: Resolvers = {
       consentsByCustomers,
       ({ id }: { id: string }) => id,
       (ids) => ({ ids }),
+      { cost: 5 },
     ),
   },
   ConsentChange: {

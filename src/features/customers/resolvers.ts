@@ -14,11 +14,9 @@ import {
 export const customerResolvers: Resolvers = {
   Query: {
     customer: record(getCustomer),
-    customers: connection(
-      listCustomers,
-      {},
-      { field: 'orders', operation: listCustomersWithOrders, ofAll: ordersOfCustomers },
-    ),
+    customers: connection(listCustomers, {
+      ahead: { field: 'orders', operation: listCustomersWithOrders, ofAll: ordersOfCustomers },
+    }),
   },
   Mutation: {
     createCustomer: mutation(createCustomer, 'customer'),

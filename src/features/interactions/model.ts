@@ -3,7 +3,7 @@ import { index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'd
 import { z } from 'zod';
 import { amount as amountColumn, code, instant as instantColumn } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
-import { amount, id, instant, positiveAmount, text, version } from '../../platform/values.ts';
+import { amount, id, instant, positiveAmount, smallInteger, text, version } from '../../platform/values.ts';
 import { campaigns } from '../campaigns/model.ts';
 import { customers } from '../customers/model.ts';
 import { ownerInput } from '../orders/model.ts';
@@ -227,8 +227,8 @@ export const interaction = z
     topic: z.string().nullable(),
     outcome: z.string().nullable(),
     staff: z.string().nullable(),
-    seconds: z.int().nullable().meta({ description: 'Duration in seconds.' }),
-    pages: z.int().nullable(),
+    seconds: smallInteger.nullable().meta({ description: 'Duration in seconds.' }),
+    pages: smallInteger.nullable(),
     cost: amount.nullable().meta({ description: 'Cost to serve, minor units of the base currency.' }),
     campaignId: id.nullable(),
     orderId: id.nullable(),

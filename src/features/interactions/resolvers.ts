@@ -23,7 +23,7 @@ import {
 export const interactionResolvers: Resolvers = {
   Query: {
     interaction: record(getInteraction),
-    interactions: connection(listInteractions),
+    interactions: connection(listInteractions, { cost: 5 }),
   },
   Mutation: {
     createInteraction: mutation(createInteraction, 'interaction'),
@@ -33,7 +33,7 @@ export const interactionResolvers: Resolvers = {
     batchInteractions: mutation(batchInteractions),
   },
   Customer: {
-    interactions: childConnection(interactionsOfCustomers, listCustomerInteractions, 'customerIds'),
+    interactions: childConnection(interactionsOfCustomers, listCustomerInteractions, 'customerIds', { cost: 5 }),
   },
   Interaction: {
     customer: related(customersByIds, 'customerId'),

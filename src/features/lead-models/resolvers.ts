@@ -14,10 +14,10 @@ export const leadModelResolvers: Resolvers = {
   Query: {
     leadModel: record(getLeadModel),
     leadModels: connection(listLeadModels),
-    leadModelScores: connection(listLeadModelScores),
+    leadModelScores: connection(listLeadModelScores, { totalCost: 250 }),
   },
   Mutation: {
-    createLeadModel: mutation(createLeadModel, 'leadModel'),
+    createLeadModel: mutation(createLeadModel, 'leadModel', { cost: 100 }),
     deleteLeadModel: mutation(deleteLeadModel),
   },
   LeadModel: {
@@ -25,12 +25,13 @@ export const leadModelResolvers: Resolvers = {
       coefficientsByLeadModels,
       ({ id }: { id: string }) => id,
       (ids) => ({ ids }),
+      { cost: 25 },
     ),
   },
   LeadModelScore: {
     lead: related(leadsByIds, 'leadId'),
   },
   Lead: {
-    learned: related(learnedByLeads, 'id'),
+    learned: related(learnedByLeads, 'id', { cost: 5 }),
   },
 };

@@ -15,11 +15,11 @@ import {
 
 export const leadScoreResolvers: Resolvers = {
   Query: {
-    leads: connection(listLeads),
-    leadScore: record(getLeadScore),
+    leads: connection(listLeads, { totalCost: 250, hidden: ['learned'] }),
+    leadScore: record(getLeadScore, { cost: 5 }),
     leadRuleSet: record(getLeadRuleSet),
     leadRuleSets: connection(listLeadRuleSets),
-    leadRuleSetPreview: field(previewLeadRuleSet),
+    leadRuleSetPreview: field(previewLeadRuleSet, { cost: 500 }),
   },
   Mutation: {
     createLeadRuleSet: mutation(createLeadRuleSet, 'ruleSet'),
@@ -28,7 +28,7 @@ export const leadScoreResolvers: Resolvers = {
     publishLeadRuleSet: mutation(publishLeadRuleSet, 'ruleSet'),
   },
   Lead: {
-    scoreDetails: related(leadScoresByLeads, 'id'),
+    scoreDetails: related(leadScoresByLeads, 'id', { cost: 5 }),
   },
   LeadMove: {
     lead: related(leadsByIds, 'leadId'),

@@ -4,7 +4,8 @@ import { z } from 'zod';
 import { type LeadStage, leadStages } from '../../domain/lead-lifecycle.ts';
 import { instant as instantColumn } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
+import { typeNames } from '../../platform/type-names.ts';
+import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
 import { consentInputs, customers } from '../customers/model.ts';
 import { scoreGrade } from '../lead-scores/grade.ts';
 import { customerClaim, ownerInput } from '../orders/model.ts';
@@ -148,6 +149,7 @@ export const leadDocument = z
         id: 'LeadPerson',
         description: 'Who it is: completes the customer of the reference, or is what it is made with.',
       })
+      .register(typeNames, { name: 'LeadPersonInput' })
       .optional(),
     ...entry,
   })
@@ -196,14 +198,15 @@ export const leadQualification = z
     ),
     next: id.nullable().meta({ description: 'Ask again with it as `after` until it is null.' }),
   })
-  .meta({ id: 'LeadQualification', description: 'The leads that were moved because of their scores.' });
+  .meta({ id: 'LeadQualification', description: 'The leads that were moved because of their scores.' })
+  .register(typeNames, { name: 'LeadQualificationPayload' });
 export type LeadQualification = z.output<typeof leadQualification>;
 
 export const stageChange = z
   .strictObject({
     id,
     leadId: id.meta({ description: 'The id of its customer.' }),
-    sequence: z.int().min(1).meta({ description: '1, 2, 3 … per lead.' }),
+    sequence: smallInteger.min(1).meta({ description: '1, 2, 3 … per lead.' }),
     at: instant,
     from: leadStage.nullable().meta({ description: 'null: the beginning.' }),
     to: leadStage,

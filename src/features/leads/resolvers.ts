@@ -19,8 +19,8 @@ import { qualifyLeads } from './qualification.ts';
 export const leadResolvers: Resolvers = {
   Query: {
     lead: record(getLead),
-    leadStages: connection(listLeadStages),
-    leadStageChanges: connection(listLeadStageChanges),
+    leadStages: connection(listLeadStages, { sort: 'LeadStageSort' }),
+    leadStageChanges: connection(listLeadStageChanges, { sort: 'LeadStageChangeSort' }),
   },
   Mutation: {
     createLead: mutation(createLead, 'lead'),
@@ -30,7 +30,7 @@ export const leadResolvers: Resolvers = {
     batchLeads: mutation(batchLeads),
     changeLeadStage: mutation(changeLeadStage, 'lead'),
     assignLead: mutation(assignLead, 'lead'),
-    qualifyLeads: mutation(qualifyLeads),
+    qualifyLeads: mutation(qualifyLeads, undefined, { cost: 500 }),
   },
   Customer: {
     lead: related(leadsByIds, 'id'),

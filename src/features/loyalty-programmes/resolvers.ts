@@ -19,9 +19,9 @@ export const loyaltyProgrammeResolvers: Resolvers = {
     loyaltyProgramme: record(getLoyaltyProgramme),
     loyaltyProgrammes: connection(listLoyaltyProgrammes),
     loyaltyProgrammeVersions: connection(listLoyaltyProgrammeVersions),
-    loyaltyProgrammePreview: field(previewLoyaltyProgramme),
-    loyaltyTiers: field(getLoyaltyTiers),
-    loyaltyCandidates: connection(listLoyaltyCandidates),
+    loyaltyProgrammePreview: field(previewLoyaltyProgramme, { cost: 1000 }),
+    loyaltyTiers: field(getLoyaltyTiers, { cost: 25 }),
+    loyaltyCandidates: connection(listLoyaltyCandidates, { cost: 500 }),
   },
   Mutation: {
     createLoyaltyProgramme: mutation(createLoyaltyProgramme, 'loyaltyProgramme'),

@@ -15,7 +15,8 @@ import { z } from 'zod';
 import { mostPoints } from '../../domain/loyalty-earning.ts';
 import { amount as amountColumn, code, instant as instantColumn } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
+import { typeNames } from '../../platform/type-names.ts';
+import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
 import { created } from '../../platform/versions.ts';
 import { ofOthers } from '../../platform/withheld.ts';
 import { customers } from '../customers/model.ts';
@@ -228,12 +229,18 @@ export type TierChangeReason = (typeof tierChangeReasons)[number];
 export const tierChangeReason = z.enum(tierChangeReasons).meta({ id: 'TierChangeReason', example: 'upgrade' });
 
 /** Points that one transaction may move. */
-export const points = z.int().min(1).max(mostPoints).meta({ description: 'Points.', example: 250 });
+export const points = z
+  .int()
+  .min(1)
+  .max(mostPoints)
+  .register(typeNames, { name: 'SafeInt' })
+  .meta({ description: 'Points.', example: 250 });
 const signedPoints = z
   .int()
   .min(-mostPoints)
   .max(mostPoints)
-  .refine((value) => value !== 0, { error: 'moves nothing', params: { code: 'nothing_to_move' } });
+  .refine((value) => value !== 0, { error: 'moves nothing', params: { code: 'nothing_to_move' } })
+  .register(typeNames, { name: 'SafeInt' });
 const count = z.int().meta({ description: 'Points.' });
 
 const balanceMembers = {
@@ -266,7 +273,7 @@ export const loyaltyLot = z
 export const tierProgress = z
   .strictObject({
     basis: loyaltyTierRules.shape.basis,
-    windowDays: z.int(),
+    windowDays: smallInteger,
     amount: z.int().meta({ description: 'What counts now: minor units of the base currency, or points.' }),
     next: z
       .strictObject({ key: z.string(), name: z.string(), threshold: z.int(), missing: z.int() })
@@ -385,7 +392,7 @@ export const writtenLoyaltyTransaction = loyaltyTransaction
 export const tierChange = z
   .strictObject({
     customerId: id,
-    sequence: z.int().meta({ description: '1, 2, 3 … per member.' }),
+    sequence: smallInteger.meta({ description: '1, 2, 3 … per member.' }),
     at: instant,
     previous: z.string().nullable().meta({ description: 'null: the first.' }),
     tier: z.string(),
@@ -402,7 +409,8 @@ export const enrolment = z
       .optional()
       .meta({ description: 'Orders from then on earn; now unless told. At most ten minutes ahead, taken as now.' }),
   })
-  .meta({ id: 'LoyaltyEnrolment', example: { programmeId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90' } });
+  .meta({ id: 'LoyaltyEnrolment', example: { programmeId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90' } })
+  .register(typeNames, { name: 'LoyaltyEnrolmentInput' });
 
 export const askedTransactionKinds = ['spend', 'adjust', 'transfer'] as const;
 export const loyaltyTransactionInput = z

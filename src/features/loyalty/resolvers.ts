@@ -21,12 +21,16 @@ export const loyaltyResolvers: Resolvers = {
     loyaltyMembers: connection(listLoyaltyMembers),
     loyaltyTransaction: record(getLoyaltyTransaction),
     loyaltyTransactions: connection(listLoyaltyTransactions),
-    customerLoyaltyTransactions: connection(listCustomerLoyaltyTransactions),
+    customerLoyaltyTransactions: connection(listCustomerLoyaltyTransactions, {
+      sort: 'CustomerLoyaltyTransactionSort',
+    }),
   },
   Mutation: {
-    enrolCustomer: mutation(enrolCustomer, 'loyalty'),
-    createLoyaltyTransaction: mutation(createLoyaltyTransaction, 'transaction'),
-    undoLoyaltyTransaction: mutation(undoLoyaltyTransaction, 'transaction'),
+    enrolCustomer: mutation(enrolCustomer, 'loyalty', { cost: 25, payload: 'CustomerLoyaltyPayload' }),
+    createLoyaltyTransaction: mutation(createLoyaltyTransaction, 'transaction', {
+      payload: 'LoyaltyTransactionPayload',
+    }),
+    undoLoyaltyTransaction: mutation(undoLoyaltyTransaction, 'transaction', { payload: 'LoyaltyTransactionPayload' }),
     batchLoyaltyTransactions: mutation(batchLoyaltyTransactions),
   },
   Customer: {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { calendarIntervals } from '../../domain/period.ts';
+import { typeNames } from '../../platform/type-names.ts';
 import { calendarDate, currency, id, text, timeZone } from '../../platform/values.ts';
 
 /** The envelope of every metric and the parameters they share (metrics.md). Numbers are unrounded. */
@@ -137,7 +138,7 @@ const moment = (description: string) =>
       example: '2026-02-01',
     });
 
-const interval = z.enum(calendarIntervals).optional().meta({
+const interval = z.enum(calendarIntervals).register(typeNames, { name: 'CalendarInterval' }).optional().meta({
   description: 'Also answer a `series` by calendar interval, at most 1,000 of them. Weeks are ISO weeks.',
   example: 'month',
 });
@@ -154,9 +155,14 @@ export const commonParameters = {
     description:
       'Only records in this currency; amounts in it. Unless told: all records, amounts in the base currency.',
   }),
-  payment: z.enum(['all', 'paid']).optional().meta({ description: '`paid` leaves out unpaid orders.' }),
+  payment: z
+    .enum(['all', 'paid'])
+    .register(typeNames, { name: 'MetricPayment' })
+    .optional()
+    .meta({ description: '`paid` leaves out unpaid orders.' }),
   zeroValue: z
     .enum(['include', 'exclude'])
+    .register(typeNames, { name: 'MetricZeroValue' })
     .optional()
     .meta({ description: '`exclude` leaves out orders with a total of 0.' }),
   interval,
@@ -187,7 +193,7 @@ export const churnVariants = ['period', 'silence', 'gap'] as const;
 export const churnInput = z.strictObject({
   ...commonParameters,
   ...previous,
-  variant: z.enum(churnVariants).optional().meta({
+  variant: z.enum(churnVariants).register(typeNames, { name: 'ChurnVariant' }).optional().meta({
     description:
       '`period` (unless told): 1 − retention. `silence`: no order for `silenceDays`. `gap`: none for `gapFactor` × the customer’s own mean gap.',
   }),
@@ -205,7 +211,7 @@ export const churnInput = z.strictObject({
 
 export const gapsInput = z.strictObject({
   ...commonParameters,
-  sameDay: z.enum(['merge', 'count']).optional().meta({
+  sameDay: z.enum(['merge', 'count']).register(typeNames, { name: 'SameDayOrders' }).optional().meta({
     description: '`merge` (unless told): orders of one day are one purchase. `count`: they have gaps of 0 days.',
   }),
 });
@@ -216,7 +222,7 @@ export const lifetimeVariants = ['historic', 'simple', 'four_factor'] as const;
 export const lifetimeBases = ['observed', 'silence', 'configured'] as const;
 export const lifetimeInput = z.strictObject({
   ...commonParameters,
-  variant: z.enum(lifetimeVariants).optional().meta({
+  variant: z.enum(lifetimeVariants).register(typeNames, { name: 'LifetimeVariant' }).optional().meta({
     description:
       '`historic` (unless told): net revenue per buyer. `simple`: less acquisition and retention cost. `four_factor`: order value × frequency × lifetime × margin.',
   }),
@@ -231,7 +237,11 @@ export const lifetimeInput = z.strictObject({
     description: 'With `four_factor`: a fraction of revenue; used unless every line has a cost.',
     example: 0.35,
   }),
-  lifetimeBasis: z.enum(lifetimeBases).optional().meta({ description: 'With `four_factor`; `observed` unless told.' }),
+  lifetimeBasis: z
+    .enum(lifetimeBases)
+    .register(typeNames, { name: 'LifetimeBasis' })
+    .optional()
+    .meta({ description: 'With `four_factor`; `observed` unless told.' }),
   lifetimeMonths: z
     .number()
     .positive()

@@ -27,7 +27,7 @@ import {
 
 export const metricResolvers: Resolvers = {
   Query: {
-    metrics: group(),
+    metrics: group({ costOfFields: 250 }),
   },
   Metrics: {
     retentionRate: field(getRetentionRate),
@@ -38,24 +38,24 @@ export const metricResolvers: Resolvers = {
     revenuePerCustomer: field(getRevenuePerCustomer),
     lifetimeValue: field(getLifetimeValue),
     leadFunnel: field(getLeadFunnel),
-    leadFunnelMembers: connection(listLeadFunnelMembers),
+    leadFunnelMembers: connection(listLeadFunnelMembers, { sort: 'LeadFunnelSort' }),
     closedLoop: field(getClosedLoop),
     loyaltyLiability: field(getLoyaltyLiability),
-    loyaltyLiabilityMembers: connection(listLoyaltyLiabilityMembers),
+    loyaltyLiabilityMembers: connection(listLoyaltyLiabilityMembers, { sort: 'LoyaltyLiabilitySort' }),
     netPromoterScore: field(getNetPromoterScore),
-    netPromoterScoreMembers: connection(listNetPromoterScoreMembers),
-    netPromoterScoreReasons: connection(listNetPromoterScoreReasons),
+    netPromoterScoreMembers: connection(listNetPromoterScoreMembers, { sort: 'VoiceSort' }),
+    netPromoterScoreReasons: connection(listNetPromoterScoreReasons, { sort: 'VoiceSort' }),
     customerSatisfaction: field(getCustomerSatisfaction),
-    customerSatisfactionMembers: connection(listCustomerSatisfactionMembers),
-    customerSatisfactionReasons: connection(listCustomerSatisfactionReasons),
+    customerSatisfactionMembers: connection(listCustomerSatisfactionMembers, { sort: 'VoiceSort' }),
+    customerSatisfactionReasons: connection(listCustomerSatisfactionReasons, { sort: 'VoiceSort' }),
     customerEffort: field(getCustomerEffort),
-    customerEffortMembers: connection(listCustomerEffortMembers),
-    customerEffortReasons: connection(listCustomerEffortReasons),
+    customerEffortMembers: connection(listCustomerEffortMembers, { sort: 'VoiceSort' }),
+    customerEffortReasons: connection(listCustomerEffortReasons, { sort: 'VoiceSort' }),
   },
   LoyaltyLiabilityMember: {
     customer: related(customersByIds, 'customerId'),
   },
   Customer: {
-    summary: related(customerSummaries, 'id'),
+    summary: related(customerSummaries, 'id', { cost: 5 }),
   },
 };

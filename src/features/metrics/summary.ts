@@ -5,7 +5,7 @@ import { localDateOf } from '../../domain/preceding-period.ts';
 import { param, statement } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
 import { type Context, readOperation } from '../../platform/operation.ts';
-import { amount, currency, id, instant } from '../../platform/values.ts';
+import { amount, currency, id, instant, smallInteger } from '../../platform/values.ts';
 import { customer } from '../customers/model.ts';
 import {
   type CustomerRecord,
@@ -89,7 +89,7 @@ const latestTouch = z
 
 const latestScore = z
   .strictObject({
-    score: z.int().meta({ description: 'On the scale of the question.', example: 9 }),
+    score: smallInteger.meta({ description: 'On the scale of the question.', example: 9 }),
     band: answerBand,
     answeredAt: instant,
     surveyId: id,
@@ -129,7 +129,7 @@ export const customerSummary = z
     orders: count.meta({ description: 'Qualifying orders in all currencies.' }),
     purchaseDays: count.meta({ description: 'Distinct days with a qualifying order, in the reporting zone.' }),
     meanGapDays: days.meta({ description: 'Mean days between consecutive purchase days; null with fewer than two.' }),
-    daysSinceLastOrder: z.int().nullable().meta({ description: 'Calendar days in the reporting zone.' }),
+    daysSinceLastOrder: smallInteger.nullable().meta({ description: 'Calendar days in the reporting zone.' }),
     isReturning: z.boolean().meta({ description: 'At least two qualifying orders.' }),
     isSilent: z
       .boolean()

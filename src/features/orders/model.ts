@@ -14,6 +14,7 @@ import {
 import { z } from 'zod';
 import { amount as amountColumn, code, decimal, instant as instantColumn } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
+import { typeNames } from '../../platform/type-names.ts';
 import { amount, currency, decimalText, id, instant, positiveAmount, text, version } from '../../platform/values.ts';
 import { campaigns } from '../campaigns/model.ts';
 import { customerKind, customers } from '../customers/model.ts';
@@ -200,7 +201,7 @@ export const orderItem = z
     category: z.string().nullable(),
     quantity,
     total: amount,
-    unitPrice: z.string().nullable(),
+    unitPrice: z.string().register(typeNames, { name: 'Decimal' }).nullable(),
     cost: amount.nullable(),
   })
   .meta({ id: 'OrderItem' });

@@ -28,7 +28,7 @@ export const orderResolvers: Resolvers = {
     order: record(getOrder),
     orders: connection(listOrders),
     refund: record(getRefund),
-    refunds: connection(listRefunds, ofOrder),
+    refunds: connection(listRefunds, { names: ofOrder }),
   },
   Mutation: {
     createOrder: mutation(createOrder, 'order'),
@@ -36,7 +36,7 @@ export const orderResolvers: Resolvers = {
     upsertOrder: mutation(upsertOrder, 'order'),
     deleteOrder: mutation(deleteOrder),
     batchOrders: mutation(batchOrders),
-    createRefund: mutation(createRefund, 'refund', ofOrder),
+    createRefund: mutation(createRefund, 'refund', { names: ofOrder }),
     deleteRefund: mutation(deleteRefund),
   },
   Customer: {

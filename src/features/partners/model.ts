@@ -1,7 +1,8 @@
 import { boolean, index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { instant as instantColumn, json } from '../../platform/db/columns.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
+import { typeNames } from '../../platform/type-names.ts';
+import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
 import { channel, consentPurpose, customers } from '../customers/model.ts';
 
 /** Others who work with some of the customers: tokens with the claim `partner` see only what is shared with it. */
@@ -69,10 +70,14 @@ export const partnerRules = z
       .array(text(100))
       .max(100)
       .meta({ description: 'Customers that are leads of one of these segments.', example: ['smb'] }),
-    consent: z.strictObject({ purpose: consentPurpose, channel: channel.nullable().optional() }).nullable().meta({
-      description:
-        'Customers whose consent to this purpose is in force: on the channel, or without one wherever the consent is for all channels.',
-    }),
+    consent: z
+      .strictObject({ purpose: consentPurpose, channel: channel.nullable().optional() })
+      .register(typeNames, { name: 'PartnerConsentRule' })
+      .nullable()
+      .meta({
+        description:
+          'Customers whose consent to this purpose is in force: on the channel, or without one wherever the consent is for all channels.',
+      }),
   })
   .meta({
     id: 'PartnerRules',
@@ -104,6 +109,7 @@ const members = {
     .meta({ description: 'On how many customers a number must rest; 10 unless told.', example: 10 }),
   rules: partnerRules
     .partial()
+    .register(typeNames, { name: 'PartnerRules' })
     .optional()
     .meta({ description: 'Replaced as a whole; parts left out share nothing.', example: { acquired: true } }),
 };
@@ -124,7 +130,7 @@ export const partner = z
     name: z.string(),
     status: partnerStatus,
     fields: z.array(z.string()),
-    minimumGroupSize: z.int(),
+    minimumGroupSize: smallInteger,
     rules: partnerRules,
     version,
     createdAt: instant,

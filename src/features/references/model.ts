@@ -1,6 +1,7 @@
 import { index, pgTable, primaryKey, smallint, text, uuid } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { code, decimal, instant } from '../../platform/db/columns.ts';
+import { typeNames } from '../../platform/type-names.ts';
 import { text as boundedText, id, instantNanoseconds } from '../../platform/values.ts';
 
 /**
@@ -59,7 +60,8 @@ export const sourceVersionInput = z
     description:
       'Version of the record at its source: a counter or an instant. Equal or older than the stored one changes nothing.',
     example: 7,
-  });
+  })
+  .register(typeNames, { name: 'SourceVersion' });
 
 export const reference = z
   .strictObject({
@@ -67,6 +69,7 @@ export const reference = z
     externalId,
     sourceVersion: z
       .union([z.int(), z.string()])
+      .register(typeNames, { name: 'SourceVersion' })
       .nullable()
       .meta({ description: 'The newest version seen from that source.' }),
   })

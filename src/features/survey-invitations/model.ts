@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { index, integer, pgTable, primaryKey, text as textColumn, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { instant as instantColumn } from '../../platform/db/columns.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
+import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
 import { customers } from '../customers/model.ts';
 import { responseStatus, surveyAnswerInput } from '../survey-responses/model.ts';
 import { surveyQuestion, surveyStatus, surveys } from '../surveys/model.ts';
@@ -201,7 +201,7 @@ export const surveyLink = z
     name: z.string().meta({ description: 'Of the survey.' }),
     status: surveyStatus.meta({ description: 'Of the survey: `closed` takes no answers.' }),
     language: z.string().nullable(),
-    surveyVersion: z.int().meta({ description: 'Of the questions; to be sent back with the answers.' }),
+    surveyVersion: smallInteger.meta({ description: 'Of the questions; to be sent back with the answers.' }),
     questions: z.array(surveyQuestion),
     expiresAt: instant.meta({ description: 'When the link ends.' }),
   })

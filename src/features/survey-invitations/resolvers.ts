@@ -20,7 +20,7 @@ export const surveyInvitationResolvers: Resolvers = {
     checkSurveyEligibility: mutation(checkSurveyEligibility),
     createSurveyInvitation: mutation(createSurveyInvitation, 'surveyInvitation'),
     updateSurveyInvitation: mutation(updateSurveyInvitation, 'surveyInvitation'),
-    claimSurveyInvitations: mutation(claimSurveyInvitations),
+    claimSurveyInvitations: mutation(claimSurveyInvitations, undefined, { cost: 500 }),
     answerSurveyLink: mutation(answerSurveyLink),
   },
   SurveyInvitation: {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { personal } from '../../platform/personal.ts';
-import { amount, currency, id, instant } from '../../platform/values.ts';
+import { amount, currency, id, instant, smallInteger } from '../../platform/values.ts';
 import { ofOthers } from '../../platform/withheld.ts';
 import { direction, interactionKind } from '../interactions/model.ts';
 import { leadStage, lossReason, stageRule } from '../leads/model.ts';
@@ -33,7 +33,7 @@ const interaction = z
     topic: z.string().nullable(),
     outcome: z.string().nullable(),
     staff: z.string().nullable(),
-    seconds: z.int().nullable().meta({ description: 'Duration in seconds.' }),
+    seconds: smallInteger.nullable().meta({ description: 'Duration in seconds.' }),
     campaignId: id.nullable(),
     orderId: id.nullable(),
     text: personal(z.string()),
@@ -89,7 +89,7 @@ const response = z
     scores: z
       .array(
         z
-          .strictObject({ question: z.string(), type: questionType, score: z.int() })
+          .strictObject({ question: z.string(), type: questionType, score: smallInteger })
           .meta({ id: 'TimelineScore', description: 'What was given to a question.' }),
       )
       .meta({ description: 'By key of the question; the words of an answer are in the response.' }),

@@ -3,6 +3,9 @@ import { getCustomerTimeline, timelinesOfCustomers } from './operations.ts';
 
 export const timelineResolvers: Resolvers = {
   Customer: {
-    timeline: childConnection(timelinesOfCustomers, getCustomerTimeline, 'customerIds'),
+    timeline: childConnection(timelinesOfCustomers, getCustomerTimeline, 'customerIds', {
+      connection: 'Timeline',
+      sort: 'TimelineSort',
+    }),
   },
 };
