@@ -6,7 +6,10 @@ import { typeNames } from './type-names.ts';
 import { id, smallInteger } from './values.ts';
 
 export const warning = z
-  .strictObject({ code: z.string().meta({ example: 'customer_conflict' }), message: z.string() })
+  .strictObject({
+    code: z.string().meta({ description: 'Stable, for programs.', example: 'customer_conflict' }),
+    message: z.string(),
+  })
   .meta({ id: 'Warning', description: 'Something to look at; the request was carried out.' });
 export type Warning = z.output<typeof warning>;
 
@@ -38,16 +41,23 @@ export const batchResults = z
     results: z.array(
       z
         .strictObject({
-          index: smallInteger,
-          status: z.enum(['created', 'updated', 'unchanged', 'refused']).meta({ id: 'BatchStatus' }),
-          id: id.optional(),
-          error: batchError.optional(),
+          index: smallInteger.meta({ description: 'Place of the item in the list sent, from 0.' }),
+          status: z
+            .enum(['created', 'updated', 'unchanged', 'refused'])
+            .meta({ id: 'BatchStatus', description: 'unchanged: the item was not newer than what is stored.' }),
+          id: id
+            .optional()
+            .meta({ description: 'The record; of a refused item, the record that is in its way, if there is one.' }),
+          error: batchError.optional().meta({ description: 'Why it was refused.' }),
           warnings: z.array(warning).optional(),
         })
         .meta({ id: 'BatchResult' }),
     ),
   })
-  .meta({ id: 'BatchResults', description: 'What became of each item, in index order.' })
+  .meta({
+    id: 'BatchResults',
+    description: 'What became of each item, in index order. One bad item does not fail its neighbours unless `atomic`.',
+  })
   .register(typeNames, { name: 'BatchPayload' });
 export type BatchResults = z.output<typeof batchResults>;
 

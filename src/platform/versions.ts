@@ -22,7 +22,10 @@ export function checkVersion(actual: number, expected: number | '*'): void {
 /** What a deletion answers (REST: 204 and nothing). */
 export const deletedRecord = z
   .strictObject({ id, deleted: z.literal(true) })
-  .meta({ id: 'Deleted', description: 'The id of what was deleted.' })
+  .meta({
+    id: 'Deleted',
+    description: 'What was deleted. Its references stay behind, so that a late message does not bring it back.',
+  })
   .register(typeNames, { name: 'DeletedPayload' });
 
 /** What a write answers beside the record, on both doors: what became of the message. */

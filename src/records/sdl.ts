@@ -3,9 +3,11 @@ import { z } from 'zod';
 import { batchItem, warning } from '../platform/batch.ts';
 import { type Line, lineOf, type Resolvers } from '../platform/graphql/field.ts';
 import { scalarsByName } from '../platform/graphql/scalars.ts';
-import type { Operation } from '../platform/operation.ts';
+import { wordOf } from '../platform/graphql/schema.ts';
+import { type Operation, writeParameters } from '../platform/operation.ts';
+import { isPersonal } from '../platform/personal.ts';
 import { typeNames } from '../platform/type-names.ts';
-import { calendarDate, decimalText, id, instant } from '../platform/values.ts';
+import { amount, calendarDate, decimalText, id, instant, positiveAmount } from '../platform/values.ts';
 
 /**
  * The SDL of the GraphQL door, printed from the resolvers and the operations behind them: `npm run generate` writes it
@@ -41,16 +43,20 @@ export function printSdl(features: readonly Resolvers[]): string {
   for (const { type, name, line, answer } of answers) {
     const cost = line.printed.cost ?? groupCosts.get(type) ?? costOf(line);
     const args = argumentsOf(line, answer.node, groupCosts.has(type) && line.kind === 'field');
-    const description = line.printed.description ?? describe(line);
     const example = line.printed.example && `Example: \`${line.printed.example}\``;
     object(type, 'type').resolved.set(name, {
       type: answer.type,
-      description: [description, example].filter(Boolean).join('\n\n'),
+      description: [describe(line), example].filter(Boolean).join('\n\n'),
       args,
       ...(cost !== 1 && { cost }),
     });
   }
-  for (const [name, type] of types) assertOneMeaning(name, type);
+  for (const [name, type] of types) {
+    assertOneMeaning(name, type);
+    const inputs = [`${name}Input`, `${name}Document`].map((input) => types.get(input));
+    if (type.kind === 'type') borrowWords(type, inputs);
+  }
+  object('Mutation', 'type').description = mutationWords;
   return printed(types);
 
   function answerOf(type: string, name: string, line: Line): { type: string; node: string } {
@@ -65,8 +71,9 @@ export function printSdl(features: readonly Resolvers[]): string {
       const totalCost = printed.totalCost ?? groupCosts.get(type) ?? 25;
       return { type: connectionType(node, operations.at(-1) ?? operation, printed.connection, totalCost), node };
     }
-    if (kind === 'related' || kind === 'children')
+    if (kind === 'related' || kind === 'children') {
       return { type: nullable(reference(elementOf(output), 'output')), node: '' };
+    }
     if (kind === 'mutation') return { type: payloadType(operation, member, printed.payload), node: '' };
     return { type: nullable(reference(output, 'output')), node: '' };
   }
@@ -102,8 +109,9 @@ export function printSdl(features: readonly Resolvers[]): string {
         const schema = idOf(output)?.startsWith('Written') ? shapeOf(output)[extra] : undefined;
         if (schema) put(name, payload, extra, memberField(schema, 'output', name, extra));
       }
-      if (payload.has('applied'))
+      if (payload.has('applied')) {
         put(name, payload, 'warnings', memberField(z.array(warning), 'output', name, 'warnings'));
+      }
     }
     if ('idempotencyKey' in operation.input.shape) object(name, 'type').resolved.set('replayed', replayed);
     return name;
@@ -125,7 +133,9 @@ export function printSdl(features: readonly Resolvers[]): string {
     const hidden = new Set([...(isList ? ['count', 'cursors'] : []), ...(printed.hidden ?? [])]);
     const [ofAll] = operations;
     const ofChildren = (parameter: string) => parameter === 'after' || (ofAll && parameter in ofAll.input.shape);
-    for (const [parameter, schema] of Object.entries(shape)) {
+    const last = (parameter: string) => parameter in writeParameters;
+    const parameters = Object.entries(shape).sort(([one], [other]) => Number(last(one)) - Number(last(other)));
+    for (const [parameter, schema] of parameters) {
       if (hidden.has(parameter) || (kind === 'childConnection' && !ofChildren(parameter))) continue;
       if (parameter === 'externalId' && 'source' in shape) continue;
       if (parameter === 'source' && 'externalId' in shape) {
@@ -139,15 +149,22 @@ export function printSdl(features: readonly Resolvers[]): string {
       } else if (parameter === 'body') {
         bodyArguments(schema, operation, args);
       } else if (parameter === 'limit' && isList) {
-        args.set('first', { ...memberField(schema, 'input', '', 'first') });
+        args.set('first', memberField(schema, 'input', '', 'first'));
+      } else if (parameter === 'after' && isList) {
+        args.set('after', {
+          type: 'String',
+          description: 'The `endCursor` of the page before, with the same filters and order.',
+        });
       } else if (parameter === 'sort') {
         const sort = printed.sort ?? `${node}Sort`;
-        args.set('sort', { ...memberField(schema, 'input', '', 'sort', sort) });
+        const { type, description } = memberField(schema, 'input', '', 'sort', sort);
+        args.set('sort', { type, description: description?.replace(/^Order; `-` descends\. /, '') });
       } else {
         const made = memberField(schema, 'input', pascalCase(operation.name), parameter);
+        const words = parameterWords(parameter, made, operation) ?? made.description;
         // What a write demands is told by the operation, as on REST.
-        if (parameter === 'expectedVersion') made.type = nullable(made.type);
-        args.set(called(parameter), made);
+        const type = parameter === 'expectedVersion' ? nullable(made.type) : made.type;
+        args.set(called(parameter), { type, description: words });
       }
     }
     return args;
@@ -193,7 +210,7 @@ export function printSdl(features: readonly Resolvers[]): string {
     if (type.variants.has(schema)) return name;
     type.variants.add(schema);
     const written = direction === 'output' && idOf(schema)?.startsWith('Written');
-    if (idOf(schema) === stem || type.description === undefined) type.description = describeSchema(schema);
+    if (idOf(schema) === stem || type.description === undefined) type.description = describeObject(schema, direction);
     for (const [member, inner] of Object.entries(shapeOf(schema))) {
       if (written && payloadMembers.includes(member)) continue;
       put(name, type.fields, member, memberField(inner, direction, name, member));
@@ -204,9 +221,16 @@ export function printSdl(features: readonly Resolvers[]): string {
   function enumType(schema: z.ZodEnum, name: string | undefined): string {
     if (name === undefined) throw new Error(`An enum without an id: ${schema.options}`);
     const type = object(name, 'enum');
-    type.description ??= describeSchema(schema);
     type.variants.add(schema);
-    for (const option of schema.options) type.fields.set(enumWord(schema, option), { type: '' });
+    type.words ??= new Map(schema.options.map((option) => [String(option), enumWord(schema, option)]));
+    if (type.fields.size > 0) return name;
+    const { own, values } = splitWords(describeSchema(schema) ?? '', [...type.words.keys()]);
+    type.description = spell(own, type);
+    for (const [option, word] of type.words) {
+      if (wordOf(name, word) !== option) throw new Error(`${name}.${word} would not be read as ${option}`);
+      const text = values.get(option);
+      type.fields.set(word, { type: '', ...(text && { description: spell(text, type) }) });
+    }
     return name;
   }
 
@@ -218,11 +242,12 @@ export function printSdl(features: readonly Resolvers[]): string {
     name = `${parent}${pascalCase(member)}`,
   ): Field {
     const type = reference(schema, direction, name);
-    const made = types.get(named(type));
-    const description = describeMember(schema);
+    const made = types.get(bare(type));
+    const description = wordsOf(schema);
     return {
       type,
-      ...(description !== undefined && { description: made?.kind === 'enum' ? spell(description, made) : description }),
+      ...(description !== undefined && { description: spell(description, made) }),
+      ...(isPersonal(schema) && { isPersonal: true }),
       ...(direction === 'output' && made?.kind === 'type' && { cost: 0 }),
     };
   }
@@ -234,6 +259,7 @@ interface Field {
   type: string;
   description?: string | undefined;
   args?: Map<string, Field>;
+  isPersonal?: boolean;
   /** Of a field that answers objects, where it is not 1. */
   cost?: number;
 }
@@ -241,6 +267,8 @@ interface Field {
 interface Type {
   kind: 'type' | 'input' | 'enum';
   description?: string | undefined;
+  /** How the words of an enum are written here. */
+  words?: Map<string, string>;
   /** Members of the schemas; values of an enum. */
   fields: Map<string, Field>;
   /** Fields that have resolvers, which go before members of their names. */
@@ -262,6 +290,9 @@ const scalars = new Set([...scalarsByName.keys(), 'ID', 'String', 'Int', 'Float'
 /** Descriptions of values that their scalars have already. */
 const scalarWords = new Set([id, instant, calendarDate, decimalText].map((value) => describeSchema(value)));
 
+/** Descriptions that members have with the kind of their value. */
+const sharedWords = new Set([amount, positiveAmount].map((value) => describeSchema(value)));
+
 function known<T>(found: T | undefined, what: string): T {
   if (found === undefined) throw new Error(`${what} is not made from an operation`);
   return found;
@@ -274,22 +305,43 @@ function costOf({ kind, operations }: Line): number {
   return body && batchItem(body) ? 500 : 10;
 }
 
-function describe({ operations }: Line): string | undefined {
+/** What the line says, or else its operation; and the scopes that it needs. */
+function describe({ kind, operations, printed }: Line): string {
   const operation = operations.at(-1);
-  return operation && [`${operation.summary}.`, operation.description].filter(Boolean).join(' ');
+  const isPart = kind === 'related' || kind === 'children';
+  const words = printed.description ?? (operation && !isPart ? spell(operationWords(operation), undefined) : undefined);
+  if (!operation) return words ?? '';
+  const personal = (operation.personalParameters ?? []).map((name) => `\`${name}\``).join(' or ');
+  const none = kind === 'record' && printed.description === undefined && 'Null when there is none.';
+  const scopes = [
+    `Needs the scope \`${operation.scope}\`.`,
+    personal !== '' && !isPart && `With ${personal} also \`customers:pii\`.`,
+  ];
+  const said = [words, none].filter(Boolean).join(' ');
+  return [said, scopes.filter(Boolean).join(' ')].filter(Boolean).join('\n\n');
+}
+
+function operationWords({ summary, description }: Operation): string {
+  return [`${summary}.`, description].filter(Boolean).join(' ');
 }
 
 function describeSchema(schema: z.core.$ZodType): string | undefined {
   return z.globalRegistry.get(schema)?.description;
 }
 
+function describeObject(schema: z.ZodObject, direction: Direction): string {
+  const { description, example } = z.globalRegistry.get(schema) ?? {};
+  const shown = direction === 'input' && example !== undefined ? `Example: \`${literal(example, schema)}\`` : undefined;
+  return [description, shown].filter(Boolean).join('\n\n');
+}
+
 /** What is said of a member: by its own schema, down to one that has a name and so a description of its own. */
-function describeMember(schema: z.core.$ZodType): string | undefined {
-  if (idOf(schema) !== undefined) return undefined;
+function wordsOf(schema: z.core.$ZodType): string | undefined {
+  const wraps = schema instanceof z.ZodOptional || schema instanceof z.ZodNullable;
+  if (idOf(schema) !== undefined && !wraps) return undefined;
   const own = describeSchema(schema);
   if (own !== undefined) return scalarWords.has(own) ? undefined : own;
-  if (schema instanceof z.ZodOptional || schema instanceof z.ZodNullable) return describeMember(schema.unwrap());
-  return undefined;
+  return wraps ? wordsOf(schema.unwrap()) : undefined;
 }
 
 function idOf(schema: z.core.$ZodType): string | undefined {
@@ -333,6 +385,22 @@ function intOf({ minValue, maxValue }: z.ZodNumber): string {
   return (maxValue ?? Infinity) <= largestInt && (minValue ?? -Infinity) >= -largestInt - 1 ? 'Int' : 'SafeInt';
 }
 
+/** What is said of a parameter that many operations have; undefined: what its schema says. */
+function parameterWords(name: string, { type, description }: Field, operation: Operation): string | undefined {
+  const required = operation.kind === 'write' && operation.idempotency === 'required';
+  if (name === 'idempotencyKey') return required ? 'Required, except with `dryRun`.' : '';
+  if (name === 'dryRun' && description === describeSchema(writeParameters.dryRun)) return '';
+  if (name === 'expectedVersion') {
+    return type.endsWith('!')
+      ? 'Required; `version_mismatch` when the record has changed since.'
+      : 'Optional: refuses to change a version that you have not seen.';
+  }
+  const [, end] = /[a-z](From|To)$/.exec(name) ?? [];
+  if (end === undefined || description !== undefined || !/^Date/.test(type)) return undefined;
+  const unit = type.startsWith('DateTime') ? 'instant' : 'date';
+  return end === 'From' ? `At this ${unit} or later.` : `Before this ${unit}.`;
+}
+
 /** @throws Error when two schemas of one name differ in more than what a resolver answers */
 function assertOneMeaning(name: string, { fields, resolved, variants }: Type): void {
   if (variants.size < 2) return;
@@ -343,6 +411,14 @@ function assertOneMeaning(name: string, { fields, resolved, variants }: Type): v
         : Object.keys(shapeOf(variant));
     const missing = [...fields.keys()].filter((field) => !members.includes(field) && !resolved.has(field));
     if (missing.length > 0) throw new Error(`${name} stands for two schemas: one has no ${missing}`);
+  }
+}
+
+/** What a record says nothing of its own about is described as in the inputs of the record. */
+function borrowWords({ fields }: Type, inputs: readonly (Type | undefined)[]): void {
+  for (const [name, field] of fields) {
+    if (field.description !== undefined && !sharedWords.has(field.description)) continue;
+    field.description = inputs.map((input) => input?.fields.get(name)?.description).find(Boolean) ?? field.description;
   }
 }
 
@@ -362,8 +438,6 @@ function bare(type: string): string {
   return type.replace(/[[\]!]/g, '');
 }
 
-const named = bare;
-
 function pascalCase(name: string): string {
   return name.charAt(0).toUpperCase() + name.slice(1);
 }
@@ -376,9 +450,44 @@ function enumWord(schema: z.ZodEnum, option: string | number): string {
   return `${field.toUpperCase()}_${text.startsWith('-') ? 'DESC' : 'ASC'}`;
 }
 
-/** Words of an enum as this door spells them. */
-function spell(text: string, _type: Type): string {
-  return text;
+/** Words of an enum in backticks, and members with values (`details=true`), as they are written here. */
+function spell(text: string, type: Type | undefined): string {
+  const spelled = text.replaceAll(/`(\w+)=(\w+)`/g, '`$1: $2`');
+  if (type?.kind !== 'enum') return spelled;
+  return spelled.replaceAll(/`(-?[A-Za-z0-9_]+)`/g, (found, word: string) => {
+    const written = type.words?.get(word);
+    return written ? `\`${written}\`` : found;
+  });
+}
+
+/**
+ * A description of an enum that says `word: what it means.` of its words, as that of the enum and those of its values.
+ */
+function splitWords(text: string, words: readonly string[]): { own: string; values: Map<string, string> } {
+  const [own = '', ...parts] = text.split(new RegExp(`(?:^|(?<=[.;] ))\`?(${words.join('|')})\`?: `));
+  const values = new Map<string, string>();
+  for (let at = 0; at + 1 < parts.length; at += 2) values.set(parts[at] ?? '', sentence(parts[at + 1] ?? ''));
+  return { own: own.trim().replace(/;$/, '.'), values };
+}
+
+function sentence(text: string): string {
+  const trimmed = text.trim().replace(/;$/, '.');
+  return trimmed.charAt(0).toUpperCase() + trimmed.slice(1);
+}
+
+/** The example of an input, as a literal of this door. */
+function literal(value: unknown, schema: z.core.$ZodType | undefined): string {
+  if (schema instanceof z.ZodOptional || schema instanceof z.ZodNullable) return literal(value, schema.unwrap());
+  if (schema instanceof z.ZodPipe) return literal(value, schema.in);
+  if (schema instanceof z.ZodEnum && typeof value === 'string') return enumWord(schema, value);
+  if (Array.isArray(value)) {
+    const element = schema instanceof z.ZodArray ? elementOf(schema) : undefined;
+    return `[${value.map((one) => literal(one, element)).join(', ')}]`;
+  }
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const shape = schema instanceof z.ZodObject ? shapeOf(schema) : {};
+  const members = Object.entries(value).map(([name, one]) => `${name}: ${literal(one, shape[name])}`);
+  return `{ ${members.join(', ')} }`;
 }
 
 function printed(types: Map<string, Type>): string {
@@ -392,16 +501,15 @@ function printed(types: Map<string, Type>): string {
   return [opening, ...parts.map(([, text]) => text)].join('\n');
 }
 
+const mutationWords =
+  'Writes. Each takes `dryRun`, which validates and answers as if, and writes nothing, and `idempotencyKey`, with which a repeated call answers what the first one answered (kept for 48 hours); when a request has one mutation, the header `Idempotency-Key` will do. The mutations of a request run one after the other, each in a transaction of its own.';
+
 const opening = `"""
 Rapport over GraphQL: the same operations, scopes, checks and errors as over REST (openapi.yaml).
 
 Send \`POST /graphql\` with a bearer token. Every field goes through one operation and needs its scope. A field whose
 scope the token lacks is null, with the error \`insufficient_scope\`; its neighbours are answered all the same. Without
 the scope \`customers:pii\` personal data (names, identities, addresses, free text) is null.
-
-Mutations take \`dryRun\`, which answers as if and writes nothing, and \`idempotencyKey\`; when a request has one
-mutation, the header \`Idempotency-Key\` will do. The mutations of a request run one after the other, each in a
-transaction of its own.
 
 Errors carry \`extensions.code\`, the HTTP \`status\` that REST would answer with, and \`errors\`, whose \`pointer\` points
 into \`input\` and whose \`parameter\` names an argument.
@@ -432,11 +540,13 @@ type PageInfo {
 
 function printType(name: string, { kind, description, fields, resolved }: Type): string {
   const members = [...new Map([...fields, ...resolved])].map(([member, field]) => printField(member, field, kind));
-  return `${comment(description, '')}${kind} ${name} {\n${members.join('\n')}\n}\n`;
+  const between = fields.size === 0 ? '\n\n' : '\n';
+  return `${comment(description, '')}${kind} ${name} {\n${members.join(between)}\n}\n`;
 }
 
-function printField(name: string, { type, description, args, cost }: Field, kind: Type['kind']): string {
-  const above = comment(description, '  ');
+function printField(name: string, field: Field, kind: Type['kind']): string {
+  const { type, args, cost } = field;
+  const above = comment([field.description, field.isPersonal && 'Personal.'].filter(Boolean).join(' '), '  ');
   if (kind === 'enum') return `${above}  ${name}`;
   const weight = kind === 'type' && cost !== undefined ? ` @cost(weight: ${cost})` : '';
   return `${above}  ${name}${printArguments(args)}: ${type}${weight}`;

@@ -120,6 +120,8 @@ const members = {
 
 export const assignmentRuleInput = z.strictObject(members).meta({
   id: 'AssignmentRuleInput',
+  description:
+    'A member of staff is in a group once, and each value has one group. Without a key there is one group, whose value is null.',
   example: {
     name: 'Leads by country',
     purpose: 'lead',
@@ -132,7 +134,10 @@ export const assignmentRuleInput = z.strictObject(members).meta({
   },
 });
 export type AssignmentRuleInput = z.output<typeof assignmentRuleInput>;
-export const assignmentRulePatch = z.strictObject(members).partial().meta({ id: 'AssignmentRulePatch' });
+export const assignmentRulePatch = z.strictObject(members).partial().meta({
+  id: 'AssignmentRulePatch',
+  description: 'Members left out stay as they are; a `key` of null clears. `groups` are replaced as a whole.',
+});
 export type AssignmentRulePatch = z.output<typeof assignmentRulePatch>;
 
 export const assignmentRule = z

@@ -43,6 +43,7 @@ const members = {
 
 export const campaignInput = z.strictObject({ ...members, sourceVersion: sourceVersionInput.optional() }).meta({
   id: 'CampaignInput',
+  description: 'As the document of PUT, members left out are cleared.',
   example: { name: 'Spring catalogue', channel: 'email', startsOn: '2026-03-01', endsOn: '2026-03-31', cost: 250000 },
 });
 export type CampaignInput = z.output<typeof campaignInput>;

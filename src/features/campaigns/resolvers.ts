@@ -14,8 +14,14 @@ import { getCampaignResults, listCampaignResults } from './results.ts';
 export const campaignResolvers: Resolvers = {
   Query: {
     campaign: record(getCampaign),
-    campaigns: connection(listCampaigns),
-    campaignResults: field(getCampaignResults, { cost: 50 }),
+    campaigns: connection(listCampaigns, {
+      example: '{ campaigns(first: 20, sort: STARTS_ON_DESC, channel: "email") { nodes { id name startsOn cost } } }',
+    }),
+    campaignResults: field(getCampaignResults, {
+      cost: 50,
+      example:
+        '{ campaignResults(reference: { source: "crm", externalId: "spring" }, windowDays: 14) { touches responses leads orders revenue cost costPer { order } } }',
+    }),
     resultsOfCampaigns: connection(listCampaignResults, { cost: 200, sort: 'CampaignSort' }),
   },
   Mutation: {

@@ -12,7 +12,10 @@ import {
 export const consentResolvers: Resolvers = {
   Query: {
     consents: connection(listConsents, { sort: 'ConsentSort' }),
-    customerConsents: record(getCustomerConsents),
+    customerConsents: record(getCustomerConsents, {
+      example:
+        '{ customerConsents(reference: { source: "shop", externalId: "17850" }, channel: EMAIL) { consents { purpose status at } } }',
+    }),
     customerConsentHistory: connection(listCustomerConsentHistory, { sort: 'ConsentSort' }),
   },
   Mutation: {
@@ -24,7 +27,7 @@ export const consentResolvers: Resolvers = {
       consentsByCustomers,
       ({ id }: { id: string }) => id,
       (ids) => ({ ids }),
-      { cost: 5 },
+      { cost: 5, description: 'What is in force.' },
     ),
   },
   ConsentChange: {

@@ -229,7 +229,9 @@ const profile = {
   attributes: attributes.nullable().optional(),
 };
 
-export const customerPatch = z.strictObject(profile).meta({ id: 'CustomerPatch' });
+export const customerPatch = z
+  .strictObject(profile)
+  .meta({ id: 'CustomerPatch', description: 'Members left out stay as they are; null clears.' });
 export type CustomerPatch = z.output<typeof customerPatch>;
 
 export const customerInput = z

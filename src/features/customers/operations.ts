@@ -122,8 +122,8 @@ export const listCustomers = readOperation({
     ...pageParameters,
     sort: sortParameter(['createdAt', 'updatedAt'], '-createdAt'),
     kind: customerKind.optional(),
-    companyId: id.optional(),
-    referredBy: id.optional(),
+    companyId: id.optional().meta({ description: 'Only members of this company.' }),
+    referredBy: id.optional().meta({ description: 'Only customers whom this one referred.' }),
     preferredChannel: channel.optional(),
     acquisitionSource: text(100).optional(),
     createdFrom: instant.optional(),
@@ -131,7 +131,9 @@ export const listCustomers = readOperation({
     updatedFrom: instant.optional(),
     updatedTo: instant.optional(),
     email: text(254).optional().meta({ description: 'Needs `customers:pii`.' }),
-    phone: text(64).optional().meta({ description: 'Needs `customers:pii`.' }),
+    phone: text(64)
+      .optional()
+      .meta({ description: 'With its country code, e.g. `+442071234567`. Needs `customers:pii`.' }),
   }),
   output: pageOf(customer).meta({ id: 'CustomerPage' }),
   personalParameters: ['email', 'phone'],

@@ -154,6 +154,7 @@ const interactionMembers = {
 /** The document of PUT …/external/{source}/{externalId}: the address carries the reference. */
 export const interactionDocument = z.strictObject(interactionMembers).meta({
   id: 'InteractionDocument',
+  description: 'An interaction as PUT takes it, whose address has the reference. Members left out are cleared.',
   example: {
     customer: { source: 'shop', externalId: '17850' },
     kind: 'phone',
@@ -186,7 +187,7 @@ export const interactionInput = z
   .meta({
     id: 'InteractionInput',
     description:
-      'With `source` and `externalId` a message can be repeated and changed; without `externalId` it is a new interaction each time, unless an Idempotency-Key says otherwise.',
+      '`customerId` or `customer` is required. With `source` and `externalId` a message can be repeated and changed; without `externalId` it is a new interaction each time, unless an Idempotency-Key says otherwise.',
     example: {
       source: 'hotline',
       externalId: 'call-88213',

@@ -48,7 +48,7 @@ export const createInteraction = writeOperation({
   selfService: false,
   summary: 'Push an interaction',
   description:
-    'Finds or creates the customer as for orders. With `source` and `externalId`, a known reference is refused with `already_exists` and its id; PUT updates. Without `externalId` it is a new interaction each time: send an Idempotency-Key when you may have to repeat it.',
+    'Finds or creates the customer as for orders. With `source` and `externalId`, a known reference is refused with `already_exists` and its id; send it with PUT (GraphQL: upsert) to change it. Without `externalId` it is a new interaction each time: send an idempotency key when you may have to repeat it.',
   input: z.strictObject({ ...writeParameters, body: interactionInput }),
   output: writtenInteraction,
   idempotency: 'accepted',
@@ -240,7 +240,7 @@ export const batchInteractions = writeOperation({
   selfService: false,
   summary: 'Push up to 1,000 interactions',
   description:
-    'Each item is an upsert by reference, in index order; always 200, with a result per item. Items without `externalId` are new interactions each time: send an Idempotency-Key when you may have to repeat the batch.',
+    'Each item is an upsert by reference, in index order; always 200, with a result per item. Items without `externalId` are new interactions each time: send an idempotency key when you may have to repeat the batch.',
   input: batchInput('interactions', interactionInput),
   output: batchResults,
   idempotency: 'accepted',

@@ -23,7 +23,11 @@ import {
 export const interactionResolvers: Resolvers = {
   Query: {
     interaction: record(getInteraction),
-    interactions: connection(listInteractions, { cost: 5 }),
+    interactions: connection(listInteractions, {
+      cost: 5,
+      example:
+        '{ interactions(first: 50, kind: PHONE, occurredFrom: "2026-03-01T00:00:00Z") { nodes { id topic outcome customer { name } } pageInfo { hasNextPage endCursor } } }',
+    }),
   },
   Mutation: {
     createInteraction: mutation(createInteraction, 'interaction'),
@@ -33,10 +37,15 @@ export const interactionResolvers: Resolvers = {
     batchInteractions: mutation(batchInteractions),
   },
   Customer: {
-    interactions: childConnection(interactionsOfCustomers, listCustomerInteractions, 'customerIds', { cost: 5 }),
+    interactions: childConnection(interactionsOfCustomers, listCustomerInteractions, 'customerIds', {
+      cost: 5,
+      description: 'The interactions of the customer. `Query.interactions` takes filters as well.',
+    }),
   },
   Interaction: {
     customer: related(customersByIds, 'customerId'),
-    order: related(ordersByIds, 'orderId'),
+    order: related(ordersByIds, 'orderId', {
+      description: 'The order it is about; null without one, and where it is gone.',
+    }),
   },
 };

@@ -148,7 +148,7 @@ export const scoreRuleInput = z
       example: 14,
     }),
   })
-  .meta({ id: 'ScoreRule' });
+  .meta({ id: 'ScoreRule', description: 'A rule: points for a profile, or for interactions.' });
 
 export const ruleSetDocumentInput = z
   .strictObject({
@@ -176,7 +176,7 @@ export const ruleSetDocumentInput = z
       .optional()
       .meta({ description: 'What `completeness` counts; name, email, phone, country, source unless told.' }),
   })
-  .meta({ id: 'RuleSetDocument' });
+  .meta({ id: 'RuleSetDocument', description: 'The rules, and what their scores mean.' });
 export type RuleSetDocument = z.output<typeof ruleSetDocumentInput>;
 
 export const ruleSetInput = z.strictObject({ name: text(200), document: ruleSetDocumentInput }).meta({

@@ -98,9 +98,12 @@ export const leadStage = z.enum(leadStages).meta({
 export const lossReason = z
   .enum(lossReasons)
   .meta({ id: 'LossReason', description: 'Why a lead or customer was lost.', example: 'price' });
-export const stageRule = z
-  .enum(stageRules)
-  .meta({ id: 'StageRule', description: 'A rule that changes stages.', example: 'first_qualifying_order' });
+export const stageRule = z.enum(stageRules).meta({
+  id: 'StageRule',
+  description:
+    'A rule that changes stages. first_qualifying_order: the lead has its first order that is neither cancelled, nor refunded in full, nor a test, since it was last lost. no_qualifying_order_left: no such order is left, so it is in the stage before again. score_threshold: its score came to what the rule set asks of the stage. merge: the record was lost as a duplicate, and merged into the one it doubled.',
+  example: 'first_qualifying_order',
+});
 
 const members = {
   owner: text(200)
@@ -132,7 +135,7 @@ const entry = {
 export const leadInput = z.strictObject({ ...ownerInput, ...entry }).meta({
   id: 'LeadInput',
   description:
-    'Makes a customer a lead; the customer is found as for orders, and created if unknown. A `customer.externalId` needs its `customer.source`.',
+    '`customerId` or `customer` is required. Makes a customer a lead; the customer is found as for orders, and created if unknown. A `customer.externalId` needs its `customer.source`.',
   example: {
     customer: { source: 'web', externalId: 'L-660681', email: 'ada@example.org' },
     source: 'landing-page',
@@ -223,7 +226,7 @@ export const lead = z
   .strictObject({
     id: id.meta({ description: 'The id of its customer.' }),
     stage: leadStage,
-    stageSince: instant,
+    stageSince: instant.meta({ description: 'When the stage began.' }),
     lossReason: lossReason.nullable(),
     owner: z.string().nullable(),
     source: z.string().nullable(),

@@ -226,7 +226,12 @@ export const loyaltyTransactionKind = z.enum(loyaltyTransactionKinds).meta({
 });
 export const tierChangeReasons = ['enrolment', 'upgrade', 'renewal', 'grace', 'downgrade'] as const;
 export type TierChangeReason = (typeof tierChangeReasons)[number];
-export const tierChangeReason = z.enum(tierChangeReasons).meta({ id: 'TierChangeReason', example: 'upgrade' });
+export const tierChangeReason = z.enum(tierChangeReasons).meta({
+  id: 'TierChangeReason',
+  description:
+    'enrolment: the first tier. upgrade: a higher one, at once. grace: the period ended below the level, which is held on. renewal: the level is held for another period. downgrade: the grace ended below the level.',
+  example: 'upgrade',
+});
 
 /** Points that one transaction may move. */
 export const points = z
@@ -435,6 +440,7 @@ export const loyaltyTransactionInput = z
   })
   .meta({
     id: 'LoyaltyTransactionInput',
+    description: '`customerId` or `customer` is required.',
     example: {
       kind: 'spend',
       customerId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90',

@@ -161,7 +161,7 @@ export const customerMerge = z
   .strictObject({
     ...merge,
     survivorId: id.meta({ description: 'Whom it was merged into.' }),
-    take: z.array(mergeMember),
+    take: z.array(mergeMember).meta({ description: 'Members whose value came from the other.' }),
     undoneAt: instant.nullable().meta({ description: 'When the two were parted again.' }),
     undoneBy: z.string().nullable(),
   })

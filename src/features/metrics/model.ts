@@ -18,7 +18,8 @@ const answeredInstant = z
   .meta({ format: 'date-time', description: 'RFC 3339 instant in UTC.', example: '2026-03-01T00:00:00.000Z' });
 const number = z.number().nullable();
 const values = z.record(z.string(), z.number().nullable()).meta({
-  description: 'Companions of the value, by name.',
+  description:
+    'Companions of the value: an object from name to number or null. The description of each metric lists its names.',
   example: { previousBuyers: 1200, retained: 312, lost: 888 },
 });
 
@@ -60,7 +61,12 @@ export const exclusionReasons = [
   'late',
 ] as const;
 export type ExclusionReason = (typeof exclusionReasons)[number];
-export const exclusionReason = z.enum(exclusionReasons).meta({ id: 'ExclusionReason', example: 'missing_rate' });
+export const exclusionReason = z.enum(exclusionReasons).meta({
+  id: 'ExclusionReason',
+  description:
+    'dismissed: seen and closed without an answer. partial: broken off. late: answered later after being asked than the survey allows.',
+  example: 'missing_rate',
+});
 
 export const metricExcluded = z
   .strictObject({
@@ -120,14 +126,16 @@ export const metricResult = z
     excluded: z.array(metricExcluded),
     interval: metricConfidence.nullable(),
     lowSample: z.boolean().meta({ description: 'Fewer than 30 in the denominator.' }),
-    reason: metricNotice.nullable(),
-    missingInputs: z.array(z.string()),
+    reason: metricNotice.nullable().meta({ description: 'Why `value` is null.' }),
+    missingInputs: z.array(z.string()).meta({ description: 'What would have to be recorded or given for a value.' }),
     complete: z.boolean().meta({ description: 'Whether the period has ended by `asOf`.' }),
-    series: z.array(metricSeriesPoint),
-    groups: z.array(metricGroup),
+    series: z
+      .array(metricSeriesPoint)
+      .meta({ description: 'One entry per calendar interval, with `interval` in the input.' }),
+    groups: z.array(metricGroup).meta({ description: 'The same number for parts of the population.' }),
     warnings: z.array(metricNotice),
   })
-  .meta({ id: 'MetricResult' });
+  .meta({ id: 'MetricResult', description: 'What every metric answers. Numbers are unrounded.' });
 export type MetricAnswer = z.output<typeof metricResult>;
 
 const moment = (description: string) =>
@@ -206,7 +214,7 @@ export const churnInput = z.strictObject({
     .positive()
     .max(1_000)
     .optional()
-    .meta({ description: 'With `gap`; 2 unless told.', example: 2 }),
+    .meta({ description: 'With `gap`: how many times the mean gap of the customer. Default: 2.', example: 2 }),
 });
 
 export const gapsInput = z.strictObject({

@@ -52,7 +52,7 @@ const baseSummary = z
     averageOrderValue: average,
     lifetimeValue: sum.meta({ description: 'Historic: revenue less returns, minor units; null without orders.' }),
   })
-  .meta({ id: 'CustomerBaseSummary' });
+  .meta({ id: 'CustomerBaseSummary', description: 'In the base currency.' });
 
 const latestOrder = z
   .strictObject({ id, placedAt: instant, currency, total: amount, status: orderStatus })

@@ -265,13 +265,18 @@ const orderMembers = {
 };
 
 /** The document of PUT …/external/{source}/{externalId}: the address carries the reference. */
-export const orderDocument = z.strictObject(orderMembers).meta({ id: 'OrderDocument' });
+export const orderDocument = z.strictObject(orderMembers).meta({
+  id: 'OrderDocument',
+  description: 'An order as PUT takes it, whose address has the reference. Members left out are cleared.',
+});
 export type OrderDocument = z.output<typeof orderDocument>;
 
 export const orderInput = z
   .strictObject({ ...orderMembers, source: referenceInput.shape.source, externalId: referenceInput.shape.externalId })
   .meta({
     id: 'OrderInput',
+    description:
+      "`customerId` or `customer` is required. The order's `total` has to add up from its parts; `placedAt` is at most ten minutes ahead.",
     example: {
       source: 'shop',
       externalId: '536365',
@@ -329,7 +334,7 @@ export const order = z
     createdAt: instant,
     updatedAt: instant,
   })
-  .meta({ id: 'Order' });
+  .meta({ id: 'Order', description: 'An order. Amounts are integers in minor units of `currency`.' });
 export type Order = z.output<typeof order>;
 
 export const refundItemInput = z
@@ -364,5 +369,5 @@ export const refund = z
     version,
     createdAt: instant,
   })
-  .meta({ id: 'Refund' });
+  .meta({ id: 'Refund', description: 'Money given back for an order.' });
 export type Refund = z.output<typeof refund>;

@@ -40,7 +40,7 @@ export const createOrder = writeOperation({
   selfService: true,
   summary: 'Push an order',
   description:
-    'Finds or creates the customer by reference, then e-mail, then phone. Where these point to different customers the reference wins, nothing is moved, and `warnings` says so. A known reference is refused with `already_exists` and its id; PUT updates. A customer by itself places orders that are `pending` and `unfulfilled`, under names it has already.',
+    'Finds or creates the customer by reference, then e-mail, then phone. Where these point to different customers the reference wins, nothing is moved, and `warnings` says so. A known reference is refused with `already_exists` and its id; send it with PUT (GraphQL: upsert) to change it. A customer by itself places orders that are `pending` and `unfulfilled`, under names it has already.',
   input: z.strictObject({ ...writeParameters, body: orderInput }),
   output: writtenOrder,
   idempotency: 'required',

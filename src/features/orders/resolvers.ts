@@ -26,7 +26,10 @@ const ofOrder = { orderId: 'id', orderReference: 'reference' };
 export const orderResolvers: Resolvers = {
   Query: {
     order: record(getOrder),
-    orders: connection(listOrders),
+    orders: connection(listOrders, {
+      example:
+        '{ orders(first: 50, status: PAID, placedFrom: "2026-03-01T00:00:00Z") { nodes { id total currency } pageInfo { hasNextPage endCursor } } }',
+    }),
     refund: record(getRefund),
     refunds: connection(listRefunds, { names: ofOrder }),
   },
@@ -35,12 +38,17 @@ export const orderResolvers: Resolvers = {
     updateOrder: mutation(updateOrder, 'order'),
     upsertOrder: mutation(upsertOrder, 'order'),
     deleteOrder: mutation(deleteOrder),
-    batchOrders: mutation(batchOrders),
+    batchOrders: mutation(batchOrders, undefined, {
+      example:
+        'mutation ($orders: [OrderInput!]!) { batchOrders(orders: $orders) { results { index status id error { code detail } } } }',
+    }),
     createRefund: mutation(createRefund, 'refund', { names: ofOrder }),
     deleteRefund: mutation(deleteRefund),
   },
   Customer: {
-    orders: childConnection(ordersOfCustomers, listCustomerOrders, 'customerIds'),
+    orders: childConnection(ordersOfCustomers, listCustomerOrders, 'customerIds', {
+      description: 'The orders of the customer. `Query.orders` takes filters as well.',
+    }),
   },
   Order: {
     customer: related(customersByIds, 'customerId'),
@@ -48,6 +56,7 @@ export const orderResolvers: Resolvers = {
       refundsByOrders,
       ({ id, customerId }: { id: string; customerId: string }) => ({ id, customerId }),
       (orders) => ({ orders }),
+      { description: 'Oldest first.' },
     ),
   },
 };

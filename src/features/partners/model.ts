@@ -54,9 +54,11 @@ export const partnerCustomers = pgTable(
 
 export const partnerStatuses = ['active', 'suspended'] as const;
 export type PartnerStatus = (typeof partnerStatuses)[number];
-export const partnerStatus = z
-  .enum(partnerStatuses)
-  .meta({ id: 'PartnerStatus', description: 'Whether its tokens see anything.', example: 'active' });
+export const partnerStatus = z.enum(partnerStatuses).meta({
+  id: 'PartnerStatus',
+  description: 'Whether its tokens see anything. suspended: they see nothing, at once.',
+  example: 'active',
+});
 
 export const defaultGroupSize = 10;
 
@@ -166,7 +168,8 @@ export const shareReasonNames = ['explicit', 'acquired', 'segment', 'consent'] a
 export type ShareReason = (typeof shareReasonNames)[number];
 export const shareReason = z.enum(shareReasonNames).meta({
   id: 'ShareReason',
-  description: 'explicit: shared by name. The others are parts of the partner’s rules.',
+  description:
+    'explicit: shared by name. acquired: brought by the partner. segment: a lead of one of the segments of the rules. consent: the consent of the rules is in force.',
   example: 'acquired',
 });
 

@@ -33,6 +33,6 @@ export const partnerResolvers: Resolvers = {
     customer: related(customersByIds, 'customerId'),
   },
   Customer: {
-    acquirer: related(partnersByIds, 'acquiredBy'),
+    acquirer: related(partnersByIds, 'acquiredBy', { description: 'The partner behind `acquiredBy`.' }),
   },
 };

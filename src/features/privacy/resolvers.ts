@@ -7,6 +7,10 @@ export const privacyResolvers: Resolvers = {
     customerExport: record(exportCustomer, { cost: 500 }),
   },
   Mutation: {
-    eraseCustomer: mutation(eraseCustomer, 'erasure', { cost: 500 }),
+    eraseCustomer: mutation(eraseCustomer, 'erasure', {
+      cost: 500,
+      example:
+        'mutation { eraseCustomer(reference: { source: "shop", externalId: "17850" }, dryRun: true) { erasure { removed { kind records } } } }',
+    }),
   },
 };

@@ -41,7 +41,9 @@ const source = boundedText(64).meta({
 const externalId = boundedText(255).meta({ description: 'The name of the record in that system.', example: '536365' });
 
 /** A record's name in another system, as sent. */
-export const referenceInput = z.strictObject({ source, externalId }).meta({ id: 'ReferenceInput' });
+export const referenceInput = z
+  .strictObject({ source, externalId })
+  .meta({ id: 'ReferenceInput', description: 'What another system calls a record.' });
 export type ReferenceInput = z.output<typeof referenceInput>;
 
 /** Orders a source's messages: a number or an instant, one kind per record; finer than a nanosecond is cut. */

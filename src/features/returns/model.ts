@@ -88,13 +88,17 @@ const returnMembers = {
   sourceVersion: sourceVersionInput.optional(),
 };
 
-export const returnDocument = z.strictObject(returnMembers).meta({ id: 'ReturnDocument' });
+export const returnDocument = z.strictObject(returnMembers).meta({
+  id: 'ReturnDocument',
+  description: 'A return as PUT takes it, whose address has the reference. Members left out are cleared.',
+});
 export type ReturnDocument = z.output<typeof returnDocument>;
 
 export const returnInput = z
   .strictObject({ ...returnMembers, source: referenceInput.shape.source, externalId: referenceInput.shape.externalId })
   .meta({
     id: 'ReturnInput',
+    description: '`customerId` or `customer` is required.',
     example: {
       source: 'shop',
       externalId: 'C536379',
@@ -110,7 +114,7 @@ export const returnPatch = z
   .strictObject(returnMembers)
   .omit({ references: true, sourceVersion: true })
   .partial()
-  .meta({ id: 'ReturnPatch' });
+  .meta({ id: 'ReturnPatch', description: 'Members left out stay as they are; null clears.' });
 export type ReturnPatch = z.output<typeof returnPatch>;
 
 export const productReturn = z

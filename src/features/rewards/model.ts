@@ -94,7 +94,7 @@ export type RedemptionRefusal = (typeof redemptionRefusals)[number];
 const redemptionRefusal = z.enum(redemptionRefusals).meta({
   id: 'RedemptionRefusal',
   description:
-    'not_a_member, other_programme: points are of another programme, or of none. not_available: outside of its dates. tier_required: a higher level is. limit_reached: the customer has as many as one may have. out_of_stock, insufficient_points: not enough of them are left.',
+    'not_a_member: the customer has no points. other_programme: the points of the customer are of another one. not_available: outside of its dates. tier_required: it is for a higher level. limit_reached: the customer has as many as one may have. out_of_stock: not enough pieces are left. insufficient_points: not enough points are left.',
   example: 'insufficient_points',
 });
 
@@ -181,6 +181,7 @@ export const redemptionInput = z
   })
   .meta({
     id: 'RedemptionInput',
+    description: '`customerId` or `customer` is required.',
     example: {
       customerId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90',
       rewardId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b91',

@@ -82,7 +82,8 @@ export const invitationTriggers = [
 export type InvitationTrigger = (typeof invitationTriggers)[number];
 export const invitationTrigger = z.enum(invitationTriggers).meta({
   id: 'InvitationTrigger',
-  description: 'What made it: a trigger of the survey, an eligibility check that reserved it, or somebody by hand.',
+  description:
+    'What made it: a trigger of the survey, or one of these. reservation: an eligibility check that reserved it. manual: somebody by hand.',
   example: 'order_fulfilled',
 });
 
@@ -167,9 +168,11 @@ export const claimedInvitations = z
 
 export const eligibilityReason = z
   .strictObject({
-    code: z
-      .enum(['survey_not_open', 'asked_recently', 'answered_recently', 'no_consent', 'person_erased'])
-      .meta({ id: 'EligibilityReasonCode' }),
+    code: z.enum(['survey_not_open', 'asked_recently', 'answered_recently', 'no_consent', 'person_erased']).meta({
+      id: 'EligibilityReasonCode',
+      description:
+        'no_consent: the customer has not consented to the purpose of the survey on its channel. person_erased: the person was erased, and nobody is there to be asked.',
+    }),
     message: z.string(),
   })
   .meta({ id: 'EligibilityReason' });

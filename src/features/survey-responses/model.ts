@@ -179,7 +179,7 @@ export const surveyAnswerInput = z
     error: 'has one of score, choices and text',
     params: { code: 'one_value' },
   })
-  .meta({ id: 'SurveyAnswerInput' });
+  .meta({ id: 'SurveyAnswerInput', description: 'Has one of `score`, `choices` and `text`.' });
 export type SurveyAnswerInput = z.output<typeof surveyAnswerInput>;
 
 /** What the sender owns of a response; a batch clears what is left out. */

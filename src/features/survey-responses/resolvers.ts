@@ -27,7 +27,11 @@ const ofSurvey = { surveyId: 'id' };
 export const surveyResponseResolvers: Resolvers = {
   Query: {
     surveyResponse: record(getSurveyResponse),
-    surveyResponses: connection(listSurveyResponses, { cost: 5 }),
+    surveyResponses: connection(listSurveyResponses, {
+      cost: 5,
+      example:
+        '{ surveyResponses(first: 50, band: DETRACTOR, staff: "maria") { nodes { id answeredAt answers { question score text } customer { name } } pageInfo { hasNextPage endCursor } } }',
+    }),
     responsesOfSurvey: connection(listResponsesOfSurvey, { names: ofSurvey, cost: 5 }),
   },
   Mutation: {
@@ -39,6 +43,7 @@ export const surveyResponseResolvers: Resolvers = {
   Customer: {
     surveyResponses: childConnection(surveyResponsesOfCustomers, listCustomerSurveyResponses, 'customerIds', {
       cost: 5,
+      description: 'The responses of the customer. `Query.surveyResponses` takes filters as well.',
     }),
   },
   SurveyResponse: {

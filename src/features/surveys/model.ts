@@ -45,13 +45,18 @@ export const surveyVersions = pgTable(
 
 export const surveyStatuses = ['draft', 'open', 'closed'] as const;
 export type SurveyStatus = (typeof surveyStatuses)[number];
-export const surveyStatus = z.enum(surveyStatuses).meta({ id: 'SurveyStatus', example: 'open' });
+export const surveyStatus = z.enum(surveyStatuses).meta({
+  id: 'SurveyStatus',
+  description: 'draft: takes no answers yet. open: takes answers, until `closesAt` if it is set.',
+  example: 'open',
+});
 
 export const questionTypes = ['nps', 'csat', 'ces', 'single_choice', 'multiple_choice', 'text'] as const;
 export type QuestionType = (typeof questionTypes)[number];
 export const questionType = z.enum(questionTypes).meta({
   id: 'QuestionType',
-  description: 'nps: 0–10. csat, ces: a scale stored with the question. Choices among its options; text.',
+  description:
+    'nps: 0 to 10. csat: satisfaction, on a scale stored with the question. ces: effort, on a scale stored with the question. single_choice: one of its options. multiple_choice: any of its options. text: words.',
   example: 'nps',
 });
 

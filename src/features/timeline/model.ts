@@ -50,7 +50,7 @@ const order = z
     channel: z.string().nullable(),
     campaignId: id.nullable(),
   })
-  .meta({ id: 'TimelineOrder' });
+  .meta({ id: 'TimelineOrder', description: 'Amounts are integers in minor units of `currency`.' });
 
 const refund = z
   .strictObject({ orderId: id, amount, currency, reason: personal(z.string()) })

@@ -6,6 +6,8 @@ export const timelineResolvers: Resolvers = {
     timeline: childConnection(timelinesOfCustomers, getCustomerTimeline, 'customerIds', {
       connection: 'Timeline',
       sort: 'TimelineSort',
+      example:
+        '{ customer(reference: { source: "shop", externalId: "17850" }) { timeline(first: 20, kinds: [INTERACTION, ORDER]) { nodes { at kind interaction { kind topic } order { total currency } } } } }',
     }),
   },
 };

@@ -89,7 +89,7 @@ const surveyResponse = {
 
 /**
  * Everything that a timeline merges. Another one is a kind and a member in model.ts, an entry here, its place in
- * `toEntry`, and its type in schema/timeline.graphql; ids are unique over all tables, so (at, id) orders them together.
+ * `toEntry`, whose type has an id; ids are unique over all tables, so (at, id) orders them together.
  */
 export const sources: Record<TimelineKind, Source> = {
   interaction: {
