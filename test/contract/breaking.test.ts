@@ -121,7 +121,11 @@ t.test('GraphQL: what breaks clients is found', async (t) => {
       '  repaid(id: ID!): Refund\n',
     ],
     [/type from 'Refund!' to 'Refund'/, '  refund: Refund!\n', '  refund: Refund\n'],
-    [/Argument 'size: Int!' added to field 'Query.refund'/, '  refund(id: ID!): Refund\n', '  refund(id: ID!, size: Int!): Refund\n'],
+    [
+      /Argument 'size: Int!' added to field 'Query.refund'/,
+      '  refund(id: ID!): Refund\n',
+      '  refund(id: ID!, size: Int!): Refund\n',
+    ],
     [
       /Enum value 'PAID' was removed from enum 'PaymentStatus'/,
       'enum PaymentStatus {\n  PENDING\n  PAID\n',
