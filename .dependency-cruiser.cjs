@@ -20,7 +20,14 @@ module.exports = {
       comment: 'Machinery. Only app.ts and server.ts put it together with the features.',
       severity: 'error',
       from: { path: '^src/platform/' },
-      to: { path: '^src/', pathNot: ['^src/(platform|domain)/', '^src/config\\.ts$'] },
+      to: { path: '^src/', pathNot: ['^src/(platform|domain)/', '^src/records/walk\\.ts$', '^src/config\\.ts$'] },
+    },
+    {
+      name: 'walker-is-a-leaf',
+      comment: 'What is inside a schema: platform and records ask it, and it asks zod alone.',
+      severity: 'error',
+      from: { path: '^src/records/walk\\.ts$' },
+      to: { pathNot: npm('zod') },
     },
     {
       name: 'features-do-not-reach-up',

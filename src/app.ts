@@ -70,6 +70,7 @@ import { surveyResolvers } from './features/surveys/resolvers.ts';
 import { surveyRoutes } from './features/surveys/routes.ts';
 import { timelineResolvers } from './features/timeline/resolvers.ts';
 import { timelineRoutes } from './features/timeline/routes.ts';
+import './effects.ts';
 import { guide } from './guide.ts';
 import { accessDirectory } from './platform/auth/directory.ts';
 import type { Keys } from './platform/auth/keys.ts';
@@ -78,7 +79,7 @@ import { tokenIssuer } from './platform/auth/token-issuer.ts';
 import { cursorCodec } from './platform/cursor.ts';
 import { openPool, type PoolOptions, poolDb, transaction } from './platform/db/client.ts';
 import { migrationsFolder } from './platform/db/open.ts';
-import type { Resolvers } from './platform/graphql/field.ts';
+import { operationsOf, type Resolvers } from './platform/graphql/field.ts';
 import { serveGraphiql } from './platform/graphql/graphiql.ts';
 import { serveGraphql } from './platform/graphql/server.ts';
 import { housekeepingJobs } from './platform/housekeeping.ts';
@@ -97,7 +98,7 @@ import { type DueJobs, type JobSetting, type JobWorker, runDueJobs, startJobWork
 import { type AnyJob, enqueueRecurring } from './platform/jobs.ts';
 import { keyedHash } from './platform/keyed-hash.ts';
 import { linkTokens } from './platform/link-token.ts';
-import type { Services } from './platform/operation.ts';
+import { compileOutputs, type Operation, type Services } from './platform/operation.ts';
 import type { Confinement } from './platform/principal.ts';
 
 /** Every feature's URL table: the REST contract, and what openapi.yaml is generated from. */
@@ -162,6 +163,14 @@ export const resolvers: readonly Resolvers[] = [
   auditResolvers,
 ];
 
+/** Every operation that has an address or a GraphQL field. */
+function allOperations(): Set<Operation> {
+  const ofFields = resolvers.flatMap((types) =>
+    Object.values(types).flatMap((fields) => Object.values(fields).flatMap((resolver) => operationsOf(resolver))),
+  );
+  return new Set([...routes.map(({ operation }) => operation), ...ofFields]);
+}
+
 /** Every feature's background jobs. */
 export const jobs: readonly AnyJob[] = [
   ...housekeepingJobs,
@@ -208,6 +217,7 @@ export interface AppOptions {
 /** Builds the service without listening: tests and the process (server.ts) start from here. */
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const { config, keys, connection, logger, clock, accessRefresh } = options;
+  compileOutputs(allOperations());
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),

@@ -2,12 +2,12 @@ import { getTableColumns } from 'drizzle-orm';
 import type { PgTable } from 'drizzle-orm/pg-core';
 import { assignmentRules, assignments, assignmentTurns } from './features/assignments/model.ts';
 import { auditEntries } from './features/audit/model.ts';
-import { campaigns } from './features/campaigns/model.ts';
+import { campaigns } from './features/campaigns/record.ts';
 import { clientSecrets, clients, signingKeys, tokenRevocations } from './features/clients/model.ts';
 import { consentChanges, consents } from './features/consents/model.ts';
 import { customerIdentities, customers } from './features/customers/model.ts';
 import { followUps } from './features/follow-ups/model.ts';
-import { interactions } from './features/interactions/model.ts';
+import { interactions } from './features/interactions/record.ts';
 import { leadModels } from './features/lead-models/model.ts';
 import { leadRuleSets, leadScoreBounds } from './features/lead-scores/model.ts';
 import { leadStageChanges, leads } from './features/leads/model.ts';
@@ -21,13 +21,12 @@ import {
 } from './features/loyalty/model.ts';
 import { loyaltyProgrammes, loyaltyProgrammeVersions } from './features/loyalty-programmes/model.ts';
 import { customerAliases, customerMergeRecords, customerMerges } from './features/merges/model.ts';
-import { orderItems, orders, refundItems, refunds } from './features/orders/model.ts';
+import { orderItems, orders, refundItems, refunds } from './features/orders/record.ts';
 import { partnerCustomers, partnerShares, partners } from './features/partners/model.ts';
 import { privacyTombstones } from './features/privacy/model.ts';
 import { exchangeRates } from './features/rates/model.ts';
-import { externalRefs } from './features/references/model.ts';
 import { retentionRules, retentionRuns } from './features/retention/model.ts';
-import { returnItems, returns } from './features/returns/model.ts';
+import { returnItems, returns } from './features/returns/record.ts';
 import { redemptions, rewards } from './features/rewards/model.ts';
 import { customerMonth, customerStats } from './features/rollups/model.ts';
 import { surveyInvitations, surveyPlans } from './features/survey-invitations/model.ts';
@@ -36,6 +35,7 @@ import { surveys, surveyVersions } from './features/surveys/model.ts';
 import type { TableAccess } from './platform/db/access.ts';
 import { deploymentSettings } from './platform/db/settings.ts';
 import { idempotencyKeys } from './platform/idempotency.ts';
+import { externalRefs } from './records/references/model.ts';
 
 /**
  * Every table, and who may touch it: below the operations and for both doors, by row-level security and grants (see

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { batchOrders } from '../../src/features/orders/operations.ts';
+import { orderOperations } from '../../src/features/orders/operations.ts';
 import { call } from '../../src/platform/operation.ts';
 import { fire, median, type Rate, type Shot } from './load.ts';
 import { absent, connections, type Line, type Stand, sample, send, statementsOf, versus } from './stand.ts';
@@ -130,7 +130,7 @@ async function statementsPerBatch(stand: Stand, members: string[]): Promise<Line
   for (const size of [10, 100, 1000]) {
     const orders = Array.from({ length: size }, () => orderOf(members));
     const push = (body: object) =>
-      statementsOf(stand, (context) => call(batchOrders, context, { body, idempotencyKey: randomUUID() }));
+      statementsOf(stand, (context) => call(orderOperations.batch, context, { body, idempotencyKey: randomUUID() }));
     counts.push(await push({ orders }));
   }
   return {

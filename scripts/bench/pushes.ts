@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { batchInteractions } from '../../src/features/interactions/operations.ts';
-import { batchOrders } from '../../src/features/orders/operations.ts';
+import { interactionOperations } from '../../src/features/interactions/operations.ts';
+import { orderOperations } from '../../src/features/orders/operations.ts';
 import { type Context, call } from '../../src/platform/operation.ts';
 import { compare, fire, median, type Shot } from './load.ts';
 import { connections, type Line, line, type Stand, send, statementsOf } from './stand.ts';
@@ -22,14 +22,15 @@ const order: Fact = {
   plural: 'orders',
   document: orderDocument,
   at: 'placedAt',
-  runBatch: (context, orders) => call(batchOrders, context, { body: { orders }, idempotencyKey: randomUUID() }),
+  runBatch: (context, orders) =>
+    call(orderOperations.batch, context, { body: { orders }, idempotencyKey: randomUUID() }),
 };
 const interaction: Fact = {
   plural: 'interactions',
   document: interactionDocument,
   at: 'occurredAt',
   runBatch: (context, interactions) =>
-    call(batchInteractions, context, { body: { interactions }, idempotencyKey: randomUUID() }),
+    call(interactionOperations.batch, context, { body: { interactions }, idempotencyKey: randomUUID() }),
 };
 
 export async function post(stand: Stand): Promise<Line[]> {

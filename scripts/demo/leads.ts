@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { assignmentRuleInput } from '../../src/features/assignments/model.ts';
-import type { campaignInput } from '../../src/features/campaigns/model.ts';
-import type { InteractionKind, interactionInput } from '../../src/features/interactions/model.ts';
+import type { campaignRecord } from '../../src/features/campaigns/record.ts';
+import type { InteractionKind, interactionRecord } from '../../src/features/interactions/record.ts';
 import type { LossReason, leadInput } from '../../src/features/leads/model.ts';
 import { type CustomerDocument, inventLead, type Person } from './people.ts';
 import { type Random, seededRandom } from './random.ts';
@@ -13,11 +13,11 @@ import { days, instantOf, later, now, type Store } from './store.ts';
  */
 
 type LeadDocument = z.input<typeof leadInput>;
-type InteractionDocument = z.input<typeof interactionInput>;
+type InteractionDocument = z.input<(typeof interactionRecord)['input']>;
 
 export interface LeadStore {
   /** By position; what interactions name by `campaign`. */
-  campaigns: z.input<typeof campaignInput>[];
+  campaigns: z.input<(typeof campaignRecord)['input']>[];
   rules: z.input<typeof assignmentRuleInput>[];
   /** Those who never bought; the others are customers of the store. */
   customers: CustomerDocument[];
@@ -268,6 +268,6 @@ function campaign(
   [startsOn, endsOn]: [string, string],
   cost: number,
   audience: string,
-): z.input<typeof campaignInput> {
+): z.input<(typeof campaignRecord)['input']> {
   return { name, channel, startsOn, endsOn, cost, audience, references: [{ source: 'crm', externalId }] };
 }

@@ -1,7 +1,7 @@
 import { Temporal } from 'temporal-polyfill';
 import type { z } from 'zod';
-import type { orderInput, refundInput } from '../../src/features/orders/model.ts';
-import type { returnInput } from '../../src/features/returns/model.ts';
+import type { orderRecord, refundRecord } from '../../src/features/orders/record.ts';
+import type { returnRecord } from '../../src/features/returns/record.ts';
 import { type CustomerDocument, inventCompanies, inventPeople, type Person, twoDigits } from './people.ts';
 import { type Random, seededRandom } from './random.ts';
 
@@ -24,15 +24,15 @@ const opening = '2024-07-01';
 /** Days from the opening to the clock. */
 export const days = 730;
 
-type OrderDocument = z.input<typeof orderInput>;
-type ReturnDocument = z.input<typeof returnInput>;
+type OrderDocument = z.input<(typeof orderRecord)['input']>;
+type ReturnDocument = z.input<(typeof returnRecord)['input']>;
 
 export interface Store {
   companies: CustomerDocument[];
   people: Person[];
   rates: { date: string; currency: string; rate: string }[];
   orders: OrderDocument[];
-  refunds: { order: string; refund: z.input<typeof refundInput> }[];
+  refunds: { order: string; refund: z.input<(typeof refundRecord)['document']> }[];
   returns: ReturnDocument[];
   /** Reference of a customer with many orders, to look at. */
   regular: string;
@@ -97,7 +97,7 @@ function inventRates(random: Random): Store['rates'] {
 
 interface Draft {
   order: OrderDocument;
-  refund: z.input<typeof refundInput> | null;
+  refund: z.input<(typeof refundRecord)['document']> | null;
 }
 
 /** BG/NBD in weeks: the first purchase on arrival, then at rate λ; after each repeat purchase gone with probability p. */

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { customerInput } from '../../src/features/customers/model.ts';
-import type { InteractionKind, interactionInput } from '../../src/features/interactions/model.ts';
+import type { InteractionKind, interactionRecord } from '../../src/features/interactions/record.ts';
 import type { leadInput } from '../../src/features/leads/model.ts';
 import { FileError, readTable } from '../csv.ts';
 
@@ -23,7 +23,7 @@ export const filledInBySales = [
 
 export type CustomerDocument = z.input<typeof customerInput>;
 export type LeadDocument = z.input<typeof leadInput>;
-export type InteractionDocument = z.input<typeof interactionInput>;
+export type InteractionDocument = z.input<(typeof interactionRecord)['input']>;
 
 export interface LeadRecord {
   /** Counted from 1, the header aside. */

@@ -6,8 +6,8 @@ import { parse } from 'csv-parse';
 import { Temporal } from 'temporal-polyfill';
 import type { z } from 'zod';
 import { formatDecimal, minorFromDecimalLines, parseDecimal } from '../../src/domain/money.ts';
-import type { orderInput } from '../../src/features/orders/model.ts';
-import type { returnInput } from '../../src/features/returns/model.ts';
+import type { orderRecord } from '../../src/features/orders/record.ts';
+import type { returnRecord } from '../../src/features/returns/record.ts';
 
 /**
  * Reads the invoices of "Online Retail II" (UCI 502) and of "Online Retail" (UCI 352), which names its columns
@@ -25,8 +25,8 @@ const zone = 'Europe/London';
 /** Orders and returns take so many items. */
 const mostItems = 1000;
 
-export type OrderDocument = z.input<typeof orderInput>;
-export type ReturnDocument = z.input<typeof returnInput>;
+export type OrderDocument = z.input<(typeof orderRecord)['input']>;
+export type ReturnDocument = z.input<(typeof returnRecord)['input']>;
 
 /** A line of the file that names a customer. */
 export interface Line {

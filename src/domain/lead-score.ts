@@ -318,12 +318,15 @@ const publicFields = new Set([
 
 /** Whether a document reads values of personal data, so that whoever writes it could find them out by its scores. */
 export function readsPersonalData(document: ScoreRules): boolean {
-  return document.rules.some(({ when = [] }) =>
-    when.some(
-      ({ field, oneOf, noneOf, atLeast, atMost }) =>
-        field !== 'completeness' &&
-        !publicFields.has(field) &&
-        [oneOf, noneOf, atLeast, atMost].some((value) => value !== undefined),
-    ),
+  return document.rules.some(
+    ({ when = [], on }) =>
+      on?.topics !== undefined ||
+      on?.outcomes !== undefined ||
+      when.some(
+        ({ field, oneOf, noneOf, atLeast, atMost }) =>
+          field !== 'completeness' &&
+          !publicFields.has(field) &&
+          [oneOf, noneOf, atLeast, atMost].some((value) => value !== undefined),
+      ),
   );
 }

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { type Act, markOf, membersOf, type Place, type Schema, walker } from '../records/walk.ts';
 import type { Trail, Transaction } from './db/client.ts';
 import { newId } from './ids.ts';
 import { isPersonal } from './personal.ts';
@@ -131,7 +132,7 @@ export function changeEntry(
     kind: 'write',
     // The record that the address names as well: the partner with whom a customer is shared.
     ...named(seen.customerIds, [input, ...(changed ?? [output])]),
-    members: changed ? [...trail.members] : membersOf(operation.input, input),
+    members: changed ? [...trail.members] : membersSent(operation.input, input),
     outcome: changed?.length === results?.length ? 'done' : 'partial',
   });
 }
@@ -151,11 +152,12 @@ function named(customers: Set<string>, records: readonly unknown[]): { customerI
 }
 
 /** Names that the schema gives; what a client makes up (attributes) is no member of a body. */
-function membersOf(input: Audited['input'], parsed: unknown): string[] {
+function membersSent(input: Audited['input'], parsed: unknown): string[] {
   const schema = input.shape['body'];
-  const body = schema instanceof z.ZodOptional ? schema.unwrap() : schema;
   const { body: sent } = parsed as { body?: object }; // parsed by the operation's input
-  return body instanceof z.ZodObject && sent ? Object.keys(sent).filter((name) => name in body.shape) : [];
+  if (!schema || !sent) return [];
+  const names = new Set(membersOf(schema).map(([name]) => name));
+  return Object.keys(sent).filter((name) => names.has(name));
 }
 
 /** Marks the id of a customer; members that are called so by name need no mark (`customerId`, `leadId`). */
@@ -175,67 +177,28 @@ export interface Seen {
   personal: boolean;
 }
 
-type Look = (value: unknown, seen: Seen) => void;
-
-const compiled = new WeakMap<z.core.$ZodType, Look | null>();
-
 /** Compiles a schema into a function that says what an answer shows; null when it has neither customers nor personal members. */
-export function witness(schema: z.core.$ZodType): Look | null {
-  const known = compiled.get(schema);
-  if (known !== undefined) return known;
-  compiled.set(schema, null);
-  const made = build(schema);
-  compiled.set(schema, made);
-  return made;
+export const witness: (schema: Schema) => Act<Seen> | null = walker<Seen>({
+  at: (place) => (namesCustomer(place) ? noteCustomer : isPersonal(place.schema) ? notePersonal : 'enter'),
+});
+
+function namesCustomer({ key, schema }: Place): boolean {
+  return (key !== null && keyNames.has(key)) || markOf(keys, schema) !== null;
 }
 
-function build(schema: z.core.$ZodType): Look | null {
-  if (schema instanceof z.ZodObject) return objectWitness(schema);
-  if (schema instanceof z.ZodArray) {
-    const inner = witness(schema.element);
-    return (
-      inner &&
-      ((value, seen) => {
-        if (Array.isArray(value)) for (const one of value) inner(one, seen);
-      })
-    );
-  }
-  if (schema instanceof z.ZodNullable || schema instanceof z.ZodOptional) return witness(schema.unwrap());
-  return null;
-}
+const noteCustomer: Act<Seen> = (value, seen) => {
+  if (typeof value === 'string') seen.customerIds.add(value);
+  return value;
+};
 
-function objectWitness(schema: z.ZodObject): Look | null {
-  const customers: string[] = [];
-  const hidden: string[] = [];
-  const deeper: [string, Look][] = [];
-  for (const [key, field] of Object.entries(schema.shape)) {
-    if (keyNames.has(key) || keys.has(field)) customers.push(key);
-    else if (isPersonal(field)) hidden.push(key);
-    else {
-      const inner = witness(field);
-      if (inner) deeper.push([key, inner]);
-    }
-  }
-  if (customers.length + hidden.length + deeper.length === 0) return null;
-  return (value, seen) => {
-    if (typeof value !== 'object' || value === null) return;
-    const record = value as Record<string, unknown>; // an object by the line above
-    for (const key of customers) {
-      const id = record[key];
-      if (typeof id === 'string') seen.customerIds.add(id);
-    }
-    if (!seen.personal) seen.personal = hidden.some((key) => record[key] !== null && record[key] !== undefined);
-    for (const [key, inner] of deeper) inner(record[key], seen);
-  };
-}
+const notePersonal: Act<Seen> = (value, seen) => {
+  if (value !== null && value !== undefined) seen.personal = true;
+  return value;
+};
+
+const customersIn = walker<Seen>({ at: (place) => (namesCustomer(place) ? noteCustomer : 'enter') });
 
 /** Whether answers of the schema say whose data they show. */
-export function namesCustomers(schema: z.core.$ZodType): boolean {
-  if (schema instanceof z.ZodObject) {
-    return Object.entries(schema.shape).some(
-      ([key, field]) => keyNames.has(key) || keys.has(field) || namesCustomers(field),
-    );
-  }
-  if (schema instanceof z.ZodArray) return namesCustomers(schema.element);
-  return (schema instanceof z.ZodNullable || schema instanceof z.ZodOptional) && namesCustomers(schema.unwrap());
+export function namesCustomers(schema: Schema): boolean {
+  return customersIn(schema) !== null;
 }

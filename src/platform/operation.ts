@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { z } from 'zod';
-import { type Audit, background, changeEntry, type Origin, readEntry } from './audit.ts';
+import { type Audit, background, changeEntry, type Origin, readEntry, witness } from './audit.ts';
 import type { AccessDirectory } from './auth/directory.ts';
 import type { TokenIssuer } from './auth/token-issuer.ts';
 import type { CursorCodec } from './cursor.ts';
@@ -10,7 +10,7 @@ import { type FieldError, Problem, type ProblemCode, problemTypes } from './erro
 import { claimKey, fingerprint, Replay, storeAnswer } from './idempotency.ts';
 import type { KeyedHash } from './keyed-hash.ts';
 import type { LinkTokens } from './link-token.ts';
-import { redactor } from './personal.ts';
+import { type Mask, personalSelectors, redactor } from './personal.ts';
 import type { Confinement, Principal } from './principal.ts';
 import type { Spool } from './spool.ts';
 import { idsIn, Moved, mayBeSuperseded, type Successors, Superseded, withSuccessors } from './superseded.ts';
@@ -118,12 +118,15 @@ interface Definition<I extends Shape, O extends z.ZodType> {
    */
   input: I;
   output: O;
-  /** Input parameters that select or order by personal data: refused without `customers:pii`, or they were an oracle. */
+  /**
+   * Input parameters that select or order by personal data and are not called like the member (`q`): refused without
+   * `customers:pii`, or they were an oracle.
+   */
   personalParameters?: readonly string[];
   /** For the audit: the customers whose personal data it answers, where the answer does not name them. */
   about?: (context: Context, input: z.output<I>) => readonly string[] | Promise<readonly string[]>;
-  /** Parameters that select by a member of another name, `{ q: 'Interaction.text' }`: see withheld.ts. */
-  selects?: Readonly<Record<string, string>>;
+  /** Parameters that select by members of other names, `{ q: ['Interaction.topic', 'Interaction.text'] }`: see withheld.ts. */
+  selects?: Readonly<Record<string, readonly string[]>>;
   /** Problem codes beyond those every operation has; for the documents. */
   problems?: readonly ProblemCode[];
 }
@@ -288,7 +291,7 @@ async function callWrite(
   operation: AnyWrite,
   context: Context,
   { input, given }: { input: never; given: never },
-  redact: ((output: unknown) => void) | null,
+  redact: Mask | null,
 ): Promise<Answer> {
   const { dryRun, idempotencyKey } = input as { dryRun?: boolean; idempotencyKey?: string }; // parsed by writeParameters
   if (operation.idempotency === 'required' && idempotencyKey === undefined && !dryRun) {
@@ -336,9 +339,9 @@ async function callWrite(
     const { status: stored, body } = error.answer;
     const output: unknown = JSON.parse(body);
     const status = stored === 201 ? 201 : 200;
-    // What a partner is allowed may have changed since.
-    if (context.principal.confinement === null) return { output, status, text: body, replayed: true };
-    redact?.(output);
+    if (redact === null) return { output, status, text: body, replayed: true };
+    // What a partner is allowed, and what is personal, may have changed since it was stored.
+    redact(output);
     return { output, status, replayed: true };
   });
   // Committed is committed: what cannot be read again now will be, in a quarter of a minute.
@@ -348,15 +351,31 @@ async function callWrite(
   return answer;
 }
 
-function both(
-  first: ((output: unknown) => void) | null,
-  second: ((output: unknown) => void) | null,
-): ((output: unknown) => void) | null {
+function both(first: Mask | null, second: Mask | null): Mask | null {
   if (!first || !second) return first ?? second;
   return (output) => {
     first(output);
     second(output);
   };
+}
+
+/**
+ * Compiles what every answer passes through. Called when the service is built, so that a schema in which something could
+ * not be masked stops it before it answers anybody.
+ *
+ * @throws Error naming the operation
+ */
+export function compileOutputs(operations: Iterable<Operation>): void {
+  for (const operation of operations) {
+    try {
+      redactor(operation.output);
+      witness(operation.output);
+      if (operation.partners) withholder(operation, { confinement: { kind: 'partner', id: '' } }, none);
+      if (operation.selfService) withholder(operation, { confinement: { kind: 'customer', id: '' } }, none);
+    } catch (cause) {
+      throw new Error(`The output of ${operation.name} cannot be masked`, { cause });
+    }
+  }
 }
 
 const none: readonly string[] = [];
@@ -391,7 +410,7 @@ function parse(operation: Operation, context: Context, raw: unknown): never {
   if (!parsed.success) throw inputProblem(parsed.error);
   const input = parsed.data as Record<string, unknown>; // an object schema gives an object
   if (!context.personalData) {
-    for (const name of operation.personalParameters ?? []) {
+    for (const name of personalSelectors(operation)) {
       if (input[name] !== undefined) {
         throw new Problem(
           'insufficient_scope',

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { elementOf, markOf, membersOf, type Schema, walker } from '../records/walk.ts';
 
 /**
  * Marks a field as personal data. Without `customers:pii` the value is answered as null, on both doors, by the
@@ -12,55 +13,45 @@ export function personal<T extends z.ZodType>(schema: T): z.ZodNullable<T> {
 
 const marks = z.registry<{ personal: true }>();
 
-export function isPersonal(schema: z.core.$ZodType): boolean {
-  // What `partial()` wraps stays personal.
-  return marks.has(schema) || (schema instanceof z.ZodOptional && isPersonal(schema.unwrap()));
+export function isPersonal(schema: Schema): boolean {
+  return markOf(marks, schema) !== null;
 }
 
-type Redact = (value: unknown) => void;
+/** Sets members of an answer to null, in place. */
+export type Mask = (answer: unknown) => void;
 
-const compiled = new WeakMap<z.core.$ZodType, Redact | null>();
+/** Compiles a schema into a function that sets its personal fields to null; null when it has none. */
+export const redactor: (schema: Schema) => Mask | null = walker({
+  at: ({ schema }) => (isPersonal(schema) ? 'clear' : 'enter'),
+});
 
-/** Compiles a schema into a function that sets its personal fields to null in place; null when it has none. */
-export function redactor(schema: z.core.$ZodType): Redact | null {
-  const known = compiled.get(schema);
-  if (known !== undefined) return known;
-  compiled.set(schema, null);
-  const made = build(schema);
-  compiled.set(schema, made);
-  return made;
+/** The record that a page lists (`data`); null for other answers. */
+export function listedRecord(output: Schema): Schema | null {
+  const data = membersOf(output).find(([name]) => name === 'data')?.[1];
+  return data ? elementOf(data) : null;
 }
 
-function build(schema: z.core.$ZodType): Redact | null {
-  if (schema instanceof z.ZodObject) return objectRedactor(schema);
-  if (schema instanceof z.ZodArray) {
-    const inner = redactor(schema.element);
-    return inner && ((value) => Array.isArray(value) && value.forEach(inner));
-  }
-  if (schema instanceof z.ZodNullable || schema instanceof z.ZodOptional) return redactor(schema.unwrap());
-  if (schema instanceof z.ZodUnion) {
-    if (schema.options.some((option) => redactor(option)))
-      throw new Error('Personal fields inside a union are not supported');
-  }
-  return null;
+interface Selecting {
+  input: z.ZodObject;
+  output: z.ZodType;
+  personalParameters?: readonly string[];
 }
 
-function objectRedactor(schema: z.ZodObject): Redact | null {
-  const hidden: string[] = [];
-  const deeper: [string, Redact][] = [];
-  for (const [key, field] of Object.entries(schema.shape)) {
-    if (isPersonal(field)) {
-      hidden.push(key);
-      continue;
-    }
-    const inner = redactor(field);
-    if (inner) deeper.push([key, inner]);
-  }
-  if (hidden.length === 0 && deeper.length === 0) return null;
-  return (value) => {
-    if (typeof value !== 'object' || value === null) return;
-    const record = value as Record<string, unknown>; // an object by the line above
-    for (const key of hidden) if (key in record) record[key] = null;
-    for (const [key, inner] of deeper) inner(record[key]);
-  };
+const selecting = new WeakMap<Selecting, readonly string[]>();
+
+/**
+ * The parameters that need `customers:pii`, as an answer would tell whether the value is somebody's: those that are called
+ * like a personal member of the records listed, and those that the operation names.
+ */
+export function personalSelectors(operation: Selecting): readonly string[] {
+  const before = selecting.get(operation);
+  if (before) return before;
+  const { input, output, personalParameters = [] } = operation;
+  const record = listedRecord(output);
+  const alike = (record ? membersOf(record) : []).flatMap(([name, member]) =>
+    name in input.shape && isPersonal(member) ? [name] : [],
+  );
+  const all = [...new Set([...alike, ...personalParameters])];
+  selecting.set(operation, all);
+  return all;
 }

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import { isNullable, markOf, membersOf, type Place, type Schema, unwrapped, walker } from '../records/walk.ts';
 import { Problem } from './errors.ts';
-import { isPersonal } from './personal.ts';
+import { isPersonal, listedRecord, type Mask } from './personal.ts';
 import type { Principal } from './principal.ts';
 
 /**
@@ -20,8 +21,8 @@ type Names = (value: string) => boolean;
 
 const others = z.registry<{ names: Names | null }>();
 
-function isAlwaysOfOthers(field: z.core.$ZodType): boolean {
-  return others.get(field)?.names === null;
+function isAlwaysOfOthers(schema: Schema): boolean {
+  return markOf(others, schema)?.names === null;
 }
 
 /** A nullable member that a partner may be allowed. */
@@ -40,22 +41,20 @@ interface Answering {
   partners: boolean;
   input: z.ZodObject;
   output: z.ZodType;
-  /** Parameters that select by a member of another name. */
-  selects?: Readonly<Record<string, string>>;
+  /** Parameters that select by members of other names; by all of them. */
+  selects?: Readonly<Record<string, readonly string[]>>;
 }
 
-type Redact = (value: unknown) => void;
-/** null: everything but what is of others. */
-type Allowed = ReadonlySet<string> | null;
+type Compile = (schema: Schema) => Mask | null;
 
 /** What a list of allowed members makes of documents. */
 interface Sight {
   allowed: ReadonlySet<string>;
-  compiled: Map<z.core.$ZodType, Redact | null>;
+  compile: Compile;
   digest: string;
 }
 
-const ofCustomers = new Map<z.core.$ZodType, Redact | null>();
+const ofCustomers = maskOf(null);
 /** Equal lists are looked at once, and one list, which stays the same from request to request, is not even joined again. */
 const sights = new Map<string, Sight>();
 const sightOf = new WeakMap<readonly string[], Sight>();
@@ -66,29 +65,31 @@ function sight(fields: readonly string[]): Sight {
   if (before) return before;
   const key = fields.join();
   if (sights.size >= mostSights) sights.clear();
-  const digest = () => createHash('sha256').update(key).digest('hex').slice(0, 6);
-  const made = sights.get(key) ?? { allowed: new Set(fields), compiled: new Map(), digest: digest() };
+  const made = sights.get(key) ?? sightFor(key, new Set(fields));
   sights.set(key, made);
   sightOf.set(fields, made);
   return made;
 }
 
+function sightFor(key: string, allowed: ReadonlySet<string>): Sight {
+  return { allowed, compile: maskOf(allowed), digest: createHash('sha256').update(key).digest('hex').slice(0, 6) };
+}
+
 /** Sets what the caller is not told to null, in place; null when there is nothing of this kind in the output. */
 export function withholder(
   { output, scope }: Pick<Answering, 'output' | 'scope'>,
-  { confinement }: Principal,
+  { confinement }: Pick<Principal, 'confinement'>,
   fields: readonly string[],
-): Redact | null {
+): Mask | null {
   if (confinement === null) return null;
-  if (confinement.kind === 'customer') return compile(output, null, ofCustomers, null);
+  if (confinement.kind === 'customer') return ofCustomers(output);
   // Numbers of groups have a guard of their own, and null where there is none.
   if (scope === 'metrics:read') return null;
-  const { allowed, compiled } = sight(fields);
-  return compile(output, allowed, compiled, null);
+  return sight(fields).compile(output);
 }
 
 /** Documents that are another one with a few members more or less share its names. */
-function documentOf(schema: z.ZodObject): string | null {
+function documentOf(schema: Schema): string | null {
   const given = z.globalRegistry.get(schema)?.id;
   return typeof given === 'string' ? given.replace(/^(Written|Listed|Partial)(?=[A-Z])/, '') : null;
 }
@@ -99,108 +100,63 @@ const owner = 'customerId';
 /** Pages are ours, not anybody's record. */
 const structural = new Set(['Page']);
 
-/** @param holder the member that holds it, whose name stands for the members of what has no name */
-function compile(
-  schema: z.core.$ZodType,
-  allowed: Allowed,
-  compiled: Map<z.core.$ZodType, Redact | null>,
-  holder: string | null,
-): Redact | null {
-  const known = compiled.get(schema);
-  if (known !== undefined) return known;
-  // Nothing that holds itself is answered; if it were, its inner copy would be left out.
-  compiled.set(schema, null);
-  const made = build(schema, holder, (inner, within) => compile(inner, allowed, compiled, within), allowed);
-  compiled.set(schema, made);
-  return made;
+/**
+ * The name of a member: `Customer.name`; in a document without a name that of the member which holds it; null where the
+ * document is nobody's record.
+ */
+function nameOf({ schema, key, holder, within }: Place): string | null {
+  if (holder === null || key === owner) return null;
+  const document = documentOf(holder);
+  if (document !== null) return `${document}.${key}`;
+  if (within === null && isNullable(schema)) throw new Error(`${key} is nullable in a document without a name`);
+  return within;
 }
 
-type Inner = (schema: z.core.$ZodType, holder: string | null) => Redact | null;
-
-function build(schema: z.core.$ZodType, holder: string | null, inner: Inner, allowed: Allowed): Redact | null {
-  if (schema instanceof z.ZodObject) return objectWithholder(schema, holder, inner, allowed);
-  if (schema instanceof z.ZodArray) {
-    const each = inner(schema.element, holder);
-    return each && ((value) => Array.isArray(value) && value.forEach(each));
-  }
-  if (schema instanceof z.ZodNullable || schema instanceof z.ZodOptional) return inner(schema.unwrap(), holder);
-  if (schema instanceof z.ZodUnion && schema.options.some((option) => inner(option, holder))) {
-    throw new Error('What is withheld cannot be inside a union');
-  }
-  return null;
+function isOfPage({ holder }: Place): boolean {
+  const document = holder && documentOf(holder);
+  return document !== null && structural.has(document);
 }
 
-function objectWithholder(schema: z.ZodObject, holder: string | null, inner: Inner, allowed: Allowed): Redact | null {
-  const hidden: string[] = [];
-  const guarded: [string, Names][] = [];
-  const deeper: [string, Redact][] = [];
-  for (const { key, field, name } of membersOf(schema, holder)) {
-    const isWithheld = allowed !== null && name !== null && isNullable(field) && !allowed.has(name);
-    if (isWithheld || isAlwaysOfOthers(field)) {
-      hidden.push(key);
-      continue;
-    }
-    const names = others.get(field)?.names;
-    if (names) guarded.push([key, names]);
-    const redact = inner(field, name);
-    if (redact) deeper.push([key, redact]);
-  }
-  if (hidden.length === 0 && guarded.length === 0 && deeper.length === 0) return null;
-  return (value) => {
-    if (typeof value !== 'object' || value === null) return;
-    const record = value as Record<string, unknown>; // an object by the line above
-    for (const key of hidden) if (key in record) record[key] = null;
-    for (const [key, names] of guarded) {
-      const held = record[key];
-      if (typeof held === 'string' && names(held)) record[key] = null;
-    }
-    for (const [key, redact] of deeper) redact(record[key]);
-  };
-}
-
-interface Member {
-  key: string;
-  field: z.core.$ZodType;
-  /** null: of a document that is nobody's record. */
-  name: string | null;
-}
-
-function membersOf(schema: z.ZodObject, holder: string | null): Member[] {
-  const document = documentOf(schema);
-  if (document !== null && structural.has(document)) return [];
-  return Object.entries(schema.shape).map(([key, given]) => {
-    const field = given instanceof z.ZodOptional ? given.unwrap() : given;
-    const name = document === null ? holder : `${document}.${key}`;
-    if (key === owner) return { key, field, name: null };
-    if (name === null && isNullable(field)) throw new Error(`${key} is nullable in a document without a name`);
-    return { key, field, name };
+/** @param allowed null: everything but what is of others */
+function maskOf(allowed: ReadonlySet<string> | null): Compile {
+  return walker({
+    at: (place) => {
+      if (isOfPage(place)) return 'leave';
+      const name = nameOf(place);
+      const withheld = allowed !== null && name !== null && isNullable(place.schema) && !allowed.has(name);
+      const mark = markOf(others, place.schema);
+      if (withheld || mark?.names === null) return 'clear';
+      const names = mark?.names;
+      return names ? (value) => (typeof value === 'string' && names(value) ? null : value) : 'enter';
+    },
+    inside: nameOf,
   });
-}
-
-function isNullable(field: z.core.$ZodType): boolean {
-  return field instanceof z.ZodNullable;
 }
 
 /** What partners may be allowed, of the answers of all operations that are open to them; by name. */
 export function withheldMembers(operations: Iterable<Answering>): WithheldMember[] {
   const found = new Map<string, WithheldMember>();
-  const seen = new Set<z.core.$ZodType>();
-  const look = (schema: z.core.$ZodType, holder: string | null): void => {
-    if (schema instanceof z.ZodArray) look(schema.element, holder);
-    else if (schema instanceof z.ZodNullable || schema instanceof z.ZodOptional) look(schema.unwrap(), holder);
-    if (!(schema instanceof z.ZodObject) || seen.has(schema)) return;
-    seen.add(schema);
-    for (const { field, name } of membersOf(schema, holder)) {
-      if (isAlwaysOfOthers(field)) continue;
-      if (name !== null && isNullable(field) && !found.has(name)) {
-        const description = z.globalRegistry.get(field)?.description ?? null;
-        found.set(name, { name, description, personal: isPersonal(field) });
+  const look = walker({
+    at: (place) => {
+      const { schema } = place;
+      if (isOfPage(place) || isAlwaysOfOthers(schema)) return 'leave';
+      const name = nameOf(place);
+      if (name !== null && isNullable(schema) && !found.has(name)) {
+        const description = descriptionOf(schema);
+        found.set(name, { name, description, personal: isPersonal(schema) });
       }
-      look(field, name);
-    }
-  };
-  for (const { output, scope, partners } of operations) if (partners && scope !== 'metrics:read') look(output, null);
+      return 'enter';
+    },
+    inside: nameOf,
+  });
+  for (const { output, scope, partners } of operations) if (partners && scope !== 'metrics:read') look(output);
   return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** What the member itself says; not what a schema in it does. */
+function descriptionOf(schema: Schema): string | null {
+  const member = schema instanceof z.ZodOptional ? schema.unwrap() : schema;
+  return z.globalRegistry.get(member)?.description ?? null;
 }
 
 /**
@@ -229,18 +185,18 @@ const known = new WeakMap<object, [parameter: string, member: string | null][]>(
 function selectors(operation: Answering): [parameter: string, member: string | null][] {
   const before = known.get(operation);
   if (before) return before;
-  const made: [string, string | null][] = Object.entries(operation.selects ?? {});
-  const listed = operation.output instanceof z.ZodObject ? operation.output.shape['data'] : undefined;
-  const document = listed instanceof z.ZodArray ? listed.element : null;
+  const made: [string, string | null][] = Object.entries(operation.selects ?? {}).flatMap(([parameter, members]) =>
+    members.map((member): [string, string] => [parameter, member]),
+  );
+  const holder = listedRecord(operation.output);
   const { shape } = operation.input;
   // Together they are the address of a record, `/external/{source}/{externalId}`.
   const address = 'source' in shape && 'externalId' in shape ? ['source', 'externalId'] : [];
-  if (document instanceof z.ZodObject) {
-    for (const { key, field, name } of membersOf(document, null)) {
-      if (!(key in shape) || address.includes(key) || !isNullable(field)) continue;
-      if (isAlwaysOfOthers(field)) made.push([key, null]);
-      else if (name !== null) made.push([key, name]);
-    }
+  for (const [key, schema] of holder ? membersOf(holder) : []) {
+    if (!(key in shape) || address.includes(key) || !isNullable(schema)) continue;
+    const name = nameOf({ schema, key, holder: holder && unwrapped(holder), within: null });
+    if (isAlwaysOfOthers(schema)) made.push([key, null]);
+    else if (name !== null) made.push([key, name]);
   }
   known.set(operation, made);
   return made;

@@ -52,6 +52,8 @@ const planted: Record<string, [statement: string, rule: string]> = {
   'src/domain/knows.ts': ["import type { Config } from '../config.ts'", 'domain-is-pure'],
   'src/domain/adds.ts': ["import 'zod'", 'domain-is-pure'],
   'src/platform/knows.ts': ["import type { A } from '../features/a/model.ts'", 'platform-knows-no-feature'],
+  'src/platform/records.ts': ["import type { A } from '../records/record.ts'", 'platform-knows-no-feature'],
+  'src/records/walk.ts': ["import type { A } from '../config.ts'", 'walker-is-a-leaf'],
   'src/features/a/up.ts': ["import type { A } from '../../app.ts'", 'features-do-not-reach-up'],
   'src/features/a/routes.ts': ["import '../b/routes.ts'", 'features-meet-behind-their-doors'],
   'src/features/a/queries.ts': ["import type { FastifyRequest } from 'fastify'", 'operations-know-no-door'],
@@ -68,7 +70,13 @@ const planted: Record<string, [statement: string, rule: string]> = {
 
 // Of a cycle, one end is reported.
 const otherEnd = { 'src/platform/two.ts': "import type { One } from './one.ts';\nexport {};\n" };
-const innocent = ['src/config.ts', 'src/app.ts', 'src/features/a/model.ts', 'src/features/b/routes.ts'];
+const innocent = [
+  'src/records/record.ts',
+  'src/config.ts',
+  'src/app.ts',
+  'src/features/a/model.ts',
+  'src/features/b/routes.ts',
+];
 const alsoInnocent = ['src/platform/http/rest.ts', 'src/platform/db/client.ts', 'test/support/app.ts'];
 
 t.test('a planted violation of each rule is reported', async (t) => {

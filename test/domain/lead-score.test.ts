@@ -198,4 +198,6 @@ t.test('what is wrong with a document has its place', async (t) => {
   t.equal(reads({ field: 'email', oneOf: ['x'] } as { field: string }), true);
   t.equal(reads({ field: 'attributes.age', atLeast: 3 } as { field: string }), true);
   t.equal(reads({ field: 'kind', oneOf: ['x'] } as { field: string }), false);
+  const counts = (on: object) => readsPersonalData({ rules: [{ ...rule, on }], grades });
+  t.strictSame([{ kinds: ['form'] }, { topics: ['price'] }, { outcomes: ['sold'] }].map(counts), [false, true, true]);
 });

@@ -96,6 +96,8 @@ t.test('nobody selects by what is not told', async (t) => {
   ]) {
     t.equal((await request('GET', path, { partner })).status, 403, path);
   }
+  const textOnly = await stockPartner(service, { customers: [id], fields: ['Interaction.text'] });
+  t.equal((await request('GET', '/v1/interactions?q=parcel', { partner: textOnly })).status, 403, 'q reads topics too');
   t.equal((await request('GET', `/v1/customers/external/shop/${ada.name}/interactions`, { partner })).status, 200);
   const { body } = await graphql(`{ customers(companyId: "${id}") { nodes { id } } }`, {}, { partner });
   t.equal(body.errors[0].extensions.code, 'not_shared');

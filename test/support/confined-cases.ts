@@ -245,7 +245,7 @@ export function childFields(): Field[] {
 }
 
 /** A request for a field, with the input of the operation at the root of its path. */
-export function graphqlRequest(field: Field, input: Json): Ask {
+export function graphqlRequest(field: Field, input: Json, first = 5): Ask {
   const argued = field.path.findIndex((step) => step.args.length > 0);
   const names: string[] = [];
   const variables: Json = {};
@@ -260,7 +260,7 @@ export function graphqlRequest(field: Field, input: Json): Ask {
       });
       return `${step.name}${given.length > 0 ? `(${given.join(', ')})` : ''}`;
     }
-    return `${step.name}${step.args.some(({ name }) => name === 'first') ? '(first: 5)' : ''}`;
+    return `${step.name}${step.args.some(({ name }) => name === 'first') ? `(first: ${first})` : ''}`;
   });
   const open = `${steps.join(' { ')} ${plainSelection(field.field)}${' }'.repeat(steps.length - 1)}`;
   const query = `${field.kind}${names.length > 0 ? `(${names.join(', ')})` : ''} { ${open} }`;

@@ -1,6 +1,10 @@
 /**
  * `npm test [-- files or folders…]`: one database server and one migrated template for the whole run, each test file in
- * a process of its own. Where the server comes from:
+ * a process of its own. Which files, by their names:
+ *   *.test.ts             npm test
+ *   *.deep.test.ts        npm run test:deep
+ *   *.property.test.ts    both, with few draws and with many (draws.ts)
+ * A file that is named runs either way. Where the server comes from:
  *   nothing set                embedded, without waiting for the disk, in a temporary directory
  *   TEST_DATABASE_URL=…        the server given; its account must be allowed to create databases
  *   TEST_DATABASE=container    testcontainers, TEST_POSTGRES_IMAGE or postgres:18-bookworm
@@ -8,11 +12,13 @@
 import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { inspect, parseArgs } from 'node:util';
 import pg from 'pg';
 import { packageRoot } from '../../src/config.ts';
 import { startEmbedded } from '../../src/platform/db/embedded.ts';
 import { bundleTests } from './bundle.ts';
-import { describeFile, type FileReport, runTestFile, totalsOf } from './report.ts';
+import { DEEP_VARIABLE, soakSeconds } from './draws.ts';
+import { closingLines, describeFile, type FileReport, runTestFile } from './report.ts';
 import {
   createTemplate,
   onServer,
@@ -24,7 +30,7 @@ import {
 
 type StartedServer = { connection: pg.ClientConfig; stop(): Promise<void> };
 
-const FILE_TIMEOUT_SECONDS = 300 + Number(process.env.RAPPORT_SOAK_SECONDS ?? 0);
+const FILE_TIMEOUT_SECONDS = 300 + soakSeconds(0);
 const JOBS = Math.min(4, availableParallelism());
 
 const interrupted = new AbortController();
@@ -35,11 +41,16 @@ process.on('uncaughtException', (error) => {
   console.error(error);
   interrupted.abort('ended by a fault of the runner');
 });
-process.exitCode = await main(process.argv.slice(2));
+const { values, positionals } = parseArgs({ options: { deep: { type: 'boolean' } }, allowPositionals: true });
+process.exitCode = await main(positionals, values.deep === true);
 
-async function main(given: string[]): Promise<number> {
+async function main(given: string[], deep: boolean): Promise<number> {
   const started = process.hrtime.bigint();
-  const files = testFiles(given);
+  const files = testFiles(given, deep);
+  if (files.length === 0) {
+    console.log(`No test files here${deep ? '' : '; long ones are run by npm run test:deep'}.`);
+    return 1;
+  }
   // Below .tap, which git ignores, so that the translations find node_modules.
   const bundles = join(packageRoot, '.tap', `bundle-${process.pid}`);
   const cleanUp: (() => Promise<unknown> | unknown)[] = [() => rmSync(bundles, { recursive: true, force: true })];
@@ -58,6 +69,7 @@ async function main(given: string[]): Promise<number> {
       ...process.env,
       [TEST_SERVER_VARIABLE]: JSON.stringify(testServer),
       RAPPORT_ALLOW_UNSAFE_DATABASE: 'true',
+      ...(deep && { [DEEP_VARIABLE]: 'true' }),
     };
     const queue = files.map((file, index) => ({ file, script: scripts[index] ?? '' }));
     const worker = async (): Promise<void> => {
@@ -70,6 +82,11 @@ async function main(given: string[]): Promise<number> {
       }
     };
     await Promise.all(Array.from({ length: JOBS }, worker));
+  } catch (error) {
+    const failed = [{ name: 'No file could be run.', details: inspect(error) }];
+    const report = { file: 'the run itself', passed: 0, skipped: [], failed, setupFailed: true, seconds: 0 };
+    reports.push(report);
+    console.log(describeFile(report));
   } finally {
     for (const step of cleanUp.reverse()) {
       await Promise.resolve(step()).catch((error: unknown) => console.error('cleaning up:', error));
@@ -78,21 +95,22 @@ async function main(given: string[]): Promise<number> {
   const seconds = Number(process.hrtime.bigint() - started) / 1e9;
   if (interrupted.signal.aborted) console.log(String(interrupted.signal.reason));
   console.log(`${reports.length} of ${files.length} files in ${seconds.toFixed(0)} s`);
-  console.log(totalsOf(reports));
+  console.log(closingLines(reports));
   const allRan = reports.length === files.length && reports.length > 0;
   return allRan && reports.every(({ failed }) => failed.length === 0) ? 0 : 1;
 }
 
 /**
- * Absolute paths of the files named, of all below the folders named, or of all there are. The largest come first: they
- * tend to take longest, and one that starts last would leave the other processor idle.
+ * Absolute paths of the files named, and of those of the suite below the folders named or below all. The largest come
+ * first: they tend to take longest, and one that starts last would leave the other processor idle.
  */
-function testFiles(given: string[]): string[] {
+function testFiles(given: string[], deep: boolean): string[] {
+  const inSuite = deep ? /\.(deep|property)\.test\.ts$/ : /(?<!\.deep)\.test\.ts$/;
   const places = given.length > 0 ? given.map((place) => resolve(place)) : [join(packageRoot, 'test')];
   const files = places.flatMap((place) =>
     statSync(place).isDirectory()
       ? readdirSync(place, { recursive: true, encoding: 'utf8' })
-          .filter((name) => name.endsWith('.test.ts'))
+          .filter((name) => inSuite.test(name))
           .map((name) => join(place, name))
       : [place],
   );

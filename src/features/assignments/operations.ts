@@ -13,9 +13,9 @@ import {
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { targetParameters } from '../../records/references/model.ts';
+import { targetId } from '../../records/references/queries.ts';
 import { leadById } from '../leads/queries.ts';
-import { targetParameters } from '../references/model.ts';
-import { targetId } from '../references/queries.ts';
 import {
   type Assignment,
   type AssignmentRule,

@@ -1,22 +1,17 @@
-import { connection, field, mutation, type Resolvers, record, related } from '../../platform/graphql/field.ts';
-import {
-  batchCampaigns,
-  campaignsByIds,
-  createCampaign,
-  deleteCampaign,
-  getCampaign,
-  listCampaigns,
-  updateCampaign,
-  upsertCampaign,
-} from './operations.ts';
+import { connection, field, type Resolvers, related } from '../../platform/graphql/field.ts';
+import { recordResolvers } from '../../records/resolvers.ts';
+import { campaignOperations } from './operations.ts';
 import { getCampaignResults, listCampaignResults } from './results.ts';
+
+const { Query, Mutation } = recordResolvers('campaign', campaignOperations, {
+  list: {
+    example: '{ campaigns(first: 20, sort: STARTS_ON_DESC, channel: "email") { nodes { id name startsOn cost } } }',
+  },
+});
 
 export const campaignResolvers: Resolvers = {
   Query: {
-    campaign: record(getCampaign),
-    campaigns: connection(listCampaigns, {
-      example: '{ campaigns(first: 20, sort: STARTS_ON_DESC, channel: "email") { nodes { id name startsOn cost } } }',
-    }),
+    ...Query,
     campaignResults: field(getCampaignResults, {
       cost: 50,
       example:
@@ -24,17 +19,11 @@ export const campaignResolvers: Resolvers = {
     }),
     resultsOfCampaigns: connection(listCampaignResults, { cost: 200, sort: 'CampaignSort' }),
   },
-  Mutation: {
-    createCampaign: mutation(createCampaign, 'campaign'),
-    updateCampaign: mutation(updateCampaign, 'campaign'),
-    upsertCampaign: mutation(upsertCampaign, 'campaign'),
-    deleteCampaign: mutation(deleteCampaign),
-    batchCampaigns: mutation(batchCampaigns),
-  },
+  Mutation,
   Interaction: {
-    campaign: related(campaignsByIds, 'campaignId'),
+    campaign: related(campaignOperations.byIds, 'campaignId'),
   },
   Order: {
-    campaign: related(campaignsByIds, 'campaignId'),
+    campaign: related(campaignOperations.byIds, 'campaignId'),
   },
 };

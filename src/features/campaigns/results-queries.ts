@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import type { CampaignCounts } from '../../domain/campaign-results.ts';
 import { exactInteger } from '../../domain/money.ts';
 import { type Db, param, statement } from '../../platform/db/client.ts';
-import type { InteractionKind } from '../interactions/model.ts';
+import type { InteractionKind } from '../interactions/record.ts';
 
 /**
  * Which campaign an order, a new lead or a conversion is put down to.

@@ -4,12 +4,11 @@ import { notFound } from '../../platform/errors.ts';
 import { type Context, readOperation, requireScope } from '../../platform/operation.ts';
 import { pageOf } from '../../platform/page.ts';
 import { amount, currency, id, instant, smallInteger } from '../../platform/values.ts';
+import { targetParameters } from '../../records/references/model.ts';
 import { commonParameters, metricExcluded } from '../metrics/model.ts';
 import { resolveScope, type Scope } from '../metrics/scope.ts';
-import { targetParameters } from '../references/model.ts';
-import { targetId } from '../references/queries.ts';
-import { campaignFilters, campaignPage } from './operations.ts';
-import { type CampaignRecord, campaignById } from './queries.ts';
+import { campaignOperations } from './operations.ts';
+import type { campaignRecord } from './record.ts';
 import { campaignTotals } from './results-queries.ts';
 
 /** What campaigns brought: counts, revenue by last touch, and what each of it cost. */
@@ -97,11 +96,7 @@ export const getCampaignResults = readOperation({
   async run(context, { id: campaignId, source, externalId, ...asked }) {
     requireScope(context, 'metrics:read');
     const period = resolveScope(context, asked);
-    const record = await campaignById(
-      context.db,
-      await targetId(context.db, 'campaign', { id: campaignId, source, externalId }),
-    );
-    if (!record) throw notFound('campaign');
+    const record = await campaignOperations.get.run(context, { id: campaignId, source, externalId });
     const [results] = await resultsOf(context, [record], period, asked.windowDays);
     if (!results) throw notFound('campaign');
     return results;
@@ -115,19 +110,19 @@ export const listCampaignResults = readOperation({
   selfService: false,
   summary: 'What campaigns brought',
   description: `A page of campaigns with their results; as many statements as for one. ${definition}\n\n${scopes}`,
-  input: z.strictObject({ ...campaignFilters, ...parameters }),
+  input: z.strictObject({ ...campaignOperations.listParameters, ...parameters }),
   output: pageOf(campaignResults).meta({ id: 'CampaignResultsPage' }),
   async run(context, { windowDays, from: start, to: until, asOf: as, timeZone: zone, ...filter }) {
     requireScope(context, 'metrics:read');
     const period = resolveScope(context, { from: start, to: until, asOf: as, timeZone: zone });
-    const { data, page } = await campaignPage(context, filter);
+    const { data, page } = await campaignOperations.page(context, filter);
     return { data: await resultsOf(context, data, period, windowDays), page };
   },
 });
 
 async function resultsOf(
   context: Context,
-  records: CampaignRecord[],
+  records: z.output<typeof campaignRecord.output>[],
   period: Scope,
   windowDays = 30,
 ): Promise<CampaignResults[]> {

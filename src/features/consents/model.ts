@@ -17,7 +17,7 @@ export const consentChanges = pgTable(
   {
     customerId: uuid('customer_id')
       .notNull()
-      .references(() => customers.id, { onDelete: 'cascade' }),
+      .references(() => customers.id),
     id: uuid('id').notNull(),
     purpose: code('purpose').notNull(),
     /** null: all channels. */

@@ -5,11 +5,11 @@ import { invalid, notFound, settle } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
+import { refuseErased } from '../../records/erased.ts';
+import { targetParameters } from '../../records/references/model.ts';
+import { targetId } from '../../records/references/queries.ts';
 import { channel, consentInput, consentPurpose, consentStatus } from '../customers/model.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
-import { refuseErased } from '../privacy/erased.ts';
-import { targetParameters } from '../references/model.ts';
-import { targetId } from '../references/queries.ts';
 import { allChannels, type Consent, consent, consentChange, consentChanges, customerConsentInput } from './model.ts';
 import {
   type ConsentChangeRow,
@@ -94,7 +94,7 @@ export const getCustomerConsents = readOperation({
     channel: channel.optional().meta({ description: 'What is in force on this channel.' }),
   }),
   output: customerConsents,
-  selects: { channel: 'Consent.channel' },
+  selects: { channel: ['Consent.channel'] },
   problems: ['not_found'],
   async run({ db }, { purpose, channel: on, ...target }) {
     const owner = await targetId(db, 'customer', target);

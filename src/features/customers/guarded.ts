@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { Problem } from '../../platform/errors.ts';
 import type { Principal } from '../../platform/principal.ts';
-import { refKey } from '../references/queries.ts';
+import { refKey } from '../../records/references/queries.ts';
 import type { NormalizedIdentity } from './identity.ts';
 import type { CustomerPatch } from './model.ts';
 import { type CustomerState, identityKey } from './queries.ts';

@@ -3,33 +3,33 @@ import { Retry, type Transaction } from '../../platform/db/client.ts';
 import { invalid, Problem, settle } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
+import { isErased, personErased } from '../../records/erased.ts';
+import type { Owner, OwnerBook, OwnerClaim, OwnerMatch } from '../../records/ownership.ts';
+import type { ReferenceInput } from '../../records/references/model.ts';
+import { byName, newRef, type RefRow, refKey } from '../../records/references/queries.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
 import { broughtBy, claimNewCustomers } from '../partners/sharing.ts';
-import { isErased, personErased } from '../privacy/erased.ts';
 import { identityHash, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
-import type { ReferenceInput } from '../references/model.ts';
-import { byName, type Name, newRef, type RefRow, refKey } from '../references/queries.ts';
 import { identityAdvice, normalizeIdentity } from './identity.ts';
 import type { CustomerKind } from './model.ts';
+import { customerOwner } from './owner.ts';
 import {
   type CustomerChange,
   type CustomerState,
   changedIds,
   customerStates,
+  findAndLockOwners,
   identityKey,
   lockCustomers,
   newIds,
+  ownersOf,
   saveCustomers,
 } from './queries.ts';
 import { deletedReference, unique } from './write.ts';
 
-/** How a fact says whose it is: by id, or by what the shop knows of the customer. */
-export interface OwnerClaim {
-  customerId?: string | undefined;
+/** A claim of the owner of a record; `consented`: who was erased under these names is a new customer. */
+interface CustomerClaim extends OwnerClaim {
   customer?: OwnerDetails | undefined;
-  /** Source of the fact, which the customer's reference has unless it says otherwise; null where the fact has none. */
-  factSource: string | null;
-  /** A consent comes with it: who was erased under these names is a new customer. */
   consented?: boolean;
 }
 
@@ -53,43 +53,6 @@ interface Claimed {
   consented: boolean;
 }
 
-/** Whose fact it is. */
-export interface Owner {
-  customerId: string;
-  /** The person was erased: the fact is kept without anything personal, or refused. */
-  erased: boolean;
-  warnings: Warning[];
-  /** Called when the fact is accepted: its customer is created, or completed with names it did not have. */
-  admit(): void;
-}
-
-/** Whose facts these are: by whom they are known is looked up, and decided and written under their locks. */
-export interface OwnerMatch {
-  /** Ids, references and identities that the claims give. */
-  ids: string[];
-  names: Name[];
-  identities: Claimed['identities'];
-  /**
-   * @param found what is known of `names`
-   * @param owners who has `identities`, by `identityKey`
-   * @param held the customers that are locked, and whether anybody was erased
-   */
-  decide(
-    tx: Transaction,
-    context: Context,
-    found: RefRow[],
-    owners: Map<string, string>,
-    held: { locked: ReadonlyMap<string, string>; tombstones: boolean },
-  ): Promise<OwnerBook>;
-}
-
-export interface OwnerBook {
-  /** The owner of the claim of this index. @throws Problem what is wrong with the claim */
-  owner(index: number): Owner;
-  /** Writes the customers and names that were admitted. */
-  save(tx: Transaction): Promise<void>;
-}
-
 /**
  * Finds the customers of a set of facts: by reference, then e-mail, then phone. Where these point to different customers
  * the reference wins, nothing is moved, and the owner carries a warning. What is known of nobody makes a new customer,
@@ -97,35 +60,42 @@ export interface OwnerBook {
  * Later claims of the set find customers that earlier ones make. Names of an erased person lead to the anonymous customer
  * that keeps the facts, and are not stored again.
  */
-export function matchOwners(claims: OwnerClaim[]): OwnerMatch {
+export function matchOwners(claims: CustomerClaim[]): OwnerMatch {
   const claimed = claims.map((claim) => settle(() => read(claim)));
   const good = claimed.filter((claim): claim is Claimed => !(claim instanceof Problem));
   const references = good.flatMap(({ reference }) => reference ?? []);
+  const identities = unique(
+    good.flatMap((claim) => claim.identities),
+    identityKey,
+  );
   return {
-    ids: good.flatMap(({ id }) => id ?? []),
     names: unique(references, refKey).map(({ source, externalId }) => ({ kind: 'customer', source, externalId })),
-    identities: unique(
-      good.flatMap(({ identities }) => identities),
-      identityKey,
-    ),
-    async decide(tx, context, found, owners, { locked, tombstones }) {
-      const refs = byName(found, 'customer');
-      const unknown = tombstones
-        ? [
-            ...references.flatMap((ref) => (refs.has(refKey(ref)) ? [] : [referenceHash(context, ref)])),
-            ...good.flatMap(({ identities }) =>
-              identities.flatMap((one) => (owners.has(identityKey(one)) ? [] : [identityHash(context, one)])),
-            ),
-          ]
-        : [];
-      const erased = await tombstonesOf(tx, unknown);
-      await lockCustomers(tx, erased.values(), 'some');
-      return ownerBook(tx, context, claimed, { refs, owners, locked, erased });
+    async lock(tx, { ids, names }) {
+      const [owners, { found, locked, tombstones }] = await Promise.all([
+        ownersOf(tx, identities),
+        findAndLockOwners(tx, { ids: [...good.flatMap(({ id }) => id ?? []), ...ids], names, identities }),
+      ]);
+      return {
+        found,
+        locked: new Set(locked.keys()),
+        async decide(deciding, context) {
+          const refs = byName(found, 'customer');
+          const unknown = tombstones
+            ? [
+                ...references.flatMap((ref) => (refs.has(refKey(ref)) ? [] : [referenceHash(context, ref)])),
+                ...identities.flatMap((one) => (owners.has(identityKey(one)) ? [] : [identityHash(context, one)])),
+              ]
+            : [];
+          const erased = await tombstonesOf(deciding, unknown);
+          await lockCustomers(deciding, erased.values(), 'some');
+          return ownerBook(deciding, context, claimed, { refs, owners, locked, erased });
+        },
+      };
     },
   };
 }
 
-function read({ customerId, customer, factSource, consented = false }: OwnerClaim): Claimed {
+function read({ customerId, customer, factSource, consented = false }: CustomerClaim): Claimed {
   if (customerId !== undefined && customer !== undefined) {
     throw invalid('/customerId', 'customer_twice', 'Give customerId or customer, not both.');
   }
@@ -359,3 +329,5 @@ function newCustomer(id: string, details: OwnerDetails, now: string): CustomerSt
     erasedFields: null,
   };
 }
+
+customerOwner.implement({ match: matchOwners, lock: lockCustomers });

@@ -7,9 +7,9 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { type Around, keysetList, type Page, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion, written } from '../../platform/versions.ts';
-import { refuseErased } from '../privacy/erased.ts';
-import { referenceInput, targetParameters } from '../references/model.ts';
-import { targetId } from '../references/queries.ts';
+import { refuseErased } from '../../records/erased.ts';
+import { referenceInput, targetParameters } from '../../records/references/model.ts';
+import { targetId } from '../../records/references/queries.ts';
 import { successorsOf } from './aliases.ts';
 import { normalizeIdentity } from './identity.ts';
 import { channel, customer, customerInput, customerKind, customerPatch, customers } from './model.ts';
@@ -136,8 +136,7 @@ export const listCustomers = readOperation({
       .meta({ description: 'With its country code, e.g. `+442071234567`. Needs `customers:pii`.' }),
   }),
   output: pageOf(customer).meta({ id: 'CustomerPage' }),
-  personalParameters: ['email', 'phone'],
-  selects: { acquisitionSource: 'Customer.acquisition' },
+  selects: { acquisitionSource: ['Customer.acquisition'] },
   async run(context, input) {
     const { data, page } = await customerPage(context, input);
     return { data: data.map(toCustomer), page };
@@ -223,7 +222,8 @@ export const deleteCustomer = writeOperation({
   partners: false,
   selfService: false,
   summary: 'Delete a customer',
-  description: 'Refused with `customer_has_records` while facts exist. The references stay behind as tombstones.',
+  description:
+    'Refused with `customer_has_records` while there is evidence or history of the customer: orders, returns, interactions, a lead, consents, assignments, follow-ups, points, invitations to surveys and responses, merges and the former ids they left, and customers that name it as their company or referrer. `errors` has an entry for each kind, with their number. What cannot be deleted by itself (consents, assignments, points, merges) stays: erase the person instead. A customer that is only a profile is deleted, and with it the shares with partners; its references stay behind as tombstones.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',

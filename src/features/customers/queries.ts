@@ -9,12 +9,10 @@ import {
   statement,
   type Transaction,
 } from '../../platform/db/client.ts';
-import { Problem } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
 import { Superseded } from '../../platform/superseded.ts';
-import { noteErased } from '../privacy/erased.ts';
-import { hashesOf, tombstonesOf } from '../privacy/tombstones.ts';
-import { externalRefs } from '../references/model.ts';
+import { noteErased } from '../../records/erased.ts';
+import { externalRefs } from '../../records/references/model.ts';
 import {
   type Name,
   type ReferenceTuple,
@@ -22,7 +20,9 @@ import {
   referencesOf,
   refKey,
   toReferences,
-} from '../references/queries.ts';
+} from '../../records/references/queries.ts';
+import { assertNothingGuards, deletionOfParts } from '../holdings/guard.ts';
+import { hashesOf, tombstonesOf } from '../privacy/tombstones.ts';
 import { successorsOf } from './aliases.ts';
 import { type Customer, customerIdentities, customers, type IdentityKind } from './model.ts';
 
@@ -381,48 +381,19 @@ export async function companiesWithMembers(db: Db, ids: string[]): Promise<Set<s
   return new Set((await db.all(companies, { ids })).map(({ id }) => id));
 }
 
-const dependants = statement<{
-  orders: boolean;
-  returns: boolean;
-  interactions: boolean;
-  lead: boolean;
-  followUps: boolean;
-  surveyResponses: boolean;
-  loyalty: boolean;
-  members: boolean;
-  referred: boolean;
-}>(
-  'customer_dependants',
-  sql`select exists (select from orders where customer_id = ${param('id')}::uuid) as orders,
-    exists (select from returns where customer_id = ${param('id')}::uuid) as returns,
-    exists (select from interactions where customer_id = ${param('id')}::uuid) as interactions,
-    exists (select from leads where customer_id = ${param('id')}::uuid) as lead,
-    exists (select from follow_ups where customer_id = ${param('id')}::uuid) as "followUps",
-    exists (select from survey_responses where customer_id = ${param('id')}::uuid) as "surveyResponses",
-    exists (select from loyalty_accounts where customer_id = ${param('id')}::uuid) as loyalty,
-    exists (select from customers where company_id = ${param('id')}::uuid) as members,
-    exists (select from customers where referred_by = ${param('id')}::uuid) as referred`,
-);
-
 const remove = statement(
   'delete_customer',
-  sql`with stats as (delete from customer_stats where customer_id = ${param('id')}::uuid),
-      months as (delete from customer_month where customer_id = ${param('id')}::uuid),
-      given as (delete from assignments where customer_id = ${param('id')}::uuid),
-      invited as (delete from survey_invitations where customer_id = ${param('id')}::uuid),
-      shared as (delete from partner_customers where customer_id = ${param('id')}::uuid),
+  sql`with ${sql.join(deletionOfParts(sql`${param('id')}::uuid`), sql`, `)},
       tombstones as (update external_refs set record_id = null, customer_id = null, deleted_at = ${param('now')}::timestamptz where record_id = ${param('id')}::uuid)
     delete from customers where id = ${param('id')}::uuid`,
 );
 
-/** Deletes a locked customer that nothing hangs on; its references stay behind as tombstones. */
+/**
+ * Deletes a locked customer; its references stay behind as tombstones.
+ *
+ * @throws Problem customer_has_records
+ */
 export async function deleteCustomerRow(tx: Transaction, id: string, now: string): Promise<void> {
-  const found = await tx.first(dependants, { id });
-  const holders = Object.entries(found ?? {})
-    .filter(([, held]) => held)
-    .map(([name]) => name);
-  if (holders.length > 0) {
-    throw new Problem('customer_has_records', `The customer has ${holders.join(', ')}: delete or move these first.`);
-  }
+  await assertNothingGuards(tx, id);
   await tx.all(remove, { id, now });
 }

@@ -3,15 +3,15 @@ import { type FieldError, invalid, Problem, settle } from '../../platform/errors
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
+import { erasedRefusal } from '../../records/erased.ts';
+import type { ReferenceInput } from '../../records/references/model.ts';
+import { isNews, newRef, type RefRow, refKey, refsByName, sourceVersion } from '../../records/references/queries.ts';
 import { checkConsents, recordConsents } from '../consents/write.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
 import { enqueueReferrals } from '../loyalty/referrals.ts';
 import { keepPartners } from '../partners/queries.ts';
 import { broughtBy, claimNewCustomers, refreshShares } from '../partners/sharing.ts';
-import { erasedRefusal } from '../privacy/erased.ts';
 import { hashesOf, identityHash, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
-import type { ReferenceInput } from '../references/model.ts';
-import { isNews, newRef, type RefRow, refKey, refsByName, sourceVersion } from '../references/queries.ts';
 import { withoutGuarded } from './guarded.ts';
 import { type NormalizedIdentity, normalizeIdentities } from './identity.ts';
 import type { CustomerInput, CustomerPatch, customerIdentities } from './model.ts';

@@ -2,9 +2,9 @@ import { sql } from 'drizzle-orm';
 import { param, statement, type Transaction } from '../../platform/db/client.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
+import { isErased } from '../../records/erased.ts';
 import { type Chosen, chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { subjectsOf } from '../assignments/queries.ts';
-import { isErased } from '../privacy/erased.ts';
 import type { surveyAnswers } from '../survey-responses/model.ts';
 import { type FollowUpRow, insertFollowUps } from './queries.ts';
 

@@ -7,12 +7,12 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { refuseErased, withoutPersonal } from '../../records/erased.ts';
+import { targetParameters } from '../../records/references/model.ts';
+import { targetId } from '../../records/references/queries.ts';
 import { chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { subjectsOf } from '../assignments/queries.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
-import { refuseErased, withoutPersonal } from '../privacy/erased.ts';
-import { targetParameters } from '../references/model.ts';
-import { targetId } from '../references/queries.ts';
 import { surveyResponses } from '../survey-responses/model.ts';
 import {
   dueOrder,

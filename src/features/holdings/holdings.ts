@@ -1,10 +1,11 @@
 import { getTableColumns, getTableName } from 'drizzle-orm';
 import { getTableConfig, type PgColumn, type PgTable } from 'drizzle-orm/pg-core';
+import { externalRefs } from '../../records/references/model.ts';
 import { assignments } from '../assignments/model.ts';
 import { consentChanges, consents } from '../consents/model.ts';
 import { customerIdentities, customers } from '../customers/model.ts';
 import { followUps } from '../follow-ups/model.ts';
-import { interactions } from '../interactions/model.ts';
+import { interactions } from '../interactions/record.ts';
 import { leadScoreBounds } from '../lead-scores/model.ts';
 import { leadStageChanges, leads } from '../leads/model.ts';
 import {
@@ -16,11 +17,10 @@ import {
   loyaltyTransactions,
 } from '../loyalty/model.ts';
 import { customerAliases, customerMerges } from '../merges/model.ts';
-import { orderItems, orders, refundItems, refunds } from '../orders/model.ts';
+import { orderItems, orders, refundItems, refunds } from '../orders/record.ts';
 import { partnerCustomers, partnerShares } from '../partners/model.ts';
 import { privacyTombstones } from '../privacy/model.ts';
-import { externalRefs } from '../references/model.ts';
-import { returnItems, returns } from '../returns/model.ts';
+import { returnItems, returns } from '../returns/record.ts';
 import { redemptions } from '../rewards/model.ts';
 import { customerMonth, customerStats } from '../rollups/model.ts';
 import { surveyInvitations } from '../survey-invitations/model.ts';
@@ -48,28 +48,37 @@ export interface Holding {
   personal: Readonly<Record<string, Erasure>>;
   /** Texts, documents and dates that tell nothing of the person: codes, names of staff, what is told of a product. */
   plain: readonly string[];
+  /**
+   * Set: its customer cannot be deleted while there is a row, which is called so in the refusal. Nothing that is evidence or
+   * history is lost by a deletion, so facts have it. A profile is part of the customer and goes with it, unless it
+   * has a history of its own (a lead, a loyalty account) or others rely on it (former ids). What is derived goes.
+   */
+  guard: string | null;
 }
 
-type Member<Table extends PgTable> = Extract<keyof Table['$inferSelect'], string>;
+type Member<Table extends PgTable> = Extract<keyof Table['$inferSelect'], string> | 'orderId' | 'refundId' | 'returnId';
+
+/** Facts have to say it. */
+type Guarding = { kind: 'fact'; guard: string | null } | { kind: 'profile'; guard?: string } | { kind: 'derived' };
 
 function holding<Table extends PgTable>(
   table: Table,
   of: {
     name: string;
     label: string;
-    kind: Holding['kind'];
     owner: Member<Table>;
     customers?: Member<Table>[];
     records?: Member<Table>[];
     personal?: Partial<Record<Member<Table>, Erasure>>;
     plain?: Member<Table>[];
-  },
+  } & Guarding,
 ): Holding {
   const personal = of.personal ?? {};
   return {
     customers: [],
     records: [],
     plain: [],
+    guard: null,
     ...of,
     // The type of a partial record allows undefined, which no entry says.
     personal: personal as Record<string, Erasure>,
@@ -79,7 +88,7 @@ function holding<Table extends PgTable>(
 
 /**
  * Every table that holds something of a customer, parents before what belongs to them: the one list behind merging,
- * exporting and erasing. test/features/holdings.test.ts compares it with the catalog of the database: each column that
+ * exporting and erasing. test/features/holdings/holdings.test.ts compares it with the catalog of the database: each column that
  * holds an id, a text, a document or a date is said to be one of these.
  */
 export const holdings: readonly Holding[] = [
@@ -112,6 +121,7 @@ export const holdings: readonly Holding[] = [
     name: 'consentChanges',
     label: 'Consents given and taken back',
     kind: 'fact',
+    guard: 'consent change',
     owner: 'customerId',
     records: ['id'],
     personal: { source: 'null', textVersion: 'null', wording: 'null', reference: 'null' },
@@ -138,6 +148,7 @@ export const holdings: readonly Holding[] = [
     name: 'orders',
     label: 'Orders',
     kind: 'fact',
+    guard: 'order',
     owner: 'customerId',
     records: ['id', 'campaignId'],
     plain: ['source', 'externalId', 'currency', 'paymentStatus', 'fulfillmentStatus', 'channel', 'status'],
@@ -146,6 +157,7 @@ export const holdings: readonly Holding[] = [
     name: 'orderItems',
     label: 'Lines of orders',
     kind: 'fact',
+    guard: 'order line',
     owner: 'customerId',
     records: ['orderId'],
     plain: ['sku', 'name', 'category', 'unitPrice'],
@@ -154,6 +166,7 @@ export const holdings: readonly Holding[] = [
     name: 'refunds',
     label: 'Refunds',
     kind: 'fact',
+    guard: 'refund',
     owner: 'customerId',
     records: ['id', 'orderId'],
     personal: { reason: 'null' },
@@ -162,6 +175,7 @@ export const holdings: readonly Holding[] = [
     name: 'refundItems',
     label: 'Lines of refunds',
     kind: 'fact',
+    guard: 'refund line',
     owner: 'customerId',
     records: ['refundId'],
     plain: ['sku'],
@@ -170,6 +184,7 @@ export const holdings: readonly Holding[] = [
     name: 'returns',
     label: 'Returns',
     kind: 'fact',
+    guard: 'return',
     owner: 'customerId',
     records: ['id'],
     personal: { reason: 'null' },
@@ -179,6 +194,7 @@ export const holdings: readonly Holding[] = [
     name: 'returnItems',
     label: 'Lines of returns',
     kind: 'fact',
+    guard: 'return line',
     owner: 'customerId',
     records: ['returnId'],
     plain: ['sku'],
@@ -187,6 +203,7 @@ export const holdings: readonly Holding[] = [
     name: 'interactions',
     label: 'Contacts',
     kind: 'fact',
+    guard: 'interaction',
     owner: 'customerId',
     records: ['id', 'campaignId', 'orderId'],
     personal: { topic: 'null', outcome: 'null', ticket: 'null', text: 'null' },
@@ -196,6 +213,7 @@ export const holdings: readonly Holding[] = [
     name: 'lead',
     label: 'Lead',
     kind: 'profile',
+    guard: 'lead',
     owner: 'customerId',
     records: ['conversionOrderId'],
     plain: ['stage', 'lossReason', 'owner', 'source', 'segment'],
@@ -204,6 +222,7 @@ export const holdings: readonly Holding[] = [
     name: 'stageChanges',
     label: 'Stages of the lead',
     kind: 'fact',
+    guard: 'stage change',
     owner: 'customerId',
     records: ['id', 'orderId'],
     personal: { note: 'null' },
@@ -220,6 +239,7 @@ export const holdings: readonly Holding[] = [
     name: 'assignments',
     label: 'Who was to look after the customer',
     kind: 'fact',
+    guard: 'assignment',
     owner: 'customerId',
     records: ['id', 'followUpId', 'ruleId'],
     personal: { keyValue: 'null' },
@@ -229,6 +249,7 @@ export const holdings: readonly Holding[] = [
     name: 'followUps',
     label: 'Follow-ups',
     kind: 'fact',
+    guard: 'follow-up',
     owner: 'customerId',
     records: ['id', 'responseId'],
     personal: { reason: 'null', note: 'null' },
@@ -238,6 +259,7 @@ export const holdings: readonly Holding[] = [
     name: 'loyaltyAccount',
     label: 'Loyalty account',
     kind: 'profile',
+    guard: 'loyalty account',
     owner: 'customerId',
     records: ['programmeId'],
     plain: ['joinedOn', 'tier'],
@@ -246,6 +268,7 @@ export const holdings: readonly Holding[] = [
     name: 'loyaltyTransactions',
     label: 'Points',
     kind: 'fact',
+    guard: 'points transaction',
     owner: 'customerId',
     // The key of a bonus for a referral names the member who was referred.
     customers: ['relatedCustomerId', 'bonusKey'],
@@ -257,6 +280,7 @@ export const holdings: readonly Holding[] = [
     name: 'loyaltyLots',
     label: 'Lots of points',
     kind: 'fact',
+    guard: 'points lot',
     owner: 'customerId',
     customers: ['bonusKey'],
     records: ['id', 'transactionId', 'orderId'],
@@ -265,6 +289,7 @@ export const holdings: readonly Holding[] = [
     name: 'loyaltyEntries',
     label: 'Postings of points',
     kind: 'fact',
+    guard: 'points posting',
     owner: 'customerId',
     records: ['transactionId', 'lotId'],
   }),
@@ -272,6 +297,7 @@ export const holdings: readonly Holding[] = [
     name: 'loyaltyEarnings',
     label: 'What orders are entitled to',
     kind: 'fact',
+    guard: 'points entitlement',
     owner: 'customerId',
     records: ['orderId'],
     plain: ['tier'],
@@ -280,6 +306,7 @@ export const holdings: readonly Holding[] = [
     name: 'tierChanges',
     label: 'Tiers',
     kind: 'fact',
+    guard: 'tier change',
     owner: 'customerId',
     plain: ['previous', 'tier', 'reason'],
   }),
@@ -287,6 +314,7 @@ export const holdings: readonly Holding[] = [
     name: 'redemptions',
     label: 'Rewards',
     kind: 'fact',
+    guard: 'redemption',
     owner: 'customerId',
     records: ['id', 'rewardId', 'transactionId'],
     personal: { reason: 'null' },
@@ -296,6 +324,7 @@ export const holdings: readonly Holding[] = [
     name: 'surveyInvitations',
     label: 'Invitations to surveys',
     kind: 'fact',
+    guard: 'survey invitation',
     owner: 'customerId',
     // The occasion of a stage names the lead.
     customers: ['occasion'],
@@ -306,6 +335,7 @@ export const holdings: readonly Holding[] = [
     name: 'surveyResponses',
     label: 'Responses to surveys',
     kind: 'fact',
+    guard: 'survey response',
     owner: 'customerId',
     records: ['id', 'surveyId', 'orderId', 'interactionId', 'invitationId'],
     plain: ['submissionId', 'status', 'sku', 'staff', 'department', 'process', 'channel', 'language', 'journeyStage'],
@@ -314,6 +344,7 @@ export const holdings: readonly Holding[] = [
     name: 'surveyAnswers',
     label: 'Answers',
     kind: 'fact',
+    guard: 'survey answer',
     owner: 'customerId',
     records: ['responseId', 'surveyId'],
     personal: { text: 'null' },
@@ -337,6 +368,8 @@ export const holdings: readonly Holding[] = [
     name: 'partnerShares',
     label: 'Partners with whom the customer is shared',
     kind: 'fact',
+    // A right in force and no evidence: it ends with its customer, as it does when it is taken back.
+    guard: null,
     owner: 'customerId',
     records: ['partnerId'],
     plain: ['by'],
@@ -352,6 +385,7 @@ export const holdings: readonly Holding[] = [
     name: 'merges',
     label: 'Records of the same person that were merged',
     kind: 'fact',
+    guard: 'merge',
     owner: 'customerId',
     customers: ['survivorId', 'mergedId'],
     records: ['id'],
@@ -362,6 +396,7 @@ export const holdings: readonly Holding[] = [
     name: 'aliases',
     label: 'Former ids',
     kind: 'profile',
+    guard: 'former id',
     owner: 'customerId',
     customers: ['oldId'],
   }),
@@ -370,6 +405,7 @@ export const holdings: readonly Holding[] = [
     name: 'tombstones',
     label: 'Keyed hashes of names that were erased',
     kind: 'profile',
+    guard: 'erased name',
     owner: 'customerId',
     plain: ['hash'],
   }),

@@ -4,11 +4,11 @@ import { param, type Statement, statement } from '../../platform/db/client.ts';
 import { readOperation } from '../../platform/operation.ts';
 import { defaultLimit, pageFrom, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
-import { interaction, interactions } from './model.ts';
-import { interactionList, listInteractions } from './operations.ts';
-import { type InteractionRecord, interactionColumns, toInteraction } from './queries.ts';
+import { type AnswerRow, answerColumns, readAnswer } from '../../records/statements.ts';
+import { interactionOperations } from './operations.ts';
+import { interactionRecord, interactions } from './record.ts';
 
-type FirstInteraction = InteractionRecord & { all: number };
+type FirstInteraction = AnswerRow & { customerId: string; all?: number };
 
 /**
  * The first interactions of each customer in one pass by row_number(): the distributed engine refuses a lateral top-N.
@@ -19,7 +19,7 @@ function ofCustomers(direction: 'asc' | 'desc', count: boolean): Statement<First
   const byCustomer = sql`partition by ${interactions.customerId}`;
   return statement(
     'interactions_of_customers',
-    sql`select ${interactionColumns}, ranked."all"
+    sql`select ${answerColumns(interactionRecord)}, ranked."all"
       from (select ${interactions.customerId}, ${interactions.id}, row_number() over (${byCustomer} order by ${order}) as place,
           ${count ? sql`count(*) over (${byCustomer})` : sql`0`} as "all"
         from ${interactions} where ${interactions.customerId} = any(${param('customerIds')}::uuid[])) ranked
@@ -36,7 +36,7 @@ const statements = {
 /** For GraphQL: the first page of the interactions of each of a set of customers, as `listCustomerInteractions` answers it for one. */
 export const interactionsOfCustomers = readOperation({
   name: 'interactionsOfCustomers',
-  scope: listInteractions.scope,
+  scope: interactionOperations.list.scope,
   partners: true,
   selfService: false,
   summary: 'List the first interactions of customers',
@@ -48,7 +48,7 @@ export const interactionsOfCustomers = readOperation({
     members: z.array(z.string()).meta({ description: 'What is selected of an interaction; all of it is answered.' }),
     customerIds: z.array(id),
   }),
-  output: z.array(pageOf(interaction)),
+  output: z.array(pageOf(interactionRecord.output)),
   async run(context, { customerIds, sort, limit = defaultLimit, count = false, cursors }) {
     const shapes = sort === 'occurredAt' ? statements.oldest : statements.latest;
     const rows = await context.db.all(count ? shapes.counted : shapes.plain, { customerIds, limit: limit + 1 });
@@ -56,10 +56,14 @@ export const interactionsOfCustomers = readOperation({
     for (const row of rows) byCustomer.get(row.customerId)?.push(row);
     return customerIds.map((customerId) => {
       const own = byCustomer.get(customerId) ?? [];
-      return pageFrom(own.map(toInteraction), {
+      const total = count ? (own[0]?.all ?? 0) : undefined;
+      const answers = own.map(({ all: _, ...row }) =>
+        readAnswer<z.output<typeof interactionRecord.output>>(interactionRecord, row),
+      );
+      return pageFrom(answers, {
         limit,
-        total: count ? (own[0]?.all ?? 0) : undefined,
-        ...(cursors && { cursors, cursor: interactionList.cursorFor(context, sort, { customerId }) }),
+        total,
+        ...(cursors && { cursors, cursor: interactionOperations.pages().cursorFor(context, sort, { customerId }) }),
       });
     });
   },

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { type Db, param, type Statement, statement, type Transaction } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
+import { type Effect, touchedCustomers } from '../../records/effects.ts';
 import { compiled, rulesById, type ScoringRules } from './queries.ts';
 import { scoreQuery } from './score-sql.ts';
 
@@ -88,3 +89,7 @@ const newestIndexed = statement<{ id: string }>(
   'newest_indexed_rules',
   sql`select id from (select id, indexed_at from lead_rule_sets where number is not null order by number desc limit 1) r where indexed_at is not null`,
 );
+
+/** What follows for the scores of leads when their interactions change. */
+export const refreshScoreBounds: Effect = (tx, context, changes) => () =>
+  refreshBounds(tx, context, touchedCustomers(changes));

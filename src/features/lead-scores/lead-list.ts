@@ -62,7 +62,7 @@ export const listLeads = readOperation({
     'Each with its score and grade. The order by falling score is fast at any number of leads; the rising one, and `asOf` in the past, compute every score.',
   input,
   output: pageOf(listedLead).meta({ id: 'LeadPage' }),
-  selects: { converted: 'Lead.convertedAt' },
+  selects: { converted: ['Lead.convertedAt'] },
   run: leadPage,
 });
 

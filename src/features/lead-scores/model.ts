@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
 import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
-import { direction, interactionKind } from '../interactions/model.ts';
+import { direction, interactionKind } from '../interactions/record.ts';
 import { learnedReason, learnedScore } from '../lead-models/model.ts';
 import { leads } from '../leads/model.ts';
 import { scoreGrade } from './grade.ts';
@@ -237,7 +237,7 @@ export const scoreEvidence = z
     interactionId: id,
     kind: interactionKind,
     occurredAt: instant,
-    topic: z.string().nullable(),
+    topic: personal(z.string()),
     channel: z.string().nullable(),
     points: z.number().meta({ description: 'What it is worth at `asOf`, before caps.', example: 7.5 }),
   })

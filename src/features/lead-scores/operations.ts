@@ -16,9 +16,9 @@ import {
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { targetParameters } from '../../records/references/model.ts';
+import { targetId } from '../../records/references/queries.ts';
 import { learnedScoresOf } from '../lead-models/queries.ts';
-import { targetParameters } from '../references/model.ts';
-import { targetId } from '../references/queries.ts';
 import { type RuleScored, scoreDetails } from './details.ts';
 import { indexLeadScores, lockPublication } from './index-job.ts';
 import {
@@ -48,7 +48,7 @@ export const createLeadRuleSet = writeOperation({
   selfService: false,
   summary: 'Draft a rule set',
   description:
-    'A draft changes nothing until it is published: try it with `…/preview`. Rules that compare personal data (all but kind, locale, preferredChannel, sources, segment, company and completeness) also need `customers:pii`, as scores would tell it.',
+    'A draft changes nothing until it is published: try it with `…/preview`. Rules that compare personal data (all but kind, locale, preferredChannel, sources, segment, company and completeness; topics and outcomes of interactions) also need `customers:pii`, as scores would tell it.',
   input: z.strictObject({ ...writeParameters, body: ruleSetInput }),
   output: writtenRuleSet,
   idempotency: 'accepted',

@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import { param, statement, type Transaction } from '../../platform/db/client.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
+import { type Effect, touchedCustomers } from '../../records/effects.ts';
 
 /*
  * An order counts for a lead when it qualifies and was placed after the lead was last lost by somebody's decision (or
@@ -89,3 +90,10 @@ export function restateConversions(tx: Transaction, context: Pick<Context, 'prin
   if (ids.length === 0) return;
   tx.defer(restate, { ids, changeIds: ids.map(newId), by: context.principal.client, now: context.now });
 }
+
+/** What follows for leads when their orders change. */
+export const convertLeads: Effect = (tx, context, changes) => {
+  const leads = leadsAmong(tx, touchedCustomers(changes));
+  leads.catch(() => undefined);
+  return async () => restateConversions(tx, context, await leads);
+};

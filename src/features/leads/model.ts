@@ -7,8 +7,8 @@ import { personal } from '../../platform/personal.ts';
 import { typeNames } from '../../platform/type-names.ts';
 import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
 import { consentInputs, customers } from '../customers/model.ts';
+import { customerClaim, customerOwner } from '../customers/owner.ts';
 import { scoreGrade } from '../lead-scores/grade.ts';
-import { customerClaim, ownerInput } from '../orders/model.ts';
 
 /**
  * The lifecycle of a customer who is or was a lead: one row per customer, whose id is the lead's id. The row changes
@@ -132,7 +132,7 @@ const entry = {
   }),
 };
 
-export const leadInput = z.strictObject({ ...ownerInput, ...entry }).meta({
+export const leadInput = z.strictObject({ ...customerOwner.input, ...entry }).meta({
   id: 'LeadInput',
   description:
     '`customerId` or `customer` is required. Makes a customer a lead; the customer is found as for orders, and created if unknown. A `customer.externalId` needs its `customer.source`.',

@@ -7,11 +7,11 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { refuseErased } from '../../records/erased.ts';
+import { referenceInput, targetParameters } from '../../records/references/model.ts';
+import { type Target, targetId } from '../../records/references/queries.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { refreshShares } from '../partners/sharing.ts';
-import { refuseErased } from '../privacy/erased.ts';
-import { referenceInput, targetParameters } from '../references/model.ts';
-import { type Target, targetId } from '../references/queries.ts';
 import {
   lead,
   leadAssignment,

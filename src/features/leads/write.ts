@@ -6,13 +6,12 @@ import { checkNotAhead, invalid, Problem, settle } from '../../platform/errors.t
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
+import { erasedRefusal, withoutPersonal } from '../../records/erased.ts';
 import { type AssignmentEntry, type Chosen, chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { checkConsents, recordConsents } from '../consents/write.ts';
 import { matchOwners } from '../customers/match.ts';
-import { findAndLockOwners, ownersOf } from '../customers/queries.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
 import { refreshShares } from '../partners/sharing.ts';
-import { erasedRefusal, withoutPersonal } from '../privacy/erased.ts';
 import { restateConversions } from './conversion.ts';
 import {
   type LeadInput,
@@ -55,13 +54,9 @@ export async function writeLeads(tx: Transaction, context: Context, writes: Lead
       consented: consents.some(({ status }) => status === 'granted'),
     })),
   );
-  const { ids, names, identities } = match;
-  const [identityOwners, { found, locked, tombstones }] = await Promise.all([
-    ownersOf(tx, identities),
-    findAndLockOwners(tx, { ids, names, identities }),
-  ]);
-  const states = await leadStates(tx, [...locked.keys()]);
-  const owners = await match.decide(tx, context, found, identityOwners, { locked, tombstones });
+  const { locked, decide } = await match.lock(tx, { ids: [], names: match.names });
+  const states = await leadStates(tx, [...locked]);
+  const owners = await decide(tx, context);
   const changes = new Map<string, LeadChange>();
   const results = writes.map((write, index) =>
     settle((): Outcome => {

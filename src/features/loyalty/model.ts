@@ -19,9 +19,9 @@ import { typeNames } from '../../platform/type-names.ts';
 import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
 import { created } from '../../platform/versions.ts';
 import { ofOthers } from '../../platform/withheld.ts';
+import { referenceInput } from '../../records/references/model.ts';
 import { customers } from '../customers/model.ts';
 import { loyaltyProgrammes, loyaltyTierRules } from '../loyalty-programmes/model.ts';
-import { referenceInput } from '../references/model.ts';
 
 /**
  * A member of a loyalty programme: at most one per customer. Changes under the customer's lock. `active`, `pending` and

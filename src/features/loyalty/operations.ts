@@ -9,11 +9,11 @@ import { checkNotAhead, invalid, notFound, Problem } from '../../platform/errors
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
+import { refuseErased } from '../../records/erased.ts';
+import { targetParameters } from '../../records/references/model.ts';
+import { targetId } from '../../records/references/queries.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { rulesAt, rulesOf } from '../loyalty-programmes/queries.ts';
-import { refuseErased } from '../privacy/erased.ts';
-import { targetParameters } from '../references/model.ts';
-import { targetId } from '../references/queries.ts';
 import { restateAllOrders } from './earning.ts';
 import {
   creditLots,

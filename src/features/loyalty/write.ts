@@ -4,11 +4,12 @@ import { isBefore } from '../../domain/period.ts';
 import type { Transaction } from '../../platform/db/client.ts';
 import { invalid, Problem, settle } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
+import { refuseErased } from '../../records/erased.ts';
+import { refKey, refsByName } from '../../records/references/queries.ts';
+import { ownersOf } from '../../records/statements.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { rulesAt } from '../loyalty-programmes/queries.ts';
-import { ownersOfOrders } from '../orders/queries.ts';
-import { refuseErased } from '../privacy/erased.ts';
-import { refKey, refsByName } from '../references/queries.ts';
+import { orderRecord } from '../orders/record.ts';
 import {
   creditLots,
   type OpenAccount,
@@ -52,7 +53,7 @@ export async function writeTransactions(
   });
   const [accounts, ownerOfOrder, known] = await Promise.all([
     openAccounts(tx, context, locked.keys(), { lots: true }),
-    ownersOfOrders(tx, orderIds),
+    ownersOf(tx, orderRecord, orderIds),
     transactionsByNames(tx, context.principal.client, names),
   ]);
   const done = new Map<string, WrittenTransaction>();

@@ -13,7 +13,7 @@ export const customerMerges = pgTable(
     /** Who has it now: the survivor, or whoever that was merged into. */
     customerId: uuid('customer_id')
       .notNull()
-      .references(() => customers.id, { onDelete: 'cascade' }),
+      .references(() => customers.id),
     survivorId: uuid('survivor_id').notNull(),
     mergedId: uuid('merged_id').notNull(),
     at: instantColumn('at').notNull(),
@@ -50,7 +50,7 @@ export const customerAliases = pgTable(
     oldId: uuid('old_id').primaryKey(),
     customerId: uuid('customer_id')
       .notNull()
-      .references(() => customers.id, { onDelete: 'cascade' }),
+      .references(() => customers.id),
     createdAt: instantColumn('created_at').notNull(),
   },
   (t) => [index('customer_aliases_customer').on(t.customerId)],

@@ -4,9 +4,9 @@ import { param, type Statement, statement, type Transaction } from '../../platfo
 import { assignments } from '../assignments/model.ts';
 import { consentChanges } from '../consents/model.ts';
 import { followUps } from '../follow-ups/model.ts';
-import { interactions } from '../interactions/model.ts';
-import { orderItems, orders, refundItems, refunds } from '../orders/model.ts';
-import { returnItems, returns } from '../returns/model.ts';
+import { interactions } from '../interactions/record.ts';
+import { orderItems, orders, refundItems, refunds } from '../orders/record.ts';
+import { returnItems, returns } from '../returns/record.ts';
 import { redemptions } from '../rewards/model.ts';
 import { surveyInvitations } from '../survey-invitations/model.ts';
 import { customerMergeRecords } from './model.ts';

@@ -1,8 +1,11 @@
 import { getTableColumns, getTableName, type SQL, sql } from 'drizzle-orm';
 import type { PgTable } from 'drizzle-orm/pg-core';
 import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import { externalRefs } from '../../records/references/model.ts';
+import type { RefRow } from '../../records/references/queries.ts';
 import { customerIdentities, customers } from '../customers/model.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
+import { deletionOfParts } from '../holdings/guard.ts';
 import { leadStageChanges, leads } from '../leads/model.ts';
 import {
   loyaltyAccounts,
@@ -13,8 +16,6 @@ import {
   loyaltyTransactions,
 } from '../loyalty/model.ts';
 import { partnerShares } from '../partners/model.ts';
-import { externalRefs } from '../references/model.ts';
-import type { RefRow } from '../references/queries.ts';
 import { type CustomerMerge, customerAliases, customerMerges, type MergeMember } from './model.ts';
 
 export type MergeRow = typeof customerMerges.$inferSelect;
@@ -425,10 +426,8 @@ export async function restoreShares(
 
 const drop = statement(
   'drop_merged_customer',
-  sql`with stats as (delete from customer_stats where customer_id = ${param('id')}::uuid),
-      months as (delete from customer_month where customer_id = ${param('id')}::uuid),
-      accounts as (delete from loyalty_accounts where customer_id = ${param('id')}::uuid),
-      shared as (delete from partner_customers where customer_id = ${param('id')}::uuid)
+  sql`with ${sql.join(deletionOfParts(sql`${param('id')}::uuid`), sql`, `)},
+      accounts as (delete from loyalty_accounts where customer_id = ${param('id')}::uuid)
     delete from customers where id = ${param('id')}::uuid`,
 );
 

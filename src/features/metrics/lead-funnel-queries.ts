@@ -3,7 +3,7 @@ import type { LeadFunnelCounts } from '../../domain/lead-funnel.ts';
 import type { LeadStage } from '../../domain/lead-lifecycle.ts';
 import { profileFieldsOf } from '../../domain/lead-score.ts';
 import { type Db, param, statement, type Values } from '../../platform/db/client.ts';
-import { isResponse } from '../interactions/model.ts';
+import { isResponse } from '../interactions/record.ts';
 import { compiled, type ScoringRules } from '../lead-scores/queries.ts';
 import { fieldSql } from '../lead-scores/score-sql.ts';
 import { type LossReason, lossReasons } from '../leads/model.ts';

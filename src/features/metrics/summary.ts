@@ -5,7 +5,10 @@ import { localDateOf } from '../../domain/preceding-period.ts';
 import { param, statement } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
 import { type Context, readOperation } from '../../platform/operation.ts';
+import { personal } from '../../platform/personal.ts';
 import { amount, currency, id, instant, smallInteger } from '../../platform/values.ts';
+import { targetParameters } from '../../records/references/model.ts';
+import { targetId } from '../../records/references/queries.ts';
 import { customer } from '../customers/model.ts';
 import {
   type CustomerRecord,
@@ -14,12 +17,10 @@ import {
   customersByIds,
   toCustomer,
 } from '../customers/queries.ts';
-import { direction, type Interaction, type InteractionKind, interactionKind } from '../interactions/model.ts';
+import { type Direction, direction, type InteractionKind, interactionKind } from '../interactions/record.ts';
 import { customerLoyalty, tierProgress } from '../loyalty/model.ts';
 import { progressOfCustomers } from '../loyalty/queries.ts';
-import { orderStatus } from '../orders/model.ts';
-import { targetParameters } from '../references/model.ts';
-import { targetId } from '../references/queries.ts';
+import { orderStatus } from '../orders/record.ts';
 import { answerBand, bandName } from '../survey-responses/model.ts';
 import type { ScoreType } from './voice-queries.ts';
 
@@ -81,7 +82,7 @@ const latestTouch = z
     kind: interactionKind,
     channel: z.string().nullable(),
     direction: direction.nullable(),
-    topic: z.string().nullable(),
+    topic: personal(z.string()),
     occurredAt: instant,
     staff: z.string().nullable(),
   })
@@ -209,7 +210,7 @@ const latest = statement<LatestOrder & { customerId: string }>(
 
 interface TouchRow {
   kind: InteractionKind;
-  direction: Interaction['direction'];
+  direction: Direction | null;
   count: number;
   firstAt: string;
   lastAt: string;

@@ -1,16 +1,21 @@
 import { getTableColumns, type SQL, sql } from 'drizzle-orm';
+import type { PgColumn } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { param, type Statement, statement } from '../../platform/db/client.ts';
 import { canonicalInstant } from '../../platform/db/columns.ts';
 import { type Context, readOperation, requireScope } from '../../platform/operation.ts';
 import { defaultLimit, pageFrom, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
+import { type ReferenceTuple, referencesOf, toReferences } from '../../records/references/queries.ts';
 import { customer } from '../customers/model.ts';
 import { customerPage, listCustomers } from '../customers/operations.ts';
 import { toCustomer } from '../customers/queries.ts';
-import { type ReferenceTuple, referencesOf, toReferences } from '../references/queries.ts';
-import { type Order, order, orderItem, orders } from './model.ts';
-import { orderList } from './operations.ts';
+import { orderOperations } from './operations.ts';
+import { orderRecord, orders } from './record.ts';
+
+const order = orderRecord.output;
+type Order = z.output<typeof order>;
+const orderItem = order.shape.items.element;
 
 /**
  * The orders of many customers at once, for GraphQL: only what is selected, built as JSON by the database, whose
@@ -40,9 +45,8 @@ interface FirstOrders {
   orders: SelectedOrder[];
 }
 
-const orderColumns = getTableColumns(orders);
 const memberSql: Record<string, SQL> = Object.fromEntries(
-  Object.entries(orderColumns).map(([name, column]) => {
+  Object.entries<PgColumn>(getTableColumns(orders)).map(([name, column]) => {
     // JSON has no type for what is not a number: text is exact.
     const exact = /^(timestamp|numeric)/.test(column.getSQLType());
     return [name, exact ? sql`${column}::text` : sql`${column}`];
@@ -151,8 +155,7 @@ export const listCustomersWithOrders = readOperation({
   summary: 'List customers with their first orders',
   input: listCustomers.input.extend({ orders: selection }),
   output: pageOf(customer.extend({ orders: firstPage.optional() }).meta({ id: 'ListedCustomer' })),
-  personalParameters: ['email', 'phone'],
-  selects: { acquisitionSource: 'Customer.acquisition' },
+  selects: { acquisitionSource: ['Customer.acquisition'] },
   async run(context, { orders: selected, ...input }) {
     requireScope(context, ordersOfCustomers.scope);
     const { sort = '-placedAt', limit = defaultLimit, count = false, members: wanted } = selected;
@@ -198,7 +201,7 @@ function toPage(
   return pageFrom(rows, {
     limit,
     total: count ? (first?.all ?? 0) : undefined,
-    ...(cursors && { cursors, cursor: orderList.cursorFor(context, sort, { customerId }) }),
+    ...(cursors && { cursors, cursor: orderOperations.pages().cursorFor(context, sort, { customerId }) }),
   });
 }
 

@@ -7,46 +7,37 @@ import {
   record,
   related,
 } from '../../platform/graphql/field.ts';
+import { recordResolvers } from '../../records/resolvers.ts';
 import { customersByIds } from '../customers/operations.ts';
 import { ordersOfCustomers } from './customer-operations.ts';
-import {
-  batchOrders,
-  createOrder,
-  deleteOrder,
-  getOrder,
-  listCustomerOrders,
-  listOrders,
-  updateOrder,
-  upsertOrder,
-} from './operations.ts';
+import { orderOperations } from './operations.ts';
 import { createRefund, deleteRefund, getRefund, listRefunds, refundsByOrders } from './refund-operations.ts';
 
 const ofOrder = { orderId: 'id', orderReference: 'reference' };
+const { Query, Mutation } = recordResolvers('order', orderOperations, {
+  list: {
+    example:
+      '{ orders(first: 50, status: PAID, placedFrom: "2026-03-01T00:00:00Z") { nodes { id total currency } pageInfo { hasNextPage endCursor } } }',
+  },
+  batch: {
+    example:
+      'mutation ($orders: [OrderInput!]!) { batchOrders(orders: $orders) { results { index status id error { code detail } } } }',
+  },
+});
 
 export const orderResolvers: Resolvers = {
   Query: {
-    order: record(getOrder),
-    orders: connection(listOrders, {
-      example:
-        '{ orders(first: 50, status: PAID, placedFrom: "2026-03-01T00:00:00Z") { nodes { id total currency } pageInfo { hasNextPage endCursor } } }',
-    }),
+    ...Query,
     refund: record(getRefund),
     refunds: connection(listRefunds, { names: ofOrder }),
   },
   Mutation: {
-    createOrder: mutation(createOrder, 'order'),
-    updateOrder: mutation(updateOrder, 'order'),
-    upsertOrder: mutation(upsertOrder, 'order'),
-    deleteOrder: mutation(deleteOrder),
-    batchOrders: mutation(batchOrders, undefined, {
-      example:
-        'mutation ($orders: [OrderInput!]!) { batchOrders(orders: $orders) { results { index status id error { code detail } } } }',
-    }),
+    ...Mutation,
     createRefund: mutation(createRefund, 'refund', { names: ofOrder }),
     deleteRefund: mutation(deleteRefund),
   },
   Customer: {
-    orders: childConnection(ordersOfCustomers, listCustomerOrders, 'customerIds', {
+    orders: childConnection(ordersOfCustomers, orderOperations.listOfOwner, 'customerIds', {
       description: 'The orders of the customer. `Query.orders` takes filters as well.',
     }),
   },

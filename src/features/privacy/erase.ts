@@ -2,13 +2,13 @@ import { type SQL, sql } from 'drizzle-orm';
 import { profileFieldsOf } from '../../domain/lead-score.ts';
 import { param, type Statement, statement, type Transaction } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
+import { isErased, noteErased } from '../../records/erased.ts';
 import { customers } from '../customers/model.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { columnsOf, type Holding, holdings } from '../holdings/holdings.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
 import type { RuleSetDocument } from '../lead-scores/model.ts';
 import { fieldSql } from '../lead-scores/score-sql.ts';
-import { isErased, noteErased } from './erased.ts';
 import { addTombstones, identityHash, referenceHash } from './tombstones.ts';
 
 /** What was removed: records by kind. */

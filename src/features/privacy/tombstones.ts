@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
-import type { ReferenceInput } from '../references/model.ts';
+import type { ReferenceInput } from '../../records/references/model.ts';
 import { privacyTombstones } from './model.ts';
 
 type Hashing = Pick<Context, 'tombstones'>;

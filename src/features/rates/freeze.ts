@@ -20,7 +20,7 @@ export interface RateClaim extends RateWanted {
  * Looks up the rates of a set of facts in one statement and answers how to freeze each: the rate given with the fact, 1
  * in the base currency, the latest uploaded one of its date, or none yet (metrics.md, 'Currency').
  */
-export async function rateFreezer(tx: Transaction, context: Context, claims: RateClaim[]): Promise<Freeze> {
+async function rateFreezer(tx: Transaction, context: Context, claims: RateClaim[]): Promise<Freeze> {
   const { baseCurrency, reportingTimeZone } = context;
   const open = claims.filter(({ given, currency }) => !given && currency !== baseCurrency);
   const wanted = [...new Map(open.map(({ currency, at }) => [rateKey({ currency, at }), { currency, at }])).values()];
@@ -43,22 +43,55 @@ export function frozen(rate: string | null, currency: string, baseCurrency: stri
 }
 
 /** The rate a stored fact has keeps, unless another is given or the currency or local date it belongs to changes. */
-export function keptRate(
-  before: (Frozen & RateWanted) | null,
-  claim: RateClaim,
-  reportingTimeZone: string,
-): Frozen | null {
+function keptRate(before: (Frozen & RateWanted) | null, claim: RateClaim, reportingTimeZone: string): Frozen | null {
   if (!before?.baseFactor || claim.given || before.currency !== claim.currency) return null;
   const dateOf = (at: string) => intervalAt('day', at, reportingTimeZone).start;
   if (before.at !== claim.at && dateOf(before.at) !== dateOf(claim.at)) return null;
   return { exchangeRate: before.exchangeRate, baseFactor: before.baseFactor };
 }
 
+/** A record whose amounts are worth something in the base currency, by the rate of the date in `at`. */
+type Rated<At extends string> = Frozen & { currency: string } & { [K in At]: string };
+type RatedInput<At extends string> = { currency?: string | undefined; exchangeRate?: string | null | undefined } & {
+  [K in At]?: string | undefined;
+};
+
+/** Looks up the rates that a set of documents may need; see `Writing.lookUp`. */
+export function lookUpRates<At extends string>(at: At) {
+  return (
+    tx: Transaction,
+    context: Context,
+    { inputs, stored }: { inputs: readonly RatedInput<At>[]; stored: readonly Rated<At>[] },
+  ): Promise<Freeze> => {
+    const facts = stored.map((row) => ({ currency: row.currency, at: row[at] }));
+    return rateFreezer(
+      tx,
+      context,
+      inputs.flatMap((input) => ratesWanted(input[at], input, facts)),
+    );
+  };
+}
+
+/** The rate of a record that is about to be stored: the one it has, where that still holds. */
+export function freezeRate<At extends string>(
+  at: At,
+  next: Rated<At>,
+  {
+    before,
+    input,
+    context,
+    known,
+  }: { before: Rated<At> | null; input: RatedInput<At>; context: Context; known: Freeze },
+): Frozen {
+  const claim = { currency: next.currency, at: next[at], given: input.exchangeRate };
+  return keptRate(before && { ...before, at: before[at] }, claim, context.reportingTimeZone) ?? known(claim);
+}
+
 /** The rates a document may need; a patch may change one of date and currency, of whichever stored fact it is. */
-export function ratesWanted(
+function ratesWanted(
   at: string | undefined,
   input: { currency?: string | undefined; exchangeRate?: string | null | undefined },
-  stored: RateWanted[],
+  stored: readonly RateWanted[],
 ): RateClaim[] {
   const { currency, exchangeRate: given } = input;
   if (currency !== undefined && at !== undefined) return [{ currency, at, given }];
@@ -69,7 +102,10 @@ export function ratesWanted(
 export async function awaitRates(
   tx: Transaction,
   context: Context,
-  writes: { mode: string; input: { currency?: string | undefined; exchangeRate?: string | null | undefined } }[],
+  writes: readonly {
+    mode: string;
+    input: { currency?: string | undefined; exchangeRate?: string | null | undefined };
+  }[],
 ): Promise<void> {
   const mayLook = writes.some(
     ({ mode, input }) => mode === 'patch' || (input.currency !== context.baseCurrency && !input.exchangeRate),

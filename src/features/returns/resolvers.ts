@@ -1,27 +1,10 @@
-import { connection, mutation, type Resolvers, record, related } from '../../platform/graphql/field.ts';
+import { type Resolvers, related } from '../../platform/graphql/field.ts';
+import { recordResolvers } from '../../records/resolvers.ts';
 import { customersByIds } from '../customers/operations.ts';
-import {
-  batchReturns,
-  createReturn,
-  deleteReturn,
-  getReturn,
-  listReturns,
-  updateReturn,
-  upsertReturn,
-} from './operations.ts';
+import { returnOperations } from './operations.ts';
 
 export const returnResolvers: Resolvers = {
-  Query: {
-    return: record(getReturn),
-    returns: connection(listReturns),
-  },
-  Mutation: {
-    createReturn: mutation(createReturn, 'return'),
-    updateReturn: mutation(updateReturn, 'return'),
-    upsertReturn: mutation(upsertReturn, 'return'),
-    deleteReturn: mutation(deleteReturn),
-    batchReturns: mutation(batchReturns),
-  },
+  ...recordResolvers('return', returnOperations),
   Return: {
     customer: related(customersByIds, 'customerId'),
   },

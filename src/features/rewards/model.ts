@@ -5,9 +5,9 @@ import { amount as amountColumn, instant as instantColumn } from '../../platform
 import { personal } from '../../platform/personal.ts';
 import { typeNames } from '../../platform/type-names.ts';
 import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
+import { referenceInput } from '../../records/references/model.ts';
 import { loyaltyAccounts, points } from '../loyalty/model.ts';
 import { loyaltyProgrammes } from '../loyalty-programmes/model.ts';
-import { referenceInput } from '../references/model.ts';
 
 /** What members can have for points. `redeemed` is derived under the row's lock: the redemptions that stand. */
 export const rewards = pgTable(

@@ -8,11 +8,11 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
 import { checkVersion, created, expectedVersion } from '../../platform/versions.ts';
+import { isErased, refuseErased } from '../../records/erased.ts';
+import { targetParameters } from '../../records/references/model.ts';
+import { refKey, refsByName, targetId } from '../../records/references/queries.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
 import { givePointsBack, lotsTakenBy, openAccounts, saveAccounts, takePoints } from '../loyalty/ledger.ts';
-import { isErased, refuseErased } from '../privacy/erased.ts';
-import { targetParameters } from '../references/model.ts';
-import { refKey, refsByName, targetId } from '../references/queries.ts';
 import {
   type Redemption,
   type RedemptionInput,

@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { type Db, param, statement, type Transaction } from '../../platform/db/client.ts';
+import { type Effect, touchedCustomers } from '../../records/effects.ts';
 
 /** The counters in column order, and what they are of the facts. */
 const counters = [
@@ -178,3 +179,11 @@ export async function rollupDifferences(db: Db, reportingTimeZone: string, limit
     ...(await db.all(compareRefunds, { limit })),
   ];
 }
+
+/** What follows for the derived state of customers when facts of theirs change. */
+export const recomputeRollups: Effect = (tx, context, changes) => () =>
+  recountCustomers(tx, touchedCustomers(changes), context.reportingTimeZone);
+
+/** The same of facts that are added to it by the statement that inserts them (`addOrdersToRollups`). */
+export const recomputeRollupsOfChanged: Effect = (tx, context, changes) => () =>
+  recountCustomers(tx, touchedCustomers(changes.filter(({ before }) => before !== null)), context.reportingTimeZone);

@@ -2,9 +2,10 @@ import { z } from 'zod';
 import { Retry, type Transaction } from '../../platform/db/client.ts';
 import { notFound, Problem } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import { ownersOf } from '../../records/statements.ts';
 import { lockCustomers } from '../customers/queries.ts';
-import { ownersOfInteractions } from '../interactions/queries.ts';
-import { ownersOfOrders } from '../orders/queries.ts';
+import { interactionRecord } from '../interactions/record.ts';
+import { orderRecord } from '../orders/record.ts';
 import { writeResponses } from '../survey-responses/write.ts';
 import { surveyById } from '../surveys/queries.ts';
 import { isOpen } from './eligibility.ts';
@@ -62,8 +63,8 @@ export const answerSurveyLink = writeOperation({
     const { orderId, interactionId } = invitation;
     const [survey, orders, interactions] = await Promise.all([
       surveyById(tx, invitation.surveyId),
-      ownersOfOrders(tx, orderId ? [orderId] : []),
-      ownersOfInteractions(tx, interactionId ? [interactionId] : []),
+      ownersOf(tx, orderRecord, orderId ? [orderId] : []),
+      ownersOf(tx, interactionRecord, interactionId ? [interactionId] : []),
     ]);
     if (!survey || !isOpen(survey, context.now)) throw refused('survey_closed', 'The survey is closed.');
     // What it is about may have gone, or become somebody else's, since it was sent.

@@ -7,10 +7,11 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, expectedVersion } from '../../platform/versions.ts';
+import { refuseErased } from '../../records/erased.ts';
+import { ownersOf } from '../../records/statements.ts';
 import { lockCustomers } from '../customers/queries.ts';
-import { ownersOfInteractions } from '../interactions/queries.ts';
-import { ownersOfOrders } from '../orders/queries.ts';
-import { refuseErased } from '../privacy/erased.ts';
+import { interactionRecord } from '../interactions/record.ts';
+import { orderRecord } from '../orders/record.ts';
 import { keepSurvey, type SurveyRecord, surveyById } from '../surveys/queries.ts';
 import { claim, sent } from './claim.ts';
 import { isOpen, judge } from './eligibility.ts';
@@ -136,8 +137,8 @@ export const createSurveyInvitation = writeOperation({
     refuseErased(tx, customerId, '/customerId');
     const [survey, orders, interactions] = await Promise.all([
       keptSurvey(tx, surveyId),
-      ownersOfOrders(tx, orderId ? [orderId] : []),
-      ownersOfInteractions(tx, interactionId ? [interactionId] : []),
+      ownersOf(tx, orderRecord, orderId ? [orderId] : []),
+      ownersOf(tx, interactionRecord, interactionId ? [interactionId] : []),
     ]);
     if (!survey) throw invalid('/surveyId', 'not_found', 'There is no such survey.');
     if (!isOpen(survey, context.now)) {

@@ -15,7 +15,7 @@ import { code, instant as instantColumn, json } from '../../platform/db/columns.
 import { personal } from '../../platform/personal.ts';
 import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
 import { customers } from '../customers/model.ts';
-import { ownerInput } from '../orders/model.ts';
+import { customerOwner } from '../customers/owner.ts';
 import { type QuestionType, questionType, surveys } from '../surveys/model.ts';
 
 /**
@@ -184,7 +184,7 @@ export type SurveyAnswerInput = z.output<typeof surveyAnswerInput>;
 
 /** What the sender owns of a response; a batch clears what is left out. */
 const responseMembers = {
-  ...ownerInput,
+  ...customerOwner.input,
   answeredAt: instant,
   status: responseStatus.optional().meta({ description: 'complete unless told.' }),
   surveyVersion: z

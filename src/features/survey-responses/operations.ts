@@ -7,9 +7,9 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, type Page, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { targetParameters } from '../../records/references/model.ts';
+import { targetId } from '../../records/references/queries.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
-import { targetParameters } from '../references/model.ts';
-import { targetId } from '../references/queries.ts';
 import { surveyById } from '../surveys/queries.ts';
 import {
   answerBand,
@@ -193,10 +193,10 @@ async function listPage(context: Context, filter: Filter): Promise<Page<ReturnTy
 
 /** What is in the answers, and not in the response itself. */
 const selects = {
-  q: 'SurveyAnswer.text',
-  band: 'SurveyAnswer.band',
-  scoreFrom: 'SurveyAnswer.score',
-  scoreTo: 'SurveyAnswer.score',
+  q: ['SurveyAnswer.text'],
+  band: ['SurveyAnswer.band'],
+  scoreFrom: ['SurveyAnswer.score'],
+  scoreTo: ['SurveyAnswer.score'],
 };
 
 export const listSurveyResponses = readOperation({

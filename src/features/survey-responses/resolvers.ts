@@ -7,7 +7,7 @@ import {
   related,
 } from '../../platform/graphql/field.ts';
 import { customersByIds } from '../customers/operations.ts';
-import { ordersByIds } from '../orders/operations.ts';
+import { orderOperations } from '../orders/operations.ts';
 import { surveysByIds } from '../surveys/operations.ts';
 import { surveyResponsesOfCustomers } from './customer-operations.ts';
 import {
@@ -49,6 +49,6 @@ export const surveyResponseResolvers: Resolvers = {
   SurveyResponse: {
     survey: related(surveysByIds, 'surveyId'),
     customer: related(customersByIds, 'customerId'),
-    order: related(ordersByIds, 'orderId'),
+    order: related(orderOperations.byIds, 'orderId'),
   },
 };

@@ -5,12 +5,13 @@ import { checkNotAhead, invalid, notFound, Problem, settle } from '../../platfor
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
-import { matchOwners, type Owner, type OwnerClaim } from '../customers/match.ts';
-import { findAndLockOwners, ownersOf } from '../customers/queries.ts';
+import { withoutPersonal } from '../../records/erased.ts';
+import type { Owner } from '../../records/ownership.ts';
+import { ownersOf } from '../../records/statements.ts';
+import { matchOwners } from '../customers/match.ts';
 import { openDetractorFollowUps } from '../follow-ups/detractors.ts';
-import { ownersOfInteractions } from '../interactions/queries.ts';
-import { ownersOfOrders } from '../orders/queries.ts';
-import { withoutPersonal } from '../privacy/erased.ts';
+import { interactionRecord } from '../interactions/record.ts';
+import { orderRecord } from '../orders/record.ts';
 import { noteAnswered } from '../survey-invitations/answered.ts';
 import { keepSurvey, type SurveyRecord, surveyById, surveyVersionsFrom, type VersionRow } from '../surveys/queries.ts';
 import { checkRequired, questionsOf, readAnswers, type Version } from './answers.ts';
@@ -137,10 +138,10 @@ async function prepare(tx: Transaction, context: Context, surveyId: string, writ
   const interactionIds = writes.flatMap(({ input }) => input.interactionId ?? []);
   const [known, ordersBefore, interactionsBefore] = await Promise.all([
     knownResponses(tx, which),
-    ownersOfOrders(tx, orderIds),
-    ownersOfInteractions(tx, interactionIds),
+    ownersOf(tx, orderRecord, orderIds),
+    ownersOf(tx, interactionRecord, interactionIds),
   ]);
-  const claims: OwnerClaim[] = [];
+  const claims: Parameters<typeof matchOwners>[0] = [];
   const claimOf = writes.map(({ input }) => {
     const { orderId, interactionId, customer } = input;
     if (input.customerId === null && customer === undefined) return null;
@@ -153,14 +154,10 @@ async function prepare(tx: Transaction, context: Context, surveyId: string, writ
     return { place: claims.push(claim) - 1, named, about };
   });
   const match = matchOwners(claims);
-  const [identityOwners, { found: names, locked, tombstones }] = await Promise.all([
-    ownersOf(tx, match.identities),
-    findAndLockOwners(tx, {
-      ids: [...match.ids, ...known.flatMap(({ customerId }) => customerId ?? [])],
-      names: match.names,
-      identities: match.identities,
-    }),
-  ]);
+  const { locked, decide } = await match.lock(tx, {
+    ids: known.flatMap(({ customerId }) => customerId ?? []),
+    names: match.names,
+  });
   const meant = [...known.map(({ surveyVersion }) => surveyVersion), ...versionsNamed(writes)];
   const [survey, versions, states] = await readUnderLocks(tx, which, meant);
   for (const { row } of states) {
@@ -169,10 +166,10 @@ async function prepare(tx: Transaction, context: Context, surveyId: string, writ
   }
   const stored = states.map(({ row }) => row);
   const [orderOwners, interactionOwners] = await Promise.all([
-    ownersOfOrders(tx, [...orderIds, ...stored.flatMap(({ orderId }) => orderId ?? [])]),
-    ownersOfInteractions(tx, [...interactionIds, ...stored.flatMap(({ interactionId }) => interactionId ?? [])]),
+    ownersOf(tx, orderRecord, [...orderIds, ...stored.flatMap(({ orderId }) => orderId ?? [])]),
+    ownersOf(tx, interactionRecord, [...interactionIds, ...stored.flatMap(({ interactionId }) => interactionId ?? [])]),
   ]);
-  const owners = await match.decide(tx, context, names, identityOwners, { locked, tombstones });
+  const owners = await decide(tx, context);
   return {
     survey,
     versions: questionsOf(survey, versions),

@@ -2,10 +2,10 @@ import { z } from 'zod';
 import { personal } from '../../platform/personal.ts';
 import { amount, currency, id, instant, smallInteger } from '../../platform/values.ts';
 import { ofOthers } from '../../platform/withheld.ts';
-import { direction, interactionKind } from '../interactions/model.ts';
+import { direction, interactionKind } from '../interactions/record.ts';
 import { leadStage, lossReason, stageRule } from '../leads/model.ts';
 import { loyaltyTransactionKind, namesReferral } from '../loyalty/model.ts';
-import { orderStatus } from '../orders/model.ts';
+import { orderStatus } from '../orders/record.ts';
 import { responseStatus } from '../survey-responses/model.ts';
 import { questionType } from '../surveys/model.ts';
 
@@ -30,8 +30,8 @@ const interaction = z
     kind: interactionKind,
     direction: direction.nullable(),
     channel: z.string().nullable(),
-    topic: z.string().nullable(),
-    outcome: z.string().nullable(),
+    topic: personal(z.string()),
+    outcome: personal(z.string()),
     staff: z.string().nullable(),
     seconds: smallInteger.nullable().meta({ description: 'Duration in seconds.' }),
     campaignId: id.nullable(),

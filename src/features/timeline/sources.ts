@@ -1,10 +1,10 @@
 import { type SQLWrapper, sql } from 'drizzle-orm';
 import type { PgTable } from 'drizzle-orm/pg-core';
-import { interactions } from '../interactions/model.ts';
+import { interactions } from '../interactions/record.ts';
 import { leadStageChanges } from '../leads/model.ts';
 import { loyaltyTransactions } from '../loyalty/model.ts';
-import { orders, refunds } from '../orders/model.ts';
-import { returns } from '../returns/model.ts';
+import { orders, refunds } from '../orders/record.ts';
+import { returns } from '../returns/record.ts';
 import { surveyResponses } from '../survey-responses/model.ts';
 import type { TimelineEntry, TimelineKind } from './model.ts';
 

@@ -16,17 +16,8 @@ import type { FieldError } from '../errors.ts';
 import { RequestRefused, refuse, refuseDocument } from './errors.ts';
 import { limits, type Measured, measure, type Variables } from './limits.ts';
 
-/** An operation that may be run. */
-export interface Runnable extends Measured {
-  /** The document, told apart by operation where it has several: the executor compiles one per text. */
-  text: string;
-  /** The first runs whose variables were checked here. */
-  runs: number;
-}
-
-interface Known {
-  operations: ReadonlyMap<string, Runnable>;
-}
+/** The operations of a document by their names, ready to be run. */
+type Known = ReadonlyMap<string, Measured>;
 
 export interface Documents {
   /**
@@ -34,8 +25,8 @@ export interface Documents {
    *
    * @throws RequestRefused when the text is no document, is invalid or beyond the limits, or names no operation
    */
-  find(source: string, operationName: string | null): Runnable;
-  /** What is wrong with the variables of an operation, or null: the executors word it differently. */
+  find(source: string, operationName: string | null): Measured;
+  /** What is wrong with the variables of an operation, or null: as this door words it, with a pointer for each fault. */
   refuseVariables(source: string, operationName: string | null, variables: Variables): RequestRefused | null;
 }
 
@@ -62,7 +53,7 @@ export function knownDocuments(schema: GraphQLSchema): Documents {
   }
 
   return {
-    find: (source, operationName) => pick(look(source).operations, operationName),
+    find: (source, operationName) => pick(look(source), operationName),
     refuseVariables(source, operationName, variables) {
       const operation = parseDocument(source).definitions.find(
         (node): node is OperationDefinitionNode =>
@@ -103,11 +94,7 @@ function check(schema: GraphQLSchema, source: string): Known {
   const document = parseDocument(source);
   const nodes = document.definitions.filter((node) => node.kind === Kind.OPERATION_DEFINITION);
   const operations = new Map(
-    nodes.map((node): [string, Runnable] => {
-      const name = node.name?.value ?? '';
-      const text = nodes.length === 1 ? source : `${source}\n#${name}`;
-      return [name, { ...measure(schema, document, node), text, runs: 0 }];
-    }),
+    nodes.map((node): [string, Measured] => [node.name?.value ?? '', measure(schema, document, node)]),
   );
   const errors = validate(schema, document, specifiedRules, { maxErrors: 20 });
   if (errors.length > 0) throw refuseDocument('graphql_validation_failed', errors);
@@ -115,10 +102,10 @@ function check(schema: GraphQLSchema, source: string): Known {
     if (schema.getRootType(node.operation)) continue;
     throw refuse('graphql_validation_failed', `There are no ${node.operation}s here.`);
   }
-  return { operations };
+  return operations;
 }
 
-function pick(operations: ReadonlyMap<string, Runnable>, name: string | null): Runnable {
+function pick(operations: Known, name: string | null): Measured {
   const [only, ...more] = operations.values();
   if (name === null && only && more.length === 0) return only;
   const found = name === null ? undefined : operations.get(name);

@@ -83,8 +83,8 @@ export interface Answered {
 }
 
 /**
- * What went wrong in fields. The compiled and the interpreted executor word a null where none may be and a value that
- * does not fit its scalar differently: neither is the client's doing, and both become `internal_error`.
+ * What went wrong in fields. A null where none may be and a value that does not fit its scalar are not the client's
+ * doing: both become `internal_error`.
  */
 export function describe(errors: readonly GraphQLError[], log: FastifyBaseLogger, requestId: string): Answered {
   const headers: Record<string, string> = {};

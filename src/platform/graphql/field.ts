@@ -5,8 +5,6 @@ import {
   getArgumentValues,
   getNamedType,
   isObjectType,
-  Kind,
-  type ValueNode,
 } from 'graphql';
 import { safeParse } from 'zod';
 import { Problem } from '../errors.ts';
@@ -112,9 +110,9 @@ export function field(operation: Operation, printed: Printed = {}): Resolver {
 }
 
 function answering(operation: Operation): Resolver {
-  return async (_parent, args, context, info) => {
+  return async (_parent, args, context) => {
     try {
-      const { output } = await call(operation, context.call, rawInput(operation, given(args, info)));
+      const { output } = await call(operation, context.call, rawInput(operation, args));
       return output;
     } catch (error) {
       throw 'input' in args && error instanceof Problem ? intoInput(error, args) : error;
@@ -155,7 +153,7 @@ export function connection(operation: Operation, options: ConnectionOptions = {}
   const { ahead, ...line } = options;
   const { names = {} } = options;
   const resolver: Resolver = async (_parent, args, context, info) => {
-    const raw = { ...rawInput(operation, given(args, info), names), ...pageOptions(info) };
+    const raw = { ...rawInput(operation, args, names), ...pageOptions(info) };
     const child = ahead && childAhead(ahead, context, info);
     const { output } = child
       ? await call(ahead.operation, context.call, { ...raw, [ahead.field]: child })
@@ -231,11 +229,11 @@ export function childConnection(ofAll: Operation, ofOne: Operation, ids: string,
       authorize(ofAll, context.call);
       return toConnection(fetched as PageOutput, args, info); // by the operation that looked ahead
     }
-    const first = firstPage(ofAll, given(args, info), info);
+    const first = firstPage(ofAll, args, info);
     const page = first
       ? await loadSet(context, info, ofAll, record.id, (keys) => ({ ...first, [ids]: keys }))
       : await loadEach(context, info, ofOne, record.id, (id) => ({
-          ...rawInput(ofOne, given(args, info)),
+          ...rawInput(ofOne, args),
           ...pageOptions(info),
           id,
         }));
@@ -276,8 +274,8 @@ export function children<Parent>(
  */
 export function mutation(operation: Operation, member?: string, options: MutationOptions = {}): Resolver {
   const { names = {} } = options;
-  const resolver: Resolver = async (_parent, args, context, info) => {
-    const raw = rawInput(operation, given(args, info), names);
+  const resolver: Resolver = async (_parent, args, context) => {
+    const raw = rawInput(operation, args, names);
     const takesKey = 'idempotencyKey' in operation.input.shape;
     const fromHeader = takesKey && context.headerKey !== null && raw.idempotencyKey === undefined;
     if (fromHeader) raw.idempotencyKey = context.headerKey;
@@ -383,31 +381,4 @@ function rawInput(operation: Operation, args: Arguments, names: ArgumentNames = 
   }
   if (Object.keys(body).length > 0) raw.body = body;
   return raw;
-}
-
-/**
- * The arguments of a field. The compiled executor sets a member of an object literal to null when its variable was
- * left out (`input: { name: $name }`), and null clears: there they are read again as the specification says.
- */
-function given(args: Arguments, info: GraphQLResolveInfo): Arguments {
-  const [node] = info.fieldNodes;
-  if (!node || !hasNestedVariables(node)) return args;
-  const definition = info.parentType.getFields()[info.fieldName];
-  return definition ? getArgumentValues(definition, node, info.variableValues) : args;
-}
-
-const nested = new WeakMap<FieldNode, boolean>();
-
-function hasNestedVariables(node: FieldNode): boolean {
-  const known = nested.get(node);
-  if (known !== undefined) return known;
-  const found = (node.arguments ?? []).some(({ value }) => value.kind !== Kind.VARIABLE && containsVariable(value));
-  nested.set(node, found);
-  return found;
-}
-
-function containsVariable(value: ValueNode): boolean {
-  if (value.kind === Kind.VARIABLE) return true;
-  if (value.kind === Kind.LIST) return value.values.some(containsVariable);
-  return value.kind === Kind.OBJECT && value.fields.some((member) => containsVariable(member.value));
 }

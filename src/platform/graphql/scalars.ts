@@ -63,7 +63,7 @@ function jsonLiteral(node: ValueNode): unknown {
       // `__proto__` as a member stays a member, for the operation to refuse.
       return Object.fromEntries(node.fields.map((field) => [field.name.value, jsonLiteral(field.value)]));
     case Kind.VARIABLE:
-      // The compiled executor does not put variables into scalars, the interpreted one does: so neither.
+      // Literals are validated before there are variables, and no type says what one in here may be.
       return refuse('A JSON literal cannot contain variables: send the whole value as one variable.', node);
     case Kind.ENUM:
       return refuse(`${node.value} is no JSON value; did you mean a string?`, node);

@@ -20,17 +20,14 @@ export interface GraphqlOptions {
   production: boolean;
 }
 
-/** The executor compiles at the second of its runs, and there takes variables without a check of its own. */
-const uncheckedRuns = 2;
-
 const introspectionScope = 'schema:read';
 const megabyte = 1024 * 1024;
 
 /**
  * The GraphQL door, on a scope whose requests carry a principal and whose bodies are parsed strictly: `POST /graphql`
  * (nothing by GET, no batched arrays, no subscriptions) and `/schema.graphql`. The route is ours and not mercurius',
- * which takes GET and JSON syntax trees, mixes up the operations of a document once it is compiled, and answers a bad
- * variable differently then.
+ * which takes GET and JSON syntax trees. Documents are run by graphql-js: mercurius' compiler (graphql-jit) answers
+ * differently from the second run of a document.
  */
 export async function serveGraphql(app: FastifyInstance, services: Services, options: GraphqlOptions): Promise<void> {
   const schema = createSchema(options.sdl, options.resolvers);
@@ -48,8 +45,8 @@ export async function serveGraphql(app: FastifyInstance, services: Services, opt
       routes: false,
       graphiql: false,
       allowBatchedQueries: false,
-      // Compiled when it comes for the second time: one-off documents are not worth it.
-      jit: 1,
+      // 0: never compiled.
+      jit: 0,
       cache: rememberedDocuments,
       errorFormatter: (execution) => ({ statusCode: 200, response: execution }),
     });
@@ -98,12 +95,7 @@ async function run(
   }
   const cost = operation.cost(variables ?? {});
   assertAffordable(cost);
-  if (operation.runs < uncheckedRuns) {
-    const refused = documents.refuseVariables(query, operationName, variables ?? {});
-    if (refused) throw refused;
-    operation.runs += 1;
-  }
-  const result = await execute(scope, operation.text, context, variables, operationName);
+  const result = await execute(scope, query, context, variables, operationName);
   // Only a request that was not run has no data; its variables are then the only thing that has not been checked.
   if (result === null || result.data === undefined) {
     const refused = documents.refuseVariables(query, operationName, variables ?? {});

@@ -1,5 +1,7 @@
 import { z } from 'zod';
+import { membersOf, type Schema } from '../../records/walk.ts';
 import { batchItem } from '../batch.ts';
+import { personalSelectors } from '../personal.ts';
 import {
   accepts,
   headerReferences,
@@ -134,7 +136,7 @@ function describeRoute(
 }
 
 function describe({ operation, bodyLimit }: Route): string {
-  const personal = operation.personalParameters ?? [];
+  const personal = personalSelectors(operation);
   return [
     operation.description,
     operation.public
@@ -307,8 +309,8 @@ function contentOf(operation: Route['operation'], book: SchemaBook): Json {
   );
 }
 
-function outputShape({ operation }: Route): z.ZodRawShape {
-  return operation.output instanceof z.ZodObject ? operation.output.shape : {};
+function outputShape({ operation }: Route): Record<string, Schema> {
+  return Object.fromEntries(membersOf(operation.output));
 }
 
 function hasVersion(route: Route): boolean {

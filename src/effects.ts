@@ -1,0 +1,18 @@
+import { interactionRecord } from './features/interactions/record.ts';
+import { refreshScoreBounds } from './features/lead-scores/bounds.ts';
+import { convertLeads } from './features/leads/conversion.ts';
+import { earnPointsOfOrders, earnPointsOfRefunded } from './features/loyalty/order-effects.ts';
+import { orderRecord, refundRecord } from './features/orders/record.ts';
+import { returnRecord } from './features/returns/record.ts';
+import { recomputeRollups, recomputeRollupsOfChanged } from './features/rollups/queries.ts';
+import { follow } from './records/write.ts';
+
+/*
+ * What follows a change of each kind of record, in this order, in the same transaction and under the locks of the
+ * customers. Here and not with the kinds: orders do not know that there are points.
+ */
+
+follow(orderRecord, [recomputeRollupsOfChanged, convertLeads, earnPointsOfOrders]);
+follow(refundRecord, [recomputeRollups, convertLeads, earnPointsOfRefunded]);
+follow(returnRecord, [recomputeRollups]);
+follow(interactionRecord, [refreshScoreBounds]);

@@ -1,0 +1,30 @@
+import { z } from 'zod';
+import { id, text } from '../../platform/values.ts';
+import { Ownership } from '../../records/ownership.ts';
+import { customerKind, customers } from './model.ts';
+
+/** How a record names its customer: matched by reference, then e-mail, then phone, and created if unknown. */
+export const customerClaim = z
+  .strictObject({
+    source: text(64).optional(),
+    externalId: text(255).optional(),
+    email: text(254).optional(),
+    phone: text(64).optional(),
+    kind: customerKind.optional(),
+    name: text(200).optional(),
+    givenName: text(100).optional(),
+    familyName: text(100).optional(),
+  })
+  .meta({
+    id: 'CustomerClaim',
+    description:
+      'Matched by reference, then e-mail, then phone; created if unknown. Default of `source`: the source of the record.',
+    example: { externalId: '17850', email: 'ada@example.org' },
+  });
+
+/** Records of customers: found, locked and completed by match.ts. */
+export const customerOwner = new Ownership(
+  'customer',
+  { customerId: id.optional(), customer: customerClaim.optional() },
+  () => customers.id,
+);

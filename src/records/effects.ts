@@ -1,0 +1,93 @@
+import type { SQL } from 'drizzle-orm';
+import type { Transaction, Values } from '../platform/db/client.ts';
+import type { Context } from '../platform/operation.ts';
+import type { RefRow } from './references/queries.ts';
+
+/** A record as it is stored, with its lines and names. */
+export interface State<R = StoredRow> {
+  row: R;
+  /** Rows of its lines, by their member. */
+  lines: Readonly<Record<string, readonly LineRow[]>>;
+  references: RefRow[];
+}
+
+/** What every stored record has; its other members are those of its kind. */
+export interface StoredRow {
+  id: string;
+  customerId: string;
+  version: number;
+}
+
+export type LineRow = Readonly<Record<string, unknown>>;
+
+/** `before` null: it is new. `after` null: it was deleted. */
+export interface Change<S = State> {
+  before: S | null;
+  after: S | null;
+}
+
+/**
+ * What follows a change of records, in its transaction and under the locks of their owners. It is called before the rows
+ * are written, to send what it has to know of the state before; what it returns runs when they are.
+ */
+export type Effect<S = State> = (
+  tx: Transaction,
+  context: Context,
+  changes: readonly Change<S>[],
+) => () => Promise<unknown> | undefined;
+
+/** Begins all effects, in their order; the result finishes them, one after the other. */
+export function beginEffects(
+  effects: readonly Effect[],
+  tx: Transaction,
+  context: Context,
+  changes: readonly Change[],
+): () => Promise<void> {
+  const begun = changes.length === 0 ? [] : effects.map((effect) => effect(tx, context, changes));
+  return async () => {
+    for (const finish of begun) await finish();
+  };
+}
+
+/** The owners before and after. */
+export function touchedCustomers(changes: readonly Change[]): string[] {
+  return [
+    ...new Set(changes.flatMap(({ before, after }) => [before, after].flatMap((state) => state?.row.customerId ?? []))),
+  ];
+}
+
+/** What is special about writing a kind, beside what follows from its definition. */
+export interface Planning<R, Input, Known> {
+  /** The first statement of a write: what has to be waited for before anything is looked up. */
+  await?: (
+    tx: Transaction,
+    context: Context,
+    writes: readonly { mode: string; input: Partial<Input> }[],
+  ) => Promise<unknown>;
+  /** What the plans of a set ask, looked up under the locks in a constant number of statements. */
+  lookUp?: (
+    tx: Transaction,
+    context: Context,
+    given: { inputs: readonly Partial<Input>[]; stored: readonly R[] },
+  ) => Promise<Known>;
+  /** Completes and checks a row that is about to be stored. @throws Problem */
+  plan?: (next: R, state: Planned<R, Input, Known>) => R;
+  /** Further parts of the statement that inserts, behind `o`, the rows inserted; and their values. */
+  insertWith?: { sql: () => SQL; values: (context: Context) => Values };
+}
+
+export interface Writing extends Planning<StoredRow, object, unknown> {
+  /** What follows a change, in this order. */
+  after: Effect[];
+}
+
+export interface Planned<R, Input, Known> {
+  before: R | null;
+  /** As it was sent; of a PATCH what was left out is undefined. */
+  input: Partial<Input>;
+  mode: 'create' | 'upsert' | 'new' | 'patch';
+  /** Rows of the lines as they will be, by member. */
+  lines: Readonly<Record<string, readonly LineRow[]>>;
+  context: Context;
+  known: Known;
+}

@@ -1,0 +1,380 @@
+import type { NotNull, SQL } from 'drizzle-orm';
+import {
+  type AnyPgColumn,
+  boolean as booleanColumn,
+  char,
+  date as dateColumn,
+  integer as integerColumn,
+  type PgColumnBuilderBase,
+  type PgCustomColumnBuilder,
+  smallint as smallintColumn,
+  text as textColumn,
+  uuid,
+} from 'drizzle-orm/pg-core';
+import { z } from 'zod';
+import {
+  amount as amountColumn,
+  code as codeColumn,
+  decimal as decimalColumn,
+  instant as instantColumn,
+  json as jsonColumn,
+} from '../platform/db/columns.ts';
+import { personal as masked } from '../platform/personal.ts';
+import {
+  amount,
+  text as boundedText,
+  calendarDate,
+  currency as currencyCode,
+  instant as instantText,
+  maxAmount,
+  smallInteger,
+  id as uuidText,
+} from '../platform/values.ts';
+import { ofOthers } from '../platform/withheld.ts';
+
+/**
+ * One member of a record, said once: its column, what clients send and are answered, and what it means for everything
+ * that is derived from the definition (masks, export, erasure, filters, orders, timeline).
+ */
+
+/** `required`: always there; `optional`: null when there is none; `defaulted`: has a value when none is sent. */
+export type Need = 'required' | 'optional' | 'defaulted';
+
+/** What an id names: the row's own record, another customer, or any other record. */
+export type Names = 'customer' | 'record';
+
+export interface FieldSpec {
+  column: (name: string) => PgColumnBuilderBase;
+  /** The column's name; that of the member in snake_case, if null. */
+  columnName: string | null;
+  input: z.ZodType | null;
+  output: z.ZodType | null;
+  /** What is sent → what is stored, and back; null: they are the same. */
+  convert: { store: (sent: unknown) => unknown; load: (stored: unknown) => unknown } | null;
+  need: Need;
+  /** The value when none is sent. */
+  fallback: unknown;
+  /** What erasing a person does: clears the value, or removes the row. null: tells nothing of the person. */
+  personal: 'clear' | 'row' | null;
+  names: Names | null;
+  /** Texts for the documents of both doors. */
+  doc: Doc | null;
+  generated: SQL | null;
+  foreignKey: (() => AnyPgColumn) | null;
+  /** `filter=value` in lists. */
+  filter: boolean;
+  /** `…From` and `…To` in lists. */
+  range: boolean;
+  sort: boolean;
+  /** When it happened: the place in the timeline, and a sign of life of the customer. */
+  happened: boolean;
+}
+
+const plainSpec = {
+  columnName: null,
+  convert: null,
+  need: 'optional',
+  fallback: null,
+  personal: null,
+  names: null,
+  doc: null,
+  generated: null,
+  foreignKey: null,
+  filter: false,
+  range: false,
+  sort: false,
+  happened: false,
+} as const satisfies Partial<FieldSpec>;
+
+type Doc = { description: string; example?: unknown };
+
+/** @typeParam D what is stored; I what clients send; O what they are answered, before `need` is applied */
+export class Field<D, N extends Need, I extends z.ZodType | null, O extends z.ZodType | null> {
+  /** Only for the type checker. */
+  declare readonly types: { stored: D; need: N; input: I; output: O };
+  readonly spec: FieldSpec;
+
+  constructor(spec: FieldSpec) {
+    this.spec = spec;
+  }
+
+  required(): Field<D, 'required', I, O> {
+    return new Field({ ...this.spec, need: 'required' });
+  }
+
+  /** Takes this value when none is sent. */
+  defaultsTo(value: D): Field<D, 'defaulted', I, O> {
+    return new Field({ ...this.spec, need: 'defaulted', fallback: value });
+  }
+
+  /** Clients do not send it. */
+  readOnly(): Field<D, N, null, O> {
+    return new Field({ ...this.spec, input: null });
+  }
+
+  /** Clients are not answered it. */
+  hidden(): Field<D, N, I, null> {
+    return new Field({ ...this.spec, output: null });
+  }
+
+  /** Neither sent nor answered. */
+  internal(): Field<D, N, null, null> {
+    return new Field({ ...this.spec, input: null, output: null });
+  }
+
+  /** Worked out by the database from other columns of the row. */
+  generated(expression: SQL): Field<D, N, null, O> {
+    return new Field({ ...this.spec, input: null, generated: expression });
+  }
+
+  /** Answers this instead. */
+  answers<T extends z.ZodType>(output: T): Field<D, N, I, T> {
+    return new Field({ ...this.spec, output });
+  }
+
+  /** Takes this instead. */
+  takes<T extends z.ZodType>(input: T): Field<D, N, T, O> {
+    return new Field({ ...this.spec, input });
+  }
+
+  /** Texts for the documents of both doors. A schema with a name of its own (`meta({ id })`) keeps its own text. */
+  says(description: string, example?: unknown): this {
+    return this.with({ doc: { description, ...(example !== undefined && { example }) } });
+  }
+
+  /** Removing the row is what erasing a person does. */
+  removedWithPerson(): this {
+    return this.with({ personal: 'row' });
+  }
+
+  named(columnName: string): this {
+    return this.with({ columnName });
+  }
+
+  references(column: () => AnyPgColumn): this {
+    return this.with({ foreignKey: column });
+  }
+
+  filter(): this {
+    return this.with({ filter: true });
+  }
+
+  range(): this {
+    return this.with({ range: true });
+  }
+
+  sort(): this {
+    return this.with({ sort: true });
+  }
+
+  happened(): this {
+    return this.with({ happened: true });
+  }
+
+  private with(changes: Partial<FieldSpec>): this {
+    return new Field({ ...this.spec, ...changes }) as this; // the same kinds of value
+  }
+}
+
+/** A text, date or document: whether it tells something of the person has to be said before it is a field. */
+export class Undecided<D, I extends z.ZodType, O extends z.ZodType> {
+  readonly #spec: FieldSpec;
+
+  constructor(spec: FieldSpec) {
+    this.#spec = spec;
+  }
+
+  /** Tells something of the person: masked, audited, exported and erased. */
+  personal(): Field<D, 'optional', I, z.ZodNullable<O>> {
+    const { output } = this.#spec;
+    return new Field({ ...this.#spec, personal: 'clear', output: output && masked(output) });
+  }
+
+  /** Tells nothing of the person: codes, names of staff, what is told of a product. */
+  plain(): Field<D, 'optional', I, O> {
+    return new Field(this.#spec);
+  }
+}
+
+function spec(column: FieldSpec['column'], input: z.ZodType, output: z.ZodType): FieldSpec {
+  return { ...plainSpec, column, input, output };
+}
+
+const plainText = z.string();
+
+export function text(max: number): Undecided<string, z.ZodString, z.ZodString> {
+  return new Undecided(spec(textColumn, boundedText(max), plainText));
+}
+
+/** A text that keeps its order byte by byte, whatever the locale of the server: what keyset lists and look-ups go by. */
+export function code(max: number): Undecided<string, z.ZodString, z.ZodString> {
+  return new Undecided(spec(codeColumn, boundedText(max), plainText));
+}
+
+export function date(): Undecided<string, typeof calendarDate, typeof calendarDate> {
+  return new Undecided(spec(dateColumn, calendarDate, calendarDate));
+}
+
+/** A document that Postgres understands; key order is not kept. */
+export function json<T extends z.ZodType>(schema: T): Undecided<z.output<T>, T, T> {
+  return new Undecided(spec(jsonColumn, schema, schema));
+}
+
+/** One of a set of words. */
+export function words<T extends z.ZodEnum>(schema: T): Field<z.output<T>, 'optional', T, T> {
+  return new Field(spec(textColumn, schema, schema));
+}
+
+export function instant(): Field<string, 'optional', typeof instantText, typeof instantText> {
+  return new Field(spec(instantColumn, instantText, instantText));
+}
+
+export function currency(): Field<string, 'optional', typeof currencyCode, typeof currencyCode> {
+  return new Field(spec((name) => char(name, { length: 3 }), currencyCode, currencyCode));
+}
+
+/** Minor units of a currency. */
+export function money(range: { min?: number; max?: number } = {}): Field<number, 'optional', z.ZodInt, typeof amount> {
+  const { min = 0, max = maxAmount } = range;
+  const input = z
+    .int()
+    .min(min)
+    .max(max)
+    .meta({
+      description: min === 0 ? 'Minor units of the currency, not negative.' : 'Minor units of the currency.',
+    });
+  return new Field(spec(amountColumn, input, amount));
+}
+
+export function integer(min: number, max: number): Field<number, 'optional', z.ZodInt, z.ZodInt> {
+  return new Field(spec(integerColumn, z.int().min(min).max(max), smallInteger));
+}
+
+/** A count that may exceed 32 bits. */
+export function count(): Field<number, 'optional', z.ZodInt, z.ZodInt> {
+  return new Field(spec(amountColumn, z.int(), z.int()));
+}
+
+export function smallint(min: number, max: number): Field<number, 'optional', z.ZodInt, z.ZodInt> {
+  return new Field(spec(smallintColumn, z.int().min(min).max(max), smallInteger));
+}
+
+/** An exact decimal; kept as text in the process. */
+export function decimal<I extends z.ZodType, O extends z.ZodType>(
+  input: I,
+  output: O,
+): Field<string, 'optional', I, O> {
+  return new Field(spec(decimalColumn, input, output));
+}
+
+/** A number with decimals, answered as a JSON number. */
+export function quantity(schema: z.ZodNumber): Field<string, 'optional', z.ZodNumber, z.ZodNumber> {
+  return new Field({ ...spec(decimalColumn, schema, schema), convert: { store: String, load: Number } });
+}
+
+export function boolean(): Field<boolean, 'optional', z.ZodBoolean, z.ZodBoolean> {
+  return new Field(spec(booleanColumn, z.boolean(), z.boolean()));
+}
+
+/** An id that says nothing by itself: the record's own. */
+export function key(): Field<string, 'required', null, typeof uuidText> {
+  return new Field({ ...spec(uuid, uuidText, uuidText), need: 'required', input: null });
+}
+
+/** The id of another record. */
+export function recordId(): Field<string, 'optional', typeof uuidText, typeof uuidText> {
+  return new Field({ ...spec(uuid, uuidText, uuidText), names: 'record' });
+}
+
+/** The id of another customer: callers confined to some customers are not told it. */
+export function otherCustomer(): Field<string, 'optional', typeof uuidText, z.ZodNullable<typeof uuidText>> {
+  return new Field({ ...spec(uuid, uuidText, ofOthers(uuidText.nullable())), names: 'customer' });
+}
+
+type AnyField = Field<unknown, Need, z.ZodType | null, z.ZodType | null>;
+export type Fields = Readonly<Record<string, AnyField>>;
+
+/* What follows from fields, for the type checker. */
+
+type Builder<D> = PgCustomColumnBuilder<{
+  name: string;
+  dataType: 'custom';
+  columnType: 'PgCustomColumn';
+  data: D;
+  driverParam: unknown;
+  enumValues: undefined;
+}>;
+
+export type ColumnOf<F> =
+  F extends Field<infer D, infer N, infer _I, infer _O>
+    ? N extends 'optional'
+      ? Builder<D>
+      : NotNull<Builder<D>>
+    : never;
+
+/** What is stored: null where there may be none. */
+export type StoredOf<F> =
+  F extends Field<infer D, infer N, infer _I, infer _O> ? (N extends 'optional' ? D | null : D) : never;
+
+export type InputOf<F> =
+  F extends Field<infer _D, infer N, infer I, infer _O>
+    ? I extends z.ZodType
+      ? N extends 'required'
+        ? I
+        : N extends 'defaulted'
+          ? z.ZodOptional<I>
+          : z.ZodOptional<z.ZodNullable<I>>
+      : never
+    : never;
+
+export type OutputOf<F> =
+  F extends Field<infer _D, infer N, infer _I, infer O>
+    ? O extends z.ZodNullable
+      ? O
+      : O extends z.ZodType
+        ? N extends 'optional'
+          ? z.ZodNullable<O>
+          : O
+        : never
+    : never;
+
+type Given<F, Part extends 'input' | 'output'> = {
+  [K in keyof F]: F[K] extends { types: { [P in Part]: null } } ? never : K;
+}[keyof F];
+
+export type InputShape<F> = { [K in Given<F, 'input'>]: InputOf<F[K]> };
+export type OutputShape<F> = { [K in Given<F, 'output'>]: OutputOf<F[K]> };
+export type Row<F> = { [K in keyof F]: StoredOf<F[K]> };
+
+/** What clients may send of a field; null: nothing. */
+export function inputOf({ spec: { input, need, doc } }: AnyField): z.ZodType | null {
+  if (input === null) return null;
+  const wrapped = need === 'required' ? input : need === 'defaulted' ? input.optional() : input.nullable().optional();
+  return documented(wrapped, doc);
+}
+
+/** What clients are answered of a field; null: nothing. */
+export function outputOf({ spec: { output, need, doc } }: AnyField): z.ZodType | null {
+  if (output === null) return null;
+  return documented(need === 'optional' && !(output instanceof z.ZodNullable) ? output.nullable() : output, doc);
+}
+
+/** A schema with a text; one that has a name of its own is left alone, or it would lose the name. */
+function documented(schema: z.ZodType, doc: Doc | null): z.ZodType {
+  return doc && schema.meta()?.id === undefined ? schema.meta(doc) : schema;
+}
+
+/** `placedAt` → `placed_at` */
+export function snakeCase(member: string): string {
+  return member.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+/** The column of a field, for Drizzle. */
+export function columnOf(member: string, { spec: { column, columnName, need, generated, foreignKey } }: AnyField) {
+  // Every builder has these; their types differ by the kind of column.
+  let builder = column(columnName ?? snakeCase(member)) as ReturnType<typeof uuid>;
+  if (need !== 'optional') builder = builder.notNull() as typeof builder; // says so in its type alone
+  if (generated) builder = builder.generatedAlwaysAs(generated) as unknown as typeof builder; // likewise
+  if (foreignKey) builder = builder.references(foreignKey) as typeof builder; // likewise
+  return builder;
+}

@@ -1,0 +1,474 @@
+import { type SQL, sql } from 'drizzle-orm';
+import { z } from 'zod';
+import { batchInput, batchResults, type Outcome, runBatch, warning } from '../platform/batch.ts';
+import { param, Retry, statement, type Transaction } from '../platform/db/client.ts';
+import { invalid, notFound, Problem, type ProblemCode } from '../platform/errors.ts';
+import { type Context, readOperation, writeOperation, writeParameters } from '../platform/operation.ts';
+import { keysetList, type Page, pageOf, pageParameters, sortParameter } from '../platform/page.ts';
+import { id } from '../platform/values.ts';
+import { checkVersion, deletedRecord, expectedVersion, written } from '../platform/versions.ts';
+import { beginEffects, type State } from './effects.ts';
+import type { RecordWrite } from './prepare.ts';
+import type { Access, Kind } from './record.ts';
+import { referenceInput, targetParameters } from './references/model.ts';
+import { type Target, targetId } from './references/queries.ts';
+import { type AnswerRow, answerById, answerByReference, answersById, readAnswer, statementsOf } from './statements.ts';
+import { columnNamed } from './table.ts';
+import { asOutcome, storeOf, writeOne, writeRecords } from './write.ts';
+
+/*
+ * What one can do with every kind of record: create, read, list, change, replace, delete, push many. Each is an operation
+ * of its own, so that a feature can leave it out or do it by hand.
+ */
+
+export interface OperationTexts {
+  summary?: string;
+  description?: string;
+}
+
+export interface ListFilter {
+  /** Its parameter. */
+  input: z.ZodType;
+  condition: (value: SQL) => SQL;
+  /** Its values may be those of every row or of none: the statement is planned for them each time. */
+  uneven?: boolean;
+  /** Selects by personal data. */
+  personal?: boolean;
+  /** The members it selects by, when they have other names: `Interaction.text`. */
+  selects?: readonly string[];
+}
+
+export interface ListSort {
+  expression: SQL;
+  type: string;
+  /** Where a row carries the value, when that is not the member itself. */
+  field?: string;
+  /** Its column in the select list, when it has one of its own. */
+  select?: SQL;
+}
+
+export interface OperationOptions {
+  texts?: Partial<
+    Record<'create' | 'read' | 'list' | 'listOfOwner' | 'update' | 'upsert' | 'delete' | 'batch', OperationTexts>
+  >;
+  /** Beside those of the fields, or instead of one. */
+  filters?: Readonly<Record<string, ListFilter>>;
+  sorts?: Readonly<Record<string, ListSort>>;
+  defaultSort?: string;
+  /** An Idempotency-Key is required to create; otherwise it is accepted. */
+  createNeedsKey?: boolean;
+  problems?: Partial<Record<'create' | 'update' | 'upsert' | 'delete', readonly ProblemCode[]>>;
+  /** Before a record is deleted, under its lock. @throws Problem what stands in the way */
+  beforeDelete?: (tx: Transaction, recordId: string) => Promise<unknown>;
+}
+
+/** `an order`, `a return` */
+function a(noun: string): string {
+  return `${/^[aeiou]/.test(noun) ? 'an' : 'a'} ${noun}`;
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+const castOf: Readonly<Record<string, string>> = {
+  uuid: 'uuid',
+  boolean: 'boolean',
+  date: 'date',
+  integer: 'int',
+  bigint: 'bigint',
+  'timestamp with time zone': 'timestamptz',
+};
+
+/** `placedAt` → `placed`: of `placedFrom` and `placedTo`. */
+function stem(member: string): string {
+  return member.replace(/(At|On)$/, '');
+}
+
+/** Filters and orders of a list, by the marks of the fields. */
+export function listParts(kind: Kind, { filters = {}, sorts = {}, defaultSort }: OperationOptions) {
+  const found: Record<string, ListFilter> = {};
+  const orders: Record<string, ListSort> = {};
+  let happened: string | null = null;
+  for (const [member, { spec }] of Object.entries(kind.fields)) {
+    const column = columnNamed(kind.table, member);
+    const cast = castOf[column.getSQLType()];
+    const typed = (value: SQL) => (cast ? sql`${value}::${sql.raw(cast)}` : value);
+    const schema = spec.input ?? spec.output;
+    if (schema === null) continue;
+    const marks = spec.personal ? { personal: true } : {};
+    if (spec.filter) {
+      found[member] = { input: schema.optional(), condition: (value) => sql`${column} = ${typed(value)}`, ...marks };
+    }
+    if (spec.range) {
+      found[`${stem(member)}From`] = {
+        input: schema.optional(),
+        condition: (value) => sql`${column} >= ${typed(value)}`,
+        ...marks,
+      };
+      found[`${stem(member)}To`] = {
+        input: schema.optional(),
+        condition: (value) => sql`${column} < ${typed(value)}`,
+        ...marks,
+      };
+    }
+    if (spec.sort) orders[member] = { expression: sql`${column}`, type: cast ?? 'text' };
+    if (spec.happened) happened ??= member;
+  }
+  const [first] = Object.keys({ ...orders, ...sorts });
+  return {
+    filters: { ...found, ...filters },
+    sorts: { ...orders, ...sorts },
+    defaultSort: defaultSort ?? `-${happened ?? first ?? 'id'}`,
+  };
+}
+
+/** The operations of a kind; each is an operation like any other. */
+export function operationsOf<K extends Kind>(kind: K, options: OperationOptions = {}) {
+  type Answer = z.output<K['output']>;
+  const { name, type, plural, owner, naming, access, input, document, patch } = kind;
+  const output = kind.output as K['output'] & z.ZodObject; // a record is an object
+  const { texts = {}, problems = {} } = options;
+  const may = (what: Access['partners'][number]) => ({
+    partners: access.partners.includes(what),
+    selfService: access.selfService.includes(what),
+  });
+  const never = { partners: false, selfService: false };
+  const read = `${access.scope}:read`;
+  const write = `${access.scope}:write`;
+  const writtenRecord = output
+    .extend({ ...written, ...(owner && { warnings: z.array(warning) }) })
+    .meta({ id: `Written${type}` }) as unknown as K['output']; // and what became of the message
+  const addressed = naming === 'none' ? { id } : targetParameters;
+  const idOf = (db: Transaction | Context['db'], target: Target) => targetId(db, name, target);
+  const answer = (found: Answer | null): Answer => {
+    if (!found) throw notFound(name);
+    return found;
+  };
+  const parts = listParts(kind, options);
+  const conditions = Object.fromEntries(
+    Object.entries(parts.filters).map(([filter, { condition }]) => [filter, condition]),
+  );
+  const customerId = owner ? columnNamed(kind.table, 'customerId') : null;
+  const extra = Object.values(parts.sorts).flatMap(({ select }) => (select ? [select] : []));
+  /** Members that rows carry for the order alone. */
+  const sortKeys = Object.values(parts.sorts).flatMap(({ select, field }) => (select && field ? [field] : []));
+  const pages = lazy(() =>
+    keysetList<AnswerRow>({
+      name: plural,
+      select: sql.join([statementsOf(kind).columns, ...extra], sql`, `),
+      from: sql`${kind.table}`,
+      id: sql`${columnNamed(kind.table, 'id')}`,
+      ...(customerId && { owner: sql`${customerId}` }),
+      filters: {
+        ...(customerId && { customerId: (value: SQL) => sql`${customerId} = ${value}::uuid` }),
+        ...conditions,
+      },
+      uneven: Object.entries(parts.filters).flatMap(([filter, { uneven }]) => (uneven ? [filter] : [])),
+      sorts: Object.fromEntries(
+        Object.entries(parts.sorts).map(([member, { expression, type: sqlType, field = member }]) => [
+          member,
+          { expression, type: sqlType, field },
+        ]),
+      ),
+      defaultSort: parts.defaultSort,
+    }),
+  );
+  const page = async (
+    context: Context,
+    filter: Parameters<ReturnType<typeof pages>>[2],
+    around?: Parameters<ReturnType<typeof pages>>[3],
+  ): Promise<Page<Answer>> => {
+    const { data, page: info } = await pages()(context.db, context, filter, around);
+    for (const row of data) for (const key of sortKeys) delete row[key];
+    return { data: data.map((row) => readAnswer<Answer>(kind, row)), page: info };
+  };
+  const sortNames = Object.keys(parts.sorts) as [string, ...string[]]; // every list has an order
+  const listParameters = {
+    ...pageParameters,
+    sort: sortParameter(sortNames, parts.defaultSort),
+    ...Object.fromEntries(Object.entries(parts.filters).map(([filter, { input: schema }]) => [filter, schema])),
+  };
+  const personalParameters = Object.entries(parts.filters).flatMap(([filter, { personal }]) =>
+    personal ? [filter] : [],
+  );
+  const selects = Object.fromEntries(
+    Object.entries(parts.filters).flatMap(([filter, { selects: member }]) => (member ? [[filter, member]] : [])),
+  );
+  const selecting = {
+    ...(personalParameters.length > 0 && { personalParameters }),
+    ...(Object.keys(selects).length > 0 && { selects }),
+  };
+  const pageOutput = pageOf(output).meta({ id: `${type}Page` });
+
+  const ownerExists = lazy(() =>
+    statement(
+      `${name}_owner`,
+      sql`select from ${owner?.column().table} where ${owner?.column()} = ${param('id')}::uuid`,
+    ),
+  );
+
+  /** The record a request means, its owner locked, read under the lock. */
+  async function lockRecord(tx: Transaction, target: Target): Promise<State> {
+    const recordId = await idOf(tx, target);
+    const store = storeOf(kind);
+    if (owner) {
+      const origin = await store.originOf(tx, recordId);
+      if (!origin) throw notFound(name);
+      await owner.owners.lock(tx, [origin.customerId]);
+      const state = (await store.states(tx, [recordId])).get(recordId);
+      if (state?.row.customerId !== origin.customerId) throw new Retry(`a ${name} moved or vanished`);
+      return state;
+    }
+    await store.lock(tx, [recordId]);
+    const state = (await store.states(tx, [recordId])).get(recordId);
+    if (!state) throw notFound(name);
+    return state;
+  }
+
+  return {
+    lockRecord,
+    /** A page, and cursors of it, for what lists the records in another way. */
+    page,
+    pages,
+    listParameters,
+    pageOutput,
+    writtenRecord,
+
+    create: writeOperation({
+      name: `create${type}`,
+      scope: write,
+      ...may('create'),
+      summary: `Create ${a(name)}`,
+      ...texts.create,
+      input: z.strictObject({ ...writeParameters, body: input }),
+      output: writtenRecord,
+      idempotency: options.createNeedsKey ? 'required' : 'accepted',
+      created: () => true,
+      problems: problems.create ?? ['already_exists', 'deleted', 'customer_required'],
+      run: (tx, context, { body }) => writeOne<Answer>(kind, tx, context, asWrite(kind, body, 'create')),
+    }),
+
+    get: readOperation({
+      name: `get${type}`,
+      scope: read,
+      ...may('read'),
+      summary: `Read ${a(name)}`,
+      ...texts.read,
+      input: z.strictObject(addressed),
+      output,
+      problems: ['not_found'],
+      async run({ db }, target: Target) {
+        const { source, externalId } = target;
+        if (target.id === undefined && source !== undefined && externalId !== undefined) {
+          return answer(await answerByReference<Answer>(db, kind, { source, externalId }));
+        }
+        return answer(await answerById<Answer>(db, kind, await idOf(db, target)));
+      },
+    }),
+
+    /** For GraphQL: records that others name; those that are gone as null. */
+    byIds: readOperation({
+      name: `${plural}ByIds`,
+      scope: read,
+      ...may('read'),
+      summary: `Read ${plural} by id`,
+      input: z.strictObject({ ids: z.array(id) }),
+      output: z.array(output.nullable()),
+      async run({ db }, { ids }) {
+        const found = await answersById<Answer>(db, kind, ids);
+        return ids.map((recordId) => found.get(recordId) ?? null);
+      },
+    }),
+
+    list: readOperation({
+      name: `list${capital(plural)}`,
+      scope: read,
+      ...may('read'),
+      summary: `List ${plural}`,
+      ...texts.list,
+      input: z.strictObject({ ...listParameters, ...(owner && { customerId: id.optional() }) }),
+      output: pageOutput,
+      ...selecting,
+      run: (context, filter) => page(context, filter),
+    }),
+
+    /** The records of one owner; only of kinds that have one. */
+    listOfOwner: readOperation({
+      name: `list${capital(owner?.kind ?? name)}${capital(plural)}`,
+      scope: read,
+      ...may('read'),
+      summary: `List a ${owner?.kind}'s ${plural}`,
+      ...texts.listOfOwner,
+      input: z.strictObject({ ...targetParameters, ...listParameters }),
+      output: pageOutput,
+      ...selecting,
+      problems: ['not_found'],
+      async run(context, { id: ownerId, source, externalId, ...filter }) {
+        if (!owner) throw new TypeError(`Nobody owns ${plural}`);
+        const customerId = await targetId(context.db, owner.kind, { id: ownerId, source, externalId });
+        const found = await page(context, { ...filter, customerId });
+        // An empty page says the owner has none, so there has to be such an owner.
+        if (found.data.length === 0 && !(await context.db.first(ownerExists(), { id: customerId }))) {
+          throw notFound(owner.kind);
+        }
+        return found;
+      },
+    }),
+
+    update: writeOperation({
+      name: `update${type}`,
+      scope: write,
+      ...may('update'),
+      summary: `Change ${a(name)}`,
+      description: owner
+        ? `Members left out stay, null clears; naming another customer moves the ${name}.`
+        : 'Members left out stay, null clears.',
+      ...texts.update,
+      input: z.strictObject({ ...addressed, ...writeParameters, expectedVersion, body: patch }),
+      output: writtenRecord,
+      idempotency: 'accepted',
+      problems: problems.update ?? ['not_found', 'version_mismatch', 'version_required'],
+      async run(tx, context, { body, expectedVersion: expected, ...target }) {
+        const recordId = await idOf(tx, target as Target); // by `addressed`
+        return writeOne<Answer>(kind, tx, context, {
+          mode: 'patch',
+          id: recordId,
+          input: body,
+          expectedVersion: expected,
+        });
+      },
+    }),
+
+    upsert: writeOperation({
+      name: `upsert${type}`,
+      scope: write,
+      ...never,
+      summary: `Create or replace ${a(name)} by reference`,
+      description:
+        'Members left out are cleared. An equal or older `sourceVersion` changes nothing and answers `applied: false`.',
+      ...texts.upsert,
+      input: z.strictObject({
+        ...referenceInput.shape,
+        ...writeParameters,
+        expectedVersion: expectedVersion.optional(),
+        body: document,
+      }),
+      output: writtenRecord,
+      idempotency: 'accepted',
+      created: (made) => (made as unknown as { created: boolean }).created, // of what was written
+      problems: problems.upsert ?? ['version_mismatch', 'already_exists', 'deleted', 'customer_required'],
+      run: (tx, context, { source, externalId, body, expectedVersion: expected }) =>
+        writeOne<Answer>(kind, tx, context, {
+          mode: 'upsert',
+          source,
+          externalId,
+          input: body,
+          expectedVersion: expected,
+        }),
+    }),
+
+    remove: writeOperation({
+      name: `delete${type}`,
+      scope: write,
+      ...never,
+      summary: `Delete ${a(name)}`,
+      description: 'The references stay behind as tombstones, so that a late message does not bring it back.',
+      ...texts.delete,
+      input: z.strictObject({ ...addressed, ...writeParameters, expectedVersion }),
+      output: deletedRecord,
+      idempotency: 'accepted',
+      problems: problems.delete ?? ['not_found', 'version_mismatch', 'version_required'],
+      async run(tx, context, { expectedVersion: expected, ...target }) {
+        const state = await lockRecord(tx, target as Target); // by `addressed`
+        checkVersion(state.row.version, expected);
+        await options.beforeDelete?.(tx, state.row.id);
+        await deleteState(kind, tx, context, state);
+        return { id: state.row.id, deleted: true as const };
+      },
+    }),
+
+    batch: writeOperation({
+      name: `batch${capital(plural)}`,
+      scope: write,
+      ...never,
+      summary: `Push up to 1,000 ${plural}`,
+      description: 'Each item is an upsert by reference, in index order; always 200, with a result per item.',
+      ...texts.batch,
+      input: batchInput(plural, input),
+      output: batchResults,
+      idempotency: 'accepted',
+      problems: ['batch_refused'],
+      run: (tx, context, { body, atomic }) =>
+        runBatch(tx, body, input, { plural, atomic }, (items) => writeItems(kind, tx, context, items)),
+    }),
+  };
+}
+
+/** Deletes a locked record; its references stay behind as tombstones. */
+export async function deleteState(kind: Kind, tx: Transaction, context: Context, state: State): Promise<void> {
+  const finish = beginEffects(kind.writing.after, tx, context, [{ before: state, after: null }]);
+  const { id: recordId, customerId } = state.row;
+  await tx.all(statementsOf(kind).remove, { id: recordId, now: context.now, ...(customerId && { customerId }) });
+  await finish();
+}
+
+/** A document goes by its own reference; without one it is a new record each time. */
+function asWrite({ naming }: Kind, body: object, mode: 'create' | 'upsert'): RecordWrite {
+  if (naming === 'list' || naming === 'none') return { mode: 'new', source: null, input: body };
+  const { source, externalId, ...input } = body as { source?: string; externalId?: string }; // of its schema
+  if (source !== undefined && externalId !== undefined) return { mode, source, externalId, input };
+  return { mode: 'new', source: source ?? null, input };
+}
+
+/** Items of a batch: upserts by their own reference, or by the first of their references. */
+async function writeItems(kind: Kind, tx: Transaction, context: Context, items: readonly object[]): Promise<Outcome[]> {
+  if (kind.naming !== 'list') {
+    const writes = items.map((item) => asWrite(kind, item, 'upsert'));
+    return (await writeRecords(kind, tx, context, writes)).map(asOutcome);
+  }
+  const outcomes: Outcome[] = items.map(() =>
+    invalid('/references', 'required', 'Send a reference: an upsert goes by the first one.'),
+  );
+  const named = items.flatMap((item, index) => {
+    const { references = [], ...input } = item as RecordWrite['input'] & {
+      references?: { source: string; externalId: string }[];
+    }; // of its schema
+    const [own, ...others] = references;
+    return own ? [{ index, write: { mode: 'upsert' as const, ...own, input: { ...input, references: others } } }] : [];
+  });
+  const results = await writeRecords(
+    kind,
+    tx,
+    context,
+    named.map(({ write }) => write),
+  );
+  for (const [at, { index }] of named.entries()) {
+    const result = results[at];
+    if (result) outcomes[index] = byFirstReference(asOutcome(result));
+  }
+  return outcomes;
+}
+
+/** An item's own name stands first among its references, not in an address. */
+function byFirstReference(outcome: Outcome): Outcome {
+  if (!(outcome instanceof Problem)) return outcome;
+  const { code, message, errors, extra } = outcome;
+  const placed = errors.map((error) => ({
+    ...error,
+    ...(error.pointer === '/externalId' && { pointer: '/references/0' }),
+    ...(error.pointer?.startsWith('/references/') && {
+      pointer: error.pointer.replace(/\d+/, (place) => String(Number(place) + 1)),
+    }),
+  }));
+  return new Problem(code, message, { errors: placed, extra });
+}
+
+/** Made when it is first asked for. */
+function lazy<T>(make: () => T): () => T {
+  let made: { value: T } | null = null;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
+}

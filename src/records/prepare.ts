@@ -1,0 +1,243 @@
+import { Retry, type Transaction } from '../platform/db/client.ts';
+import { invalid, notFound, Problem } from '../platform/errors.ts';
+import type { Context } from '../platform/operation.ts';
+import { checkVersion } from '../platform/versions.ts';
+import type { Change, State } from './effects.ts';
+import type { Owner, OwnerClaim, Ownership } from './ownership.ts';
+import { type RefRow, refsByName, type SourceVersion, sourceVersion } from './references/queries.ts';
+import { type FactReference, type NamelessFact, namesOf, type RefBook, refBook, saveRefs } from './references/write.ts';
+
+/** One document to be written, and how: under a reference of its own, as a new record each time, or to a known one. */
+export type RecordWrite<Document = DocumentBase, Patch = object> =
+  | ((FactReference | NamelessFact) & { input: Document })
+  | { mode: 'patch'; id: string; input: Patch; expectedVersion: number | '*' };
+
+export type DocumentBase = FactReference['input'] & { sourceVersion?: number | string | undefined };
+
+interface Owned {
+  customerId?: string | undefined;
+  customer?: object | undefined;
+}
+
+/** Whose a record is and which source it came from (null where its sender did not say), read without a lock. */
+export interface Origin {
+  customerId: string;
+  source: string | null;
+}
+
+/** How a kind of record is found. */
+export interface Store<S> {
+  kind: string;
+  /** null: they are nobody's, and their own rows are their locks. */
+  owner: Ownership | null;
+  originOf(tx: Transaction, id: string): Promise<Origin | null>;
+  /** Locks records that are nobody's, in id order. */
+  lock(tx: Transaction, ids: string[]): Promise<unknown>;
+  /** The records as they stand, read under the locks. */
+  states(tx: Transaction, ids: string[]): Promise<Map<string, S>>;
+}
+
+export interface Prepared<S> {
+  /** Under whose locks it was prepared. */
+  tx: Transaction;
+  /** Whether the token is scoped to a partner or customer: then a record stays with its owner. */
+  scoped: boolean;
+  owned: boolean;
+  book: RefBook;
+  states: Map<string, S>;
+  /** The owner of the write of this index; null for a patch that leaves it. @throws Problem */
+  owner(index: number): Owner | null;
+  /** Writes what accepted records make of their owners; before the records themselves. */
+  saveOwners(): Promise<void>;
+}
+
+/**
+ * What every write of records starts with, for any number of them and in a constant number of statements: look up names
+ * and owners and lock these in id order, in one round trip; read again under the locks what counts.
+ */
+export function prepare<S extends State>(
+  tx: Transaction,
+  context: Context,
+  writes: readonly RecordWrite[],
+  store: Store<S>,
+): Promise<Prepared<S>> {
+  return store.owner ? prepareOwned(tx, context, writes, store, store.owner) : prepareOwn(tx, context, writes, store);
+}
+
+function named(writes: readonly RecordWrite[]): (FactReference | NamelessFact)[] {
+  return writes.flatMap((write) => (write.mode === 'patch' ? [] : [write]));
+}
+
+function patchedIds(writes: readonly RecordWrite[]): string[] {
+  return writes.flatMap((write) => (write.mode === 'patch' ? [write.id] : []));
+}
+
+async function prepareOwned<S extends State>(
+  tx: Transaction,
+  context: Context,
+  writes: readonly RecordWrite[],
+  store: Store<S>,
+  ownership: Ownership,
+): Promise<Prepared<S>> {
+  const patched = patchedIds(writes);
+  const origins = new Map(
+    await Promise.all(patched.map(async (id) => [id, await store.originOf(tx, id)] as const)), // a pair
+  );
+  const claims: OwnerClaim[] = [];
+  const claimOf = writes.map((write) => {
+    const source = write.mode === 'patch' ? (origins.get(write.id)?.source ?? null) : write.source;
+    const claim = ownerClaim(write, source);
+    return claim && claims.push(claim) - 1;
+  });
+  const match = ownership.owners.match(claims);
+  const { found, locked, decide } = await match.lock(tx, {
+    ids: [...origins.values()].flatMap((origin) => origin?.customerId ?? []),
+    names: [...namesOf(store.kind, named(writes)), ...match.names],
+  });
+  const book = refBook(store.kind, found);
+  const states = await store.states(tx, [...new Set([...book.records(), ...patched])]);
+  for (const { row } of states.values()) if (!locked.has(row.customerId)) throw new Retry(`a ${store.kind} moved`);
+  book.refresh([...states.values()].flatMap(({ references }) => references));
+  const owners = await decide(tx, context);
+  return {
+    tx,
+    scoped: context.principal.confinement !== null,
+    owned: true,
+    book,
+    states,
+    owner(index) {
+      const claim = claimOf[index] ?? null;
+      return claim === null ? null : owners.owner(claim);
+    },
+    saveOwners: () => owners.save(tx),
+  };
+}
+
+function ownerClaim(write: RecordWrite, factSource: string | null): OwnerClaim | null {
+  const { customerId, customer } = write.input as Owned; // members of `Ownership.input`
+  // A patch that says nothing of the owner leaves it; a document has to name one.
+  if (write.mode === 'patch' && customerId === undefined && customer === undefined) return null;
+  return { customerId, customer, factSource };
+}
+
+/** A record that is nobody's is locked by its own row. */
+async function prepareOwn<S extends State>(
+  tx: Transaction,
+  context: Context,
+  writes: readonly RecordWrite[],
+  store: Store<S>,
+): Promise<Prepared<S>> {
+  const names = namesOf(store.kind, named(writes));
+  const patched = patchedIds(writes);
+  const seen = refBook(store.kind, [...(await refsByName(tx, store.kind, names)).values()]);
+  const ids = [...new Set([...seen.records(), ...patched])];
+  await store.lock(tx, ids);
+  // What was read before waiting for the locks is stale.
+  const [found, states] = await Promise.all([refsByName(tx, store.kind, names), store.states(tx, ids)]);
+  const book = refBook(store.kind, [...found.values()]);
+  if (book.records().some((id) => !states.has(id))) throw new Retry(`a ${store.kind} got its name meanwhile`);
+  return {
+    tx,
+    scoped: context.principal.confinement !== null,
+    owned: false,
+    book,
+    states,
+    owner: () => null,
+    saveOwners: () => Promise.resolve(),
+  };
+}
+
+export interface Start<S> {
+  before: S | null;
+  /** null: nobody's. */
+  customerId: string | null;
+  incoming: SourceVersion | null;
+  /** null: a patch that leaves it, or nobody's. */
+  owner: Owner | null;
+  /** The message is older than what is stored: nothing is to be changed. */
+  stale: boolean;
+}
+
+/**
+ * Where the write of one record starts from.
+ *
+ * @throws Problem what is wrong with its owner, not_found, version_mismatch, already_exists, deleted
+ */
+export function startWrite<S extends State>(prepared: Prepared<S>, write: RecordWrite, index: number): Start<S> {
+  const { kind } = prepared.book;
+  if (write.mode === 'patch') {
+    const before = prepared.states.get(write.id);
+    if (!before) throw notFound(kind);
+    checkVersion(before.row.version, write.expectedVersion);
+    const owner = prepared.owner(index);
+    const customerId = owner?.customerId ?? before.row.customerId;
+    if (prepared.scoped && customerId !== before.row.customerId) throw notMovable();
+    return { before, customerId, incoming: null, owner, stale: false };
+  }
+  const owner = prepared.owner(index);
+  const incoming = sourceVersion(write.input.sourceVersion);
+  if (write.mode === 'new' && write.source === null && incoming && !write.input.references?.length) {
+    throw invalid('/sourceVersion', 'no_reference', 'sourceVersion belongs to a reference: send references.');
+  }
+  const known = write.mode === 'new' ? null : prepared.book.resolve(write, incoming);
+  const before = known ? prepared.states.get(known.id) : null;
+  if (before === undefined) throw new Retry(`a ${kind} vanished`);
+  const expected = write.mode === 'new' ? undefined : write.expectedVersion;
+  if (expected !== undefined) checkVersion(before?.row.version ?? 0, expected);
+  if (prepared.owned && !owner) throw new Problem('customer_required', 'Say whose it is.');
+  return { before, customerId: owner?.customerId ?? null, incoming, owner, stale: known !== null && !known.news };
+}
+
+/** Policies ask of a row what it becomes: they cannot tell that it is taken from a customer who is shared for reading only. */
+function notMovable(): Problem {
+  const message = 'You cannot move this record to another customer.';
+  return new Problem('not_shared', message, { errors: [{ pointer: '/customerId', code: 'not_shared', message }] });
+}
+
+/** Splits changes by what has to be done, tells the audit whose records change, and writes the names of those that existed or come back from a tombstone. */
+export async function saveNames<S extends State>(
+  tx: Transaction,
+  changes: Iterable<Change<S>>,
+  book: RefBook,
+): Promise<{ created: S[]; updated: { before: S; after: S }[] }> {
+  const created: S[] = [];
+  const updated: { before: S; after: S }[] = [];
+  const old: RefRow[] = [];
+  const now: RefRow[] = [];
+  for (const { before, after } of changes) {
+    if (!after) continue;
+    for (const state of before ? [before, after] : [after]) {
+      if (state.row.customerId) tx.trail.customerIds.add(state.row.customerId);
+    }
+    if (before) {
+      updated.push({ before, after });
+      old.push(...before.references);
+      now.push(...after.references);
+      // A tombstone that comes back to life is there already.
+      old.push(...after.references.filter((ref) => book.isTombstone(ref)));
+      continue;
+    }
+    const revived = after.references.filter((ref) => book.isTombstone(ref));
+    old.push(...revived);
+    now.push(...revived);
+    created.push(
+      revived.length === 0 ? after : { ...after, references: after.references.filter((ref) => !book.isTombstone(ref)) },
+    );
+  }
+  if (now.length > 0 || old.length > 0) await saveRefs(tx, old, now);
+  return { created, updated };
+}
+
+/** Accepts a planned change and with it the owner it names; two documents of one set for the same record are one change of the stored row. */
+export function noteChange<S extends State>(
+  prepared: Prepared<S>,
+  changes: Map<string, Change<S>>,
+  { before, owner }: Start<S>,
+  after: S,
+): void {
+  const { id } = after.row;
+  const pending = changes.get(id);
+  owner?.admit();
+  prepared.states.set(id, after);
+  changes.set(id, { before: pending ? pending.before : before, after });
+}

@@ -1,0 +1,312 @@
+import { index, type PgColumn, type PgTable, type PgTableExtraConfigValue } from 'drizzle-orm/pg-core';
+import { z } from 'zod';
+import { version as versionNumber } from '../platform/values.ts';
+import type { Writing } from './effects.ts';
+import {
+  code,
+  type Field,
+  type Fields,
+  type InputShape,
+  instant,
+  integer,
+  key,
+  type Need,
+  type OutputShape,
+  type Row,
+} from './fields.ts';
+import { type LineShapes, type LinesOf, type LineTables, lineSchema, linesTable } from './lines.ts';
+import type { Ownership } from './ownership.ts';
+import { reference, referenceInput, sourceVersionInput } from './references/model.ts';
+import { inputShape, outputShape, storedTable, type TableOf } from './table.ts';
+
+/**
+ * What a record kind is, said once: everything that can be derived from it is (tables, inputs and outputs, statements,
+ * operations, policies, personal-data inventory, merge, export, timeline).
+ */
+
+/**
+ * How other systems name a record. `own`: each has the reference it was created under. `may`: it may have one, or is a
+ * new record each time. `list`: it has any number of references and none of its own. `none`: it has no references.
+ */
+export type Naming = 'own' | 'may' | 'list' | 'none';
+
+export interface Access {
+  /** The part of a scope before the colon: `returns` needs `returns:read` and `returns:write`. */
+  scope: string;
+  /** What tokens of partners and of single customers may do with those that they see. */
+  partners: TokenAccess;
+  selfService: TokenAccess;
+}
+
+export type TokenAccess = readonly ('read' | 'create' | 'update')[];
+
+interface Stamps {
+  version: Field<number, 'required', null, typeof versionNumber>;
+  createdAt: Field<string, 'required', null, z.ZodString>;
+  updatedAt: Field<string, 'required', null, z.ZodString>;
+}
+
+type OwnerFields<O> = O extends Ownership ? { customerId: Field<string, 'required', null, z.ZodUUID> } : unknown;
+type NameFields<N extends Naming> = N extends 'own'
+  ? { source: NameField<'required'>; externalId: NameField<'required'> }
+  : N extends 'may'
+    ? { source: NameField<'optional'>; externalId: NameField<'optional'> }
+    : unknown;
+type NameField<N extends Need> = Field<string, N, null, z.ZodString>;
+
+/** All fields of a kind: those of every record, those of its naming and owner, and its own. */
+export type AllFields<F, O, N extends Naming> = F & { id: Field<string, 'required', null, z.ZodUUID> } & Stamps &
+  OwnerFields<O> &
+  NameFields<N>;
+
+type ReferenceList = z.ZodArray<typeof referenceInput>;
+type References<N extends Naming> = N extends 'none' ? unknown : { references: z.ZodArray<typeof reference> };
+type NameInputs<N extends Naming> = N extends 'none'
+  ? unknown
+  : { references: z.ZodOptional<ReferenceList>; sourceVersion: z.ZodOptional<typeof sourceVersionInput> };
+type OwnName<N extends Naming> = N extends 'own'
+  ? typeof referenceInput.shape
+  : N extends 'may'
+    ? { [K in keyof typeof referenceInput.shape]: z.ZodOptional<(typeof referenceInput.shape)[K]> }
+    : unknown;
+type OwnerInput<O> = O extends Ownership<infer Shape> ? Shape : unknown;
+
+type AsShape<T> = T extends z.ZodRawShape ? T : never;
+type Flat<T> = AsShape<{ [K in keyof T]: T[K] }>;
+export type DocumentShape<F, L extends LinesOf, O, N extends Naming> = Flat<
+  OwnerInput<O> & InputShape<F> & LineShapes<L, 'input'> & NameInputs<N>
+>;
+export type InputOfKind<F, L extends LinesOf, O, N extends Naming> = Flat<DocumentShape<F, L, O, N> & OwnName<N>>;
+type Partials<S> = AsShape<{
+  [K in Exclude<keyof S, 'references' | 'sourceVersion'>]: S[K] extends z.ZodOptional
+    ? S[K]
+    : S[K] extends z.ZodType
+      ? z.ZodOptional<S[K]>
+      : never;
+}>;
+export type AnswerShape<F, L extends LinesOf, O, N extends Naming> = Flat<
+  OutputShape<AllFields<F, O, N>> & References<N> & LineShapes<L, 'output'>
+>;
+type Strict<S extends z.ZodRawShape> = z.ZodObject<S, z.core.$strict>;
+
+export interface RecordDefinition<F extends Fields, L extends LinesOf, O extends Ownership | null, N extends Naming> {
+  /** The member that holds them in batches, and their name in exports and addresses: `returns`. */
+  plural: string;
+  label: string;
+  /** Whose they are; null: nobody's, the organisation has set them up. */
+  owner: O;
+  naming: N;
+  access: Access;
+  /** Its own; every record has `id`, `version`, `createdAt` and `updatedAt` as well. */
+  fields: F;
+  lines?: L;
+  /** Part of another record, named by this member: it moves and goes with it. */
+  partOf?: { table: PgTable; by: keyof F & string };
+  /** Indexes and foreign keys beyond the key, the owner and those every kind has. */
+  extras?: (columns: TableOf<AllFields<F, O, N>>['_']['columns']) => PgTableExtraConfigValue[];
+  /** The stamps that lists are filtered and ordered by; `updatedAt`, if not said. */
+  listedBy?: readonly ('createdAt' | 'updatedAt')[];
+  /** Never changed once it is written: it has no `updatedAt`. */
+  unchanging?: true;
+  /** Checks an input as a whole. */
+  refine?: (input: Strict<InputOfKind<F, L, O, N>>) => Strict<InputOfKind<F, L, O, N>>;
+  /** Texts for the documents. */
+  says?: {
+    record?: string;
+    input?: string;
+    document?: string;
+    documentExample?: object;
+    patch?: string;
+    references?: string;
+    example?: object;
+    patchExample?: object;
+  };
+}
+
+/** A kind of record, for whoever treats all kinds alike. */
+export interface Kind {
+  /** `return`: in messages, references and operation names. */
+  name: string;
+  /** `Return`: in the documents of both doors. */
+  type: string;
+  plural: string;
+  owner: Ownership | null;
+  naming: Naming;
+  access: Access;
+  /** All fields, in the order in which they are answered. */
+  fields: Fields;
+  table: PgTable;
+  lines: LinesOf;
+  lineTables: Readonly<Record<string, PgTable>>;
+  input: z.ZodObject;
+  document: z.ZodObject;
+  patch: z.ZodObject;
+  output: z.ZodObject;
+  /** How it is written; set by `writtenBy` and `follow` (write.ts). */
+  writing: Writing;
+}
+
+/** A kind with the types of its members. */
+export interface KindOf<F extends Fields, L extends LinesOf, O extends Ownership | null, N extends Naming>
+  extends Kind {
+  table: TableOf<AllFields<F, O, N>>;
+  lineTables: LineTables<L>;
+  input: Strict<InputOfKind<F, L, O, N>>;
+  document: Strict<DocumentShape<F, L, O, N>>;
+  patch: Strict<Partials<DocumentShape<F, L, O, N>>>;
+  output: Strict<AnswerShape<F, L, O, N>>;
+  /** Only for the type checker. */
+  readonly row?: Row<AllFields<F, O, N>>;
+}
+
+/** A stored row of a kind. */
+export type RowOf<K> = K extends { readonly row?: infer R } ? R & object : never;
+
+const kinds = new Map<string, Kind>();
+
+/** All kinds that were defined. */
+export function recordKinds(): readonly Kind[] {
+  return [...kinds.values()];
+}
+
+export function record<
+  const F extends Fields,
+  const O extends Ownership | null,
+  const N extends Naming,
+  const L extends LinesOf = Record<never, never>,
+>(name: string, definition: RecordDefinition<F, L, O, N>): KindOf<F, L, O, N> {
+  const { plural, label, owner, naming, access, partOf, extras, refine, says = {} } = definition;
+  const type = name.charAt(0).toUpperCase() + name.slice(1);
+  const lines: LinesOf = definition.lines ?? {};
+  const stamp = (member: 'createdAt' | 'updatedAt') => {
+    const field = instant().required().readOnly();
+    if (!(definition.listedBy ?? ['updatedAt']).includes(member)) return field;
+    return member === 'updatedAt' ? field.range().sort() : field.sort();
+  };
+  const first: Fields = {
+    ...(owner && { customerId: partOf ? key() : key().references(owner.column) }),
+    id: key(),
+    version: integer(1, 2_147_483_647).required().readOnly().answers(versionNumber),
+    ...names(naming),
+  };
+  const last: Fields = {
+    createdAt: stamp('createdAt'),
+    ...(!definition.unchanging && { updatedAt: stamp('updatedAt') }),
+  };
+  const fields: Fields = { ...first, ...definition.fields, ...last };
+  const tableName = plural.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  const table = storedTable<Fields>(tableName, {
+    name: plural,
+    label,
+    access: owner ? 'owner' : 'configuration',
+    nature: 'fact',
+    owner: owner ? 'customerId' : null,
+    key: owner ? ['customerId', 'id'] : ['id'],
+    ...(partOf && { partOf }),
+    fields,
+    extras: (t) => [
+      ...(owner ? [index(`${tableName}_id`).on(t['id'] as PgColumn)] : []), // every record has one
+      ...(extras?.(t as never) ?? []), // its own columns
+    ],
+  });
+  const lineTables = Object.fromEntries(
+    Object.entries(lines).map(([member, line]) => [member, linesTable(name, table, line)]),
+  );
+  const shape = {
+    ...owner?.input,
+    ...inputShape<Fields>(definition.fields),
+    ...lineShapes(lines, 'input'),
+    ...(naming !== 'none' && {
+      references: z
+        .array(referenceInput)
+        .max(20)
+        .optional()
+        .meta({ description: says.references ?? `Further names of the ${name} in other systems.` }),
+      sourceVersion: sourceVersionInput.optional(),
+    }),
+  };
+  // Where other systems give no name of its own, there is one document for every way of writing.
+  const hasOwnName = naming === 'own' || naming === 'may';
+  const example = says.example === undefined ? {} : { example: says.example };
+  const document = z.strictObject(shape).meta({
+    id: hasOwnName ? `${type}Document` : `${type}Input`,
+    ...(!hasOwnName && example),
+    ...text(says.document ?? (hasOwnName ? documentText(name) : undefined)),
+    ...(says.documentExample && { example: says.documentExample }),
+  });
+  const input = !hasOwnName
+    ? document
+    : refined(z.strictObject({ ...shape, ...ownName(naming) }), refine).meta({
+        id: `${type}Input`,
+        ...text(says.input),
+        ...example,
+      });
+  const { references: _, sourceVersion: __, ...patched } = shape;
+  const patch = z
+    .strictObject(patched)
+    .partial()
+    .meta({
+      id: `${type}Patch`,
+      ...text(says.patch ?? 'Members left out stay as they are; null clears.'),
+      ...(says.patchExample && { example: says.patchExample }),
+    });
+  const output = z
+    .strictObject({
+      ...outputShape(first),
+      ...(naming !== 'none' && { references: z.array(reference) }),
+      ...outputShape(definition.fields),
+      ...lineShapes(lines, 'output'),
+      ...outputShape(last),
+    })
+    .meta({ id: type, ...text(says.record) });
+  const kind = {
+    name,
+    type,
+    plural,
+    owner,
+    naming,
+    access,
+    fields,
+    table,
+    lines,
+    lineTables,
+    input,
+    document,
+    patch,
+    output,
+    writing: { after: [] },
+  } as unknown as KindOf<F, L, O, N>; // the same rules as the types above
+  if (kinds.has(name)) throw new Error(`The record kind ${name} is defined twice`);
+  kinds.set(name, kind);
+  return kind;
+}
+
+function names(naming: Naming): Fields {
+  const name = () => code(255).plain().readOnly();
+  if (naming === 'own') return { source: name().required(), externalId: name().required() };
+  return naming === 'may' ? { source: name(), externalId: name() } : {};
+}
+
+function ownName(naming: Naming): z.ZodRawShape {
+  const { source, externalId } = referenceInput.shape;
+  if (naming === 'own') return { source, externalId };
+  return naming === 'may' ? { source: source.optional(), externalId: externalId.optional() } : {};
+}
+
+function lineShapes(lines: LinesOf, door: 'input' | 'output'): z.ZodRawShape {
+  return Object.fromEntries(Object.entries(lines).map(([member, line]) => [member, lineSchema(line, door)]));
+}
+
+// The caller's `refine` is typed for its own shape.
+function refined(input: z.ZodObject, refine: unknown): z.ZodObject {
+  return refine ? (refine as (schema: z.ZodObject) => z.ZodObject)(input) : input;
+}
+
+function documentText(name: string): string {
+  const noun = `${/^[aeiou]/.test(name) ? 'An' : 'A'} ${name}`;
+  return `${noun} as PUT takes it, whose address has the reference. Members left out are cleared.`;
+}
+
+function text(description: string | undefined): { description?: string } {
+  return description === undefined ? {} : { description };
+}

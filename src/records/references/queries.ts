@@ -1,0 +1,175 @@
+import { sql } from 'drizzle-orm';
+import { type Db, fields, insertRows, param, rowsOf, statement } from '../../platform/db/client.ts';
+import { Problem } from '../../platform/errors.ts';
+import { instantNanoseconds } from '../../platform/values.ts';
+import { externalRefs, type Reference, type ReferenceInput } from './model.ts';
+
+export type RefRow = Omit<typeof externalRefs.$inferSelect, 'versionKind' | 'versionValue' | 'deletedAt'> & {
+  versionKind: 'number' | 'instant' | null;
+  versionValue: string | null;
+  deletedAt: string | null;
+};
+
+/** One key per reference for look-ups in memory; the separator cannot be part of a source. */
+export function refKey(ref: ReferenceInput): string {
+  return `${ref.source}\u0000${ref.externalId}`;
+}
+
+const findRefs = statement<RefRow>(
+  'find_refs',
+  sql`select ${fields(externalRefs)} from ${externalRefs}
+    join json_to_recordset(${param('refs')}::json) as wanted("source" text, "externalId" text)
+      on wanted."source" = ${externalRefs.source} and wanted."externalId" = ${externalRefs.externalId}
+    where ${externalRefs.kind} = ${param('kind')}`,
+);
+
+/** A name with the kind of record it is of. */
+export interface Name extends ReferenceInput {
+  kind: string;
+}
+
+export function byName(rows: RefRow[], kind: string): Map<string, RefRow> {
+  return new Map(rows.flatMap((row) => (row.kind === kind ? [[refKey(row), row]] : [])));
+}
+
+/** What is known of these names, tombstones included, by `refKey`. */
+export async function refsByName(db: Db, kind: string, refs: ReferenceInput[]): Promise<Map<string, RefRow>> {
+  if (refs.length === 0) return new Map();
+  return byName(await db.all(findRefs, { kind, refs: JSON.stringify(refs) }), kind);
+}
+
+const findRef = statement<RefRow>(
+  'find_ref',
+  sql`select ${fields(externalRefs)} from ${externalRefs} where ${externalRefs.kind} = ${param('kind')}
+    and ${externalRefs.source} = ${param('source')} and ${externalRefs.externalId} = ${param('externalId')}`,
+);
+
+export interface Target {
+  id?: string | undefined;
+  source?: string | undefined;
+  externalId?: string | undefined;
+}
+
+/** The id of the record a request addresses by id or by reference; 404 when the reference names none. */
+export async function targetId(db: Db, kind: string, target: Target): Promise<string> {
+  const { id, source, externalId } = target;
+  if (id !== undefined && source === undefined && externalId === undefined) return id;
+  if (id !== undefined || source === undefined || externalId === undefined) {
+    throw new Problem('invalid_input', 'Name the record by its id, or by source and externalId.', {
+      errors: [{ parameter: 'id', code: 'id_or_reference', message: 'Either the id, or source and externalId.' }],
+    });
+  }
+  const found = await db.first(findRef, { kind, source, externalId });
+  if (!found?.recordId) {
+    throw new Problem(
+      'not_found',
+      found?.deletedAt ? `This ${kind} was deleted.` : `There is no ${kind} of that reference.`,
+    );
+  }
+  return found.recordId;
+}
+
+/** Names claimed at once by two transactions collide on the primary key, and the loser runs again (see `transaction`). */
+export const insertRefs = insertRows(externalRefs, param('newRefs'));
+
+export const addRefs = statement('add_refs', insertRefs);
+
+/**
+ * Moves names with their record, takes newer versions, and brings tombstones back to life. Answers the names it found as
+ * they were left: a name that another record took in the meantime is not among them.
+ */
+export const updateRefs = statement<{ source: string }>(
+  'update_refs',
+  sql`update external_refs set record_id = n."recordId", customer_id = n."customerId", version_kind = n."versionKind",
+      version_value = n."versionValue", deleted_at = n."deletedAt"
+    from ${rowsOf(externalRefs, param('rows'), 'n')}
+    where external_refs.kind = n."kind" and external_refs.source = n."source" and external_refs.external_id = n."externalId"
+      and (external_refs.record_id = n."recordId" or external_refs.record_id is null)
+    returning external_refs.source`,
+);
+
+/** Names given up while the record lives: they are free again, no tombstone. */
+export const removeRefs = statement(
+  'remove_refs',
+  sql`delete from external_refs using ${rowsOf(externalRefs, param('rows'), 'n')}
+    where external_refs.kind = n."kind" and external_refs.source = n."source" and external_refs.external_id = n."externalId"`,
+);
+
+export function newRef(
+  kind: string,
+  ref: ReferenceInput,
+  owner: { recordId: string; customerId: string | null; position: number },
+  now: string,
+  sourceVersion?: SourceVersion | null,
+): RefRow {
+  return {
+    kind,
+    source: ref.source,
+    externalId: ref.externalId,
+    ...owner,
+    versionKind: sourceVersion?.kind ?? null,
+    versionValue: sourceVersion?.value ?? null,
+    createdAt: now,
+    deletedAt: null,
+  };
+}
+
+export interface SourceVersion {
+  kind: 'number' | 'instant';
+  value: string;
+}
+
+export function sourceVersion(input: number | string | undefined): SourceVersion | null {
+  if (input === undefined) return null;
+  if (typeof input === 'number') return { kind: 'number', value: String(input) };
+  return { kind: 'instant', value: String(instantNanoseconds(input)) };
+}
+
+/**
+ * Whether a message is to be applied: a version equal to or older than the stored one is not. Where nothing is stored,
+ * or the message carries none, it is.
+ */
+export function isNews(stored: Pick<RefRow, 'versionKind' | 'versionValue'>, incoming: SourceVersion | null): boolean {
+  if (!incoming || !stored.versionKind || stored.versionValue === null) return true;
+  if (stored.versionKind !== incoming.kind) {
+    throw new Problem('invalid_input', `sourceVersion: this record is versioned by ${stored.versionKind}s.`, {
+      errors: [
+        {
+          pointer: '/sourceVersion',
+          code: 'source_version_kind',
+          message: `Versions of this record are ${stored.versionKind}s.`,
+        },
+      ],
+    });
+  }
+  return BigInt(incoming.value) > BigInt(stored.versionValue);
+}
+
+/** The select-list fragment of a record's names: JSON rows for `toReferences`. */
+export function referencesOf(recordId: import('drizzle-orm').SQLWrapper) {
+  return sql`(select json_agg(json_build_array(r.source, r.external_id, r.version_kind, r.version_value::text) order by r.position, r.source, r.external_id)
+    from external_refs r where r.record_id = ${recordId})`;
+}
+
+export type ReferenceTuple = [
+  source: string,
+  externalId: string,
+  kind: 'number' | 'instant' | null,
+  value: string | null,
+];
+
+export function toReferences(tuples: ReferenceTuple[] | null): Reference[] {
+  return (tuples ?? []).map(([source, externalId, kind, value]) => ({
+    source,
+    externalId,
+    sourceVersion: value === null ? null : kind === 'number' ? Number(value) : instantText(BigInt(value)),
+  }));
+}
+
+function instantText(nanoseconds: bigint): string {
+  const fraction = ((nanoseconds % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n;
+  const seconds = Number((nanoseconds - fraction) / 1_000_000_000n);
+  const digits = String(fraction).padStart(9, '0');
+  const shown = digits.endsWith('000000') ? digits.slice(0, 3) : digits.endsWith('000') ? digits.slice(0, 6) : digits;
+  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}.${shown}Z`;
+}

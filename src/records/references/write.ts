@@ -1,0 +1,168 @@
+import { Retry, type Transaction } from '../../platform/db/client.ts';
+import { invalid, Problem } from '../../platform/errors.ts';
+import type { ReferenceInput } from './model.ts';
+import {
+  addRefs,
+  byName,
+  isNews,
+  type Name,
+  newRef,
+  type RefRow,
+  refKey,
+  removeRefs,
+  type SourceVersion,
+  updateRefs,
+} from './queries.ts';
+
+/** The name a fact is pushed under, and further names of it. */
+export interface FactReference extends ReferenceInput {
+  mode: 'create' | 'upsert';
+  /** A PUT may say which version it means to replace. */
+  expectedVersion?: number | '*' | undefined;
+  input: { references?: ReferenceInput[] | undefined };
+}
+
+/** A fact that its sender gives no name: a new one each time. It may have further names all the same. */
+export interface NamelessFact {
+  mode: 'new';
+  source: string | null;
+  input: FactReference['input'];
+}
+
+/** The names a document carries, its own first. */
+function listedNames(fact: FactReference | NamelessFact): { own: number; names: ReferenceInput[] } {
+  const own = fact.mode === 'new' ? [] : [{ source: fact.source, externalId: fact.externalId }];
+  return { own: own.length, names: [...own, ...(fact.input.references ?? [])] };
+}
+
+/** What is known of the names of a set of facts while it is planned. */
+export interface RefBook {
+  kind: string;
+  /** Ids of these records. */
+  records(): string[];
+  /** Replaces what was read before the locks by what stands under them. */
+  refresh(rows: RefRow[]): void;
+  known(ref: ReferenceInput): RefRow | undefined;
+  set(ref: RefRow): void;
+  /** Whether the stored row is a tombstone: such a name is updated, not inserted. */
+  isTombstone(ref: ReferenceInput): boolean;
+  /**
+   * The record a fact's own name stands for, and whether the message is news; null when it is a new record.
+   *
+   * @throws Problem already_exists (create), deleted (a tombstone that no newer message of a versioned source lifts)
+   */
+  resolve(fact: FactReference, incoming: SourceVersion | null): { id: string; news: boolean } | null;
+}
+
+/** All names that come with a set of facts, each once. */
+export function namesOf(kind: string, facts: (FactReference | NamelessFact)[]): Name[] {
+  const names = new Map<string, Name>();
+  for (const fact of facts) {
+    for (const { source, externalId } of listedNames(fact).names) {
+      names.set(refKey({ source, externalId }), { kind, source, externalId });
+    }
+  }
+  return [...names.values()];
+}
+
+/** @param found what is known of `namesOf` the facts, and maybe of other kinds of record */
+export function refBook(kind: string, found: RefRow[]): RefBook {
+  const rows = byName(found, kind);
+  const tombstones = new Set([...rows].filter(([, row]) => row.deletedAt).map(([key]) => key));
+  return {
+    kind,
+    records: () => [...new Set([...rows.values()].flatMap(({ recordId }) => recordId ?? []))],
+    refresh(fresh) {
+      for (const row of fresh) rows.set(refKey(row), row);
+    },
+    known: (ref) => rows.get(refKey(ref)),
+    set: (ref) => void rows.set(refKey(ref), ref),
+    isTombstone: (ref) => tombstones.has(refKey(ref)),
+    resolve(fact, incoming) {
+      const row = rows.get(refKey(fact));
+      if (!row) return null;
+      if (row.recordId === null) {
+        if (fact.mode === 'upsert' && incoming && row.versionKind && isNews(row, incoming)) return null;
+        throw new Problem(
+          'deleted',
+          `The ${kind} of this reference was deleted; a late message does not bring it back.`,
+          {
+            errors: [{ pointer: '/externalId', code: 'deleted', message: 'The record of this reference was deleted.' }],
+          },
+        );
+      }
+      if (fact.mode === 'create') {
+        throw new Problem('already_exists', `The ${kind} of this reference exists.`, {
+          errors: [{ pointer: '/externalId', code: 'already_exists', message: 'The reference is known.' }],
+          extra: { id: row.recordId },
+        });
+      }
+      return { id: row.recordId, news: isNews(row, incoming) };
+    },
+  };
+}
+
+/** The names a record has after a write: its own first, then those sent with it, then those it had from other senders. */
+export function planReferences(
+  book: RefBook,
+  fact: FactReference | NamelessFact | null,
+  before: RefRow[],
+  owner: { recordId: string; customerId: string | null; now: string; incoming: SourceVersion | null },
+): RefRow[] {
+  const { recordId, customerId, now, incoming } = owner;
+  const { own, names } = fact ? listedNames(fact) : { own: 0, names: [] };
+  const seen = new Map<string, RefRow>();
+  // The name a record was created under stays its first one, whoever writes.
+  for (const ref of before) seen.set(refKey(ref), { ...ref, customerId });
+  for (const [index, ref] of names.entries()) {
+    const isOwn = index < own;
+    const key = refKey(ref);
+    const known = book.known(ref);
+    if (known?.recordId && known.recordId !== recordId) {
+      const message = 'Another record has this reference.';
+      throw new Problem('already_exists', message, {
+        errors: [{ pointer: isOwn ? '/externalId' : `/references/${index - own}`, code: 'already_exists', message }],
+        extra: { id: known.recordId },
+      });
+    }
+    if (known?.recordId === null && !isOwn) {
+      throw invalid(`/references/${index - own}`, 'deleted', 'The record of this reference was deleted.');
+    }
+    const version = isOwn ? incoming : null;
+    const stored = seen.get(key) ?? newRef(book.kind, ref, { recordId, customerId, position: seen.size }, now);
+    seen.set(key, version ? { ...stored, versionKind: version.kind, versionValue: version.value } : stored);
+  }
+  const rows = [...seen.values()].map((row, position) => ({ ...row, recordId, customerId, position, deletedAt: null }));
+  for (const row of rows) book.set(row);
+  return rows;
+}
+
+/** Writes the difference between the names before and after; a tombstone that comes back to life is among both. */
+export async function saveRefs(tx: Transaction, before: RefRow[], after: RefRow[]): Promise<void> {
+  const old = new Set(before.map(refKey));
+  const now = new Set(after.map(refKey));
+  const added = after.filter((ref) => !old.has(refKey(ref)));
+  const kept = after.filter((ref) => old.has(refKey(ref)));
+  const dropped = before.filter((ref) => !now.has(refKey(ref)));
+  if (kept.length > 0) {
+    const updated = await tx.all(updateRefs, { rows: JSON.stringify(kept) });
+    // Two newer messages may find one tombstone, and it has no customer whose lock would part them.
+    if (updated.length < kept.length) throw new Retry('a name was taken');
+  }
+  if (dropped.length > 0) await tx.all(removeRefs, { rows: JSON.stringify(dropped) });
+  if (added.length > 0) await tx.all(addRefs, { newRefs: JSON.stringify(added) });
+}
+
+/** The version of a record that is new under a list of names belongs to the first of them. */
+export function newVersion(
+  book: RefBook,
+  { mode }: { mode: string },
+  incoming: SourceVersion | null,
+  references: RefRow[],
+): RefRow[] {
+  const [first, ...others] = references;
+  if (mode !== 'new' || !incoming || !first) return references;
+  const versioned = { ...first, versionKind: incoming.kind, versionValue: incoming.value };
+  book.set(versioned);
+  return [versioned, ...others];
+}

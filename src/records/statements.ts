@@ -1,0 +1,331 @@
+import { getTableColumns, getTableName, type SQL, sql } from 'drizzle-orm';
+import type { PgTable } from 'drizzle-orm/pg-core';
+import {
+  fields as columnsAs,
+  type Db,
+  insertRows,
+  param,
+  rowsOf,
+  type Statement,
+  statement,
+  type Transaction,
+} from '../platform/db/client.ts';
+import type { Context } from '../platform/operation.ts';
+import type { LineRow, State, StoredRow } from './effects.ts';
+import { parentMember } from './lines.ts';
+import type { Origin } from './prepare.ts';
+import type { Kind } from './record.ts';
+import { externalRefs } from './references/model.ts';
+import { insertRefs, type ReferenceTuple, type RefRow, referencesOf, toReferences } from './references/queries.ts';
+import { columnNamed, definitionOf, storedTables } from './table.ts';
+
+/*
+ * The statements of a record kind, made from its definition once and prepared: select, insert, update, move, delete.
+ */
+
+/** An answer as the statements give it; `readAnswer` completes it. */
+export type AnswerRow = Record<string, unknown> & { id: string };
+
+export interface KindStatements {
+  /** The select list of an answer; its rows pass through `readAnswer`. */
+  columns: SQL;
+  byId: Statement<AnswerRow>;
+  byIds: Statement<AnswerRow>;
+  byReference: Statement<AnswerRow>;
+  origin: Statement<Origin>;
+  owners: Statement<{ id: string; customerId: string }>;
+  lock: Statement<unknown>;
+  rows: Statement<StoredRow>;
+  lines: readonly { member: string; of: string; read: Statement<LineRow>; insert: Statement<unknown> }[];
+  references: Statement<RefRow>;
+  insert: Statement<AnswerRow>;
+  update: Statement<unknown>;
+  moved: Statement<unknown>;
+  moveParts: readonly Statement<unknown>[];
+  removeMoved: Statement<unknown>;
+  remove: Statement<unknown>;
+}
+
+const made = new WeakMap<object, KindStatements>();
+
+/** Made at first use: a statement may need other tables, which are defined later. */
+export function statementsOf(kind: Pick<Kind, 'name' | 'table'>): KindStatements {
+  const known = made.get(kind);
+  if (known) return known;
+  const statements = make(kind as Kind); // one that `record` made
+  made.set(kind, statements);
+  return statements;
+}
+
+/** The select list of an answer. */
+export function answerColumns(kind: Kind): SQL {
+  const { table, name, naming, lines, lineTables, fields } = kind;
+  const hidden = Object.entries(fields).flatMap(([member, { spec }]) => (spec.output ? [] : [member]));
+  const parts = [columnsAs(table, hidden)];
+  for (const [member, line] of Object.entries(lines)) {
+    const lineTable = tableNamed(lineTables, member);
+    const members = Object.entries(line.set.fields).filter(([, { spec }]) => spec.output);
+    const pairs = members.map(
+      ([key]) => sql`${sql.raw(`'${key}'`)}, i.${sql.identifier(columnNamed(lineTable, key).name)}`,
+    );
+    const of = columnNamed(lineTable, parentMember(name)).name;
+    parts.push(sql`(select json_agg(json_build_object(${sql.join(pairs, sql`, `)}) order by i.line)
+      from ${lineTable} i where i.customer_id = ${columnNamed(table, 'customerId')} and i.${sql.identifier(of)} = ${columnNamed(table, 'id')}) as ${sql.identifier(member)}`);
+  }
+  if (naming !== 'none') parts.push(sql`${referencesOf(columnNamed(table, 'id'))} as "references"`);
+  return sql.join(parts, sql`, `);
+}
+
+function tableNamed(tables: Readonly<Record<string, PgTable>>, member: string): PgTable {
+  const found = tables[member];
+  if (!found) throw new RangeError(`There is no table of ${member}`);
+  return found;
+}
+
+/** Completes an answer in place: no lines are an empty list, and references are as they are answered. */
+export function readAnswer<T>(kind: Pick<Kind, 'lines' | 'naming'>, row: AnswerRow): T {
+  for (const member in kind.lines) row[member] ??= [];
+  if (kind.naming !== 'none') row.references = toReferences(row.references as ReferenceTuple[] | null); // as selected
+  return row as T; // contract tests parse every answer with the strict schema
+}
+
+/** Members that a change may set: all but the key, what never changes, and what the database works out. */
+function changeable(kind: Kind): string[] {
+  const fixed = new Set(['customerId', 'id', 'source', 'externalId', 'createdAt']);
+  return Object.entries(kind.fields).flatMap(([member, { spec }]) =>
+    fixed.has(member) || spec.generated ? [] : [member],
+  );
+}
+
+function make(kind: Kind): KindStatements {
+  const { name, plural, table, owner, lines, lineTables, fields, writing } = kind;
+  const idColumn = columnNamed(table, 'id');
+  const customerId = owner ? sql`${columnNamed(table, 'customerId')}` : sql`null::uuid`;
+  const columns = answerColumns(kind);
+  const generated = Object.entries(fields).filter(([, { spec }]) => spec.generated);
+  const stored = columnsAs(
+    table,
+    generated.map(([member]) => member),
+  );
+  const key = owner ? sql`o.customer_id = n."customerId" and o.id = n."id"` : sql`o.id = n."id"`;
+  const lineParts = Object.keys(lines).map((member) => ({
+    member,
+    table: tableNamed(lineTables, member),
+    of: parentMember(name),
+  }));
+  const dropLines = lineParts.map(
+    ({ member, table: lineTable, of }) =>
+      sql`${sql.identifier(`dropped_${member}`)} as (delete from ${lineTable} i using ${rowsOf(table, param('rows'), 'n')}
+        where i.customer_id = n."customerId" and i.${sql.identifier(columnNamed(lineTable, of).name)} = n."id")`,
+  );
+  const update = sql`update ${table} o set ${sql.join(
+    changeable(kind).map(
+      (member) => sql`${sql.identifier(columnNamed(table, member).name)} = n.${sql.identifier(member)}`,
+    ),
+    sql`, `,
+  )} from ${rowsOf(table, param('rows'), 'n')} where ${key}`;
+  const insertParts = [
+    sql`o as (${insertRows(table, param('rows'))} returning *)`,
+    ...lineParts.map(
+      ({ member, table: lineTable }) => sql`${sql.identifier(member)} as (${insertRows(lineTable, param(member))})`,
+    ),
+    ...(kind.naming === 'none' ? [] : [sql`refs as (${insertRefs} order by n."source", n."externalId")`]),
+    ...(writing.insertWith ? [writing.insertWith.sql()] : []),
+  ];
+  const answered = generated.filter(([, { spec }]) => spec.output).map(([member]) => member);
+  const result = ['id', ...answered].map(
+    (member) => sql`o.${sql.identifier(columnNamed(table, member).name)} as ${sql.identifier(member)}`,
+  );
+  const id = sql`${idColumn} = ${param('id')}::uuid`;
+  const ids = sql`${idColumn} = any(${param('ids')}::uuid[])`;
+  return {
+    columns,
+    byId: statement(`${name}_by_id`, sql`select ${columns} from ${table} where ${id}`),
+    byIds: statement(`${plural}_by_ids`, sql`select ${columns} from ${table} where ${ids}`),
+    byReference: statement(
+      `${name}_by_reference`,
+      sql`select ${columns} from ${table} where ${idColumn} = (select record_id from ${externalRefs}
+        where kind = ${sql.raw(`'${name}'`)} and source = ${param('source')} and external_id = ${param('externalId')})`,
+    ),
+    origin: statement(
+      `${name}_origin`,
+      sql`select ${customerId} as "customerId",
+        ${'source' in fields ? sql`${columnNamed(table, 'source')}` : sql`null`} as source from ${table} where ${id}`,
+    ),
+    owners: statement(
+      `owners_of_${plural}`,
+      sql`select ${idColumn} as id, ${customerId} as "customerId" from ${table} where ${ids}`,
+    ),
+    lock: statement(`lock_${plural}`, sql`select from ${table} where ${ids} order by ${idColumn} for no key update`),
+    rows: statement(`${name}_rows`, sql`select ${stored} from ${table} where ${ids}`),
+    lines: lineParts.map(({ member, table: lineTable, of }) => ({
+      member,
+      of,
+      read: statement<LineRow>(
+        `${name}_${member}_rows`,
+        sql`select ${columnsAs(lineTable)} from ${lineTable} join ${table} on ${customerId} = ${columnNamed(lineTable, 'customerId')}
+          and ${idColumn} = ${columnNamed(lineTable, of)} where ${ids} order by ${columnNamed(lineTable, of)}, ${columnNamed(lineTable, 'line')}`,
+      ),
+      insert: statement(`insert_${name}_${member}`, insertRows(lineTable, param('rows'))),
+    })),
+    references: statement(
+      `${name}_ref_rows`,
+      sql`select ${columnsAs(externalRefs)} from ${externalRefs} where ${externalRefs.recordId} = any(${param('ids')}::uuid[]) order by ${externalRefs.position}`,
+    ),
+    insert: statement(
+      `insert_${plural}`,
+      sql`with ${sql.join(insertParts, sql`, `)} select ${sql.join(result, sql`, `)} from o`,
+    ),
+    update: statement(
+      `update_${plural}`,
+      dropLines.length > 0 ? sql`with ${sql.join(dropLines, sql`, `)} ${update}` : update,
+    ),
+    moved: statement(`insert_moved_${plural}`, insertRows(table, param('rows'))),
+    moveParts: owner ? partsToMove(kind) : [],
+    removeMoved: statement(
+      `delete_moved_${plural}`,
+      sql`delete from ${table} o using ${moves} where o.customer_id = n."from" and o.id = n."id"`,
+    ),
+    remove: statement(
+      `delete_${name}`,
+      sql`with tombstones as (update external_refs set record_id = null, customer_id = null, deleted_at = ${param('now')}::timestamptz
+          where record_id = ${param('id')}::uuid)
+        delete from ${table} where ${owner ? sql`${customerId} = ${param('customerId')}::uuid and` : sql``} ${id}`,
+    ),
+  };
+}
+
+const moves = sql`json_to_recordset(${param('moves')}::json) as n("id" uuid, "from" uuid, "to" uuid)`;
+
+/**
+ * What is part of a record, other than its own lines, is copied under its new owner: never an UPDATE of the customer. The
+ * record is deleted after that, and its parts under the old owner with it.
+ */
+function partsToMove(kind: Kind): Statement<unknown>[] {
+  const own = new Set<PgTable>(Object.values(kind.lineTables));
+  const copy = (table: PgTable, from: SQL): Statement<unknown>[] => {
+    const columns = Object.values(getTableColumns(table)).filter((column) => column.generated === undefined);
+    const targets = columns.map(({ name }) => sql.identifier(name));
+    const values = columns.map(({ name }) =>
+      name === 'customer_id' ? sql`n."to"` : sql`part.${sql.identifier(name)}`,
+    );
+    const parts = storedTables().filter(({ partOf }) => partOf?.table === table);
+    return [
+      statement(
+        `copy_${getTableName(table)}_of_${kind.plural}`,
+        sql`insert into ${table} (${sql.join(targets, sql`, `)}) select ${sql.join(values, sql`, `)} from ${from}`,
+      ),
+      ...parts.flatMap((part) => copy(part.table, belowPart(part.table, from))),
+    ];
+  };
+  return storedTables()
+    .filter(({ table, partOf }) => partOf?.table === kind.table && !own.has(table))
+    .flatMap(({ table }) =>
+      copy(table, sql`${table} part join ${moves} on part.customer_id = n."from" and part.${ofRecord(table)} = n."id"`),
+    );
+}
+
+/** Rows that are part of rows that are to be moved. */
+function belowPart(table: PgTable, from: SQL): SQL {
+  return sql`${table} part join (select part.id, n."from", n."to" from ${from}) n
+    on part.customer_id = n."from" and part.${ofRecord(table)} = n.id`;
+}
+
+function ofRecord(table: PgTable): SQL {
+  const { partOf } = definitionOf(table);
+  return sql`${sql.identifier(columnNamed(table, partOf?.by ?? '').name)}`;
+}
+
+/** The records as they are answered, by id; absent ones are absent. */
+export async function answersById<T>(db: Db, kind: Kind, ids: readonly string[]): Promise<Map<string, T>> {
+  if (ids.length === 0) return new Map();
+  const rows = await db.all(statementsOf(kind).byIds, { ids: [...new Set(ids)] });
+  return new Map(rows.map((row) => [row.id, readAnswer<T>(kind, row)]));
+}
+
+export async function answerById<T>(db: Db, kind: Kind, id: string): Promise<T | null> {
+  const row = await db.first(statementsOf(kind).byId, { id });
+  return row && readAnswer<T>(kind, row);
+}
+
+export async function answerByReference<T>(
+  db: Db,
+  kind: Kind,
+  { source, externalId }: { source: string; externalId: string },
+): Promise<T | null> {
+  const row = await db.first(statementsOf(kind).byReference, { source, externalId });
+  return row && readAnswer<T>(kind, row);
+}
+
+/** The records as they are stored, read under the locks. */
+export async function statesOf(tx: Transaction, kind: Kind, ids: string[]): Promise<Map<string, State>> {
+  if (ids.length === 0) return new Map();
+  const { rows, lines, references } = statementsOf(kind);
+  const [found, refs, ...lineRows] = await Promise.all([
+    tx.all(rows, { ids }),
+    kind.naming === 'none' ? [] : tx.all(references, { ids }),
+    ...lines.map(({ read }) => tx.all(read, { ids })),
+  ]);
+  const states = new Map<string, State & { lines: Record<string, LineRow[]> }>(
+    found.map((row) => [
+      row.id,
+      { row, lines: Object.fromEntries(lines.map(({ member }) => [member, []])), references: [] },
+    ]),
+  );
+  for (const [at, { member, of }] of lines.entries()) {
+    for (const line of lineRows[at] ?? []) states.get(String(line[of]))?.lines[member]?.push(line);
+  }
+  for (const ref of refs) if (ref.recordId) states.get(ref.recordId)?.references.push(ref);
+  return states;
+}
+
+/** New records with their lines and names: one statement for one or a thousand. Answers what the database made of them. */
+export async function insertStates(
+  tx: Transaction,
+  context: Context,
+  kind: Kind,
+  states: readonly State[],
+): Promise<Map<string, AnswerRow>> {
+  if (states.length === 0) return new Map();
+  const { insert, lines } = statementsOf(kind);
+  const rows = await tx.all(insert, {
+    rows: JSON.stringify(states.map(({ row }) => row)),
+    ...Object.fromEntries(
+      lines.map(({ member }) => [member, JSON.stringify(states.flatMap((state) => state.lines[member] ?? []))]),
+    ),
+    ...(kind.naming !== 'none' && { newRefs: JSON.stringify(states.flatMap(({ references }) => references)) }),
+    ...kind.writing.insertWith?.values(context),
+  });
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
+/** Changed records; one whose owner changed is inserted there and deleted here, with what is part of it (never an UPDATE of the key). */
+export async function updateStates(
+  tx: Transaction,
+  kind: Kind,
+  changes: readonly { before: State; after: State }[],
+): Promise<void> {
+  if (changes.length === 0) return;
+  const { update, moved, moveParts, removeMoved, lines } = statementsOf(kind);
+  const move = changes.filter(({ before, after }) => before.row.customerId !== after.row.customerId);
+  const stay = changes.filter(({ before, after }) => before.row.customerId === after.row.customerId);
+  const moves = JSON.stringify(
+    move.map(({ before, after }) => ({ id: after.row.id, from: before.row.customerId, to: after.row.customerId })),
+  );
+  if (stay.length > 0) await tx.all(update, { rows: JSON.stringify(stay.map(({ after }) => after.row)) });
+  if (move.length > 0) {
+    await tx.all(moved, { rows: JSON.stringify(move.map(({ after }) => after.row)) });
+    for (const copy of moveParts) await tx.all(copy, { moves });
+  }
+  for (const { member, insert } of lines) {
+    await tx.all(insert, { rows: JSON.stringify(changes.flatMap(({ after }) => after.lines[member] ?? [])) });
+  }
+  if (move.length > 0) await tx.all(removeMoved, { moves });
+}
+
+/** Whose these records are, by their ids; what is not there is absent. */
+export async function ownersOf(db: Db, kind: Kind, ids: readonly string[]): Promise<Map<string, string>> {
+  if (ids.length === 0) return new Map();
+  const rows = await db.all(statementsOf(kind).owners, { ids: [...new Set(ids)] });
+  return new Map(rows.map(({ id, customerId }) => [id, customerId]));
+}

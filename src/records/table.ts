@@ -1,0 +1,141 @@
+import { type BuildColumns, getTableColumns, getTableName } from 'drizzle-orm';
+import {
+  type PgColumn,
+  type PgTable,
+  type PgTableExtraConfigValue,
+  type PgTableWithColumns,
+  pgTable,
+  primaryKey,
+} from 'drizzle-orm/pg-core';
+import type { z } from 'zod';
+import {
+  type ColumnOf,
+  columnOf,
+  type Fields,
+  type InputShape,
+  inputOf,
+  type OutputShape,
+  outputOf,
+} from './fields.ts';
+
+/*
+ * Every table that records are kept in, with what its columns mean. Whatever has to know all of them (access policies,
+ * the personal-data inventory, export, erasure, merges, the delete guard) asks `storedTables`; a test compares them with
+ * the catalog of the database.
+ */
+
+/**
+ * Who may touch a table, by row-level security and grants (platform/db/access.ts).
+ * `owner`: rows belong to customers; scoped tokens see and change those of theirs.
+ * `configuration`: the same for everybody; scoped tokens read it.
+ * `service`: the service alone.
+ * `append`: the service alone, which adds and reads, and can neither change nor delete.
+ * `shares`: which customers are shared with which partner; the policies of the others ask it.
+ */
+export type TableAccess = 'owner' | 'configuration' | 'service' | 'append' | 'shares';
+
+/** `profile`: what the customer is. `fact`: what happened. `derived`: worked out from facts, and recomputed. */
+export type Nature = 'profile' | 'fact' | 'derived';
+
+export interface StoredTable {
+  /** Its name in exports and counts: `orderItems`. */
+  name: string;
+  /** Its heading in exports that people read. */
+  label: string;
+  table: PgTable;
+  fields: Fields;
+  access: TableAccess;
+  nature: Nature;
+  /** The member with the id of the customer whose row it is; null: nobody's. */
+  owner: string | null;
+  /** The record that a row is part of, and the member that names it: lines of an order, refunds of an order. */
+  partOf: { table: PgTable; by: string } | null;
+  /** Members of the primary key, in its order. */
+  key: readonly string[];
+}
+
+export type TableOf<F extends Fields> = PgTableWithColumns<{
+  name: string;
+  schema: undefined;
+  dialect: 'pg';
+  columns: BuildColumns<string, { [K in keyof F]: ColumnOf<F[K]> }, 'pg'>;
+}>;
+
+export interface TableDefinition<F extends Fields> {
+  name: string;
+  label: string;
+  access: TableAccess;
+  nature: Nature;
+  owner: (keyof F & string) | null;
+  partOf?: { table: PgTable; by: keyof F & string };
+  key: readonly (keyof F & string)[];
+  fields: F;
+  /** Indexes, foreign keys and checks. */
+  extras?: (columns: TableOf<F>['_']['columns']) => PgTableExtraConfigValue[];
+}
+
+const stored = new Map<PgTable, StoredTable>();
+
+/** Defines a table, for Drizzle and for whatever has to know all of them. */
+export function storedTable<const F extends Fields>(tableName: string, definition: TableDefinition<F>): TableOf<F> {
+  const { name, label, access, nature, owner, partOf = null, key, fields, extras } = definition;
+  const columns = Object.fromEntries(
+    Object.entries(fields).map(([member, field]) => {
+      const column = columnOf(member, field);
+      return [member, key.length === 1 && key[0] === member ? column.primaryKey() : column];
+    }),
+  );
+  const table = pgTable(tableName, columns, (t) => [
+    ...(key.length > 1
+      ? [primaryKey({ columns: key.map((member) => named(t, member)) as [PgColumn, ...PgColumn[]] })]
+      : []), // longer than one
+    ...(extras?.(t as never) ?? []), // its columns, by their names
+  ]) as unknown as TableOf<F>; // the columns of the fields
+  if ([...stored.values()].some((other) => getTableName(other.table) === tableName)) {
+    throw new Error(`The table ${tableName} is defined twice`);
+  }
+  stored.set(table, { name, label, table, fields, access, nature, owner, partOf, key });
+  return table;
+}
+
+function named(columns: Record<string, unknown>, member: string): PgColumn {
+  return columns[member] as PgColumn; // members of the key are members of the table
+}
+
+/** All tables that were defined, parents before what is part of them. */
+export function storedTables(): readonly StoredTable[] {
+  return [...stored.values()];
+}
+
+/** @throws RangeError for a table that was not defined by `storedTable` */
+export function definitionOf(table: PgTable): StoredTable {
+  const found = stored.get(table);
+  if (!found) throw new RangeError(`${getTableName(table)} is not defined by storedTable`);
+  return found;
+}
+
+/** The column of a member. @throws RangeError when there is none */
+export function columnNamed(table: PgTable, member: string): PgColumn {
+  const column = getTableColumns(table)[member];
+  if (!column) throw new RangeError(`${getTableName(table)} has no ${member}`);
+  return column;
+}
+
+/** What clients may send of these fields. */
+export function inputShape<F extends Fields>(fields: F): InputShape<F> {
+  return shape(fields, inputOf) as InputShape<F>; // the same rule, for the type checker
+}
+
+/** What clients are answered of these fields. */
+export function outputShape<F extends Fields>(fields: F): OutputShape<F> {
+  return shape(fields, outputOf) as OutputShape<F>; // the same rule, for the type checker
+}
+
+function shape(fields: Fields, of: (field: Fields[string]) => z.ZodType | null): Record<string, z.ZodType> {
+  return Object.fromEntries(
+    Object.entries(fields).flatMap(([member, field]) => {
+      const schema = of(field);
+      return schema ? [[member, schema]] : [];
+    }),
+  );
+}

@@ -1,0 +1,264 @@
+import type { z } from 'zod';
+import type { Outcome, Warning } from '../platform/batch.ts';
+import type { Transaction } from '../platform/db/client.ts';
+import { Problem, settle } from '../platform/errors.ts';
+import { newId } from '../platform/ids.ts';
+import type { Context } from '../platform/operation.ts';
+import {
+  beginEffects,
+  type Change,
+  type Effect,
+  type LineRow,
+  type Planning,
+  type State,
+  type StoredRow,
+} from './effects.ts';
+import type { Fields } from './fields.ts';
+import { parentMember } from './lines.ts';
+import { withoutPersonal } from './personal-data.ts';
+import { noteChange, type Prepared, prepare, type RecordWrite, type Store, saveNames, startWrite } from './prepare.ts';
+import type { Kind, RowOf } from './record.ts';
+import { newVersion, planReferences } from './references/write.ts';
+import { answerById, insertStates, readAnswer, statementsOf, statesOf, updateStates } from './statements.ts';
+
+/** What became of one document. */
+export interface Written {
+  id: string;
+  created: boolean;
+  applied: boolean;
+  warnings: Warning[];
+  /** As it stands now; what the database worked out is in it when the record is new. */
+  state: State;
+  /** Whether `state` has all of an answer. */
+  complete: boolean;
+}
+
+type InputOf<K> = K extends { document: infer D extends z.ZodType } ? z.output<D> : never;
+
+/** Says what is special about writing a kind. Its own file: a plan needs other kinds, which a definition must not. */
+export function writtenBy<const K extends Kind, Known = undefined>(
+  kind: K,
+  planning: Planning<RowOf<K>, InputOf<K>, Known>,
+): void {
+  Object.assign(kind.writing, planning);
+}
+
+/** Says what follows a change of a kind's records, in this order. */
+export function follow(kind: Kind, effects: readonly Effect[]): void {
+  kind.writing.after.push(...effects);
+}
+
+export function storeOf(kind: Kind): Store<State> {
+  const { origin, lock } = statementsOf(kind);
+  return {
+    kind: kind.name,
+    owner: kind.owner,
+    originOf: (tx, id) => tx.first(origin, { id }),
+    lock: async (tx, ids) => (ids.length > 0 ? tx.all(lock, { ids }) : []),
+    states: (tx, ids) => statesOf(tx, kind, ids),
+  };
+}
+
+/** Plans and writes any number of records, in index order; an item's fault is returned in its place. */
+export async function writeRecords(
+  kind: Kind,
+  tx: Transaction,
+  context: Context,
+  writes: readonly RecordWrite[],
+): Promise<(Written | Problem)[]> {
+  const { writing } = kind;
+  await writing.await?.(tx, context, writes);
+  const prepared = await prepare(tx, context, writes, storeOf(kind));
+  const known = await writing.lookUp?.(tx, context, {
+    inputs: writes.map(({ input }) => input),
+    stored: [...prepared.states.values()].map(({ row }) => row),
+  });
+  const changes = new Map<string, Change<State> & { after: State }>();
+  const planned = writes.map((write, index) =>
+    settle(() => plan(kind, context, write, index, { prepared, changes, known })),
+  );
+  await prepared.saveOwners();
+  const { created, updated } = await saveNames(tx, changes.values(), prepared.book);
+  const finish = beginEffects(writing.after, tx, context, [...changes.values()]);
+  await updateStates(tx, kind, updated);
+  // In one round trip where nothing waits for the other; when the records are refused, theirs is the error that is thrown.
+  const [inserted] = await Promise.all([insertStates(tx, context, kind, created), finish()]);
+  const generates = Object.values(kind.fields).some(({ spec }) => spec.generated && spec.output);
+  return planned.map((result) => {
+    if (result instanceof Problem) return result;
+    const state = changes.get(result.id)?.after ?? result.state;
+    const row = result.created ? inserted.get(result.id) : undefined;
+    return {
+      ...result,
+      state: row ? { ...state, row: { ...state.row, ...row } } : state,
+      complete: !generates || row !== undefined,
+    };
+  });
+}
+
+interface Known {
+  prepared: Prepared<State>;
+  changes: Map<string, Change<State> & { after: State }>;
+  known: unknown;
+}
+
+function plan(
+  kind: Kind,
+  context: Context,
+  write: RecordWrite,
+  index: number,
+  { prepared, changes, known }: Known,
+): Omit<Written, 'complete'> {
+  const start = startWrite(prepared, write, index);
+  const { before, customerId, incoming, owner, stale } = start;
+  const warnings = owner?.warnings ?? [];
+  if (before && stale) return { id: before.row.id, created: false, applied: false, warnings, state: before };
+  const id = before?.row.id ?? newId();
+  const next = nextRow(kind, write, before?.row ?? null, { id, customerId, now: context.now });
+  const lines = nextLines(kind, write, before, next);
+  const checked = kind.writing.plan?.(next, {
+    before: before?.row ?? null,
+    input: write.input,
+    mode: write.mode,
+    lines,
+    context,
+    known,
+  });
+  const row = withoutPersonal(prepared.tx, kind.table, checked ?? next);
+  const references =
+    kind.naming === 'none'
+      ? []
+      : newVersion(
+          prepared.book,
+          write,
+          incoming,
+          planReferences(prepared.book, write.mode === 'patch' ? null : write, before?.references ?? [], {
+            recordId: id,
+            customerId,
+            now: context.now,
+            incoming,
+          }),
+        );
+  const state: State = { row, lines, references };
+  noteChange(prepared, changes as Map<string, Change<State>>, start, state); // every planned change has a state after it
+  return { id, created: before === null, applied: true, warnings, state };
+}
+
+/** A member left out stays on PATCH, and takes its default otherwise. */
+function nextRow(
+  { fields }: { fields: Fields },
+  { mode, input, ...write }: RecordWrite,
+  before: StoredRow | null,
+  { id, customerId, now }: { id: string; customerId: string | null; now: string },
+): StoredRow {
+  const given = input as Readonly<Record<string, unknown>>; // parsed by the kind's schema
+  const old = before as Readonly<Record<string, unknown>> | null;
+  const name = write as { source?: string | null; externalId?: string };
+  const row: Record<string, unknown> = {};
+  for (const [member, { spec }] of Object.entries(fields)) {
+    if (spec.generated) continue;
+    const sent = spec.input ? given[member] : undefined;
+    if (sent !== undefined && sent !== null) row[member] = spec.convert ? spec.convert.store(sent) : sent;
+    else if (sent === undefined && old && (mode === 'patch' || !spec.input)) row[member] = old[member];
+    else row[member] = spec.fallback;
+  }
+  if ('customerId' in fields) row['customerId'] = customerId;
+  if ('source' in fields && !before) {
+    row['source'] = name.source ?? null;
+    row['externalId'] = name.externalId ?? null;
+  }
+  return {
+    ...row,
+    id,
+    version: (before?.version ?? 0) + 1,
+    createdAt: old?.['createdAt'] ?? now,
+    updatedAt: now,
+  } as unknown as StoredRow; // all members of the fields
+}
+
+function nextLines(
+  kind: Kind,
+  { mode, input }: RecordWrite,
+  before: State | null,
+  { id, customerId }: StoredRow,
+): Record<string, readonly LineRow[]> {
+  const given = input as Readonly<Record<string, readonly LineRow[] | undefined>>; // parsed by the kind's schema
+  return Object.fromEntries(
+    Object.entries(kind.lines).map(([member, { set }]) => {
+      const sent = given[member];
+      const kept = mode === 'patch' ? (before?.lines[member] ?? []) : [];
+      if (!sent) return [member, kept.map((line) => ({ ...line, customerId }))];
+      return [
+        member,
+        sent.map((item, line) => ({
+          customerId,
+          [parentMember(kind.name)]: id,
+          line,
+          ...Object.fromEntries(
+            Object.entries(set.fields).map(([key, { spec }]) => {
+              const value = item[key] ?? spec.fallback;
+              return [key, spec.convert && value !== null ? spec.convert.store(value) : value];
+            }),
+          ),
+        })),
+      ];
+    }),
+  );
+}
+
+/** Stores a new record that was planned elsewhere, under the lock of its owner, and what follows from it. */
+export async function createState(kind: Kind, tx: Transaction, context: Context, state: State): Promise<void> {
+  const finish = beginEffects(kind.writing.after, tx, context, [{ before: null, after: state }]);
+  await insertStates(tx, context, kind, [state]);
+  await finish();
+}
+
+/** Rows of the lines of a new record. */
+export function newLines(kind: Kind, input: object, row: StoredRow): State['lines'] {
+  return nextLines(kind, { mode: 'new', source: null, input }, null, row);
+}
+
+/** The answer that a stored state makes. */
+export function answerOf<T>(kind: Kind, { row, lines, references }: State): T {
+  const answer: Record<string, unknown> & { id: string } = { id: row.id };
+  const stored = row as unknown as Readonly<Record<string, unknown>>; // its members are those of the fields
+  for (const [member, { spec }] of Object.entries(kind.fields)) {
+    if (spec.output) answer[member] = loaded(spec.convert, stored[member]);
+  }
+  for (const [member, { set }] of Object.entries(kind.lines)) {
+    const answered = Object.entries(set.fields).filter(([, { spec }]) => spec.output);
+    answer[member] = (lines[member] ?? []).map((line) =>
+      Object.fromEntries(answered.map(([key, { spec }]) => [key, loaded(spec.convert, line[key])])),
+    );
+  }
+  if (kind.naming !== 'none') {
+    answer['references'] = references.map((ref) => [ref.source, ref.externalId, ref.versionKind, ref.versionValue]);
+  }
+  return readAnswer(kind, answer);
+}
+
+function loaded(convert: { load: (stored: unknown) => unknown } | null, value: unknown): unknown {
+  return convert && value !== null && value !== undefined ? convert.load(value) : value;
+}
+
+/** One document, and the record as it stands after it. @throws Problem */
+export async function writeOne<T>(
+  kind: Kind,
+  tx: Transaction,
+  context: Context,
+  write: RecordWrite,
+): Promise<T & { created: boolean; applied: boolean; warnings: Warning[] }> {
+  const [result] = await writeRecords(kind, tx, context, [write]);
+  if (result === undefined || result instanceof Problem) throw result ?? new Error('Every write has an outcome');
+  const { created, applied, warnings, state, complete } = result;
+  const answer = complete ? answerOf<T>(kind, state) : await answerById<T>(tx, kind, result.id);
+  if (!answer) throw new Error(`The ${kind.name} that was written is not there`);
+  return { ...answer, created, applied, warnings };
+}
+
+/** For `runBatch`. */
+export function asOutcome(result: Written | Problem): Outcome {
+  if (result instanceof Problem) return result;
+  const { id, created, applied, warnings } = result;
+  return { id, created, applied, warnings };
+}

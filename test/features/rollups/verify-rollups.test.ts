@@ -1,0 +1,148 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import pg from 'pg';
+import t from 'tap';
+import { packageRoot } from '../../../src/config.ts';
+import { testApp } from '../../support/app.ts';
+import { bundleTests } from '../../support/bundle.ts';
+import { fresh, pushOrder, pushRefund, pushReturn } from '../../support/shop.ts';
+
+const api = await testApp(t);
+const { request } = api;
+const database = new pg.Client(api.connection);
+await database.connect();
+t.teardown(() => database.end());
+
+const bundles = join(packageRoot, '.tap', `verify-rollups-${process.pid}`);
+t.teardown(() => rm(bundles, { recursive: true, force: true }));
+const [command = ''] = await bundleTests([join(packageRoot, 'scripts/verify-rollups.ts')], bundles);
+
+/** `npm run verify-rollups -- …` on the database of this test, without npm and tsx. */
+async function verify(
+  args: string[] = [],
+  env: Record<string, string> = {},
+): Promise<{ code: number; output: string }> {
+  const child = spawn(process.execPath, ['--enable-source-maps', command, ...args], {
+    cwd: packageRoot,
+    env: { ...process.env, NODE_OPTIONS: '', RAPPORT_ALLOW_UNSAFE_DATABASE: 'true', DATABASE_URL: api.url, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk) => {
+      output += chunk;
+    });
+  }
+  const [code] = await once(child, 'close');
+  return { code, output };
+}
+
+const rows = async (text: string) => (await database.query(text)).rows;
+
+t.test('agreement is exit 0, a difference in any table is exit 1 with a list, and --repair heals it', async (t) => {
+  const customer = { externalId: fresh('verified') };
+  const { body: order } = await pushOrder(api, { customer });
+  await pushOrder(api, { customer, currency: 'USD', placedAt: '2026-04-01T00:00:00Z' });
+  await pushRefund(api, order.id, { amount: 300 });
+  await pushReturn(api, { customer });
+  t.match(await verify(), { code: 0, output: /agrees with the facts/ });
+
+  const everything = `select (select json_agg(s order by customer_id, currency) from customer_stats s)::text as stats,
+    (select json_agg(m order by customer_id, month, currency) from customer_month m)::text as months,
+    (select json_agg(json_build_array(id, refunds, refunded, status) order by id) from orders)::text as orders`;
+  const right = await rows(everything);
+  for (const statement of [
+    'update customer_stats set purchase_days = purchase_days + 1',
+    `delete from customer_stats where currency = 'USD'`,
+    `insert into customer_month select customer_id, month, 'GBP', orders, revenue, base_orders, base_revenue, returns, returned, base_returns, base_returned from customer_month limit 1`,
+    `update customer_month set returned = returned + 1 where currency = 'USD'`,
+  ]) {
+    await database.query(statement);
+  }
+  const { code, output } = await verify(['--limit', '5']);
+  t.equal(code, 1);
+  t.equal(output.match(/customer_stats/g)?.length, 2, 'one differs, one is missing');
+  t.equal(output.match(/customer_month/g)?.length, 2, 'one differs, one is too many');
+  t.match(output, /4 differences .*--repair/);
+  t.match(await verify(['--repair']), { code: 0, output: /Rebuilt the derived state of 1 customers/ });
+  t.same(await rows(everything), right, 'healed');
+
+  await database.query(`update orders set refunded = refunded - 1 where id = '${order.id}'`);
+  t.match(await verify(), { code: 1, output: new RegExp(`orders.*${order.id}`) });
+  t.equal((await verify(['--repair'])).code, 0);
+  t.same(await rows(everything), right);
+  await database.query('delete from refunds');
+  t.equal((await verify(['--repair'])).code, 0);
+  t.match(
+    (await request('GET', `/v1/orders/${order.id}`)).body,
+    { refunded: 0, status: 'paid' },
+    'orders follow their refunds',
+  );
+});
+
+t.test('another time zone or base currency is refused until the derived state is rebuilt under it', async (t) => {
+  const customer = { externalId: fresh('moving') };
+  const { body: order } = await pushOrder(api, { customer, placedAt: '2026-03-31T23:30:00Z' });
+  const { body: foreign } = await pushOrder(api, {
+    customer,
+    currency: 'USD',
+    placedAt: '2026-03-31T12:00:00Z',
+    exchangeRate: '0.5',
+  });
+  await request('PUT', '/v1/exchange-rates', {
+    body: { rates: [{ date: '2026-03-31', currency: 'USD', rate: '0.9' }] },
+  });
+  const months = () =>
+    rows(`select month::text, currency from customer_month where customer_id = '${order.customerId}' order by 1, 2`);
+  t.same(await months(), [
+    { month: '2026-03-01', currency: 'EUR' },
+    { month: '2026-03-01', currency: 'USD' },
+  ]);
+
+  const tokyo = { REPORTING_TIME_ZONE: 'Asia/Tokyo' };
+  const refused = await verify([], tokyo);
+  t.equal(refused.code, 1);
+  t.match(refused.output, /REPORTING_TIME_ZONE is Asia\/Tokyo, but the data was built with UTC/);
+  t.notMatch(refused.output, /\n\s+at /, 'said in a line, without a stack');
+  t.match(
+    await verify(['--accept-settings'], tokyo),
+    { code: 1, output: /--repair/ },
+    'accepting goes with rebuilding',
+  );
+  t.match(await verify(['--repair', '--accept-settings'], tokyo), { code: 0 });
+  t.same(await months(), [
+    { month: '2026-03-01', currency: 'USD' },
+    { month: '2026-04-01', currency: 'EUR' },
+  ]);
+  t.match(await verify(), { code: 1, output: /REPORTING_TIME_ZONE is UTC, but the data was built with Asia\/Tokyo/ });
+  t.equal((await request('GET', `/v1/orders/${foreign.id}`)).body.exchangeRate, '0.5', 'a zone alone leaves the rates');
+
+  const dollars = { ...tokyo, BASE_CURRENCY: 'USD' };
+  t.match(await verify(['--repair', '--accept-settings'], dollars), { code: 0, output: /upload rates in USD/ });
+  t.match((await request('GET', `/v1/orders/${foreign.id}`)).body, { exchangeRate: '1', baseRevenue: 1000 });
+  t.match((await request('GET', `/v1/orders/${order.id}`)).body, { exchangeRate: null, baseRevenue: null });
+  t.same(await rows('select * from exchange_rates'), [], 'rates into the old currency are gone');
+});
+
+t.test('a rebuild under new settings that is interrupted leaves a database that nobody starts on', async (t) => {
+  await database.query(
+    `create function no_rebuild() returns trigger language plpgsql as $$ begin raise 'interrupted'; end $$`,
+  );
+  await database.query(
+    'create trigger no_rebuild before insert or update on customer_month execute function no_rebuild()',
+  );
+  const madrid = { REPORTING_TIME_ZONE: 'Europe/Madrid', BASE_CURRENCY: 'USD' };
+  t.equal((await verify(['--repair', '--accept-settings'], madrid)).code, 1);
+  await database.query('drop function no_rebuild cascade');
+  for (const zone of ['Asia/Tokyo', 'Europe/Madrid']) {
+    t.match(
+      await verify([], { ...madrid, REPORTING_TIME_ZONE: zone }),
+      { code: 1, output: /--repair --accept-settings/ },
+      zone,
+    );
+  }
+  t.match(await verify(['--repair', '--accept-settings'], madrid), { code: 0 });
+  t.match(await verify([], madrid), { code: 0 });
+});
