@@ -57,6 +57,8 @@ export interface FieldSpec {
   /** What erasing a person does: clears the value, or removes the row. null: tells nothing of the person. */
   personal: 'clear' | 'row' | null;
   names: Names | null;
+  /** Money: in the record's `currency`, or that of the record it is part of; or in the base currency. */
+  amount: 'currency' | 'base' | null;
   /** Texts for the documents of both doors. */
   doc: Doc | null;
   generated: SQL | null;
@@ -66,8 +68,10 @@ export interface FieldSpec {
   /** `…From` and `…To` in lists. */
   range: boolean;
   sort: boolean;
-  /** When it happened: the place in the timeline, and a sign of life of the customer. */
+  /** When it happened: the place in the timeline. */
   happened: boolean;
+  /** An instant at which we heard of the customer, or the customer of us. */
+  lifeSign: boolean;
 }
 
 const plainSpec = {
@@ -77,6 +81,7 @@ const plainSpec = {
   fallback: null,
   personal: null,
   names: null,
+  amount: null,
   doc: null,
   generated: null,
   foreignKey: null,
@@ -84,6 +89,7 @@ const plainSpec = {
   range: false,
   sort: false,
   happened: false,
+  lifeSign: false,
 } as const satisfies Partial<FieldSpec>;
 
 type Doc = { description: string; example?: unknown };
@@ -167,8 +173,24 @@ export class Field<D, N extends Need, I extends z.ZodType | null, O extends z.Zo
     return this.with({ sort: true });
   }
 
+  /** When it happened: its place in the timeline, and a sign of life of the customer. */
   happened(): this {
-    return this.with({ happened: true });
+    return this.with({ happened: true, lifeSign: true });
+  }
+
+  /** An instant at which we heard of the customer, or the customer of us. */
+  lifeSign(): this {
+    return this.with({ lifeSign: true });
+  }
+
+  /** Money in the base currency. */
+  inBaseCurrency(): this {
+    return this.with({ amount: 'base' });
+  }
+
+  /** Money in the `currency` of the record. */
+  inOwnCurrency(): this {
+    return this.with({ amount: 'currency' });
   }
 
   private with(changes: Partial<FieldSpec>): this {
@@ -233,7 +255,7 @@ export function currency(): Field<string, 'optional', typeof currencyCode, typeo
   return new Field(spec((name) => char(name, { length: 3 }), currencyCode, currencyCode));
 }
 
-/** Minor units of a currency. */
+/** Minor units of the record's `currency`, unless it says `inBaseCurrency`. */
 export function money(range: { min?: number; max?: number } = {}): Field<number, 'optional', z.ZodInt, typeof amount> {
   const { min = 0, max = maxAmount } = range;
   const input = z
@@ -243,7 +265,7 @@ export function money(range: { min?: number; max?: number } = {}): Field<number,
     .meta({
       description: min === 0 ? 'Minor units of the currency, not negative.' : 'Minor units of the currency.',
     });
-  return new Field(spec(amountColumn, input, amount));
+  return new Field({ ...spec(amountColumn, input, amount), amount: 'currency' });
 }
 
 export function integer(min: number, max: number): Field<number, 'optional', z.ZodInt, z.ZodInt> {
@@ -279,6 +301,11 @@ export function boolean(): Field<boolean, 'optional', z.ZodBoolean, z.ZodBoolean
 /** An id that says nothing by itself: the record's own. */
 export function key(): Field<string, 'required', null, typeof uuidText> {
   return new Field({ ...spec(uuid, uuidText, uuidText), need: 'required', input: null });
+}
+
+/** The id of the customer whose row it is, in tables of their own (`record` adds it by itself). */
+export function ownerId(column?: () => AnyPgColumn): Field<string, 'required', null, typeof uuidText> {
+  return column ? key().references(column) : key();
 }
 
 /** The id of another record. */

@@ -86,6 +86,7 @@ export function linesTable(kind: string, parent: PgTable, { tableName, name, lab
     owner: 'customerId',
     partOf: { table: parent, by: of },
     key: ['customerId', of, 'line'],
+    guard: null,
     fields,
     extras: (t) => [
       foreignKey({

@@ -203,6 +203,7 @@ export function record<
     owner: owner ? 'customerId' : null,
     key: owner ? ['customerId', 'id'] : ['id'],
     ...(partOf && { partOf }),
+    guard: owner && !partOf ? name : null,
     fields,
     extras: (t) => [
       ...(owner ? [index(`${tableName}_id`).on(t['id'] as PgColumn)] : []), // every record has one

@@ -1,4 +1,4 @@
-import { type BuildColumns, getTableColumns, getTableName } from 'drizzle-orm';
+import { type BuildColumns, getTableColumns, getTableName, type SQL, sql } from 'drizzle-orm';
 import {
   type PgColumn,
   type PgTable,
@@ -52,6 +52,13 @@ export interface StoredTable {
   partOf: { table: PgTable; by: string } | null;
   /** Members of the primary key, in its order. */
   key: readonly string[];
+  /**
+   * Set: its customer cannot be deleted while there is a row, which is called so in the refusal ('consent change').
+   * Nothing that is evidence or history is lost by a deletion. null: rows are part of the customer and go with it.
+   */
+  guard: string | null;
+  /** Whether a row (alias `f`) is a sign of life since an instant, where that is not the instants marked so by themselves. */
+  isLifeSign: ((since: (column: string) => SQL) => SQL) | null;
 }
 
 export type TableOf<F extends Fields> = PgTableWithColumns<{
@@ -69,6 +76,8 @@ export interface TableDefinition<F extends Fields> {
   owner: (keyof F & string) | null;
   partOf?: { table: PgTable; by: keyof F & string };
   key: readonly (keyof F & string)[];
+  guard: string | null;
+  isLifeSign?: StoredTable['isLifeSign'];
   fields: F;
   /** Indexes, foreign keys and checks. */
   extras?: (columns: TableOf<F>['_']['columns']) => PgTableExtraConfigValue[];
@@ -78,7 +87,19 @@ const stored = new Map<PgTable, StoredTable>();
 
 /** Defines a table, for Drizzle and for whatever has to know all of them. */
 export function storedTable<const F extends Fields>(tableName: string, definition: TableDefinition<F>): TableOf<F> {
-  const { name, label, access, nature, owner, partOf = null, key, fields, extras } = definition;
+  const {
+    name,
+    label,
+    access,
+    nature,
+    owner,
+    partOf = null,
+    key,
+    guard,
+    isLifeSign = null,
+    fields,
+    extras,
+  } = definition;
   const columns = Object.fromEntries(
     Object.entries(fields).map(([member, field]) => {
       const column = columnOf(member, field);
@@ -94,7 +115,7 @@ export function storedTable<const F extends Fields>(tableName: string, definitio
   if ([...stored.values()].some((other) => getTableName(other.table) === tableName)) {
     throw new Error(`The table ${tableName} is defined twice`);
   }
-  stored.set(table, { name, label, table, fields, access, nature, owner, partOf, key });
+  stored.set(table, { name, label, table, fields, access, nature, owner, partOf, key, guard, isLifeSign });
   return table;
 }
 
@@ -138,4 +159,31 @@ function shape(fields: Fields, of: (field: Fields[string]) => z.ZodType | null):
       return schema ? [[member, schema]] : [];
     }),
   );
+}
+
+/** `col = alias."member", …` for an UPDATE or ON CONFLICT: every column but those that are fixed, generated, or left out. */
+export function assignments(
+  table: PgTable,
+  value: (member: string, column: PgColumn) => SQL,
+  except: readonly string[] = [],
+): SQL {
+  const { key } = definitionOf(table);
+  const fixed = new Set([...key, 'createdAt', ...except]);
+  const changing = Object.entries(getTableColumns(table)).filter(
+    ([member, column]) => !fixed.has(member) && column.generated === undefined,
+  );
+  return sql.join(
+    changing.map(([member, column]) => sql`${sql.identifier(column.name)} = ${value(member, column)}`),
+    sql`, `,
+  );
+}
+
+/** From a row of `rowsOf(table, …, alias)`. */
+export function fromRow(alias: string) {
+  return (member: string): SQL => sql`${sql.identifier(alias)}.${sql.identifier(member)}`;
+}
+
+/** From the row that met a conflict. */
+export function fromExcluded(_member: string, column: PgColumn): SQL {
+  return sql`excluded.${sql.identifier(column.name)}`;
 }

@@ -247,13 +247,13 @@ export async function writeOne<T>(
   tx: Transaction,
   context: Context,
   write: RecordWrite,
-): Promise<T & { created: boolean; applied: boolean; warnings: Warning[] }> {
+): Promise<T & { created: boolean; applied: boolean; warnings?: Warning[] }> {
   const [result] = await writeRecords(kind, tx, context, [write]);
   if (result === undefined || result instanceof Problem) throw result ?? new Error('Every write has an outcome');
   const { created, applied, warnings, state, complete } = result;
   const answer = complete ? answerOf<T>(kind, state) : await answerById<T>(tx, kind, result.id);
   if (!answer) throw new Error(`The ${kind.name} that was written is not there`);
-  return { ...answer, created, applied, warnings };
+  return { ...answer, created, applied, ...(kind.owner && { warnings }) };
 }
 
 /** For `runBatch`. */

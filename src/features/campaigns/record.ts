@@ -17,7 +17,10 @@ export const campaignRecord = record('campaign', {
     channel: text(100).plain().filter().says('Where it runs.', 'email'),
     startsOn: date().plain().range().says('First day.'),
     endsOn: date().plain().says('Last day; belongs to the campaign.'),
-    cost: money().answers(z.int()).says('What it cost in all, minor units of the base currency.', 250000),
+    cost: money()
+      .inBaseCurrency()
+      .answers(z.int())
+      .says('What it cost in all, minor units of the base currency.', 250000),
     audience: text(2_000).plain().says('Whom it is for, in words.'),
   },
   extras: (t) => [

@@ -84,7 +84,7 @@ export const interactionRecord = record('interaction', {
     staff: text(200).plain().filter().says('The member of staff.', 'maria'),
     seconds: integer(0, 31_622_400).says('Duration in seconds.', 340),
     pages: integer(0, 1_000_000).says('Pages seen on a web visit.', 4),
-    cost: money().says('Cost to serve, minor units of the base currency.', 420),
+    cost: money().inBaseCurrency().says('Cost to serve, minor units of the base currency.', 420),
     campaignId: recordId()
       .references(() => campaigns.id)
       .filter()

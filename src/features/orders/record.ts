@@ -114,6 +114,7 @@ export const orderRecord = record('order', {
       .generated(
         sql`case when abs((total - tax - refunded) * base_factor) < 9007199254740991 then round((total - tax - refunded) * base_factor)::bigint end`,
       )
+      .inBaseCurrency()
       .says('The same in minor units of the base currency; null without a rate.'),
   },
   lines: {

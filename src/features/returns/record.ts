@@ -21,6 +21,7 @@ export const returnRecord = record('return', {
     ...frozenRate,
     baseTotal: count()
       .generated(sql`case when total * base_factor < 9007199254740991 then round(total * base_factor)::bigint end`)
+      .inBaseCurrency()
       .says('Minor units of the base currency at the frozen rate; null without one.'),
   },
   lines: {
