@@ -144,10 +144,10 @@ function plan(
   return { id, created: before === null, applied: true, warnings, state };
 }
 
-/** A member left out stays on PATCH, and takes its default otherwise. */
-function nextRow(
+/** The row that a document makes of the one before: a member left out stays on PATCH, and takes its default otherwise. */
+export function nextRow(
   { fields }: { fields: Fields },
-  { mode, input, ...write }: RecordWrite,
+  { mode, input, ...write }: Pick<RecordWrite, 'mode'> & { input: object },
   before: StoredRow | null,
   { id, customerId, now }: { id: string; customerId: string | null; now: string },
 ): StoredRow {

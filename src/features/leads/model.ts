@@ -6,8 +6,9 @@ import { instant as instantColumn } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
 import { typeNames } from '../../platform/type-names.ts';
 import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
-import { consentInputs, customers } from '../customers/model.ts';
+import { consentInputs } from '../customers/consent-input.ts';
 import { customerClaim, customerOwner } from '../customers/owner.ts';
+import { customers } from '../customers/record.ts';
 import { scoreGrade } from '../lead-scores/grade.ts';
 
 /**

@@ -20,7 +20,7 @@ import { id, instant, smallInteger, text, version } from '../../platform/values.
 import { created } from '../../platform/versions.ts';
 import { ofOthers } from '../../platform/withheld.ts';
 import { referenceInput } from '../../records/references/model.ts';
-import { customers } from '../customers/model.ts';
+import { customers } from '../customers/record.ts';
 import { loyaltyProgrammes, loyaltyTierRules } from '../loyalty-programmes/model.ts';
 
 /**

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { code, instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
 import { id, instant, smallInteger, version } from '../../platform/values.ts';
-import { customers } from '../customers/model.ts';
+import { customers } from '../customers/record.ts';
 
 /** Two records of one person that became one, and what it takes to part them again. */
 export const customerMerges = pgTable(

@@ -3,7 +3,9 @@ import { z } from 'zod';
 import { instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { typeNames } from '../../platform/type-names.ts';
 import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
-import { channel, consentPurpose, customers } from '../customers/model.ts';
+import { consentPurpose } from '../customers/consent-input.ts';
+import { customers } from '../customers/record.ts';
+import { channel } from '../customers/words.ts';
 
 /** Others who work with some of the customers: tokens with the claim `partner` see only what is shared with it. */
 export const partners = pgTable('partners', {

@@ -1,6 +1,6 @@
 import { index, pgTable, uuid } from 'drizzle-orm/pg-core';
 import { code, instant as instantColumn } from '../../platform/db/columns.ts';
-import { customers } from '../customers/model.ts';
+import { customers } from '../customers/record.ts';
 
 /**
  * What erased persons were known by, as a keyed hash (platform/auth/keys.ts, tombstoneSecret): a later message that names

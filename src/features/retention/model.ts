@@ -2,7 +2,7 @@ import { boolean, index, integer, pgTable, text as textColumn, uuid } from 'driz
 import { z } from 'zod';
 import { amount as amountColumn, instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
-import { customerKind } from '../customers/model.ts';
+import { customerKind } from '../customers/words.ts';
 
 /** What is kept for how long. A rule removes what became older than that, every night. */
 export const retentionRules = pgTable(
