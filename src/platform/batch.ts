@@ -2,10 +2,14 @@ import { z } from 'zod';
 import type { Transaction } from './db/client.ts';
 import { Problem, type ProblemCode, problemTypes } from './errors.ts';
 import { inputProblem, reportInput, writeParameters } from './operation.ts';
-import { id } from './values.ts';
+import { typeNames } from './type-names.ts';
+import { id, smallInteger } from './values.ts';
 
 export const warning = z
-  .strictObject({ code: z.string().meta({ example: 'customer_conflict' }), message: z.string() })
+  .strictObject({
+    code: z.string().meta({ description: 'Stable, for programs.', example: 'customer_conflict' }),
+    message: z.string(),
+  })
   .meta({ id: 'Warning', description: 'Something to look at; the request was carried out.' });
 export type Warning = z.output<typeof warning>;
 
@@ -26,7 +30,7 @@ const [firstCode, ...otherCodes] = Object.keys(problemTypes) as [ProblemCode, ..
 
 const batchError = z
   .strictObject({
-    code: z.enum([firstCode, ...otherCodes]),
+    code: z.enum([firstCode, ...otherCodes]).register(typeNames, { name: 'String' }),
     detail: z.string(),
     errors: z.array(fieldError).optional(),
   })
@@ -37,16 +41,24 @@ export const batchResults = z
     results: z.array(
       z
         .strictObject({
-          index: z.int(),
-          status: z.enum(['created', 'updated', 'unchanged', 'refused']).meta({ id: 'BatchStatus' }),
-          id: id.optional(),
-          error: batchError.optional(),
+          index: smallInteger.meta({ description: 'Place of the item in the list sent, from 0.' }),
+          status: z
+            .enum(['created', 'updated', 'unchanged', 'refused'])
+            .meta({ id: 'BatchStatus', description: 'unchanged: the item was not newer than what is stored.' }),
+          id: id
+            .optional()
+            .meta({ description: 'The record; of a refused item, the record that is in its way, if there is one.' }),
+          error: batchError.optional().meta({ description: 'Why it was refused.' }),
           warnings: z.array(warning).optional(),
         })
         .meta({ id: 'BatchResult' }),
     ),
   })
-  .meta({ id: 'BatchResults', description: 'What became of each item, in index order.' });
+  .meta({
+    id: 'BatchResults',
+    description: 'What became of each item, in index order. One bad item does not fail its neighbours unless `atomic`.',
+  })
+  .register(typeNames, { name: 'BatchPayload' });
 export type BatchResults = z.output<typeof batchResults>;
 
 /** What became of one item of a set. */

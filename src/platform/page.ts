@@ -15,7 +15,7 @@ export const pageParameters = {
     .min(1)
     .max(longestPage)
     .optional()
-    .meta({ description: 'Records per page, 1 to 100; 25 unless told.', example: 50 }),
+    .meta({ description: 'Records per page, 1 to 100. Default: 25.', example: 50 }),
   after: text(1024).optional().meta({ description: 'The `next` of the page before.' }),
   count: z.boolean().optional().meta({ description: 'Also count all records that match, as `page.total`.' }),
   cursors: z.boolean().optional().meta({
@@ -75,7 +75,7 @@ export function sortParameter<const T extends readonly [string, ...string[]]>(na
   return z
     .enum(options)
     .optional()
-    .meta({ description: `Order; \`-\` descends. ${fallback} unless told.`, example: fallback });
+    .meta({ description: `Order; \`-\` descends. Default: \`${fallback}\`.`, example: fallback });
 }
 
 /** A statement that answers the rows of a page with something more, e.g. the first children of each. */

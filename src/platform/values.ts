@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { isCurrency } from '../domain/currencies.ts';
 import { divideRounded, formatDecimal, parseDecimal } from '../domain/money.ts';
 import { timeZoneName } from '../domain/period.ts';
+import { typeNames } from './type-names.ts';
 
 /**
  * The vocabulary of every input and output. Strings are checked for what Postgres or JSON cannot carry back
@@ -110,6 +111,9 @@ export const positiveAmount = z
   .max(maxAmount)
   .meta({ description: 'Minor units of the currency, not negative.' });
 
+/** A count, a position, days: never beyond 32 bits. GraphQL has it as Int, and an integer without bounds as SafeInt. */
+export const smallInteger = z.int().register(typeNames, { name: 'Int' });
+
 export const version = z
   .int()
   .min(1)
@@ -120,12 +124,14 @@ export const version = z
 export const decimalText = z
   .string()
   .regex(/^-?\d{1,15}(\.\d{1,12})?$/)
-  .meta({ description: 'Exact decimal as a string.', example: '0.055' });
+  .meta({ description: 'Exact decimal as a string.', example: '0.055' })
+  .register(typeNames, { name: 'Decimal' });
 
 /** A decimal sent as a JSON number or a string; kept as the shortest text that says it, a number to twelve places. */
 export const decimalInput = z
   .union([z.number().min(-1e15).max(1e15), decimalText])
-  .transform((value) => shortestDecimal(String(value)));
+  .transform((value) => shortestDecimal(String(value)))
+  .register(typeNames, { name: 'Decimal' });
 
 function shortestDecimal(text: string): string {
   const { digits, scale } = parseDecimal(text);

@@ -1,11 +1,13 @@
 import { z } from 'zod';
 import { Problem } from './errors.ts';
+import { typeNames } from './type-names.ts';
 import { id } from './values.ts';
 
 /** What a change or deletion has to say: the version its sender has seen. */
 export const expectedVersion = z
   .union([z.int().min(1), z.literal('*')])
-  .meta({ description: 'The version you have seen (REST: If-Match); `*` for any.', example: 3 });
+  .meta({ description: 'The version you have seen (REST: If-Match); `*` for any.', example: 3 })
+  .register(typeNames, { name: 'ExpectedVersion' });
 
 /** `actual` 0: there is no such record yet. @throws Problem version_mismatch, with the version there is */
 export function checkVersion(actual: number, expected: number | '*'): void {
@@ -20,7 +22,11 @@ export function checkVersion(actual: number, expected: number | '*'): void {
 /** What a deletion answers (REST: 204 and nothing). */
 export const deletedRecord = z
   .strictObject({ id, deleted: z.literal(true) })
-  .meta({ id: 'Deleted', description: 'The id of what was deleted.' });
+  .meta({
+    id: 'Deleted',
+    description: 'What was deleted. Its references stay behind, so that a late message does not bring it back.',
+  })
+  .register(typeNames, { name: 'DeletedPayload' });
 
 /** What a write answers beside the record, on both doors: what became of the message. */
 export const created = z.boolean().meta({ description: 'Whether the record is new.' });

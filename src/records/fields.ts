@@ -27,6 +27,7 @@ import {
   currency as currencyCode,
   instant as instantText,
   maxAmount,
+  smallInteger,
   id as uuidText,
 } from '../platform/values.ts';
 import { ofOthers } from '../platform/withheld.ts';
@@ -279,7 +280,7 @@ export function money(range: { min?: number; max?: number } = {}): Field<number,
 }
 
 export function integer(min: number, max: number): Field<number, 'optional', z.ZodInt, z.ZodInt> {
-  return new Field(spec(integerColumn, z.int().min(min).max(max), z.int()));
+  return new Field(spec(integerColumn, z.int().min(min).max(max), smallInteger));
 }
 
 /** A count that may exceed 32 bits. */
@@ -288,7 +289,7 @@ export function count(): Field<number, 'optional', z.ZodInt, z.ZodInt> {
 }
 
 export function smallint(min: number, max: number): Field<number, 'optional', z.ZodInt, z.ZodInt> {
-  return new Field(spec(smallintColumn, z.int().min(min).max(max), z.int()));
+  return new Field(spec(smallintColumn, z.int().min(min).max(max), smallInteger));
 }
 
 /** An exact decimal; kept as text in the process. */

@@ -282,7 +282,7 @@ export function record<
   const document = z.strictObject(shape).meta({
     id: hasOwnName ? `${type}Document` : `${type}Input`,
     ...(!hasOwnName && example),
-    ...text(says.document),
+    ...text(says.document ?? (hasOwnName ? documentText(name) : undefined)),
     ...(says.documentExample && { example: says.documentExample }),
   });
   const input = !hasOwnName
@@ -353,6 +353,11 @@ function lineShapes(lines: LinesOf, door: 'input' | 'output'): z.ZodRawShape {
 // The caller's `refine` is typed for its own shape.
 function refined(input: z.ZodObject, refine: unknown): z.ZodObject {
   return refine ? (refine as (schema: z.ZodObject) => z.ZodObject)(input) : input;
+}
+
+function documentText(name: string): string {
+  const noun = `${/^[aeiou]/.test(name) ? 'An' : 'A'} ${name}`;
+  return `${noun} as PUT takes it, whose address has the reference. Members left out are cleared.`;
 }
 
 function text(description: string | undefined): { description?: string } {

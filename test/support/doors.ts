@@ -1,8 +1,8 @@
 import { type GraphQLField, getNamedType, isObjectType } from 'graphql';
-import { schemaFolder } from '../../src/app.ts';
+import { readSdl } from '../../src/app.ts';
 import { resolvers } from '../../src/features.ts';
 import { operationsOf } from '../../src/platform/graphql/field.ts';
-import { createSchema, readSdl } from '../../src/platform/graphql/schema.ts';
+import { createSchema } from '../../src/platform/graphql/schema.ts';
 import type { Operation } from '../../src/platform/operation.ts';
 import type { Call } from './graphql-calls.ts';
 
@@ -17,7 +17,7 @@ export interface Field extends Call {
 }
 
 /** Made of the SDL and the resolvers, as the service does at its start. */
-export const schema = createSchema(readSdl(schemaFolder), resolvers);
+export const schema = createSchema(readSdl(), resolvers);
 
 const guarded = new Map<string, readonly Operation[]>(
   resolvers.flatMap((feature) =>

@@ -2,7 +2,7 @@ import { bigint, boolean, index, integer, pgTable, primaryKey, text as textColum
 import { z } from 'zod';
 import { code, instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
+import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
 import { customers } from '../customers/record.ts';
 
 /** Who gets new leads and follow-ups. The first active rule of the purpose that has members for the key decides. */
@@ -120,6 +120,8 @@ const members = {
 
 export const assignmentRuleInput = z.strictObject(members).meta({
   id: 'AssignmentRuleInput',
+  description:
+    'A member of staff is in a group once, and each value has one group. Without a key there is one group, whose value is null.',
   example: {
     name: 'Leads by country',
     purpose: 'lead',
@@ -132,7 +134,10 @@ export const assignmentRuleInput = z.strictObject(members).meta({
   },
 });
 export type AssignmentRuleInput = z.output<typeof assignmentRuleInput>;
-export const assignmentRulePatch = z.strictObject(members).partial().meta({ id: 'AssignmentRulePatch' });
+export const assignmentRulePatch = z.strictObject(members).partial().meta({
+  id: 'AssignmentRulePatch',
+  description: 'Members left out stay as they are; a `key` of null clears. `groups` are replaced as a whole.',
+});
 export type AssignmentRulePatch = z.output<typeof assignmentRulePatch>;
 
 export const assignmentRule = z
@@ -143,7 +148,7 @@ export const assignmentRule = z
     method: assignmentMethod,
     key: assignmentKey.nullable(),
     groups: z.array(assignmentGroup),
-    position: z.int(),
+    position: smallInteger,
     active: z.boolean(),
     version,
     createdAt: instant,

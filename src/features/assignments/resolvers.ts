@@ -26,6 +26,11 @@ export const assignmentResolvers: Resolvers = {
       assignmentsByLeads,
       ({ id }: { id: string }) => id,
       (ids) => ({ ids }),
+      {
+        cost: 5,
+        description:
+          'The latest 100 changes of who looks after it, in order of time; what was given of follow-ups is in `Query.assignments`.',
+      },
     ),
   },
   Assignment: {

@@ -3,7 +3,7 @@ import { campaignFigures } from '../../domain/campaign-results.ts';
 import { notFound } from '../../platform/errors.ts';
 import { type Context, readOperation, requireScope } from '../../platform/operation.ts';
 import { pageOf } from '../../platform/page.ts';
-import { amount, currency, id, instant } from '../../platform/values.ts';
+import { amount, currency, id, instant, smallInteger } from '../../platform/values.ts';
 import { targetParameters } from '../../records/references/model.ts';
 import { commonParameters, metricExcluded } from '../metrics/model.ts';
 import { resolveScope, type Scope } from '../metrics/scope.ts';
@@ -41,7 +41,7 @@ const campaignResults = z
     to: instant.meta({ description: 'End of the period, which does not belong to it.' }),
     asOf: instant.meta({ description: 'What happened from here on is not counted.' }),
     timeZone: z.string(),
-    windowDays: z.int().meta({ description: 'How old the last touch may be, in days of 24 hours.' }),
+    windowDays: smallInteger.meta({ description: 'How old the last touch may be, in days of 24 hours.' }),
     currency: currency.meta({ description: 'The base currency: of all amounts here.' }),
     touches: count('Interactions that name the campaign.'),
     touchedCustomers: count('Distinct customers of these.'),

@@ -16,7 +16,7 @@ export const clientResolvers: Resolvers = {
   Query: {
     client: record(getClient),
     clients: connection(listClients),
-    signingKeys: field(listSigningKeys),
+    signingKeys: field(listSigningKeys, { cost: 5 }),
   },
   Mutation: {
     createClient: mutation(createClient, 'client'),

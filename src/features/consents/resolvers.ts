@@ -11,9 +11,12 @@ import {
 
 export const consentResolvers: Resolvers = {
   Query: {
-    consents: connection(listConsents),
-    customerConsents: record(getCustomerConsents),
-    customerConsentHistory: connection(listCustomerConsentHistory),
+    consents: connection(listConsents, { sort: 'ConsentSort' }),
+    customerConsents: record(getCustomerConsents, {
+      example:
+        '{ customerConsents(reference: { source: "shop", externalId: "17850" }, channel: EMAIL) { consents { purpose status at } } }',
+    }),
+    customerConsentHistory: connection(listCustomerConsentHistory, { sort: 'ConsentSort' }),
   },
   Mutation: {
     recordConsent: mutation(recordConsent, 'consent'),
@@ -24,6 +27,7 @@ export const consentResolvers: Resolvers = {
       consentsByCustomers,
       ({ id }: { id: string }) => id,
       (ids) => ({ ids }),
+      { cost: 5, description: 'What is in force.' },
     ),
   },
   ConsentChange: {

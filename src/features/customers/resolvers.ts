@@ -13,12 +13,14 @@ import {
 
 export const customerResolvers: Resolvers = {
   Query: {
-    customer: record(getCustomer),
-    customers: connection(
-      listCustomers,
-      {},
-      { field: 'orders', operation: listCustomersWithOrders, ofAll: ordersOfCustomers },
-    ),
+    customer: record(getCustomer, {
+      example:
+        '{ customer(reference: { source: "shop", externalId: "17850" }) { id name email orders(first: 5) { nodes { placedAt total } } } }',
+    }),
+    customers: connection(listCustomers, {
+      ahead: { field: 'orders', operation: listCustomersWithOrders, ofAll: ordersOfCustomers },
+      example: '{ customers(first: 20, kind: COMPANY) { nodes { id name } pageInfo { hasNextPage endCursor } } }',
+    }),
   },
   Mutation: {
     createCustomer: mutation(createCustomer, 'customer'),
@@ -28,7 +30,7 @@ export const customerResolvers: Resolvers = {
     batchCustomers: mutation(batchCustomers),
   },
   Customer: {
-    company: related(customersByIds, 'companyId'),
-    referrer: related(customersByIds, 'referredBy'),
+    company: related(customersByIds, 'companyId', { description: 'The record behind `companyId`.' }),
+    referrer: related(customersByIds, 'referredBy', { description: 'The record behind `referredBy`.' }),
   },
 };

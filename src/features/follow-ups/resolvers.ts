@@ -24,6 +24,7 @@ export const followUpResolvers: Resolvers = {
       followUpsByCustomers,
       ({ id }: { id: string }) => id,
       (ids) => ({ ids }),
+      { cost: 5, description: 'The latest 100 follow-ups, newest first; `Query.followUps` has them all.' },
     ),
   },
   FollowUp: {

@@ -61,7 +61,7 @@ export const interactionOperations = operationsOf(interactionRecord, {
     create: {
       summary: 'Push an interaction',
       description:
-        'Finds or creates the customer as for orders. With `source` and `externalId`, a known reference is refused with `already_exists` and its id; PUT updates. Without `externalId` it is a new interaction each time: send an Idempotency-Key when you may have to repeat it.',
+        'Finds or creates the customer as for orders. With `source` and `externalId`, a known reference is refused with `already_exists` and its id; send it with PUT (GraphQL: upsert) to change it. Without `externalId` it is a new interaction each time: send an idempotency key when you may have to repeat it.',
     },
     list: { summary: 'List and search interactions' },
     upsert: {
@@ -70,7 +70,7 @@ export const interactionOperations = operationsOf(interactionRecord, {
     },
     batch: {
       description:
-        'Each item is an upsert by reference, in index order; always 200, with a result per item. Items without `externalId` are new interactions each time: send an Idempotency-Key when you may have to repeat the batch.',
+        'Each item is an upsert by reference, in index order; always 200, with a result per item. Items without `externalId` are new interactions each time: send an idempotency key when you may have to repeat the batch.',
     },
   },
 });

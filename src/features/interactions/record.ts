@@ -128,7 +128,7 @@ export const interactionRecord = record('interaction', {
   says: {
     record: 'One contact with a customer, on whatever channel.',
     input:
-      'With `source` and `externalId` a message can be repeated and changed; without `externalId` it is a new interaction each time, unless an Idempotency-Key says otherwise.',
+      '`customerId` or `customer` is required. With `source` and `externalId` a message can be repeated and changed; without `externalId` it is a new interaction each time, unless an Idempotency-Key says otherwise.',
     references: 'Further names of it in other systems.',
     example: { source: 'hotline', externalId: 'call-88213', ...example },
     documentExample: example,

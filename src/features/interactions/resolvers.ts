@@ -6,12 +6,23 @@ import { interactionsOfCustomers } from './customer-operations.ts';
 import { interactionOperations } from './operations.ts';
 
 export const interactionResolvers: Resolvers = {
-  ...recordResolvers('interaction', interactionOperations),
+  ...recordResolvers('interaction', interactionOperations, {
+    list: {
+      cost: 5,
+      example:
+        '{ interactions(first: 50, kind: PHONE, occurredFrom: "2026-03-01T00:00:00Z") { nodes { id topic outcome customer { name } } pageInfo { hasNextPage endCursor } } }',
+    },
+  }),
   Customer: {
-    interactions: childConnection(interactionsOfCustomers, interactionOperations.listOfOwner, 'customerIds'),
+    interactions: childConnection(interactionsOfCustomers, interactionOperations.listOfOwner, 'customerIds', {
+      cost: 5,
+      description: 'The interactions of the customer. `Query.interactions` takes filters as well.',
+    }),
   },
   Interaction: {
     customer: related(customersByIds, 'customerId'),
-    order: related(orderOperations.byIds, 'orderId'),
+    order: related(orderOperations.byIds, 'orderId', {
+      description: 'The order it is about; null without one, and where it is gone.',
+    }),
   },
 };

@@ -2,7 +2,7 @@ import { index, integer, pgTable, text as textColumn, uuid } from 'drizzle-orm/p
 import { z } from 'zod';
 import { instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
+import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
 
 /** Learned lead scores: what was trained when on what, and what came of it. Nothing in here is about one person. */
 export const leadModels = pgTable(
@@ -81,22 +81,22 @@ export const leadModelInput = z
 export const leadModelParameters = z
   .strictObject({
     exclude: z.array(z.string()),
-    horizonDays: z.int(),
+    horizonDays: smallInteger,
     enteredFrom: instant.nullable(),
     enteredTo: instant.nullable(),
     asOf: instant,
-    minConversions: z.int(),
-    folds: z.int().meta({ description: 'Parts of the cross-validation.', example: foldCount }),
+    minConversions: smallInteger,
+    folds: smallInteger.meta({ description: 'Parts of the cross-validation.', example: foldCount }),
   })
   .meta({ id: 'LeadModelParameters', description: 'What it learns from.' });
 export type LeadModelParameters = z.output<typeof leadModelParameters>;
 
 export const leadModelCounts = z
   .strictObject({
-    leads: z.int().meta({ description: 'Leads learned from: conversions and others.', example: 6467 }),
-    conversions: z.int().meta({ description: 'Those that became customers in time.', example: 2480 }),
-    tooYoung: z.int().meta({ description: 'Left out: not converted, and their days are not over.' }),
-    alreadyCustomers: z.int().meta({ description: 'Left out: customers when they entered, or before.' }),
+    leads: smallInteger.meta({ description: 'Leads learned from: conversions and others.', example: 6467 }),
+    conversions: smallInteger.meta({ description: 'Those that became customers in time.', example: 2480 }),
+    tooYoung: smallInteger.meta({ description: 'Left out: not converted, and their days are not over.' }),
+    alreadyCustomers: smallInteger.meta({ description: 'Left out: customers when they entered, or before.' }),
   })
   .meta({ id: 'LeadModelCounts', description: 'Leads of the window, by what became of them until `asOf`.' });
 export type LeadModelCounts = z.output<typeof leadModelCounts>;
@@ -107,7 +107,7 @@ const decile = z.int().min(1).max(10);
 export const calibrationGroup = z
   .strictObject({
     decile: decile.meta({ description: '1: the lowest probabilities.' }),
-    count: z.int(),
+    count: smallInteger,
     predicted: share.meta({ description: 'Mean probability.', example: 0.31 }),
     observed: share.meta({ description: 'Share that converted.', example: 0.29 }),
   })
@@ -116,7 +116,7 @@ export const calibrationGroup = z
 export const liftGroup = z
   .strictObject({
     decile: decile.meta({ description: '1: the best scores.' }),
-    count: z.int(),
+    count: smallInteger,
     conversions: z.number().meta({ description: 'A fraction where equal scores lie on both sides of the edge.' }),
     share: share.meta({ description: 'Conversions ÷ count.' }),
     lift: z.number().nullable().meta({ description: 'The share ÷ that among all leads.', example: 2.4 }),
@@ -149,7 +149,7 @@ export const leadModelQuality = z
         'The rule score on the same leads, each as of when it was last heard of before its conversion or the end of the horizon.',
     }),
     ruleLift: z.array(liftGroup).meta({ description: 'By rule score.' }),
-    columns: z.int().meta({ description: 'Coefficients beside the intercept.' }),
+    columns: smallInteger.meta({ description: 'Coefficients beside the intercept.' }),
     unusedExclusions: z
       .array(z.string())
       .meta({ description: 'Names in `exclude` that no field of these leads falls under: misspelt, perhaps.' }),
@@ -196,7 +196,7 @@ export const leadModelWarning = z
 export const listedLeadModel = z
   .strictObject({
     id,
-    number: z.int().min(1).meta({ description: '1, 2, 3 … in the order of the requests.' }),
+    number: smallInteger.min(1).meta({ description: '1, 2, 3 … in the order of the requests.' }),
     status: leadModelStatus,
     parameters: leadModelParameters,
     counts: leadModelCounts.nullable().meta({ description: 'null until they were counted.' }),
@@ -257,7 +257,7 @@ export const learnedContribution = z
 export const learnedScore = z
   .strictObject({
     modelId: id,
-    number: z.int().meta({ description: 'Of the model.' }),
+    number: smallInteger.meta({ description: 'Of the model.' }),
     probability: probability.meta({
       description: 'That it becomes a customer within the `horizonDays` of the model, after what is known of it.',
     }),

@@ -12,12 +12,15 @@ import {
 
 export const leadModelResolvers: Resolvers = {
   Query: {
-    leadModel: record(getLeadModel),
+    leadModel: record(getLeadModel, {
+      example:
+        '{ leadModel(id: "0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90") { status quality { auc ruleAuc lift { decile lift } } coefficients { feature oddsRatio } } }',
+    }),
     leadModels: connection(listLeadModels),
-    leadModelScores: connection(listLeadModelScores),
+    leadModelScores: connection(listLeadModelScores, { totalCost: 250 }),
   },
   Mutation: {
-    createLeadModel: mutation(createLeadModel, 'leadModel'),
+    createLeadModel: mutation(createLeadModel, 'leadModel', { cost: 100 }),
     deleteLeadModel: mutation(deleteLeadModel),
   },
   LeadModel: {
@@ -25,12 +28,16 @@ export const leadModelResolvers: Resolvers = {
       coefficientsByLeadModels,
       ({ id }: { id: string }) => id,
       (ids) => ({ ids }),
+      { cost: 25, description: 'Largest first, whatever the sign; none until it is ready.' },
     ),
   },
   LeadModelScore: {
     lead: related(leadsByIds, 'leadId'),
   },
   Lead: {
-    learned: related(learnedByLeads, 'id'),
+    learned: related(learnedByLeads, 'id', {
+      cost: 5,
+      description: 'What the model in use says of it, now; null when none is ready.',
+    }),
   },
 };

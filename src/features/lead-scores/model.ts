@@ -2,7 +2,7 @@ import { bigint, index, integer, pgTable, primaryKey, text as textColumn, uuid }
 import { z } from 'zod';
 import { instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
+import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
 import { direction, interactionKind } from '../interactions/record.ts';
 import { learnedReason, learnedScore } from '../lead-models/model.ts';
 import { leads } from '../leads/model.ts';
@@ -148,7 +148,7 @@ export const scoreRuleInput = z
       example: 14,
     }),
   })
-  .meta({ id: 'ScoreRule' });
+  .meta({ id: 'ScoreRule', description: 'A rule: points for a profile, or for interactions.' });
 
 export const ruleSetDocumentInput = z
   .strictObject({
@@ -176,7 +176,7 @@ export const ruleSetDocumentInput = z
       .optional()
       .meta({ description: 'What `completeness` counts; name, email, phone, country, source unless told.' }),
   })
-  .meta({ id: 'RuleSetDocument' });
+  .meta({ id: 'RuleSetDocument', description: 'The rules, and what their scores mean.' });
 export type RuleSetDocument = z.output<typeof ruleSetDocumentInput>;
 
 export const ruleSetInput = z.strictObject({ name: text(200), document: ruleSetDocumentInput }).meta({
@@ -214,7 +214,7 @@ export const ruleSetPatch = z
 export const ruleSet = z
   .strictObject({
     id,
-    number: z.int().nullable().meta({ description: '1, 2, 3 … in the order of publication; null for a draft.' }),
+    number: smallInteger.nullable().meta({ description: '1, 2, 3 … in the order of publication; null for a draft.' }),
     name: z.string(),
     status: ruleSetStatus,
     document: ruleSetDocumentInput,
@@ -266,14 +266,14 @@ export const scoreContribution = z
       description:
         'The interactions that count, latest first, at most 50; their points sum to `uncapped` unless there are more.',
     }),
-    evidenceCount: z.int().meta({ description: 'All interactions that count.' }),
+    evidenceCount: smallInteger.meta({ description: 'All interactions that count.' }),
   })
   .meta({ id: 'ScoreContribution', description: 'One reason for the score.' });
 
 export const ruleScoreAnswer = z
   .strictObject({
     ruleSetId: id,
-    number: z.int().nullable().meta({ description: 'null: a draft.' }),
+    number: smallInteger.nullable().meta({ description: 'null: a draft.' }),
     score: scorePoints.meta({ description: 'The exact sum of the contributions, in whatever order they are added.' }),
     grade: scoreGrade,
     fit: scorePoints,
@@ -294,7 +294,7 @@ export const leadScore = z
 export type LeadScoreAnswer = z.output<typeof leadScore>;
 
 export const gradeMove = z
-  .strictObject({ from: scoreGrade, to: scoreGrade, leads: z.int() })
+  .strictObject({ from: scoreGrade, to: scoreGrade, leads: smallInteger })
   .meta({ id: 'GradeMove', description: 'How many leads have one grade and would have the other.' });
 
 export const leadMove = z
@@ -312,8 +312,8 @@ export const ruleSetPreview = z
     ruleSetId: id,
     comparedWith: id.meta({ description: 'The rule set in force at `asOf`.' }),
     asOf: instant,
-    leads: z.int().meta({ description: 'Open leads: all but customers and former ones.' }),
-    moved: z.int().meta({ description: 'Those that would get another grade.' }),
+    leads: smallInteger.meta({ description: 'Open leads: all but customers and former ones.' }),
+    moved: smallInteger.meta({ description: 'Those that would get another grade.' }),
     meanChange: z.number().nullable().meta({ description: 'Points per lead; null without leads.' }),
     grades: z.array(gradeMove).meta({ description: 'By grade now and grade then, those that stay included.' }),
     moves: z.array(leadMove).meta({ description: 'The largest changes of score among those that move.' }),

@@ -15,11 +15,20 @@ import {
 
 export const leadScoreResolvers: Resolvers = {
   Query: {
-    leads: connection(listLeads),
-    leadScore: record(getLeadScore),
+    leads: connection(listLeads, {
+      totalCost: 250,
+      hidden: ['learned'],
+      example:
+        '{ leads(first: 10, stage: [LEAD, MARKETING_QUALIFIED], owner: "maria") { nodes { id score grade scoreDetails { rule { contributions { rule points } } } } } }',
+    }),
+    leadScore: record(getLeadScore, {
+      cost: 5,
+      example:
+        '{ leadScore(reference: { source: "web", externalId: "L-660681" }) { rule { score grade contributions { rule points evidence { occurredAt kind points } } } } }',
+    }),
     leadRuleSet: record(getLeadRuleSet),
     leadRuleSets: connection(listLeadRuleSets),
-    leadRuleSetPreview: field(previewLeadRuleSet),
+    leadRuleSetPreview: field(previewLeadRuleSet, { cost: 500 }),
   },
   Mutation: {
     createLeadRuleSet: mutation(createLeadRuleSet, 'ruleSet'),
@@ -28,7 +37,7 @@ export const leadScoreResolvers: Resolvers = {
     publishLeadRuleSet: mutation(publishLeadRuleSet, 'ruleSet'),
   },
   Lead: {
-    scoreDetails: related(leadScoresByLeads, 'id'),
+    scoreDetails: related(leadScoresByLeads, 'id', { cost: 5, description: 'What stands behind the score, now.' }),
   },
   LeadMove: {
     lead: related(leadsByIds, 'leadId'),

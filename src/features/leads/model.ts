@@ -4,7 +4,8 @@ import { z } from 'zod';
 import { type LeadStage, leadStages } from '../../domain/lead-lifecycle.ts';
 import { instant as instantColumn } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
+import { typeNames } from '../../platform/type-names.ts';
+import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
 import { consentInputs } from '../customers/consent-input.ts';
 import { customerClaim, customerOwner } from '../customers/owner.ts';
 import { customers } from '../customers/record.ts';
@@ -98,9 +99,12 @@ export const leadStage = z.enum(leadStages).meta({
 export const lossReason = z
   .enum(lossReasons)
   .meta({ id: 'LossReason', description: 'Why a lead or customer was lost.', example: 'price' });
-export const stageRule = z
-  .enum(stageRules)
-  .meta({ id: 'StageRule', description: 'A rule that changes stages.', example: 'first_qualifying_order' });
+export const stageRule = z.enum(stageRules).meta({
+  id: 'StageRule',
+  description:
+    'A rule that changes stages. first_qualifying_order: the lead has its first order that is neither cancelled, nor refunded in full, nor a test, since it was last lost. no_qualifying_order_left: no such order is left, so it is in the stage before again. score_threshold: its score came to what the rule set asks of the stage. merge: the record was lost as a duplicate, and merged into the one it doubled.',
+  example: 'first_qualifying_order',
+});
 
 const members = {
   owner: text(200)
@@ -132,7 +136,7 @@ const entry = {
 export const leadInput = z.strictObject({ ...customerOwner.input, ...entry }).meta({
   id: 'LeadInput',
   description:
-    'Makes a customer a lead; the customer is found as for orders, and created if unknown. A `customer.externalId` needs its `customer.source`.',
+    '`customerId` or `customer` is required. Makes a customer a lead; the customer is found as for orders, and created if unknown. A `customer.externalId` needs its `customer.source`.',
   example: {
     customer: { source: 'web', externalId: 'L-660681', email: 'ada@example.org' },
     source: 'landing-page',
@@ -149,6 +153,7 @@ export const leadDocument = z
         id: 'LeadPerson',
         description: 'Who it is: completes the customer of the reference, or is what it is made with.',
       })
+      .register(typeNames, { name: 'LeadPersonInput' })
       .optional(),
     ...entry,
   })
@@ -197,14 +202,15 @@ export const leadQualification = z
     ),
     next: id.nullable().meta({ description: 'Ask again with it as `after` until it is null.' }),
   })
-  .meta({ id: 'LeadQualification', description: 'The leads that were moved because of their scores.' });
+  .meta({ id: 'LeadQualification', description: 'The leads that were moved because of their scores.' })
+  .register(typeNames, { name: 'LeadQualificationPayload' });
 export type LeadQualification = z.output<typeof leadQualification>;
 
 export const stageChange = z
   .strictObject({
     id,
     leadId: id.meta({ description: 'The id of its customer.' }),
-    sequence: z.int().min(1).meta({ description: '1, 2, 3 … per lead.' }),
+    sequence: smallInteger.min(1).meta({ description: '1, 2, 3 … per lead.' }),
     at: instant,
     from: leadStage.nullable().meta({ description: 'null: the beginning.' }),
     to: leadStage,
@@ -221,7 +227,7 @@ export const lead = z
   .strictObject({
     id: id.meta({ description: 'The id of its customer.' }),
     stage: leadStage,
-    stageSince: instant,
+    stageSince: instant.meta({ description: 'When the stage began.' }),
     lossReason: lossReason.nullable(),
     owner: z.string().nullable(),
     source: z.string().nullable(),

@@ -19,8 +19,12 @@ import { qualifyLeads } from './qualification.ts';
 export const leadResolvers: Resolvers = {
   Query: {
     lead: record(getLead),
-    leadStages: connection(listLeadStages),
-    leadStageChanges: connection(listLeadStageChanges),
+    leadStages: connection(listLeadStages, { sort: 'LeadStageSort' }),
+    leadStageChanges: connection(listLeadStageChanges, {
+      sort: 'LeadStageChangeSort',
+      example:
+        '{ leadStageChanges(to: CUSTOMER, atFrom: "2026-03-01T00:00:00Z") { nodes { at rule lead { id source } } } }',
+    }),
   },
   Mutation: {
     createLead: mutation(createLead, 'lead'),
@@ -28,12 +32,15 @@ export const leadResolvers: Resolvers = {
     upsertLead: mutation(upsertLead, 'lead'),
     deleteLead: mutation(deleteLead),
     batchLeads: mutation(batchLeads),
-    changeLeadStage: mutation(changeLeadStage, 'lead'),
+    changeLeadStage: mutation(changeLeadStage, 'lead', {
+      example:
+        'mutation { changeLeadStage(reference: { source: "web", externalId: "L-660681" }, input: { to: FORMER, lossReason: PRICE }) { lead { stage lossReason } applied } }',
+    }),
     assignLead: mutation(assignLead, 'lead'),
-    qualifyLeads: mutation(qualifyLeads),
+    qualifyLeads: mutation(qualifyLeads, undefined, { cost: 500 }),
   },
   Customer: {
-    lead: related(leadsByIds, 'id'),
+    lead: related(leadsByIds, 'id', { description: 'The lifecycle of the customer as a lead; null when it is none.' }),
   },
   Lead: {
     customer: related(customersByIds, 'id'),
@@ -41,6 +48,10 @@ export const leadResolvers: Resolvers = {
       stagesByLeads,
       ({ id }: { id: string }) => id,
       (ids) => ({ ids }),
+      {
+        description:
+          'The latest 100 changes of stage, in the order in which they happened; `Query.leadStages` has them all.',
+      },
     ),
   },
   StageChange: {

@@ -9,7 +9,7 @@ import { type Db, param, statement } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
 import { readOperation } from '../../platform/operation.ts';
 import { defaultLimit, longestPage, pageFrom, pageOf, pageParameters } from '../../platform/page.ts';
-import { id } from '../../platform/values.ts';
+import { id, smallInteger } from '../../platform/values.ts';
 import { mostPerUnit, pointsSql } from './points-sql.ts';
 import { rulesOf, versionInForce } from './queries.ts';
 
@@ -23,7 +23,7 @@ const loyaltyCandidate = z
       description: 'These points × `pointValue`, minor units of the base currency, unrounded.',
       example: 915,
     }),
-    orders: z.int().meta({ description: 'Orders that would have earned.', example: 12 }),
+    orders: smallInteger.meta({ description: 'Orders that would have earned.', example: 12 }),
     spend: z.int().meta({
       description: 'Their net revenue, minor units of the base currency (2^53 − 1 at most).',
       example: 183000,

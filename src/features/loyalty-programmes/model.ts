@@ -4,7 +4,8 @@ import { type LoyaltyRules, mostPoints } from '../../domain/loyalty-earning.ts';
 import { parseDecimal } from '../../domain/money.ts';
 import { isBefore } from '../../domain/period.ts';
 import { instant as instantColumn, json } from '../../platform/db/columns.ts';
-import { id, instant, positiveAmount, text, version } from '../../platform/values.ts';
+import { typeNames } from '../../platform/type-names.ts';
+import { id, instant, positiveAmount, smallInteger, text, version } from '../../platform/values.ts';
 
 /**
  * A loyalty programme. `rules` is the document being worked on; publishing freezes it as the next version, and what is
@@ -60,7 +61,7 @@ function decimal(max: number, places: number) {
 }
 
 /** Points that one transaction moves at most. */
-const points = z.int().min(1).max(mostPoints);
+const points = z.int().min(1).max(mostPoints).register(typeNames, { name: 'SafeInt' });
 const days = (min: number, max: number) => z.int().min(min).max(max);
 
 const multiplier = decimal(100, 4).meta({ description: '0 to 100, at most 4 decimal places.', example: 1.5 });
@@ -137,8 +138,14 @@ export const loyaltyReferralBonus = z
       .int()
       .min(0)
       .max(mostPoints)
+      .register(typeNames, { name: 'SafeInt' })
       .meta({ description: 'For the member who referred another.', example: 200 }),
-    referee: z.int().min(0).max(mostPoints).meta({ description: 'For the one who was referred.', example: 100 }),
+    referee: z
+      .int()
+      .min(0)
+      .max(mostPoints)
+      .register(typeNames, { name: 'SafeInt' })
+      .meta({ description: 'For the one who was referred.', example: 100 }),
   })
   .meta({
     id: 'LoyaltyReferralBonus',
@@ -350,9 +357,10 @@ export const loyaltyPublication = z
         'From when orders earn by these rules, by the date they were placed; now unless told. A first version may begin in the past; a later one not, nor before the one it follows.',
     }),
   })
-  .meta({ id: 'LoyaltyPublication', example: { validFrom: '2026-12-01T00:00:00.000Z' } });
+  .meta({ id: 'LoyaltyPublication', example: { validFrom: '2026-12-01T00:00:00.000Z' } })
+  .register(typeNames, { name: 'LoyaltyPublicationInput' });
 
-const versionNumber = z.int().min(1).meta({ description: '1, 2, 3 … in the order of publication.', example: 2 });
+const versionNumber = smallInteger.min(1).meta({ description: '1, 2, 3 … in the order of publication.', example: 2 });
 
 export const loyaltyProgramme = z
   .strictObject({

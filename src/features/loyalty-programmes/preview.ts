@@ -7,7 +7,7 @@ import { isBefore } from '../../domain/period.ts';
 import { param, type Statement, statement, transaction } from '../../platform/db/client.ts';
 import { invalid, Problem } from '../../platform/errors.ts';
 import { readOperation } from '../../platform/operation.ts';
-import { currency, id, instant } from '../../platform/values.ts';
+import { currency, id, instant, smallInteger } from '../../platform/values.ts';
 import { completeRules, loyaltyRulesInput } from './model.ts';
 import { type ProgrammeRules, programmeById, rulesAt, rulesOf } from './queries.ts';
 
@@ -44,14 +44,14 @@ const value = z.number().meta({
 
 const sideOfPreview = z
   .strictObject({
-    earningOrders: z.int().meta({ description: 'Orders that earn at least one point.' }),
+    earningOrders: smallInteger.meta({ description: 'Orders that earn at least one point.' }),
     points,
     value,
   })
   .meta({ id: 'LoyaltyPreviewSide', description: 'What the orders earn under one set of rules.' });
 
 const comparedPoints = {
-  orders: z.int(),
+  orders: smallInteger,
   current: points.meta({ description: 'Points by the version in force then.' }),
   changed: points.meta({ description: 'Points under the change.' }),
   difference: points.meta({ description: 'changed − current.' }),
@@ -73,7 +73,7 @@ const previewTier = z
   })
   .meta({ id: 'LoyaltyPreviewTier' });
 const previewCustomers = z
-  .strictObject({ customers: z.int(), points: points.meta({ description: 'All of theirs together.' }) })
+  .strictObject({ customers: smallInteger, points: points.meta({ description: 'All of theirs together.' }) })
   .meta({ id: 'LoyaltyPreviewCustomers', description: 'Customers whose points differ, and by how much.' });
 
 const loyaltyPreview = z
@@ -83,8 +83,8 @@ const loyaltyPreview = z
     to: instant,
     population,
     currency: currency.meta({ description: 'The base currency.' }),
-    orders: z.int().meta({ description: 'Qualifying orders of the period.' }),
-    customers: z.int().meta({ description: 'Customers who placed them.' }),
+    orders: smallInteger.meta({ description: 'Qualifying orders of the period.' }),
+    customers: smallInteger.meta({ description: 'Customers who placed them.' }),
     current: sideOfPreview.meta({ description: 'By the version in force when each was placed.' }),
     changed: sideOfPreview.meta({ description: 'Under the change.' }),
     difference: points.meta({ description: 'Points: changed − current.' }),

@@ -16,12 +16,19 @@ import { getLoyaltyTiers } from './tiers.ts';
 
 export const loyaltyProgrammeResolvers: Resolvers = {
   Query: {
-    loyaltyProgramme: record(getLoyaltyProgramme),
+    loyaltyProgramme: record(getLoyaltyProgramme, {
+      example:
+        '{ loyaltyProgramme(id: "0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90") { name status currentVersion { number validFrom } rules { pointsPerUnit tiers { levels { key threshold } } } } }',
+    }),
     loyaltyProgrammes: connection(listLoyaltyProgrammes),
     loyaltyProgrammeVersions: connection(listLoyaltyProgrammeVersions),
-    loyaltyProgrammePreview: field(previewLoyaltyProgramme),
-    loyaltyTiers: field(getLoyaltyTiers),
-    loyaltyCandidates: connection(listLoyaltyCandidates),
+    loyaltyProgrammePreview: field(previewLoyaltyProgramme, {
+      cost: 1000,
+      example:
+        '{ loyaltyProgrammePreview(id: "0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90", input: { from: "2026-01-01T00:00:00Z", to: "2026-04-01T00:00:00Z", population: EVERYONE }) { difference differenceInValue byMonth { month difference } } }',
+    }),
+    loyaltyTiers: field(getLoyaltyTiers, { cost: 25 }),
+    loyaltyCandidates: connection(listLoyaltyCandidates, { cost: 500 }),
   },
   Mutation: {
     createLoyaltyProgramme: mutation(createLoyaltyProgramme, 'loyaltyProgramme'),

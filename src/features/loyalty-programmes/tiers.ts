@@ -3,12 +3,12 @@ import { z } from 'zod';
 import { param, statement } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
 import { readOperation } from '../../platform/operation.ts';
-import { id } from '../../platform/values.ts';
+import { id, smallInteger } from '../../platform/values.ts';
 import { loyaltyTierLevel, loyaltyTierRules, type ProgrammeStatus } from './model.ts';
 import { type ProgrammeRulesJson, programmeRulesJson, toProgrammeRules, versionInForce } from './queries.ts';
 
 const tierMembers = loyaltyTierLevel
-  .extend({ members: z.int().meta({ description: 'Members who hold it.', example: 1200 }) })
+  .extend({ members: smallInteger.meta({ description: 'Members who hold it.', example: 1200 }) })
   .meta({ id: 'LoyaltyTierMembers', description: 'A level and how many hold it.' });
 
 const { basis, windowDays, periodDays, graceDays } = loyaltyTierRules.shape;
@@ -16,14 +16,16 @@ const { basis, windowDays, periodDays, graceDays } = loyaltyTierRules.shape;
 export const loyaltyTiers = z
   .strictObject({
     programmeId: id,
-    number: z.int().meta({ description: 'The version in force.', example: 2 }),
+    number: smallInteger.meta({ description: 'The version in force.', example: 2 }),
     basis: basis.nullable().meta({ description: 'null, with the days: there are no levels.' }),
     windowDays: windowDays.nullable(),
     periodDays: periodDays.nullable(),
     graceDays: graceDays.nullable(),
     levels: z.array(tierMembers).meta({ description: 'By threshold, ascending.' }),
-    members: z.int().meta({ description: 'All members of the programme.' }),
-    withoutTier: z.int().meta({ description: 'Those who hold none of these levels: the programme had none so far.' }),
+    members: smallInteger.meta({ description: 'All members of the programme.' }),
+    withoutTier: smallInteger.meta({
+      description: 'Those who hold none of these levels: the programme had none so far.',
+    }),
   })
   .meta({
     id: 'LoyaltyTiers',

@@ -15,7 +15,8 @@ import { z } from 'zod';
 import { mostPoints } from '../../domain/loyalty-earning.ts';
 import { amount as amountColumn, code, instant as instantColumn } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
+import { typeNames } from '../../platform/type-names.ts';
+import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
 import { created } from '../../platform/versions.ts';
 import { ofOthers } from '../../platform/withheld.ts';
 import { referenceInput } from '../../records/references/model.ts';
@@ -225,15 +226,26 @@ export const loyaltyTransactionKind = z.enum(loyaltyTransactionKinds).meta({
 });
 export const tierChangeReasons = ['enrolment', 'upgrade', 'renewal', 'grace', 'downgrade'] as const;
 export type TierChangeReason = (typeof tierChangeReasons)[number];
-export const tierChangeReason = z.enum(tierChangeReasons).meta({ id: 'TierChangeReason', example: 'upgrade' });
+export const tierChangeReason = z.enum(tierChangeReasons).meta({
+  id: 'TierChangeReason',
+  description:
+    'enrolment: the first tier. upgrade: a higher one, at once. grace: the period ended below the level, which is held on. renewal: the level is held for another period. downgrade: the grace ended below the level.',
+  example: 'upgrade',
+});
 
 /** Points that one transaction may move. */
-export const points = z.int().min(1).max(mostPoints).meta({ description: 'Points.', example: 250 });
+export const points = z
+  .int()
+  .min(1)
+  .max(mostPoints)
+  .register(typeNames, { name: 'SafeInt' })
+  .meta({ description: 'Points.', example: 250 });
 const signedPoints = z
   .int()
   .min(-mostPoints)
   .max(mostPoints)
-  .refine((value) => value !== 0, { error: 'moves nothing', params: { code: 'nothing_to_move' } });
+  .refine((value) => value !== 0, { error: 'moves nothing', params: { code: 'nothing_to_move' } })
+  .register(typeNames, { name: 'SafeInt' });
 const count = z.int().meta({ description: 'Points.' });
 
 const balanceMembers = {
@@ -266,7 +278,7 @@ export const loyaltyLot = z
 export const tierProgress = z
   .strictObject({
     basis: loyaltyTierRules.shape.basis,
-    windowDays: z.int(),
+    windowDays: smallInteger,
     amount: z.int().meta({ description: 'What counts now: minor units of the base currency, or points.' }),
     next: z
       .strictObject({ key: z.string(), name: z.string(), threshold: z.int(), missing: z.int() })
@@ -385,7 +397,7 @@ export const writtenLoyaltyTransaction = loyaltyTransaction
 export const tierChange = z
   .strictObject({
     customerId: id,
-    sequence: z.int().meta({ description: '1, 2, 3 … per member.' }),
+    sequence: smallInteger.meta({ description: '1, 2, 3 … per member.' }),
     at: instant,
     previous: z.string().nullable().meta({ description: 'null: the first.' }),
     tier: z.string(),
@@ -402,7 +414,8 @@ export const enrolment = z
       .optional()
       .meta({ description: 'Orders from then on earn; now unless told. At most ten minutes ahead, taken as now.' }),
   })
-  .meta({ id: 'LoyaltyEnrolment', example: { programmeId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90' } });
+  .meta({ id: 'LoyaltyEnrolment', example: { programmeId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90' } })
+  .register(typeNames, { name: 'LoyaltyEnrolmentInput' });
 
 export const askedTransactionKinds = ['spend', 'adjust', 'transfer'] as const;
 export const loyaltyTransactionInput = z
@@ -427,6 +440,7 @@ export const loyaltyTransactionInput = z
   })
   .meta({
     id: 'LoyaltyTransactionInput',
+    description: '`customerId` or `customer` is required.',
     example: {
       kind: 'spend',
       customerId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90',

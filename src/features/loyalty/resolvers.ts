@@ -16,21 +16,35 @@ import {
 
 export const loyaltyResolvers: Resolvers = {
   Query: {
-    customerLoyalty: record(getCustomerLoyalty),
+    customerLoyalty: record(getCustomerLoyalty, {
+      example:
+        '{ customerLoyalty(reference: { source: "shop", externalId: "17850" }, details: true) { tier active pending details { worth progress { next { key missing } } nextExpiry { at points } } } }',
+    }),
     loyaltyTierChanges: connection(listTierChanges),
     loyaltyMembers: connection(listLoyaltyMembers),
     loyaltyTransaction: record(getLoyaltyTransaction),
     loyaltyTransactions: connection(listLoyaltyTransactions),
-    customerLoyaltyTransactions: connection(listCustomerLoyaltyTransactions),
+    customerLoyaltyTransactions: connection(listCustomerLoyaltyTransactions, {
+      sort: 'CustomerLoyaltyTransactionSort',
+    }),
   },
   Mutation: {
-    enrolCustomer: mutation(enrolCustomer, 'loyalty'),
-    createLoyaltyTransaction: mutation(createLoyaltyTransaction, 'transaction'),
-    undoLoyaltyTransaction: mutation(undoLoyaltyTransaction, 'transaction'),
+    enrolCustomer: mutation(enrolCustomer, 'loyalty', {
+      cost: 25,
+      payload: 'CustomerLoyaltyPayload',
+      example:
+        'mutation { enrolCustomer(idempotencyKey: "enrol-17850", reference: { source: "shop", externalId: "17850" }, input: { programmeId: "0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90" }) { loyalty { active tier } } }',
+    }),
+    createLoyaltyTransaction: mutation(createLoyaltyTransaction, 'transaction', {
+      payload: 'LoyaltyTransactionPayload',
+    }),
+    undoLoyaltyTransaction: mutation(undoLoyaltyTransaction, 'transaction', { payload: 'LoyaltyTransactionPayload' }),
     batchLoyaltyTransactions: mutation(batchLoyaltyTransactions),
   },
   Customer: {
-    loyalty: related(loyaltyByCustomers, 'id'),
+    loyalty: related(loyaltyByCustomers, 'id', {
+      description: 'What the customer has in the loyalty programme now, without details; null for who is not a member.',
+    }),
   },
   LoyaltyMember: {
     customer: related(customersByIds, 'customerId'),

@@ -2,7 +2,7 @@ import { index, pgTable, primaryKey, text as textColumn, uuid } from 'drizzle-or
 import { z } from 'zod';
 import { code, instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
-import { id, instant, version } from '../../platform/values.ts';
+import { id, instant, smallInteger, version } from '../../platform/values.ts';
 import { customers } from '../customers/record.ts';
 
 /** Two records of one person that became one, and what it takes to part them again. */
@@ -93,7 +93,7 @@ export const mergeInput = z
       .max(mergeMembers.length)
       .optional()
       .meta({ description: 'Members whose value comes from the other, where it has one.', example: ['name'] }),
-    expectedVersion: z.int().min(1).optional().meta({ description: 'Version of the other that you have seen.' }),
+    expectedVersion: smallInteger.min(1).optional().meta({ description: 'Version of the other that you have seen.' }),
   })
   .meta({ id: 'MergeInput', example: { customerId: '019be8f2-4e8c-7a4e-8d3c-6a5a7e0f9b11', take: ['name'] } });
 export type MergeInput = z.output<typeof mergeInput>;
@@ -116,7 +116,7 @@ export const mergeDecision = z
 export type MergeDecision = z.output<typeof mergeDecision>;
 
 export const mergeCount = z
-  .strictObject({ kind: z.string().meta({ example: 'orders' }), count: z.int() })
+  .strictObject({ kind: z.string().meta({ example: 'orders' }), count: smallInteger })
   .meta({ id: 'MergeCount' });
 
 export const mergeObstacle = z
@@ -161,7 +161,7 @@ export const customerMerge = z
   .strictObject({
     ...merge,
     survivorId: id.meta({ description: 'Whom it was merged into.' }),
-    take: z.array(mergeMember),
+    take: z.array(mergeMember).meta({ description: 'Members whose value came from the other.' }),
     undoneAt: instant.nullable().meta({ description: 'When the two were parted again.' }),
     undoneBy: z.string().nullable(),
   })
@@ -175,7 +175,7 @@ export const unmergeInput = z
 export const keptRecords = z
   .strictObject({
     kind: z.string().meta({ example: 'orders' }),
-    count: z.int(),
+    count: smallInteger,
     why: z.string(),
   })
   .meta({ id: 'KeptRecords', description: 'What stays with the survivor, as nothing says that it is the other’s.' });

@@ -4,12 +4,12 @@ import { listCustomerMerges, mergeCustomer, previewCustomerMerge, unmergeCustome
 
 export const mergeResolvers: Resolvers = {
   Query: {
-    customerMergePreview: field(previewCustomerMerge),
+    customerMergePreview: field(previewCustomerMerge, { cost: 10 }),
     customerMerges: connection(listCustomerMerges),
   },
   Mutation: {
-    mergeCustomer: mutation(mergeCustomer, 'merge'),
-    unmergeCustomer: mutation(unmergeCustomer, 'unmerge'),
+    mergeCustomer: mutation(mergeCustomer, 'merge', { cost: 100 }),
+    unmergeCustomer: mutation(unmergeCustomer, 'unmerge', { cost: 100 }),
   },
   MergeResult: {
     customer: related(customersByIds, 'customerId'),

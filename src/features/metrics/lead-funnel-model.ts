@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { leadStages } from '../../domain/lead-lifecycle.ts';
 import { pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
-import { instant, text } from '../../platform/values.ts';
+import { typeNames } from '../../platform/type-names.ts';
+import { instant, smallInteger, text } from '../../platform/values.ts';
 import { lead, leadStage, lossReason } from '../leads/model.ts';
 import { commonParameters } from './model.ts';
 
@@ -29,7 +30,7 @@ const question = {
   }),
 };
 
-const groupBy = z.enum(leadFunnelGroups).optional();
+const groupBy = z.enum(leadFunnelGroups).register(typeNames, { name: 'LeadFunnelGroup' }).optional();
 
 export const leadFunnelInput = z.strictObject({
   ...question,
@@ -79,8 +80,7 @@ export const leadFunnelMember = z
       .number()
       .meta({ description: 'Share of the profile fields that are filled in, 0–1.', example: 0.4 }),
     lastInteractionAt: instant.nullable().meta({ description: 'Before `asOf`.' }),
-    daysSinceLastInteraction: z
-      .int()
+    daysSinceLastInteraction: smallInteger
       .nullable()
       .meta({ description: 'Calendar days in `timeZone`; null: there was none.' }),
     firstResponseAt: instant.nullable().meta({ description: 'After it entered and before `asOf`.' }),

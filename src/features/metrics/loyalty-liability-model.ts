@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import { typeNames } from '../../platform/type-names.ts';
 import { id, text } from '../../platform/values.ts';
 import { commonParameters } from './model.ts';
 
@@ -14,7 +15,7 @@ export const neverExpires = 'never';
 const { from, to, timeZone, asOf, interval } = commonParameters;
 
 const programmeId = id.optional().meta({ description: 'Only this programme; all of them unless told.' });
-const groupBy = z.enum(liabilityGroups).optional();
+const groupBy = z.enum(liabilityGroups).register(typeNames, { name: 'LoyaltyLiabilityGroup' }).optional();
 const groupDescription =
   '`tier`: held at that instant, the empty key without one. `expiry_month`: in `timeZone`, `never` for points without an expiry date; debts belong to no month. `programme`: its id.';
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { calendarIntervals } from '../../domain/period.ts';
+import { typeNames } from '../../platform/type-names.ts';
 import { calendarDate, currency, id, text, timeZone } from '../../platform/values.ts';
 
 /** The envelope of every metric and the parameters they share (metrics.md). Numbers are unrounded. */
@@ -17,7 +18,8 @@ const answeredInstant = z
   .meta({ format: 'date-time', description: 'RFC 3339 instant in UTC.', example: '2026-03-01T00:00:00.000Z' });
 const number = z.number().nullable();
 const values = z.record(z.string(), z.number().nullable()).meta({
-  description: 'Companions of the value, by name.',
+  description:
+    'Companions of the value: an object from name to number or null. The description of each metric lists its names.',
   example: { previousBuyers: 1200, retained: 312, lost: 888 },
 });
 
@@ -59,7 +61,12 @@ export const exclusionReasons = [
   'late',
 ] as const;
 export type ExclusionReason = (typeof exclusionReasons)[number];
-export const exclusionReason = z.enum(exclusionReasons).meta({ id: 'ExclusionReason', example: 'missing_rate' });
+export const exclusionReason = z.enum(exclusionReasons).meta({
+  id: 'ExclusionReason',
+  description:
+    'dismissed: seen and closed without an answer. partial: broken off. late: answered later after being asked than the survey allows.',
+  example: 'missing_rate',
+});
 
 export const metricExcluded = z
   .strictObject({
@@ -119,14 +126,16 @@ export const metricResult = z
     excluded: z.array(metricExcluded),
     interval: metricConfidence.nullable(),
     lowSample: z.boolean().meta({ description: 'Fewer than 30 in the denominator.' }),
-    reason: metricNotice.nullable(),
-    missingInputs: z.array(z.string()),
+    reason: metricNotice.nullable().meta({ description: 'Why `value` is null.' }),
+    missingInputs: z.array(z.string()).meta({ description: 'What would have to be recorded or given for a value.' }),
     complete: z.boolean().meta({ description: 'Whether the period has ended by `asOf`.' }),
-    series: z.array(metricSeriesPoint),
-    groups: z.array(metricGroup),
+    series: z
+      .array(metricSeriesPoint)
+      .meta({ description: 'One entry per calendar interval, with `interval` in the input.' }),
+    groups: z.array(metricGroup).meta({ description: 'The same number for parts of the population.' }),
     warnings: z.array(metricNotice),
   })
-  .meta({ id: 'MetricResult' });
+  .meta({ id: 'MetricResult', description: 'What every metric answers. Numbers are unrounded.' });
 export type MetricAnswer = z.output<typeof metricResult>;
 
 const moment = (description: string) =>
@@ -137,7 +146,7 @@ const moment = (description: string) =>
       example: '2026-02-01',
     });
 
-const interval = z.enum(calendarIntervals).optional().meta({
+const interval = z.enum(calendarIntervals).register(typeNames, { name: 'CalendarInterval' }).optional().meta({
   description: 'Also answer a `series` by calendar interval, at most 1,000 of them. Weeks are ISO weeks.',
   example: 'month',
 });
@@ -154,9 +163,14 @@ export const commonParameters = {
     description:
       'Only records in this currency; amounts in it. Unless told: all records, amounts in the base currency.',
   }),
-  payment: z.enum(['all', 'paid']).optional().meta({ description: '`paid` leaves out unpaid orders.' }),
+  payment: z
+    .enum(['all', 'paid'])
+    .register(typeNames, { name: 'MetricPayment' })
+    .optional()
+    .meta({ description: '`paid` leaves out unpaid orders.' }),
   zeroValue: z
     .enum(['include', 'exclude'])
+    .register(typeNames, { name: 'MetricZeroValue' })
     .optional()
     .meta({ description: '`exclude` leaves out orders with a total of 0.' }),
   interval,
@@ -187,7 +201,7 @@ export const churnVariants = ['period', 'silence', 'gap'] as const;
 export const churnInput = z.strictObject({
   ...commonParameters,
   ...previous,
-  variant: z.enum(churnVariants).optional().meta({
+  variant: z.enum(churnVariants).register(typeNames, { name: 'ChurnVariant' }).optional().meta({
     description:
       '`period` (unless told): 1 − retention. `silence`: no order for `silenceDays`. `gap`: none for `gapFactor` × the customer’s own mean gap.',
   }),
@@ -200,12 +214,12 @@ export const churnInput = z.strictObject({
     .positive()
     .max(1_000)
     .optional()
-    .meta({ description: 'With `gap`; 2 unless told.', example: 2 }),
+    .meta({ description: 'With `gap`: how many times the mean gap of the customer. Default: 2.', example: 2 }),
 });
 
 export const gapsInput = z.strictObject({
   ...commonParameters,
-  sameDay: z.enum(['merge', 'count']).optional().meta({
+  sameDay: z.enum(['merge', 'count']).register(typeNames, { name: 'SameDayOrders' }).optional().meta({
     description: '`merge` (unless told): orders of one day are one purchase. `count`: they have gaps of 0 days.',
   }),
 });
@@ -216,7 +230,7 @@ export const lifetimeVariants = ['historic', 'simple', 'four_factor'] as const;
 export const lifetimeBases = ['observed', 'silence', 'configured'] as const;
 export const lifetimeInput = z.strictObject({
   ...commonParameters,
-  variant: z.enum(lifetimeVariants).optional().meta({
+  variant: z.enum(lifetimeVariants).register(typeNames, { name: 'LifetimeVariant' }).optional().meta({
     description:
       '`historic` (unless told): net revenue per buyer. `simple`: less acquisition and retention cost. `four_factor`: order value × frequency × lifetime × margin.',
   }),
@@ -231,7 +245,11 @@ export const lifetimeInput = z.strictObject({
     description: 'With `four_factor`: a fraction of revenue; used unless every line has a cost.',
     example: 0.35,
   }),
-  lifetimeBasis: z.enum(lifetimeBases).optional().meta({ description: 'With `four_factor`; `observed` unless told.' }),
+  lifetimeBasis: z
+    .enum(lifetimeBases)
+    .register(typeNames, { name: 'LifetimeBasis' })
+    .optional()
+    .meta({ description: 'With `four_factor`; `observed` unless told.' }),
   lifetimeMonths: z
     .number()
     .positive()

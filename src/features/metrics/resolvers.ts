@@ -27,7 +27,13 @@ import {
 
 export const metricResolvers: Resolvers = {
   Query: {
-    metrics: group(),
+    metrics: group({
+      costOfFields: 250,
+      description:
+        'The numbers that say who stays. Each metric answers the same members, and null with a `reason` where there is nothing to compute.',
+      example:
+        '{ metrics { retentionRate(input: { from: "2026-02-01", to: "2026-03-01", interval: MONTH }) { value numerator denominator lowSample reason { code } series { start value } } } }',
+    }),
   },
   Metrics: {
     retentionRate: field(getRetentionRate),
@@ -37,25 +43,52 @@ export const metricResolvers: Resolvers = {
     averageOrderValue: field(getAverageOrderValue),
     revenuePerCustomer: field(getRevenuePerCustomer),
     lifetimeValue: field(getLifetimeValue),
-    leadFunnel: field(getLeadFunnel),
-    leadFunnelMembers: connection(listLeadFunnelMembers),
-    closedLoop: field(getClosedLoop),
-    loyaltyLiability: field(getLoyaltyLiability),
-    loyaltyLiabilityMembers: connection(listLoyaltyLiabilityMembers),
-    netPromoterScore: field(getNetPromoterScore),
-    netPromoterScoreMembers: connection(listNetPromoterScoreMembers),
-    netPromoterScoreReasons: connection(listNetPromoterScoreReasons),
+    leadFunnel: field(getLeadFunnel, {
+      example:
+        '{ metrics { leadFunnel(input: { from: "2026-01-01", groupBy: SOURCE }) { value values groups { key value } } } }',
+    }),
+    leadFunnelMembers: connection(listLeadFunnelMembers, {
+      sort: 'LeadFunnelSort',
+      example:
+        '{ metrics { leadFunnelMembers(list: UNTOUCHED, first: 50) { nodes { lead { id owner } daysSinceLastInteraction } pageInfo { endCursor } } } }',
+    }),
+    closedLoop: field(getClosedLoop, {
+      example:
+        '{ metrics { closedLoop(input: { from: "2026-01-01", interval: MONTH }) { value values excluded { reason count } warnings { code } } } }',
+    }),
+    loyaltyLiability: field(getLoyaltyLiability, {
+      example:
+        '{ metrics { loyaltyLiability(input: { groupBy: TIER }) { value values currency groups { key value } } } }',
+    }),
+    loyaltyLiabilityMembers: connection(listLoyaltyLiabilityMembers, {
+      sort: 'LoyaltyLiabilitySort',
+      example:
+        '{ metrics { loyaltyLiabilityMembers(first: 50) { nodes { customerId outstandingPoints liability } pageInfo { endCursor } } } }',
+    }),
+    netPromoterScore: field(getNetPromoterScore, {
+      example:
+        '{ metrics { netPromoterScore(input: { from: "2026-01-01", groupBy: STAFF }) { value interval { low high } excluded { reason count } groups { key value lowSample } } } }',
+    }),
+    netPromoterScoreMembers: connection(listNetPromoterScoreMembers, {
+      sort: 'VoiceSort',
+      example:
+        '{ metrics { netPromoterScoreReasons(band: DETRACTOR, first: 20) { nodes { score texts { question text } customerId } } } }',
+    }),
+    netPromoterScoreReasons: connection(listNetPromoterScoreReasons, { sort: 'VoiceSort' }),
     customerSatisfaction: field(getCustomerSatisfaction),
-    customerSatisfactionMembers: connection(listCustomerSatisfactionMembers),
-    customerSatisfactionReasons: connection(listCustomerSatisfactionReasons),
+    customerSatisfactionMembers: connection(listCustomerSatisfactionMembers, { sort: 'VoiceSort' }),
+    customerSatisfactionReasons: connection(listCustomerSatisfactionReasons, { sort: 'VoiceSort' }),
     customerEffort: field(getCustomerEffort),
-    customerEffortMembers: connection(listCustomerEffortMembers),
-    customerEffortReasons: connection(listCustomerEffortReasons),
+    customerEffortMembers: connection(listCustomerEffortMembers, { sort: 'VoiceSort' }),
+    customerEffortReasons: connection(listCustomerEffortReasons, { sort: 'VoiceSort' }),
   },
   LoyaltyLiabilityMember: {
     customer: related(customersByIds, 'customerId'),
   },
   Customer: {
-    summary: related(customerSummaries, 'id'),
+    summary: related(customerSummaries, 'id', {
+      cost: 5,
+      description: "The single view: what the customer's orders, returns, interactions, answers and points say now.",
+    }),
   },
 };

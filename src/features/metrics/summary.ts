@@ -6,7 +6,7 @@ import { param, statement } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
 import { type Context, readOperation } from '../../platform/operation.ts';
 import { personal } from '../../platform/personal.ts';
-import { amount, currency, id, instant } from '../../platform/values.ts';
+import { amount, currency, id, instant, smallInteger } from '../../platform/values.ts';
 import { targetParameters } from '../../records/references/model.ts';
 import { getCustomer } from '../customers/operations.ts';
 import { customersByIds } from '../customers/queries.ts';
@@ -47,7 +47,7 @@ const baseSummary = z
     averageOrderValue: average,
     lifetimeValue: sum.meta({ description: 'Historic: revenue less returns, minor units; null without orders.' }),
   })
-  .meta({ id: 'CustomerBaseSummary' });
+  .meta({ id: 'CustomerBaseSummary', description: 'In the base currency.' });
 
 const latestOrder = z
   .strictObject({ id, placedAt: instant, currency, total: amount, status: orderStatus })
@@ -84,7 +84,7 @@ const latestTouch = z
 
 const latestScore = z
   .strictObject({
-    score: z.int().meta({ description: 'On the scale of the question.', example: 9 }),
+    score: smallInteger.meta({ description: 'On the scale of the question.', example: 9 }),
     band: answerBand,
     answeredAt: instant,
     surveyId: id,
@@ -124,7 +124,7 @@ export const customerSummary = z
     orders: count.meta({ description: 'Qualifying orders in all currencies.' }),
     purchaseDays: count.meta({ description: 'Distinct days with a qualifying order, in the reporting zone.' }),
     meanGapDays: days.meta({ description: 'Mean days between consecutive purchase days; null with fewer than two.' }),
-    daysSinceLastOrder: z.int().nullable().meta({ description: 'Calendar days in the reporting zone.' }),
+    daysSinceLastOrder: smallInteger.nullable().meta({ description: 'Calendar days in the reporting zone.' }),
     isReturning: z.boolean().meta({ description: 'At least two qualifying orders.' }),
     isSilent: z
       .boolean()

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { personal } from '../../platform/personal.ts';
-import { id, instant, text } from '../../platform/values.ts';
+import { typeNames } from '../../platform/type-names.ts';
+import { id, instant, smallInteger, text } from '../../platform/values.ts';
 import { answerBand, surveyResponse } from '../survey-responses/model.ts';
 import { commonParameters } from './model.ts';
 
@@ -44,7 +45,7 @@ const question = {
       'With `surveyId`: the key of the question; the first one of its type unless told. Without, the first one of each survey counts.',
     example: 'recommend',
   }),
-  answers: z.enum(['latest', 'all']).optional().meta({
+  answers: z.enum(['latest', 'all']).register(typeNames, { name: 'VoiceAnswers' }).optional().meta({
     description:
       '`latest` (unless told): of each customer the latest answer in the period (in a `series`: in the interval); anonymous ones all count. `all`: every answer.',
   }),
@@ -64,17 +65,19 @@ const question = {
   language: text(35).optional().meta({ description: 'Only answers in this language.', example: 'en' }),
 };
 
-const groupBy = z.enum(voiceGroups).optional();
+const groupBy = z.enum(voiceGroups).register(typeNames, { name: 'VoiceGroup' }).optional();
 
-export const voiceInput = z.strictObject({
-  ...question,
-  interval,
-  groupBy: groupBy.meta({
-    description:
-      'Also answer `groups`, the largest first, at most 1,000. The empty key is of those without. They split what is counted: a customer is in the group of the latest answer.',
-    example: 'staff',
-  }),
-});
+export const voiceInput = z
+  .strictObject({
+    ...question,
+    interval,
+    groupBy: groupBy.meta({
+      description:
+        'Also answer `groups`, the largest first, at most 1,000. The empty key is of those without. They split what is counted: a customer is in the group of the latest answer.',
+      example: 'staff',
+    }),
+  })
+  .register(typeNames, { name: 'VoiceInput' });
 export type VoiceInput = z.output<typeof voiceInput>;
 
 const ofGroup = {
@@ -85,26 +88,30 @@ const ofGroup = {
 };
 
 /** Of the lists behind a metric, whose answers are in one of `bands`. */
-function listInput<B extends readonly [string, ...string[]]>(bands: B) {
+function listInput<B extends readonly [string, ...string[]]>(name: string, bands: B) {
   return z.strictObject({
     ...pageParameters,
     ...question,
     ...ofGroup,
     sort: sortParameter(['answeredAt'], '-answeredAt'),
-    band: z.enum(bands).optional().meta({ description: 'Only the answers in this band.', example: bands[0] }),
+    band: z
+      .enum(bands)
+      .register(typeNames, { name })
+      .optional()
+      .meta({ description: 'Only the answers in this band.', example: bands[0] }),
   });
 }
 
 export const voiceListInputs = {
-  nps: listInput(['promoter', 'passive', 'detractor']),
-  csat: listInput(['satisfied', 'not_satisfied']),
-  ces: listInput(['easy', 'neutral', 'hard']),
+  nps: listInput('NetPromoterBand', ['promoter', 'passive', 'detractor']),
+  csat: listInput('SatisfactionBand', ['satisfied', 'not_satisfied']),
+  ces: listInput('EffortBand', ['easy', 'neutral', 'hard']),
 };
 export type VoiceListInput = z.output<(typeof voiceListInputs)[keyof typeof voiceListInputs]>;
 
 const answered = {
   question: z.string().meta({ description: 'Key of the question.', example: 'recommend' }),
-  score: z.int().meta({ example: 9 }),
+  score: smallInteger.meta({ example: 9 }),
   band: answerBand,
 };
 

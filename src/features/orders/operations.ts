@@ -8,7 +8,7 @@ export const orderOperations = operationsOf(orderRecord, {
     create: {
       summary: 'Push an order',
       description:
-        'Finds or creates the customer by reference, then e-mail, then phone. Where these point to different customers the reference wins, nothing is moved, and `warnings` says so. A known reference is refused with `already_exists` and its id; PUT updates. The token of a customer places orders that are `pending` and `unfulfilled`, under names the customer has already.',
+        'Finds or creates the customer by reference, then e-mail, then phone. Where these point to different customers the reference wins, nothing is moved, and `warnings` says so. A known reference is refused with `already_exists` and its id; send it with PUT (GraphQL: upsert) to change it. The token of a customer places orders that are `pending` and `unfulfilled`, under names the customer has already.',
     },
     update: {
       description:

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { foreignKey, index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
+import { typeNames } from '../../platform/type-names.ts';
 import { currency as currencyCode, decimalText } from '../../platform/values.ts';
 import {
   boolean,
@@ -47,6 +48,7 @@ const orderItem = lineSet('OrderItem', {
   unitPrice: text(100)
     .plain()
     .takes(decimalText)
+    .answers(z.string().register(typeNames, { name: 'Decimal' }))
     .says('Price in major units, for information; a decimal string.', '2.55'),
   cost: money().says("The line's cost, minor units: what margin is computed from."),
 });
@@ -128,6 +130,9 @@ export const orderRecord = record('order', {
   ],
   timeline: { members: ['status', 'currency', 'total', 'source', 'externalId', 'channel', 'campaignId'] },
   says: {
+    record: 'An order. Amounts are integers in minor units of `currency`.',
+    input:
+      "`customerId` or `customer` is required. The order's `total` has to add up from its parts; `placedAt` is at most ten minutes ahead.",
     patch: 'Members left out stay as they are; the sum rule holds for the result.',
     example: {
       source: 'shop',
@@ -154,6 +159,7 @@ export const refundRecord = record('refund', {
   partOf: { table: orders, by: 'orderId' },
   access: { scope: 'orders', partners: ['read'], selfService: ['read'] },
   unchanging: true,
+  says: { record: 'Money given back for an order.' },
   fields: {
     orderId: recordId().required().readOnly(),
     amount: money().required().says('Minor units of the order; all refunds together at most its total.', 500),

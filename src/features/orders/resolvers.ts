@@ -14,21 +14,32 @@ import { orderOperations } from './operations.ts';
 import { createRefund, deleteRefund, getRefund, listRefunds, refundsByOrders } from './refund-operations.ts';
 
 const ofOrder = { orderId: 'id', orderReference: 'reference' };
-const { Query, Mutation } = recordResolvers('order', orderOperations);
+const { Query, Mutation } = recordResolvers('order', orderOperations, {
+  list: {
+    example:
+      '{ orders(first: 50, status: PAID, placedFrom: "2026-03-01T00:00:00Z") { nodes { id total currency } pageInfo { hasNextPage endCursor } } }',
+  },
+  batch: {
+    example:
+      'mutation ($orders: [OrderInput!]!) { batchOrders(orders: $orders) { results { index status id error { code detail } } } }',
+  },
+});
 
 export const orderResolvers: Resolvers = {
   Query: {
     ...Query,
     refund: record(getRefund),
-    refunds: connection(listRefunds, ofOrder),
+    refunds: connection(listRefunds, { names: ofOrder }),
   },
   Mutation: {
     ...Mutation,
-    createRefund: mutation(createRefund, 'refund', ofOrder),
+    createRefund: mutation(createRefund, 'refund', { names: ofOrder }),
     deleteRefund: mutation(deleteRefund),
   },
   Customer: {
-    orders: childConnection(ordersOfCustomers, orderOperations.listOfOwner, 'customerIds'),
+    orders: childConnection(ordersOfCustomers, orderOperations.listOfOwner, 'customerIds', {
+      description: 'The orders of the customer. `Query.orders` takes filters as well.',
+    }),
   },
   Order: {
     customer: related(customersByIds, 'customerId'),
@@ -36,6 +47,7 @@ export const orderResolvers: Resolvers = {
       refundsByOrders,
       ({ id, customerId }: { id: string; customerId: string }) => ({ id, customerId }),
       (orders) => ({ orders }),
+      { description: 'Oldest first.' },
     ),
   },
 };

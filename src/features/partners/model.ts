@@ -1,7 +1,8 @@
 import { boolean, index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { instant as instantColumn, json } from '../../platform/db/columns.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
+import { typeNames } from '../../platform/type-names.ts';
+import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
 import { consentPurpose } from '../customers/consent-input.ts';
 import { customers } from '../customers/record.ts';
 import { channel } from '../customers/words.ts';
@@ -55,9 +56,11 @@ export const partnerCustomers = pgTable(
 
 export const partnerStatuses = ['active', 'suspended'] as const;
 export type PartnerStatus = (typeof partnerStatuses)[number];
-export const partnerStatus = z
-  .enum(partnerStatuses)
-  .meta({ id: 'PartnerStatus', description: 'Whether its tokens see anything.', example: 'active' });
+export const partnerStatus = z.enum(partnerStatuses).meta({
+  id: 'PartnerStatus',
+  description: 'Whether its tokens see anything. suspended: they see nothing, at once.',
+  example: 'active',
+});
 
 export const defaultGroupSize = 10;
 
@@ -71,10 +74,14 @@ export const partnerRules = z
       .array(text(100))
       .max(100)
       .meta({ description: 'Customers that are leads of one of these segments.', example: ['smb'] }),
-    consent: z.strictObject({ purpose: consentPurpose, channel: channel.nullable().optional() }).nullable().meta({
-      description:
-        'Customers whose consent to this purpose is in force: on the channel, or without one wherever the consent is for all channels.',
-    }),
+    consent: z
+      .strictObject({ purpose: consentPurpose, channel: channel.nullable().optional() })
+      .register(typeNames, { name: 'PartnerConsentRule' })
+      .nullable()
+      .meta({
+        description:
+          'Customers whose consent to this purpose is in force: on the channel, or without one wherever the consent is for all channels.',
+      }),
   })
   .meta({
     id: 'PartnerRules',
@@ -106,6 +113,7 @@ const members = {
     .meta({ description: 'On how many customers a number must rest; 10 unless told.', example: 10 }),
   rules: partnerRules
     .partial()
+    .register(typeNames, { name: 'PartnerRules' })
     .optional()
     .meta({ description: 'Replaced as a whole; parts left out share nothing.', example: { acquired: true } }),
 };
@@ -126,7 +134,7 @@ export const partner = z
     name: z.string(),
     status: partnerStatus,
     fields: z.array(z.string()),
-    minimumGroupSize: z.int(),
+    minimumGroupSize: smallInteger,
     rules: partnerRules,
     version,
     createdAt: instant,
@@ -162,7 +170,8 @@ export const shareReasonNames = ['explicit', 'acquired', 'segment', 'consent'] a
 export type ShareReason = (typeof shareReasonNames)[number];
 export const shareReason = z.enum(shareReasonNames).meta({
   id: 'ShareReason',
-  description: 'explicit: shared by name. The others are parts of the partner’s rules.',
+  description:
+    'explicit: shared by name. acquired: brought by the partner. segment: a lead of one of the segments of the rules. consent: the consent of the rules is in force.',
   example: 'acquired',
 });
 

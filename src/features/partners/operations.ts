@@ -246,7 +246,9 @@ export const listPartnerCustomers = readOperation({
   },
 });
 
-const writtenShare = partnerShare.extend({ created }).meta({ id: 'WrittenPartnerShare' });
+const writtenShare = partnerShare
+  .extend({ created })
+  .meta({ id: 'WrittenPartnerShare', description: 'A customer that is shared with a partner by name.' });
 
 export const shareCustomer = writeOperation({
   name: 'shareCustomer',

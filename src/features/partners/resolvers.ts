@@ -25,7 +25,7 @@ export const partnerResolvers: Resolvers = {
     createPartner: mutation(createPartner, 'partner'),
     updatePartner: mutation(updatePartner, 'partner'),
     deletePartner: mutation(deletePartner),
-    shareCustomer: mutation(shareCustomer, 'share'),
+    shareCustomer: mutation(shareCustomer, 'share', { payload: 'PartnerSharePayload' }),
     unshareCustomer: mutation(unshareCustomer),
     batchPartnerShares: mutation(batchPartnerShares),
   },
@@ -33,6 +33,6 @@ export const partnerResolvers: Resolvers = {
     customer: related(customersByIds, 'customerId'),
   },
   Customer: {
-    acquirer: related(partnersByIds, 'acquiredBy'),
+    acquirer: related(partnersByIds, 'acquiredBy', { description: 'The partner behind `acquiredBy`.' }),
   },
 };

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { notFound } from '../../platform/errors.ts';
 import { writeOperation, writeParameters } from '../../platform/operation.ts';
-import { id, instant } from '../../platform/values.ts';
+import { id, instant, smallInteger } from '../../platform/values.ts';
 import { targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { customerById } from '../customers/queries.ts';
@@ -17,7 +17,7 @@ export const erasure = z
         z
           .strictObject({
             kind: z.string().meta({ description: 'As in the export; `storedAnswers`: kept for repeated calls.' }),
-            records: z.int().meta({ description: 'Records that something was removed from.' }),
+            records: smallInteger.meta({ description: 'Records that something was removed from.' }),
           })
           .meta({ id: 'ErasedRecords' }),
       )

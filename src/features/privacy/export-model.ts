@@ -4,7 +4,8 @@ import { id, instant } from '../../platform/values.ts';
 
 export const exportFormat = z.enum(['json', 'html']).meta({
   id: 'ExportFormat',
-  description: '`json` for machines; `html` a page to read and print, without scripts.',
+  description:
+    'json: for machines; its shape is `CustomerExportDocument` of openapi.yaml. html: a page to read and print, without scripts.',
   example: 'json',
 });
 

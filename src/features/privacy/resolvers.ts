@@ -4,9 +4,13 @@ import { exportCustomer } from './export.ts';
 
 export const privacyResolvers: Resolvers = {
   Query: {
-    customerExport: record(exportCustomer),
+    customerExport: record(exportCustomer, { cost: 500 }),
   },
   Mutation: {
-    eraseCustomer: mutation(eraseCustomer, 'erasure'),
+    eraseCustomer: mutation(eraseCustomer, 'erasure', {
+      cost: 500,
+      example:
+        'mutation { eraseCustomer(reference: { source: "shop", externalId: "17850" }, dryRun: true) { erasure { removed { kind records } } } }',
+    }),
   },
 };

@@ -1,7 +1,8 @@
 import { char, date, pgTable, primaryKey } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { decimal, instant } from '../../platform/db/columns.ts';
-import { calendarDate, currency, decimalInput, decimalText } from '../../platform/values.ts';
+import { typeNames } from '../../platform/type-names.ts';
+import { calendarDate, currency, decimalInput, decimalText, smallInteger } from '../../platform/values.ts';
 
 /** What one major unit of `currency` was worth in the base currency on `date`. */
 export const exchangeRates = pgTable(
@@ -50,8 +51,9 @@ export const exchangeRatesInput = z
 
 export const storedRates = z
   .strictObject({
-    stored: z.int().meta({ description: 'Rates that are new or changed.' }),
-    completedOrders: z.int().meta({ description: 'Orders that had no base-currency value and have one now.' }),
-    completedReturns: z.int().meta({ description: 'Returns likewise.' }),
+    stored: smallInteger.meta({ description: 'Rates that are new or changed.' }),
+    completedOrders: smallInteger.meta({ description: 'Orders that had no base-currency value and have one now.' }),
+    completedReturns: smallInteger.meta({ description: 'Returns likewise.' }),
   })
-  .meta({ id: 'StoredRates' });
+  .meta({ id: 'StoredRates' })
+  .register(typeNames, { name: 'ExchangeRatesPayload' });

@@ -6,6 +6,6 @@ export const rateResolvers: Resolvers = {
     exchangeRates: connection(listExchangeRates),
   },
   Mutation: {
-    putExchangeRates: mutation(putExchangeRates),
+    putExchangeRates: mutation(putExchangeRates, undefined, { cost: 500 }),
   },
 };

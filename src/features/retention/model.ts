@@ -1,7 +1,7 @@
 import { boolean, index, integer, pgTable, text as textColumn, uuid } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { amount as amountColumn, instant as instantColumn, json } from '../../platform/db/columns.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
+import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
 import { customerKind } from '../customers/words.ts';
 
 /** What is kept for how long. A rule removes what became older than that, every night. */
@@ -152,7 +152,7 @@ export const retentionRule = z
     id,
     name: z.string(),
     kind: retentionKind,
-    after: z.int(),
+    after: smallInteger,
     unit: retentionUnit,
     conditions: retentionConditions,
     enabled: z.boolean(),

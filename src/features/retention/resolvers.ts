@@ -21,6 +21,6 @@ export const retentionResolvers: Resolvers = {
     createRetentionRule: mutation(createRetentionRule, 'retentionRule'),
     updateRetentionRule: mutation(updateRetentionRule, 'retentionRule'),
     deleteRetentionRule: mutation(deleteRetentionRule),
-    runRetentionRule: mutation(runRetentionRule, 'run'),
+    runRetentionRule: mutation(runRetentionRule, 'run', { cost: 500, payload: 'RetentionRunPayload' }),
   },
 };

@@ -3,7 +3,8 @@ import { index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'd
 import { z } from 'zod';
 import { amount as amountColumn, instant as instantColumn } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
+import { typeNames } from '../../platform/type-names.ts';
+import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
 import { referenceInput } from '../../records/references/model.ts';
 import { loyaltyAccounts, points } from '../loyalty/model.ts';
 import { loyaltyProgrammes } from '../loyalty-programmes/model.ts';
@@ -93,7 +94,7 @@ export type RedemptionRefusal = (typeof redemptionRefusals)[number];
 const redemptionRefusal = z.enum(redemptionRefusals).meta({
   id: 'RedemptionRefusal',
   description:
-    'not_a_member, other_programme: points are of another programme, or of none. not_available: outside of its dates. tier_required: a higher level is. limit_reached: the customer has as many as one may have. out_of_stock, insufficient_points: not enough of them are left.',
+    'not_a_member: the customer has no points. other_programme: the points of the customer are of another one. not_available: outside of its dates. tier_required: it is for a higher level. limit_reached: the customer has as many as one may have. out_of_stock: not enough pieces are left. insufficient_points: not enough points are left.',
   example: 'insufficient_points',
 });
 
@@ -135,7 +136,7 @@ export type RewardPatch = z.output<typeof rewardPatch>;
 const rewardForCustomer = z
   .strictObject({
     customerId: id,
-    redeemed: z.int().meta({ description: 'Pieces that the customer has.' }),
+    redeemed: smallInteger.meta({ description: 'Pieces that the customer has.' }),
     redeemable: z.boolean().meta({ description: 'Whether the customer could have one now.' }),
     refusals: z
       .array(
@@ -156,8 +157,8 @@ export const reward = z
     description: z.string().nullable(),
     points: z.int().meta({ description: 'Points per piece.', example: 250 }),
     stock,
-    redeemed: z.int().meta({ description: 'Pieces redeemed and not cancelled.' }),
-    left: z.int().nullable().meta({ description: 'Pieces that are left; null: without end.' }),
+    redeemed: smallInteger.meta({ description: 'Pieces redeemed and not cancelled.' }),
+    left: smallInteger.nullable().meta({ description: 'Pieces that are left; null: without end.' }),
     limitPerCustomer,
     tier,
     availableFrom,
@@ -180,6 +181,7 @@ export const redemptionInput = z
   })
   .meta({
     id: 'RedemptionInput',
+    description: '`customerId` or `customer` is required.',
     example: {
       customerId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90',
       rewardId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b91',
@@ -192,14 +194,15 @@ export const redemptionCancellation = z
   .strictObject({
     reason: text(500).nullable().optional().meta({ description: 'Personal.', example: 'arrived broken' }),
   })
-  .meta({ id: 'RedemptionCancellation', example: { reason: 'arrived broken' } });
+  .meta({ id: 'RedemptionCancellation', example: { reason: 'arrived broken' } })
+  .register(typeNames, { name: 'RedemptionCancellationInput' });
 
 export const redemption = z
   .strictObject({
     id,
     customerId: id,
     rewardId: id,
-    quantity: z.int().meta({ description: 'Pieces.', example: 1 }),
+    quantity: smallInteger.meta({ description: 'Pieces.', example: 1 }),
     points: z.int().meta({ description: 'What was paid for all pieces.', example: 250 }),
     status: redemptionStatus,
     transactionId: id.meta({ description: 'The loyalty transaction that took the points.' }),

@@ -31,6 +31,7 @@ export const rewardResolvers: Resolvers = {
       redemptionsByCustomers,
       ({ id }: { id: string }) => id,
       (ids) => ({ ids }),
+      { cost: 5, description: 'The latest 100 redemptions, newest first; `Query.redemptions` has them all.' },
     ),
   },
   Reward: {

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { index, integer, pgTable, primaryKey, text as textColumn, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { instant as instantColumn } from '../../platform/db/columns.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
+import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
 import { customers } from '../customers/record.ts';
 import { responseStatus, surveyAnswerInput } from '../survey-responses/model.ts';
 import { surveyQuestion, surveyStatus, surveys } from '../surveys/model.ts';
@@ -82,7 +82,8 @@ export const invitationTriggers = [
 export type InvitationTrigger = (typeof invitationTriggers)[number];
 export const invitationTrigger = z.enum(invitationTriggers).meta({
   id: 'InvitationTrigger',
-  description: 'What made it: a trigger of the survey, an eligibility check that reserved it, or somebody by hand.',
+  description:
+    'What made it: a trigger of the survey, or one of these. reservation: an eligibility check that reserved it. manual: somebody by hand.',
   example: 'order_fulfilled',
 });
 
@@ -167,9 +168,11 @@ export const claimedInvitations = z
 
 export const eligibilityReason = z
   .strictObject({
-    code: z
-      .enum(['survey_not_open', 'asked_recently', 'answered_recently', 'no_consent', 'person_erased'])
-      .meta({ id: 'EligibilityReasonCode' }),
+    code: z.enum(['survey_not_open', 'asked_recently', 'answered_recently', 'no_consent', 'person_erased']).meta({
+      id: 'EligibilityReasonCode',
+      description:
+        'no_consent: the customer has not consented to the purpose of the survey on its channel. person_erased: the person was erased, and nobody is there to be asked.',
+    }),
     message: z.string(),
   })
   .meta({ id: 'EligibilityReason' });
@@ -201,7 +204,7 @@ export const surveyLink = z
     name: z.string().meta({ description: 'Of the survey.' }),
     status: surveyStatus.meta({ description: 'Of the survey: `closed` takes no answers.' }),
     language: z.string().nullable(),
-    surveyVersion: z.int().meta({ description: 'Of the questions; to be sent back with the answers.' }),
+    surveyVersion: smallInteger.meta({ description: 'Of the questions; to be sent back with the answers.' }),
     questions: z.array(surveyQuestion),
     expiresAt: instant.meta({ description: 'When the link ends.' }),
   })

@@ -17,10 +17,17 @@ export const surveyInvitationResolvers: Resolvers = {
     surveyLink: record(getSurveyLink),
   },
   Mutation: {
-    checkSurveyEligibility: mutation(checkSurveyEligibility),
+    checkSurveyEligibility: mutation(checkSurveyEligibility, undefined, {
+      example:
+        'mutation { checkSurveyEligibility(id: "0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90", input: { customerId: "0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b91", reserve: true }) { eligible reasons { code } reserved { path } } }',
+    }),
     createSurveyInvitation: mutation(createSurveyInvitation, 'surveyInvitation'),
     updateSurveyInvitation: mutation(updateSurveyInvitation, 'surveyInvitation'),
-    claimSurveyInvitations: mutation(claimSurveyInvitations),
+    claimSurveyInvitations: mutation(claimSurveyInvitations, undefined, {
+      cost: 500,
+      example:
+        'mutation { claimSurveyInvitations(idempotencyKey: "mailing-17", input: { limit: 50 }) { invitations { path invitation { customerId channel } } hasMore } }',
+    }),
     answerSurveyLink: mutation(answerSurveyLink),
   },
   SurveyInvitation: {

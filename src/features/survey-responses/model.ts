@@ -13,7 +13,7 @@ import {
 import { z } from 'zod';
 import { code, instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
+import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
 import { customerOwner } from '../customers/owner.ts';
 import { customers } from '../customers/record.ts';
 import { type QuestionType, questionType, surveys } from '../surveys/model.ts';
@@ -179,7 +179,7 @@ export const surveyAnswerInput = z
     error: 'has one of score, choices and text',
     params: { code: 'one_value' },
   })
-  .meta({ id: 'SurveyAnswerInput' });
+  .meta({ id: 'SurveyAnswerInput', description: 'Has one of `score`, `choices` and `text`.' });
 export type SurveyAnswerInput = z.output<typeof surveyAnswerInput>;
 
 /** What the sender owns of a response; a batch clears what is left out. */
@@ -246,7 +246,7 @@ const surveyAnswer = z
   .strictObject({
     question: z.string(),
     type: questionType,
-    score: z.int().nullable(),
+    score: smallInteger.nullable(),
     band: answerBand.nullable().meta({ description: 'null: not a question of scores.' }),
     choices: z.array(z.string()).nullable(),
     text: personal(z.string()),
@@ -257,7 +257,7 @@ export const surveyResponse = z
   .strictObject({
     id,
     surveyId: id,
-    surveyVersion: z.int().meta({ description: 'The version of the survey that was answered.' }),
+    surveyVersion: smallInteger.meta({ description: 'The version of the survey that was answered.' }),
     submissionId: z.string(),
     customerId: id.nullable().meta({ description: 'null: anonymous.' }),
     status: responseStatus,

@@ -51,7 +51,7 @@ export const createSurveyResponse = writeOperation({
   selfService: true,
   summary: 'Push a response',
   description:
-    'Finds or creates the customer as for orders; a response that names none has that of its order or interaction, and is anonymous without these. A known `submissionId` is refused with `already_exists` and its id: PATCH changes it. What is late is kept, and not counted by metrics.',
+    'Finds or creates the customer as for orders; a response that names none has that of its order or interaction, and is anonymous without these. A known `submissionId` is refused with `already_exists` and its id: PATCH (GraphQL: update) changes it. What is late is kept, and not counted by metrics.',
   input: z.strictObject({ ...surveyTarget, ...writeParameters, body: surveyResponseInput }),
   output: writtenSurveyResponse,
   idempotency: 'accepted',

@@ -27,17 +27,24 @@ const ofSurvey = { surveyId: 'id' };
 export const surveyResponseResolvers: Resolvers = {
   Query: {
     surveyResponse: record(getSurveyResponse),
-    surveyResponses: connection(listSurveyResponses),
-    responsesOfSurvey: connection(listResponsesOfSurvey, ofSurvey),
+    surveyResponses: connection(listSurveyResponses, {
+      cost: 5,
+      example:
+        '{ surveyResponses(first: 50, band: DETRACTOR, staff: "maria") { nodes { id answeredAt answers { question score text } customer { name } } pageInfo { hasNextPage endCursor } } }',
+    }),
+    responsesOfSurvey: connection(listResponsesOfSurvey, { names: ofSurvey, cost: 5 }),
   },
   Mutation: {
-    createSurveyResponse: mutation(createSurveyResponse, 'surveyResponse', ofSurvey),
+    createSurveyResponse: mutation(createSurveyResponse, 'surveyResponse', { names: ofSurvey }),
     updateSurveyResponse: mutation(updateSurveyResponse, 'surveyResponse'),
     deleteSurveyResponse: mutation(deleteSurveyResponse),
-    batchSurveyResponses: mutation(batchSurveyResponses, undefined, ofSurvey),
+    batchSurveyResponses: mutation(batchSurveyResponses, undefined, { names: ofSurvey }),
   },
   Customer: {
-    surveyResponses: childConnection(surveyResponsesOfCustomers, listCustomerSurveyResponses, 'customerIds'),
+    surveyResponses: childConnection(surveyResponsesOfCustomers, listCustomerSurveyResponses, 'customerIds', {
+      cost: 5,
+      description: 'The responses of the customer. `Query.surveyResponses` takes filters as well.',
+    }),
   },
   SurveyResponse: {
     survey: related(surveysByIds, 'surveyId'),

@@ -1,7 +1,7 @@
 import { index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { instant as instantColumn, json } from '../../platform/db/columns.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
+import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
 import { consentPurpose } from '../customers/consent-input.ts';
 import { leadStage } from '../leads/model.ts';
 
@@ -45,13 +45,18 @@ export const surveyVersions = pgTable(
 
 export const surveyStatuses = ['draft', 'open', 'closed'] as const;
 export type SurveyStatus = (typeof surveyStatuses)[number];
-export const surveyStatus = z.enum(surveyStatuses).meta({ id: 'SurveyStatus', example: 'open' });
+export const surveyStatus = z.enum(surveyStatuses).meta({
+  id: 'SurveyStatus',
+  description: 'draft: takes no answers yet. open: takes answers, until `closesAt` if it is set.',
+  example: 'open',
+});
 
 export const questionTypes = ['nps', 'csat', 'ces', 'single_choice', 'multiple_choice', 'text'] as const;
 export type QuestionType = (typeof questionTypes)[number];
 export const questionType = z.enum(questionTypes).meta({
   id: 'QuestionType',
-  description: 'nps: 0–10. csat, ces: a scale stored with the question. Choices among its options; text.',
+  description:
+    'nps: 0 to 10. csat: satisfaction, on a scale stored with the question. ces: effort, on a scale stored with the question. single_choice: one of its options. multiple_choice: any of its options. text: words.',
   example: 'nps',
 });
 
@@ -116,12 +121,12 @@ export type SurveyQuestionInput = z.output<typeof surveyQuestionInput>;
 
 const questionScale = z
   .strictObject({
-    min: z.int(),
-    max: z.int(),
-    topBoxFrom: z.int().nullable().meta({ description: 'csat: satisfied from this score up.' }),
+    min: smallInteger,
+    max: smallInteger,
+    topBoxFrom: smallInteger.nullable().meta({ description: 'csat: satisfied from this score up.' }),
     direction: effortDirection.nullable().meta({ description: 'ces: which end is easy.' }),
-    easyTo: z.int().nullable().meta({ description: 'ces: easy up to this score, from the easy end.' }),
-    hardFrom: z.int().nullable().meta({ description: 'ces: hard from this score on, from the easy end.' }),
+    easyTo: smallInteger.nullable().meta({ description: 'ces: easy up to this score, from the easy end.' }),
+    hardFrom: smallInteger.nullable().meta({ description: 'ces: hard from this score on, from the easy end.' }),
   })
   .meta({ id: 'QuestionScale', description: 'The scores of a question: whole numbers, both ends included.' });
 export type QuestionScale = z.output<typeof questionScale>;
@@ -194,16 +199,16 @@ export type SurveySettingsInput = z.output<typeof surveySettingsInput>;
 
 export const surveySettings = z
   .strictObject({
-    contactFrequencyDays: z.int(),
-    answerWithinDays: z.int().nullable(),
-    linkDays: z.int(),
+    contactFrequencyDays: smallInteger,
+    answerWithinDays: smallInteger.nullable(),
+    linkDays: smallInteger,
     triggers: z.array(
       z
-        .strictObject({ on: surveyTriggerEvent, stage: leadStage.nullable(), delayDays: z.int() })
+        .strictObject({ on: surveyTriggerEvent, stage: leadStage.nullable(), delayDays: smallInteger })
         .meta({ id: 'SurveyTrigger' }),
     ),
     followUp: z
-      .strictObject({ withinDays: z.int(), owner: z.string().nullable() })
+      .strictObject({ withinDays: smallInteger, owner: z.string().nullable() })
       .meta({ id: 'SurveyFollowUp' })
       .nullable(),
     consentPurpose: z.string().nullable(),
@@ -263,7 +268,7 @@ export const survey = z
     channel: z.string().nullable(),
     language: z.string().nullable(),
     settings: surveySettings,
-    currentVersion: z.int().meta({ description: 'Number of the version whose questions are asked now.' }),
+    currentVersion: smallInteger.meta({ description: 'Number of the version whose questions are asked now.' }),
     questions: z.array(surveyQuestion),
     version,
     createdAt: instant,
@@ -275,7 +280,7 @@ export type Survey = z.output<typeof survey>;
 export const surveyVersion = z
   .strictObject({
     surveyId: id,
-    number: z.int(),
+    number: smallInteger,
     questions: z.array(surveyQuestion),
     createdAt: instant,
   })

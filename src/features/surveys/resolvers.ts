@@ -5,7 +5,7 @@ export const surveyResolvers: Resolvers = {
   Query: {
     survey: record(getSurvey),
     surveys: connection(listSurveys),
-    surveyVersions: connection(listSurveyVersions, { surveyId: 'id' }),
+    surveyVersions: connection(listSurveyVersions, { names: { surveyId: 'id' } }),
   },
   Mutation: {
     createSurvey: mutation(createSurvey, 'survey'),

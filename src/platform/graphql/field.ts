@@ -31,40 +31,93 @@ export type Resolver = (parent: unknown, args: Arguments, context: FieldContext,
 /** A feature's fields: type → field → resolver. Fields that only read a member of their parent need none. */
 export type Resolvers = Record<string, Record<string, Resolver>>;
 
-const guards = new WeakMap<Resolver, readonly Operation[]>();
-const groups = new WeakSet<Resolver>();
+/** What the printed schema (records/sdl.ts) says of a field where its rules would say something else. */
+export interface Printed {
+  /** What the field costs. */
+  cost?: number;
+  /** Instead of the operation's summary and description. */
+  description?: string;
+  /** A document that uses the field. */
+  example?: string;
+  /** Parameters of the operation that are no arguments. */
+  hidden?: readonly string[];
+}
 
-function guarded(operations: readonly Operation[], resolver: Resolver): Resolver {
-  guards.set(resolver, operations);
+export interface PrintedList extends Printed {
+  /** What the total number costs. */
+  totalCost?: number;
+  /** Names of the enum of its orders, and of the connection without `Connection`. */
+  sort?: string;
+  connection?: string;
+}
+
+export interface PrintedMutation extends Printed {
+  /** Name of the type of the payload. */
+  payload?: string;
+}
+
+/** How a resolver was made: what guards it, and what the schema says of its field. */
+export interface Line {
+  kind: 'field' | 'record' | 'connection' | 'mutation' | 'related' | 'children' | 'childConnection' | 'group';
+  operations: readonly Operation[];
+  printed: PrintedList & PrintedMutation & PrintedGroup;
+  names: ArgumentNames;
+  /** The member of a payload that holds the record. */
+  member?: string | undefined;
+}
+
+const lines = new WeakMap<Resolver, Line>();
+
+function guarded(
+  kind: Line['kind'],
+  operations: readonly Operation[],
+  resolver: Resolver,
+  { names = {}, member, ...printed }: Partial<Pick<Line, 'names' | 'member'>> & Line['printed'] = {},
+): Resolver {
+  lines.set(resolver, { kind, operations, printed, names, member });
   return resolver;
+}
+
+/** How a resolver was made; undefined for a function that was not made here. */
+export function lineOf(resolver: Resolver): Line | undefined {
+  return lines.get(resolver);
 }
 
 /** The operations a resolver goes through; none for a function that was not made here. */
 export function operationsOf(resolver: Resolver): readonly Operation[] {
-  return guards.get(resolver) ?? [];
+  return lines.get(resolver)?.operations ?? [];
+}
+
+export interface PrintedGroup {
+  description?: string;
+  example?: string;
+  /** What each of its fields costs, and the total numbers of its lists. */
+  costOfFields?: number;
 }
 
 /** A field that only groups others (`metrics { … }`); each of those has its own operation. */
-export function group(): Resolver {
-  const resolver: Resolver = () => ({});
-  groups.add(resolver);
-  return resolver;
+export function group(printed: PrintedGroup = {}): Resolver {
+  return guarded('group', [], () => ({}), printed);
 }
 
 export function isGroup(resolver: Resolver): boolean {
-  return groups.has(resolver);
+  return lines.get(resolver)?.kind === 'group';
 }
 
 /** A field that answers the operation's output as it is: `metrics { retentionRate(input: …) }`. */
-export function field(operation: Operation): Resolver {
-  return guarded([operation], async (_parent, args, context) => {
+export function field(operation: Operation, printed: Printed = {}): Resolver {
+  return guarded('field', [operation], answering(operation), printed);
+}
+
+function answering(operation: Operation): Resolver {
+  return async (_parent, args, context) => {
     try {
       const { output } = await call(operation, context.call, rawInput(operation, args));
       return output;
     } catch (error) {
       throw 'input' in args && error instanceof Problem ? intoInput(error, args) : error;
     }
-  });
+  };
 }
 
 /** Parameters that are members of `input` here have a pointer into it, as those of a body have. */
@@ -79,31 +132,40 @@ function intoInput(problem: Problem, args: Arguments): Problem {
 }
 
 /** A record by id or reference; null where there is none. */
-export function record(operation: Operation): Resolver {
-  const read = field(operation);
-  return guarded([operation], async (parent, args, context, info) => {
+export function record(operation: Operation, printed: Printed = {}): Resolver {
+  const read = answering(operation);
+  const resolver: Resolver = async (parent, args, context, info) => {
     try {
       return await read(parent, args, context, info);
     } catch (error) {
       if (error instanceof Problem && error.code === 'not_found') return null;
       throw error;
     }
-  });
+  };
+  return guarded('record', [operation], resolver, printed);
 }
 
 /**
  * A Relay connection over a list operation: `first` and `after` are its `limit` and `after`. What is not selected is
  * not worked out (total, cursors). With `ahead`, one statement fetches a child connection of the records as well.
  */
-export function connection(operation: Operation, names: ArgumentNames = {}, ahead?: Ahead): Resolver {
-  return guarded([operation], async (_parent, args, context, info) => {
+export function connection(operation: Operation, options: ConnectionOptions = {}): Resolver {
+  const { ahead, ...line } = options;
+  const { names = {} } = options;
+  const resolver: Resolver = async (_parent, args, context, info) => {
     const raw = { ...rawInput(operation, args, names), ...pageOptions(info) };
     const child = ahead && childAhead(ahead, context, info);
     const { output } = child
       ? await call(ahead.operation, context.call, { ...raw, [ahead.field]: child })
       : await named(names, call(operation, context.call, raw));
     return toConnection(output as PageOutput, args, info); // a list operation answers a page
-  });
+  };
+  return guarded('connection', [operation], resolver, line);
+}
+
+interface ConnectionOptions extends PrintedList {
+  names?: ArgumentNames;
+  ahead?: Ahead;
 }
 
 /** A child connection that the parents' statement can fetch. */
@@ -159,8 +221,8 @@ function firstPage(ofAll: Operation, args: Arguments | null, selection: Selectio
  * first pages of all parents are one call of `ofAll`, which takes `{ [ids]: […], limit, sort, members, … }`, fetches
  * what is selected, and answers a page per id; a page after a cursor belongs to one parent and is one call of `ofOne`.
  */
-export function childConnection(ofAll: Operation, ofOne: Operation, ids: string): Resolver {
-  return guarded([ofAll, ofOne], async (parent, args, context, info) => {
+export function childConnection(ofAll: Operation, ofOne: Operation, ids: string, printed: PrintedList = {}): Resolver {
+  const resolver: Resolver = async (parent, args, context, info) => {
     const record = parent as { id: string } & Arguments; // the parent is a record
     const fetched = info.fieldNodes[0] && context.ahead.has(info.fieldNodes[0]) ? record[info.fieldName] : undefined;
     if (fetched !== undefined) {
@@ -176,7 +238,8 @@ export function childConnection(ofAll: Operation, ofOne: Operation, ids: string)
           id,
         }));
     return toConnection(page as PageOutput, args, info); // both answer pages
-  });
+  };
+  return guarded('childConnection', [ofAll, ofOne], resolver, printed);
 }
 
 /** Members of the records of a connection, and members of these. */
@@ -185,11 +248,12 @@ function selectedMembers(selection: Selection): string[] {
 }
 
 /** The record whose id stands in a member of the parent (`companyId`): all of them in one call of `{ ids }`. */
-export function related(operation: Operation, member: string): Resolver {
-  return guarded([operation], (parent, _args, context, info) => {
+export function related(operation: Operation, member: string, printed: Printed = {}): Resolver {
+  const resolver: Resolver = (parent, _args, context, info) => {
     const key = (parent as Record<string, unknown>)[member]; // the parent is a record
     return key === null || key === undefined ? null : loadSet(context, info, operation, key, (ids) => ({ ids }));
-  });
+  };
+  return guarded('related', [operation], resolver, printed);
 }
 
 /** What hangs on a set of parents: one call for all of them, which answers one entry per parent. */
@@ -197,19 +261,20 @@ export function children<Parent>(
   operation: Operation,
   key: (parent: Parent) => unknown,
   input: (keys: unknown[]) => Arguments,
+  printed: Printed = {},
 ): Resolver {
-  return guarded(
-    [operation],
-    (parent, _args, context, info) => loadSet(context, info, operation, key(parent as Parent), input), // the type of the schema that the field is on
-  );
+  const resolver: Resolver = (parent, _args, context, info) =>
+    loadSet(context, info, operation, key(parent as Parent), input); // the type of the schema that the field is on
+  return guarded('children', [operation], resolver, printed);
 }
 
 /**
  * A write, answered as a payload: the record under `member`, and what became of the message. `input` is the body; an
  * operation with another body (a batch) takes its members as arguments.
  */
-export function mutation(operation: Operation, member?: string, names: ArgumentNames = {}): Resolver {
-  return guarded([operation], async (_parent, args, context) => {
+export function mutation(operation: Operation, member?: string, options: MutationOptions = {}): Resolver {
+  const { names = {} } = options;
+  const resolver: Resolver = async (_parent, args, context) => {
     const raw = rawInput(operation, args, names);
     const takesKey = 'idempotencyKey' in operation.input.shape;
     const fromHeader = takesKey && context.headerKey !== null && raw.idempotencyKey === undefined;
@@ -217,7 +282,12 @@ export function mutation(operation: Operation, member?: string, names: ArgumentN
     const answer = await named(names, call(operation, context.call, raw));
     if (fromHeader && answer.replayed) context.replayed = true;
     return payload(answer, member);
-  });
+  };
+  return guarded('mutation', [operation], resolver, { ...options, member });
+}
+
+interface MutationOptions extends PrintedMutation {
+  names?: ArgumentNames;
 }
 
 function payload({ output, status, replayed }: Answer, member: string | undefined): Record<string, unknown> {

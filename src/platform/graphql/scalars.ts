@@ -1,7 +1,7 @@
 import { GraphQLError, GraphQLScalarType, Kind, type ValueNode } from 'graphql';
 
 /**
- * The scalars of schema/base.graphql. They check the kind of a value (text, number) and leave its content to the
+ * The scalars of the schema. They check the kind of a value (text, number) and leave its content to the
  * operation, whose refusals carry a code and a pointer.
  */
 
@@ -19,10 +19,11 @@ function safeInteger(value: unknown, node?: ValueNode): number {
   return value;
 }
 
-function textScalar(name: string): GraphQLScalarType {
+function textScalar(name: string, description: string): GraphQLScalarType {
   const take = (value: unknown) => (typeof value === 'string' ? value : refuse(`${name} takes a string.`));
   return new GraphQLScalarType({
     name,
+    description,
     serialize: (value) => value,
     parseValue: take,
     parseLiteral: (node) => (node.kind === Kind.STRING ? node.value : refuse(`${name} takes a string.`, node)),
@@ -30,11 +31,12 @@ function textScalar(name: string): GraphQLScalarType {
 }
 
 /** A number or a string, for the operation to read: decimals, versions. */
-function numberOrText(name: string): GraphQLScalarType {
+function numberOrText(name: string, description: string): GraphQLScalarType {
   const take = (value: unknown) =>
     typeof value === 'string' || typeof value === 'number' ? value : refuse(`${name} takes a number or a string.`);
   return new GraphQLScalarType({
     name,
+    description,
     serialize: (value) => value,
     parseValue: take,
     parseLiteral(node) {
@@ -71,18 +73,31 @@ function jsonLiteral(node: ValueNode): unknown {
 const scalars = [
   new GraphQLScalarType({
     name: 'SafeInt',
+    description:
+      'An integer up to 2^53 − 1 either way, as a JSON number: amounts in minor units of a currency, and counts.',
     serialize: (value) => safeInteger(value),
     parseValue: (value) => safeInteger(value),
     parseLiteral: (node) =>
       node.kind === Kind.INT ? safeInteger(Number(node.value), node) : refuse('SafeInt takes an integer.', node),
   }),
-  textScalar('DateTime'),
-  textScalar('Date'),
-  numberOrText('Decimal'),
-  numberOrText('SourceVersion'),
-  numberOrText('ExpectedVersion'),
+  textScalar('DateTime', 'An RFC 3339 instant, taken with any offset and answered in UTC: `2026-03-01T09:30:00.000Z`.'),
+  textScalar('Date', 'A calendar date: `2026-03-01`.'),
+  numberOrText(
+    'Decimal',
+    'An exact decimal. It is answered as a string (`"1.1534"`) and taken as a string, or as a number where that is exact.',
+  ),
+  numberOrText(
+    'SourceVersion',
+    'The version of a record at its source: a counter (`7`) or an RFC 3339 instant, one kind per record. A message that is not newer than what is stored changes nothing and is answered with `applied: false`.',
+  ),
+  numberOrText(
+    'ExpectedVersion',
+    'The `version` of the record you have seen (`3`), or `"*"` to change it whatever its version.',
+  ),
   new GraphQLScalarType({
     name: 'JSON',
+    description:
+      'Any JSON value. A literal in the query may not contain variables: send the whole value as one variable instead.',
     serialize: (value) => value,
     parseValue: (value) => value,
     parseLiteral: jsonLiteral,

@@ -1,5 +1,3 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import {
   buildSchema,
   type GraphQLEnumType,
@@ -13,15 +11,6 @@ import {
 } from 'graphql';
 import { isGroup, operationsOf, type Resolvers } from './field.ts';
 import { scalarsByName } from './scalars.ts';
-
-/** The SDL files of a folder as one text, in the order of their names. */
-export function readSdl(folder: string): string {
-  return readdirSync(folder)
-    .filter((name) => name.endsWith('.graphql'))
-    .sort()
-    .map((name) => readFileSync(join(folder, name), 'utf8'))
-    .join('\n');
-}
 
 /**
  * The executable schema out of the SDL and the features' resolvers. Deny by default: a field of Query or Mutation, or
@@ -52,7 +41,7 @@ function attach(schema: GraphQLSchema, resolvers: Resolvers): void {
     const type: GraphQLNamedType | undefined = schema.getType(typeName);
     for (const [fieldName, resolver] of Object.entries(fields)) {
       const field = isObjectType(type) ? type.getFields()[fieldName] : undefined;
-      if (!field) throw new Error(`There is no field ${typeName}.${fieldName} in schema/.`);
+      if (!field) throw new Error(`There is no field ${typeName}.${fieldName} in the schema.`);
       if (operationsOf(resolver).length === 0 && !isGroup(resolver)) {
         throw new Error(`${typeName}.${fieldName} is not made from an operation, so nothing guards it.`);
       }

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { type ExecutionResult, type GraphQLError, type GraphQLFormattedError, printSchema } from 'graphql';
+import type { ExecutionResult, GraphQLError, GraphQLFormattedError } from 'graphql';
 import mercurius from 'mercurius';
 import { z } from 'zod';
 import { originOf } from '../audit.ts';
@@ -13,7 +13,7 @@ import { assertAffordable, limits } from './limits.ts';
 import { createSchema } from './schema.ts';
 
 export interface GraphqlOptions {
-  /** The text of schema/. */
+  /** The printed schema. */
   sdl: string;
   resolvers: readonly Resolvers[];
   /** Introspection needs the scope `schema:read`. */
@@ -32,10 +32,11 @@ const megabyte = 1024 * 1024;
 export async function serveGraphql(app: FastifyInstance, services: Services, options: GraphqlOptions): Promise<void> {
   const schema = createSchema(options.sdl, options.resolvers);
   const documents = knownDocuments(schema);
-  const sdl = printSchema(schema);
 
   await app.register(async (scope) => {
-    scope.get('/schema.graphql', (_request, reply) => reply.type('application/graphql; charset=utf-8').send(sdl));
+    scope.get('/schema.graphql', (_request, reply) =>
+      reply.type('application/graphql; charset=utf-8').send(options.sdl),
+    );
   });
 
   await app.register(async (scope) => {

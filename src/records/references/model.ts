@@ -1,6 +1,7 @@
 import { index, pgTable, primaryKey, smallint, text, uuid } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { code, decimal, instant } from '../../platform/db/columns.ts';
+import { typeNames } from '../../platform/type-names.ts';
 import { text as boundedText, id, instantNanoseconds } from '../../platform/values.ts';
 
 /**
@@ -37,7 +38,9 @@ const source = boundedText(64).meta({
 const externalId = boundedText(255).meta({ description: 'The name of the record in that system.', example: '536365' });
 
 /** A record's name in another system, as sent. */
-export const referenceInput = z.strictObject({ source, externalId }).meta({ id: 'ReferenceInput' });
+export const referenceInput = z
+  .strictObject({ source, externalId })
+  .meta({ id: 'ReferenceInput', description: 'What another system calls a record.' });
 export type ReferenceInput = z.output<typeof referenceInput>;
 
 /** Orders a source's messages: a number or an instant, one kind per record; finer than a nanosecond is cut. */
@@ -56,7 +59,8 @@ export const sourceVersionInput = z
     description:
       'Version of the record at its source: a counter or an instant. Equal or older than the stored one changes nothing.',
     example: 7,
-  });
+  })
+  .register(typeNames, { name: 'SourceVersion' });
 
 export const reference = z
   .strictObject({
@@ -64,6 +68,7 @@ export const reference = z
     externalId,
     sourceVersion: z
       .union([z.int(), z.string()])
+      .register(typeNames, { name: 'SourceVersion' })
       .nullable()
       .meta({ description: 'The newest version seen from that source.' }),
   })
