@@ -1,12 +1,12 @@
 import { getTableColumns } from 'drizzle-orm';
 import type { PgTable } from 'drizzle-orm/pg-core';
-import { assignmentRules, assignments, assignmentTurns } from './features/assignments/model.ts';
+import { assignmentRules, assignments, assignmentTurns } from './features/assignments/record.ts';
 import { auditEntries } from './features/audit/model.ts';
 import { campaigns } from './features/campaigns/record.ts';
 import { clientSecrets, clients, signingKeys, tokenRevocations } from './features/clients/model.ts';
 import { consentChanges, consents } from './features/consents/model.ts';
 import { customerIdentities, customers } from './features/customers/model.ts';
-import { followUps } from './features/follow-ups/model.ts';
+import { followUps } from './features/follow-ups/record.ts';
 import { interactions } from './features/interactions/record.ts';
 import { leadModels } from './features/lead-models/model.ts';
 import { leadRuleSets, leadScoreBounds } from './features/lead-scores/model.ts';

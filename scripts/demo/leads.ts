@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { assignmentRuleInput } from '../../src/features/assignments/model.ts';
+import type { assignmentRuleInput } from '../../src/features/assignments/record.ts';
 import type { campaignRecord } from '../../src/features/campaigns/record.ts';
 import type { InteractionKind, interactionRecord } from '../../src/features/interactions/record.ts';
 import type { LossReason, leadInput } from '../../src/features/leads/model.ts';
