@@ -10,7 +10,7 @@ import { followUps } from './features/follow-ups/record.ts';
 import { interactions } from './features/interactions/record.ts';
 import { leadModels } from './features/lead-models/model.ts';
 import { leadRuleSets, leadScoreBounds } from './features/lead-scores/model.ts';
-import { leadStageChanges, leads } from './features/leads/model.ts';
+import { leadStageChanges, leads } from './features/leads/record.ts';
 import {
   loyaltyAccounts,
   loyaltyEarnings,

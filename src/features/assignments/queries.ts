@@ -4,7 +4,7 @@ import { type Db, insertRows, param, rowsOf, statement, type Transaction } from 
 import { answered, fromRow, assignments as setMembers } from '../../records/table.ts';
 import { customers } from '../customers/model.ts';
 import { followUps } from '../follow-ups/record.ts';
-import { leads } from '../leads/model.ts';
+import { leads } from '../leads/record.ts';
 import {
   type Assignment,
   type AssignmentKey,

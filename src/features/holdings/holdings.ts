@@ -7,7 +7,7 @@ import { customerIdentities, customers } from '../customers/model.ts';
 import { followUps } from '../follow-ups/record.ts';
 import { interactions } from '../interactions/record.ts';
 import { leadScoreBounds } from '../lead-scores/model.ts';
-import { leadStageChanges, leads } from '../leads/model.ts';
+import { leadStageChanges, leads } from '../leads/record.ts';
 import {
   loyaltyAccounts,
   loyaltyEarnings,

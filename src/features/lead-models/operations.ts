@@ -10,7 +10,7 @@ import { readOperation, writeOperation, writeParameters } from '../../platform/o
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
-import { leads } from '../leads/model.ts';
+import { leads } from '../leads/record.ts';
 import {
   defaultHorizonDays,
   defaultMinConversions,

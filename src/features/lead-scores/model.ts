@@ -5,7 +5,7 @@ import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
 import { direction, interactionKind } from '../interactions/record.ts';
 import { learnedReason, learnedScore } from '../lead-models/model.ts';
-import { leads } from '../leads/model.ts';
+import { leads } from '../leads/record.ts';
 import { scoreGrade } from './grade.ts';
 
 /** Versioned rule documents; a published one never changes again. The one in force is the latest published. */

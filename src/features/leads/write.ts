@@ -6,13 +6,15 @@ import { checkNotAhead, invalid, Problem, settle } from '../../platform/errors.t
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
-import { erasedRefusal, withoutPersonal } from '../../records/erased.ts';
+import { erasedRefusal } from '../../records/erased.ts';
+import { withoutPersonal } from '../../records/personal-data.ts';
 import { type AssignmentEntry, type Chosen, chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { checkConsents, recordConsents } from '../consents/write.ts';
 import { matchOwners } from '../customers/match.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
 import { refreshShares } from '../partners/sharing.ts';
 import { restateConversions } from './conversion.ts';
+import { type LeadRow, type LeadState, leadStates, type StageChangeRow, saveLeads } from './queries.ts';
 import {
   type LeadInput,
   type LeadPatch,
@@ -20,8 +22,7 @@ import {
   leadStageChanges,
   type StageChangeInput,
   type StageRule,
-} from './model.ts';
-import { type LeadRow, type LeadState, leadStates, type StageChangeRow, saveLeads } from './queries.ts';
+} from './record.ts';
 
 /** One document to be written: `create` refuses a customer who is a lead, `upsert` changes that lead. */
 export interface LeadWrite {

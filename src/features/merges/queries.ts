@@ -6,7 +6,7 @@ import type { RefRow } from '../../records/references/queries.ts';
 import { customerIdentities, customers } from '../customers/model.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
 import { deletionOfParts } from '../holdings/guard.ts';
-import { leadStageChanges, leads } from '../leads/model.ts';
+import { leadStageChanges, leads } from '../leads/record.ts';
 import {
   loyaltyAccounts,
   loyaltyEarnings,

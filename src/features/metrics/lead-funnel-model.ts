@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { leadStages } from '../../domain/lead-lifecycle.ts';
 import { pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { instant, text } from '../../platform/values.ts';
-import { lead, leadStage, lossReason } from '../leads/model.ts';
+import { lead, leadStage, lossReason } from '../leads/record.ts';
 import { commonParameters } from './model.ts';
 
 /** What the metric `lead-funnel` and its lists take and answer. */

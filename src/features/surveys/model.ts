@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
 import { consentPurpose } from '../customers/model.ts';
-import { leadStage } from '../leads/model.ts';
+import { leadStage } from '../leads/record.ts';
 
 /** A survey; its questions are those of its current version. */
 export const surveys = pgTable(

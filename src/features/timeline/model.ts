@@ -3,7 +3,7 @@ import { personal } from '../../platform/personal.ts';
 import { amount, currency, id, instant } from '../../platform/values.ts';
 import { ofOthers } from '../../platform/withheld.ts';
 import { direction, interactionKind } from '../interactions/record.ts';
-import { leadStage, lossReason, stageRule } from '../leads/model.ts';
+import { leadStage, lossReason, stageRule } from '../leads/record.ts';
 import { loyaltyTransactionKind, namesReferral } from '../loyalty/model.ts';
 import { orderStatus } from '../orders/record.ts';
 import { responseStatus } from '../survey-responses/model.ts';

@@ -1,7 +1,7 @@
 import { type SQLWrapper, sql } from 'drizzle-orm';
 import type { PgTable } from 'drizzle-orm/pg-core';
 import { interactions } from '../interactions/record.ts';
-import { leadStageChanges } from '../leads/model.ts';
+import { leadStageChanges } from '../leads/record.ts';
 import { loyaltyTransactions } from '../loyalty/model.ts';
 import { orders, refunds } from '../orders/record.ts';
 import { returns } from '../returns/record.ts';
