@@ -8,8 +8,8 @@ import { consentChanges, consents } from './features/consents/model.ts';
 import { customerIdentities, customers } from './features/customers/model.ts';
 import { followUps } from './features/follow-ups/record.ts';
 import { interactions } from './features/interactions/record.ts';
-import { leadModels } from './features/lead-models/model.ts';
-import { leadRuleSets, leadScoreBounds } from './features/lead-scores/model.ts';
+import { leadModels } from './features/lead-models/record.ts';
+import { leadRuleSets, leadScoreBounds } from './features/lead-scores/record.ts';
 import { leadStageChanges, leads } from './features/leads/record.ts';
 import {
   loyaltyAccounts,

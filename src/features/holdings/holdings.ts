@@ -6,7 +6,7 @@ import { consentChanges, consents } from '../consents/model.ts';
 import { customerIdentities, customers } from '../customers/model.ts';
 import { followUps } from '../follow-ups/record.ts';
 import { interactions } from '../interactions/record.ts';
-import { leadScoreBounds } from '../lead-scores/model.ts';
+import { leadScoreBounds } from '../lead-scores/record.ts';
 import { leadStageChanges, leads } from '../leads/record.ts';
 import {
   loyaltyAccounts,

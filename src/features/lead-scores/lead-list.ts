@@ -5,8 +5,8 @@ import { type Db, param, type Statement, statement, type Values } from '../../pl
 import { type Context, readOperation } from '../../platform/operation.ts';
 import { defaultLimit, type Page, pageFrom, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { instant, text } from '../../platform/values.ts';
-import { learnedGlance } from '../lead-models/model.ts';
 import { learnedScoresOf } from '../lead-models/queries.ts';
+import { learnedGlance } from '../lead-models/record.ts';
 import { leadColumns, type UnscoredLead } from '../leads/queries.ts';
 import { lead, leadStage, leads } from '../leads/record.ts';
 import { boundsHoldAt } from './bounds.ts';

@@ -110,7 +110,6 @@ export const leadStageChanges = storedTable('lead_stage_changes', {
   access: 'owner',
   nature: 'fact',
   owner: 'customerId',
-  partOf: { table: leads, by: 'customerId' },
   key: ['customerId', 'sequence'],
   guard: 'stage change',
   fields: stageFields,

@@ -7,7 +7,7 @@ import { customers } from '../customers/model.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { columnsOf, type Holding, holdings } from '../holdings/holdings.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
-import type { RuleSetDocument } from '../lead-scores/model.ts';
+import type { RuleSetDocument } from '../lead-scores/record.ts';
 import { fieldSql } from '../lead-scores/score-sql.ts';
 import { addTombstones, identityHash, referenceHash } from './tombstones.ts';
 
