@@ -3,7 +3,7 @@ import { listCampaignResults } from '../../src/features/campaigns/results.ts';
 import { customerRecord } from '../../src/features/customers/record.ts';
 import { listLeadModels } from '../../src/features/lead-models/operations.ts';
 import { listLeads } from '../../src/features/lead-scores/lead-list.ts';
-import { leadScore } from '../../src/features/lead-scores/model.ts';
+import { leadScore } from '../../src/features/lead-scores/record.ts';
 import { metricResult } from '../../src/features/metrics/model.ts';
 import type { ServiceClient } from '../service-client.ts';
 

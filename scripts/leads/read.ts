@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { customerRecord } from '../../src/features/customers/record.ts';
 import type { InteractionKind, interactionRecord } from '../../src/features/interactions/record.ts';
-import type { leadInput } from '../../src/features/leads/model.ts';
+import type { leadInput } from '../../src/features/leads/record.ts';
 import { FileError, readTable } from '../csv.ts';
 
 /**

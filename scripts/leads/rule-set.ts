@@ -1,4 +1,4 @@
-import type { RuleSetDocument } from '../../src/features/lead-scores/model.ts';
+import type { RuleSetDocument } from '../../src/features/lead-scores/record.ts';
 
 /**
  * Score rules for the X Education leads, without the columns that sales filled in. The points are the coefficients of a

@@ -29,6 +29,7 @@ import {
   maxAmount,
   smallInteger,
   id as uuidText,
+  version as versionNumber,
 } from '../platform/values.ts';
 import { ofOthers } from '../platform/withheld.ts';
 
@@ -307,6 +308,11 @@ export function quantity(schema: z.ZodNumber): Field<string, 'optional', z.ZodNu
 
 export function boolean(): Field<boolean, 'optional', z.ZodBoolean, z.ZodBoolean> {
   return new Field(spec(booleanColumn, z.boolean(), z.boolean()));
+}
+
+/** Counts the changes of a record: what the version that a client expects is compared with. */
+export function version(): Field<number, 'required', null, typeof versionNumber> {
+  return integer(1, 2_147_483_647).required().readOnly().answers(versionNumber);
 }
 
 /** An id that says nothing by itself: the record's own. */

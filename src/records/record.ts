@@ -2,7 +2,7 @@ import type { SQL } from 'drizzle-orm';
 import { index, type PgColumn, type PgTable, type PgTableExtraConfigValue } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { customerKey } from '../platform/audit.ts';
-import { id, version as versionNumber } from '../platform/values.ts';
+import { id } from '../platform/values.ts';
 import type { Writing } from './effects.ts';
 import {
   code,
@@ -10,11 +10,11 @@ import {
   type Fields,
   type InputShape,
   instant,
-  integer,
   key,
   type Need,
   type OutputShape,
   type Row,
+  version,
 } from './fields.ts';
 import { type LineShapes, type LinesOf, type LineTables, lineSchema, linesTable } from './lines.ts';
 import type { Ownership } from './ownership.ts';
@@ -53,7 +53,7 @@ export interface More {
 type MoreOf<M, Part extends keyof More> = M extends { [P in Part]: infer S } ? S : unknown;
 
 interface Stamps {
-  version: Field<number, 'required', null, typeof versionNumber>;
+  version: ReturnType<typeof version>;
   createdAt: Field<string, 'required', null, z.ZodString>;
   updatedAt: Field<string, 'required', null, z.ZodString>;
 }
@@ -229,7 +229,7 @@ export function record<
   const first: Fields = {
     ...(owner && { customerId: partOf ? key() : key().references(owner.column) }),
     id: self ? key().answers(customerKey(id)) : key(),
-    version: integer(1, 2_147_483_647).required().readOnly().answers(versionNumber),
+    version: version(),
     ...names(naming),
   };
   const last: Fields = {

@@ -9,11 +9,11 @@ import { sendLeads } from '../../scripts/leads/send.ts';
 import { serviceClient } from '../../scripts/service-client.ts';
 import { packageRoot } from '../../src/config.ts';
 import { areaUnderCurve } from '../../src/domain/classification.ts';
-import type { LeadModelAnswer, LearnedScoreAnswer } from '../../src/features/lead-models/model.ts';
 import { learnedScoresOf } from '../../src/features/lead-models/queries.ts';
+import type { LeadModelAnswer, LearnedScoreAnswer } from '../../src/features/lead-models/record.ts';
 import { scoreDetails } from '../../src/features/lead-scores/details.ts';
-import type { LeadScoreAnswer } from '../../src/features/lead-scores/model.ts';
 import { rulesById } from '../../src/features/lead-scores/queries.ts';
+import type { LeadScoreAnswer } from '../../src/features/lead-scores/record.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
 import { runJobs, type TestApp, testApp } from '../support/app.ts';
 

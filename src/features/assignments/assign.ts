@@ -3,7 +3,6 @@ import { type Group, groupFor, leastLoaded, memberInTurn } from '../../domain/as
 import type { Transaction } from '../../platform/db/client.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
-import type { AssignmentMethod, AssignmentPurpose } from './model.ts';
 import {
   type ActiveRule,
   activeRules,
@@ -13,6 +12,7 @@ import {
   type TurnRow,
   takeTurns,
 } from './queries.ts';
+import type { AssignmentMethod, AssignmentPurpose } from './record.ts';
 
 /** What is to be given to somebody: a lead, or a follow-up of a customer. Its customer is locked. */
 export type Subject = SubjectRow;

@@ -15,7 +15,9 @@ import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
+import { answered } from '../../records/table.ts';
 import { leadById } from '../leads/queries.ts';
+import { assignmentsOfLeads, deleteRule, insertRule, lockRule, ruleById, updateRule } from './queries.ts';
 import {
   type Assignment,
   type AssignmentRule,
@@ -26,21 +28,7 @@ import {
   assignmentRulePatch,
   assignmentRules,
   assignments,
-} from './model.ts';
-import {
-  type AssignmentRow,
-  assignmentColumns,
-  assignmentsOfLeads,
-  deleteRule,
-  insertRule,
-  lockRule,
-  type RuleRow,
-  ruleById,
-  ruleColumns,
-  toAssignment,
-  toRule,
-  updateRule,
-} from './queries.ts';
+} from './record.ts';
 
 export const createAssignmentRule = writeOperation({
   name: 'createAssignmentRule',
@@ -55,7 +43,7 @@ export const createAssignmentRule = writeOperation({
   idempotency: 'accepted',
   created: () => true,
   async run(tx, context, { body }) {
-    const row: RuleRow = {
+    const row: AssignmentRule = {
       id: newId(),
       version: 1,
       name: body.name,
@@ -71,12 +59,12 @@ export const createAssignmentRule = writeOperation({
     checkKey(context, row);
     checkGroups(row);
     await insertRule(tx, row);
-    return toRule(row);
+    return row;
   },
 });
 
 /** An address is personal: whoever makes a group per country would read it off the owners. @throws Problem */
-function checkKey(context: Context, { key }: RuleRow): void {
+function checkKey(context: Context, { key }: AssignmentRule): void {
   if (key === 'country') requireScope(context, personalScope);
 }
 
@@ -92,13 +80,13 @@ export const getAssignmentRule = readOperation({
   async run({ db }, { id: ruleId }) {
     const found = await ruleById(db, ruleId);
     if (!found) throw notFound('assignment rule');
-    return toRule(found);
+    return found;
   },
 });
 
-const ruleList = keysetList<RuleRow>({
+const ruleList = keysetList<AssignmentRule>({
   name: 'assignment_rules',
-  select: ruleColumns,
+  select: answered(assignmentRules),
   from: sql`${assignmentRules}`,
   id: sql`${assignmentRules.id}`,
   filters: {
@@ -126,10 +114,7 @@ export const listAssignmentRules = readOperation({
     active: z.boolean().optional().meta({ description: 'Only rules that decide, or only those that do not.' }),
   }),
   output: pageOf(assignmentRule).meta({ id: 'AssignmentRulePage' }),
-  async run(context, input) {
-    const { data, page } = await ruleList(context.db, context, input);
-    return { data: data.map(toRule), page };
-  },
+  run: (context, input) => ruleList(context.db, context, input),
 });
 
 export const updateAssignmentRule = writeOperation({
@@ -148,7 +133,7 @@ export const updateAssignmentRule = writeOperation({
     const before = await lockRule(tx, ruleId);
     if (!before) throw notFound('assignment rule');
     checkVersion(before.version, expected);
-    const row: RuleRow = {
+    const row: AssignmentRule = {
       ...before,
       version: before.version + 1,
       name: body.name ?? before.name,
@@ -163,7 +148,7 @@ export const updateAssignmentRule = writeOperation({
     if (body.key !== undefined || body.groups !== undefined) checkKey(context, row);
     checkGroups(row);
     await updateRule(tx, row);
-    return toRule(row);
+    return row;
   },
 });
 
@@ -221,9 +206,9 @@ function checkGroups({ key, groups }: Pick<AssignmentRule, 'key' | 'groups'>): v
   }
 }
 
-const history = keysetList<AssignmentRow>({
+const history = keysetList<Assignment>({
   name: 'assignments',
-  select: assignmentColumns,
+  select: answered(assignments),
   from: sql`${assignments}`,
   id: sql`${assignments.id}`,
   filters: {
@@ -258,10 +243,7 @@ export const listAssignments = readOperation({
     atTo: instant.optional(),
   }),
   output: assignmentPage,
-  async run(context, input) {
-    const { data, page } = await history(context.db, context, input);
-    return { data: data.map(toAssignment), page };
-  },
+  run: (context, input) => history(context.db, context, input),
 });
 
 export const listLeadAssignments = readOperation({
@@ -279,7 +261,7 @@ export const listLeadAssignments = readOperation({
     const found = await history(context.db, context, { ...page, customerId: leadId, purpose: 'lead' });
     // An empty page says the lead was given to nobody, so there has to be such a lead.
     if (found.data.length === 0) await leadById(context.db, context, leadId);
-    return { data: found.data.map(toAssignment), page: found.page };
+    return found;
   },
 });
 
@@ -294,7 +276,7 @@ export const assignmentsByLeads = readOperation({
   output: z.array(z.array(assignment)),
   async run({ db }, { ids }) {
     const found = new Map<string, Assignment[]>(ids.map((leadId) => [leadId, []]));
-    for (const row of await assignmentsOfLeads(db, ids)) found.get(row.customerId)?.push(toAssignment(row));
+    for (const row of await assignmentsOfLeads(db, ids)) found.get(row.customerId)?.push(row);
     return ids.map((leadId) => found.get(leadId) ?? []);
   },
 });

@@ -1,9 +1,10 @@
 import { sql } from 'drizzle-orm';
 import type { Group } from '../../domain/assignment.ts';
-import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import { type Db, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import { answered, fromRow, assignments as setMembers } from '../../records/table.ts';
 import { customers } from '../customers/record.ts';
-import { followUps } from '../follow-ups/model.ts';
-import { leads } from '../leads/model.ts';
+import { followUps } from '../follow-ups/record.ts';
+import { leads } from '../leads/record.ts';
 import {
   type Assignment,
   type AssignmentKey,
@@ -13,66 +14,42 @@ import {
   assignmentRules,
   assignments,
   assignmentTurns,
-} from './model.ts';
+} from './record.ts';
 
-type StoredRule = typeof assignmentRules.$inferSelect;
-/** `groups` were validated when written. */
-export type RuleRow = Omit<StoredRule, 'groups'> & { groups: AssignmentRule['groups'] };
-export type AssignmentRow = typeof assignments.$inferSelect;
 export type TurnRow = typeof assignmentTurns.$inferSelect;
 
-/** The select list of a rule; for `toRule`. */
-export const ruleColumns = fields(assignmentRules);
-
-export function toRule(row: RuleRow): AssignmentRule {
-  return {
-    id: row.id,
-    name: row.name,
-    purpose: row.purpose,
-    method: row.method,
-    key: row.key,
-    groups: row.groups.map(({ value, members }) => ({ value, members })),
-    position: row.position,
-    active: row.active,
-    version: row.version,
-    createdAt: row.createdAt,
-    updatedAt: row.updatedAt,
-  };
-}
-
-const byId = statement<RuleRow>(
+const byId = statement<AssignmentRule>(
   'assignment_rule',
-  sql`select ${ruleColumns} from ${assignmentRules} where ${assignmentRules.id} = ${param('id')}::uuid`,
+  sql`select ${answered(assignmentRules)} from ${assignmentRules} where ${assignmentRules.id} = ${param('id')}::uuid`,
 );
 
-export function ruleById(db: Db, id: string): Promise<RuleRow | null> {
+export function ruleById(db: Db, id: string): Promise<AssignmentRule | null> {
   return db.first(byId, { id });
 }
 
-const lock = statement<RuleRow>(
+const lock = statement<AssignmentRule>(
   'lock_assignment_rule',
-  sql`select ${ruleColumns} from ${assignmentRules} where ${assignmentRules.id} = ${param('id')}::uuid for no key update`,
+  sql`select ${answered(assignmentRules)} from ${assignmentRules} where ${assignmentRules.id} = ${param('id')}::uuid for no key update`,
 );
 
 /** The rule as it is, locked. */
-export function lockRule(tx: Transaction, id: string): Promise<RuleRow | null> {
+export function lockRule(tx: Transaction, id: string): Promise<AssignmentRule | null> {
   return tx.first(lock, { id });
 }
 
 const add = statement('insert_assignment_rule', insertRows(assignmentRules, param('rows')));
 
-export async function insertRule(tx: Transaction, row: RuleRow): Promise<void> {
+export async function insertRule(tx: Transaction, row: AssignmentRule): Promise<void> {
   await tx.all(add, { rows: JSON.stringify([row]) });
 }
 
 const change = statement(
   'update_assignment_rule',
-  sql`update assignment_rules r set version = n."version", name = n."name", purpose = n."purpose", method = n."method",
-      key = n."key", groups = n."groups", position = n."position", active = n."active", updated_at = n."updatedAt"
+  sql`update assignment_rules r set ${setMembers(assignmentRules, fromRow('n'))}
     from ${rowsOf(assignmentRules, param('rows'), 'n')} where r.id = n."id"`,
 );
 
-export async function updateRule(tx: Transaction, row: RuleRow): Promise<void> {
+export async function updateRule(tx: Transaction, row: AssignmentRule): Promise<void> {
   await tx.all(change, { rows: JSON.stringify([row]) });
 }
 
@@ -168,37 +145,18 @@ export function subjectsOf(db: Db, ids: string[]): Promise<SubjectRow[]> {
 const insert = statement('insert_assignments', insertRows(assignments, param('rows')));
 
 /** Adds to the history; nobody waits for it but COMMIT. */
-export function insertAssignments(tx: Transaction, rows: AssignmentRow[]): void {
+export function insertAssignments(tx: Transaction, rows: Assignment[]): void {
   tx.defer(insert, { rows: JSON.stringify(rows) });
-}
-
-/** The select list of an assignment; for `toAssignment`. */
-export const assignmentColumns = fields(assignments);
-
-export function toAssignment(row: AssignmentRow): Assignment {
-  return {
-    id: row.id,
-    customerId: row.customerId,
-    purpose: row.purpose,
-    followUpId: row.followUpId,
-    owner: row.owner,
-    previousOwner: row.previousOwner,
-    ruleId: row.ruleId,
-    keyValue: row.keyValue,
-    method: row.method,
-    by: row.by,
-    at: row.at,
-  };
 }
 
 /** Assignments that come with a lead, at most; the rest is on the pages of its list. */
 const latest = sql.raw('100');
 
 // By row_number(): the distributed engine refuses a lateral top-N.
-const ofLeads = statement<AssignmentRow>(
+const ofLeads = statement<Assignment & { place: number }>(
   'assignments_of_leads',
   sql`select * from (
-      select ${assignmentColumns}, row_number() over (
+      select ${answered(assignments)}, row_number() over (
         partition by ${assignments.customerId} order by ${assignments.at} desc, ${assignments.id} desc
       ) as place
       from ${assignments} where ${assignments.customerId} = any(${param('ids')}::uuid[]) and ${assignments.purpose} = 'lead'
@@ -206,6 +164,6 @@ const ofLeads = statement<AssignmentRow>(
 );
 
 /** The latest assignments of these leads themselves, in order of time. */
-export function assignmentsOfLeads(db: Db, ids: string[]): Promise<AssignmentRow[]> {
-  return db.all(ofLeads, { ids });
+export async function assignmentsOfLeads(db: Db, ids: string[]): Promise<Assignment[]> {
+  return (await db.all(ofLeads, { ids })).map(({ place: _, ...row }) => row);
 }

@@ -6,7 +6,8 @@ import { isErased } from '../../records/erased.ts';
 import { type Chosen, chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { subjectsOf } from '../assignments/queries.ts';
 import type { surveyAnswers } from '../survey-responses/model.ts';
-import { type FollowUpRow, insertFollowUps } from './queries.ts';
+import { insertFollowUps } from './queries.ts';
+import type { FollowUp } from './record.ts';
 
 /** A response as it was just written, with what decides whether somebody has to see to it. */
 export interface WrittenResponse {
@@ -45,7 +46,7 @@ export async function openDetractorFollowUps(
   const unowned = news.filter(({ followUp }) => !followUp.owner);
   const chosenFor = await chooseFor(tx, unowned);
   const rows = news.map(
-    ({ id, customerId, followUp }): FollowUpRow => ({
+    ({ id, customerId, followUp }): FollowUp => ({
       customerId,
       id: newId(),
       version: 1,

@@ -11,10 +11,18 @@ import { refuseErased } from '../../records/erased.ts';
 import { withoutPersonal } from '../../records/personal-data.ts';
 import { targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
+import { answered } from '../../records/table.ts';
 import { chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { subjectsOf } from '../assignments/queries.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
 import { surveyResponses } from '../survey-responses/model.ts';
+import {
+  deleteFollowUpRow,
+  followUpById,
+  followUpsOfCustomers,
+  insertFollowUps,
+  updateFollowUpRow,
+} from './queries.ts';
 import {
   dueOrder,
   type FollowUp,
@@ -25,18 +33,7 @@ import {
   followUpPatch,
   followUpStatus,
   followUps,
-} from './model.ts';
-import {
-  deleteFollowUpRow,
-  type FollowUpRecord,
-  type FollowUpRow,
-  followUpById,
-  followUpColumns,
-  followUpsOfCustomers,
-  insertFollowUps,
-  toFollowUp,
-  updateFollowUpRow,
-} from './queries.ts';
+} from './record.ts';
 
 export const createFollowUp = writeOperation({
   name: 'createFollowUp',
@@ -57,7 +54,7 @@ export const createFollowUp = writeOperation({
     refuseErased(tx, body.customerId, '/customerId');
     const [chosen = null] =
       body.owner === undefined ? await chooseOwners(tx, body.kind, await subjectsOf(tx, [body.customerId])) : [];
-    const row: FollowUpRow = {
+    const row: FollowUp = {
       customerId: body.customerId,
       id: newId(),
       version: 1,
@@ -84,7 +81,7 @@ export const createFollowUp = writeOperation({
         chosen,
       },
     ]);
-    return toFollowUp(row);
+    return row;
   },
 });
 
@@ -100,13 +97,13 @@ export const getFollowUp = readOperation({
   async run({ db }, { id: followUpId }) {
     const found = await followUpById(db, followUpId);
     if (!found) throw notFound('follow-up');
-    return toFollowUp(found);
+    return found;
   },
 });
 
-const list = keysetList<FollowUpRecord>({
+const list = keysetList<FollowUp & { dueOrder: string }>({
   name: 'follow_ups',
-  select: followUpColumns,
+  select: sql`${answered(followUps)}, ${dueOrder} as "dueOrder"`,
   from: sql`${followUps}`,
   id: sql`${followUps.id}`,
   filters: {
@@ -151,7 +148,7 @@ async function pageOfFollowUps(
     ...input,
     ...(overdue !== undefined && { [overdue ? 'isOverdue' : 'isNotOverdue']: true }),
   });
-  return { data: data.map(toFollowUp), page };
+  return { data: data.map(({ dueOrder: _, ...row }) => row), page };
 }
 
 export const listFollowUps = readOperation({
@@ -195,7 +192,7 @@ export const followUpsByCustomers = readOperation({
   output: z.array(z.array(followUp)),
   async run({ db }, { ids }) {
     const found = new Map<string, FollowUp[]>(ids.map((customerId) => [customerId, []]));
-    for (const row of await followUpsOfCustomers(db, ids)) found.get(row.customerId)?.push(toFollowUp(row));
+    for (const row of await followUpsOfCustomers(db, ids)) found.get(row.customerId)?.push(row);
     return ids.map((customerId) => found.get(customerId) ?? []);
   },
 });
@@ -215,7 +212,7 @@ export const updateFollowUp = writeOperation({
   async run(tx, context, { id: followUpId, expectedVersion: expected, body }) {
     const before = await lockFollowUp(tx, followUpId);
     checkVersion(before.version, expected);
-    const row = withoutPersonal<FollowUpRow>(tx, followUps, {
+    const row = withoutPersonal<FollowUp>(tx, followUps, {
       ...before,
       ...closing(before, body, context.now),
       version: before.version + 1,
@@ -236,7 +233,7 @@ export const updateFollowUp = writeOperation({
         chosen: null,
       },
     ]);
-    return toFollowUp(row);
+    return row;
   },
 });
 
@@ -260,7 +257,7 @@ export const deleteFollowUp = writeOperation({
 });
 
 /** A follow-up as it is, under its customer's lock. @throws Problem not_found */
-async function lockFollowUp(tx: Transaction, followUpId: string): Promise<FollowUpRow> {
+async function lockFollowUp(tx: Transaction, followUpId: string): Promise<FollowUp> {
   const seen = await followUpById(tx, followUpId);
   if (!seen) throw notFound('follow-up');
   await lockCustomers(tx, [seen.customerId]);
@@ -271,10 +268,10 @@ async function lockFollowUp(tx: Transaction, followUpId: string): Promise<Follow
 
 /** How it is closed after a change; the time is that of the first closing since it was open. @throws Problem */
 function closing(
-  before: FollowUpRow,
+  before: FollowUp,
   patch: FollowUpPatch,
   now: string,
-): Pick<FollowUpRow, 'status' | 'outcome' | 'closedAt'> {
+): Pick<FollowUp, 'status' | 'outcome' | 'closedAt'> {
   const status = patch.status ?? before.status;
   if (status !== 'done') {
     if (patch.outcome) throw invalid('/outcome', 'not_done', 'Only what is done has an outcome.');

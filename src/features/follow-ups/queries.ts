@@ -1,57 +1,31 @@
 import { sql } from 'drizzle-orm';
-import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
-import { dueOrder, type FollowUp, followUps } from './model.ts';
+import { type Db, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import { answered, assignments, fromRow } from '../../records/table.ts';
+import { type FollowUp, followUps } from './record.ts';
 
-export type FollowUpRow = typeof followUps.$inferSelect;
-/** A row of the list, with what due dates are ordered by. */
-export type FollowUpRecord = FollowUpRow & { dueOrder: string };
-
-/** The select list of a follow-up in a list; for `toFollowUp`. */
-export const followUpColumns = sql`${fields(followUps)}, ${dueOrder} as "dueOrder"`;
-
-export function toFollowUp(row: FollowUpRow): FollowUp {
-  return {
-    id: row.id,
-    customerId: row.customerId,
-    kind: row.kind,
-    reason: row.reason,
-    responseId: row.responseId,
-    owner: row.owner,
-    dueAt: row.dueAt,
-    status: row.status,
-    outcome: row.outcome,
-    note: row.note,
-    closedAt: row.closedAt,
-    version: row.version,
-    createdAt: row.createdAt,
-    updatedAt: row.updatedAt,
-  };
-}
-
-const byId = statement<FollowUpRow>(
+const byId = statement<FollowUp>(
   'follow_up',
-  sql`select ${fields(followUps)} from ${followUps} where ${followUps.id} = ${param('id')}::uuid`,
+  sql`select ${answered(followUps)} from ${followUps} where ${followUps.id} = ${param('id')}::uuid`,
 );
 
-export function followUpById(db: Db, id: string): Promise<FollowUpRow | null> {
+export function followUpById(db: Db, id: string): Promise<FollowUp | null> {
   return db.first(byId, { id });
 }
 
 const insert = statement('insert_follow_ups', insertRows(followUps, param('rows')));
 
 /** New follow-ups of locked customers. */
-export async function insertFollowUps(tx: Transaction, rows: FollowUpRow[]): Promise<void> {
+export async function insertFollowUps(tx: Transaction, rows: FollowUp[]): Promise<void> {
   await tx.all(insert, { rows: JSON.stringify(rows) });
 }
 
 const update = statement(
   'update_follow_up',
-  sql`update follow_ups f set version = n."version", reason = n."reason", owner = n."owner", due_at = n."dueAt", status = n."status",
-      outcome = n."outcome", note = n."note", closed_at = n."closedAt", updated_at = n."updatedAt"
+  sql`update follow_ups f set ${assignments(followUps, fromRow('n'))}
     from ${rowsOf(followUps, param('rows'), 'n')} where f.customer_id = n."customerId" and f.id = n."id"`,
 );
 
-export async function updateFollowUpRow(tx: Transaction, row: FollowUpRow): Promise<void> {
+export async function updateFollowUpRow(tx: Transaction, row: FollowUp): Promise<void> {
   await tx.all(update, { rows: JSON.stringify([row]) });
 }
 
@@ -68,10 +42,10 @@ export async function deleteFollowUpRow(tx: Transaction, row: { customerId: stri
 const latest = sql.raw('100');
 
 // By row_number(): the distributed engine refuses a lateral top-N.
-const ofCustomers = statement<FollowUpRow>(
+const ofCustomers = statement<FollowUp & { place: number }>(
   'follow_ups_of_customers',
   sql`select * from (
-      select ${fields(followUps)}, row_number() over (
+      select ${answered(followUps)}, row_number() over (
         partition by ${followUps.customerId} order by ${followUps.createdAt} desc, ${followUps.id} desc
       ) as place
       from ${followUps} where ${followUps.customerId} = any(${param('ids')}::uuid[])
@@ -79,6 +53,6 @@ const ofCustomers = statement<FollowUpRow>(
 );
 
 /** The latest follow-ups of these customers, newest first. */
-export function followUpsOfCustomers(db: Db, ids: string[]): Promise<FollowUpRow[]> {
-  return db.all(ofCustomers, { ids });
+export async function followUpsOfCustomers(db: Db, ids: string[]): Promise<FollowUp[]> {
+  return (await db.all(ofCustomers, { ids })).map(({ place: _, ...row }) => row);
 }

@@ -1,13 +1,13 @@
 import { getTableColumns, getTableName } from 'drizzle-orm';
 import { getTableConfig, type PgColumn, type PgTable } from 'drizzle-orm/pg-core';
 import { externalRefs } from '../../records/references/model.ts';
-import { assignments } from '../assignments/model.ts';
+import { assignments } from '../assignments/record.ts';
 import { consentChanges, consents } from '../consents/model.ts';
 import { customerIdentities, customers } from '../customers/record.ts';
-import { followUps } from '../follow-ups/model.ts';
+import { followUps } from '../follow-ups/record.ts';
 import { interactions } from '../interactions/record.ts';
-import { leadScoreBounds } from '../lead-scores/model.ts';
-import { leadStageChanges, leads } from '../leads/model.ts';
+import { leadScoreBounds } from '../lead-scores/record.ts';
+import { leadStageChanges, leads } from '../leads/record.ts';
 import {
   loyaltyAccounts,
   loyaltyEarnings,

@@ -1,7 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { fieldWeights } from '../../domain/field-weights.ts';
-import type { LeadModel } from '../../domain/lead-features.ts';
 import { type Db, fields, insertRows, param, statement } from '../../platform/db/client.ts';
 import { invalid, notFound, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
@@ -10,16 +9,13 @@ import { readOperation, writeOperation, writeParameters } from '../../platform/o
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
-import { leads } from '../leads/model.ts';
+import { leads } from '../leads/record.ts';
+import { learnedScoresOf, readyModel, scoresByModel } from './queries.ts';
 import {
   defaultHorizonDays,
   defaultMinConversions,
   foldCount,
   type LeadModelAnswer,
-  type LeadModelCounts,
-  type LeadModelParameters,
-  type LeadModelQuality,
-  type LeadModelReason,
   leadModel,
   leadModelCoefficient,
   leadModelInput,
@@ -29,41 +25,20 @@ import {
   listedLeadModel,
   modelScore,
   suspiciousAuc,
-} from './model.ts';
-import { learnedScoresOf, readyModel, scoresByModel } from './queries.ts';
+} from './record.ts';
 import { trainLeadModel } from './train.ts';
 
 const leadModelId = z.strictObject({ id });
 
 export const writtenLeadModel = leadModel.extend({ created }).meta({ id: 'WrittenLeadModel' });
 
-type LeadModelRow = Omit<typeof leadModels.$inferSelect, 'parameters' | 'counts' | 'model' | 'quality' | 'reason'> & {
-  parameters: LeadModelParameters;
-  counts: LeadModelCounts | null;
-  model: LeadModel | null;
-  quality: LeadModelQuality | null;
-  reason: LeadModelReason | null;
-};
+type LeadModelRow = typeof leadModels.$inferSelect;
 
 const columns = fields(leadModels);
 
 function toListed(row: LeadModelRow): z.output<typeof listedLeadModel> {
-  return {
-    id: row.id,
-    number: row.number,
-    status: row.status,
-    parameters: row.parameters,
-    counts: row.counts,
-    quality: row.quality,
-    intercept: row.model?.intercept ?? null,
-    warning: warningOf(row),
-    reason: row.reason,
-    requestedBy: row.requestedBy,
-    version: row.version,
-    createdAt: row.createdAt,
-    startedAt: row.startedAt,
-    finishedAt: row.finishedAt,
-  };
+  const { model, ...told } = row;
+  return { ...told, intercept: model?.intercept ?? null, warning: warningOf(row) };
 }
 
 function toLeadModel(row: LeadModelRow): LeadModelAnswer {

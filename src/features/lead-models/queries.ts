@@ -8,7 +8,7 @@ import {
   leadScorer,
 } from '../../domain/lead-features.ts';
 import { type Db, param, statement } from '../../platform/db/client.ts';
-import type { LearnedScoreAnswer } from './model.ts';
+import type { LearnedScoreAnswer } from './record.ts';
 
 /**
  * When a lead `l` became a customer for the first time; a conversion that was undone, as no qualifying order was left, is

@@ -17,8 +17,8 @@ import { job } from '../../platform/jobs.ts';
 import type { Services } from '../../platform/operation.ts';
 import { id } from '../../platform/values.ts';
 import { rulesInForce, scoresAt } from '../lead-scores/queries.ts';
-import type { LeadModelCounts, LeadModelParameters, LeadModelQuality, LeadModelReason } from './model.ts';
 import { type FactsRow, factsQuery, firstConversion, toFacts } from './queries.ts';
+import type { LeadModelCounts, LeadModelParameters, LeadModelQuality, LeadModelReason } from './record.ts';
 
 /** Leads read at a time. */
 const chunk = 500;

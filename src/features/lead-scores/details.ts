@@ -3,8 +3,8 @@ import { gradeOf, pointsOf } from '../../domain/lead-score.ts';
 import { type Db, param } from '../../platform/db/client.ts';
 import { canonicalInstant } from '../../platform/db/columns.ts';
 import type { InteractionKind } from '../interactions/record.ts';
-import type { LeadScoreAnswer } from './model.ts';
 import { compiled, type ScoringRules } from './queries.ts';
+import type { LeadScoreAnswer } from './record.ts';
 import { evidenceQuery, profileValuesSql, scoreQuery } from './score-sql.ts';
 
 type EvidenceTuple = [

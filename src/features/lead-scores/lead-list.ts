@@ -5,10 +5,10 @@ import { type Db, param, type Statement, statement, type Values } from '../../pl
 import { type Context, readOperation } from '../../platform/operation.ts';
 import { defaultLimit, type Page, pageFrom, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { instant, text } from '../../platform/values.ts';
-import { learnedGlance } from '../lead-models/model.ts';
 import { learnedScoresOf } from '../lead-models/queries.ts';
-import { lead, leadStage, leads } from '../leads/model.ts';
-import { type LeadRecord, leadColumns, toLead } from '../leads/queries.ts';
+import { learnedGlance } from '../lead-models/record.ts';
+import { leadColumns, type UnscoredLead } from '../leads/queries.ts';
+import { lead, leadStage, leads } from '../leads/record.ts';
 import { boundsHoldAt } from './bounds.ts';
 import { scoreGrade } from './grade.ts';
 import { compiled, rulesById, rulesInForce, type ScoringRules, toLeadScore } from './queries.ts';
@@ -80,7 +80,7 @@ const filters: Record<string, (value: SQL) => SQL> = {
 /** What else a cursor belongs to. */
 const scoreFilters = ['asOf', 'grade', 'scoreFrom', 'scoreTo'] as const;
 
-type ScoredRow = LeadRecord & { units: number };
+type ScoredRow = UnscoredLead & { units: number };
 
 interface Key {
   /** Grid units of a score, or an instant. */
@@ -143,7 +143,7 @@ async function leadPage(context: Context, given: z.output<typeof input>) {
   const cursor = (row: ScoredRow) =>
     context.cursors.encode({ scope, key: [`${keyOf(row)} ${asOf} ${rules.id}`, row.id] });
   const page: Page<ScoredRow> = pageFrom(rows, { limit, cursor, total, cursors: given.cursors });
-  const data = page.data.map(({ units, ...record }) => ({ ...toLead(record), ...toLeadScore(rules, units) }));
+  const data = page.data.map(({ units, ...record }) => ({ ...record, ...toLeadScore(rules, units) }));
   return { data: given.learned ? await withLearned(db, data, asOf) : data, page: page.page };
 }
 

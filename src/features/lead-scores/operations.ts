@@ -18,22 +18,24 @@ import { id, instant } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
+import { answered } from '../../records/table.ts';
 import { learnedScoresOf } from '../lead-models/queries.ts';
 import { type RuleScored, scoreDetails } from './details.ts';
 import { indexLeadScores, lockPublication } from './index-job.ts';
+import { preview } from './preview.ts';
+import { ruleSetById, rulesById, rulesInForce } from './queries.ts';
 import {
   type LeadScoreAnswer,
   leadRuleSets,
   leadScore,
+  type RuleSet,
   type RuleSetDocument,
   ruleSet,
   ruleSetInput,
   ruleSetPatch,
   ruleSetPreview,
   ruleSetStatus,
-} from './model.ts';
-import { preview } from './preview.ts';
-import { type RuleSetRow, ruleSetById, ruleSetColumns, rulesById, rulesInForce, toRuleSet } from './queries.ts';
+} from './record.ts';
 
 const ruleSetId = z.strictObject({ id });
 
@@ -56,7 +58,7 @@ export const createLeadRuleSet = writeOperation({
   async run(tx, context, { body: { name, document } }) {
     checkDocument(context, document);
     const { now } = context;
-    const row: RuleSetRow = {
+    const row: RuleSet = {
       id: newId(),
       version: 1,
       number: null,
@@ -70,7 +72,7 @@ export const createLeadRuleSet = writeOperation({
       updatedAt: now,
     };
     await tx.all(insert, { rows: JSON.stringify([row]) });
-    return { ...toRuleSet(row), created: true };
+    return { ...row, created: true };
   },
 });
 
@@ -92,12 +94,12 @@ export const getLeadRuleSet = readOperation({
   input: ruleSetId,
   output: ruleSet,
   problems: ['not_found'],
-  run: async ({ db }, { id: wanted }) => toRuleSet(await ruleSetById(db, wanted)),
+  run: ({ db }, { id: wanted }) => ruleSetById(db, wanted),
 });
 
-const list = keysetList<RuleSetRow>({
+const list = keysetList<RuleSet>({
   name: 'rule_sets',
-  select: ruleSetColumns,
+  select: answered(leadRuleSets),
   from: sql`${leadRuleSets}`,
   id: sql`${leadRuleSets.id}`,
   filters: { status: (value) => sql`${leadRuleSets.status} = ${value}` },
@@ -118,14 +120,11 @@ export const listLeadRuleSets = readOperation({
     status: ruleSetStatus.optional(),
   }),
   output: pageOf(ruleSet).meta({ id: 'RuleSetPage' }),
-  async run(context, input) {
-    const { data, page } = await list(context.db, context, input);
-    return { data: data.map(toRuleSet), page };
-  },
+  run: (context, input) => list(context.db, context, input),
 });
 
 /** A locked draft in the version expected. @throws Problem not_found, rule_set_published, version_mismatch */
-async function lockDraft(tx: Transaction, wanted: string, expected: number | '*'): Promise<RuleSetRow> {
+async function lockDraft(tx: Transaction, wanted: string, expected: number | '*'): Promise<RuleSet> {
   const row = await ruleSetById(tx, wanted, { lock: true });
   if (row.status === 'published') {
     throw new Problem('rule_set_published', 'A published rule set never changes: draft another one.');
@@ -160,7 +159,7 @@ export const updateLeadRuleSet = writeOperation({
       document: JSON.stringify(body.document ?? row.document),
       now: context.now,
     });
-    return { ...toRuleSet(await ruleSetById(tx, wanted)), created: false };
+    return { ...(await ruleSetById(tx, wanted)), created: false };
   },
 });
 
@@ -211,7 +210,7 @@ export const publishLeadRuleSet = writeOperation({
     checkDocument(context, row.document);
     await tx.all(publish, { id: wanted, now: context.now, by: context.principal.client });
     enqueue(tx, indexLeadScores, { ruleSetId: wanted }, { key: wanted });
-    return { ...toRuleSet(await ruleSetById(tx, wanted)), created: false };
+    return { ...(await ruleSetById(tx, wanted)), created: false };
   },
 });
 

@@ -2,8 +2,8 @@ import { sql } from 'drizzle-orm';
 import { pointsOf, unitsOf } from '../../domain/lead-score.ts';
 import { type Db, param, statement } from '../../platform/db/client.ts';
 import type { ScoreGrade } from './grade.ts';
-import type { RuleSetPreview } from './model.ts';
 import type { ScoringRules } from './queries.ts';
+import type { RuleSetPreview } from './record.ts';
 import { scoreQuery } from './score-sql.ts';
 
 interface PreviewRow {

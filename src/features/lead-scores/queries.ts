@@ -1,10 +1,11 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { gradeOf, pointsOf, unitsOf } from '../../domain/lead-score.ts';
-import { type Db, fields, param, type Statement, statement } from '../../platform/db/client.ts';
+import { type Db, param, type Statement, statement } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
+import { answered } from '../../records/table.ts';
 import type { ScoreGrade } from './grade.ts';
-import { leadRuleSets, type RuleSet, type RuleSetDocument } from './model.ts';
+import { leadRuleSets, type RuleSet, type RuleSetDocument } from './record.ts';
 import { scoreQuery } from './score-sql.ts';
 
 /** A rule set to compute with. */
@@ -172,38 +173,17 @@ export async function qualifiedLeads(
   return rows.map(({ units, ...lead }) => ({ ...lead, score: pointsOf(units) }));
 }
 
-export type RuleSetRow = Omit<typeof leadRuleSets.$inferSelect, 'document'> & { document: RuleSetDocument };
-
-/** The select list of a rule set; for `toRuleSet`. */
-export const ruleSetColumns = fields(leadRuleSets);
-
-export function toRuleSet(row: RuleSetRow): RuleSet {
-  return {
-    id: row.id,
-    number: row.number,
-    name: row.name,
-    status: row.status,
-    document: row.document,
-    publishedAt: row.publishedAt,
-    publishedBy: row.publishedBy,
-    indexedAt: row.indexedAt,
-    version: row.version,
-    createdAt: row.createdAt,
-    updatedAt: row.updatedAt,
-  };
-}
-
-const byId = statement<RuleSetRow>(
+const byId = statement<RuleSet>(
   'rule_set_by_id',
-  sql`select ${ruleSetColumns} from ${leadRuleSets} where ${leadRuleSets.id} = ${param('id')}::uuid`,
+  sql`select ${answered(leadRuleSets)} from ${leadRuleSets} where ${leadRuleSets.id} = ${param('id')}::uuid`,
 );
-const lockedById = statement<RuleSetRow>(
+const lockedById = statement<RuleSet>(
   'locked_rule_set',
-  sql`select ${ruleSetColumns} from ${leadRuleSets} where ${leadRuleSets.id} = ${param('id')}::uuid for update`,
+  sql`select ${answered(leadRuleSets)} from ${leadRuleSets} where ${leadRuleSets.id} = ${param('id')}::uuid for update`,
 );
 
 /** @throws Problem not_found */
-export async function ruleSetById(db: Db, id: string, options: { lock?: boolean } = {}): Promise<RuleSetRow> {
+export async function ruleSetById(db: Db, id: string, options: { lock?: boolean } = {}): Promise<RuleSet> {
   const row = await db.first(options.lock ? lockedById : byId, { id });
   if (!row) throw notFound('rule set');
   return row;

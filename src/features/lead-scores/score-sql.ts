@@ -8,7 +8,7 @@ import {
   type ScoreRule,
   unitsOf,
 } from '../../domain/lead-score.ts';
-import type { RuleSetDocument } from './model.ts';
+import type { RuleSetDocument } from './record.ts';
 
 /**
  * A rule set as SQL: the one place that computes rule scores in the database, for lists, previews, qualification,

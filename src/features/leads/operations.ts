@@ -12,6 +12,7 @@ import { referenceInput, targetParameters } from '../../records/references/model
 import { type Target, targetId } from '../../records/references/queries.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { refreshShares } from '../partners/sharing.ts';
+import { deleteLeadRow, leadById, leadsByIds as recordsByIds, stageChangeColumns, stageChangesOf } from './queries.ts';
 import {
   lead,
   leadAssignment,
@@ -24,16 +25,7 @@ import {
   stageChange,
   stageChangeInput,
   stageRule,
-} from './model.ts';
-import {
-  deleteLeadRow,
-  leadById,
-  leadsByIds as recordsByIds,
-  type StageChangeRow,
-  stageChangeColumns,
-  stageChangesOf,
-  toStageChange,
-} from './queries.ts';
+} from './record.ts';
 import {
   applyChanges,
   changeStage,
@@ -238,7 +230,7 @@ export const assignLead = writeOperation({
     ),
 });
 
-const changeList = keysetList<StageChangeRow>({
+const changeList = keysetList<StageChange>({
   name: 'lead_stage_changes',
   select: stageChangeColumns,
   from: sql`${leadStageChanges}`,
@@ -276,7 +268,7 @@ export const listLeadStages = readOperation({
     const found = await changeList(context.db, context, { ...page, sort, leadId });
     // Every lead has a beginning.
     if (found.data.length === 0) await leadById(context.db, context, leadId);
-    return { data: found.data.map(toStageChange), page: found.page };
+    return found;
   },
 });
 
@@ -296,10 +288,7 @@ export const listLeadStageChanges = readOperation({
     atTo: instant.optional(),
   }),
   output: changePage,
-  async run(context, input) {
-    const { data, page } = await changeList(context.db, context, input);
-    return { data: data.map(toStageChange), page };
-  },
+  run: (context, input) => changeList(context.db, context, input),
 });
 
 /** For the GraphQL loaders: the latest changes of each of a set of leads, one statement. */
@@ -313,7 +302,7 @@ export const stagesByLeads = readOperation({
   output: z.array(z.array(stageChange)),
   async run({ db }, { ids }) {
     const found = new Map<string, StageChange[]>(ids.map((leadId) => [leadId, []]));
-    for (const row of await stageChangesOf(db, [...found.keys()])) found.get(row.customerId)?.push(toStageChange(row));
+    for (const row of await stageChangesOf(db, [...found.keys()])) found.get(row.leadId)?.push(row);
     return ids.map((leadId) => found.get(leadId) ?? []);
   },
 });

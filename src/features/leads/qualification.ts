@@ -7,8 +7,8 @@ import { createPrincipal } from '../../platform/principal.ts';
 import { id } from '../../platform/values.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { qualifiedLeads } from '../lead-scores/queries.ts';
-import { type LeadQualification, leadQualification } from './model.ts';
 import { leadStates } from './queries.ts';
+import { type LeadQualification, leadQualification } from './record.ts';
 import { applyChanges, changeStage, type LeadChange, startChange } from './write.ts';
 
 /** Leads of one transaction, at most. */

@@ -3,42 +3,20 @@ import type { LeadStage } from '../../domain/lead-lifecycle.ts';
 import { type Db, fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
+import { answered, assignments, fromExcluded } from '../../records/table.ts';
 import { scoresOf } from '../lead-scores/queries.ts';
-import { type Lead, leadStageChanges, leads, type StageChange, type StageRule } from './model.ts';
+import { type Lead, leadStageChanges, leads, type StageChange, type StageRule } from './record.ts';
 
 export type LeadRow = typeof leads.$inferSelect;
 export type StageChangeRow = typeof leadStageChanges.$inferSelect;
 
-export interface LeadRecord extends Omit<LeadRow, 'customerId'> {
-  /** The customer's. */
-  id: string;
-}
-
 /** A lead without what the rules say of it at an instant. */
 export type UnscoredLead = Omit<Lead, 'score' | 'grade'>;
 
-/** The select list of a lead; for `toLead`. */
-export const leadColumns = sql`${leads.customerId} as id, ${fields(leads, ['customerId'])}`;
+/** The select list of a lead. */
+export const leadColumns = sql`${leads.customerId} as id, ${answered(leads)}`;
 
-export function toLead(record: LeadRecord): UnscoredLead {
-  return {
-    id: record.id,
-    stage: record.stage,
-    stageSince: record.stageSince,
-    lossReason: record.lossReason,
-    owner: record.owner,
-    source: record.source,
-    segment: record.segment,
-    enteredAt: record.enteredAt,
-    convertedAt: record.convertedAt,
-    conversionOrderId: record.conversionOrderId,
-    version: record.version,
-    createdAt: record.createdAt,
-    updatedAt: record.updatedAt,
-  };
-}
-
-const byIds = statement<LeadRecord>(
+const byIds = statement<UnscoredLead>(
   'leads_by_ids',
   sql`select ${leadColumns} from ${leads} where ${leads.customerId} = any(${param('ids')}::uuid[])`,
 );
@@ -51,7 +29,7 @@ export async function leadsByIds(db: Db, context: Context, ids: string[]): Promi
     rows.flatMap((row) => {
       const score = scores.get(row.id);
       // Without a score it has vanished between the two statements.
-      return score ? [[row.id, { ...toLead(row), ...score }]] : [];
+      return score ? [[row.id, { ...row, ...score }]] : [];
     }),
   );
 }
@@ -63,38 +41,22 @@ export async function leadById(db: Db, context: Context, id: string): Promise<Le
   return found;
 }
 
-/** The select list of a stage change; for `toStageChange`. */
-export const stageChangeColumns = fields(leadStageChanges);
-
-export function toStageChange(row: StageChangeRow): StageChange {
-  return {
-    id: row.id,
-    leadId: row.customerId,
-    sequence: row.sequence,
-    at: row.at,
-    from: row.from,
-    to: row.to,
-    by: row.by,
-    rule: row.rule,
-    lossReason: row.lossReason,
-    note: row.note,
-    orderId: row.orderId,
-  };
-}
+/** The select list of a stage change. */
+export const stageChangeColumns = sql`${leadStageChanges.customerId} as "leadId", ${answered(leadStageChanges)}`;
 
 /** Stage changes of a lead that come with it, at most; the rest is on the pages of its list. */
 export const latestChanges = 100;
 
-const changesOf = statement<StageChangeRow>(
+const changesOf = statement<StageChange>(
   'stage_changes_of_leads',
   sql`select c.* from unnest(${param('ids')}::uuid[]) as wanted(id), lateral (
       select ${stageChangeColumns} from ${leadStageChanges} where ${leadStageChanges.customerId} = wanted.id
       order by ${leadStageChanges.sequence} desc limit ${sql.raw(String(latestChanges))}) c
-    order by c."customerId", c.sequence`,
+    order by c."leadId", c.sequence`,
 );
 
 /** The latest changes of each of these leads, in the order in which they happened. */
-export function stageChangesOf(db: Db, ids: string[]): Promise<StageChangeRow[]> {
+export function stageChangesOf(db: Db, ids: string[]): Promise<StageChange[]> {
   return db.all(changesOf, { ids });
 }
 
@@ -144,21 +106,7 @@ const save = statement(
   'save_leads',
   sql`with saved as (
       ${insertRows(leads, param('rows'))}
-      on conflict (customer_id) do update set ${sql.join(
-        [
-          'version',
-          'stage',
-          'stage_since',
-          'loss_reason',
-          'owner',
-          'source',
-          'segment',
-          'converted_at',
-          'conversion_order_id',
-          'updated_at',
-        ].map((column) => sql`${sql.identifier(column)} = excluded.${sql.identifier(column)}`),
-        sql`, `,
-      )}
+      on conflict (customer_id) do update set ${assignments(leads, fromExcluded, ['enteredAt'])}
     )
     ${insertRows(leadStageChanges, param('changes'))}`,
 );

@@ -14,6 +14,7 @@ import { matchOwners } from '../customers/match.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
 import { refreshShares } from '../partners/sharing.ts';
 import { restateConversions } from './conversion.ts';
+import { type LeadRow, type LeadState, leadStates, type StageChangeRow, saveLeads } from './queries.ts';
 import {
   type LeadInput,
   type LeadPatch,
@@ -21,8 +22,7 @@ import {
   leadStageChanges,
   type StageChangeInput,
   type StageRule,
-} from './model.ts';
-import { type LeadRow, type LeadState, leadStates, type StageChangeRow, saveLeads } from './queries.ts';
+} from './record.ts';
 
 /** One document to be written: `create` refuses a customer who is a lead, `upsert` changes that lead. */
 export interface LeadWrite {

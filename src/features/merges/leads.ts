@@ -2,8 +2,9 @@ import { sql } from 'drizzle-orm';
 import { mergeHistories } from '../../domain/merged-history.ts';
 import { isBefore } from '../../domain/period.ts';
 import { insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
+import { assignments, fromExcluded } from '../../records/table.ts';
 import { recountLeads } from '../leads/comparison.ts';
-import { leadStageChanges, leads } from '../leads/model.ts';
+import { leadStageChanges, leads } from '../leads/record.ts';
 import { type Renumbered, renameOccasions } from './occasions.ts';
 import { keptRows, type LeadRow, madeRow, type Party, type StageRow } from './queries.ts';
 
@@ -23,11 +24,8 @@ const clear = statement(
 
 const save = statement(
   'save_merged_leads',
-  sql`${insertRows(leads, param('rows'))} on conflict (customer_id) do update set
-    version = excluded.version, stage = excluded.stage, stage_since = excluded.stage_since, loss_reason = excluded.loss_reason,
-    owner = excluded.owner, source = excluded.source, segment = excluded.segment, entered_at = excluded.entered_at,
-    converted_at = excluded.converted_at, conversion_order_id = excluded.conversion_order_id,
-    created_at = excluded.created_at, updated_at = excluded.updated_at`,
+  sql`${insertRows(leads, param('rows'))} on conflict (customer_id) do update set ${assignments(leads, fromExcluded)},
+    created_at = excluded.created_at`,
 );
 const saveSteps = statement('save_merged_stages', insertRows(leadStageChanges, param('rows')));
 

@@ -1,9 +1,9 @@
 import { getTableColumns, type SQL, sql } from 'drizzle-orm';
 import type { PgTable } from 'drizzle-orm/pg-core';
 import { param, type Statement, statement, type Transaction } from '../../platform/db/client.ts';
-import { assignments } from '../assignments/model.ts';
+import { assignments } from '../assignments/record.ts';
 import { consentChanges } from '../consents/model.ts';
-import { followUps } from '../follow-ups/model.ts';
+import { followUps } from '../follow-ups/record.ts';
 import { interactions } from '../interactions/record.ts';
 import { orderItems, orders, refundItems, refunds } from '../orders/record.ts';
 import { returnItems, returns } from '../returns/record.ts';

@@ -7,7 +7,7 @@ import { externalRefs } from '../../records/references/model.ts';
 import type { RefRow } from '../../records/references/queries.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
 import { customerIdentities, customers } from '../customers/record.ts';
-import { leadStageChanges, leads } from '../leads/model.ts';
+import { leadStageChanges, leads } from '../leads/record.ts';
 import {
   loyaltyAccounts,
   loyaltyEarnings,

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type { ClosedLoopCounts } from '../../domain/closed-loop.ts';
 import { type Db, param, statement } from '../../platform/db/client.ts';
-import { type FollowUpOutcome, followUpOutcomes } from '../follow-ups/model.ts';
+import { type FollowUpOutcome, followUpOutcomes } from '../follow-ups/record.ts';
 import { boundsOf, type Part, type Scope, wholePeriod } from './scope.ts';
 import { shaped } from './source.ts';
 

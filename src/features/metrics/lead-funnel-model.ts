@@ -1,9 +1,10 @@
+import { typeNames } from '../../platform/type-names.ts';
+import { smallInteger } from '../../platform/values.ts';
 import { z } from 'zod';
 import { leadStages } from '../../domain/lead-lifecycle.ts';
 import { pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
-import { typeNames } from '../../platform/type-names.ts';
-import { instant, smallInteger, text } from '../../platform/values.ts';
-import { lead, leadStage, lossReason } from '../leads/model.ts';
+import { instant, text } from '../../platform/values.ts';
+import { lead, leadStage, lossReason } from '../leads/record.ts';
 import { commonParameters } from './model.ts';
 
 /** What the metric `lead-funnel` and its lists take and answer. */

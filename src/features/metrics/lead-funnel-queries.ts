@@ -6,7 +6,7 @@ import { type Db, param, statement, type Values } from '../../platform/db/client
 import { isResponse } from '../interactions/record.ts';
 import { compiled, type ScoringRules } from '../lead-scores/queries.ts';
 import { fieldSql } from '../lead-scores/score-sql.ts';
-import { type LossReason, lossReasons } from '../leads/model.ts';
+import { type LossReason, lossReasons } from '../leads/record.ts';
 import type { LeadFunnelGroup, LeadFunnelList } from './lead-funnel-model.ts';
 import { boundsOf, type Part, type Scope, wholePeriod } from './scope.ts';
 

@@ -7,7 +7,7 @@ import { lazily } from '../../records/lazily.ts';
 import { erasure, ownedTables } from '../../records/personal-data.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
-import type { RuleSetDocument } from '../lead-scores/model.ts';
+import type { RuleSetDocument } from '../lead-scores/record.ts';
 import { fieldSql } from '../lead-scores/score-sql.ts';
 import { addTombstones, identityHash, referenceHash } from './tombstones.ts';
 

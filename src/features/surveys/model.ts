@@ -1,9 +1,10 @@
+import { smallInteger } from '../../platform/values.ts';
 import { index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { instant as instantColumn, json } from '../../platform/db/columns.ts';
-import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
+import { id, instant, text, version } from '../../platform/values.ts';
 import { consentPurpose } from '../customers/consent-input.ts';
-import { leadStage } from '../leads/model.ts';
+import { leadStage } from '../leads/record.ts';
 
 /** A survey; its questions are those of its current version. */
 export const surveys = pgTable(

@@ -3,8 +3,9 @@ import fc from 'fast-check';
 import pg from 'pg';
 import t from 'tap';
 import { chooseOwners, type Subject } from '../../../src/features/assignments/assign.ts';
-import type { AssignmentRuleInput } from '../../../src/features/assignments/model.ts';
-import { type FollowUpRow, insertFollowUps } from '../../../src/features/follow-ups/queries.ts';
+import type { AssignmentRuleInput } from '../../../src/features/assignments/record.ts';
+import { insertFollowUps } from '../../../src/features/follow-ups/queries.ts';
+import type { FollowUp } from '../../../src/features/follow-ups/record.ts';
 import { openPool, transaction } from '../../../src/platform/db/client.ts';
 import { newId } from '../../../src/platform/ids.ts';
 import { type Answer, testApp } from '../../support/app.ts';
@@ -336,7 +337,7 @@ t.test('owners are those that one who looks at one after the other would choose'
               subjects.map((one) => ({ ...one, customerId })),
             );
             const rows = found.map(
-              (one): FollowUpRow => ({
+              (one): FollowUp => ({
                 customerId,
                 id: newId(),
                 version: 1,

@@ -6,7 +6,6 @@ import { gradeOf, type Profile, ruleScore, type Touch } from '../../../src/domai
 import { writeBounds, wrongBounds } from '../../../src/features/lead-scores/bounds.ts';
 import { indexLeadScores } from '../../../src/features/lead-scores/index-job.ts';
 import { listLeads } from '../../../src/features/lead-scores/lead-list.ts';
-import type { LeadScoreAnswer, RuleSetDocument, RuleSetPreview } from '../../../src/features/lead-scores/model.ts';
 import {
   createLeadRuleSet,
   getLeadScore,
@@ -14,6 +13,7 @@ import {
   publishLeadRuleSet,
 } from '../../../src/features/lead-scores/operations.ts';
 import { qualifiedLeads, rulesById, rulesInForce, scoresOf } from '../../../src/features/lead-scores/queries.ts';
+import type { LeadScoreAnswer, RuleSetDocument, RuleSetPreview } from '../../../src/features/lead-scores/record.ts';
 import { noAudit } from '../../../src/platform/audit.ts';
 import { fixedDirectory } from '../../../src/platform/auth/directory.ts';
 import { cursorCodec } from '../../../src/platform/cursor.ts';

@@ -7,7 +7,7 @@ import { binQuantiles } from '../../../src/domain/distribution.ts';
 import { type LeadFunnelCounts, leadFunnel } from '../../../src/domain/lead-funnel.ts';
 import type { MetricResult } from '../../../src/domain/metric-result.ts';
 import { brackets, type CalendarInterval, intervalAt, resolveInstant } from '../../../src/domain/period.ts';
-import { lossReasons } from '../../../src/features/leads/model.ts';
+import { lossReasons } from '../../../src/features/leads/record.ts';
 import { getLeadFunnel, listLeadFunnelMembers } from '../../../src/features/metrics/lead-funnel.ts';
 import {
   type LeadFunnelGroup,

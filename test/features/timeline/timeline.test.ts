@@ -512,8 +512,8 @@ t.test('GraphQL answers the timeline of one customer as REST does', async (t) =>
     nodes,
     rest.body.data.map((one: TimelineEntry) => ({
       id: one.id,
-      interaction: one.interaction && { text: one.interaction.text },
-      refund: one.refund && { reason: one.refund.reason },
+      interaction: one.interaction && { text: (one.interaction as { text: string | null }).text },
+      refund: one.refund && { reason: (one.refund as { reason: string | null }).reason },
     })),
   );
 });

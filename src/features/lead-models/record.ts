@@ -1,35 +1,11 @@
-import { index, integer, pgTable, text as textColumn, uuid } from 'drizzle-orm/pg-core';
+import { smallInteger } from '../../platform/values.ts';
+import { index, unique } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import { instant as instantColumn, json } from '../../platform/db/columns.ts';
+import type { LeadModel } from '../../domain/lead-features.ts';
 import { personal } from '../../platform/personal.ts';
-import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
-
-/** Learned lead scores: what was trained when on what, and what came of it. Nothing in here is about one person. */
-export const leadModels = pgTable(
-  'lead_models',
-  {
-    id: uuid('id').primaryKey(),
-    version: integer('version').notNull(),
-    /** 1, 2, 3 … in the order of the requests. */
-    number: integer('number').notNull().unique(),
-    status: textColumn('status').$type<LeadModelStatus>().notNull(),
-    /** What was asked for: window, horizon, excluded fields, minimum of conversions. */
-    parameters: json('parameters').notNull(),
-    /** Leads looked at, by what became of them; null until they were counted. */
-    counts: json('counts'),
-    /** Columns with their shares, and coefficients (`LeadModel` of domain/lead-features.ts); null until trained. */
-    model: json('model'),
-    /** AUC of the folds, calibration, lift; null until trained. */
-    quality: json('quality'),
-    /** `{ code, message }`: why it was refused or failed. */
-    reason: json('reason'),
-    requestedBy: textColumn('requested_by').notNull(),
-    createdAt: instantColumn('created_at').notNull(),
-    startedAt: instantColumn('started_at'),
-    finishedAt: instantColumn('finished_at'),
-  },
-  (t) => [index('lead_models_created').on(t.createdAt, t.id)],
-);
+import { text as boundedText, id, instant as instantText } from '../../platform/values.ts';
+import { instant, integer, json, key, text, version, words } from '../../records/fields.ts';
+import { outputShape, storedTable } from '../../records/table.ts';
 
 export const leadModelStatuses = ['queued', 'training', 'ready', 'refused', 'failed'] as const;
 export type LeadModelStatus = (typeof leadModelStatuses)[number];
@@ -48,7 +24,7 @@ export const defaultMinConversions = 100;
 export const leadModelInput = z
   .strictObject({
     exclude: z
-      .array(text(200).regex(/^[^*]+\*?$/))
+      .array(boundedText(200).regex(/^[^*]+\*?$/))
       .max(100)
       .optional()
       .meta({
@@ -61,9 +37,11 @@ export const leadModelInput = z
         'A lead that became a customer within so many days after it entered is a conversion, one that did not is none; 90 unless told.',
       example: 90,
     }),
-    enteredFrom: instant.optional().meta({ description: 'Only leads that entered at or after this; all unless told.' }),
-    enteredTo: instant.optional().meta({ description: 'Only leads that entered before this; all unless told.' }),
-    asOf: instant.optional().meta({
+    enteredFrom: instantText
+      .optional()
+      .meta({ description: 'Only leads that entered at or after this; all unless told.' }),
+    enteredTo: instantText.optional().meta({ description: 'Only leads that entered before this; all unless told.' }),
+    asOf: instantText.optional().meta({
       description: 'What is later is not known; now unless told. Leads whose days are not over yet are left out.',
     }),
     minConversions: z.int().min(50).max(1_000_000).optional().meta({
@@ -82,9 +60,9 @@ export const leadModelParameters = z
   .strictObject({
     exclude: z.array(z.string()),
     horizonDays: smallInteger,
-    enteredFrom: instant.nullable(),
-    enteredTo: instant.nullable(),
-    asOf: instant,
+    enteredFrom: instantText.nullable(),
+    enteredTo: instantText.nullable(),
+    asOf: instantText,
     minConversions: smallInteger,
     folds: smallInteger.meta({ description: 'Parts of the cross-validation.', example: foldCount }),
   })
@@ -192,26 +170,51 @@ export const leadModelWarning = z
     description: 'From an AUC of 0.97 on: a field may have been filled in after the outcome.',
   });
 
+const fields = {
+  id: key(),
+  version: version(),
+  number: integer(1, 2_147_483_647)
+    .required()
+    .readOnly()
+    .answers(z.int().min(1))
+    .says('1, 2, 3 … in the order of the requests.'),
+  status: words(leadModelStatus).required().readOnly(),
+  parameters: json(leadModelParameters).plain().required().readOnly(),
+  /** Null until the leads were counted. */
+  counts: json(leadModelCounts).plain().readOnly(),
+  /** Columns with their shares, and coefficients; null until trained. */
+  model: json(z.custom<LeadModel>()).plain().internal(),
+  /** Null until trained. */
+  quality: json(leadModelQuality).plain().readOnly(),
+  reason: json(leadModelReason).plain().readOnly(),
+  requestedBy: text(200).plain().required().readOnly().says('The client that asked for it.'),
+  createdAt: instant().required().readOnly(),
+  startedAt: instant().readOnly(),
+  finishedAt: instant().readOnly(),
+};
+
+/** Learned lead scores: what was trained when on what, and what came of it. Nothing in here is about one person. */
+export const leadModels = storedTable('lead_models', {
+  name: 'leadModels',
+  label: 'Learned lead scores',
+  access: 'configuration',
+  nature: 'fact',
+  owner: null,
+  key: ['id'],
+  guard: null,
+  fields,
+  extras: (t) => [unique().on(t.number), index('lead_models_created').on(t.createdAt, t.id)],
+});
+
 /** A model without its coefficients, as lists have it. */
 export const listedLeadModel = z
   .strictObject({
-    id,
-    number: smallInteger.min(1).meta({ description: '1, 2, 3 … in the order of the requests.' }),
-    status: leadModelStatus,
-    parameters: leadModelParameters,
-    counts: leadModelCounts.nullable().meta({ description: 'null until they were counted.' }),
-    quality: leadModelQuality.nullable().meta({ description: 'null until it is ready.' }),
+    ...outputShape(fields),
     intercept: z
       .number()
       .nullable()
       .meta({ description: 'Log-odds of a lead with none of the features; null until it is ready.' }),
     warning: leadModelWarning.nullable(),
-    reason: leadModelReason.nullable().meta({ description: 'Of one that was refused or failed.' }),
-    requestedBy: z.string().meta({ description: 'The client that asked for it.' }),
-    version,
-    createdAt: instant,
-    startedAt: instant.nullable(),
-    finishedAt: instant.nullable(),
   })
   .meta({ id: 'ListedLeadModel', description: 'A learned lead score.' });
 

@@ -1,78 +1,15 @@
-import { sql } from 'drizzle-orm';
-import { index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'drizzle-orm/pg-core';
-import { z } from 'zod';
-import { type LeadStage, leadStages } from '../../domain/lead-lifecycle.ts';
-import { instant as instantColumn } from '../../platform/db/columns.ts';
-import { personal } from '../../platform/personal.ts';
 import { typeNames } from '../../platform/type-names.ts';
-import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
+import { sql } from 'drizzle-orm';
+import { foreignKey, index } from 'drizzle-orm/pg-core';
+import { z } from 'zod';
+import { leadStages } from '../../domain/lead-lifecycle.ts';
+import { text as boundedText, id, instant as instantText } from '../../platform/values.ts';
+import { instant, integer, key, ownerId, recordId, text, version, words } from '../../records/fields.ts';
+import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 import { consentInputs } from '../customers/consent-input.ts';
 import { customerClaim, customerOwner } from '../customers/owner.ts';
 import { customers } from '../customers/record.ts';
 import { scoreGrade } from '../lead-scores/grade.ts';
-
-/**
- * The lifecycle of a customer who is or was a lead: one row per customer, whose id is the lead's id. The row changes
- * under the customer's lock, and every change of its stage leaves a row in `lead_stage_changes`.
- */
-export const leads = pgTable(
-  'leads',
-  {
-    customerId: uuid('customer_id')
-      .primaryKey()
-      .references(() => customers.id),
-    version: integer('version').notNull(),
-    stage: textColumn('stage').$type<LeadStage>().notNull(),
-    /** When the stage began. */
-    stageSince: instantColumn('stage_since').notNull(),
-    /** Why it was lost; only in the stage `former`. */
-    lossReason: textColumn('loss_reason').$type<LossReason>(),
-    owner: textColumn('owner'),
-    source: textColumn('source'),
-    segment: textColumn('segment'),
-    /** When the customer became a lead. */
-    enteredAt: instantColumn('entered_at').notNull(),
-    /** When it became a customer: by its first qualifying order, or by hand. */
-    convertedAt: instantColumn('converted_at'),
-    /** The order that converted it; null: by hand. */
-    conversionOrderId: uuid('conversion_order_id'),
-    createdAt: instantColumn('created_at').notNull(),
-    updatedAt: instantColumn('updated_at').notNull(),
-  },
-  (t) => [
-    index('leads_entered').on(t.enteredAt, t.customerId),
-    index('leads_updated').on(t.updatedAt, t.customerId),
-    index('leads_stage').on(t.stage, t.enteredAt, t.customerId),
-    index('leads_owner').on(t.owner, t.stage, t.customerId).where(sql`owner is not null`),
-  ],
-);
-
-/** Every change of stage: when, from, to, and by whom or which rule. */
-export const leadStageChanges = pgTable(
-  'lead_stage_changes',
-  {
-    customerId: uuid('customer_id')
-      .notNull()
-      .references(() => leads.customerId, { onDelete: 'cascade' }),
-    id: uuid('id').notNull(),
-    /** When it happened. In the order of `sequence` these never go back. */
-    at: instantColumn('at').notNull(),
-    /** 1, 2, 3 … per lead. */
-    sequence: integer('sequence').notNull(),
-    /** null: the lead's beginning. */
-    from: textColumn('from_stage').$type<LeadStage>(),
-    to: textColumn('to_stage').$type<LeadStage>().notNull(),
-    /** The client that asked for it. */
-    by: textColumn('by').notNull(),
-    /** The rule that made it, e.g. `first_qualifying_order`; null: a person's decision. */
-    rule: textColumn('rule').$type<StageRule>(),
-    lossReason: textColumn('loss_reason').$type<LossReason>(),
-    note: textColumn('note'),
-    orderId: uuid('order_id'),
-    createdAt: instantColumn('created_at').notNull(),
-  },
-  (t) => [primaryKey({ columns: [t.customerId, t.sequence] }), index('lead_stage_changes_at').on(t.at, t.customerId)],
-);
 
 export const lossReasons = [
   'service',
@@ -106,25 +43,98 @@ export const stageRule = z.enum(stageRules).meta({
   example: 'first_qualifying_order',
 });
 
+/** What clients say of a lead. */
 const members = {
   owner: text(200)
-    .nullable()
-    .optional()
-    .meta({ description: 'Who looks after it; left out, the assignment rules say.', example: 'maria' }),
-  source: text(100).nullable().optional().meta({
-    description: 'Where the lead came from; the acquisition source of its customer unless told.',
-    example: 'fair',
-  }),
-  segment: text(100).nullable().optional().meta({ description: 'Market segment, as you cut it.', example: 'smb' }),
+    .plain()
+    .says('Who looks after it. Default for a new lead: whom the assignment rules choose.', 'maria'),
+  source: text(100).plain().says('Where the lead came from. Default: the acquisition source of its customer.', 'fair'),
+  segment: text(100).plain().says('Market segment, as you cut it.', 'smb'),
 };
 
-const entry = {
+const leadFields = {
+  /** Answered as `id`. */
+  customerId: ownerId(() => customers.id).hidden(),
+  version: version(),
+  stage: words(leadStage).required().readOnly(),
+  /** When the stage began. */
+  stageSince: instant().required().readOnly(),
+  /** Only in the stage `former`. */
+  lossReason: words(lossReason).readOnly(),
   ...members,
+  /** When the customer became a lead. */
+  enteredAt: instant().required().readOnly().lifeSign(),
+  convertedAt: instant().readOnly().says('When it last became a customer; stays with a customer who leaves.'),
+  conversionOrderId: recordId().readOnly().says('The first order that makes a customer of it; null: by hand, or none.'),
+  createdAt: instant().required().readOnly(),
+  updatedAt: instant().required().readOnly(),
+};
+
+/**
+ * The lifecycle of a customer who is or was a lead: one row per customer, whose id is the lead's id. The row changes
+ * under the customer's lock, and every change of its stage leaves a row in `lead_stage_changes`.
+ */
+export const leads = storedTable('leads', {
+  name: 'lead',
+  label: 'Lead',
+  access: 'owner',
+  nature: 'profile',
+  owner: 'customerId',
+  key: ['customerId'],
+  guard: 'lead',
+  fields: leadFields,
+  extras: (t) => [
+    index('leads_entered').on(t.enteredAt, t.customerId),
+    index('leads_updated').on(t.updatedAt, t.customerId),
+    index('leads_stage').on(t.stage, t.enteredAt, t.customerId),
+    index('leads_owner').on(t.owner, t.stage, t.customerId).where(sql`owner is not null`),
+  ],
+});
+
+const stageFields = {
+  /** Answered as `leadId`. */
+  customerId: ownerId().hidden(),
+  id: key(),
+  /** In the order of `sequence` these never go back. */
+  at: instant().required().readOnly().happened(),
+  sequence: integer(1, 2_147_483_647).required().readOnly().answers(z.int().min(1)).says('1, 2, 3 … per lead.'),
+  from: words(leadStage).named('from_stage').readOnly().says('null: the beginning.'),
+  to: words(leadStage).named('to_stage').required().readOnly(),
+  by: text(200).plain().required().readOnly().says('The client that asked for it.'),
+  rule: words(stageRule).readOnly().says('null: a decision, by hand.'),
+  lossReason: words(lossReason).readOnly(),
+  note: text(1_000).personal().readOnly(),
+  orderId: recordId().readOnly().says('The order that made a customer of it.'),
+  createdAt: instant().required().internal(),
+};
+
+/** Every change of stage: when, from, to, and by whom or which rule. */
+export const leadStageChanges = storedTable('lead_stage_changes', {
+  name: 'stageChanges',
+  label: 'Stages of the lead',
+  access: 'owner',
+  nature: 'fact',
+  owner: 'customerId',
+  key: ['customerId', 'sequence'],
+  guard: 'stage change',
+  fields: stageFields,
+  extras: (t) => [
+    index('lead_stage_changes_at').on(t.at, t.customerId),
+    foreignKey({
+      columns: [t.customerId],
+      foreignColumns: [leads.customerId],
+      name: 'lead_stage_changes_customer_id_leads_customer_id_fk',
+    }).onDelete('cascade'),
+  ],
+});
+
+const entry = {
+  ...inputShape(members),
   stage: leadStage.optional().meta({
     description: 'Where it begins, `lead` unless told; a lead that exists moves there, as by POST …/stage.',
   }),
   lossReason: lossReason.optional().meta({ description: 'Required with the stage `former`, refused otherwise.' }),
-  enteredAt: instant.optional().meta({
+  enteredAt: instantText.optional().meta({
     description: 'When the customer became a lead; now unless told. A lead that exists keeps its own.',
   }),
   consents: consentInputs.meta({
@@ -166,23 +176,25 @@ export const leadDocument = z
 export type LeadDocument = z.output<typeof leadDocument>;
 
 export const leadPatch = z
-  .strictObject(members)
+  .strictObject(inputShape(members))
   .meta({ id: 'LeadPatch', description: 'Members left out stay, null clears. Stages change by POST …/stage.' });
 export type LeadPatch = z.output<typeof leadPatch>;
 
 export const stageChangeInput = z
   .strictObject({
     to: leadStage,
-    at: instant.optional().meta({ description: 'When it happened, not before the change before it; now unless told.' }),
+    at: instantText
+      .optional()
+      .meta({ description: 'When it happened, not before the change before it; now unless told.' }),
     lossReason: lossReason.optional().meta({ description: 'Required with `former`, refused otherwise.' }),
-    note: text(1_000).optional().meta({ description: 'Why, in words: personal data.' }),
+    note: boundedText(1_000).optional().meta({ description: 'Why, in words: personal data.' }),
   })
   .meta({ id: 'StageChangeInput', example: { to: 'sales_qualified' } });
 export type StageChangeInput = z.output<typeof stageChangeInput>;
 
 export const leadAssignment = z
   .strictObject({
-    owner: text(200)
+    owner: boundedText(200)
       .optional()
       .meta({ description: 'Who is to look after it; left out, the assignment rules choose.', example: 'maria' }),
   })
@@ -207,46 +219,19 @@ export const leadQualification = z
 export type LeadQualification = z.output<typeof leadQualification>;
 
 export const stageChange = z
-  .strictObject({
-    id,
-    leadId: id.meta({ description: 'The id of its customer.' }),
-    sequence: smallInteger.min(1).meta({ description: '1, 2, 3 … per lead.' }),
-    at: instant,
-    from: leadStage.nullable().meta({ description: 'null: the beginning.' }),
-    to: leadStage,
-    by: z.string().meta({ description: 'The client that asked for it.' }),
-    rule: stageRule.nullable().meta({ description: 'null: a decision, by hand.' }),
-    lossReason: lossReason.nullable(),
-    note: personal(z.string()),
-    orderId: id.nullable().meta({ description: 'The order that made a customer of it.' }),
-  })
+  .strictObject({ leadId: id.meta({ description: 'The id of its customer.' }), ...outputShape(stageFields) })
   .meta({ id: 'StageChange', description: 'One step in the lifecycle of a lead.' });
 export type StageChange = z.output<typeof stageChange>;
 
 export const lead = z
   .strictObject({
     id: id.meta({ description: 'The id of its customer.' }),
-    stage: leadStage,
-    stageSince: instant.meta({ description: 'When the stage began.' }),
-    lossReason: lossReason.nullable(),
-    owner: z.string().nullable(),
-    source: z.string().nullable(),
-    segment: z.string().nullable(),
+    ...outputShape(leadFields),
     score: z.number().meta({
       description: 'How ready it is to buy, now and by the rules in force; multiples of 1/1024.',
       example: 12.5,
     }),
     grade: scoreGrade,
-    enteredAt: instant,
-    convertedAt: instant
-      .nullable()
-      .meta({ description: 'When it last became a customer; stays with a customer who leaves.' }),
-    conversionOrderId: id
-      .nullable()
-      .meta({ description: 'The first order that makes a customer of it; null: by hand, or none.' }),
-    version,
-    createdAt: instant,
-    updatedAt: instant,
   })
   .meta({
     id: 'Lead',

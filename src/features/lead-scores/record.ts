@@ -1,60 +1,14 @@
-import { bigint, index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'drizzle-orm/pg-core';
+import { smallInteger } from '../../platform/values.ts';
+import { foreignKey, index, unique } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import { instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
-import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
+import { text as boundedText, id, instant as instantText } from '../../platform/values.ts';
+import { count, instant, integer, json, key, ownerId, recordId, text, version, words } from '../../records/fields.ts';
+import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 import { direction, interactionKind } from '../interactions/record.ts';
-import { learnedReason, learnedScore } from '../lead-models/model.ts';
-import { leads } from '../leads/model.ts';
+import { learnedReason, learnedScore } from '../lead-models/record.ts';
+import { leads } from '../leads/record.ts';
 import { scoreGrade } from './grade.ts';
-
-/** Versioned rule documents; a published one never changes again. The one in force is the latest published. */
-export const leadRuleSets = pgTable(
-  'lead_rule_sets',
-  {
-    id: uuid('id').primaryKey(),
-    version: integer('version').notNull(),
-    /** 1, 2, 3 … in the order of publication; null for a draft. */
-    number: integer('number').unique(),
-    name: textColumn('name').notNull(),
-    status: textColumn('status').$type<RuleSetStatus>().notNull(),
-    document: json('document').notNull(),
-    publishedAt: instantColumn('published_at'),
-    publishedBy: textColumn('published_by'),
-    /** When `lead_score_bounds` became complete for it; until then lists by score compute every score. */
-    indexedAt: instantColumn('indexed_at'),
-    createdAt: instantColumn('created_at').notNull(),
-    updatedAt: instantColumn('updated_at').notNull(),
-  },
-  (t) => [
-    index('lead_rule_sets_published').on(t.publishedAt, t.id),
-    index('lead_rule_sets_created').on(t.createdAt, t.id),
-  ],
-);
-
-/**
- * Derived state: what a lead's score under a rule set can at most be from `boundAt` on, as decay only takes away from
- * what adds to it. Lists by score read leads in this order and compute exactly as many as can be on the page. Written
- * in the transaction of the interaction or profile, under the customer's lock.
- */
-export const leadScoreBounds = pgTable(
-  'lead_score_bounds',
-  {
-    customerId: uuid('customer_id')
-      .notNull()
-      .references(() => leads.customerId, { onDelete: 'cascade' }),
-    ruleSetId: uuid('rule_set_id')
-      .notNull()
-      .references(() => leadRuleSets.id, { onDelete: 'cascade' }),
-    /** In 1/1024 of a point. */
-    bound: bigint('bound', { mode: 'number' }).notNull(),
-    boundAt: instantColumn('bound_at').notNull(),
-  },
-  (t) => [
-    primaryKey({ columns: [t.customerId, t.ruleSetId] }),
-    index('lead_score_bounds_order').on(t.ruleSetId, t.bound, t.customerId),
-  ],
-);
 
 export const ruleSetStatuses = ['draft', 'published'] as const;
 export type RuleSetStatus = (typeof ruleSetStatuses)[number];
@@ -79,7 +33,7 @@ export const ruleCount = z.enum(ruleCounts).meta({
 const points = z.number().min(-1_000).max(1_000).multipleOf(0.25);
 const cap = z.number().min(0).max(10_000).multipleOf(0.25);
 
-const field = text(200)
+const field = boundedText(200)
   .regex(
     /^(kind|locale|preferredChannel|acquisitionSource|source|segment|country|email|phone|name|company|birthday|completeness|attributes\.[^\s].*)$/,
     'is no field of a profile, see its description',
@@ -95,12 +49,17 @@ export const ruleConditionInput = z
     field,
     exists: z.boolean().optional().meta({ description: 'Whether it is filled in.' }),
     oneOf: z
-      .array(text(200))
+      .array(boundedText(200))
       .min(1)
       .max(200)
       .optional()
       .meta({ description: 'Its text is one of these; numbers and booleans are compared as text.' }),
-    noneOf: z.array(text(200)).min(1).max(200).optional().meta({ description: 'It is filled in and none of these.' }),
+    noneOf: z
+      .array(boundedText(200))
+      .min(1)
+      .max(200)
+      .optional()
+      .meta({ description: 'It is filled in and none of these.' }),
     atLeast: z.number().min(-1e12).max(1e12).optional().meta({ description: 'It is a number, and at least this.' }),
     atMost: z.number().min(-1e12).max(1e12).optional().meta({ description: 'It is a number, and at most this.' }),
   })
@@ -110,9 +69,9 @@ export const ruleTouchesInput = z
   .strictObject({
     kinds: z.array(interactionKind).min(1).max(30).optional(),
     directions: z.array(direction).min(1).max(2).optional(),
-    channels: z.array(text(100)).min(1).max(100).optional(),
-    topics: z.array(text(200)).min(1).max(100).optional(),
-    outcomes: z.array(text(200)).min(1).max(100).optional(),
+    channels: z.array(boundedText(100)).min(1).max(100).optional(),
+    topics: z.array(boundedText(200)).min(1).max(100).optional(),
+    outcomes: z.array(boundedText(200)).min(1).max(100).optional(),
     campaignIds: z.array(id).min(1).max(100).optional(),
     minSeconds: z.int().min(0).max(31_622_400).optional().meta({ description: 'It took at least so long.' }),
     withinDays: z
@@ -126,7 +85,7 @@ export const ruleTouchesInput = z
 
 export const scoreRuleInput = z
   .strictObject({
-    name: text(200).meta({
+    name: boundedText(200).meta({
       description: 'Unique in the rule set; what contributions are called.',
       example: 'Asked for a call',
     }),
@@ -179,7 +138,78 @@ export const ruleSetDocumentInput = z
   .meta({ id: 'RuleSetDocument', description: 'The rules, and what their scores mean.' });
 export type RuleSetDocument = z.output<typeof ruleSetDocumentInput>;
 
-export const ruleSetInput = z.strictObject({ name: text(200), document: ruleSetDocumentInput }).meta({
+const told = {
+  name: text(200).plain().required(),
+  document: json(ruleSetDocumentInput).plain().required(),
+};
+
+const fields = {
+  id: key(),
+  version: version(),
+  number: integer(1, 2_147_483_647).readOnly().says('1, 2, 3 … in the order of publication; null for a draft.'),
+  ...told,
+  status: words(ruleSetStatus).required().readOnly(),
+  publishedAt: instant().readOnly(),
+  publishedBy: text(200).plain().readOnly(),
+  /** When `lead_score_bounds` became complete for it; until then lists by score compute every score. */
+  indexedAt: instant().readOnly().says('When lists by its score became fast; until then they are only right.'),
+  createdAt: instant().required().readOnly(),
+  updatedAt: instant().required().readOnly(),
+};
+
+/** Versioned rule documents; a published one never changes again. The one in force is the latest published. */
+export const leadRuleSets = storedTable('lead_rule_sets', {
+  name: 'leadRuleSets',
+  label: 'Rule sets of lead scores',
+  access: 'configuration',
+  nature: 'fact',
+  owner: null,
+  key: ['id'],
+  guard: null,
+  fields,
+  extras: (t) => [
+    unique().on(t.number),
+    index('lead_rule_sets_published').on(t.publishedAt, t.id),
+    index('lead_rule_sets_created').on(t.createdAt, t.id),
+  ],
+});
+
+/**
+ * Derived state: what a lead's score under a rule set can at most be from `boundAt` on, as decay only takes away from
+ * what adds to it. Lists by score read leads in this order and compute exactly as many as can be on the page. Written
+ * in the transaction of the interaction or profile, under the customer's lock.
+ */
+export const leadScoreBounds = storedTable('lead_score_bounds', {
+  name: 'scoreBounds',
+  label: 'Upper bounds of scores',
+  access: 'owner',
+  nature: 'derived',
+  owner: 'customerId',
+  key: ['customerId', 'ruleSetId'],
+  guard: null,
+  fields: {
+    customerId: ownerId().internal(),
+    ruleSetId: recordId().required().internal(),
+    /** In 1/1024 of a point. */
+    bound: count().required().internal(),
+    boundAt: instant().required().internal(),
+  },
+  extras: (t) => [
+    index('lead_score_bounds_order').on(t.ruleSetId, t.bound, t.customerId),
+    foreignKey({
+      columns: [t.customerId],
+      foreignColumns: [leads.customerId],
+      name: 'lead_score_bounds_customer_id_leads_customer_id_fk',
+    }).onDelete('cascade'),
+    foreignKey({
+      columns: [t.ruleSetId],
+      foreignColumns: [leadRuleSets.id],
+      name: 'lead_score_bounds_rule_set_id_lead_rule_sets_id_fk',
+    }).onDelete('cascade'),
+  ],
+});
+
+export const ruleSetInput = z.strictObject(inputShape(told)).meta({
   id: 'RuleSetInput',
   description: 'A draft of a rule set.',
   example: {
@@ -203,7 +233,7 @@ export const ruleSetInput = z.strictObject({ name: text(200), document: ruleSetD
   },
 });
 export const ruleSetPatch = z
-  .strictObject({ name: text(200), document: ruleSetDocumentInput })
+  .strictObject(inputShape(told))
   .partial()
   .meta({
     id: 'RuleSetPatch',
@@ -212,21 +242,7 @@ export const ruleSetPatch = z
   });
 
 export const ruleSet = z
-  .strictObject({
-    id,
-    number: smallInteger.nullable().meta({ description: '1, 2, 3 … in the order of publication; null for a draft.' }),
-    name: z.string(),
-    status: ruleSetStatus,
-    document: ruleSetDocumentInput,
-    publishedAt: instant.nullable(),
-    publishedBy: z.string().nullable(),
-    indexedAt: instant
-      .nullable()
-      .meta({ description: 'When lists by its score became fast; until then they are only right.' }),
-    version,
-    createdAt: instant,
-    updatedAt: instant,
-  })
+  .strictObject(outputShape(fields))
   .meta({ id: 'RuleSet', description: 'A versioned document of score rules.' });
 export type RuleSet = z.output<typeof ruleSet>;
 
@@ -236,7 +252,7 @@ export const scoreEvidence = z
   .strictObject({
     interactionId: id,
     kind: interactionKind,
-    occurredAt: instant,
+    occurredAt: instantText,
     topic: personal(z.string()),
     channel: z.string().nullable(),
     points: z.number().meta({ description: 'What it is worth at `asOf`, before caps.', example: 7.5 }),
@@ -285,7 +301,7 @@ export const ruleScoreAnswer = z
 export const leadScore = z
   .strictObject({
     leadId: id,
-    asOf: instant,
+    asOf: instantText,
     rule: ruleScoreAnswer,
     learned: learnedScore.nullable().meta({ description: 'By the model in use; null when there is none.' }),
     learnedReason: learnedReason.nullable().meta({ description: 'Why there is no learned score.' }),
@@ -311,7 +327,7 @@ export const ruleSetPreview = z
   .strictObject({
     ruleSetId: id,
     comparedWith: id.meta({ description: 'The rule set in force at `asOf`.' }),
-    asOf: instant,
+    asOf: instantText,
     leads: smallInteger.meta({ description: 'Open leads: all but customers and former ones.' }),
     moved: smallInteger.meta({ description: 'Those that would get another grade.' }),
     meanChange: z.number().nullable().meta({ description: 'Points per lead; null without leads.' }),

@@ -1,0 +1,109 @@
+import { sql } from 'drizzle-orm';
+import { index, uniqueIndex } from 'drizzle-orm/pg-core';
+import { z } from 'zod';
+import { id } from '../../platform/values.ts';
+import { instant, key, ownerId, recordId, text, version, words } from '../../records/fields.ts';
+import { inputShape, outputShape, storedTable } from '../../records/table.ts';
+import { customers } from '../customers/record.ts';
+
+export const followUpKinds = ['retention', 'prevention', 'detractor'] as const;
+export type FollowUpKind = (typeof followUpKinds)[number];
+export const followUpStatuses = ['open', 'done', 'cancelled'] as const;
+export type FollowUpStatus = (typeof followUpStatuses)[number];
+export const followUpOutcomes = ['retained', 'resolved', 'lost', 'not_reached', 'other'] as const;
+export type FollowUpOutcome = (typeof followUpOutcomes)[number];
+
+export const followUpKind = z.enum(followUpKinds).meta({
+  id: 'FollowUpKind',
+  description:
+    'retention: the customer wants to leave; prevention: before it comes to that; detractor: gave a survey a low score.',
+  example: 'retention',
+});
+export const followUpStatus = z.enum(followUpStatuses).meta({ id: 'FollowUpStatus', example: 'open' });
+export const followUpOutcome = z.enum(followUpOutcomes).meta({
+  id: 'FollowUpOutcome',
+  description: 'retained: stays; resolved: what was wrong is put right; lost: leaves.',
+  example: 'retained',
+});
+
+/** What whoever looks after it says of it. */
+const members = {
+  reason: text(500).personal().says('Why, in a few words.', 'asked to cancel'),
+  owner: text(200).plain().says('Who sees to it. Default: whom the assignment rules choose.', 'maria'),
+  dueAt: instant(),
+  note: text(2_000).personal().says('Free text: personal data.'),
+};
+const kind = words(followUpKind).required();
+
+const fields = {
+  customerId: ownerId(() => customers.id),
+  id: key(),
+  version: version(),
+  kind,
+  reason: members.reason,
+  responseId: recordId().readOnly().says('The survey response that opened it.'),
+  owner: members.owner,
+  dueAt: members.dueAt,
+  status: words(followUpStatus).required().readOnly(),
+  outcome: words(followUpOutcome).readOnly(),
+  note: members.note,
+  closedAt: instant().readOnly(),
+  createdAt: instant().required().readOnly(),
+  updatedAt: instant().required().readOnly(),
+};
+
+/** The order of due dates; what has none comes last. Instants end with the year 9998. */
+export const dueOrder = sql`coalesce("due_at", '9999-12-31T00:00:00Z'::timestamptz)`;
+
+/**
+ * Something to be done about a customer, with an owner and a due date: a retention event (the customer wants to leave),
+ * a prevention event (before it comes to that) or a detractor to call back. Owners come from the assignment rules.
+ */
+export const followUps = storedTable('follow_ups', {
+  name: 'followUps',
+  label: 'Follow-ups',
+  access: 'owner',
+  nature: 'fact',
+  owner: 'customerId',
+  key: ['customerId', 'id'],
+  guard: 'follow-up',
+  isLifeSign: (since) => sql`(f.status = 'open' or ${since('created_at')} or ${since('closed_at')})`,
+  fields,
+  extras: (t) => [
+    index('follow_ups_id').on(t.id),
+    index('follow_ups_created').on(t.createdAt, t.id),
+    index('follow_ups_due').on(dueOrder, t.id),
+    index('follow_ups_open').on(dueOrder, t.id).where(sql`status = 'open'`),
+    uniqueIndex('follow_ups_response').on(t.customerId, t.responseId).where(sql`response_id is not null`),
+    index('follow_ups_owner').on(t.owner, dueOrder, t.id).where(sql`status = 'open'`),
+  ],
+});
+
+export const followUpInput = z.strictObject({ customerId: id, ...inputShape({ kind, ...members }) }).meta({
+  id: 'FollowUpInput',
+  example: {
+    customerId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90',
+    kind: 'retention',
+    reason: 'asked to cancel',
+    dueAt: '2026-03-08T17:00:00Z',
+  },
+});
+
+export const followUpPatch = z
+  .strictObject({
+    ...inputShape(members),
+    status: followUpStatus.optional(),
+    outcome: followUpOutcome.nullable().optional().meta({ description: 'Required with the status `done`.' }),
+  })
+  .meta({
+    id: 'FollowUpPatch',
+    description: 'Members left out stay, null clears.',
+    example: { status: 'done', outcome: 'retained' },
+  });
+export type FollowUpPatch = z.output<typeof followUpPatch>;
+
+export const followUp = z.strictObject(outputShape(fields)).meta({
+  id: 'FollowUp',
+  description: 'A retention or prevention event, or a detractor to call back: something to be done about a customer.',
+});
+export type FollowUp = z.output<typeof followUp>;
