@@ -28,6 +28,7 @@ import {
   instant as instantText,
   maxAmount,
   id as uuidText,
+  version as versionNumber,
 } from '../platform/values.ts';
 import { ofOthers } from '../platform/withheld.ts';
 
@@ -154,6 +155,11 @@ export class Field<D, N extends Need, I extends z.ZodType | null, O extends z.Zo
 
   named(columnName: string): this {
     return this.with({ columnName });
+  }
+
+  /** Its value has the id of another customer in it. */
+  namesCustomer(): this {
+    return this.with({ names: 'customer' });
   }
 
   references(column: () => AnyPgColumn): this {
@@ -295,6 +301,11 @@ export function quantity(schema: z.ZodNumber): Field<string, 'optional', z.ZodNu
 
 export function boolean(): Field<boolean, 'optional', z.ZodBoolean, z.ZodBoolean> {
   return new Field(spec(booleanColumn, z.boolean(), z.boolean()));
+}
+
+/** Counts the changes of a record: what the version that a client expects is compared with. */
+export function version(): Field<number, 'required', null, typeof versionNumber> {
+  return integer(1, 2_147_483_647).required().readOnly().answers(versionNumber);
 }
 
 /** An id that says nothing by itself: the record's own. */
