@@ -18,8 +18,8 @@ import {
   loyaltyLots,
   loyaltyTierChanges,
   loyaltyTransactions,
-} from './features/loyalty/model.ts';
-import { loyaltyProgrammes, loyaltyProgrammeVersions } from './features/loyalty-programmes/model.ts';
+} from './features/loyalty/record.ts';
+import { loyaltyProgrammes, loyaltyProgrammeVersions } from './features/loyalty-programmes/record.ts';
 import { customerAliases, customerMergeRecords, customerMerges } from './features/merges/model.ts';
 import { orderItems, orders, refundItems, refunds } from './features/orders/record.ts';
 import { partnerCustomers, partnerShares, partners } from './features/partners/model.ts';
@@ -27,7 +27,7 @@ import { privacyTombstones } from './features/privacy/model.ts';
 import { exchangeRates } from './features/rates/model.ts';
 import { retentionRules, retentionRuns } from './features/retention/model.ts';
 import { returnItems, returns } from './features/returns/record.ts';
-import { redemptions, rewards } from './features/rewards/model.ts';
+import { redemptions, rewards } from './features/rewards/record.ts';
 import { customerMonth, customerStats } from './features/rollups/model.ts';
 import { surveyInvitations, surveyPlans } from './features/survey-invitations/model.ts';
 import { surveyAnswers, surveyResponses } from './features/survey-responses/model.ts';

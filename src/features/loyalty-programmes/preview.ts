@@ -8,8 +8,8 @@ import { param, type Statement, statement, transaction } from '../../platform/db
 import { invalid, Problem } from '../../platform/errors.ts';
 import { readOperation } from '../../platform/operation.ts';
 import { currency, id, instant } from '../../platform/values.ts';
-import { completeRules, loyaltyRulesInput } from './model.ts';
 import { type ProgrammeRules, programmeById, rulesAt, rulesOf } from './queries.ts';
+import { completeRules, loyaltyRulesInput } from './record.ts';
 
 /** Orders that one preview looks at, at most. */
 export const mostPreviewed = 200_000;

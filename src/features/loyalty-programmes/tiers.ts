@@ -4,8 +4,8 @@ import { param, statement } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
 import { readOperation } from '../../platform/operation.ts';
 import { id } from '../../platform/values.ts';
-import { loyaltyTierLevel, loyaltyTierRules, type ProgrammeStatus } from './model.ts';
 import { type ProgrammeRulesJson, programmeRulesJson, toProgrammeRules, versionInForce } from './queries.ts';
+import { loyaltyTierLevel, loyaltyTierRules, type ProgrammeStatus } from './record.ts';
 
 const tierMembers = loyaltyTierLevel
   .extend({ members: z.int().meta({ description: 'Members who hold it.', example: 1200 }) })

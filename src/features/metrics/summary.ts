@@ -18,8 +18,8 @@ import {
   toCustomer,
 } from '../customers/queries.ts';
 import { type Direction, direction, type InteractionKind, interactionKind } from '../interactions/record.ts';
-import { customerLoyalty, tierProgress } from '../loyalty/model.ts';
 import { progressOfCustomers } from '../loyalty/queries.ts';
+import { customerLoyalty, tierProgress } from '../loyalty/record.ts';
 import { orderStatus } from '../orders/record.ts';
 import { answerBand, bandName } from '../survey-responses/model.ts';
 import type { ScoreType } from './voice-queries.ts';

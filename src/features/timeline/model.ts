@@ -4,7 +4,7 @@ import { amount, currency, id, instant } from '../../platform/values.ts';
 import { ofOthers } from '../../platform/withheld.ts';
 import { direction, interactionKind } from '../interactions/record.ts';
 import { leadStage, lossReason, stageRule } from '../leads/model.ts';
-import { loyaltyTransactionKind, namesReferral } from '../loyalty/model.ts';
+import { loyaltyTransactionKind, namesReferral } from '../loyalty/record.ts';
 import { orderStatus } from '../orders/record.ts';
 import { responseStatus } from '../survey-responses/model.ts';
 import { questionType } from '../surveys/model.ts';

@@ -2,7 +2,7 @@ import { type SQLWrapper, sql } from 'drizzle-orm';
 import type { PgTable } from 'drizzle-orm/pg-core';
 import { interactions } from '../interactions/record.ts';
 import { leadStageChanges } from '../leads/model.ts';
-import { loyaltyTransactions } from '../loyalty/model.ts';
+import { loyaltyTransactions } from '../loyalty/record.ts';
 import { orders, refunds } from '../orders/record.ts';
 import { returns } from '../returns/record.ts';
 import { surveyResponses } from '../survey-responses/model.ts';
