@@ -1,6 +1,6 @@
 import type { z } from 'zod';
-import type { loyaltyRulesInput } from '../../src/features/loyalty-programmes/model.ts';
-import type { rewardInput } from '../../src/features/rewards/model.ts';
+import type { loyaltyRulesInput } from '../../src/features/loyalty-programmes/record.ts';
+import type { rewardInput } from '../../src/features/rewards/record.ts';
 import { seededRandom } from './random.ts';
 import { days, instantOf, type Store } from './store.ts';
 

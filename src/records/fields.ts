@@ -169,6 +169,11 @@ export class Field<D, N extends Need, I extends z.ZodType | null, O extends z.Zo
     return this.with({ columnName });
   }
 
+  /** Its value has the id of another customer in it. */
+  namesCustomer(): this {
+    return this.with({ names: 'customer' });
+  }
+
   references(column: () => AnyPgColumn, onDelete?: 'cascade'): this {
     return this.with({ foreignKey: { column, ...(onDelete && { onDelete }) } });
   }

@@ -15,13 +15,13 @@ import {
   loyaltyLots,
   loyaltyTierChanges,
   loyaltyTransactions,
-} from '../loyalty/model.ts';
+} from '../loyalty/record.ts';
 import { customerAliases, customerMerges } from '../merges/model.ts';
 import { orderItems, orders, refundItems, refunds } from '../orders/record.ts';
 import { partnerCustomers, partnerShares } from '../partners/model.ts';
 import { privacyTombstones } from '../privacy/model.ts';
 import { returnItems, returns } from '../returns/record.ts';
-import { redemptions } from '../rewards/model.ts';
+import { redemptions } from '../rewards/record.ts';
 import { customerMonth, customerStats } from '../rollups/model.ts';
 import { surveyInvitations } from '../survey-invitations/model.ts';
 import { surveyAnswers, surveyResponses } from '../survey-responses/model.ts';

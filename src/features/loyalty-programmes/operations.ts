@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import type { LoyaltyRules } from '../../domain/loyalty-earning.ts';
 import { isBefore } from '../../domain/period.ts';
-import { insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
+import { fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
 import { invalid, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import { enqueue } from '../../platform/jobs.ts';
@@ -10,8 +10,19 @@ import { readOperation, writeOperation, writeParameters } from '../../platform/o
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { assignments, fromRow } from '../../records/table.ts';
 import { unknownCampaigns } from '../campaigns/queries.ts';
 import { restatePublication } from '../loyalty/publication.ts';
+import {
+  type ProgrammeRecord,
+  type ProgrammeRow,
+  type ProgrammeRules,
+  programmeById,
+  programmeColumns,
+  programmesByIds,
+  rulesOf,
+  toProgramme,
+} from './queries.ts';
 import {
   completeRules,
   loyaltyProgramme,
@@ -22,17 +33,7 @@ import {
   loyaltyProgrammeVersions,
   loyaltyPublication,
   programmeStatus,
-} from './model.ts';
-import {
-  type ProgrammeRecord,
-  type ProgrammeRules,
-  programmeById,
-  programmeColumns,
-  programmesByIds,
-  programmeVersionColumns,
-  rulesOf,
-  toProgramme,
-} from './queries.ts';
+} from './record.ts';
 
 const programmeId = z.strictObject({ id });
 
@@ -151,9 +152,21 @@ export const listLoyaltyProgrammes = readOperation({
 
 const change = statement(
   'change_loyalty_programme',
-  sql`update loyalty_programmes set name = ${param('name')}, rules = ${param('rules')}::jsonb, version = version + 1, updated_at = ${param('now')}::timestamptz
-    where id = ${param('id')}::uuid`,
+  sql`update loyalty_programmes p set ${assignments(loyaltyProgrammes, fromRow('n'))}
+    from ${rowsOf(loyaltyProgrammes, param('rows'), 'n')} where p.id = n."id"`,
 );
+
+/** A locked programme in its next version. */
+async function save(
+  tx: Transaction,
+  { currentNumber: _, currentFrom: __, ...before }: ProgrammeRecord,
+  changes: Partial<ProgrammeRow>,
+  now: string,
+): Promise<z.output<typeof writtenProgramme>> {
+  const row: ProgrammeRow = { ...before, ...changes, version: before.version + 1, updatedAt: now };
+  await tx.all(change, { rows: JSON.stringify([row]) });
+  return { ...toProgramme(await programmeById(tx, row.id, now)), created: false };
+}
 
 export const updateLoyaltyProgramme = writeOperation({
   name: 'updateLoyaltyProgramme',
@@ -172,8 +185,7 @@ export const updateLoyaltyProgramme = writeOperation({
     checkVersion(before.version, expected);
     const rules = body.rules ? completeRules(body.rules) : before.rules;
     if (body.rules) await checkCampaigns(tx, rules);
-    await tx.all(change, { id: wanted, name: body.name ?? before.name, rules: JSON.stringify(rules), now });
-    return { ...toProgramme(await programmeById(tx, wanted, now)), created: false };
+    return save(tx, before, { name: body.name ?? before.name, rules }, now);
   },
 });
 
@@ -210,10 +222,6 @@ export const deleteLoyaltyProgramme = writeOperation({
 });
 
 const insertVersion = statement('insert_loyalty_version', insertRows(loyaltyProgrammeVersions, param('rows')));
-const activate = statement(
-  'activate_loyalty_programme',
-  sql`update loyalty_programmes set status = 'active', version = version + 1, updated_at = ${param('now')}::timestamptz where id = ${param('id')}::uuid`,
-);
 
 export const publishLoyaltyProgramme = writeOperation({
   name: 'publishLoyaltyProgramme',
@@ -249,13 +257,12 @@ export const publishLoyaltyProgramme = writeOperation({
       publishedBy: principal.client,
     };
     await tx.all(insertVersion, { rows: JSON.stringify([row]) });
-    await tx.all(activate, { id: wanted, now });
     if (versions.length > 0) {
       // By then what was under way is done.
       const runAt = new Date(Date.parse(now) + minute).toISOString();
       enqueue(tx, restatePublication, { programmeId: wanted, since: row.validFrom }, { runAt });
     }
-    return { ...toProgramme(await programmeById(tx, wanted, now)), created: false };
+    return save(tx, record, { status: 'active' }, now);
   },
 });
 
@@ -283,12 +290,6 @@ function validFromOf(versions: ProgrammeRules['versions'], wanted: string | unde
     : invalid('/validFrom', 'before_last_version', `Version ${last.number} begins at ${last.validFrom}.`);
 }
 
-const end = statement(
-  'end_loyalty_programme',
-  sql`update loyalty_programmes set status = 'ended', ended_at = ${param('now')}::timestamptz, version = version + 1, updated_at = ${param('now')}::timestamptz
-    where id = ${param('id')}::uuid`,
-);
-
 export const endLoyaltyProgramme = writeOperation({
   name: 'endLoyaltyProgramme',
   scope: 'loyalty-programmes:write',
@@ -301,27 +302,19 @@ export const endLoyaltyProgramme = writeOperation({
   idempotency: 'accepted',
   problems: ['not_found', 'programme_not_published', 'programme_ended', 'version_mismatch', 'version_required'],
   async run(tx, { now }, { id: wanted, expectedVersion: expected }) {
-    const { status, version } = await programmeById(tx, wanted, now, { lock: true });
-    if (status === 'draft') throw new Problem('programme_not_published', 'A draft can be deleted.');
-    if (status === 'ended') throw new Problem('programme_ended', 'It has ended already.');
-    checkVersion(version, expected);
-    await tx.all(end, { id: wanted, now });
-    return { ...toProgramme(await programmeById(tx, wanted, now)), created: false };
+    const before = await programmeById(tx, wanted, now, { lock: true });
+    if (before.status === 'draft') throw new Problem('programme_not_published', 'A draft can be deleted.');
+    if (before.status === 'ended') throw new Problem('programme_ended', 'It has ended already.');
+    checkVersion(before.version, expected);
+    return save(tx, before, { status: 'ended', endedAt: now }, now);
   },
 });
 
-interface VersionRow {
-  id: string;
-  number: number;
-  rules: z.output<typeof loyaltyProgrammeVersion>['rules'];
-  validFrom: string;
-  publishedAt: string;
-  publishedBy: string;
-}
+type VersionRow = z.output<typeof loyaltyProgrammeVersion> & { id: string };
 
 const listVersions = keysetList<VersionRow>({
   name: 'loyalty_programme_versions',
-  select: programmeVersionColumns,
+  select: sql`${fields(loyaltyProgrammeVersions)}, ${loyaltyProgrammeVersions.programmeId} as id`,
   from: sql`${loyaltyProgrammeVersions}`,
   // A number stands for one version of the programme that is asked about.
   id: sql`${loyaltyProgrammeVersions.programmeId}`,
@@ -345,6 +338,6 @@ export const listLoyaltyProgrammeVersions = readOperation({
       listVersions(context.db, context, input),
       programmeById(context.db, input.id, context.now),
     ]);
-    return { data: data.map(({ id: ofProgramme, ...version }) => ({ programmeId: ofProgramme, ...version })), page };
+    return { data: data.map(({ id: _, ...version }) => version), page };
   },
 });

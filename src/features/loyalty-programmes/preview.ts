@@ -1,3 +1,4 @@
+import { smallInteger } from '../../platform/values.ts';
 import { type SQL, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { minorUnits } from '../../domain/currencies.ts';
@@ -7,9 +8,9 @@ import { isBefore } from '../../domain/period.ts';
 import { param, type Statement, statement, transaction } from '../../platform/db/client.ts';
 import { invalid, Problem } from '../../platform/errors.ts';
 import { readOperation } from '../../platform/operation.ts';
-import { currency, id, instant, smallInteger } from '../../platform/values.ts';
-import { completeRules, loyaltyRulesInput } from './model.ts';
+import { currency, id, instant } from '../../platform/values.ts';
 import { type ProgrammeRules, programmeById, rulesAt, rulesOf } from './queries.ts';
+import { completeRules, loyaltyRulesInput } from './record.ts';
 
 /** Orders that one preview looks at, at most. */
 export const mostPreviewed = 200_000;

@@ -4,7 +4,7 @@ import { isBefore } from '../../domain/period.ts';
 import { type Db, fields, param, statement } from '../../platform/db/client.ts';
 import { canonicalInstant } from '../../platform/db/columns.ts';
 import { notFound, Problem } from '../../platform/errors.ts';
-import { type LoyaltyProgramme, loyaltyProgrammes, loyaltyProgrammeVersions } from './model.ts';
+import { type LoyaltyProgramme, loyaltyProgrammes } from './record.ts';
 
 /** What a programme says, and said. */
 export interface ProgrammeRules {
@@ -69,12 +69,13 @@ export function versionInForce(programme: ProgrammeRules, now: string): Programm
   return version;
 }
 
-export type ProgrammeRecord = Omit<typeof loyaltyProgrammes.$inferSelect, 'rules'> & {
-  rules: LoyaltyProgramme['rules'];
+export type ProgrammeRow = typeof loyaltyProgrammes.$inferSelect;
+
+export interface ProgrammeRecord extends ProgrammeRow {
   /** Of the version in force now; null: there is none. */
   currentNumber: number | null;
   currentFrom: string | null;
-};
+}
 
 /** The select list of a programme and its version in force at `now`; for `toProgramme`. */
 export function programmeColumns(now: SQL): SQL {
@@ -85,19 +86,9 @@ export function programmeColumns(now: SQL): SQL {
   return sql`${fields(loyaltyProgrammes)}, ${current('number')} as "currentNumber", ${current('valid_from')} as "currentFrom"`;
 }
 
-export function toProgramme(record: ProgrammeRecord): LoyaltyProgramme {
-  const { currentNumber: number, currentFrom: validFrom } = record;
-  return {
-    id: record.id,
-    name: record.name,
-    status: record.status,
-    rules: record.rules,
-    currentVersion: number === null || validFrom === null ? null : { number, validFrom },
-    endedAt: record.endedAt,
-    version: record.version,
-    createdAt: record.createdAt,
-    updatedAt: record.updatedAt,
-  };
+export function toProgramme({ currentNumber, currentFrom, ...row }: ProgrammeRecord): LoyaltyProgramme {
+  const isInForce = currentNumber !== null && currentFrom !== null;
+  return { ...row, currentVersion: isInForce ? { number: currentNumber, validFrom: currentFrom } : null };
 }
 
 const byIds = statement<ProgrammeRecord>(
@@ -128,6 +119,3 @@ export async function programmeById(
   if (!record) throw notFound('loyalty programme');
   return record;
 }
-
-/** The select list of a version, under the id of its programme. */
-export const programmeVersionColumns = sql`${loyaltyProgrammeVersions.programmeId} as id, ${fields(loyaltyProgrammeVersions, ['programmeId'])}`;

@@ -1,11 +1,12 @@
+import { smallInteger } from '../../platform/values.ts';
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { param, statement } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
 import { readOperation } from '../../platform/operation.ts';
-import { id, smallInteger } from '../../platform/values.ts';
-import { loyaltyTierLevel, loyaltyTierRules, type ProgrammeStatus } from './model.ts';
+import { id } from '../../platform/values.ts';
 import { type ProgrammeRulesJson, programmeRulesJson, toProgrammeRules, versionInForce } from './queries.ts';
+import { loyaltyTierLevel, loyaltyTierRules, type ProgrammeStatus } from './record.ts';
 
 const tierMembers = loyaltyTierLevel
   .extend({ members: smallInteger.meta({ description: 'Members who hold it.', example: 1200 }) })

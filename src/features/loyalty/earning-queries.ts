@@ -3,7 +3,7 @@ import type { EarningOrder } from '../../domain/loyalty-earning.ts';
 import { type Db, fields, param, statement, type Transaction } from '../../platform/db/client.ts';
 import { canonicalInstant } from '../../platform/db/columns.ts';
 import { type EarningRow, sourceKey } from './ledger.ts';
-import { loyaltyEarnings } from './model.ts';
+import { loyaltyEarnings } from './record.ts';
 
 /** What of an order decides about points. */
 export interface OrderFacts extends EarningOrder {

@@ -25,19 +25,12 @@ import {
   withoutTier,
 } from '../../domain/loyalty-tiers.ts';
 import { isBefore } from '../../domain/period.ts';
-import {
-  fields,
-  insertRows,
-  param,
-  rowsOf,
-  type Statement,
-  statement,
-  type Transaction,
-} from '../../platform/db/client.ts';
+import { fields, insertRows, param, type Statement, statement, type Transaction } from '../../platform/db/client.ts';
 import { canonicalInstant } from '../../platform/db/columns.ts';
 import { Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
+import { assignments, fromExcluded } from '../../records/table.ts';
 import {
   type ProgrammeRules,
   type ProgrammeRulesJson,
@@ -53,7 +46,7 @@ import {
   loyaltyLots,
   loyaltyTierChanges,
   loyaltyTransactions,
-} from './model.ts';
+} from './record.ts';
 
 /**
  * The one way in which points move. Under the locks of the customers: `openAccounts` reads accounts and rules and brings
@@ -752,10 +745,7 @@ const parts = {
   created: insertRows(loyaltyAccounts, param('created')),
   // Not an UPDATE with a join: for a set of unknown size the planner would read a small table as a whole.
   accounts: sql`${insertRows(loyaltyAccounts, param('accounts'))} on conflict (customer_id) do update
-    set version = excluded.version, tier = excluded.tier, tier_since = excluded.tier_since, tier_ends_at = excluded.tier_ends_at,
-      tier_in_grace = excluded.tier_in_grace, active = excluded.active, pending = excluded.pending, debt = excluded.debt,
-      settled_at = excluded.settled_at, next_at = excluded.next_at, referral_rewarded = excluded.referral_rewarded,
-      updated_at = excluded.updated_at`,
+    set ${assignments(loyaltyAccounts, fromExcluded, ['programmeId', 'joinedAt', 'joinedOn'])}`,
   transactions: insertRows(loyaltyTransactions, param('transactions')),
   lots: insertRows(loyaltyLots, param('lots')),
   remaining: sql`update loyalty_lots l set remaining = n."remaining"
@@ -763,11 +753,10 @@ const parts = {
     where l.customer_id = n."customerId" and l.id = n."id"`,
   entries: insertRows(loyaltyEntries, param('entries')),
   earnings: sql`${insertRows(loyaltyEarnings, param('earnings'))} on conflict (customer_id, order_id) do update
-    set placed_at = excluded.placed_at, entitled = excluded.entitled, spend = excluded.spend, tier = excluded.tier`,
-  tierChanges: sql`insert into loyalty_tier_changes (customer_id, sequence, at, previous, tier, reason, amount, ends_at, created_at)
-    select n."customerId", n."sequence" + coalesce((select max(c.sequence) from loyalty_tier_changes c where c.customer_id = n."customerId"), 0),
-      n."at", n."previous", n."tier", n."reason", n."amount", n."endsAt", n."createdAt"
-    from ${rowsOf(loyaltyTierChanges, param('tierChanges'), 'n')}`,
+    set ${assignments(loyaltyEarnings, fromExcluded)}`,
+  tierChanges: insertRows(loyaltyTierChanges, param('tierChanges'), {
+    sequence: sql`n."sequence" + coalesce((select max(c.sequence) from loyalty_tier_changes c where c.customer_id = n."customerId"), 0)`,
+  }),
 };
 type Part = keyof typeof parts;
 

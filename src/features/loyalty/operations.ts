@@ -25,6 +25,18 @@ import {
   type TransactionRow,
 } from './ledger.ts';
 import {
+  loyaltyOf,
+  loyaltyOfCustomers,
+  type MemberRow,
+  memberColumns,
+  statesOfRows,
+  tierChangeColumns,
+  toTransaction,
+  toWholeTransaction,
+  transactionById,
+  transactionColumns,
+} from './queries.ts';
+import {
   type CustomerLoyalty,
   customerLoyalty,
   enrolment,
@@ -38,20 +50,7 @@ import {
   tierChange,
   writtenCustomerLoyalty,
   writtenLoyaltyTransaction,
-} from './model.ts';
-import {
-  loyaltyOf,
-  loyaltyOfCustomers,
-  loyaltyOfRows,
-  type StandingRow,
-  standingColumns,
-  tierChangeColumns,
-  toEntries,
-  toMember,
-  toTransaction,
-  transactionById,
-  transactionColumns,
-} from './queries.ts';
+} from './record.ts';
 import { nameTaken, writeTransactions, writtenBy } from './write.ts';
 
 export const enrolCustomer = writeOperation({
@@ -165,9 +164,9 @@ export const loyaltyByCustomers = readOperation({
   },
 });
 
-const members = keysetList<StandingRow & { id: string }>({
+const members = keysetList<MemberRow & { id: string }>({
   name: 'loyalty_members',
-  select: sql`${standingColumns(param('$now'))}, customer_id as id`,
+  select: sql`${memberColumns(param('$now'))}, customer_id as id`,
   from: sql`${loyaltyAccounts}`,
   id: sql`${loyaltyAccounts.customerId}`,
   owner: sql`${loyaltyAccounts.customerId}`,
@@ -200,12 +199,12 @@ export const listLoyaltyMembers = readOperation({
   output: pageOf(loyaltyMember).meta({ id: 'LoyaltyMemberPage' }),
   async run(context, input) {
     const { data, page } = await members(context.db, context, input);
-    const now = await loyaltyOfRows(context.db, data, { asOf: context.now });
-    return { data: data.map((row) => toMember({ ...row, ...now.get(row.customerId) })), page };
+    const now = await statesOfRows(context.db, data, context.now);
+    return { data: data.map(({ id: _, current: __, ...row }) => ({ ...row, ...now.get(row.customerId) })), page };
   },
 });
 
-const changes = keysetList<typeof loyaltyTierChanges.$inferSelect & { id: string }>({
+const changes = keysetList<z.output<typeof tierChange> & { id: string }>({
   name: 'loyalty_tier_changes',
   select: sql`${tierChangeColumns}, customer_id as id`,
   from: sql`${loyaltyTierChanges}`,
@@ -230,7 +229,7 @@ export const listTierChanges = readOperation({
     const customerId = await targetId(db, 'customer', { id: given, source, externalId });
     const { data, page } = await changes(db, context, { ...asked, customerId });
     if (data.length === 0) await checkMember(context, customerId);
-    return { data: data.map(({ id: _, createdAt: __, ...change }) => change), page };
+    return { data: data.map(({ id: _, ...change }) => change), page };
   },
 });
 
@@ -328,7 +327,7 @@ export const getLoyaltyTransaction = readOperation({
   async run({ db }, { id: wanted }) {
     const found = await transactionById(db, wanted);
     if (!found) throw notFound('transaction');
-    return { ...toTransaction(found), entries: toEntries(found.entryTuples) };
+    return toWholeTransaction(found);
   },
 });
 

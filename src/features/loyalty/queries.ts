@@ -1,4 +1,4 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { getTableColumns, type SQL, sql } from 'drizzle-orm';
 import type { LoyaltyRules } from '../../domain/loyalty-earning.ts';
 import { compareFifo } from '../../domain/loyalty-ledger.ts';
 import {
@@ -13,6 +13,7 @@ import { formatDecimal, parseDecimal } from '../../domain/money.ts';
 import { isBefore } from '../../domain/period.ts';
 import { type Db, fields, param, type Statement, statement } from '../../platform/db/client.ts';
 import { canonicalInstant } from '../../platform/db/columns.ts';
+import { answered } from '../../records/table.ts';
 import {
   type ProgrammeRules,
   type ProgrammeRulesJson,
@@ -20,9 +21,11 @@ import {
   rulesAt,
   toProgrammeRules,
 } from '../loyalty-programmes/queries.ts';
-import { type AccountRow, type LotTuple, lotTuple, type TransactionRow, toLot } from './ledger.ts';
+import { type LotTuple, lotTuple, type TransactionRow, toLot } from './ledger.ts';
 import {
   type CustomerLoyalty,
+  customerLoyalty,
+  type LoyaltyBalance,
   type LoyaltyMember,
   type LoyaltyTransaction,
   loyaltyAccounts,
@@ -30,7 +33,7 @@ import {
   loyaltyTierChanges,
   loyaltyTransactions,
   type TierProgress,
-} from './model.ts';
+} from './record.ts';
 
 /** The tier that a customer held at an instant, as far as it was settled (the job is minutes late); null: none. */
 export function tierAtSql(customer: SQL, at: SQL): SQL {
@@ -38,21 +41,29 @@ export function tierAtSql(customer: SQL, at: SQL): SQL {
     order by tc.sequence desc limit 1)`;
 }
 
-/** A stored account. `current`: its balances and its tier are those of the instant asked for. */
-export interface StandingRow extends AccountRow {
-  current: boolean;
-}
+/** A stored balance. `current`: it is that of the instant asked for, with the tier. */
+type BalanceRow = Omit<CustomerLoyalty, 'asOf' | 'details'> & { current: boolean };
 
-/** What no balance says. */
-const unsaid = ['joinedOn', 'settledAt', 'nextAt', 'referralRewarded', 'createdAt', 'updatedAt'] as const;
+/** A stored account, of which the same holds. */
+export type MemberRow = LoyaltyMember & { current: boolean };
+
+/** Members of an account that no balance has. */
+const beyondBalance = Object.keys(getTableColumns(loyaltyAccounts)).filter(
+  (member) => !(member in customerLoyalty.shape),
+);
 
 /** What of it is read for a balance: every column costs. */
-type BalanceRow = Omit<StandingRow, (typeof unsaid)[number]>;
+function balanceColumns(asOf: SQL): SQL {
+  return sql`${fields(loyaltyAccounts, beyondBalance)}, ${isCurrent(asOf)}`;
+}
 
-/** The columns of a `StandingRow` at an instant. */
-export function standingColumns(asOf: SQL, omit: readonly string[] = []): SQL {
-  return sql`${fields(loyaltyAccounts, omit)},
-    (settled_at <= ${asOf}::timestamptz and coalesce(next_at > ${asOf}::timestamptz, true)) as current`;
+/** The columns of a `MemberRow` at an instant. */
+export function memberColumns(asOf: SQL): SQL {
+  return sql`${answered(loyaltyAccounts)}, ${isCurrent(asOf)}`;
+}
+
+function isCurrent(asOf: SQL): SQL {
+  return sql`(settled_at <= ${asOf}::timestamptz and coalesce(next_at > ${asOf}::timestamptz, true)) as current`;
 }
 
 const t = sql`${param('asOf')}::timestamptz`;
@@ -67,12 +78,12 @@ function contributionsOf(account: SQL): SQL {
 
 const standing = statement<BalanceRow>(
   'loyalty_standing',
-  sql`select ${standingColumns(param('asOf'), unsaid)} from loyalty_accounts where customer_id = ${param('customerId')}::uuid`,
+  sql`select ${balanceColumns(param('asOf'))} from loyalty_accounts where customer_id = ${param('customerId')}::uuid`,
 );
 
 const standings = statement<BalanceRow>(
   'loyalty_standings',
-  sql`select ${standingColumns(param('asOf'), unsaid)} from loyalty_accounts where customer_id = any(${param('ids')}::uuid[])`,
+  sql`select ${balanceColumns(param('asOf'))} from loyalty_accounts where customer_id = any(${param('ids')}::uuid[])`,
 );
 
 interface Asked {
@@ -98,15 +109,17 @@ export async function loyaltyOfCustomers(db: Db, ids: string[], asked: Asked): P
   return loyaltyOfRows(db, await db.all(standings, { ids, asOf: asked.asOf }), asked);
 }
 
-interface ProgressRow extends BalanceRow {
+interface Rules {
+  programmeId: string;
   /** With the first account of each programme. */
   programme: ProgrammeRulesJson | null;
-  contributions: ContributionTuple[] | null;
 }
+
+type ProgressRow = BalanceRow & Rules & { contributions: ContributionTuple[] | null };
 
 const standingsWithProgress = statement<ProgressRow>(
   'loyalty_standings_with_progress',
-  sql`select ${standingColumns(param('asOf'), unsaid)},
+  sql`select ${balanceColumns(param('asOf'))},
       case when row_number() over (partition by programme_id order by customer_id) = 1
         then ${programmeRulesJson(sql`loyalty_accounts.programme_id`)} end as programme,
       ${contributionsOf(sql`loyalty_accounts`)} as contributions
@@ -126,19 +139,19 @@ export async function progressOfCustomers(
   const computed = await computedStandings(db, due, asOf);
   const programmes = programmesOf(rows);
   return new Map(
-    members.map((row) => {
+    members.map(({ programme: _, contributions, ...row }) => {
       const found = computed.get(row.customerId);
       const programme = programmes.get(row.programmeId);
       const progress = found
         ? found.details.progress
-        : wayUp(row, programme ? rulesAt(programme, asOf) : null, asOf, amountsOf(row.contributions));
+        : wayUp(row, programme ? rulesAt(programme, asOf) : null, asOf, amountsOf(contributions));
       return [row.customerId, { ...toLoyalty({ ...row, ...found?.state }, asOf, null), progress }];
     }),
   );
 }
 
 /** The same of stored accounts that were read for `asOf`. */
-export async function loyaltyOfRows(
+async function loyaltyOfRows(
   db: Db,
   rows: readonly BalanceRow[],
   { asOf, details = false }: Asked,
@@ -154,22 +167,23 @@ export async function loyaltyOfRows(
   );
 }
 
-function toLoyalty(row: BalanceRow, asOf: string, details: CustomerLoyalty['details']): CustomerLoyalty {
-  return {
-    customerId: row.customerId,
-    programmeId: row.programmeId,
+/** Balance and tier of those of these accounts whose stored ones are not those of `asOf`. */
+export async function statesOfRows(db: Db, rows: readonly MemberRow[], asOf: string): Promise<Map<string, State>> {
+  const due = rows.filter(({ current, joinedAt }) => !current && !isBefore(asOf, joinedAt));
+  const computed = await computedStandings(
+    db,
+    due.map(({ customerId }) => customerId),
     asOf,
-    joinedAt: row.joinedAt,
-    tier: row.tier,
-    tierSince: row.tierSince,
-    tierEndsAt: row.tierEndsAt,
-    tierInGrace: row.tierInGrace,
-    active: row.active,
-    pending: row.pending,
-    debt: row.debt,
-    details,
-    version: row.version,
-  };
+  );
+  return new Map([...computed].map(([customerId, { state }]) => [customerId, state]));
+}
+
+function toLoyalty(
+  { current: _, ...balance }: BalanceRow,
+  asOf: string,
+  details: CustomerLoyalty['details'],
+): CustomerLoyalty {
+  return { ...balance, asOf, details };
 }
 
 /** Exact but for the last step: the product of 0.1 and 3 is 0.3. */
@@ -179,32 +193,11 @@ function worthOf(active: number, pointValue: number | undefined): number {
   return Number(formatDecimal({ digits: digits * BigInt(active), scale }));
 }
 
-export function toMember(row: AccountRow): LoyaltyMember {
-  return {
-    customerId: row.customerId,
-    programmeId: row.programmeId,
-    joinedAt: row.joinedAt,
-    tier: row.tier,
-    tierSince: row.tierSince,
-    tierEndsAt: row.tierEndsAt,
-    tierInGrace: row.tierInGrace,
-    active: row.active,
-    pending: row.pending,
-    debt: row.debt,
-    version: row.version,
-    createdAt: row.createdAt,
-    updatedAt: row.updatedAt,
-  };
-}
+type State = LoyaltyBalance & TierState;
 
-type State = Pick<AccountRow, 'active' | 'pending' | 'debt'> & TierState;
-
-interface ComputedRow extends TierState {
+interface ComputedRow extends TierState, Rules {
   customerId: string;
-  programmeId: string;
   programmeName: string;
-  /** With the first account of each programme. */
-  programme: ProgrammeRulesJson | null;
   active: number;
   pending: number;
   debt: number;
@@ -273,9 +266,7 @@ async function computedStandings(db: Db, ids: string[], asOf: string): Promise<M
   );
 }
 
-function programmesOf(
-  rows: readonly { programmeId: string; programme: ProgrammeRulesJson | null }[],
-): Map<string, ProgrammeRules> {
+function programmesOf(rows: readonly Rules[]): Map<string, ProgrammeRules> {
   return new Map(
     rows.flatMap(({ programmeId, programme }) =>
       programme ? [[programmeId, toProgrammeRules(programmeId, programme)]] : [],
@@ -331,28 +322,9 @@ function pastTier(change: ComputedRow['lastChange']): TierState {
 
 export const transactionColumns = fields(loyaltyTransactions);
 
+/** As it is answered in lists: without its postings. */
 export function toTransaction(row: TransactionRow): LoyaltyTransaction {
-  return {
-    id: row.id,
-    customerId: row.customerId,
-    kind: row.kind,
-    points: row.points,
-    at: row.at,
-    orderId: row.orderId,
-    entitled: row.entitled,
-    lapsed: row.lapsed,
-    waived: row.waived,
-    bonusKey: row.bonusKey,
-    redemptionId: row.redemptionId,
-    relatedId: row.relatedId,
-    relatedCustomerId: row.relatedCustomerId,
-    reason: row.reason,
-    by: row.by,
-    externalId: row.externalId,
-    createdAt: row.createdAt,
-    entries: null,
-    balance: null,
-  };
+  return { ...row, entries: null, balance: null };
 }
 
 /** lot, points, at. */
@@ -414,8 +386,10 @@ export async function transactionsByNames(
   );
 }
 
-export function toEntries(tuples: EntryTuple[] | null) {
-  return (tuples ?? []).map(([lotId, points, at]) => ({ lotId, points, at: canonicalInstant(at) }));
+/** With its postings. */
+export function toWholeTransaction({ entryTuples, undoneBy: _, ...row }: TransactionRecord): LoyaltyTransaction {
+  const entries = (entryTuples ?? []).map(([lotId, points, at]) => ({ lotId, points, at: canonicalInstant(at) }));
+  return { ...row, entries, balance: null };
 }
 
-export const tierChangeColumns = fields(loyaltyTierChanges);
+export const tierChangeColumns = answered(loyaltyTierChanges);

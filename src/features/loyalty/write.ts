@@ -19,14 +19,8 @@ import {
   type TransactionRow,
   takePoints,
 } from './ledger.ts';
-import type { LoyaltyBalance, LoyaltyTransaction, LoyaltyTransactionInput } from './model.ts';
-import {
-  type TransactionRecord,
-  toEntries,
-  toTransaction,
-  transactionNameKey,
-  transactionsByNames,
-} from './queries.ts';
+import { type TransactionRecord, toWholeTransaction, transactionNameKey, transactionsByNames } from './queries.ts';
+import type { LoyaltyBalance, LoyaltyTransaction, LoyaltyTransactionInput } from './record.ts';
 
 /** A transaction with its postings, and the balance after it. `applied` false: it had been done before. */
 export type WrittenTransaction = LoyaltyTransaction & { created: boolean; applied: boolean };
@@ -177,7 +171,7 @@ export function writtenBy(account: OpenAccount, transaction: TransactionRow): Wr
   const entries = account.draft.entries
     .filter(({ transactionId }) => transactionId === transaction.id)
     .map(({ lotId, points, at }) => ({ lotId, points, at }));
-  return { ...toTransaction(transaction), entries, balance: balanceOf(account), created: true, applied: true };
+  return { ...transaction, entries, balance: balanceOf(account), created: true, applied: true };
 }
 
 function balanceOf({ row: { active, pending, debt } }: OpenAccount): LoyaltyBalance {
@@ -186,8 +180,7 @@ function balanceOf({ row: { active, pending, debt } }: OpenAccount): LoyaltyBala
 
 function repeated(account: OpenAccount, record: TransactionRecord | undefined): WrittenTransaction | undefined {
   if (!record) return undefined;
-  const entries = toEntries(record.entryTuples);
-  return { ...toTransaction(record), entries, balance: balanceOf(account), created: true, applied: true };
+  return { ...toWholeTransaction(record), balance: balanceOf(account), created: true, applied: true };
 }
 
 /** @throws Problem already_exists, when the name was given to something else */

@@ -14,7 +14,7 @@ import {
   loyaltyLots,
   loyaltyTierChanges,
   loyaltyTransactions,
-} from '../loyalty/model.ts';
+} from '../loyalty/record.ts';
 import { rulesAt } from '../loyalty-programmes/queries.ts';
 import type { KeptRecords } from './model.ts';
 import { insertUnder, type Move } from './moves.ts';

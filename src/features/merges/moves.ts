@@ -7,7 +7,7 @@ import { followUps } from '../follow-ups/record.ts';
 import { interactions } from '../interactions/record.ts';
 import { orderItems, orders, refundItems, refunds } from '../orders/record.ts';
 import { returnItems, returns } from '../returns/record.ts';
-import { redemptions } from '../rewards/model.ts';
+import { redemptions } from '../rewards/record.ts';
 import { surveyInvitations } from '../survey-invitations/model.ts';
 import { customerMergeRecords } from './model.ts';
 

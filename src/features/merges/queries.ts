@@ -15,7 +15,7 @@ import {
   loyaltyLots,
   loyaltyTierChanges,
   loyaltyTransactions,
-} from '../loyalty/model.ts';
+} from '../loyalty/record.ts';
 import { partnerShares } from '../partners/model.ts';
 import { type CustomerMerge, customerAliases, customerMerges, type MergeMember } from './model.ts';
 

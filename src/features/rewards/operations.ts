@@ -1,15 +1,15 @@
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { isBefore } from '../../domain/period.ts';
-import { type Db, param, statement, type Transaction } from '../../platform/db/client.ts';
+import { type Db, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
 import { invalid, notFound, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { assignments, fromRow, sentMembers } from '../../records/table.ts';
 import { rulesOf } from '../loyalty-programmes/queries.ts';
-import { type RewardPatch, type RewardRow, reward, rewardInput, rewardPatch, rewards } from './model.ts';
 import {
   insertRewards,
   lockRewards,
@@ -18,6 +18,7 @@ import {
   rewardsForCustomer,
   toReward,
 } from './queries.ts';
+import { type RewardRow, reward, rewardFields, rewardInput, rewardPatch, rewards } from './record.ts';
 
 const rewardId = z.strictObject({ id });
 
@@ -35,13 +36,12 @@ export const createReward = writeOperation({
   output: writtenReward,
   idempotency: 'accepted',
   created: () => true,
-  async run(tx, { now }, { body: { programmeId, ...members } }) {
+  async run(tx, { now }, { body }) {
     const row: RewardRow = {
       id: newId(),
-      programmeId,
       version: 1,
       redeemed: 0,
-      ...changed(null, members),
+      ...sentMembers(rewardFields, body, null),
       createdAt: now,
       updatedAt: now,
     };
@@ -50,23 +50,6 @@ export const createReward = writeOperation({
     return { ...toReward(row, now), created: true };
   },
 });
-
-/** The members that a client writes: those left out stay. */
-function changed(before: RewardRow | null, given: RewardPatch) {
-  const { name = before?.name ?? '', points = before?.points ?? 0 } = given; // required where there is none before
-  const kept = <T>(value: T | null | undefined, stored: T | null | undefined): T | null =>
-    value === undefined ? (stored ?? null) : value;
-  return {
-    name,
-    points,
-    description: kept(given.description, before?.description),
-    stock: kept(given.stock, before?.stock),
-    limitPerCustomer: kept(given.limitPerCustomer, before?.limitPerCustomer),
-    tier: kept(given.tier, before?.tier),
-    availableFrom: kept(given.availableFrom, before?.availableFrom),
-    availableTo: kept(given.availableTo, before?.availableTo),
-  };
-}
 
 const draftLevels = statement<{ levels: { key: string }[] | null }>(
   'levels_of_draft',
@@ -182,11 +165,8 @@ export const listRewards = readOperation({
 
 const update = statement(
   'update_reward',
-  sql`update rewards set version = ${param('version')}::int, name = ${param('name')}, description = ${param('description')},
-      points = ${param('points')}::bigint, stock = ${param('stock')}::int, limit_per_customer = ${param('limitPerCustomer')}::int,
-      tier = ${param('tier')}, available_from = ${param('availableFrom')}::timestamptz, available_to = ${param('availableTo')}::timestamptz,
-      updated_at = ${param('updatedAt')}::timestamptz
-    where id = ${param('id')}::uuid`,
+  sql`update rewards r set ${assignments(rewards, fromRow('n'), ['redeemed'])}
+    from ${rowsOf(rewards, param('rows'), 'n')} where r.id = n."id"`,
 );
 
 export const updateReward = writeOperation({
@@ -205,9 +185,10 @@ export const updateReward = writeOperation({
     const before = (await lockRewards(tx, [wanted])).get(wanted);
     if (!before) throw notFound('reward');
     checkVersion(before.version, expected);
-    const row = { ...before, ...changed(before, body), version: before.version + 1, updatedAt: now };
+    const sent = sentMembers(rewardFields, body, before);
+    const row = { ...before, ...sent, version: before.version + 1, updatedAt: now };
     await checkReward(tx, row);
-    await tx.all(update, { ...row });
+    await tx.all(update, { rows: JSON.stringify([row]) });
     return { ...toReward(row, now), created: false };
   },
 });

@@ -4,65 +4,29 @@ import {
   fields,
   insertRows,
   param,
+  rowsOf,
   type Statement,
   statement,
   type Transaction,
 } from '../../platform/db/client.ts';
+import { assignments, fromRow } from '../../records/table.ts';
 import { loyaltyOf } from '../loyalty/queries.ts';
 import { type ProgrammeRules, rulesAt, rulesOf } from '../loyalty-programmes/queries.ts';
 import {
-  type Redemption,
   type RedemptionRow,
   type Reward,
   type RewardForCustomer,
   type RewardRow,
   redemptions,
   rewards,
-} from './model.ts';
+} from './record.ts';
 import { isAvailable, leftOf, refusalsOf, type Standing } from './redeemable.ts';
 
 export const rewardColumns = fields(rewards);
 export const redemptionColumns = fields(redemptions);
 
 export function toReward(row: RewardRow, now: string, forCustomer: RewardForCustomer | null = null): Reward {
-  return {
-    id: row.id,
-    programmeId: row.programmeId,
-    name: row.name,
-    description: row.description,
-    points: row.points,
-    stock: row.stock,
-    redeemed: row.redeemed,
-    left: leftOf(row),
-    limitPerCustomer: row.limitPerCustomer,
-    tier: row.tier,
-    availableFrom: row.availableFrom,
-    availableTo: row.availableTo,
-    available: isAvailable(row, now),
-    forCustomer,
-    version: row.version,
-    createdAt: row.createdAt,
-    updatedAt: row.updatedAt,
-  };
-}
-
-export function toRedemption(row: RedemptionRow): Redemption {
-  return {
-    id: row.id,
-    customerId: row.customerId,
-    rewardId: row.rewardId,
-    quantity: row.quantity,
-    points: row.points,
-    status: row.status,
-    transactionId: row.transactionId,
-    redeemedAt: row.redeemedAt,
-    fulfilledAt: row.fulfilledAt,
-    cancelledAt: row.cancelledAt,
-    reason: row.reason,
-    version: row.version,
-    createdAt: row.createdAt,
-    updatedAt: row.updatedAt,
-  };
+  return { ...row, left: leftOf(row), available: isAvailable(row, now), forCustomer };
 }
 
 const byIds = statement<RewardRow>(
@@ -143,12 +107,10 @@ const latest = sql.raw('100');
 // By row_number(): the distributed engine refuses a lateral top-N.
 const ofCustomers = statement<RedemptionRow>(
   'redemptions_of_customers',
-  sql`select * from (
-      select ${redemptionColumns}, row_number() over (
-        partition by ${redemptions.customerId} order by ${redemptions.createdAt} desc, ${redemptions.id} desc
-      ) as place
+  sql`select ${redemptionColumns} from (
+      select *, row_number() over (partition by customer_id order by created_at desc, id desc) as place
       from redemptions where customer_id = any(${param('ids')}::uuid[])
-    ) r where place <= ${latest} order by place`,
+    ) redemptions where place <= ${latest} order by place`,
 );
 
 /** The latest redemptions of these customers, newest first. */
@@ -176,25 +138,14 @@ export function insertRedemption(tx: Transaction, row: RedemptionRow): void {
 const restatus = statement(
   'change_redemption',
   sql`with stock as (
-      update rewards set redeemed = redeemed - ${param('given')}::int where id = ${param('rewardId')}::uuid and ${param('given')}::int > 0
+      update rewards r set redeemed = r.redeemed - ${param('given')}::int
+      from ${rowsOf(redemptions, param('rows'), 'n')} where r.id = n."rewardId" and ${param('given')}::int > 0
     )
-    update redemptions set version = ${param('version')}::int, status = ${param('status')}, fulfilled_at = ${param('fulfilledAt')}::timestamptz,
-      cancelled_at = ${param('cancelledAt')}::timestamptz, reason = ${param('reason')}, updated_at = ${param('updatedAt')}::timestamptz
-    where customer_id = ${param('customerId')}::uuid and id = ${param('id')}::uuid`,
+    update redemptions o set ${assignments(redemptions, fromRow('n'))}
+    from ${rowsOf(redemptions, param('rows'), 'n')} where o.customer_id = n."customerId" and o.id = n."id"`,
 );
 
 /** A redemption in its next status; `given`: pieces that go back into the stock. Travels with COMMIT. */
 export function changeRedemption(tx: Transaction, row: RedemptionRow, { given }: { given: number }): void {
-  tx.defer(restatus, {
-    given,
-    rewardId: row.rewardId,
-    version: row.version,
-    status: row.status,
-    fulfilledAt: row.fulfilledAt,
-    cancelledAt: row.cancelledAt,
-    reason: row.reason,
-    updatedAt: row.updatedAt,
-    customerId: row.customerId,
-    id: row.id,
-  });
+  tx.defer(restatus, { given, rows: JSON.stringify([row]) });
 }

@@ -1,6 +1,6 @@
 import { isBefore } from '../../domain/period.ts';
 import { type FieldError, invalid, Problem } from '../../platform/errors.ts';
-import type { RedemptionRefusal, RewardRow } from './model.ts';
+import type { RedemptionRefusal, RewardRow } from './record.ts';
 
 /** What decides whether a member can have a reward. */
 export interface Standing {

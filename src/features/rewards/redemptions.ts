@@ -4,7 +4,7 @@ import { mostPoints } from '../../domain/loyalty-earning.ts';
 import { Retry, type Transaction } from '../../platform/db/client.ts';
 import { invalid, notFound, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
-import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
 import { checkVersion, created, expectedVersion } from '../../platform/versions.ts';
@@ -14,16 +14,6 @@ import { refKey, refsByName, targetId } from '../../records/references/queries.t
 import { customerById, lockCustomers } from '../customers/queries.ts';
 import { givePointsBack, lotsTakenBy, openAccounts, saveAccounts, takePoints } from '../loyalty/ledger.ts';
 import {
-  type Redemption,
-  type RedemptionInput,
-  type RedemptionRow,
-  redemption,
-  redemptionCancellation,
-  redemptionInput,
-  redemptionStatus,
-  redemptions,
-} from './model.ts';
-import {
   changeRedemption,
   insertRedemption,
   levelsAt,
@@ -32,8 +22,17 @@ import {
   redemptionById,
   redemptionColumns,
   redemptionsOfCustomers,
-  toRedemption,
 } from './queries.ts';
+import {
+  type Redemption,
+  type RedemptionInput,
+  type RedemptionRow,
+  redemption,
+  redemptionCancellation,
+  redemptionInput,
+  redemptionStatus,
+  redemptions,
+} from './record.ts';
 import { refusalProblem, refusalsOf } from './redeemable.ts';
 
 export const writtenRedemption = redemption.extend({ created }).meta({ id: 'WrittenRedemption' });
@@ -108,7 +107,7 @@ export const createRedemption = writeOperation({
       updatedAt: now,
     };
     insertRedemption(tx, row);
-    return { ...toRedemption(row), created: true };
+    return { ...row, created: true };
   },
 });
 
@@ -169,7 +168,7 @@ export const fulfilRedemption = writeOperation({
     }
     const row = next(before, { status: 'fulfilled', fulfilledAt: now, updatedAt: now });
     changeRedemption(tx, row, { given: 0 });
-    return { ...toRedemption(row), created: false };
+    return { ...row, created: false };
   },
 });
 
@@ -212,7 +211,7 @@ export const cancelRedemption = writeOperation({
     const { now } = context;
     const row = next(before, { status: 'cancelled', cancelledAt: now, reason, updatedAt: now });
     changeRedemption(tx, row, { given: quantity });
-    return { ...toRedemption(row), created: false };
+    return { ...row, created: false };
   },
 });
 
@@ -228,7 +227,7 @@ export const getRedemption = readOperation({
   async run({ db }, { id: wanted }) {
     const row = await redemptionById(db, wanted);
     if (!row) throw notFound('redemption');
-    return toRedemption(row);
+    return row;
   },
 });
 
@@ -261,14 +260,6 @@ const listFilters = {
 };
 const redemptionPage = pageOf(redemption).meta({ id: 'RedemptionPage' });
 
-async function pageOfRedemptions(
-  context: Context,
-  input: Record<string, unknown>,
-): Promise<z.output<typeof redemptionPage>> {
-  const { data, page } = await list(context.db, context, input);
-  return { data: data.map(toRedemption), page };
-}
-
 export const listRedemptions = readOperation({
   name: 'listRedemptions',
   scope: 'loyalty:read',
@@ -277,7 +268,7 @@ export const listRedemptions = readOperation({
   summary: 'List redemptions',
   input: z.strictObject({ ...listFilters, customerId: id.optional() }),
   output: redemptionPage,
-  run: pageOfRedemptions,
+  run: (context, input) => list(context.db, context, input),
 });
 
 export const listCustomerRedemptions = readOperation({
@@ -291,7 +282,7 @@ export const listCustomerRedemptions = readOperation({
   problems: ['not_found'],
   async run(context, { id: given, source, externalId, ...filter }) {
     const customerId = await targetId(context.db, 'customer', { id: given, source, externalId });
-    const found = await pageOfRedemptions(context, { ...filter, customerId });
+    const found = await list(context.db, context, { ...filter, customerId });
     // An empty page says the customer has none, so there has to be such a customer.
     if (found.data.length === 0 && !(await customerById(context.db, customerId))) throw notFound('customer');
     return found;
@@ -310,7 +301,7 @@ export const redemptionsByCustomers = readOperation({
   async run({ db }, { ids }) {
     const found = new Map<string, Redemption[]>(ids.map((customerId) => [customerId, []]));
     for (const row of await redemptionsOfCustomers(db, [...found.keys()])) {
-      found.get(row.customerId)?.push(toRedemption(row));
+      found.get(row.customerId)?.push(row);
     }
     return ids.map((customerId) => found.get(customerId) ?? []);
   },

@@ -473,11 +473,15 @@ export function rowsOf(table: PgTable, rows: SQL, alias: string): SQL {
   return sql`json_to_recordset(${rows}::json) as ${sql.identifier(alias)}(${sql.join(columns, sql`, `)})`;
 }
 
-/** `insert into T (…) select … from <rows>`: one statement for one row or a thousand. */
-export function insertRows(table: PgTable, rows: SQL): SQL {
+/**
+ * `insert into T (…) select … from <rows>`: one statement for one row or a thousand.
+ *
+ * @param instead members that get another value than that of the row `n`
+ */
+export function insertRows(table: PgTable, rows: SQL, instead: Readonly<Record<string, SQL>> = {}): SQL {
   const names = writable(table);
   const targets = names.map(([, column]) => sql.identifier(column.name));
-  const sources = names.map(([key]) => sql`n.${sql.identifier(key)}`);
+  const sources = names.map(([key]) => instead[key] ?? sql`n.${sql.identifier(key)}`);
   return sql`insert into ${table} (${sql.join(targets, sql`, `)}) select ${sql.join(sources, sql`, `)} from ${rowsOf(table, rows, 'n')}`;
 }
 

@@ -139,6 +139,33 @@ t.test(
   },
 );
 
+t.test('every member that is changed is stored as it was answered', async (t) => {
+  const { id } = await reward(club);
+  const members = {
+    name: 'Trowel',
+    description: 'Beech and steel',
+    points: 70,
+    stock: 8,
+    limitPerCustomer: 3,
+    tier: 'silver',
+    availableFrom: days(-2),
+    availableTo: days(2),
+  };
+  const { created, ...answered } = await expect(200, 'PATCH', `${rewardsAt}/${id}`, members, any);
+  t.equal(created, false);
+  t.match(answered, { ...members, version: 2 });
+  t.strictSame(await read(id), answered);
+
+  const holder = await member(club, 500);
+  const can = await reward(club);
+  const one = (await redeem({ customerId: holder, rewardId: can.id })).body;
+  for (const act of [() => fulfil(one.id), () => cancel(one.id, { reason: 'broken' })]) {
+    const { created: isNew, ...document } = (await act()).body;
+    t.equal(isNew, false);
+    t.strictSame(await expect(200, 'GET', `${redemptionsAt}/${one.id}`), document);
+  }
+});
+
 t.test('points and stock go and come back together, through the ledger', async (t) => {
   const id = await member(club);
   await give(id, 120, days(10));

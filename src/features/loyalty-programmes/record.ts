@@ -1,52 +1,20 @@
-import { index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'drizzle-orm/pg-core';
+import { typeNames } from '../../platform/type-names.ts';
+import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { type LoyaltyRules, mostPoints } from '../../domain/loyalty-earning.ts';
 import { parseDecimal } from '../../domain/money.ts';
 import { isBefore } from '../../domain/period.ts';
-import { instant as instantColumn, json } from '../../platform/db/columns.ts';
-import { typeNames } from '../../platform/type-names.ts';
-import { id, instant, positiveAmount, smallInteger, text, version } from '../../platform/values.ts';
-
-/**
- * A loyalty programme. `rules` is the document being worked on; publishing freezes it as the next version, and what is
- * earned is earned by the version in force when the order was placed.
- */
-export const loyaltyProgrammes = pgTable(
-  'loyalty_programmes',
-  {
-    id: uuid('id').primaryKey(),
-    version: integer('version').notNull(),
-    name: textColumn('name').notNull(),
-    status: textColumn('status').$type<ProgrammeStatus>().notNull(),
-    rules: json('rules').notNull(),
-    /** From here on nothing is earned; what was can still be spent. */
-    endedAt: instantColumn('ended_at'),
-    createdAt: instantColumn('created_at').notNull(),
-    updatedAt: instantColumn('updated_at').notNull(),
-  },
-  (t) => [index('loyalty_programmes_created').on(t.createdAt, t.id)],
-);
-
-/** The published rules, never changed again. The one in force at t: the latest with `validFrom` ≤ t. */
-export const loyaltyProgrammeVersions = pgTable(
-  'loyalty_programme_versions',
-  {
-    programmeId: uuid('programme_id')
-      .notNull()
-      .references(() => loyaltyProgrammes.id),
-    /** 1, 2, 3 … */
-    number: integer('number').notNull(),
-    rules: json('rules').notNull(),
-    validFrom: instantColumn('valid_from').notNull(),
-    publishedAt: instantColumn('published_at').notNull(),
-    publishedBy: textColumn('published_by').notNull(),
-  },
-  (t) => [primaryKey({ columns: [t.programmeId, t.number] })],
-);
+import { text as boundedText, id, instant as instantText, positiveAmount } from '../../platform/values.ts';
+import { instant, integer, json, key, recordId, text, version, words } from '../../records/fields.ts';
+import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 
 export const programmeStatuses = ['draft', 'active', 'ended'] as const;
 export type ProgrammeStatus = (typeof programmeStatuses)[number];
-export const programmeStatus = z.enum(programmeStatuses).meta({ id: 'LoyaltyProgrammeStatus', example: 'active' });
+export const programmeStatus = z.enum(programmeStatuses).meta({
+  id: 'LoyaltyProgrammeStatus',
+  description: 'draft: never published. active: has members and earns. ended: earns nothing more.',
+  example: 'active',
+});
 
 /** Members in `loyaltyRules` whose text is a number with at most so many decimal places: 0.1 + 0.2 is none with four. */
 function decimal(max: number, places: number) {
@@ -73,7 +41,7 @@ export const loyaltyTierLevel = z
       .max(50)
       .regex(/^[a-z0-9][a-z0-9_-]*$/)
       .meta({ description: 'What members, rewards and metrics call it; stays once published.', example: 'silver' }),
-    name: text(100).meta({ example: 'Silver' }),
+    name: boundedText(100).meta({ example: 'Silver' }),
     threshold: positiveAmount.meta({
       description: 'The qualifying amount from which it is reached: minor units of the base currency, or points.',
       example: 50000,
@@ -109,14 +77,14 @@ export const loyaltyTierRules = z
   });
 
 export const loyaltyCategoryRule = z
-  .strictObject({ category: text(100), multiplier })
+  .strictObject({ category: boundedText(100), multiplier })
   .meta({ id: 'LoyaltyCategoryRule', description: 'What lines of a category earn more or less.' });
 
 export const loyaltyCampaignRule = z
   .strictObject({
-    name: text(100),
-    from: instant.meta({ description: 'Orders placed at or after this …' }),
-    to: instant.meta({ description: '… and before this.' }),
+    name: boundedText(100),
+    from: instantText.meta({ description: 'Orders placed at or after this …' }),
+    to: instantText.meta({ description: '… and before this.' }),
     campaignId: id.nullable().optional().meta({ description: 'Only orders that name this campaign; all unless told.' }),
     multiplier,
   })
@@ -337,14 +305,70 @@ export function completeRules(given: LoyaltyRulesInput): z.output<typeof loyalty
   };
 }
 
-const name = text(200).meta({ example: 'Friends of the garden' });
 const programmeExample = { name: 'Friends of the garden', rules: rulesExample };
 
+const programmeFields = {
+  id: key(),
+  name: text(200).plain().required().says('What members call it.', programmeExample.name),
+  status: words(programmeStatus).required().readOnly(),
+  rules: json(loyaltyRules)
+    .plain()
+    .required()
+    .takes(loyaltyRulesInput)
+    .answers(loyaltyRules.meta({ description: 'What is worked on; in force is what was published.' })),
+  endedAt: instant().readOnly().says('From here on nothing is earned; what was can still be spent.'),
+  version: version(),
+  createdAt: instant().required().readOnly(),
+  updatedAt: instant().required().readOnly(),
+};
+
+/**
+ * A loyalty programme. `rules` is the document being worked on; publishing freezes it as the next version, and what is
+ * earned is earned by the version in force when the order was placed.
+ */
+export const loyaltyProgrammes = storedTable('loyalty_programmes', {
+  name: 'loyaltyProgrammes',
+  label: 'Loyalty programmes',
+  access: 'configuration',
+  nature: 'fact',
+  owner: null,
+  key: ['id'],
+  guard: null,
+  fields: programmeFields,
+  extras: (t) => [index('loyalty_programmes_created').on(t.createdAt, t.id)],
+});
+
+const versionNumber = z.int().min(1).meta({ description: '1, 2, 3 … in the order of publication.', example: 2 });
+
+const versionFields = {
+  programmeId: recordId()
+    .required()
+    .readOnly()
+    .references(() => loyaltyProgrammes.id),
+  number: integer(1, 2_147_483_647).required().readOnly().answers(versionNumber),
+  rules: json(loyaltyRules).plain().required().readOnly(),
+  validFrom: instant().required().readOnly().says('In force from here until the next version is.'),
+  publishedAt: instant().required().readOnly(),
+  publishedBy: text(200).plain().required().readOnly().says('The client that published it.'),
+};
+
+/** The published rules, never changed again. The one in force at t: the latest with `validFrom` ≤ t. */
+export const loyaltyProgrammeVersions = storedTable('loyalty_programme_versions', {
+  name: 'loyaltyProgrammeVersions',
+  label: 'Published rules of loyalty programmes',
+  access: 'configuration',
+  nature: 'fact',
+  owner: null,
+  key: ['programmeId', 'number'],
+  guard: null,
+  fields: versionFields,
+});
+
 export const loyaltyProgrammeInput = z
-  .strictObject({ name, rules: loyaltyRulesInput })
+  .strictObject(inputShape(programmeFields))
   .meta({ id: 'LoyaltyProgrammeInput', description: 'A draft of a programme.', example: programmeExample });
 
-export const loyaltyProgrammePatch = z.strictObject({ name, rules: loyaltyRulesInput }).partial().meta({
+export const loyaltyProgrammePatch = z.strictObject(inputShape(programmeFields)).partial().meta({
   id: 'LoyaltyProgrammePatch',
   description: 'The rules are replaced as a whole, and change nothing until they are published.',
   example: programmeExample,
@@ -352,7 +376,7 @@ export const loyaltyProgrammePatch = z.strictObject({ name, rules: loyaltyRulesI
 
 export const loyaltyPublication = z
   .strictObject({
-    validFrom: instant.optional().meta({
+    validFrom: instantText.optional().meta({
       description:
         'From when orders earn by these rules, by the date they were placed; now unless told. A first version may begin in the past; a later one not, nor before the one it follows.',
     }),
@@ -360,36 +384,18 @@ export const loyaltyPublication = z
   .meta({ id: 'LoyaltyPublication', example: { validFrom: '2026-12-01T00:00:00.000Z' } })
   .register(typeNames, { name: 'LoyaltyPublicationInput' });
 
-const versionNumber = smallInteger.min(1).meta({ description: '1, 2, 3 … in the order of publication.', example: 2 });
-
 export const loyaltyProgramme = z
   .strictObject({
-    id,
-    name: z.string(),
-    status: programmeStatus.meta({
-      description: 'draft: never published. active: has members and earns. ended: earns nothing more.',
-    }),
-    rules: loyaltyRules.meta({ description: 'What is worked on; in force is what was published.' }),
+    ...outputShape(programmeFields),
     currentVersion: z
-      .strictObject({ number: versionNumber, validFrom: instant })
+      .strictObject({ number: versionNumber, validFrom: instantText })
       .meta({ id: 'LoyaltyCurrentVersion' })
       .nullable()
       .meta({ description: 'The version in force now; null: none is yet.' }),
-    endedAt: instant.nullable(),
-    version,
-    createdAt: instant,
-    updatedAt: instant,
   })
   .meta({ id: 'LoyaltyProgramme', description: 'A loyalty programme with the rules that are worked on.' });
 export type LoyaltyProgramme = z.output<typeof loyaltyProgramme>;
 
 export const loyaltyProgrammeVersion = z
-  .strictObject({
-    programmeId: id,
-    number: versionNumber,
-    rules: loyaltyRules,
-    validFrom: instant.meta({ description: 'In force from here until the next version is.' }),
-    publishedAt: instant,
-    publishedBy: z.string().meta({ description: 'The client that published it.' }),
-  })
+  .strictObject(outputShape(versionFields))
   .meta({ id: 'LoyaltyProgrammeVersion', description: 'Published rules, which never change again.' });

@@ -1,0 +1,410 @@
+import { sql } from 'drizzle-orm';
+import { index, uniqueIndex } from 'drizzle-orm/pg-core';
+import { z } from 'zod';
+import { mostPoints } from '../../domain/loyalty-earning.ts';
+import { text as boundedText, id, instant as instantText } from '../../platform/values.ts';
+import { created } from '../../platform/versions.ts';
+import { ofOthers } from '../../platform/withheld.ts';
+import {
+  boolean,
+  code,
+  count,
+  date,
+  instant,
+  integer,
+  key,
+  money,
+  otherCustomer,
+  ownerId,
+  recordId,
+  smallint,
+  text,
+  version,
+  words,
+} from '../../records/fields.ts';
+import { referenceInput } from '../../records/references/model.ts';
+import { outputShape, storedTable } from '../../records/table.ts';
+import { customers } from '../customers/record.ts';
+import { loyaltyProgrammes, loyaltyTierRules } from '../loyalty-programmes/record.ts';
+
+export const loyaltyTransactionKinds = [
+  'earn',
+  'bonus',
+  'spend',
+  'redeem',
+  'return',
+  'expire',
+  'reverse',
+  'adjust',
+  'transfer_out',
+  'transfer_in',
+] as const;
+export type LoyaltyTransactionKind = (typeof loyaltyTransactionKinds)[number];
+export const loyaltyTransactionKind = z.enum(loyaltyTransactionKinds).meta({
+  id: 'LoyaltyTransactionKind',
+  description:
+    'earn: by an order. bonus: welcome, birthday, anniversary, purchase milestone, referral. spend, redeem: used. return: a use undone. expire. reverse: order points taken back. adjust: by hand. transfer_out, transfer_in: between members.',
+  example: 'earn',
+});
+export const tierChangeReasons = ['enrolment', 'upgrade', 'renewal', 'grace', 'downgrade'] as const;
+export type TierChangeReason = (typeof tierChangeReasons)[number];
+export const tierChangeReason = z.enum(tierChangeReasons).meta({ id: 'TierChangeReason', example: 'upgrade' });
+
+const memberFields = {
+  customerId: ownerId(() => customers.id),
+  programmeId: recordId()
+    .required()
+    .readOnly()
+    .references(() => loyaltyProgrammes.id),
+  joinedAt: instant().required().readOnly().lifeSign(),
+  /** The local date of `joinedAt` in the reporting zone: anniversaries are calendar days. */
+  joinedOn: date().plain().required().internal(),
+  tier: text(50).plain().readOnly().says('Key of a level; null: the programme has no tiers.', 'gold'),
+  tierSince: instant().readOnly(),
+  tierEndsAt: instant()
+    .readOnly()
+    .says('When the period, or the grace after it, ends and the tier is looked at again; null: never.'),
+  tierInGrace: boolean().required().readOnly().says('The level is held on though it is no longer reached.'),
+  active: count()
+    .required()
+    .readOnly()
+    .says('Points that can be spent; negative while more points are owed than there are.', 1250),
+  pending: count().required().readOnly().says('Points that are earned and become active later.', 80),
+  /** Taken back when there were none left (`allow_negative`). */
+  debt: count().required().readOnly().says('Points owed, ≥ 0, which `active` is less: the next ones earned pay them.'),
+  settledAt: instant().required().internal(),
+  /** null: nothing changes by itself. */
+  nextAt: instant().internal(),
+  /** Whether the member who referred this one has the bonus for it. */
+  referralRewarded: boolean().required().internal(),
+  version: version(),
+  createdAt: instant().required().readOnly(),
+  updatedAt: instant().required().readOnly(),
+};
+
+/**
+ * A member of a loyalty programme: at most one per customer. Changes under the customer's lock. `active`, `pending` and
+ * `debt` are derived: what the ledger says at `settledAt`, and until `nextAt`, when a lot becomes active or expires or
+ * a tier period ends.
+ */
+export const loyaltyAccounts = storedTable('loyalty_accounts', {
+  name: 'loyaltyAccount',
+  label: 'Loyalty account',
+  access: 'owner',
+  nature: 'profile',
+  owner: 'customerId',
+  key: ['customerId'],
+  guard: 'loyalty account',
+  fields: memberFields,
+  extras: (t) => [
+    index('loyalty_accounts_joined').on(t.programmeId, t.joinedAt, t.customerId),
+    index('loyalty_accounts_tier').on(t.programmeId, t.tier, t.customerId),
+    index('loyalty_accounts_due').on(t.nextAt),
+    // Anniversaries of a day.
+    index('loyalty_accounts_joined_day').on(sql`(extract(month from joined_on) * 100 + extract(day from joined_on))`),
+  ],
+});
+
+/** Of the keys of bonuses, the one that says who was referred. */
+export function namesReferral(bonusKey: string): boolean {
+  return bonusKey.startsWith('referral:');
+}
+
+const bonusKey = (description: string) =>
+  code(255)
+    .plain()
+    .readOnly()
+    .namesCustomer()
+    .answers(ofOthers(z.string().nullable().meta({ description }), namesReferral));
+
+const transactionFields = {
+  id: key(),
+  customerId: ownerId(() => loyaltyAccounts.customerId),
+  kind: words(loyaltyTransactionKind).required().readOnly(),
+  points: count().required().readOnly().says('Signed.', -500),
+  at: instant()
+    .required()
+    .readOnly()
+    .happened()
+    .says('When it took effect: the date of the order or the occasion, of the expiry, or when it was done.'),
+  /** It may be gone. */
+  orderId: recordId().readOnly().says('The order that earned or lost them, or that was paid with them.'),
+  entitled: count().readOnly().says('What the order or bonus is entitled to from then on.'),
+  lapsed: count().required().readOnly().says('Of what was to be taken back, what had expired before.'),
+  waived: count().required().readOnly().says('Of what was to be taken back, what the refund policy lets go.'),
+  /** What makes a bonus unique. */
+  bonusKey: bonusKey('`welcome`, `birthday:2026`, `anniversary:3`, `purchase:5`, `referral:<customer>`.'),
+  redemptionId: recordId().readOnly(),
+  relatedId: recordId()
+    .readOnly()
+    .answers(ofOthers(id.nullable().meta({ description: 'The other side of a transfer, or what a `return` undoes.' }))),
+  relatedCustomerId: otherCustomer().readOnly(),
+  reason: text(500).personal().readOnly(),
+  by: text(255).plain().required().readOnly().says('The client that asked for it, or the rule that made it.'),
+  /** Repeated, it is not done again. */
+  externalId: code(255).plain().readOnly().says('What that client calls it.'),
+  createdAt: instant().required().readOnly(),
+};
+
+/** What happened to points; append-only. `points` is the sum of its entries. */
+export const loyaltyTransactions = storedTable('loyalty_transactions', {
+  name: 'loyaltyTransactions',
+  label: 'Points',
+  access: 'owner',
+  nature: 'fact',
+  owner: 'customerId',
+  key: ['customerId', 'id'],
+  guard: 'points transaction',
+  // Not what happens by itself: points that are earned, expire or are given for a birthday.
+  isLifeSign: (since) =>
+    sql`f.kind in ('spend', 'redeem', 'return', 'adjust', 'transfer_out', 'transfer_in') and ${since('at')}`,
+  fields: transactionFields,
+  extras: (t) => [
+    index('loyalty_transactions_id').on(t.id),
+    index('loyalty_transactions_customer_at').on(t.customerId, t.at, t.id),
+    index('loyalty_transactions_created').on(t.createdAt, t.id),
+    index('loyalty_transactions_order').on(t.orderId, t.customerId).where(sql`order_id is not null`),
+    index('loyalty_transactions_bonus').on(t.customerId, t.bonusKey).where(sql`bonus_key is not null`),
+    uniqueIndex('loyalty_transactions_external')
+      .on(t.customerId, t.by, t.externalId)
+      .where(sql`external_id is not null`),
+    uniqueIndex('loyalty_transactions_undone').on(t.customerId, t.relatedId).where(sql`kind = 'return'`),
+  ],
+});
+
+/*
+ * Lots, postings and entitlements have no foreign key: they are written in one statement with the account, under its
+ * customer's lock, and a check of each would be a fifth of what that costs.
+ */
+
+const lotFields = {
+  customerId: ownerId().hidden(),
+  id: key(),
+  transactionId: recordId().required().readOnly().says('What credited it.'),
+  points: count().required().readOnly().says('Points.'),
+  remaining: count().required().readOnly().says('What is left of them.'),
+  earnedAt: instant().required().readOnly(),
+  activeAt: instant().required().readOnly().says('From then on they can be spent.'),
+  expiresAt: instant().readOnly().says('From then on they cannot any more; null: never.'),
+  orderId: recordId().readOnly().says('The order it belongs to.'),
+  bonusKey: bonusKey('The bonus it belongs to.'),
+};
+
+/** Every credit is a lot. Append-only but for `remaining`, which is derived: the sum of its entries. */
+export const loyaltyLots = storedTable('loyalty_lots', {
+  name: 'loyaltyLots',
+  label: 'Lots of points',
+  access: 'owner',
+  nature: 'fact',
+  owner: 'customerId',
+  key: ['customerId', 'id'],
+  guard: 'points lot',
+  fields: lotFields,
+  extras: (t) => [
+    index('loyalty_lots_live').on(t.customerId).where(sql`remaining > 0`),
+    index('loyalty_lots_expiring').on(t.expiresAt).where(sql`remaining > 0 and expires_at is not null`),
+  ],
+});
+
+const entryFields = {
+  customerId: ownerId().hidden(),
+  transactionId: recordId().required().internal(),
+  line: smallint(1, 32_767).required().internal(),
+  lotId: recordId().readOnly().says('null: the debt.'),
+  points: count().required().readOnly().says('Signed.'),
+  at: instant().required().readOnly(),
+};
+
+/** The postings, append-only: signed points of a lot, or of the debt (no lot), from `at` on. */
+export const loyaltyEntries = storedTable('loyalty_entries', {
+  name: 'loyaltyEntries',
+  label: 'Postings of points',
+  access: 'owner',
+  nature: 'fact',
+  owner: 'customerId',
+  key: ['customerId', 'transactionId', 'line'],
+  guard: 'points posting',
+  fields: entryFields,
+  extras: (t) => [index('loyalty_entries_lot').on(t.customerId, t.lotId)],
+});
+
+/** What each order of a member is entitled to; derived from the order, the rules and the frozen tier. */
+export const loyaltyEarnings = storedTable('loyalty_earnings', {
+  name: 'loyaltyEarnings',
+  label: 'What orders are entitled to',
+  access: 'owner',
+  nature: 'fact',
+  owner: 'customerId',
+  key: ['customerId', 'orderId'],
+  guard: 'points entitlement',
+  fields: {
+    customerId: ownerId().hidden(),
+    orderId: recordId().required().internal(),
+    placedAt: instant().required().internal(),
+    entitled: count().required().internal(),
+    /** What counts for tiers; 0 while the order does not earn. */
+    spend: money().required().inBaseCurrency().internal(),
+    /** The tier held when the order was first seen: later tiers do not change what it earns. */
+    tier: text(50).plain().internal(),
+  },
+  extras: (t) => [index('loyalty_earnings_window').on(t.customerId, t.placedAt)],
+});
+
+const tierChangeFields = {
+  customerId: ownerId(() => loyaltyAccounts.customerId),
+  sequence: integer(1, 2_147_483_647).required().readOnly().says('1, 2, 3 … per member.'),
+  at: instant().required().readOnly(),
+  previous: text(50).plain().readOnly().says('null: the first.'),
+  tier: text(50).plain().required().readOnly(),
+  reason: words(tierChangeReason).required().readOnly(),
+  amount: count().required().readOnly().says('The amount that decided: minor units of the base currency, or points.'),
+  endsAt: instant().readOnly().says('When it is looked at again; null: never.'),
+  createdAt: instant().required().internal(),
+};
+
+/** Every change of a member's tier. In the order of `sequence` the instants never go back. */
+export const loyaltyTierChanges = storedTable('loyalty_tier_changes', {
+  name: 'tierChanges',
+  label: 'Tiers',
+  access: 'owner',
+  nature: 'fact',
+  owner: 'customerId',
+  key: ['customerId', 'sequence'],
+  guard: 'tier change',
+  fields: tierChangeFields,
+  extras: (t) => [index('loyalty_tier_changes_at').on(t.at, t.customerId)],
+});
+
+/** Points that one transaction may move. */
+export const points = z.int().min(1).max(mostPoints).meta({ description: 'Points.', example: 250 });
+const signedPoints = z
+  .int()
+  .min(-mostPoints)
+  .max(mostPoints)
+  .refine((value) => value !== 0, { error: 'moves nothing', params: { code: 'nothing_to_move' } });
+
+export const loyaltyMember = z
+  .strictObject(outputShape(memberFields))
+  .meta({ id: 'LoyaltyMember', description: 'A member of a loyalty programme, as of now.' });
+export type LoyaltyMember = z.output<typeof loyaltyMember>;
+
+export const loyaltyBalance = loyaltyMember
+  .pick({ active: true, pending: true, debt: true })
+  .meta({ id: 'LoyaltyBalance', description: 'Points of a member at one moment.' });
+export type LoyaltyBalance = z.output<typeof loyaltyBalance>;
+
+export const loyaltyLot = z
+  .strictObject(outputShape(lotFields))
+  .meta({ id: 'LoyaltyLot', description: 'Points that were credited together.' });
+
+export const tierProgress = z
+  .strictObject({
+    basis: loyaltyTierRules.shape.basis,
+    windowDays: z.int(),
+    amount: z.int().meta({ description: 'What counts now: minor units of the base currency, or points.' }),
+    next: z
+      .strictObject({ key: z.string(), name: z.string(), threshold: z.int(), missing: z.int() })
+      .nullable()
+      .meta({ id: 'NextTier', description: 'The level above; null on the highest.' }),
+    missingToKeep: z.int().nullable().meta({
+      description:
+        'What has to be added by `tierEndsAt` to keep the level; 0: nothing. null: there is nothing to lose.',
+    }),
+  })
+  .meta({ id: 'TierProgress', description: 'The way to the next tier, and what it takes to keep this one.' });
+export type TierProgress = z.output<typeof tierProgress>;
+
+export const customerLoyalty = loyaltyMember
+  .omit({ createdAt: true, updatedAt: true })
+  .extend({
+    asOf: instantText,
+    details: z
+      .strictObject({
+        programmeName: z.string(),
+        worth: z.number().meta({
+          description:
+            'What the active points are worth, minor units of the base currency, unrounded; debt is worth 0.',
+          example: 1250,
+        }),
+        progress: tierProgress.nullable().meta({ description: 'null: the programme has no tiers.' }),
+        nextExpiry: z
+          .strictObject({ at: instantText, points: z.int().meta({ description: 'Points.' }) })
+          .nullable()
+          .meta({ id: 'NextExpiry', description: 'The points that expire first; null: none do.' }),
+        lots: z
+          .array(loyaltyLot)
+          .meta({ description: 'What the points are made of: what is spent first comes first, 100 at most.' }),
+      })
+      .nullable()
+      .meta({ id: 'LoyaltyDetails', description: 'With `details=true`; null unless asked for.' }),
+  })
+  .meta({ id: 'CustomerLoyalty', description: 'What a customer has in a loyalty programme at `asOf`.' });
+export const writtenCustomerLoyalty = customerLoyalty.extend({ created }).meta({ id: 'WrittenCustomerLoyalty' });
+export type CustomerLoyalty = z.output<typeof customerLoyalty>;
+
+export const loyaltyEntry = z
+  .strictObject(outputShape(entryFields))
+  .meta({ id: 'LoyaltyEntry', description: 'A posting: points of a lot, or of the debt, from `at` on.' });
+
+export const loyaltyTransaction = z
+  .strictObject({
+    ...outputShape(transactionFields),
+    entries: z
+      .array(loyaltyEntry)
+      .nullable()
+      .meta({ description: 'The postings, which add up to `points`; null in lists.' }),
+    balance: loyaltyBalance
+      .nullable()
+      .meta({ description: 'What the member has after it; null unless it was made by this call.' }),
+  })
+  .meta({ id: 'LoyaltyTransaction', description: 'Something that happened to points; never changed afterwards.' });
+export type LoyaltyTransaction = z.output<typeof loyaltyTransaction>;
+
+export const writtenLoyaltyTransaction = loyaltyTransaction
+  .extend({ created })
+  .meta({ id: 'WrittenLoyaltyTransaction' });
+
+export const tierChange = z
+  .strictObject(outputShape(tierChangeFields))
+  .meta({ id: 'TierChange', description: 'A step in the tiers of a member.' });
+
+export const enrolment = z
+  .strictObject({
+    programmeId: id,
+    joinedAt: instantText
+      .optional()
+      .meta({ description: 'Orders from then on earn; now unless told. At most ten minutes ahead, taken as now.' }),
+  })
+  .meta({ id: 'LoyaltyEnrolment', example: { programmeId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90' } });
+
+export const askedTransactionKinds = ['spend', 'adjust', 'transfer'] as const;
+export const loyaltyTransactionInput = z
+  .strictObject({
+    kind: z.enum(askedTransactionKinds).meta({
+      id: 'AskedLoyaltyTransactionKind',
+      description: 'spend: points are used. adjust: credited or taken by hand. transfer: given to another member.',
+    }),
+    customerId: id.optional(),
+    customer: referenceInput.optional().meta({ description: 'Instead of `customerId`: what another system calls it.' }),
+    points: signedPoints.meta({ description: 'More than 0; for `adjust` also less: taken.', example: 500 }),
+    reason: boundedText(500).nullable().optional().meta({ description: 'Required for `adjust`.' }),
+    orderId: id.nullable().optional().meta({ description: 'spend: the order of the customer that is paid with it.' }),
+    toCustomerId: id.nullable().optional().meta({ description: 'transfer: a member of the same programme.' }),
+    expiresAt: instantText
+      .nullable()
+      .optional()
+      .meta({ description: 'adjust, credited: null is never; as the programme says unless told.' }),
+    externalId: referenceInput.shape.externalId
+      .optional()
+      .meta({ description: 'Your name for it, one per customer: it is done once. Required in a batch.' }),
+  })
+  .meta({
+    id: 'LoyaltyTransactionInput',
+    example: {
+      kind: 'spend',
+      customerId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90',
+      points: 500,
+      externalId: 'till-7-20260301-0042',
+    },
+  });
+export type LoyaltyTransactionInput = z.output<typeof loyaltyTransactionInput>;
