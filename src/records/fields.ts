@@ -28,6 +28,7 @@ import {
   instant as instantText,
   maxAmount,
   id as uuidText,
+  version as versionNumber,
 } from '../platform/values.ts';
 import { ofOthers } from '../platform/withheld.ts';
 
@@ -107,6 +108,11 @@ export class Field<D, N extends Need, I extends z.ZodType | null, O extends z.Zo
     return new Field({ ...this.spec, need: 'required' });
   }
 
+  /** There may be none. */
+  optional(): Field<D, 'optional', I, O> {
+    return new Field({ ...this.spec, need: 'optional' });
+  }
+
   /** Takes this value when none is sent. */
   defaultsTo(value: D): Field<D, 'defaulted', I, O> {
     return new Field({ ...this.spec, need: 'defaulted', fallback: value });
@@ -154,6 +160,11 @@ export class Field<D, N extends Need, I extends z.ZodType | null, O extends z.Zo
 
   named(columnName: string): this {
     return this.with({ columnName });
+  }
+
+  /** Its value has the id of another customer in it. */
+  namesCustomer(): this {
+    return this.with({ names: 'customer' });
   }
 
   references(column: () => AnyPgColumn): this {
@@ -246,6 +257,11 @@ export function words<T extends z.ZodEnum>(schema: T): Field<z.output<T>, 'optio
   return new Field(spec(textColumn, schema, schema));
 }
 
+/** One of a set of words, in a column like that of `code`. */
+export function wordCodes<T extends z.ZodEnum>(schema: T): Field<z.output<T>, 'optional', T, T> {
+  return new Field(spec(codeColumn, schema, schema));
+}
+
 export function instant(): Field<string, 'optional', typeof instantText, typeof instantText> {
   return new Field(spec(instantColumn, instantText, instantText));
 }
@@ -295,6 +311,11 @@ export function quantity(schema: z.ZodNumber): Field<string, 'optional', z.ZodNu
 
 export function boolean(): Field<boolean, 'optional', z.ZodBoolean, z.ZodBoolean> {
   return new Field(spec(booleanColumn, z.boolean(), z.boolean()));
+}
+
+/** Counts the changes of a record: what the version that a client expects is compared with. */
+export function version(): Field<number, 'required', null, typeof versionNumber> {
+  return integer(1, 2_147_483_647).required().readOnly().answers(versionNumber);
 }
 
 /** An id that says nothing by itself: the record's own. */

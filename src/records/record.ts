@@ -1,6 +1,5 @@
 import { index, type PgColumn, type PgTable, type PgTableExtraConfigValue } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import { version as versionNumber } from '../platform/values.ts';
 import type { Writing } from './effects.ts';
 import {
   code,
@@ -8,11 +7,11 @@ import {
   type Fields,
   type InputShape,
   instant,
-  integer,
   key,
   type Need,
   type OutputShape,
   type Row,
+  version,
 } from './fields.ts';
 import { type LineShapes, type LinesOf, type LineTables, lineSchema, linesTable } from './lines.ts';
 import type { Ownership } from './ownership.ts';
@@ -41,7 +40,7 @@ export interface Access {
 export type TokenAccess = readonly ('read' | 'create' | 'update')[];
 
 interface Stamps {
-  version: Field<number, 'required', null, typeof versionNumber>;
+  version: ReturnType<typeof version>;
   createdAt: Field<string, 'required', null, z.ZodString>;
   updatedAt: Field<string, 'required', null, z.ZodString>;
 }
@@ -186,7 +185,7 @@ export function record<
   const first: Fields = {
     ...(owner && { customerId: partOf ? key() : key().references(owner.column) }),
     id: key(),
-    version: integer(1, 2_147_483_647).required().readOnly().answers(versionNumber),
+    version: version(),
     ...names(naming),
   };
   const last: Fields = {

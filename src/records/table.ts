@@ -8,6 +8,7 @@ import {
   primaryKey,
 } from 'drizzle-orm/pg-core';
 import type { z } from 'zod';
+import { fields as columnsAs } from '../platform/db/client.ts';
 import {
   type ColumnOf,
   columnOf,
@@ -158,6 +159,15 @@ function shape(fields: Fields, of: (field: Fields[string]) => z.ZodType | null):
       const schema = of(field);
       return schema ? [[member, schema]] : [];
     }),
+  );
+}
+
+/** The select list of what clients are answered of a row, under the names of the members. */
+export function answered(table: PgTable): SQL {
+  const { fields } = definitionOf(table);
+  return columnsAs(
+    table,
+    Object.entries(fields).flatMap(([member, { spec }]) => (spec.output ? [] : [member])),
   );
 }
 
