@@ -10,7 +10,6 @@ import { targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { channel, consentInput, consentPurpose, consentStatus } from '../customers/model.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
-import { allChannels, type Consent, consent, consentChange, consentChanges, customerConsentInput } from './model.ts';
 import {
   type ConsentChangeRow,
   type ConsentRow,
@@ -19,6 +18,7 @@ import {
   toConsent,
   toConsentChange,
 } from './queries.ts';
+import { allChannels, type Consent, consent, consentChange, consentChanges, customerConsentInput } from './record.ts';
 import { consentChangeOf, saveConsentChanges } from './write.ts';
 
 export const recordConsent = writeOperation({

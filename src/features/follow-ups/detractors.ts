@@ -5,7 +5,7 @@ import type { Context } from '../../platform/operation.ts';
 import { isErased } from '../../records/erased.ts';
 import { type Chosen, chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { subjectsOf } from '../assignments/queries.ts';
-import type { surveyAnswers } from '../survey-responses/model.ts';
+import type { surveyAnswers } from '../survey-responses/record.ts';
 import { type FollowUpRow, insertFollowUps } from './queries.ts';
 
 /** A response as it was just written, with what decides whether somebody has to see to it. */

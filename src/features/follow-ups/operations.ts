@@ -13,7 +13,7 @@ import { targetId } from '../../records/references/queries.ts';
 import { chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { subjectsOf } from '../assignments/queries.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
-import { surveyResponses } from '../survey-responses/model.ts';
+import { surveyResponses } from '../survey-responses/record.ts';
 import {
   dueOrder,
   type FollowUp,

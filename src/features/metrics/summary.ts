@@ -21,7 +21,7 @@ import { type Direction, direction, type InteractionKind, interactionKind } from
 import { customerLoyalty, tierProgress } from '../loyalty/model.ts';
 import { progressOfCustomers } from '../loyalty/queries.ts';
 import { orderStatus } from '../orders/record.ts';
-import { answerBand, bandName } from '../survey-responses/model.ts';
+import { answerBand, bandName } from '../survey-responses/record.ts';
 import type { ScoreType } from './voice-queries.ts';
 
 /** The single view: who a customer is, and what the facts say about them now. */

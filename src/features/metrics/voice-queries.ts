@@ -1,9 +1,9 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { type Db, param, statement, type Values } from '../../platform/db/client.ts';
 import { tierAtSql } from '../loyalty/queries.ts';
-import { surveyResponses } from '../survey-responses/model.ts';
 import { type ResponseRecord, responseColumns } from '../survey-responses/queries.ts';
-import type { QuestionType } from '../surveys/model.ts';
+import { surveyResponses } from '../survey-responses/record.ts';
+import type { QuestionType } from '../surveys/record.ts';
 import type { Excluded, ExclusionReason } from './model.ts';
 import { boundsOf, type Part, type Scope } from './scope.ts';
 import { shaped } from './source.ts';

@@ -1,7 +1,7 @@
-import { allChannels } from '../consents/model.ts';
+import { allChannels } from '../consents/record.ts';
 import type { SurveyRow } from '../surveys/queries.ts';
-import type { EligibilityReason } from './model.ts';
 import type { Contacts } from './queries.ts';
+import type { EligibilityReason } from './record.ts';
 
 const day = 86_400_000;
 

@@ -16,16 +16,6 @@ import { keepSurvey, type SurveyRecord, surveyById } from '../surveys/queries.ts
 import { claim, sent } from './claim.ts';
 import { isOpen, judge } from './eligibility.ts';
 import {
-  claimedInvitations,
-  invitationStatus,
-  invitationTrigger,
-  surveyEligibility,
-  surveyInvitation,
-  surveyInvitationInput,
-  surveyInvitationPatch,
-  surveyInvitations,
-} from './model.ts';
-import {
   contactsOf,
   hasEnded,
   type InvitationRow,
@@ -37,6 +27,16 @@ import {
   updateInvitations,
   withLink,
 } from './queries.ts';
+import {
+  claimedInvitations,
+  invitationStatus,
+  invitationTrigger,
+  surveyEligibility,
+  surveyInvitation,
+  surveyInvitationInput,
+  surveyInvitationPatch,
+  surveyInvitations,
+} from './record.ts';
 
 export const checkSurveyEligibility = writeOperation({
   name: 'checkSurveyEligibility',

@@ -4,10 +4,10 @@ import { insertRows, param, statement, type Transaction, transaction } from '../
 import { newId } from '../../platform/ids.ts';
 import { job } from '../../platform/jobs.ts';
 import { hasConsent } from '../consents/queries.ts';
-import { surveys } from '../surveys/model.ts';
 import type { SurveyRow } from '../surveys/queries.ts';
-import { type InvitationTrigger, surveyInvitations, surveyPlans } from './model.ts';
+import { surveys } from '../surveys/record.ts';
 import type { InvitationRow } from './queries.ts';
+import { type InvitationTrigger, surveyInvitations, surveyPlans } from './record.ts';
 
 /**
  * Days that an occasion is looked back at after its delay: an order that is paid or fulfilled, or told at all, later than

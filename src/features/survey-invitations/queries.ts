@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
 import type { LinkTokens } from '../../platform/link-token.ts';
-import type { ConsentStatus } from '../consents/model.ts';
-import { type SentInvitation, type SurveyInvitation, surveyInvitations } from './model.ts';
+import type { ConsentStatus } from '../consents/record.ts';
+import { type SentInvitation, type SurveyInvitation, surveyInvitations } from './record.ts';
 
 export type InvitationRow = typeof surveyInvitations.$inferSelect;
 

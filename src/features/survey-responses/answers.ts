@@ -2,12 +2,12 @@ import { effortBand } from '../../domain/customer-effort.ts';
 import { isSatisfied } from '../../domain/customer-satisfaction.ts';
 import { npsBand } from '../../domain/net-promoter-score.ts';
 import { type FieldError, Problem } from '../../platform/errors.ts';
-import type { QuestionScale, SurveyQuestion } from '../surveys/model.ts';
 import type { SurveyRecord, VersionRow } from '../surveys/queries.ts';
 import { meaningOf } from '../surveys/questions.ts';
-import type { AnswerBand, SurveyAnswerInput } from './model.ts';
-import { storedBand } from './model.ts';
+import type { QuestionScale, SurveyQuestion } from '../surveys/record.ts';
 import type { AnswerRow } from './queries.ts';
+import type { AnswerBand, SurveyAnswerInput } from './record.ts';
+import { storedBand } from './record.ts';
 
 /** What of an answer follows from its question. */
 type ReadAnswer = Pick<AnswerRow, 'question' | 'type' | 'primary' | 'score' | 'band' | 'choices' | 'text'>;

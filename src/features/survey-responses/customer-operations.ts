@@ -4,9 +4,9 @@ import { param, type Statement, statement } from '../../platform/db/client.ts';
 import { readOperation } from '../../platform/operation.ts';
 import { defaultLimit, pageFrom, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
-import { surveyResponse, surveyResponses } from './model.ts';
 import { listCustomerSurveyResponses, responseList } from './operations.ts';
 import { type ResponseRecord, responseColumns, toResponse } from './queries.ts';
+import { surveyResponse, surveyResponses } from './record.ts';
 
 type FirstResponse = ResponseRecord & { all: number };
 

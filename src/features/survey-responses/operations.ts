@@ -12,17 +12,6 @@ import { targetId } from '../../records/references/queries.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
 import { surveyById } from '../surveys/queries.ts';
 import {
-  answerBand,
-  responseStatus,
-  storedBand,
-  surveyResponse,
-  surveyResponseInput,
-  surveyResponsePatch,
-  surveyResponses,
-  terms,
-  words,
-} from './model.ts';
-import {
   deleteResponseRow,
   fromState,
   type ResponseRecord,
@@ -32,6 +21,17 @@ import {
   responseStates,
   toResponse,
 } from './queries.ts';
+import {
+  answerBand,
+  responseStatus,
+  storedBand,
+  surveyResponse,
+  surveyResponseInput,
+  surveyResponsePatch,
+  surveyResponses,
+  terms,
+  words,
+} from './record.ts';
 import { asOutcome, type ResponseWrite, writeResponses } from './write.ts';
 
 const writtenSurveyResponse = surveyResponse

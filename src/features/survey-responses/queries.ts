@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
-import type { QuestionType } from '../surveys/model.ts';
-import { bandName, type SurveyResponse, surveyAnswers, surveyResponses } from './model.ts';
+import type { QuestionType } from '../surveys/record.ts';
+import { bandName, type SurveyResponse, surveyAnswers, surveyResponses } from './record.ts';
 
 export type ResponseRow = typeof surveyResponses.$inferSelect;
 type StoredAnswer = typeof surveyAnswers.$inferSelect;

@@ -15,7 +15,6 @@ import { orderRecord } from '../orders/record.ts';
 import { noteAnswered } from '../survey-invitations/answered.ts';
 import { keepSurvey, type SurveyRecord, surveyById, surveyVersionsFrom, type VersionRow } from '../surveys/queries.ts';
 import { checkRequired, questionsOf, readAnswers, type Version } from './answers.ts';
-import { type SurveyResponseInput, type SurveyResponsePatch, surveyAnswers } from './model.ts';
 import {
   type AnswerRow,
   insertResponses,
@@ -26,6 +25,7 @@ import {
   replaceResponses,
   responseStates,
 } from './queries.ts';
+import { type SurveyResponseInput, type SurveyResponsePatch, surveyAnswers } from './record.ts';
 
 /** One response to be written, and how. `invitationId`: the invitation that it came by. */
 export type ResponseWrite =

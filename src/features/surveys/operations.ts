@@ -6,7 +6,6 @@ import { readOperation, writeOperation, writeParameters } from '../../platform/o
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
-import { survey, surveyInput, surveyPatch, surveyStatus, surveys, surveyVersion, surveyVersions } from './model.ts';
 import {
   deleteSurveyRow,
   insertSurvey,
@@ -22,6 +21,7 @@ import {
   updateSurveyRow,
   type VersionRow,
 } from './queries.ts';
+import { survey, surveyInput, surveyPatch, surveyStatus, surveys, surveyVersion, surveyVersions } from './record.ts';
 import { changedSurvey, newSurvey } from './write.ts';
 
 export const createSurvey = writeOperation({

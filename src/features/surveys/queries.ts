@@ -7,7 +7,7 @@ import {
   type SurveyVersion,
   surveys,
   surveyVersions,
-} from './model.ts';
+} from './record.ts';
 
 type StoredSurvey = typeof surveys.$inferSelect;
 type StoredVersion = typeof surveyVersions.$inferSelect;

@@ -2,9 +2,9 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Transaction } from '../../platform/db/client.ts';
 import { type FieldError, invalid, Problem } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
-import type { SurveyInput, SurveyPatch, SurveyQuestion, SurveySettings, SurveySettingsInput } from './model.ts';
 import { answeredQuestions, type SurveyRecord, type SurveyRow, surveyUses, surveyVersionsFrom } from './queries.ts';
 import { changedMeaning, readQuestions } from './questions.ts';
+import type { SurveyInput, SurveyPatch, SurveyQuestion, SurveySettings, SurveySettingsInput } from './record.ts';
 
 const defaultSettings: SurveySettings = {
   contactFrequencyDays: 30,

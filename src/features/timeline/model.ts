@@ -6,8 +6,8 @@ import { direction, interactionKind } from '../interactions/record.ts';
 import { leadStage, lossReason, stageRule } from '../leads/model.ts';
 import { loyaltyTransactionKind, namesReferral } from '../loyalty/model.ts';
 import { orderStatus } from '../orders/record.ts';
-import { responseStatus } from '../survey-responses/model.ts';
-import { questionType } from '../surveys/model.ts';
+import { responseStatus } from '../survey-responses/record.ts';
+import { questionType } from '../surveys/record.ts';
 
 /** What a timeline is made of; sources.ts says where each kind comes from. */
 export const timelineKinds = [

@@ -5,7 +5,7 @@ import { leadStageChanges } from '../leads/model.ts';
 import { loyaltyTransactions } from '../loyalty/model.ts';
 import { orders, refunds } from '../orders/record.ts';
 import { returns } from '../returns/record.ts';
-import { surveyResponses } from '../survey-responses/model.ts';
+import { surveyResponses } from '../survey-responses/record.ts';
 import type { TimelineEntry, TimelineKind } from './model.ts';
 
 /** Where one kind of entry comes from. */

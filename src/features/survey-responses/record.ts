@@ -16,7 +16,7 @@ import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
 import { customers } from '../customers/model.ts';
 import { customerOwner } from '../customers/owner.ts';
-import { type QuestionType, questionType, surveys } from '../surveys/model.ts';
+import { type QuestionType, questionType, surveys } from '../surveys/record.ts';
 
 /**
  * Members that lists are filtered by, as one set with one index. A value may be that of every row or of none, so

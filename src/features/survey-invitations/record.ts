@@ -4,8 +4,8 @@ import { z } from 'zod';
 import { instant as instantColumn } from '../../platform/db/columns.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
 import { customers } from '../customers/model.ts';
-import { responseStatus, surveyAnswerInput } from '../survey-responses/model.ts';
-import { surveyQuestion, surveyStatus, surveys } from '../surveys/model.ts';
+import { responseStatus, surveyAnswerInput } from '../survey-responses/record.ts';
+import { surveyQuestion, surveyStatus, surveys } from '../surveys/record.ts';
 
 /** That a customer is to be asked, was asked, or was not in the end. */
 export const surveyInvitations = pgTable(
