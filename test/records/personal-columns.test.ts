@@ -12,7 +12,7 @@ import { walker } from '../../src/records/walk.ts';
 const documents: Record<string, string[]> = {
   customers: ['Customer'],
   customer_identities: [],
-  consent_changes: [],
+  consent_changes: ['ConsentEvidence'],
   refunds: ['Refund', 'TimelineRefund'],
   returns: ['Return', 'TimelineReturn'],
   interactions: ['Interaction', 'TimelineInteraction', 'ScoreEvidence', 'LatestTouch'],
