@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { customerConsentInput } from '../../src/features/consents/model.ts';
+import type { customerConsentInput } from '../../src/features/consents/record.ts';
 import { metricResult } from '../../src/features/metrics/model.ts';
 import type { PartnerInput } from '../../src/features/partners/model.ts';
 import { listPartners } from '../../src/features/partners/operations.ts';

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
-import type { surveyAnswerInput, surveyResponseInput } from '../../src/features/survey-responses/model.ts';
-import type { surveyInput } from '../../src/features/surveys/model.ts';
+import type { surveyAnswerInput, surveyResponseInput } from '../../src/features/survey-responses/record.ts';
+import type { surveyInput } from '../../src/features/surveys/record.ts';
 import { type Random, seededRandom } from './random.ts';
 import { days, instantOf, type Store } from './store.ts';
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { claimedInvitations } from '../../src/features/survey-invitations/model.ts';
+import { claimedInvitations } from '../../src/features/survey-invitations/record.ts';
 import { type ServiceClient, ServiceError } from '../service-client.ts';
 import type { Members, Reward } from './members.ts';
 import { seededRandom } from './random.ts';

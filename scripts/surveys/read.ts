@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { customerRecord } from '../../src/features/customers/record.ts';
-import type { surveyResponseInput } from '../../src/features/survey-responses/model.ts';
-import type { surveyQuestionInput } from '../../src/features/surveys/model.ts';
+import type { surveyResponseInput } from '../../src/features/survey-responses/record.ts';
+import type { surveyQuestionInput } from '../../src/features/surveys/record.ts';
 import { FileError, readTable } from '../csv.ts';
 
 /**

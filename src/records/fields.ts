@@ -115,6 +115,11 @@ export class Field<D, N extends Need, I extends z.ZodType | null, O extends z.Zo
     return new Field({ ...this.spec, need: 'required' });
   }
 
+  /** There may be none. */
+  optional(): Field<D, 'optional', I, O> {
+    return new Field({ ...this.spec, need: 'optional' });
+  }
+
   /** Takes this value when none is sent. */
   defaultsTo(value: D): Field<D, 'defaulted', I, O> {
     return new Field({ ...this.spec, need: 'defaulted', fallback: value });
@@ -262,6 +267,11 @@ export function json<I extends z.ZodType, O extends z.ZodType = I>(input: I, out
 /** One of a set of words. */
 export function words<T extends z.ZodEnum>(schema: T): Field<z.output<T>, 'optional', T, T> {
   return new Field(spec(textColumn, schema, schema));
+}
+
+/** One of a set of words, in a column like that of `code`. */
+export function wordCodes<T extends z.ZodEnum>(schema: T): Field<z.output<T>, 'optional', T, T> {
+  return new Field(spec(codeColumn, schema, schema));
 }
 
 export function instant(): Field<string, 'optional', typeof instantText, typeof instantText> {

@@ -13,7 +13,7 @@ import { personalMembers } from '../support/inventory.ts';
 const documents: Record<string, string[]> = {
   customers: ['Customer'],
   customer_identities: [],
-  consent_changes: [],
+  consent_changes: ['ConsentEvidence'],
   refunds: ['Refund', 'TimelineRefund'],
   returns: ['Return', 'TimelineReturn'],
   interactions: ['Interaction', 'TimelineInteraction', 'ScoreEvidence', 'LatestTouch'],

@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
+import { channel } from '../customers/words.ts';
 import { batchInput, batchResults, type Outcome, runBatch } from '../../platform/batch.ts';
 import { invalid, notFound, settle } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
@@ -10,8 +11,6 @@ import { targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { consentInput, consentPurpose, consentStatus } from '../customers/consent-input.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
-import { channel } from '../customers/words.ts';
-import { allChannels, type Consent, consent, consentChange, consentChanges, customerConsentInput } from './model.ts';
 import {
   type ConsentChangeRow,
   type ConsentRow,
@@ -20,6 +19,7 @@ import {
   toConsent,
   toConsentChange,
 } from './queries.ts';
+import { allChannels, type Consent, consent, consentChange, consentChanges, customerConsentInput } from './record.ts';
 import { consentChangeOf, saveConsentChanges } from './write.ts';
 
 export const recordConsent = writeOperation({

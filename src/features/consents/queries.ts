@@ -1,7 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
+import { assignments, fromExcluded } from '../../records/table.ts';
 import type { Difference } from '../rollups/queries.ts';
-import { allChannels, type Consent, type ConsentChange, consentChanges, consents } from './model.ts';
+import { allChannels, type Consent, type ConsentChange, consentChanges, consents } from './record.ts';
 
 export type ConsentChangeRow = typeof consentChanges.$inferSelect;
 export type ConsentRow = typeof consents.$inferSelect;
@@ -9,20 +10,9 @@ export type ConsentRow = typeof consents.$inferSelect;
 /** The select list of a change; for `toConsentChange`. */
 export const consentChangeColumns = fields(consentChanges);
 
-export function toConsentChange(row: ConsentChangeRow): ConsentChange {
-  const { source, textVersion, wording, reference } = row;
-  const told = [source, textVersion, wording, reference].some((member) => member !== null);
-  return {
-    id: row.id,
-    customerId: row.customerId,
-    purpose: row.purpose,
-    channel: row.channel,
-    status: row.status,
-    at: row.at,
-    evidence: told ? { source, textVersion, wording, reference } : null,
-    by: row.by,
-    createdAt: row.createdAt,
-  };
+export function toConsentChange({ source, textVersion, wording, reference, ...row }: ConsentChangeRow): ConsentChange {
+  const evidence = { source, textVersion, wording, reference };
+  return { ...row, evidence: Object.values(evidence).some((member) => member !== null) ? evidence : null };
 }
 
 export function toConsent(row: ConsentRow): Consent {
@@ -52,7 +42,7 @@ const recount = statement(
     )
     insert into consents (customer_id, purpose, channel, status, at, change_id) select * from counted
       on conflict (customer_id, purpose, channel) do update
-        set status = excluded.status, at = excluded.at, change_id = excluded.change_id
+        set ${assignments(consents, fromExcluded)}
         where consents.change_id <> excluded.change_id or consents.status <> excluded.status or consents.at <> excluded.at`,
 );
 

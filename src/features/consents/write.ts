@@ -4,8 +4,8 @@ import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import type { ConsentInput } from '../customers/consent-input.ts';
 import { refreshShares } from '../partners/sharing.ts';
-import { allChannels, type ConsentStatus } from './model.ts';
 import { type ConsentChangeRow, changesKnownOf, consentsOf, insertConsentChanges, recountConsents } from './queries.ts';
+import { allChannels, type ConsentStatus } from './record.ts';
 
 /** A consent and whose it is. */
 export interface ConsentWrite {

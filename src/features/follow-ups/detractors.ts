@@ -5,7 +5,7 @@ import type { Context } from '../../platform/operation.ts';
 import { isErased } from '../../records/erased.ts';
 import { type Chosen, chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { subjectsOf } from '../assignments/queries.ts';
-import type { surveyAnswers } from '../survey-responses/model.ts';
+import type { surveyAnswers } from '../survey-responses/record.ts';
 import { insertFollowUps } from './queries.ts';
 import type { FollowUp } from './record.ts';
 

@@ -15,7 +15,7 @@ import { answered } from '../../records/table.ts';
 import { chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { subjectsOf } from '../assignments/queries.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
-import { surveyResponses } from '../survey-responses/model.ts';
+import { surveyResponses } from '../survey-responses/record.ts';
 import {
   deleteFollowUpRow,
   followUpById,

@@ -2,7 +2,7 @@ import { getTableColumns, getTableName } from 'drizzle-orm';
 import { getTableConfig, type PgColumn, type PgTable } from 'drizzle-orm/pg-core';
 import { externalRefs } from '../../records/references/model.ts';
 import { assignments } from '../assignments/record.ts';
-import { consentChanges, consents } from '../consents/model.ts';
+import { consentChanges, consents } from '../consents/record.ts';
 import { customerIdentities, customers } from '../customers/record.ts';
 import { followUps } from '../follow-ups/record.ts';
 import { interactions } from '../interactions/record.ts';
@@ -22,9 +22,9 @@ import { partnerCustomers, partnerShares } from '../partners/model.ts';
 import { privacyTombstones } from '../privacy/model.ts';
 import { returnItems, returns } from '../returns/record.ts';
 import { redemptions } from '../rewards/record.ts';
-import { customerMonth, customerStats } from '../rollups/model.ts';
-import { surveyInvitations } from '../survey-invitations/model.ts';
-import { surveyAnswers, surveyResponses } from '../survey-responses/model.ts';
+import { customerMonth, customerStats } from '../rollups/record.ts';
+import { surveyInvitations } from '../survey-invitations/record.ts';
+import { surveyAnswers, surveyResponses } from '../survey-responses/record.ts';
 
 /** What erasing makes of a personal column: `null` clears it, `row` takes the whole row away. */
 export type Erasure = 'null' | 'row';

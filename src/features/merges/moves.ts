@@ -2,13 +2,13 @@ import { getTableColumns, type SQL, sql } from 'drizzle-orm';
 import type { PgTable } from 'drizzle-orm/pg-core';
 import { param, type Statement, statement, type Transaction } from '../../platform/db/client.ts';
 import { assignments } from '../assignments/record.ts';
-import { consentChanges } from '../consents/model.ts';
+import { consentChanges } from '../consents/record.ts';
 import { followUps } from '../follow-ups/record.ts';
 import { interactions } from '../interactions/record.ts';
 import { orderItems, orders, refundItems, refunds } from '../orders/record.ts';
 import { returnItems, returns } from '../returns/record.ts';
 import { redemptions } from '../rewards/record.ts';
-import { surveyInvitations } from '../survey-invitations/model.ts';
+import { surveyInvitations } from '../survey-invitations/record.ts';
 import { customerMergeRecords } from './model.ts';
 
 /*

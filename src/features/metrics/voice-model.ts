@@ -1,9 +1,10 @@
+import { typeNames } from '../../platform/type-names.ts';
+import { smallInteger } from '../../platform/values.ts';
 import { z } from 'zod';
 import { pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { personal } from '../../platform/personal.ts';
-import { typeNames } from '../../platform/type-names.ts';
-import { id, instant, smallInteger, text } from '../../platform/values.ts';
-import { answerBand, surveyResponse } from '../survey-responses/model.ts';
+import { id, instant, text } from '../../platform/values.ts';
+import { answerBand, surveyResponse } from '../survey-responses/record.ts';
 import { commonParameters } from './model.ts';
 
 /** What the metrics of scores (NPS, CSAT, CES), their lists and reasons take and answer. */

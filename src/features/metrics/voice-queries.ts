@@ -1,9 +1,9 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { type Db, param, statement, type Values } from '../../platform/db/client.ts';
 import { tierAtSql } from '../loyalty/queries.ts';
-import { surveyResponses } from '../survey-responses/model.ts';
-import { type ResponseRecord, responseColumns } from '../survey-responses/queries.ts';
-import type { QuestionType } from '../surveys/model.ts';
+import { responseColumns } from '../survey-responses/queries.ts';
+import { type SurveyResponse, surveyResponses } from '../survey-responses/record.ts';
+import type { QuestionType } from '../surveys/record.ts';
 import type { Excluded, ExclusionReason } from './model.ts';
 import { boundsOf, type Part, type Scope } from './scope.ts';
 import { shaped } from './source.ts';
@@ -467,13 +467,13 @@ export async function countAnswers(db: Db, question: VoiceQuestion, selection: V
   return (await db.first(countOfList(listShape(question, selection)), values))?.total ?? 0;
 }
 
-const responses = statement<ResponseRecord>(
+const responses = statement<SurveyResponse>(
   'voice_responses',
   sql`select ${responseColumns} from ${surveyResponses} where ${surveyResponses.id} = any(${param('ids')}::uuid[])`,
 );
 
 /** The responses with these ids, by id. */
-export async function responsesByIds(db: Db, ids: string[]): Promise<Map<string, ResponseRecord>> {
+export async function responsesByIds(db: Db, ids: string[]): Promise<Map<string, SurveyResponse>> {
   const rows = ids.length === 0 ? [] : await db.all(responses, { ids });
   return new Map(rows.map((row) => [row.id, row]));
 }

@@ -5,8 +5,7 @@ import { netPromoterScore } from '../../domain/net-promoter-score.ts';
 import { notFound } from '../../platform/errors.ts';
 import { type Context, readOperation, requireScope } from '../../platform/operation.ts';
 import { defaultLimit, pageFrom } from '../../platform/page.ts';
-import { type AnswerBand, bandName, storedBand } from '../survey-responses/model.ts';
-import { toResponse } from '../survey-responses/queries.ts';
+import { type AnswerBand, bandName, storedBand } from '../survey-responses/record.ts';
 import { envelope, seriesPoints } from './envelope.ts';
 import { metricOperation } from './group-size.ts';
 import { metricResult } from './model.ts';
@@ -252,7 +251,7 @@ function members(voice: VoiceMetric, told: { name: string; summary: string }) {
           const response = responses.get(row.id);
           // Deleted since the page was read.
           if (!response) return [];
-          return [{ ...judged(row, bandOf(voice.type, row)), response: toResponse(response) }];
+          return [{ ...judged(row, bandOf(voice.type, row)), response }];
         }),
         page,
       };

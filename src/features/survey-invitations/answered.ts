@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { param, statement, type Transaction } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
-import type { surveyResponses } from '../survey-responses/model.ts';
+import type { surveyResponses } from '../survey-responses/record.ts';
 
 /** What of a response decides about the invitation it answers. */
 export type AnsweringResponse = Pick<

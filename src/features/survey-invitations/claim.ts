@@ -3,7 +3,7 @@ import type { Context } from '../../platform/operation.ts';
 import { surveysByIds } from '../surveys/queries.ts';
 import { daysAfter, judge } from './eligibility.ts';
 import { planDue } from './planning.ts';
-import { contactsOf, type DueRow, dueAmong, type InvitationRow, pickDue, updateInvitations } from './queries.ts';
+import { contactsOf, dueAmong, type InvitationRow, pickDue, updateInvitations } from './queries.ts';
 
 /** Looks at the queue in one claim, at most: those that are due may all have been asked of late. */
 const rounds = 10;
@@ -57,20 +57,20 @@ export async function claim(
       ),
     ]);
     const changed: InvitationRow[] = [];
-    for (const row of due) {
+    for (const { orderGone, ...row } of due) {
       const survey = surveys.get(row.surveyId);
       const known = contacts.get(row.customerId);
       if (!survey || !known) throw new Error('An invitation lacks its survey or customer');
       const contact = asked.has(row.customerId) ? { ...known, invitedAt: now } : known;
       const { reasons, nextEligibleAt } = judge(survey, contact, { now, channel: row.channel });
-      const eligible = reasons.length === 0 && !row.orderGone;
+      const eligible = reasons.length === 0 && !orderGone;
       if (eligible && taken.length === limit) {
         hasMore = true;
         continue;
       }
       const next = eligible
         ? sent(row, now, survey.settings.linkDays)
-        : putOff(row, nextEligibleAt, survey.settings.linkDays, now);
+        : putOff(row, { orderGone, until: nextEligibleAt }, survey.settings.linkDays, now);
       changed.push(next);
       if (!eligible) continue;
       taken.push(next);
@@ -83,7 +83,12 @@ export async function claim(
   return { rows: taken, hasMore: true };
 }
 
-function putOff({ orderGone, ...row }: DueRow, until: string | null, linkDays: number, now: string): InvitationRow {
+function putOff(
+  row: InvitationRow,
+  { orderGone, until }: { orderGone: boolean; until: string | null },
+  linkDays: number,
+  now: string,
+): InvitationRow {
   const changed = { ...row, version: row.version + 1, updatedAt: now };
   if (orderGone) return { ...changed, status: 'cancelled' };
   if (until === null || Date.parse(until) > Date.parse(daysAfter(row.createdAt, linkDays)))

@@ -1,7 +1,7 @@
-import { allChannels } from '../consents/model.ts';
-import type { SurveyRow } from '../surveys/queries.ts';
-import type { EligibilityReason } from './model.ts';
+import { allChannels } from '../consents/record.ts';
+import type { Survey } from '../surveys/record.ts';
 import type { Contacts } from './queries.ts';
+import type { EligibilityReason } from './record.ts';
 
 const day = 86_400_000;
 
@@ -12,7 +12,7 @@ export function daysAfter(at: string, days: number): string {
 }
 
 /** Whether the survey asks and takes answers now. */
-export function isOpen({ status, closesAt }: Pick<SurveyRow, 'status' | 'closesAt'>, now: string): boolean {
+export function isOpen({ status, closesAt }: Pick<Survey, 'status' | 'closesAt'>, now: string): boolean {
   return status === 'open' && (closesAt === null || Date.parse(closesAt) > Date.parse(now));
 }
 
@@ -29,7 +29,7 @@ export interface Verdict {
  * consent does not come by waiting.
  */
 export function judge(
-  survey: Pick<SurveyRow, 'status' | 'closesAt' | 'settings'>,
+  survey: Pick<Survey, 'status' | 'closesAt' | 'settings'>,
   contacts: Contacts,
   { now, channel }: { now: string; channel: string | null },
 ): Verdict {

@@ -9,8 +9,8 @@ import { orderRecord } from '../orders/record.ts';
 import { writeResponses } from '../survey-responses/write.ts';
 import { surveyById } from '../surveys/queries.ts';
 import { isOpen } from './eligibility.ts';
-import { linkToken, surveyLink, surveyLinkAnswer, surveyLinkInput } from './model.ts';
 import { type InvitationRow, invitationById } from './queries.ts';
+import { linkToken, surveyLink, surveyLinkAnswer, surveyLinkInput } from './record.ts';
 
 /** What a link leads to without a login: only what the person who has it may see and do, once. */
 

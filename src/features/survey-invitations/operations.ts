@@ -12,19 +12,10 @@ import { ownersOf } from '../../records/statements.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { interactionRecord } from '../interactions/record.ts';
 import { orderRecord } from '../orders/record.ts';
-import { keepSurvey, type SurveyRecord, surveyById } from '../surveys/queries.ts';
+import { keepSurvey, surveyById } from '../surveys/queries.ts';
+import type { Survey } from '../surveys/record.ts';
 import { claim, sent } from './claim.ts';
 import { isOpen, judge } from './eligibility.ts';
-import {
-  claimedInvitations,
-  invitationStatus,
-  invitationTrigger,
-  surveyEligibility,
-  surveyInvitation,
-  surveyInvitationInput,
-  surveyInvitationPatch,
-  surveyInvitations,
-} from './model.ts';
 import {
   contactsOf,
   hasEnded,
@@ -37,6 +28,16 @@ import {
   updateInvitations,
   withLink,
 } from './queries.ts';
+import {
+  claimedInvitations,
+  invitationStatus,
+  invitationTrigger,
+  surveyEligibility,
+  surveyInvitation,
+  surveyInvitationInput,
+  surveyInvitationPatch,
+  surveyInvitations,
+} from './record.ts';
 
 export const checkSurveyEligibility = writeOperation({
   name: 'checkSurveyEligibility',
@@ -85,7 +86,7 @@ export const checkSurveyEligibility = writeOperation({
 });
 
 /** A survey that stays until its invitation is there. */
-async function keptSurvey(tx: Transaction, id: string): Promise<SurveyRecord | null> {
+async function keptSurvey(tx: Transaction, id: string): Promise<Survey | null> {
   const [, survey] = await Promise.all([keepSurvey(tx, id), surveyById(tx, id)]);
   return survey;
 }

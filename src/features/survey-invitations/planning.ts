@@ -4,10 +4,9 @@ import { insertRows, param, statement, type Transaction, transaction } from '../
 import { newId } from '../../platform/ids.ts';
 import { job } from '../../platform/jobs.ts';
 import { hasConsent } from '../consents/queries.ts';
-import { surveys } from '../surveys/model.ts';
-import type { SurveyRow } from '../surveys/queries.ts';
-import { type InvitationTrigger, surveyInvitations, surveyPlans } from './model.ts';
+import { type Survey, surveys } from '../surveys/record.ts';
 import type { InvitationRow } from './queries.ts';
+import { type InvitationTrigger, surveyInvitations, surveyPlans } from './record.ts';
 
 /**
  * Days that an occasion is looked back at after its delay: an order that is paid or fulfilled, or told at all, later than
@@ -26,7 +25,7 @@ const overlap = 600_000;
 /** How often it is noted how far planning has come, at most. */
 const noteEvery = 60_000;
 
-type AskingSurvey = Pick<SurveyRow, 'id' | 'channel' | 'settings'> & {
+type AskingSurvey = Pick<Survey, 'id' | 'channel' | 'settings'> & {
   openedAt: string;
   /** Null: never planned. */
   plannedFor: string | null;

@@ -1,8 +1,9 @@
 import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
 import type { LinkTokens } from '../../platform/link-token.ts';
-import type { ConsentStatus } from '../consents/model.ts';
-import { type SentInvitation, type SurveyInvitation, surveyInvitations } from './model.ts';
+import { assignments, fromRow } from '../../records/table.ts';
+import type { ConsentStatus } from '../consents/record.ts';
+import { type SentInvitation, type SurveyInvitation, surveyInvitations } from './record.ts';
 
 export type InvitationRow = typeof surveyInvitations.$inferSelect;
 
@@ -12,28 +13,8 @@ export const invitationColumns = fields(surveyInvitations);
 /** Its status as it is now: nobody has to note the end of a link. */
 export const statusNow = sql`case when ${surveyInvitations.status} = 'sent' and ${surveyInvitations.expiresAt} <= ${param('$now')}::timestamptz then 'expired' else ${surveyInvitations.status} end`;
 
-export function toInvitation(row: InvitationRow, now: string): SurveyInvitation {
-  return {
-    id: row.id,
-    surveyId: row.surveyId,
-    customerId: row.customerId,
-    status: row.status === 'sent' && hasEnded(row, now) ? 'expired' : row.status,
-    trigger: row.trigger,
-    orderId: row.orderId,
-    interactionId: row.interactionId,
-    sku: row.sku,
-    staff: row.staff,
-    department: row.department,
-    process: row.process,
-    channel: row.channel,
-    dueAt: row.dueAt,
-    sentAt: row.sentAt,
-    expiresAt: row.expiresAt,
-    responseId: row.responseId,
-    version: row.version,
-    createdAt: row.createdAt,
-    updatedAt: row.updatedAt,
-  };
+export function toInvitation({ occasion: _, ...row }: InvitationRow, now: string): SurveyInvitation {
+  return { ...row, status: row.status === 'sent' && hasEnded(row, now) ? 'expired' : row.status };
 }
 
 /** Whether its link works no more. Ends are whole milliseconds. */
@@ -65,8 +46,7 @@ export async function insertInvitations(tx: Transaction, rows: InvitationRow[]):
 
 const update = statement(
   'update_survey_invitations',
-  sql`update survey_invitations i set version = n."version", status = n."status", due_at = n."dueAt", sent_at = n."sentAt",
-      expires_at = n."expiresAt", updated_at = n."updatedAt"
+  sql`update survey_invitations i set ${assignments(surveyInvitations, fromRow('n'))}
     from ${rowsOf(surveyInvitations, param('rows'), 'n')} where i.customer_id = n."customerId" and i.id = n."id"`,
 );
 

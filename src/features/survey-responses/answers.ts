@@ -2,12 +2,11 @@ import { effortBand } from '../../domain/customer-effort.ts';
 import { isSatisfied } from '../../domain/customer-satisfaction.ts';
 import { npsBand } from '../../domain/net-promoter-score.ts';
 import { type FieldError, Problem } from '../../platform/errors.ts';
-import type { QuestionScale, SurveyQuestion } from '../surveys/model.ts';
-import type { SurveyRecord, VersionRow } from '../surveys/queries.ts';
 import { meaningOf } from '../surveys/questions.ts';
-import type { AnswerBand, SurveyAnswerInput } from './model.ts';
-import { storedBand } from './model.ts';
+import type { QuestionScale, Survey, SurveyQuestion, SurveyVersion } from '../surveys/record.ts';
 import type { AnswerRow } from './queries.ts';
+import type { AnswerBand, SurveyAnswerInput } from './record.ts';
+import { storedBand } from './record.ts';
 
 /** What of an answer follows from its question. */
 type ReadAnswer = Pick<AnswerRow, 'question' | 'type' | 'primary' | 'score' | 'band' | 'choices' | 'text'>;
@@ -22,7 +21,7 @@ export interface Version {
 }
 
 /** @param later versions from the earliest that is meant on; the current one comes with the survey */
-export function questionsOf(survey: SurveyRecord, later: readonly VersionRow[]): Map<number, Version> {
+export function questionsOf(survey: Survey, later: readonly SurveyVersion[]): Map<number, Version> {
   const versions = new Map<number, Version>();
   const meanings = new Map<string, string>();
   const current = { number: survey.currentVersion, questions: survey.questions };

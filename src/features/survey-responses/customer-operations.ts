@@ -4,11 +4,11 @@ import { param, type Statement, statement } from '../../platform/db/client.ts';
 import { readOperation } from '../../platform/operation.ts';
 import { defaultLimit, pageFrom, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
-import { surveyResponse, surveyResponses } from './model.ts';
 import { listCustomerSurveyResponses, responseList } from './operations.ts';
-import { type ResponseRecord, responseColumns, toResponse } from './queries.ts';
+import { responseColumns } from './queries.ts';
+import { type SurveyResponse, surveyResponse, surveyResponses } from './record.ts';
 
-type FirstResponse = ResponseRecord & { all: number };
+type FirstResponse = SurveyResponse & { all: number };
 
 /** The first responses of each customer in one pass by row_number(): the distributed engine refuses a lateral top-N. */
 function ofCustomers(direction: 'asc' | 'desc', count: boolean): Statement<FirstResponse> {
@@ -53,9 +53,11 @@ export const surveyResponsesOfCustomers = readOperation({
     for (const row of rows) byCustomer.get(row.customerId ?? '')?.push(row);
     return customerIds.map((customerId) => {
       const own = byCustomer.get(customerId) ?? [];
-      return pageFrom(own.map(toResponse), {
+      const total = count ? (own[0]?.all ?? 0) : undefined;
+      const answers = own.map(({ all: _, ...response }) => response);
+      return pageFrom(answers, {
         limit,
-        total: count ? (own[0]?.all ?? 0) : undefined,
+        total,
         ...(cursors && { cursors, cursor: responseList.cursorFor(context, sort, { customerId }) }),
       });
     });

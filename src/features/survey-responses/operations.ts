@@ -12,8 +12,17 @@ import { targetId } from '../../records/references/queries.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
 import { surveyById } from '../surveys/queries.ts';
 import {
+  deleteResponseRow,
+  fromState,
+  recountAnswers,
+  responseById,
+  responseColumns,
+  responseStates,
+} from './queries.ts';
+import {
   answerBand,
   responseStatus,
+  type SurveyResponse,
   storedBand,
   surveyResponse,
   surveyResponseInput,
@@ -21,17 +30,7 @@ import {
   surveyResponses,
   terms,
   words,
-} from './model.ts';
-import {
-  deleteResponseRow,
-  fromState,
-  type ResponseRecord,
-  recountAnswers,
-  responseById,
-  responseColumns,
-  responseStates,
-  toResponse,
-} from './queries.ts';
+} from './record.ts';
 import { asOutcome, type ResponseWrite, writeResponses } from './write.ts';
 
 const writtenSurveyResponse = surveyResponse
@@ -91,13 +90,13 @@ export const getSurveyResponse = readOperation({
   async run({ db }, { id: responseId }) {
     const found = await responseById(db, responseId);
     if (!found) throw notFound('survey response');
-    return toResponse(found);
+    return found;
   },
 });
 
 const term = (prefix: string) => (value: SQL) => sql`${terms} @> array[${sql.raw(`'${prefix}:'`)} || ${value}::text]`;
 
-export const responseList = keysetList<ResponseRecord>({
+export const responseList = keysetList<SurveyResponse>({
   name: 'survey_responses',
   select: responseColumns,
   from: sql`${surveyResponses}`,
@@ -183,12 +182,11 @@ type Filter = Partial<z.output<z.ZodObject<typeof listFilters>>> & {
   customerId?: string | undefined;
 };
 
-async function listPage(context: Context, filter: Filter): Promise<Page<ReturnType<typeof toResponse>>> {
+async function listPage(context: Context, filter: Filter): Promise<Page<SurveyResponse>> {
   const { question, band, scoreFrom, scoreTo, ...rest } = filter;
   const asked = { question, scoreFrom, scoreTo, ...(band && storedBand(band)) };
   const answer = Object.values(asked).some((value) => value !== undefined) ? JSON.stringify(asked) : undefined;
-  const { data, page } = await responseList(context.db, context, { ...rest, answer });
-  return { data: data.map(toResponse), page };
+  return responseList(context.db, context, { ...rest, answer });
 }
 
 /** What is in the answers, and not in the response itself. */

@@ -1,66 +1,23 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
-import type { QuestionType } from '../surveys/model.ts';
-import { bandName, type SurveyResponse, surveyAnswers, surveyResponses } from './model.ts';
+import { assignments, fromExcluded } from '../../records/table.ts';
+import { bandName, bandNamed, type SurveyResponse, surveyAnswers, surveyResponses } from './record.ts';
 
 export type ResponseRow = typeof surveyResponses.$inferSelect;
-type StoredAnswer = typeof surveyAnswers.$inferSelect;
-/** `choices` were validated when written. */
-export type AnswerRow = Omit<StoredAnswer, 'choices'> & { choices: string[] | null };
+export type AnswerRow = typeof surveyAnswers.$inferSelect;
 
-/** question, type, score, band, choices, text. */
-type AnswerTuple = [string, QuestionType, number | null, number | null, string[] | null, string | null];
+/** The select list of a response with its answers. */
+export const responseColumns = sql`${fields(surveyResponses)}, coalesce((
+    select json_agg(json_build_object('question', a.question, 'type', a.type, 'score', a.score, 'band', ${bandNamed('a')},
+      'choices', a.choices, 'text', a.text) order by a.question collate "C")
+    from survey_answers a where a.response_id = ${surveyResponses.id}), '[]') as answers`;
 
-export interface ResponseRecord extends ResponseRow {
-  answerTuples: AnswerTuple[] | null;
-}
-
-/** The select list of a response; for `toResponse`. */
-export const responseColumns = sql`${fields(surveyResponses)},
-  (select json_agg(json_build_array(a.question, a.type, a.score, a.band, a.choices, a.text) order by a.question collate "C")
-    from survey_answers a where a.response_id = ${surveyResponses.id}) as "answerTuples"`;
-
-export function toResponse(record: ResponseRecord): SurveyResponse {
-  return {
-    id: record.id,
-    surveyId: record.surveyId,
-    surveyVersion: record.surveyVersion,
-    submissionId: record.submissionId,
-    customerId: record.customerId,
-    status: record.status,
-    late: record.late,
-    answeredAt: record.answeredAt,
-    askedAt: record.askedAt,
-    orderId: record.orderId,
-    sku: record.sku,
-    interactionId: record.interactionId,
-    invitationId: record.invitationId,
-    staff: record.staff,
-    department: record.department,
-    process: record.process,
-    channel: record.channel,
-    language: record.language,
-    journeyStage: record.journeyStage,
-    answers: (record.answerTuples ?? []).map(([question, type, score, band, choices, text]) => ({
-      question,
-      type,
-      score,
-      band: bandName(type, band),
-      choices,
-      text,
-    })),
-    version: record.version,
-    createdAt: record.createdAt,
-    updatedAt: record.updatedAt,
-  };
-}
-
-const byId = statement<ResponseRecord>(
+const byId = statement<SurveyResponse>(
   'survey_response_by_id',
   sql`select ${responseColumns} from ${surveyResponses} where ${surveyResponses.id} = ${param('id')}::uuid`,
 );
 
-export function responseById(db: Db, id: string): Promise<ResponseRecord | null> {
+export function responseById(db: Db, id: string): Promise<SurveyResponse | null> {
   return db.first(byId, { id });
 }
 
@@ -72,10 +29,13 @@ export interface ResponseState {
 
 /** What is known after a write is what was written: nothing that is told of a response is made by the database. */
 export function fromState({ row, answers }: ResponseState): SurveyResponse {
-  const answerTuples = answers.map(
-    (a): AnswerTuple => [a.question, a.type, a.score, a.band, a.choices, a.text], // as the select list has it
-  );
-  return toResponse({ ...row, answerTuples });
+  return {
+    ...row,
+    answers: answers.map(({ question, type, score, band, choices, text }) => ({
+      ...{ question, type, score, choices, text },
+      band: bandName(type, band),
+    })),
+  };
 }
 
 /** Which responses are meant: by the names their sender gave them in the survey, or by id. */
@@ -136,19 +96,6 @@ export async function insertResponses(tx: Transaction, states: ResponseState[]):
   });
 }
 
-const set = (columns: string[]) =>
-  sql.join(
-    columns.map((column) => sql`${sql.identifier(column)} = excluded.${sql.identifier(column)}`),
-    sql`, `,
-  );
-const responseMutable = [
-  ...['customer_id', 'version', 'survey_version', 'status', 'answered_at', 'asked_at', 'late', 'order_id', 'sku'],
-  ...['interaction_id', 'invitation_id', 'staff', 'department', 'process', 'channel', 'language', 'journey_stage'],
-  'updated_at',
-];
-const answerMutable = [
-  ...['customer_id', 'type', 'is_primary', 'counted', 'score', 'band', 'answered_at', 'choices', 'text'],
-];
 /** Of another customer, or of none, it begins anew; a recount of the customers follows. */
 const kept = (column: string) =>
   sql`${sql.identifier(column)} = case when survey_answers.customer_id = excluded.customer_id then survey_answers.${sql.identifier(column)} end`;
@@ -160,10 +107,10 @@ const replace = statement(
         and not exists (select from json_to_recordset(${param('answers')}::json) as n("responseId" uuid, "question" text)
           where n."responseId" = a.response_id and n."question" = a.question)
     ), r as (
-      ${insertRows(surveyResponses, param('rows'))} on conflict (id) do update set ${set(responseMutable)}
+      ${insertRows(surveyResponses, param('rows'))} on conflict (id) do update set ${assignments(surveyResponses, fromExcluded)}
     )
     ${insertRows(surveyAnswers, param('answers'))}
-    on conflict (response_id, question) do update set ${set(answerMutable)}, ${kept('superseded_at')}, ${kept('superseded_in_survey_at')}`,
+    on conflict (response_id, question) do update set ${assignments(surveyAnswers, fromExcluded, ['supersededAt', 'supersededInSurveyAt'])}, ${kept('superseded_at')}, ${kept('superseded_in_survey_at')}`,
 );
 
 /** Changed responses with their answers. */

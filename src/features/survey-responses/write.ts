@@ -13,9 +13,9 @@ import { openDetractorFollowUps } from '../follow-ups/detractors.ts';
 import { interactionRecord } from '../interactions/record.ts';
 import { orderRecord } from '../orders/record.ts';
 import { noteAnswered } from '../survey-invitations/answered.ts';
-import { keepSurvey, type SurveyRecord, surveyById, surveyVersionsFrom, type VersionRow } from '../surveys/queries.ts';
+import { keepSurvey, surveyById, surveyVersionsFrom } from '../surveys/queries.ts';
+import type { Survey, SurveyVersion } from '../surveys/record.ts';
 import { checkRequired, questionsOf, readAnswers, type Version } from './answers.ts';
-import { type SurveyResponseInput, type SurveyResponsePatch, surveyAnswers } from './model.ts';
 import {
   type AnswerRow,
   insertResponses,
@@ -26,6 +26,7 @@ import {
   replaceResponses,
   responseStates,
 } from './queries.ts';
+import { type SurveyResponseInput, type SurveyResponsePatch, surveyAnswers } from './record.ts';
 
 /** One response to be written, and how. `invitationId`: the invitation that it came by. */
 export type ResponseWrite =
@@ -43,7 +44,7 @@ export interface ResponseOutcome {
 
 /** What is read under the locks. */
 interface Found {
-  survey: SurveyRecord;
+  survey: Survey;
   /** By number; those that a write may mean. */
   versions: ReadonlyMap<number, Version>;
   bySubmission: Map<string, ResponseState>;
@@ -96,7 +97,7 @@ export async function writeResponses(
 async function save(
   tx: Transaction,
   context: Context,
-  survey: SurveyRecord,
+  survey: Survey,
   changes: { before: ResponseState | null; after: ResponseState }[],
 ): Promise<void> {
   if (changes.length === 0) return;
@@ -192,7 +193,7 @@ async function readUnderLocks(
   tx: Transaction,
   which: Parameters<typeof responseStates>[1],
   meant: readonly number[],
-): Promise<[SurveyRecord, VersionRow[], ResponseState[]]> {
+): Promise<[Survey, SurveyVersion[], ResponseState[]]> {
   const kept = keepSurvey(tx, which.surveyId);
   const [survey, versions, states] = await Promise.all([
     surveyById(tx, which.surveyId),
@@ -284,7 +285,7 @@ function responseRow(
   write: ResponseWrite,
   before: ResponseRow | null,
   customerId: string | null,
-  survey: SurveyRecord,
+  survey: Survey,
 ): ResponseRow {
   const { mode, input } = write;
   /** A member left out stays on PATCH, and is cleared otherwise. */
@@ -321,13 +322,13 @@ function responseRow(
   };
 }
 
-function isLate(answeredAt: string, askedAt: string | null, { settings }: SurveyRecord): boolean {
+function isLate(answeredAt: string, askedAt: string | null, { settings }: Survey): boolean {
   if (askedAt === null || settings.answerWithinDays === null) return false;
   return Date.parse(answeredAt) > Date.parse(askedAt) + settings.answerWithinDays * day;
 }
 
 /** What was accepted once may be corrected after the survey was closed. @throws Problem */
-function checkTimes({ now }: Context, row: ResponseRow, before: ResponseRow | null, survey: SurveyRecord): void {
+function checkTimes({ now }: Context, row: ResponseRow, before: ResponseRow | null, survey: Survey): void {
   checkNotAhead(row.answeredAt, now, '/answeredAt');
   if (row.askedAt !== null && Date.parse(row.askedAt) > Date.parse(row.answeredAt)) {
     throw invalid('/askedAt', 'asked_after_answer', 'It was answered before it was asked.');

@@ -1,27 +1,34 @@
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
+import { fields } from '../../platform/db/client.ts';
 import { notFound, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
-import { survey, surveyInput, surveyPatch, surveyStatus, surveys, surveyVersion, surveyVersions } from './model.ts';
 import {
   deleteSurveyRow,
   insertSurvey,
   lockSurvey,
-  surveysByIds as recordsByIds,
-  type SurveyRecord,
+  surveysByIds as readSurveys,
   surveyById,
   surveyColumns,
   surveySource,
   surveyUses,
-  toSurvey,
-  toVersion,
   updateSurveyRow,
-  type VersionRow,
 } from './queries.ts';
+import {
+  type Survey,
+  type SurveyVersion,
+  survey,
+  surveyInput,
+  surveyPatch,
+  surveyStatus,
+  surveys,
+  surveyVersion,
+  surveyVersions,
+} from './record.ts';
 import { changedSurvey, newSurvey } from './write.ts';
 
 export const createSurvey = writeOperation({
@@ -39,11 +46,11 @@ export const createSurvey = writeOperation({
   async run(tx, context, { body }) {
     const made = newSurvey(context, newId(), body);
     await insertSurvey(tx, made, versionOf(made, context.now));
-    return toSurvey(made);
+    return made;
   },
 });
 
-function versionOf({ id: surveyId, currentVersion: number, questions }: SurveyRecord, createdAt: string): VersionRow {
+function versionOf({ id: surveyId, currentVersion: number, questions }: Survey, createdAt: string): SurveyVersion {
   return { surveyId, number, questions, createdAt };
 }
 
@@ -59,7 +66,7 @@ export const getSurvey = readOperation({
   async run({ db }, { id: surveyId }) {
     const found = await surveyById(db, surveyId);
     if (!found) throw notFound('survey');
-    return toSurvey(found);
+    return found;
   },
 });
 
@@ -73,15 +80,12 @@ export const surveysByIds = readOperation({
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(survey.nullable()),
   async run({ db }, { ids }) {
-    const found = await recordsByIds(db, ids);
-    return ids.map((surveyId) => {
-      const record = found.get(surveyId);
-      return record ? toSurvey(record) : null;
-    });
+    const found = await readSurveys(db, ids);
+    return ids.map((surveyId) => found.get(surveyId) ?? null);
   },
 });
 
-const list = keysetList<SurveyRecord>({
+const list = keysetList<Survey>({
   name: 'surveys',
   select: surveyColumns,
   from: surveySource,
@@ -111,18 +115,14 @@ export const listSurveys = readOperation({
     language: text(35).optional(),
   }),
   output: pageOf(survey).meta({ id: 'SurveyPage' }),
-  async run(context, input) {
-    const { data, page } = await list(context.db, context, input);
-    return { data: data.map(toSurvey), page };
-  },
+  run: (context, input) => list(context.db, context, input),
 });
 
-type ListedVersion = VersionRow & { id: string };
+type ListedVersion = SurveyVersion & { id: string };
 
 const versionList = keysetList<ListedVersion>({
   name: 'survey_versions',
-  select: sql`${surveyVersions.surveyId} as "surveyId", ${surveyVersions.number} as number, ${surveyVersions.questions} as questions,
-    ${surveyVersions.createdAt} as "createdAt", ${surveyVersions.number}::text as id`,
+  select: sql`${fields(surveyVersions)}, ${surveyVersions.number}::text as id`,
   from: sql`${surveyVersions}`,
   // The survey is given, so the number alone tells them apart.
   id: sql`${surveyVersions.number}`,
@@ -149,7 +149,7 @@ export const listSurveyVersions = readOperation({
   async run(context, { id: surveyId, ...filter }) {
     const { data, page } = await versionList(context.db, context, { ...filter, surveyId });
     if (data.length === 0 && !(await surveyById(context.db, surveyId))) throw notFound('survey');
-    return { data: data.map(toVersion), page };
+    return { data: data.map(({ id: _, ...row }) => row), page };
   },
 });
 
@@ -172,7 +172,7 @@ export const updateSurvey = writeOperation({
     checkVersion(before.version, expected);
     const after = await changedSurvey(tx, context, before, body);
     await updateSurveyRow(tx, after, after.questions === before.questions ? null : versionOf(after, context.now));
-    return toSurvey(after);
+    return after;
   },
 });
 

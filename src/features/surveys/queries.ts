@@ -1,77 +1,41 @@
 import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
-import {
-  type Survey,
-  type SurveyQuestion,
-  type SurveySettings,
-  type SurveyVersion,
-  surveys,
-  surveyVersions,
-} from './model.ts';
+import { assignments, fromExcluded, fromRow } from '../../records/table.ts';
+import { type Survey, type SurveyVersion, surveys, surveyVersions } from './record.ts';
 
-type StoredSurvey = typeof surveys.$inferSelect;
-type StoredVersion = typeof surveyVersions.$inferSelect;
-/** `settings` were validated when written. */
-export type SurveyRow = Omit<StoredSurvey, 'settings'> & { settings: SurveySettings };
-/** `questions` were validated when written. */
-export type VersionRow = Omit<StoredVersion, 'questions'> & { questions: SurveyQuestion[] };
-
-/** A survey with the questions of its current version. */
-export type SurveyRecord = SurveyRow & { questions: SurveyQuestion[] };
-
-/** The select list of a survey and what it is selected from; for `toSurvey`. */
-export const surveyColumns = sql`${fields(surveys)}, ${surveyVersions.questions} as questions`;
+/**
+ * The select list of a survey with the questions that it asks now, and what it is selected from. Surveys that were stored
+ * before there were consents ask everybody.
+ */
+export const surveyColumns = sql`${fields(surveys, ['settings'])}, ${surveyVersions.questions} as questions,
+  '{"consentPurpose": null}'::jsonb || ${surveys.settings} as settings`;
 export const surveySource = sql`${surveys} join ${surveyVersions} on ${surveyVersions.surveyId} = ${surveys.id} and ${surveyVersions.number} = ${surveys.currentVersion}`;
 
-export function toSurvey(record: SurveyRecord): Survey {
-  return {
-    id: record.id,
-    name: record.name,
-    status: record.status,
-    openedAt: record.openedAt,
-    closesAt: record.closesAt,
-    journeyStage: record.journeyStage,
-    channel: record.channel,
-    language: record.language,
-    // Surveys that were stored before there were consents ask everybody.
-    settings: { ...record.settings, consentPurpose: record.settings.consentPurpose ?? null },
-    currentVersion: record.currentVersion,
-    questions: record.questions,
-    version: record.version,
-    createdAt: record.createdAt,
-    updatedAt: record.updatedAt,
-  };
-}
-
-export function toVersion(row: VersionRow): SurveyVersion {
-  return { surveyId: row.surveyId, number: row.number, questions: row.questions, createdAt: row.createdAt };
-}
-
-const byIds = statement<SurveyRecord>(
+const byIds = statement<Survey>(
   'surveys_by_ids',
   sql`select ${surveyColumns} from ${surveySource} where ${surveys.id} = any(${param('ids')}::uuid[])`,
 );
 
 /** Surveys with settings and current questions, by id; absent ones are absent. */
-export async function surveysByIds(db: Db, ids: readonly string[]): Promise<Map<string, SurveyRecord>> {
+export async function surveysByIds(db: Db, ids: readonly string[]): Promise<Map<string, Survey>> {
   if (ids.length === 0) return new Map();
   const rows = await db.all(byIds, { ids: [...new Set(ids)] });
   return new Map(rows.map((row) => [row.id, row]));
 }
 
 /** A survey with its settings and current questions. */
-export async function surveyById(db: Db, id: string): Promise<SurveyRecord | null> {
+export async function surveyById(db: Db, id: string): Promise<Survey | null> {
   return (await surveysByIds(db, [id])).get(id) ?? null;
 }
 
-const versionsFrom = statement<VersionRow>(
+const versionsFrom = statement<SurveyVersion>(
   'survey_versions_from',
   sql`select ${fields(surveyVersions)} from ${surveyVersions}
     where ${surveyVersions.surveyId} = ${param('id')}::uuid and ${surveyVersions.number} >= ${param('from')}::int order by ${surveyVersions.number}`,
 );
 
 /** The versions of a survey from this number on, ascending. */
-export function surveyVersionsFrom(db: Db, id: string, from: number): Promise<VersionRow[]> {
+export function surveyVersionsFrom(db: Db, id: string, from: number): Promise<SurveyVersion[]> {
   return db.all(versionsFrom, { id, from });
 }
 
@@ -103,7 +67,7 @@ const insert = statement(
   sql`with s as (${insertRows(surveys, param('rows'))}) ${insertRows(surveyVersions, param('versions'))}`,
 );
 
-export async function insertSurvey(tx: Transaction, row: SurveyRow, version: VersionRow): Promise<void> {
+export async function insertSurvey(tx: Transaction, row: Survey, version: SurveyVersion): Promise<void> {
   await tx.all(insert, { rows: JSON.stringify([row]), versions: JSON.stringify([version]) });
 }
 
@@ -111,16 +75,14 @@ const change = statement(
   'update_survey',
   sql`with v as (
       ${insertRows(surveyVersions, param('versions'))}
-      on conflict (survey_id, number) do update set questions = excluded.questions
+      on conflict (survey_id, number) do update set ${assignments(surveyVersions, fromExcluded)}
     )
-    update surveys s set version = n."version", name = n."name", status = n."status", current_version = n."currentVersion",
-      opened_at = n."openedAt", closes_at = n."closesAt", journey_stage = n."journeyStage", channel = n."channel",
-      language = n."language", settings = n."settings", updated_at = n."updatedAt"
+    update surveys s set ${assignments(surveys, fromRow('n'))}
     from ${rowsOf(surveys, param('rows'), 'n')} where s.id = n."id"`,
 );
 
 /** Changes a locked survey; `version` is one that is new or replaced in place. */
-export async function updateSurveyRow(tx: Transaction, row: SurveyRow, version: VersionRow | null): Promise<void> {
+export async function updateSurveyRow(tx: Transaction, row: Survey, version: SurveyVersion | null): Promise<void> {
   await tx.all(change, { rows: JSON.stringify([row]), versions: JSON.stringify(version ? [version] : []) });
 }
 

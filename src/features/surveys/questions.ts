@@ -1,7 +1,7 @@
 import { defaultEffortScales, effortBand } from '../../domain/customer-effort.ts';
 import { defaultSatisfactionScale, isSatisfied } from '../../domain/customer-satisfaction.ts';
 import { type FieldError, Problem } from '../../platform/errors.ts';
-import type { QuestionScale, SurveyQuestion, SurveyQuestionInput } from './model.ts';
+import type { QuestionScale, SurveyQuestion, SurveyQuestionInput } from './record.ts';
 
 /** What answers to a question mean: its type, scale and options. The words of it may be corrected. */
 export function meaningOf({ type, scale, options }: SurveyQuestion): string {

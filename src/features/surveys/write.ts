@@ -2,18 +2,17 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Transaction } from '../../platform/db/client.ts';
 import { type FieldError, invalid, Problem } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
-import type { SurveyInput, SurveyPatch, SurveyQuestion, SurveySettings, SurveySettingsInput } from './model.ts';
-import { answeredQuestions, type SurveyRecord, type SurveyRow, surveyUses, surveyVersionsFrom } from './queries.ts';
+import { answeredQuestions, surveyUses, surveyVersionsFrom } from './queries.ts';
 import { changedMeaning, readQuestions } from './questions.ts';
-
-const defaultSettings: SurveySettings = {
-  contactFrequencyDays: 30,
-  answerWithinDays: null,
-  linkDays: 30,
-  triggers: [],
-  followUp: null,
-  consentPurpose: null,
-};
+import {
+  defaultSettings,
+  type Survey,
+  type SurveyInput,
+  type SurveyPatch,
+  type SurveyQuestion,
+  type SurveySettings,
+  type SurveySettingsInput,
+} from './record.ts';
 
 /** Settings as they are stored; members left out stay. */
 function readSettings(input: SurveySettingsInput | undefined, before: SurveySettings): SurveySettings {
@@ -29,12 +28,12 @@ function readSettings(input: SurveySettingsInput | undefined, before: SurveySett
       followUp === undefined
         ? before.followUp
         : followUp && { withinDays: followUp.withinDays, owner: followUp.owner ?? null },
-    consentPurpose: consentPurpose === undefined ? (before.consentPurpose ?? null) : consentPurpose,
+    consentPurpose: consentPurpose === undefined ? before.consentPurpose : consentPurpose,
   };
 }
 
 /** A survey that is new. @throws Problem with what is wrong with its questions */
-export function newSurvey({ now }: Context, id: string, input: SurveyInput): SurveyRecord {
+export function newSurvey({ now }: Context, id: string, input: SurveyInput): Survey {
   const questions = readQuestions(input.questions);
   const status = input.status ?? 'draft';
   return {
@@ -56,7 +55,7 @@ export function newSurvey({ now }: Context, id: string, input: SurveyInput): Sur
 }
 
 /** A closed survey was closed by now at the latest. */
-function closing(status: SurveyRow['status'], closesAt: string | null, now: string): string | null {
+function closing(status: Survey['status'], closesAt: string | null, now: string): string | null {
   if (status !== 'closed') return closesAt;
   return closesAt !== null && Date.parse(closesAt) < Date.parse(now) ? closesAt : now;
 }
@@ -65,9 +64,9 @@ function closing(status: SurveyRow['status'], closesAt: string | null, now: stri
 export async function changedSurvey(
   tx: Transaction,
   { now }: Context,
-  before: SurveyRecord,
+  before: Survey,
   patch: SurveyPatch,
-): Promise<SurveyRecord> {
+): Promise<Survey> {
   const status = patch.status ?? before.status;
   if (status === 'draft' && before.status !== 'draft') {
     throw invalid('/status', 'was_opened', 'A survey that was opened is open or closed.');
@@ -95,9 +94,9 @@ export async function changedSurvey(
 /** While nobody has responded to the current version it is replaced in place; after that questions are a new version. */
 async function changedQuestions(
   tx: Transaction,
-  before: SurveyRecord,
+  before: Survey,
   { questions: inputs }: SurveyPatch,
-): Promise<Pick<SurveyRecord, 'questions' | 'currentVersion'>> {
+): Promise<Pick<Survey, 'questions' | 'currentVersion'>> {
   if (inputs === undefined) return before;
   const questions = readQuestions(inputs);
   if (isDeepStrictEqual(questions, before.questions)) return before;

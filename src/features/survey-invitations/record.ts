@@ -1,67 +1,13 @@
+import { smallInteger } from '../../platform/values.ts';
 import { sql } from 'drizzle-orm';
-import { index, integer, pgTable, primaryKey, text as textColumn, uniqueIndex, uuid } from 'drizzle-orm/pg-core';
+import { foreignKey, index, uniqueIndex } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import { instant as instantColumn } from '../../platform/db/columns.ts';
-import { id, instant, smallInteger, text, version } from '../../platform/values.ts';
+import { text as boundedText, id, instant as instantText } from '../../platform/values.ts';
+import { instant, key, ownerId, recordId, text, version, words } from '../../records/fields.ts';
+import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 import { customers } from '../customers/record.ts';
-import { responseStatus, surveyAnswerInput } from '../survey-responses/model.ts';
-import { surveyQuestion, surveyStatus, surveys } from '../surveys/model.ts';
-
-/** That a customer is to be asked, was asked, or was not in the end. */
-export const surveyInvitations = pgTable(
-  'survey_invitations',
-  {
-    customerId: uuid('customer_id')
-      .notNull()
-      .references(() => customers.id),
-    id: uuid('id').notNull(),
-    version: integer('version').notNull(),
-    surveyId: uuid('survey_id')
-      .notNull()
-      .references(() => surveys.id),
-    status: textColumn('status').$type<InvitationStatus>().notNull(),
-    /** What made it: a trigger of the survey, an eligibility check that reserved it, or somebody by hand. */
-    trigger: textColumn('trigger').$type<InvitationTrigger>().notNull(),
-    /** The order, or the stage change as `<customer>:<sequence>`, that triggered it: once per survey. */
-    occasion: textColumn('occasion'),
-    orderId: uuid('order_id'),
-    interactionId: uuid('interaction_id'),
-    sku: textColumn('sku'),
-    staff: textColumn('staff'),
-    department: textColumn('department'),
-    process: textColumn('process'),
-    channel: textColumn('channel'),
-    dueAt: instantColumn('due_at').notNull(),
-    sentAt: instantColumn('sent_at'),
-    /** When its link ends. */
-    expiresAt: instantColumn('expires_at'),
-    responseId: uuid('response_id'),
-    createdAt: instantColumn('created_at').notNull(),
-    updatedAt: instantColumn('updated_at').notNull(),
-  },
-  (t) => [
-    primaryKey({ columns: [t.customerId, t.id] }),
-    index('survey_invitations_id').on(t.id),
-    index('survey_invitations_created').on(t.createdAt, t.id),
-    index('survey_invitations_survey').on(t.surveyId, t.createdAt, t.id),
-    index('survey_invitations_due').on(t.dueAt, t.id).where(sql`status = 'due'`),
-    index('survey_invitations_sent').on(t.customerId, t.sentAt).where(sql`sent_at is not null`),
-    uniqueIndex('survey_invitations_occasion')
-      .on(t.customerId, t.surveyId, t.occasion)
-      .where(sql`occasion is not null`),
-  ],
-);
-
-/** How far planning has come with a survey, so that it reads only what is new since then. */
-export const surveyPlans = pgTable('survey_plans', {
-  surveyId: uuid('survey_id')
-    .primaryKey()
-    .references(() => surveys.id, { onDelete: 'cascade' }),
-  /** The triggers it was planned for; with others it begins anew. */
-  triggers: textColumn('triggers').notNull(),
-  /** What is due until then, as it was told until then, has been planned. */
-  plannedUntil: instantColumn('planned_until').notNull(),
-});
+import { responseStatus, subjectFields, surveyAnswerInput } from '../survey-responses/record.ts';
+import { surveyQuestion, surveyStatus, surveys } from '../surveys/record.ts';
 
 export const invitationStatuses = ['due', 'sent', 'answered', 'cancelled', 'expired'] as const;
 export type InvitationStatus = (typeof invitationStatuses)[number];
@@ -87,20 +33,81 @@ export const invitationTrigger = z.enum(invitationTriggers).meta({
   example: 'order_fulfilled',
 });
 
-const label = (description: string, example: string) => text(200).nullable().optional().meta({ description, example });
+const aboutFields = {
+  ...subjectFields,
+  orderId: subjectFields.orderId.says("The order it is about: one of the customer's."),
+  channel: subjectFields.channel.says('Where it is sent; that of the survey unless told.', 'email'),
+};
+
+const invitationFields = {
+  customerId: ownerId(() => customers.id),
+  id: key(),
+  version: version(),
+  surveyId: recordId()
+    .required()
+    .references(() => surveys.id),
+  status: words(invitationStatus).required(),
+  trigger: words(invitationTrigger).required(),
+  /** The order, or the stage change as `<customer>:<sequence>`, that triggered it: once per survey. */
+  occasion: text(100).plain().namesCustomer().internal(),
+  ...aboutFields,
+  dueAt: instant().required(),
+  sentAt: instant(),
+  expiresAt: instant().says('When its link ends.'),
+  responseId: recordId().says('The response that came by it.'),
+  createdAt: instant().required(),
+  updatedAt: instant().required(),
+};
+
+/** That a customer is to be asked, was asked, or was not in the end. */
+export const surveyInvitations = storedTable('survey_invitations', {
+  name: 'surveyInvitations',
+  label: 'Invitations to surveys',
+  access: 'owner',
+  nature: 'fact',
+  owner: 'customerId',
+  key: ['customerId', 'id'],
+  guard: 'survey invitation',
+  isLifeSign: (since) => sql`(f.status = 'due' or ${since('sent_at')})`,
+  fields: invitationFields,
+  extras: (t) => [
+    index('survey_invitations_id').on(t.id),
+    index('survey_invitations_created').on(t.createdAt, t.id),
+    index('survey_invitations_survey').on(t.surveyId, t.createdAt, t.id),
+    index('survey_invitations_due').on(t.dueAt, t.id).where(sql`status = 'due'`),
+    index('survey_invitations_sent').on(t.customerId, t.sentAt).where(sql`sent_at is not null`),
+    uniqueIndex('survey_invitations_occasion')
+      .on(t.customerId, t.surveyId, t.occasion)
+      .where(sql`occasion is not null`),
+  ],
+});
+
+/** How far planning has come with a survey, so that it reads only what is new since then. */
+export const surveyPlans = storedTable('survey_plans', {
+  name: 'surveyPlans',
+  label: 'How far invitations are planned',
+  access: 'service',
+  nature: 'derived',
+  owner: null,
+  partOf: { table: surveys, by: 'surveyId' },
+  key: ['surveyId'],
+  guard: null,
+  fields: {
+    surveyId: recordId().required().internal(),
+    /** The triggers it was planned for; with others it begins anew. */
+    triggers: text(100_000).plain().required().internal(),
+    /** What is due until then, as it was told until then, has been planned. */
+    plannedUntil: instant().required().internal(),
+  },
+  extras: (t) => [foreignKey({ columns: [t.surveyId], foreignColumns: [surveys.id] }).onDelete('cascade')],
+});
 
 export const surveyInvitationInput = z
   .strictObject({
     surveyId: id,
     customerId: id,
-    dueAt: instant.optional().meta({ description: 'When it is to be sent; now unless told.' }),
-    orderId: id.nullable().optional().meta({ description: "The order it is about: one of the customer's." }),
-    interactionId: id.nullable().optional().meta({ description: 'The interaction it is about; likewise.' }),
-    sku: label('The product it is about.', '85123A'),
-    staff: label('The member of staff it is about.', 'maria'),
-    department: label('The department it is about.', 'support'),
-    process: label('The process it is about.', 'returns'),
-    channel: label('Where it is sent; that of the survey unless told.', 'email'),
+    dueAt: instantText.optional().meta({ description: 'When it is to be sent; now unless told.' }),
+    ...inputShape(aboutFields),
   })
   .meta({
     id: 'SurveyInvitationInput',
@@ -118,32 +125,12 @@ export const invitationChange = z.enum(['cancelled']).meta({ id: 'InvitationChan
 export const surveyInvitationPatch = z
   .strictObject({
     status: invitationChange.optional().meta({ description: 'Of one that is due or sent: its link ends.' }),
-    dueAt: instant.optional().meta({ description: 'Of one that is due.' }),
+    dueAt: instantText.optional().meta({ description: 'Of one that is due.' }),
   })
   .meta({ id: 'SurveyInvitationPatch', example: { status: 'cancelled' } });
 
 export const surveyInvitation = z
-  .strictObject({
-    id,
-    surveyId: id,
-    customerId: id,
-    status: invitationStatus,
-    trigger: invitationTrigger,
-    orderId: id.nullable(),
-    interactionId: id.nullable(),
-    sku: z.string().nullable(),
-    staff: z.string().nullable(),
-    department: z.string().nullable(),
-    process: z.string().nullable(),
-    channel: z.string().nullable(),
-    dueAt: instant,
-    sentAt: instant.nullable(),
-    expiresAt: instant.nullable().meta({ description: 'When its link ends.' }),
-    responseId: id.nullable().meta({ description: 'The response that came by it.' }),
-    version,
-    createdAt: instant,
-    updatedAt: instant,
-  })
+  .strictObject(outputShape(invitationFields))
   .meta({ id: 'SurveyInvitation', description: 'That a customer is to be asked, was asked, or was not in the end.' });
 export type SurveyInvitation = z.output<typeof surveyInvitation>;
 
@@ -183,10 +170,10 @@ export const surveyEligibility = z
     customerId: id,
     eligible: z.boolean(),
     reasons: z.array(eligibilityReason).meta({ description: 'Why not; none when eligible.' }),
-    lastAskedAt: instant
+    lastAskedAt: instantText
       .nullable()
       .meta({ description: 'The latest invitation or answer of the customer, of any survey.' }),
-    nextEligibleAt: instant
+    nextEligibleAt: instantText
       .nullable()
       .meta({ description: 'From when on the customer may be asked again; null: now, or the survey is not open.' }),
     reserved: sentInvitation.nullable().meta({ description: 'With `reserve`, when eligible: the invitation to send.' }),
@@ -206,7 +193,7 @@ export const surveyLink = z
     language: z.string().nullable(),
     surveyVersion: smallInteger.meta({ description: 'Of the questions; to be sent back with the answers.' }),
     questions: z.array(surveyQuestion),
-    expiresAt: instant.meta({ description: 'When the link ends.' }),
+    expiresAt: instantText.meta({ description: 'When the link ends.' }),
   })
   .meta({ id: 'SurveyLink', description: 'What a survey page shows. Nothing about the person who is asked.' });
 
@@ -216,7 +203,7 @@ export const surveyLinkInput = z
     status: responseStatus
       .optional()
       .meta({ description: 'complete unless told. Whatever it is, the link is used up by it.' }),
-    language: text(35).optional().meta({ description: 'That of the survey unless told.', example: 'en' }),
+    language: boundedText(35).optional().meta({ description: 'That of the survey unless told.', example: 'en' }),
     surveyVersion: z
       .int()
       .min(1)
@@ -227,5 +214,5 @@ export const surveyLinkInput = z
   .meta({ id: 'SurveyLinkInput', example: { answers: [{ question: 'recommend', score: 9 }] } });
 
 export const surveyLinkAnswer = z
-  .strictObject({ responseId: id, status: responseStatus, answeredAt: instant })
+  .strictObject({ responseId: id, status: responseStatus, answeredAt: instantText })
   .meta({ id: 'SurveyLinkAnswer', description: 'That the answer was taken.' });

@@ -1,48 +1,11 @@
 import { smallInteger } from '../../platform/values.ts';
-import { index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'drizzle-orm/pg-core';
+import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import { instant as instantColumn, json } from '../../platform/db/columns.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
+import { text as boundedText } from '../../platform/values.ts';
+import { instant, integer, json, key, recordId, text, version, words } from '../../records/fields.ts';
+import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 import { consentPurpose } from '../customers/consent-input.ts';
 import { leadStage } from '../leads/record.ts';
-
-/** A survey; its questions are those of its current version. */
-export const surveys = pgTable(
-  'surveys',
-  {
-    id: uuid('id').primaryKey(),
-    version: integer('version').notNull(),
-    name: textColumn('name').notNull(),
-    status: textColumn('status').$type<SurveyStatus>().notNull(),
-    /** Number of the version whose questions are asked now. */
-    currentVersion: integer('current_version').notNull(),
-    openedAt: instantColumn('opened_at'),
-    /** Answers from here on are refused; also set by closing it. */
-    closesAt: instantColumn('closes_at'),
-    journeyStage: textColumn('journey_stage'),
-    channel: textColumn('channel'),
-    language: textColumn('language'),
-    settings: json('settings').notNull(),
-    createdAt: instantColumn('created_at').notNull(),
-    updatedAt: instantColumn('updated_at').notNull(),
-  },
-  (t) => [index('surveys_created').on(t.createdAt, t.id)],
-);
-
-/** The questions as they were asked; one that was answered never changes again. */
-export const surveyVersions = pgTable(
-  'survey_versions',
-  {
-    surveyId: uuid('survey_id')
-      .notNull()
-      .references(() => surveys.id),
-    /** 1, 2, 3 … */
-    number: integer('number').notNull(),
-    questions: json('questions').notNull(),
-    createdAt: instantColumn('created_at').notNull(),
-  },
-  (t) => [primaryKey({ columns: [t.surveyId, t.number] })],
-);
 
 export const surveyStatuses = ['draft', 'open', 'closed'] as const;
 export type SurveyStatus = (typeof surveyStatuses)[number];
@@ -61,7 +24,7 @@ export const questionType = z.enum(questionTypes).meta({
   example: 'nps',
 });
 
-const questionKey = text(64)
+const questionKey = boundedText(64)
   .regex(/^[A-Za-z0-9_.-]+$/)
   .meta({
     description:
@@ -95,15 +58,15 @@ const questionScaleInput = z
   .meta({ id: 'QuestionScaleInput', example: { min: 1, max: 7, topBoxFrom: 6 } });
 
 const optionMembers = {
-  key: text(64).meta({ description: 'What answers say.', example: 'price' }),
-  label: text(200).meta({ description: 'What is read.', example: 'The price' }),
+  key: boundedText(64).meta({ description: 'What answers say.', example: 'price' }),
+  label: boundedText(200).meta({ description: 'What is read.', example: 'The price' }),
 };
 
 export const surveyQuestionInput = z
   .strictObject({
     key: questionKey,
     type: questionType,
-    text: text(2_000).meta({ example: 'How likely are you to recommend us?' }),
+    text: boundedText(2_000).meta({ example: 'How likely are you to recommend us?' }),
     required: z.boolean().optional().meta({ description: 'Complete responses have to answer it; false unless told.' }),
     options: z
       .array(z.strictObject(optionMembers).meta({ id: 'QuestionOptionInput' }))
@@ -183,7 +146,7 @@ const surveySettingsInput = z
     followUp: z
       .strictObject({
         withinDays: days(0).meta({ description: 'When it is due.', example: 2 }),
-        owner: text(200).nullable().optional().meta({ description: 'Unless told, assignment rules say.' }),
+        owner: boundedText(200).nullable().optional().meta({ description: 'Unless told, assignment rules say.' }),
       })
       .meta({ id: 'SurveyFollowUpInput' })
       .nullable()
@@ -217,22 +180,81 @@ export const surveySettings = z
   .meta({ id: 'SurveySettings' });
 export type SurveySettings = z.output<typeof surveySettings>;
 
-const members = {
-  name: text(200).meta({ description: 'What people call it.', example: 'After the purchase' }),
-  status: surveyStatus.optional().meta({
-    description:
-      'draft unless told; once opened it is open or closed. Closing sets `closesAt`. Past a `closesAt` that was set before, it still reads open and takes no answers.',
-  }),
-  closesAt: instant
-    .nullable()
-    .optional()
-    .meta({ description: 'What is answered from then on is refused. Reopening clears it.' }),
-  journeyStage: text(100).nullable().optional().meta({ description: 'Where on the journey.', example: 'delivery' }),
-  channel: text(100).nullable().optional().meta({ description: 'Where it is asked.', example: 'email' }),
-  language: text(35).nullable().optional().meta({ description: 'Language of the questions.', example: 'en' }),
-  settings: surveySettingsInput.optional().meta({ description: 'Members left out stay as they are.' }),
-  questions: z.array(surveyQuestionInput).min(1).max(50),
+export const defaultSettings: SurveySettings = {
+  contactFrequencyDays: 30,
+  answerWithinDays: null,
+  linkDays: 30,
+  triggers: [],
+  followUp: null,
+  consentPurpose: null,
 };
+
+const surveyFields = {
+  id: key(),
+  version: version(),
+  name: text(200).plain().required().says('What people call it.', 'After the purchase'),
+  status: words(surveyStatus)
+    .defaultsTo('draft')
+    .says(
+      'draft unless told; once opened it is open or closed. Closing sets `closesAt`. Past a `closesAt` that was set before, it still reads open and takes no answers.',
+    ),
+  currentVersion: integer(1, 2_147_483_647)
+    .required()
+    .readOnly()
+    .says('Number of the version whose questions are asked now.'),
+  openedAt: instant().readOnly(),
+  closesAt: instant().says('What is answered from then on is refused. Reopening clears it.'),
+  journeyStage: text(100).plain().says('Where on the journey.', 'delivery'),
+  channel: text(100).plain().says('Where it is asked.', 'email'),
+  language: text(35).plain().says('Language of the questions.', 'en'),
+  settings: json(surveySettings)
+    .plain()
+    .takes(surveySettingsInput)
+    .defaultsTo(defaultSettings)
+    .says('Members left out stay as they are.'),
+  createdAt: instant().required().readOnly(),
+  updatedAt: instant().required().readOnly(),
+};
+
+/** A survey; its questions are those of its current version. */
+export const surveys = storedTable('surveys', {
+  name: 'surveys',
+  label: 'Surveys',
+  access: 'configuration',
+  nature: 'fact',
+  owner: null,
+  key: ['id'],
+  guard: null,
+  fields: surveyFields,
+  extras: (t) => [index('surveys_created').on(t.createdAt, t.id)],
+});
+
+const questions = z.array(surveyQuestion);
+
+const versionFields = {
+  surveyId: recordId()
+    .required()
+    .references(() => surveys.id),
+  /** 1, 2, 3 … */
+  number: integer(1, 2_147_483_647).required(),
+  questions: json(questions).plain().required(),
+  createdAt: instant().required(),
+};
+
+/** The questions as they were asked; one that was answered never changes again. */
+export const surveyVersions = storedTable('survey_versions', {
+  name: 'surveyVersions',
+  label: 'Questions of surveys',
+  access: 'configuration',
+  nature: 'fact',
+  owner: null,
+  partOf: { table: surveys, by: 'surveyId' },
+  key: ['surveyId', 'number'],
+  guard: null,
+  fields: versionFields,
+});
+
+const members = { ...inputShape(surveyFields), questions: z.array(surveyQuestionInput).min(1).max(50) };
 
 export const surveyInput = z.strictObject(members).meta({
   id: 'SurveyInput',
@@ -259,31 +281,11 @@ export const surveyPatch = z
 export type SurveyPatch = z.output<typeof surveyPatch>;
 
 export const survey = z
-  .strictObject({
-    id,
-    name: z.string(),
-    status: surveyStatus,
-    openedAt: instant.nullable(),
-    closesAt: instant.nullable().meta({ description: 'What is answered from then on is refused.' }),
-    journeyStage: z.string().nullable(),
-    channel: z.string().nullable(),
-    language: z.string().nullable(),
-    settings: surveySettings,
-    currentVersion: smallInteger.meta({ description: 'Number of the version whose questions are asked now.' }),
-    questions: z.array(surveyQuestion),
-    version,
-    createdAt: instant,
-    updatedAt: instant,
-  })
+  .strictObject({ ...outputShape(surveyFields), questions })
   .meta({ id: 'Survey', description: 'A survey with the questions that it asks now.' });
 export type Survey = z.output<typeof survey>;
 
 export const surveyVersion = z
-  .strictObject({
-    surveyId: id,
-    number: smallInteger,
-    questions: z.array(surveyQuestion),
-    createdAt: instant,
-  })
+  .strictObject(outputShape(versionFields))
   .meta({ id: 'SurveyVersion', description: 'The questions as they were asked. What was answered never changes.' });
 export type SurveyVersion = z.output<typeof surveyVersion>;

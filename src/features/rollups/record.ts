@@ -1,0 +1,64 @@
+import { index } from 'drizzle-orm/pg-core';
+import { currency, date, instant, integer, money, ownerId } from '../../records/fields.ts';
+import { storedTable } from '../../records/table.ts';
+import { customers } from '../customers/record.ts';
+
+const counter = () => integer(0, 2_147_483_647).required().internal();
+const sum = () => money().required().internal();
+
+/**
+ * Derived state: what a customer's qualifying orders and unattached returns add up to, per currency of the facts.
+ * Written in the transaction of the fact, under the customer's row lock; `npm run verify-rollups` recounts it.
+ * `base…` columns hold the part that has a base-currency value (an order without a rate has none yet).
+ * The counters carry no secondary index, so that updates stay HOT.
+ */
+const counters = {
+  /** Qualifying orders. */
+  orders: counter(),
+  /** Σ total − tax − refunds of the qualifying orders. */
+  revenue: sum(),
+  baseOrders: counter(),
+  baseRevenue: sum().inBaseCurrency(),
+  returns: counter(),
+  /** Σ of returns that name no order. */
+  returned: sum(),
+  baseReturns: counter(),
+  baseReturned: sum().inBaseCurrency(),
+};
+
+export const customerStats = storedTable('customer_stats', {
+  name: 'orderStatistics',
+  label: 'Sums of orders',
+  access: 'owner',
+  nature: 'derived',
+  owner: 'customerId',
+  key: ['customerId', 'currency'],
+  guard: null,
+  fields: {
+    customerId: ownerId(() => customers.id),
+    currency: currency().required().internal(),
+    ...counters,
+    firstOrderAt: instant().internal(),
+    lastOrderAt: instant().internal(),
+    /** Distinct local days with a qualifying order, in the reporting time zone. */
+    purchaseDays: counter(),
+  },
+});
+
+export const customerMonth = storedTable('customer_month', {
+  name: 'orderMonths',
+  label: 'Sums of orders by month',
+  access: 'owner',
+  nature: 'derived',
+  owner: 'customerId',
+  key: ['customerId', 'month', 'currency'],
+  guard: null,
+  fields: {
+    customerId: ownerId(() => customers.id),
+    /** First day of the calendar month in the reporting time zone. */
+    month: date().plain().required().internal(),
+    currency: currency().required().internal(),
+    ...counters,
+  },
+  extras: (t) => [index('customer_month_by_month').on(t.month, t.customerId)],
+});
