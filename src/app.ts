@@ -5,7 +5,7 @@ import type pg from 'pg';
 import { type Config, packageRoot } from './config.ts';
 import { assignmentResolvers } from './features/assignments/resolvers.ts';
 import { assignmentRoutes } from './features/assignments/routes.ts';
-import { openAuditRecord } from './features/audit/record.ts';
+import { openAuditRecord } from './features/audit/keep.ts';
 import { auditResolvers } from './features/audit/resolvers.ts';
 import { auditRoutes } from './features/audit/routes.ts';
 import { campaignResolvers } from './features/campaigns/resolvers.ts';

@@ -4,7 +4,7 @@ import t, { type Test } from 'tap';
 import { resolvers, routes } from '../../../src/app.ts';
 import { confinement } from '../../../src/confinement.ts';
 import { auditEntries } from '../../../src/features/audit/model.ts';
-import { openAuditRecord } from '../../../src/features/audit/record.ts';
+import { openAuditRecord } from '../../../src/features/audit/keep.ts';
 import { type AuditEntry, auditEntry, namesCustomers, originOf } from '../../../src/platform/audit.ts';
 import { confinedRoles, openPool, poolDb, serviceRole } from '../../../src/platform/db/client.ts';
 import { operationsOf } from '../../../src/platform/graphql/field.ts';
