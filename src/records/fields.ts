@@ -28,6 +28,7 @@ import {
   instant as instantText,
   maxAmount,
   id as uuidText,
+  version as versionNumber,
 } from '../platform/values.ts';
 import { ofOthers } from '../platform/withheld.ts';
 
@@ -41,6 +42,9 @@ export type Need = 'required' | 'optional' | 'defaulted';
 
 /** What an id names: the row's own record, another customer, or any other record. */
 export type Names = 'customer' | 'record';
+
+/** What becomes of the row when the record that it names is deleted; refused, if not said. */
+export type OnDelete = 'cascade';
 
 export interface FieldSpec {
   column: (name: string) => PgColumnBuilderBase;
@@ -61,7 +65,7 @@ export interface FieldSpec {
   /** Texts for the documents of both doors. */
   doc: Doc | null;
   generated: SQL | null;
-  foreignKey: (() => AnyPgColumn) | null;
+  foreignKey: { column: () => AnyPgColumn; onDelete: OnDelete | undefined } | null;
   /** `filter=value` in lists. */
   filter: boolean;
   /** `…From` and `…To` in lists. */
@@ -105,6 +109,11 @@ export class Field<D, N extends Need, I extends z.ZodType | null, O extends z.Zo
 
   required(): Field<D, 'required', I, O> {
     return new Field({ ...this.spec, need: 'required' });
+  }
+
+  /** null when there is none. */
+  optional(): Field<D, 'optional', I, O> {
+    return new Field({ ...this.spec, need: 'optional' });
   }
 
   /** Takes this value when none is sent. */
@@ -156,8 +165,8 @@ export class Field<D, N extends Need, I extends z.ZodType | null, O extends z.Zo
     return this.with({ columnName });
   }
 
-  references(column: () => AnyPgColumn): this {
-    return this.with({ foreignKey: column });
+  references(column: () => AnyPgColumn, onDelete?: OnDelete): this {
+    return this.with({ foreignKey: { column, onDelete } });
   }
 
   filter(): this {
@@ -236,6 +245,11 @@ export function date(): Undecided<string, typeof calendarDate, typeof calendarDa
   return new Undecided(spec(dateColumn, calendarDate, calendarDate));
 }
 
+/** A list of texts. */
+export function texts(max: number): Undecided<string[], z.ZodArray<z.ZodString>, z.ZodArray<z.ZodString>> {
+  return new Undecided(spec((name) => textColumn(name).array(), z.array(boundedText(max)), z.array(plainText)));
+}
+
 /** A document that Postgres understands; key order is not kept. */
 export function json<T extends z.ZodType>(schema: T): Undecided<z.output<T>, T, T> {
   return new Undecided(spec(jsonColumn, schema, schema));
@@ -302,14 +316,28 @@ export function key(): Field<string, 'required', null, typeof uuidText> {
   return new Field({ ...spec(uuid, uuidText, uuidText), need: 'required', input: null });
 }
 
+/** Counts the changes of the record. */
+export function version(): Field<number, 'required', null, typeof versionNumber> {
+  return new Field({ ...spec(integerColumn, versionNumber, versionNumber), need: 'required', input: null });
+}
+
 /** The id of the customer whose row it is, in tables of their own (`record` adds it by itself). */
-export function ownerId(column?: () => AnyPgColumn): Field<string, 'required', null, typeof uuidText> {
-  return column ? key().references(column) : key();
+export function ownerId(
+  column?: () => AnyPgColumn,
+  onDelete?: OnDelete,
+): Field<string, 'required', null, typeof uuidText> {
+  return column ? key().references(column, onDelete) : key();
 }
 
 /** The id of another record. */
 export function recordId(): Field<string, 'optional', typeof uuidText, typeof uuidText> {
   return new Field({ ...spec(uuid, uuidText, uuidText), names: 'record' });
+}
+
+/** The ids of other records. */
+export function recordIds(): Field<string[], 'optional', z.ZodArray<typeof uuidText>, z.ZodArray<typeof uuidText>> {
+  const ids = z.array(uuidText);
+  return new Field({ ...spec((name) => uuid(name).array(), ids, ids), names: 'record' });
 }
 
 /** The id of another customer: callers confined to some customers are not told it. */
@@ -401,6 +429,9 @@ export function columnOf(member: string, { spec: { column, columnName, need, gen
   let builder = column(columnName ?? snakeCase(member)) as ReturnType<typeof uuid>;
   if (need !== 'optional') builder = builder.notNull() as typeof builder; // says so in its type alone
   if (generated) builder = builder.generatedAlwaysAs(generated) as unknown as typeof builder; // likewise
-  if (foreignKey) builder = builder.references(foreignKey) as typeof builder; // likewise
+  if (foreignKey) {
+    const { column: named, onDelete } = foreignKey;
+    builder = builder.references(named, onDelete && { onDelete }) as typeof builder; // likewise
+  }
   return builder;
 }

@@ -1,6 +1,6 @@
 import { index, type PgColumn, type PgTable, type PgTableExtraConfigValue } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import { version as versionNumber } from '../platform/values.ts';
+import type { version as versionNumber } from '../platform/values.ts';
 import type { Writing } from './effects.ts';
 import {
   code,
@@ -8,15 +8,15 @@ import {
   type Fields,
   type InputShape,
   instant,
-  integer,
   key,
   type Need,
   type OutputShape,
   type Row,
+  version,
 } from './fields.ts';
 import { type LineShapes, type LinesOf, type LineTables, lineSchema, linesTable } from './lines.ts';
 import type { Ownership } from './ownership.ts';
-import { reference, referenceInput, sourceVersionInput } from './references/model.ts';
+import { reference, referenceInput, sourceVersionInput } from './references/record.ts';
 import { inputShape, outputShape, storedTable, type TableOf } from './table.ts';
 
 /**
@@ -186,7 +186,7 @@ export function record<
   const first: Fields = {
     ...(owner && { customerId: partOf ? key() : key().references(owner.column) }),
     id: key(),
-    version: integer(1, 2_147_483_647).required().readOnly().answers(versionNumber),
+    version: version(),
     ...names(naming),
   };
   const last: Fields = {

@@ -15,9 +15,9 @@ import type { LineRow, State, StoredRow } from './effects.ts';
 import { parentMember } from './lines.ts';
 import type { Origin } from './prepare.ts';
 import type { Kind } from './record.ts';
-import { externalRefs } from './references/model.ts';
 import { insertRefs, type ReferenceTuple, type RefRow, referencesOf, toReferences } from './references/queries.ts';
-import { columnNamed, definitionOf, storedTables } from './table.ts';
+import { externalRefs } from './references/record.ts';
+import { answeredColumns, columnNamed, definitionOf, storedTables } from './table.ts';
 
 /*
  * The statements of a record kind, made from its definition once and prepared: select, insert, update, move, delete.
@@ -59,9 +59,8 @@ export function statementsOf(kind: Pick<Kind, 'name' | 'table'>): KindStatements
 
 /** The select list of an answer. */
 export function answerColumns(kind: Kind): SQL {
-  const { table, name, naming, lines, lineTables, fields } = kind;
-  const hidden = Object.entries(fields).flatMap(([member, { spec }]) => (spec.output ? [] : [member]));
-  const parts = [columnsAs(table, hidden)];
+  const { table, name, naming, lines, lineTables } = kind;
+  const parts = [answeredColumns(table)];
   for (const [member, line] of Object.entries(lines)) {
     const lineTable = tableNamed(lineTables, member);
     const members = Object.entries(line.set.fields).filter(([, { spec }]) => spec.output);

@@ -8,6 +8,7 @@ import {
   primaryKey,
 } from 'drizzle-orm/pg-core';
 import type { z } from 'zod';
+import { fields as columnsAs } from '../platform/db/client.ts';
 import {
   type ColumnOf,
   columnOf,
@@ -16,6 +17,7 @@ import {
   inputOf,
   type OutputShape,
   outputOf,
+  type Row,
 } from './fields.ts';
 
 /*
@@ -158,6 +160,40 @@ function shape(fields: Fields, of: (field: Fields[string]) => z.ZodType | null):
       const schema = of(field);
       return schema ? [[member, schema]] : [];
     }),
+  );
+}
+
+type Stored<F, Shape> = Pick<Row<F>, keyof Shape & keyof F>;
+
+/** What is stored of the members that clients send: those left out stay as before, or take their defaults. */
+export function sentMembers<F extends Fields>(
+  fields: F,
+  input: { readonly [K in keyof InputShape<F>]?: unknown },
+  before: Stored<F, InputShape<F>> | null,
+): Stored<F, InputShape<F>> {
+  const given = input as Readonly<Record<string, unknown>>; // of the fields, by name
+  const old = before as Readonly<Record<string, unknown>> | null; // likewise
+  const members = Object.entries(fields).flatMap(([member, { spec }]) => {
+    if (spec.input === null) return [];
+    const sent = given[member];
+    if (sent === undefined) return [[member, old ? old[member] : spec.fallback]];
+    return [[member, sent === null ? spec.fallback : (spec.convert?.store(sent) ?? sent)]];
+  });
+  return Object.fromEntries(members) as Stored<F, InputShape<F>>; // the same rule, for the type checker
+}
+
+/** The members of a row that clients are answered. */
+export function answeredMembers<F extends Fields>(fields: F, row: Row<F>): Stored<F, OutputShape<F>> {
+  const members = Object.entries(row).filter(([member]) => fields[member]?.spec.output);
+  return Object.fromEntries(members) as Stored<F, OutputShape<F>>; // the same rule, for the type checker
+}
+
+/** The select list of what clients are answered of a table, under the names of the members. */
+export function answeredColumns(table: PgTable): SQL {
+  const fields = Object.entries(definitionOf(table).fields);
+  return columnsAs(
+    table,
+    fields.flatMap(([member, { spec }]) => (spec.output ? [] : [member])),
   );
 }
 
