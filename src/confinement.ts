@@ -1,9 +1,9 @@
 import { getTableColumns } from 'drizzle-orm';
 import type { PgTable } from 'drizzle-orm/pg-core';
 import { assignmentRules, assignments, assignmentTurns } from './features/assignments/model.ts';
-import { auditEntries } from './features/audit/model.ts';
+import { auditEntries } from './features/audit/record.ts';
 import { campaigns } from './features/campaigns/record.ts';
-import { clientSecrets, clients, signingKeys, tokenRevocations } from './features/clients/model.ts';
+import { clientSecrets, clients, signingKeys, tokenRevocations } from './features/clients/record.ts';
 import { consentChanges, consents } from './features/consents/model.ts';
 import { customerIdentities, customers } from './features/customers/model.ts';
 import { followUps } from './features/follow-ups/model.ts';
@@ -20,12 +20,12 @@ import {
   loyaltyTransactions,
 } from './features/loyalty/model.ts';
 import { loyaltyProgrammes, loyaltyProgrammeVersions } from './features/loyalty-programmes/model.ts';
-import { customerAliases, customerMergeRecords, customerMerges } from './features/merges/model.ts';
+import { customerAliases, customerMergeRecords, customerMerges } from './features/merges/record.ts';
 import { orderItems, orders, refundItems, refunds } from './features/orders/record.ts';
-import { partnerCustomers, partnerShares, partners } from './features/partners/model.ts';
-import { privacyTombstones } from './features/privacy/model.ts';
-import { exchangeRates } from './features/rates/model.ts';
-import { retentionRules, retentionRuns } from './features/retention/model.ts';
+import { partnerCustomers, partnerShares, partners } from './features/partners/record.ts';
+import { privacyTombstones } from './features/privacy/record.ts';
+import { exchangeRates } from './features/rates/record.ts';
+import { retentionRules, retentionRuns } from './features/retention/record.ts';
 import { returnItems, returns } from './features/returns/record.ts';
 import { redemptions, rewards } from './features/rewards/model.ts';
 import { customerMonth, customerStats } from './features/rollups/model.ts';
@@ -35,7 +35,7 @@ import { surveys, surveyVersions } from './features/surveys/model.ts';
 import type { TableAccess } from './platform/db/access.ts';
 import { deploymentSettings } from './platform/db/settings.ts';
 import { idempotencyKeys } from './platform/idempotency.ts';
-import { externalRefs } from './records/references/model.ts';
+import { externalRefs } from './records/references/record.ts';
 
 /**
  * Every table, and who may touch it: below the operations and for both doors, by row-level security and grants (see

@@ -10,8 +10,8 @@ import { checkVersion, deletedRecord, expectedVersion, written } from '../platfo
 import { beginEffects, type State } from './effects.ts';
 import type { RecordWrite } from './prepare.ts';
 import type { Access, Kind } from './record.ts';
-import { referenceInput, targetParameters } from './references/model.ts';
 import { type Target, targetId } from './references/queries.ts';
+import { referenceInput, targetParameters } from './references/record.ts';
 import { type AnswerRow, answerById, answerByReference, answersById, readAnswer, statementsOf } from './statements.ts';
 import { columnNamed } from './table.ts';
 import { asOutcome, storeOf, writeOne, writeRecords } from './write.ts';

@@ -3,7 +3,7 @@ import type { Audit, AuditEntry } from '../../platform/audit.ts';
 import { type Db, insertRows, param, statement } from '../../platform/db/client.ts';
 import { Problem } from '../../platform/errors.ts';
 import type { Log } from '../../platform/jobs.ts';
-import { auditEntries } from './model.ts';
+import { auditEntries } from './record.ts';
 
 const columns = Object.entries(getTableColumns(auditEntries));
 

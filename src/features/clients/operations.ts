@@ -16,21 +16,6 @@ import { id, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { issuerOf } from './keys.ts';
 import {
-  type Client,
-  type ClientPatch,
-  type ClientRow,
-  type ClientSecretRow,
-  client,
-  clientInput,
-  clientPatch,
-  clientSecretInput,
-  clientStatus,
-  clients,
-  defaultTtl,
-  newClientSecret,
-  revokedToken,
-} from './model.ts';
-import {
   clientById,
   clientColumns,
   deleteSecrets,
@@ -46,6 +31,21 @@ import {
   toSecret,
   updateClientRow,
 } from './queries.ts';
+import {
+  type Client,
+  type ClientPatch,
+  type ClientRow,
+  type ClientSecretRow,
+  client,
+  clientInput,
+  clientPatch,
+  clientSecretInput,
+  clientStatus,
+  clients,
+  defaultTtl,
+  newClientSecret,
+  revokedToken,
+} from './record.ts';
 
 const mostSecrets = 2;
 

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
 import { customers } from '../customers/model.ts';
-import { customerAliases } from '../merges/model.ts';
+import { customerAliases } from '../merges/record.ts';
 import {
   type Client,
   type ClientRow,
@@ -12,7 +12,7 @@ import {
   clients,
   signingKeys,
   tokenRevocations,
-} from './model.ts';
+} from './record.ts';
 
 /** The select list of a client; for `toClient`. */
 export const clientColumns = fields(clients);

@@ -6,8 +6,8 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
 import { refuseErased } from '../../records/erased.ts';
-import { targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
+import { targetParameters } from '../../records/references/record.ts';
 import { channel, consentInput, consentPurpose, consentStatus } from '../customers/model.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
 import { allChannels, type Consent, consent, consentChange, consentChanges, customerConsentInput } from './model.ts';

@@ -15,7 +15,7 @@ import {
   version,
 } from '../../platform/values.ts';
 import { ofOthers } from '../../platform/withheld.ts';
-import { reference, referenceInput, sourceVersionInput } from '../../records/references/model.ts';
+import { reference, referenceInput, sourceVersionInput } from '../../records/references/record.ts';
 
 /**
  * A person or a company. The customer is the shard key of every fact and, through its row, the lock under which a

@@ -8,8 +8,8 @@ import { type Around, keysetList, type Page, pageOf, pageParameters, sortParamet
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion, written } from '../../platform/versions.ts';
 import { refuseErased } from '../../records/erased.ts';
-import { referenceInput, targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
+import { referenceInput, targetParameters } from '../../records/references/record.ts';
 import { successorsOf } from './aliases.ts';
 import { normalizeIdentity } from './identity.ts';
 import { channel, customer, customerInput, customerKind, customerPatch, customers } from './model.ts';

@@ -12,7 +12,6 @@ import {
 import type { Context } from '../../platform/operation.ts';
 import { Superseded } from '../../platform/superseded.ts';
 import { noteErased } from '../../records/erased.ts';
-import { externalRefs } from '../../records/references/model.ts';
 import {
   type Name,
   type ReferenceTuple,
@@ -21,6 +20,7 @@ import {
   refKey,
   toReferences,
 } from '../../records/references/queries.ts';
+import { externalRefs } from '../../records/references/record.ts';
 import { assertNothingGuards, deletionOfParts } from '../holdings/guard.ts';
 import { hashesOf, tombstonesOf } from '../privacy/tombstones.ts';
 import { successorsOf } from './aliases.ts';

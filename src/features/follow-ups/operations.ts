@@ -8,8 +8,8 @@ import { keysetList, pageOf, pageParameters, sortParameter } from '../../platfor
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { refuseErased, withoutPersonal } from '../../records/erased.ts';
-import { targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
+import { targetParameters } from '../../records/references/record.ts';
 import { chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { subjectsOf } from '../assignments/queries.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';

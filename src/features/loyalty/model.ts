@@ -18,7 +18,7 @@ import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
 import { created } from '../../platform/versions.ts';
 import { ofOthers } from '../../platform/withheld.ts';
-import { referenceInput } from '../../records/references/model.ts';
+import { referenceInput } from '../../records/references/record.ts';
 import { customers } from '../customers/model.ts';
 import { loyaltyProgrammes, loyaltyTierRules } from '../loyalty-programmes/model.ts';
 

@@ -4,6 +4,7 @@ import { readOperation, writeOperation, writeParameters } from '../../platform/o
 import { keysetList, pageOf, pageParameters } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
 import { expectedVersion } from '../../platform/versions.ts';
+import { type MergeRow, mergeColumns, toMerge } from './queries.ts';
 import {
   customerMerge,
   customerMerges,
@@ -12,8 +13,7 @@ import {
   mergeResult,
   unmergeInput,
   unmergeResult,
-} from './model.ts';
-import { type MergeRow, mergeColumns, toMerge } from './queries.ts';
+} from './record.ts';
 import { mergeCustomers, previewMerge, unmergeCustomers } from './write.ts';
 
 export const previewCustomerMerge = readOperation({

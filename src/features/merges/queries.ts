@@ -1,8 +1,8 @@
 import { getTableColumns, getTableName, type SQL, sql } from 'drizzle-orm';
 import type { PgTable } from 'drizzle-orm/pg-core';
 import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
-import { externalRefs } from '../../records/references/model.ts';
 import type { RefRow } from '../../records/references/queries.ts';
+import { externalRefs } from '../../records/references/record.ts';
 import { customerIdentities, customers } from '../customers/model.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
 import { deletionOfParts } from '../holdings/guard.ts';
@@ -15,8 +15,8 @@ import {
   loyaltyTierChanges,
   loyaltyTransactions,
 } from '../loyalty/model.ts';
-import { partnerShares } from '../partners/model.ts';
-import { type CustomerMerge, customerAliases, customerMerges, type MergeMember } from './model.ts';
+import { partnerShares } from '../partners/record.ts';
+import { type CustomerMerge, customerAliases, customerMerges, type MergeMember } from './record.ts';
 
 export type MergeRow = typeof customerMerges.$inferSelect;
 export type LeadRow = typeof leads.$inferSelect;

@@ -7,8 +7,8 @@ import { notFound } from '../../platform/errors.ts';
 import { type Context, readOperation } from '../../platform/operation.ts';
 import { personal } from '../../platform/personal.ts';
 import { amount, currency, id, instant } from '../../platform/values.ts';
-import { targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
+import { targetParameters } from '../../records/references/record.ts';
 import { customer } from '../customers/model.ts';
 import {
   type CustomerRecord,

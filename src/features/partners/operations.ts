@@ -11,21 +11,6 @@ import { checkVersion, created, deletedRecord, expectedVersion } from '../../pla
 import { lockCustomers } from '../customers/queries.ts';
 import { checkedFields } from './fields.ts';
 import {
-  defaultGroupSize,
-  noRules,
-  type PartnerInput,
-  partner,
-  partnerCustomer,
-  partnerCustomers,
-  partnerInput,
-  partnerPatch,
-  partnerShare,
-  partnerShareInput,
-  partnerShareItem,
-  partnerStatus,
-  partners,
-} from './model.ts';
-import {
   deletePartnerRow,
   hasBroughtCustomers,
   insertPartner,
@@ -44,6 +29,21 @@ import {
   toShare,
   withReasons,
 } from './queries.ts';
+import {
+  defaultGroupSize,
+  noRules,
+  type PartnerInput,
+  partner,
+  partnerCustomer,
+  partnerCustomers,
+  partnerInput,
+  partnerPatch,
+  partnerShare,
+  partnerShareInput,
+  partnerShareItem,
+  partnerStatus,
+  partners,
+} from './record.ts';
 import { lockSharing, recountPartner, refreshShares } from './sharing.ts';
 
 /** Partners, what is shared with them and what they may see of it. Nothing here is open to partners themselves. */

@@ -10,7 +10,7 @@ import {
   partnerShares,
   partners,
   type ShareReason,
-} from './model.ts';
+} from './record.ts';
 import { shareReasons } from './sharing.ts';
 
 type StoredPartner = typeof partners.$inferSelect;

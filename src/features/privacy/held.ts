@@ -2,8 +2,8 @@ import { getTableColumns, type SQL, sql } from 'drizzle-orm';
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core';
 import { fields, param, statement } from '../../platform/db/client.ts';
 import { holdings, keyOf } from '../holdings/holdings.ts';
-import { customerMergeRecords } from '../merges/model.ts';
-import { partnerCustomers, partners } from '../partners/model.ts';
+import { customerMergeRecords } from '../merges/record.ts';
+import { partnerCustomers, partners } from '../partners/record.ts';
 
 /** Where an amount has its currency: a member of the record, or the base currency. */
 export type AmountOf = 'currency' | 'base';

@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
-import type { ReferenceInput } from '../../records/references/model.ts';
-import { privacyTombstones } from './model.ts';
+import type { ReferenceInput } from '../../records/references/record.ts';
+import { privacyTombstones } from './record.ts';
 
 type Hashing = Pick<Context, 'tombstones'>;
 

@@ -9,8 +9,8 @@ import { lockCustomers } from '../customers/queries.ts';
 import { membersAmong, restateEarnings } from '../loyalty/earning.ts';
 import { recountCustomers } from '../rollups/queries.ts';
 import { frozen } from './freeze.ts';
-import { exchangeRate, exchangeRates, exchangeRatesInput, storedRates } from './model.ts';
 import { excludeRates, upsertRates, waitingFacts } from './queries.ts';
+import { exchangeRate, exchangeRates, exchangeRatesInput, storedRates } from './record.ts';
 
 export const putExchangeRates = writeOperation({
   name: 'putExchangeRates',

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { type Db, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
-import { exchangeRates } from './model.ts';
+import { exchangeRates } from './record.ts';
 
 /** A rate serves its own date and the seven days after. */
 const find = statement<{ currency: string; at: string; rate: string | null }>(

@@ -8,21 +8,6 @@ import { id } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { newRun, startRuns } from './apply.ts';
 import {
-  conditionsOf,
-  type RetentionConditions,
-  type RetentionKind,
-  requestedRetentionRun,
-  type retentionConditionsInput,
-  retentionKind,
-  retentionRule,
-  retentionRuleInput,
-  retentionRulePatch,
-  retentionRules,
-  retentionRun,
-  retentionRunStatus,
-  retentionRuns,
-} from './model.ts';
-import {
   deleteRule,
   getRule,
   getRun,
@@ -37,6 +22,21 @@ import {
   toRun,
   updateRule,
 } from './queries.ts';
+import {
+  conditionsOf,
+  type RetentionConditions,
+  type RetentionKind,
+  requestedRetentionRun,
+  type retentionConditionsInput,
+  retentionKind,
+  retentionRule,
+  retentionRuleInput,
+  retentionRulePatch,
+  retentionRules,
+  retentionRun,
+  retentionRunStatus,
+  retentionRuns,
+} from './record.ts';
 
 const guarded = { partners: false, selfService: false };
 

@@ -8,7 +8,7 @@ import {
   type RetentionRun,
   retentionRules,
   retentionRuns,
-} from './model.ts';
+} from './record.ts';
 
 /** `conditions` were validated when written. */
 export type RuleRow = Omit<typeof retentionRules.$inferSelect, 'conditions'> & { conditions: RetentionConditions };

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { amount as amountColumn, instant as instantColumn } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
-import { referenceInput } from '../../records/references/model.ts';
+import { referenceInput } from '../../records/references/record.ts';
 import { loyaltyAccounts, points } from '../loyalty/model.ts';
 import { loyaltyProgrammes } from '../loyalty-programmes/model.ts';
 

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, rowsOf, statement } from '../../platform/db/client.ts';
 import { Problem } from '../../platform/errors.ts';
 import { instantNanoseconds } from '../../platform/values.ts';
-import { externalRefs, type Reference, type ReferenceInput } from './model.ts';
+import { externalRefs, type Reference, type ReferenceInput } from './record.ts';
 
 export type RefRow = Omit<typeof externalRefs.$inferSelect, 'versionKind' | 'versionValue' | 'deletedAt'> & {
   versionKind: 'number' | 'instant' | null;
