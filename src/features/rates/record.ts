@@ -1,19 +1,7 @@
-import { char, date, pgTable, primaryKey } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import { decimal, instant } from '../../platform/db/columns.ts';
-import { calendarDate, currency, decimalInput, decimalText } from '../../platform/values.ts';
-
-/** What one major unit of `currency` was worth in the base currency on `date`. */
-export const exchangeRates = pgTable(
-  'exchange_rates',
-  {
-    currency: char('currency', { length: 3 }).notNull(),
-    date: date('date').notNull(),
-    rate: decimal('rate').notNull(),
-    updatedAt: instant('updated_at').notNull(),
-  },
-  (t) => [primaryKey({ columns: [t.currency, t.date] })],
-);
+import { decimalInput, decimalText } from '../../platform/values.ts';
+import { currency, date, decimal, instant } from '../../records/fields.ts';
+import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 
 /** A rate as sent with a fact or uploaded: positive, as a decimal string or a number. */
 export const rateInput = decimalInput
@@ -26,23 +14,33 @@ export const rateInput = decimalInput
     example: '1.1534',
   });
 
-export const exchangeRate = z
-  .strictObject({
-    date: calendarDate,
-    currency,
-    rate: decimalText.meta({
-      description: 'Base-currency major units per major unit of `currency`.',
-      example: '1.1534',
-    }),
-  })
-  .meta({
-    id: 'ExchangeRate',
-    description: 'Serves the facts of its date and of the seven days after, in the reporting time zone.',
-  });
+const rateFields = {
+  date: date().plain().required(),
+  currency: currency().required(),
+  rate: decimal(rateInput, decimalText)
+    .required()
+    .says('Base-currency major units per major unit of `currency`; a decimal string.', '1.1534'),
+};
 
-export const exchangeRateInput = z
-  .strictObject({ date: calendarDate, currency, rate: rateInput })
-  .meta({ id: 'ExchangeRateInput' });
+/** What one major unit of `currency` was worth in the base currency on `date`. */
+export const exchangeRates = storedTable('exchange_rates', {
+  name: 'exchangeRates',
+  label: 'Exchange rates',
+  access: 'configuration',
+  nature: 'fact',
+  owner: null,
+  key: ['currency', 'date'],
+  guard: null,
+  fields: { ...rateFields, updatedAt: instant().required().internal() },
+});
+
+export const exchangeRate = z.strictObject(outputShape(rateFields)).meta({
+  id: 'ExchangeRate',
+  description: 'Serves the facts of its date and of the seven days after, in the reporting time zone.',
+});
+export type ExchangeRate = z.output<typeof exchangeRate>;
+
+export const exchangeRateInput = z.strictObject(inputShape(rateFields)).meta({ id: 'ExchangeRateInput' });
 
 export const exchangeRatesInput = z
   .strictObject({ rates: z.array(exchangeRateInput).min(1).max(5000) })
