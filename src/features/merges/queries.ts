@@ -16,7 +16,7 @@ import {
   loyaltyTransactions,
 } from '../loyalty/model.ts';
 import { partnerShares } from '../partners/record.ts';
-import { type CustomerMerge, customerAliases, customerMerges, type MergeMember } from './record.ts';
+import { customerAliases, customerMerges, type MergeMember } from './record.ts';
 
 export type MergeRow = typeof customerMerges.$inferSelect;
 export type LeadRow = typeof leads.$inferSelect;
@@ -490,20 +490,4 @@ const undone = statement(
 /** The merge is history, and what it kept is not needed any more. */
 export function endUnmerge(tx: Transaction, values: { mergeId: string; now: string; by: string }): void {
   tx.defer(undone, values);
-}
-
-export const mergeColumns = fields(customerMerges, ['before', 'after']);
-
-export function toMerge(row: Omit<MergeRow, 'before' | 'after'>): CustomerMerge {
-  return {
-    id: row.id,
-    customerId: row.customerId,
-    survivorId: row.survivorId,
-    mergedId: row.mergedId,
-    at: row.at,
-    by: row.by,
-    take: row.take as MergeMember[], // validated when written
-    undoneAt: row.undoneAt,
-    undoneBy: row.undoneBy,
-  };
 }
