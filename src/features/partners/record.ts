@@ -1,63 +1,26 @@
-import { boolean, index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'drizzle-orm/pg-core';
+import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import { instant as instantColumn, json } from '../../platform/db/columns.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
+import { id, text } from '../../platform/values.ts';
+import {
+  boolean,
+  instant,
+  integer,
+  json,
+  key,
+  ownerId,
+  recordId,
+  text as textField,
+  version,
+  words,
+} from '../../records/fields.ts';
+import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 import { channel, consentPurpose, customers } from '../customers/model.ts';
-
-/** Others who work with some of the customers: tokens with the claim `partner` see only what is shared with it. */
-export const partners = pgTable('partners', {
-  id: uuid('id').primaryKey(),
-  version: integer('version').notNull(),
-  name: textColumn('name').notNull(),
-  status: textColumn('status').$type<PartnerStatus>().notNull(),
-  /** Nullable members of documents that it may see, `Customer.name`. */
-  fields: json('fields').notNull(),
-  /** Metrics rest on at least so many customers. */
-  minimumGroupSize: integer('minimum_group_size').notNull(),
-  /** What `partnerRules` says. */
-  rules: json('rules').notNull(),
-  createdAt: instantColumn('created_at').notNull(),
-  updatedAt: instantColumn('updated_at').notNull(),
-});
-
-/** Customers shared one by one, whatever the rules say. */
-export const partnerShares = pgTable(
-  'partner_shares',
-  {
-    partnerId: uuid('partner_id')
-      .notNull()
-      .references(() => partners.id, { onDelete: 'cascade' }),
-    customerId: uuid('customer_id')
-      .notNull()
-      .references(() => customers.id, { onDelete: 'cascade' }),
-    writable: boolean('writable').notNull(),
-    createdAt: instantColumn('created_at').notNull(),
-    by: textColumn('by').notNull(),
-  },
-  (t) => [primaryKey({ columns: [t.partnerId, t.customerId] }), index('partner_shares_customer').on(t.customerId)],
-);
-
-/**
- * Who is shared with whom: derived from explicit shares and rules (sharing.ts), and what row-level security asks. No
- * foreign keys: the row of a new customer is written before the customer, so that the policies let its partner write it.
- */
-export const partnerCustomers = pgTable(
-  'partner_customers',
-  {
-    partnerId: uuid('partner_id').notNull(),
-    customerId: uuid('customer_id').notNull(),
-    writable: boolean('writable').notNull(),
-  },
-  (t) => [primaryKey({ columns: [t.partnerId, t.customerId] }), index('partner_customers_customer').on(t.customerId)],
-);
 
 export const partnerStatuses = ['active', 'suspended'] as const;
 export type PartnerStatus = (typeof partnerStatuses)[number];
 export const partnerStatus = z
   .enum(partnerStatuses)
   .meta({ id: 'PartnerStatus', description: 'Whether its tokens see anything.', example: 'active' });
-
-export const defaultGroupSize = 10;
 
 /** Sharing by rule: what any part of it matches is shared. */
 export const partnerRules = z
@@ -80,33 +43,96 @@ export const partnerRules = z
   });
 export type PartnerRules = z.output<typeof partnerRules>;
 
-export const noRules: PartnerRules = { acquired: false, segments: [], consent: null };
-
 const fieldName = text(200)
   .regex(/^[A-Z][A-Za-z0-9]*\.[a-z][A-Za-z0-9]*$/, {
     error: 'A document and its member, such as Customer.name: GET /v1/partner-fields lists them.',
   })
   .meta({ description: 'A document and its member; `GET /v1/partner-fields` lists them.', example: 'Customer.name' });
 
-const members = {
-  name: text(200).meta({ description: 'What people call it.', example: 'Riverside Dealers' }),
-  status: partnerStatus.optional().meta({ description: '`suspended`: its tokens see nothing, at once.' }),
-  fields: z
-    .array(fieldName)
-    .max(500)
-    .optional()
-    .meta({ description: 'Members of documents that it may see beyond those that are never null; none unless told.' }),
-  minimumGroupSize: z
-    .int()
-    .min(2)
-    .max(1_000_000)
-    .optional()
-    .meta({ description: 'On how many customers a number must rest; 10 unless told.', example: 10 }),
-  rules: partnerRules
-    .partial()
-    .optional()
-    .meta({ description: 'Replaced as a whole; parts left out share nothing.', example: { acquired: true } }),
+export const partnerFields = {
+  id: key(),
+  version: version(),
+  name: textField(200).plain().required().says('What people call it.', 'Riverside Dealers'),
+  status: words(partnerStatus).defaultsTo('active').says('`suspended`: its tokens see nothing, at once.'),
+  fields: json(z.array(fieldName).max(500))
+    .plain()
+    .defaultsTo([])
+    .answers(z.array(z.string()))
+    .says('Members of documents that it may see beyond those that are never null. Default: none.'),
+  minimumGroupSize: integer(2, 1_000_000)
+    .defaultsTo(10)
+    .says('On how many customers a number must rest. Default: 10.', 10),
+  rules: json(partnerRules)
+    .plain()
+    .defaultsTo({ acquired: false, segments: [], consent: null })
+    .takes(partnerRules.partial())
+    .says('Replaced as a whole; parts left out share nothing.', { acquired: true }),
+  createdAt: instant().required().readOnly(),
+  updatedAt: instant().required().readOnly(),
 };
+
+/** Others who work with some of the customers: tokens with the claim `partner` see only what is shared with it. */
+export const partners = storedTable('partners', {
+  name: 'partnerAccounts',
+  label: 'Partners',
+  access: 'service',
+  nature: 'fact',
+  owner: null,
+  key: ['id'],
+  guard: null,
+  fields: partnerFields,
+});
+
+const writable = () => boolean().says('Whether the partner may change the customer and its records. Default: false.');
+
+const shareFields = {
+  partnerId: recordId()
+    .required()
+    .readOnly()
+    .references(() => partners.id, 'cascade'),
+  customerId: ownerId(() => customers.id, 'cascade'),
+  writable: writable().defaultsTo(false),
+  createdAt: instant().required().readOnly(),
+  by: textField(255).plain().required().readOnly().says('The client that shared it first.'),
+};
+
+/** Customers shared one by one, whatever the rules say. */
+export const partnerShares = storedTable('partner_shares', {
+  name: 'partnerShares',
+  label: 'Partners with whom the customer is shared',
+  access: 'service',
+  nature: 'fact',
+  owner: 'customerId',
+  key: ['partnerId', 'customerId'],
+  // A right in force and no evidence: it ends with its customer, as it does when it is taken back.
+  guard: null,
+  fields: shareFields,
+  extras: (t) => [index('partner_shares_customer').on(t.customerId)],
+});
+
+const sharedFields = {
+  partnerId: recordId().required().internal(),
+  customerId: ownerId(),
+  writable: writable().required(),
+};
+
+/**
+ * Who is shared with whom: derived from explicit shares and rules (sharing.ts), and what row-level security asks. No
+ * foreign keys: the row of a new customer is written before the customer, so that the policies let its partner write it.
+ */
+export const partnerCustomers = storedTable('partner_customers', {
+  name: 'partners',
+  label: 'Partners who see the customer',
+  access: 'shares',
+  nature: 'derived',
+  owner: 'customerId',
+  key: ['partnerId', 'customerId'],
+  guard: null,
+  fields: sharedFields,
+  extras: (t) => [index('partner_customers_customer').on(t.customerId)],
+});
+
+const members = inputShape(partnerFields);
 
 export const partnerInput = z
   .strictObject(members)
@@ -119,25 +145,13 @@ export const partnerPatch = z
   .meta({ id: 'PartnerPatch', description: 'Members left out stay as they are.' });
 
 export const partner = z
-  .strictObject({
-    id,
-    name: z.string(),
-    status: partnerStatus,
-    fields: z.array(z.string()),
-    minimumGroupSize: z.int(),
-    rules: partnerRules,
-    version,
-    createdAt: instant,
-    updatedAt: instant,
-  })
+  .strictObject(outputShape(partnerFields))
   .meta({ id: 'Partner', description: 'Somebody who works with some of the customers, and sees only these.' });
 export type Partner = z.output<typeof partner>;
 
 /** Body of a share. */
 export const partnerShareInput = z
-  .strictObject({
-    writable: z.boolean().optional().meta({ description: 'Whether the partner may change it; false unless told.' }),
-  })
+  .strictObject(inputShape(shareFields))
   .meta({ id: 'PartnerShareInput', example: { writable: true } });
 
 /** An item of a batch: a share with whom it is about. */
@@ -146,13 +160,7 @@ export const partnerShareItem = z
   .meta({ id: 'PartnerShareItem' });
 
 export const partnerShare = z
-  .strictObject({
-    partnerId: id,
-    customerId: id,
-    writable: z.boolean().meta({ description: 'Whether the partner may change the customer and its records.' }),
-    createdAt: instant,
-    by: z.string().meta({ description: 'The client that shared it first.' }),
-  })
+  .strictObject(outputShape(shareFields))
   .meta({ id: 'PartnerShare', description: 'A customer that is shared with a partner by name.' });
 export type PartnerShare = z.output<typeof partnerShare>;
 
@@ -166,8 +174,7 @@ export const shareReason = z.enum(shareReasonNames).meta({
 
 export const partnerCustomer = z
   .strictObject({
-    customerId: id,
-    writable: z.boolean().meta({ description: 'Whether the partner may change the customer and its records.' }),
+    ...outputShape(sharedFields),
     reasons: z
       .array(shareReason)
       .meta({ description: 'Why it is shared; taking one away leaves it shared by the others.' }),
