@@ -1,65 +1,20 @@
-import { boolean, index, integer, pgTable, text as textColumn, uuid } from 'drizzle-orm/pg-core';
+import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import { amount as amountColumn, instant as instantColumn, json } from '../../platform/db/columns.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
+import { id, text } from '../../platform/values.ts';
+import {
+  boolean,
+  count,
+  instant,
+  integer,
+  json,
+  key,
+  recordId,
+  text as textField,
+  version,
+  words,
+} from '../../records/fields.ts';
+import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 import { customerKind } from '../customers/model.ts';
-
-/** What is kept for how long. A rule removes what became older than that, every night. */
-export const retentionRules = pgTable(
-  'retention_rules',
-  {
-    id: uuid('id').primaryKey(),
-    version: integer('version').notNull(),
-    name: textColumn('name').notNull(),
-    kind: textColumn('kind').$type<RetentionKind>().notNull(),
-    after: integer('after').notNull(),
-    unit: textColumn('unit').$type<RetentionUnit>().notNull(),
-    conditions: json('conditions').notNull(),
-    enabled: boolean('enabled').notNull(),
-    /** When its latest run ended; not a change of the rule. */
-    lastRunAt: instantColumn('last_run_at'),
-    createdAt: instantColumn('created_at').notNull(),
-    updatedAt: instantColumn('updated_at').notNull(),
-  },
-  (t) => [index('retention_rules_created').on(t.createdAt, t.id)],
-);
-
-/**
- * One application of a rule: what it was about to remove, and how far it came. It keeps what the rule said, as rules are
- * changed and deleted; hence no foreign key.
- */
-export const retentionRuns = pgTable(
-  'retention_runs',
-  {
-    id: uuid('id').primaryKey(),
-    version: integer('version').notNull(),
-    ruleId: uuid('rule_id').notNull(),
-    /** Of the rule as it is applied: a run ends when its rule becomes another. */
-    ruleVersion: integer('rule_version').notNull(),
-    kind: textColumn('kind').$type<RetentionKind>().notNull(),
-    conditions: json('conditions').notNull(),
-    /** What is older goes. */
-    before: instantColumn('before').notNull(),
-    /** The client that asked for it; null: the schedule. */
-    requestedBy: textColumn('requested_by'),
-    status: textColumn('status').$type<RetentionRunStatus>().notNull(),
-    /** Counted when it was asked for by hand. */
-    matching: amountColumn('matching'),
-    examined: amountColumn('examined').notNull(),
-    removed: amountColumn('removed').notNull(),
-    /** Left for the next run, as somebody else was at work on them. */
-    skipped: amountColumn('skipped').notNull(),
-    /** Where the next step goes on: the key of the last record that was looked at. */
-    position: json('position'),
-    createdAt: instantColumn('created_at').notNull(),
-    startedAt: instantColumn('started_at'),
-    finishedAt: instantColumn('finished_at'),
-  },
-  (t) => [
-    index('retention_runs_created').on(t.createdAt, t.id),
-    index('retention_runs_rule').on(t.ruleId, t.createdAt, t.id),
-  ],
-);
 
 export const retentionKinds = [
   'customer',
@@ -128,14 +83,81 @@ export const retentionConditions = z
   .meta({ id: 'RetentionConditions', description: 'What a rule leaves alone or is restricted to.' });
 export type RetentionConditions = z.output<typeof retentionConditions>;
 
-const members = {
-  name: text(200).meta({ example: 'Former customers' }),
-  kind: retentionKind,
-  after: z.int().min(1).max(3_650).meta({ description: 'How long it is kept, in `unit`.', example: 36 }),
-  unit: retentionUnit,
-  conditions: retentionConditionsInput.optional(),
-  enabled: z.boolean().optional().meta({ description: 'Whether it is applied every night; false unless told.' }),
+export const ruleFields = {
+  id: key(),
+  version: version(),
+  name: textField(200).plain().required().says('For people.', 'Former customers'),
+  kind: words(retentionKind).required(),
+  after: integer(1, 3_650).required().answers(z.int()).says('How long it is kept, in `unit`.', 36),
+  unit: words(retentionUnit).required(),
+  conditions: json(retentionConditions)
+    .plain()
+    .defaultsTo({ customerKind: null, keepConsented: true, channel: null, surveyId: null })
+    .takes(retentionConditionsInput),
+  enabled: boolean().defaultsTo(false).says('Whether it is applied every night. Default: false.'),
+  /** Not a change of the rule. */
+  lastRunAt: instant().readOnly().says('When its latest run ended.'),
+  createdAt: instant().required().readOnly(),
+  updatedAt: instant().required().readOnly(),
 };
+
+/** What is kept for how long. A rule removes what became older than that, every night. */
+export const retentionRules = storedTable('retention_rules', {
+  name: 'retentionRules',
+  label: 'Retention rules',
+  access: 'service',
+  nature: 'fact',
+  owner: null,
+  key: ['id'],
+  guard: null,
+  fields: ruleFields,
+  extras: (t) => [index('retention_rules_created').on(t.createdAt, t.id)],
+});
+
+export const runFields = {
+  id: key(),
+  version: version(),
+  ruleId: recordId().required(),
+  /** Of the rule as it is applied: a run ends when its rule becomes another. */
+  ruleVersion: version().internal(),
+  kind: words(retentionKind).required(),
+  conditions: json(retentionConditions).plain().required(),
+  before: instant().required().says('What is older goes: of customers and leads, what was last heard of them.'),
+  requestedBy: textField(255).plain().says('The client that asked for it; null: the schedule.'),
+  status: words(retentionRunStatus).required(),
+  matching: count().says('What it was going to remove, counted when it was asked for; null of the schedule.'),
+  examined: count().required().says('Records it has looked at so far.'),
+  removed: count().required().says('Customers erased; texts, invitations or answers removed.'),
+  skipped: count().required().says('Left for the next run, as somebody else was at work on them.'),
+  /** The key of the last record that was looked at, where the next step goes on; `at` where records are read by that. */
+  position: json(z.strictObject({ at: z.string(), id: z.string() }))
+    .plain()
+    .internal(),
+  createdAt: instant().required(),
+  startedAt: instant(),
+  finishedAt: instant(),
+};
+
+/**
+ * One application of a rule: what it was about to remove, and how far it came. It keeps what the rule said, as rules are
+ * changed and deleted; hence no foreign key.
+ */
+export const retentionRuns = storedTable('retention_runs', {
+  name: 'retentionRuns',
+  label: 'Runs of retention rules',
+  access: 'service',
+  nature: 'fact',
+  owner: null,
+  key: ['id'],
+  guard: null,
+  fields: runFields,
+  extras: (t) => [
+    index('retention_runs_created').on(t.createdAt, t.id),
+    index('retention_runs_rule').on(t.ruleId, t.createdAt, t.id),
+  ],
+});
+
+const members = inputShape(ruleFields);
 
 export const retentionRuleInput = z.strictObject(members).meta({
   id: 'RetentionRuleInput',
@@ -148,45 +170,12 @@ export const retentionRulePatch = z
   .meta({ id: 'RetentionRulePatch', example: { enabled: true } });
 
 export const retentionRule = z
-  .strictObject({
-    id,
-    name: z.string(),
-    kind: retentionKind,
-    after: z.int(),
-    unit: retentionUnit,
-    conditions: retentionConditions,
-    enabled: z.boolean(),
-    lastRunAt: instant.nullable().meta({ description: 'When its latest run ended.' }),
-    version,
-    createdAt: instant,
-    updatedAt: instant,
-  })
+  .strictObject(outputShape(ruleFields))
   .meta({ id: 'RetentionRule', description: 'What is kept for how long.' });
 export type RetentionRule = z.output<typeof retentionRule>;
 
-const removedText = 'Customers erased; texts, invitations or answers removed.';
-
 export const retentionRun = z
-  .strictObject({
-    id,
-    ruleId: id,
-    kind: retentionKind,
-    conditions: retentionConditions,
-    before: instant.meta({ description: 'What is older goes: of customers and leads, what was last heard of them.' }),
-    requestedBy: z.string().nullable().meta({ description: 'The client that asked for it; null: the schedule.' }),
-    status: retentionRunStatus,
-    matching: z
-      .int()
-      .nullable()
-      .meta({ description: 'What it was going to remove, counted when it was asked for; null of the schedule.' }),
-    examined: z.int().meta({ description: 'Records it has looked at so far.' }),
-    removed: z.int().meta({ description: removedText }),
-    skipped: z.int().meta({ description: 'Left for the next run, as somebody else was at work on them.' }),
-    version,
-    createdAt: instant,
-    startedAt: instant.nullable(),
-    finishedAt: instant.nullable(),
-  })
+  .strictObject(outputShape(runFields))
   .meta({ id: 'RetentionRun', description: 'An application of a retention rule.' });
 export type RetentionRun = z.output<typeof retentionRun>;
 
