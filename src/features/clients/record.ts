@@ -1,82 +1,19 @@
-import { boolean, index, integer, pgTable, text as textColumn, uuid } from 'drizzle-orm/pg-core';
+import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import { code, instant as instantColumn, json } from '../../platform/db/columns.ts';
-import { id, instant, text, version } from '../../platform/values.ts';
-
-/** Programs that get tokens here with a secret (RFC 6749, 4.4). A revoked one stays, so that the audit can name it. */
-export const clients = pgTable(
-  'clients',
-  {
-    id: uuid('id').primaryKey(),
-    version: integer('version').notNull(),
-    name: textColumn('name').notNull(),
-    description: textColumn('description'),
-    /** What its tokens may at most, a list of names. */
-    scopes: json('scopes').notNull(),
-    /** Its tokens are confined to what is shared with this partner. */
-    partnerId: uuid('partner_id'),
-    selfService: boolean('self_service').notNull(),
-    /** Seconds. */
-    tokenTtl: integer('token_ttl').notNull(),
-    status: textColumn('status').$type<ClientStatus>().notNull(),
-    /** Tokens issued before are refused; on whole seconds, as `iat` is. */
-    tokensFrom: instantColumn('tokens_from'),
-    createdAt: instantColumn('created_at').notNull(),
-    updatedAt: instantColumn('updated_at').notNull(),
-  },
-  (t) => [index('clients_created').on(t.createdAt, t.id)],
-);
-
-export type ClientRow = typeof clients.$inferSelect & { scopes: string[] };
-
-/**
- * Secrets are 256 random bits: nobody can try them through, so one SHA-256 keeps them as well as a slow, salted hash
- * would, and a request for a token does not cost a fifth of a second. Slow hashes are for what people make up.
- */
-export const clientSecrets = pgTable(
-  'client_secrets',
-  {
-    id: uuid('id').primaryKey(),
-    clientId: uuid('client_id')
-      .notNull()
-      .references(() => clients.id, { onDelete: 'cascade' }),
-    /** SHA-256, hexadecimal. */
-    hash: textColumn('hash').notNull(),
-    /** Its last four characters, to tell one from another. */
-    hint: textColumn('hint').notNull(),
-    expiresAt: instantColumn('expires_at'),
-    /** To the minute. */
-    lastUsedAt: instantColumn('last_used_at'),
-    createdAt: instantColumn('created_at').notNull(),
-  },
-  (t) => [index('client_secrets_client').on(t.clientId)],
-);
-
-export type ClientSecretRow = typeof clientSecrets.$inferSelect;
-
-/** Keys that sign tokens, besides the one in the configuration. */
-export const signingKeys = pgTable('signing_keys', {
-  /** Thumbprint of RFC 7638. */
-  kid: code('kid').primaryKey(),
-  algorithm: textColumn('algorithm').notNull(),
-  /** The private key, encrypted and authenticated under the key of the configuration; null: destroyed. */
-  sealed: textColumn('sealed'),
-  signsFrom: instantColumn('signs_from').notNull(),
-  revokedAt: instantColumn('revoked_at'),
-  createdAt: instantColumn('created_at').notNull(),
-});
-
-/** Tokens revoked one by one, until they would have expired. */
-export const tokenRevocations = pgTable(
-  'token_revocations',
-  {
-    jti: code('jti').primaryKey(),
-    client: textColumn('client').notNull(),
-    revokedAt: instantColumn('revoked_at').notNull(),
-    expiresAt: instantColumn('expires_at').notNull(),
-  },
-  (t) => [index('token_revocations_expires').on(t.expiresAt)],
-);
+import { id, instant as instantText } from '../../platform/values.ts';
+import {
+  boolean,
+  code,
+  instant,
+  integer,
+  json,
+  key,
+  recordId,
+  text as textField,
+  version,
+  words,
+} from '../../records/fields.ts';
+import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 
 export const clientStatuses = ['active', 'disabled', 'revoked'] as const;
 export type ClientStatus = (typeof clientStatuses)[number];
@@ -127,27 +64,126 @@ const scopes = z
     description: 'What its tokens may at most; `*` is everything, and not for clients of partners.',
     example: ['orders:write', 'customers:read'],
   });
-const partnerId = id.nullable().meta({
-  description: 'Its tokens are confined to what is shared with this partner; null: the organisation’s own.',
-});
-const selfService = z.boolean().meta({
-  description:
-    'Whether it may ask for short-lived tokens that are bound to one customer, for the browser or app of that customer.',
-});
-const tokenTtl = z
-  .int()
-  .min(60)
-  .max(longestTtl)
-  .meta({ description: 'Seconds its tokens last; those bound to one customer at most 900.', example: 3600 });
-
-const clientMembers = {
-  name: text(200).meta({ description: 'For people.', example: 'Shop backend' }),
-  description: text(2000).nullable().optional(),
-  scopes,
-  partnerId: partnerId.optional(),
-  selfService: selfService.optional(),
-  tokenTtl: tokenTtl.optional(),
+export const clientFields = {
+  id: key().says('The `client_id` of OAuth.'),
+  version: version(),
+  name: textField(200).plain().required().says('For people.', 'Shop backend'),
+  description: textField(2000).plain(),
+  scopes: json(scopes).plain().required().answers(z.array(z.string())),
+  partnerId: recordId().says(
+    'Its tokens are confined to what is shared with this partner; null: the organisation’s own.',
+  ),
+  selfService: boolean()
+    .defaultsTo(false)
+    .says(
+      'Whether it may ask for short-lived tokens that are bound to one customer, for the browser or app of that customer.',
+    ),
+  tokenTtl: integer(60, longestTtl)
+    .defaultsTo(defaultTtl)
+    .answers(z.int().min(60).max(longestTtl))
+    .says('Seconds its tokens last; those bound to one customer at most 900.', 3600),
+  status: words(clientStatus).required().readOnly(),
+  /** On whole seconds, as `iat` is. */
+  tokensFrom: instant().readOnly().says('Tokens issued before are refused; null: all that have not expired are good.'),
+  createdAt: instant().required().readOnly(),
+  updatedAt: instant().required().readOnly(),
 };
+
+/** Programs that get tokens here with a secret (RFC 6749, 4.4). A revoked one stays, so that the audit can name it. */
+export const clients = storedTable('clients', {
+  name: 'clients',
+  label: 'Clients',
+  access: 'service',
+  nature: 'fact',
+  owner: null,
+  key: ['id'],
+  guard: null,
+  fields: clientFields,
+  extras: (t) => [index('clients_created').on(t.createdAt, t.id)],
+});
+
+export type ClientRow = typeof clients.$inferSelect;
+
+export const secretFields = {
+  id: key(),
+  clientId: recordId()
+    .required()
+    .internal()
+    .references(() => clients.id, 'cascade'),
+  /** SHA-256, hexadecimal. */
+  hash: textField(64).plain().required().internal(),
+  hint: textField(4).plain().required().readOnly().says('Its last four characters, to tell one from another.', 'x7Qa'),
+  expiresAt: instant().says('It works before this instant; null: until it is revoked.'),
+  lastUsedAt: instant().readOnly().says('To the minute; null: never used.'),
+  createdAt: instant().required().readOnly(),
+};
+
+/**
+ * Secrets are 256 random bits: nobody can try them through, so one SHA-256 keeps them as well as a slow, salted hash
+ * would, and a request for a token does not cost a fifth of a second. Slow hashes are for what people make up.
+ */
+export const clientSecrets = storedTable('client_secrets', {
+  name: 'clientSecrets',
+  label: 'Secrets of clients',
+  access: 'service',
+  nature: 'fact',
+  owner: null,
+  partOf: { table: clients, by: 'clientId' },
+  key: ['id'],
+  guard: null,
+  fields: secretFields,
+  extras: (t) => [index('client_secrets_client').on(t.clientId)],
+});
+
+export type ClientSecretRow = typeof clientSecrets.$inferSelect;
+
+const keyFields = {
+  /** Thumbprint of RFC 7638. */
+  kid: code(64).plain().required().says('The name of the key in the headers of tokens.'),
+  algorithm: textField(20).plain().required().says('What it signs with.', 'ES256'),
+  /** The private key, encrypted and authenticated under the key of the configuration; null: destroyed. */
+  sealed: textField(10_000).plain().internal(),
+  signsFrom: instant()
+    .required()
+    .answers(instantText.nullable())
+    .says('When it begins to sign; null for the key of the configuration.'),
+  revokedAt: instant(),
+  createdAt: instant().required().answers(instantText.nullable()),
+};
+
+/** Keys that sign tokens, besides the one in the configuration. */
+export const signingKeys = storedTable('signing_keys', {
+  name: 'signingKeys',
+  label: 'Signing keys',
+  access: 'service',
+  nature: 'fact',
+  owner: null,
+  key: ['kid'],
+  guard: null,
+  fields: keyFields,
+});
+
+const revocationFields = {
+  jti: code(255).plain().required().says('The name of the token.'),
+  client: textField(255).plain().required().says('Whom it was issued to, as the token says.'),
+  revokedAt: instant().required(),
+  expiresAt: instant().required().says('When it would have expired.'),
+};
+
+/** Tokens revoked one by one, until they would have expired. */
+export const tokenRevocations = storedTable('token_revocations', {
+  name: 'tokenRevocations',
+  label: 'Tokens that were revoked',
+  access: 'service',
+  nature: 'fact',
+  owner: null,
+  key: ['jti'],
+  guard: null,
+  fields: revocationFields,
+  extras: (t) => [index('token_revocations_expires').on(t.expiresAt)],
+});
+
+const clientMembers = inputShape(clientFields);
 
 export const clientInput = z
   .strictObject(clientMembers)
@@ -165,39 +201,20 @@ export const clientPatch = z
 export type ClientPatch = z.output<typeof clientPatch>;
 
 export const clientSecret = z
-  .strictObject({
-    id,
-    hint: z.string().meta({ description: 'Its last four characters, to tell one from another.', example: 'x7Qa' }),
-    expiresAt: instant.nullable().meta({ description: 'It works before this instant; null: until it is revoked.' }),
-    lastUsedAt: instant.nullable().meta({ description: 'To the minute; null: never used.' }),
-    createdAt: instant,
-  })
+  .strictObject(outputShape(secretFields))
   .meta({ id: 'ClientSecret', description: 'A secret of a client, without the secret itself.' });
 export type ClientSecret = z.output<typeof clientSecret>;
 
 export const client = z
   .strictObject({
-    id: id.meta({ description: 'The `client_id` of OAuth.' }),
-    name: z.string(),
-    description: z.string().nullable(),
-    scopes: z.array(z.string()),
-    partnerId: id.nullable(),
-    selfService,
-    tokenTtl,
-    status: clientStatus,
-    tokensFrom: instant
-      .nullable()
-      .meta({ description: 'Tokens issued before are refused; null: all that have not expired are good.' }),
+    ...outputShape(clientFields),
     secrets: z.array(clientSecret).meta({ description: 'Those that are live, oldest first; at most two.' }),
-    version,
-    createdAt: instant,
-    updatedAt: instant,
   })
   .meta({ id: 'Client', description: 'A program that gets its tokens from this service.' });
 export type Client = z.output<typeof client>;
 
 export const clientSecretInput = z
-  .strictObject({ expiresAt: instant.nullable().optional().meta({ description: 'Until it is revoked unless told.' }) })
+  .strictObject(inputShape(secretFields))
   .meta({ id: 'ClientSecretInput', example: { expiresAt: '2030-01-01T00:00:00Z' } });
 
 export const newClientSecret = clientSecret
@@ -207,14 +224,7 @@ export const newClientSecret = clientSecret
   })
   .meta({ id: 'NewClientSecret', description: 'A secret just made.' });
 
-export const revokedToken = z
-  .strictObject({
-    jti: z.string().meta({ description: 'The name of the token.' }),
-    client: z.string().meta({ description: 'Whom it was issued to, as the token says.' }),
-    revokedAt: instant,
-    expiresAt: instant.meta({ description: 'When it would have expired.' }),
-  })
-  .meta({ id: 'RevokedToken' });
+export const revokedToken = z.strictObject(outputShape(revocationFields)).meta({ id: 'RevokedToken' });
 
 export const signingKeyStatuses = ['pending', 'signing', 'verifying', 'retired', 'revoked'] as const;
 export const signingKeyStatus = z.enum(signingKeyStatuses).meta({
@@ -226,21 +236,15 @@ export const signingKeyStatus = z.enum(signingKeyStatuses).meta({
 
 export const signingKey = z
   .strictObject({
-    kid: z.string().meta({ description: 'The name of the key in the headers of tokens.' }),
-    algorithm: z.string().meta({ example: 'ES256' }),
+    ...outputShape(keyFields),
     status: signingKeyStatus,
     configured: z.boolean().meta({
       description:
         'Whether it is the key of the configuration, which signs when there is no other and always verifies.',
     }),
-    signsFrom: instant
-      .nullable()
-      .meta({ description: 'When it begins to sign; null for the key of the configuration.' }),
-    verifiesUntil: instant
+    verifiesUntil: instantText
       .nullable()
       .meta({ description: 'When the last token that it may have signed has expired; null while that is open.' }),
-    revokedAt: instant.nullable(),
-    createdAt: instant.nullable(),
   })
   .meta({ id: 'SigningKey', description: 'A key that signs or verifies tokens; its private part is never shown.' });
 export type SigningKeyDocument = z.output<typeof signingKey>;
