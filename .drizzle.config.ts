@@ -4,6 +4,12 @@ import { defineConfig } from 'drizzle-kit';
 // biome-ignore lint/style/noDefaultExport: the tool's contract
 export default defineConfig({
   dialect: 'postgresql',
-  schema: ['./src/features/*/model.ts', './src/features/*/record.ts', './src/records/references/record.ts', './src/platform/idempotency.ts', './src/platform/db/settings.ts'],
+  schema: [
+    './src/features/*/model.ts',
+    './src/features/*/record.ts',
+    './src/records/references/record.ts',
+    './src/platform/idempotency.ts',
+    './src/platform/db/settings.ts',
+  ],
   out: './migrations',
 });
