@@ -6,7 +6,7 @@ import pg from 'pg';
 import { createApp } from '../src/app.ts';
 import { packageRoot, readConfig } from '../src/config.ts';
 import { confinement } from '../src/confinement.ts';
-import { customer } from '../src/features/customers/model.ts';
+import { customerRecord } from '../src/features/customers/record.ts';
 import { issueToken } from '../src/platform/auth/issue-token.ts';
 import { openKeys } from '../src/platform/auth/keys.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../src/platform/db/embedded.ts';
@@ -185,7 +185,7 @@ function invitation(
 }
 
 async function idOf(client: ServiceClient, externalId: string): Promise<string> {
-  return customer.parse(await client.request('GET', `/v1/customers/external/shop/${externalId}`)).id;
+  return customerRecord.output.parse(await client.request('GET', `/v1/customers/external/shop/${externalId}`)).id;
 }
 
 /** Better now than after a database was made. */

@@ -5,7 +5,7 @@ import { auditEntries } from './features/audit/record.ts';
 import { campaigns } from './features/campaigns/record.ts';
 import { clientSecrets, clients, signingKeys, tokenRevocations } from './features/clients/record.ts';
 import { consentChanges, consents } from './features/consents/model.ts';
-import { customerIdentities, customers } from './features/customers/model.ts';
+import { customerIdentities, customers } from './features/customers/record.ts';
 import { followUps } from './features/follow-ups/model.ts';
 import { interactions } from './features/interactions/record.ts';
 import { leadModels } from './features/lead-models/model.ts';

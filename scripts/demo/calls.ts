@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { listCampaignResults } from '../../src/features/campaigns/results.ts';
-import { customer } from '../../src/features/customers/model.ts';
+import { customerRecord } from '../../src/features/customers/record.ts';
 import { listLeadModels } from '../../src/features/lead-models/operations.ts';
 import { listLeads } from '../../src/features/lead-scores/lead-list.ts';
 import { leadScore } from '../../src/features/lead-scores/model.ts';
@@ -19,7 +19,7 @@ export async function callTable(client: ServiceClient, count: number): Promise<s
   const rows = await Promise.all(
     data.map(async (lead, index) => {
       const [who, score] = await Promise.all([
-        client.request('GET', `/v1/customers/${lead.id}`).then((answer) => customer.parse(answer)),
+        client.request('GET', `/v1/customers/${lead.id}`).then((answer) => customerRecord.output.parse(answer)),
         client.request('GET', `/v1/leads/${lead.id}/score`).then((answer) => leadScore.parse(answer)),
       ]);
       return [

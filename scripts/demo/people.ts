@@ -1,10 +1,10 @@
 import type { z } from 'zod';
-import type { customerInput } from '../../src/features/customers/model.ts';
+import type { customerRecord } from '../../src/features/customers/record.ts';
 import type { Random } from './random.ts';
 
 /** The invented people and companies of the demo. Addresses are of example.org; phones are ranges kept for fiction. */
 
-export type CustomerDocument = z.input<typeof customerInput>;
+export type CustomerDocument = z.input<(typeof customerRecord)['input']>;
 
 export interface Person {
   externalId: string;

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { customerInput } from '../../src/features/customers/model.ts';
+import type { customerRecord } from '../../src/features/customers/record.ts';
 import type { InteractionKind, interactionRecord } from '../../src/features/interactions/record.ts';
 import type { leadInput } from '../../src/features/leads/model.ts';
 import { FileError, readTable } from '../csv.ts';
@@ -21,7 +21,7 @@ export const filledInBySales = [
   'attributes.asymmetrique*',
 ];
 
-export type CustomerDocument = z.input<typeof customerInput>;
+export type CustomerDocument = z.input<(typeof customerRecord)['input']>;
 export type LeadDocument = z.input<typeof leadInput>;
 export type InteractionDocument = z.input<(typeof interactionRecord)['input']>;
 

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { customerInput } from '../../src/features/customers/model.ts';
+import type { customerRecord } from '../../src/features/customers/record.ts';
 import type { surveyResponseInput } from '../../src/features/survey-responses/model.ts';
 import type { surveyQuestionInput } from '../../src/features/surveys/model.ts';
 import { FileError, readTable } from '../csv.ts';
@@ -31,7 +31,7 @@ export interface AnswerRecord {
   /** Counted from 1, the header aside. */
   line: number;
   id: string;
-  customer: z.input<typeof customerInput>;
+  customer: z.input<(typeof customerRecord)['input']>;
   response: z.input<typeof surveyResponseInput>;
 }
 

@@ -43,9 +43,6 @@ export type Need = 'required' | 'optional' | 'defaulted';
 /** What an id names: the row's own record, another customer, or any other record. */
 export type Names = 'customer' | 'record';
 
-/** What becomes of the row when the record that it names is deleted; refused, if not said. */
-export type OnDelete = 'cascade';
-
 export interface FieldSpec {
   column: (name: string) => PgColumnBuilderBase;
   /** The column's name; that of the member in snake_case, if null. */
@@ -59,13 +56,15 @@ export interface FieldSpec {
   fallback: unknown;
   /** What erasing a person does: clears the value, or removes the row. null: tells nothing of the person. */
   personal: 'clear' | 'row' | null;
+  /** What erasing leaves of a personal value; null: nothing. */
+  left: SQL | null;
   names: Names | null;
   /** Money: in the record's `currency`, or that of the record it is part of; or in the base currency. */
   amount: 'currency' | 'base' | null;
   /** Texts for the documents of both doors. */
   doc: Doc | null;
   generated: SQL | null;
-  foreignKey: { column: () => AnyPgColumn; onDelete: OnDelete | undefined } | null;
+  foreignKey: { column: () => AnyPgColumn; onDelete?: 'cascade' } | null;
   /** `filter=value` in lists. */
   filter: boolean;
   /** `…From` and `…To` in lists. */
@@ -83,6 +82,7 @@ const plainSpec = {
   need: 'optional',
   fallback: null,
   personal: null,
+  left: null,
   names: null,
   amount: null,
   doc: null,
@@ -161,12 +161,17 @@ export class Field<D, N extends Need, I extends z.ZodType | null, O extends z.Zo
     return this.with({ personal: 'row' });
   }
 
+  /** What erasing a person leaves of it. */
+  leaves(rest: SQL): this {
+    return this.with({ left: rest });
+  }
+
   named(columnName: string): this {
     return this.with({ columnName });
   }
 
-  references(column: () => AnyPgColumn, onDelete?: OnDelete): this {
-    return this.with({ foreignKey: { column, onDelete } });
+  references(column: () => AnyPgColumn, onDelete?: 'cascade'): this {
+    return this.with({ foreignKey: { column, ...(onDelete && { onDelete }) } });
   }
 
   filter(): this {
@@ -251,8 +256,8 @@ export function texts(max: number): Undecided<string[], z.ZodArray<z.ZodString>,
 }
 
 /** A document that Postgres understands; key order is not kept. */
-export function json<T extends z.ZodType>(schema: T): Undecided<z.output<T>, T, T> {
-  return new Undecided(spec(jsonColumn, schema, schema));
+export function json<I extends z.ZodType, O extends z.ZodType = I>(input: I, output?: O): Undecided<z.output<I>, I, O> {
+  return new Undecided(spec(jsonColumn, input, output ?? input));
 }
 
 /** One of a set of words. */
@@ -324,7 +329,7 @@ export function version(): Field<number, 'required', null, typeof versionNumber>
 /** The id of the customer whose row it is, in tables of their own (`record` adds it by itself). */
 export function ownerId(
   column?: () => AnyPgColumn,
-  onDelete?: OnDelete,
+  onDelete?: 'cascade',
 ): Field<string, 'required', null, typeof uuidText> {
   return column ? key().references(column, onDelete) : key();
 }
@@ -429,9 +434,10 @@ export function columnOf(member: string, { spec: { column, columnName, need, gen
   let builder = column(columnName ?? snakeCase(member)) as ReturnType<typeof uuid>;
   if (need !== 'optional') builder = builder.notNull() as typeof builder; // says so in its type alone
   if (generated) builder = builder.generatedAlwaysAs(generated) as unknown as typeof builder; // likewise
-  if (foreignKey) {
-    const { column: named, onDelete } = foreignKey;
-    builder = builder.references(named, onDelete && { onDelete }) as typeof builder; // likewise
-  }
+  if (foreignKey)
+    builder = builder.references(
+      foreignKey.column,
+      foreignKey.onDelete && { onDelete: foreignKey.onDelete },
+    ) as typeof builder; // likewise
   return builder;
 }

@@ -13,7 +13,7 @@ import type { Access, Kind } from './record.ts';
 import { type Target, targetId } from './references/queries.ts';
 import { referenceInput, targetParameters } from './references/record.ts';
 import { type AnswerRow, answerById, answerByReference, answersById, readAnswer, statementsOf } from './statements.ts';
-import { columnNamed } from './table.ts';
+import { columnNamed, definitionOf } from './table.ts';
 import { asOutcome, storeOf, writeOne, writeRecords } from './write.ts';
 
 /*
@@ -32,6 +32,8 @@ export interface ListFilter {
   condition: (value: SQL) => SQL;
   /** Its values may be those of every row or of none: the statement is planned for them each time. */
   uneven?: boolean;
+  /** What the parameter's value is compared as. */
+  normalize?: (value: string) => string;
   /** Selects by personal data. */
   personal?: boolean;
   /** The members it selects by, when they have other names: `Interaction.text`. */
@@ -150,6 +152,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
     Object.entries(parts.filters).map(([filter, { condition }]) => [filter, condition]),
   );
   const customerId = owner ? columnNamed(kind.table, 'customerId') : null;
+  const ownerMember = definitionOf(kind.table).owner;
   const extra = Object.values(parts.sorts).flatMap(({ select }) => (select ? [select] : []));
   /** Members that rows carry for the order alone. */
   const sortKeys = Object.values(parts.sorts).flatMap(({ select, field }) => (select && field ? [field] : []));
@@ -159,7 +162,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       select: sql.join([statementsOf(kind).columns, ...extra], sql`, `),
       from: sql`${kind.table}`,
       id: sql`${columnNamed(kind.table, 'id')}`,
-      ...(customerId && { owner: sql`${customerId}` }),
+      ...(ownerMember && { owner: sql`${columnNamed(kind.table, ownerMember)}` }),
       filters: {
         ...(customerId && { customerId: (value: SQL) => sql`${customerId} = ${value}::uuid` }),
         ...conditions,
@@ -179,10 +182,21 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
     filter: Parameters<ReturnType<typeof pages>>[2],
     around?: Parameters<ReturnType<typeof pages>>[3],
   ): Promise<Page<Answer>> => {
-    const { data, page: info } = await pages()(context.db, context, filter, around);
+    const { data, page: info } = await pages()(context.db, context, normalized(filter), around);
     for (const row of data) for (const key of sortKeys) delete row[key];
     return { data: data.map((row) => readAnswer<Answer>(kind, row)), page: info };
   };
+  const normalizers = Object.entries(parts.filters).flatMap(([filter, { normalize }]) =>
+    normalize ? [[filter, normalize] as const] : [],
+  );
+  function normalized<T extends Record<string, unknown>>(filter: T): T {
+    const given = normalizers.filter(([name]) => filter[name] !== undefined);
+    if (given.length === 0) return filter;
+    return {
+      ...filter,
+      ...Object.fromEntries(given.map(([name, normalize]) => [name, normalize(String(filter[name]))])),
+    };
+  }
   const sortNames = Object.keys(parts.sorts) as [string, ...string[]]; // every list has an order
   const listParameters = {
     ...pageParameters,

@@ -1,6 +1,8 @@
+import type { SQL } from 'drizzle-orm';
 import { index, type PgColumn, type PgTable, type PgTableExtraConfigValue } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import type { version as versionNumber } from '../platform/values.ts';
+import { customerKey } from '../platform/audit.ts';
+import { id, type version as versionNumber } from '../platform/values.ts';
 import type { Writing } from './effects.ts';
 import {
   code,
@@ -40,6 +42,16 @@ export interface Access {
 
 export type TokenAccess = readonly ('read' | 'create' | 'update')[];
 
+export type ListedBy = Readonly<Partial<Record<'createdAt' | 'updatedAt', 'order' | 'order and filter'>>>;
+
+/** Members that are not columns. */
+export interface More {
+  input?: z.ZodRawShape;
+  document?: z.ZodRawShape;
+  output?: z.ZodRawShape;
+}
+type MoreOf<M, Part extends keyof More> = M extends { [P in Part]: infer S } ? S : unknown;
+
 interface Stamps {
   version: Field<number, 'required', null, typeof versionNumber>;
   createdAt: Field<string, 'required', null, z.ZodString>;
@@ -73,23 +85,29 @@ type OwnerInput<O> = O extends Ownership<infer Shape> ? Shape : unknown;
 
 type AsShape<T> = T extends z.ZodRawShape ? T : never;
 type Flat<T> = AsShape<{ [K in keyof T]: T[K] }>;
-export type DocumentShape<F, L extends LinesOf, O, N extends Naming> = Flat<
-  OwnerInput<O> & InputShape<F> & LineShapes<L, 'input'> & NameInputs<N>
+export type DocumentShape<F, L extends LinesOf, O, N extends Naming, M> = Flat<
+  PatchShape<F, L, O, M> & NameInputs<N> & MoreOf<M, 'document'>
 >;
-export type InputOfKind<F, L extends LinesOf, O, N extends Naming> = Flat<DocumentShape<F, L, O, N> & OwnName<N>>;
+type PatchShape<F, L extends LinesOf, O, M> = OwnerInput<O> &
+  InputShape<F> &
+  LineShapes<L, 'input'> &
+  MoreOf<M, 'input'>;
+export type InputOfKind<F, L extends LinesOf, O, N extends Naming, M> = Flat<DocumentShape<F, L, O, N, M> & OwnName<N>>;
 type Partials<S> = AsShape<{
-  [K in Exclude<keyof S, 'references' | 'sourceVersion'>]: S[K] extends z.ZodOptional
-    ? S[K]
-    : S[K] extends z.ZodType
-      ? z.ZodOptional<S[K]>
-      : never;
+  [K in keyof S]: S[K] extends z.ZodOptional ? S[K] : S[K] extends z.ZodType ? z.ZodOptional<S[K]> : never;
 }>;
-export type AnswerShape<F, L extends LinesOf, O, N extends Naming> = Flat<
-  OutputShape<AllFields<F, O, N>> & References<N> & LineShapes<L, 'output'>
+export type AnswerShape<F, L extends LinesOf, O, N extends Naming, M> = Flat<
+  OutputShape<AllFields<F, O, N>> & References<N> & LineShapes<L, 'output'> & MoreOf<M, 'output'>
 >;
 type Strict<S extends z.ZodRawShape> = z.ZodObject<S, z.core.$strict>;
 
-export interface RecordDefinition<F extends Fields, L extends LinesOf, O extends Ownership | null, N extends Naming> {
+export interface RecordDefinition<
+  F extends Fields,
+  L extends LinesOf,
+  O extends Ownership | null,
+  N extends Naming,
+  M extends More,
+> {
   /** The member that holds them in batches, and their name in exports and addresses: `returns`. */
   plural: string;
   label: string;
@@ -104,12 +122,22 @@ export interface RecordDefinition<F extends Fields, L extends LinesOf, O extends
   partOf?: { table: PgTable; by: keyof F & string };
   /** Indexes and foreign keys beyond the key, the owner and those every kind has. */
   extras?: (columns: TableOf<AllFields<F, O, N>>['_']['columns']) => PgTableExtraConfigValue[];
-  /** The stamps that lists are filtered and ordered by; `updatedAt`, if not said. */
-  listedBy?: readonly ('createdAt' | 'updatedAt')[];
+  /** The stamps that lists are ordered and filtered by; by `updatedAt`, if not said. */
+  listedBy?: ListedBy;
+  /** It owns the others: its id is the key under which their rows are kept. */
+  self?: true;
+  /** Members that are not columns: what is sent beside the fields, what of it cannot be changed alone, and what is answered. */
+  more?: M & {
+    /** Parts of the select list under their names, and what completes a row in place. */
+    select?: () => Readonly<Record<string, SQL>>;
+    finish?: (row: Record<string, unknown>) => void;
+  };
+  /** References it may have at most; 20, if not said. */
+  mostReferences?: number;
   /** Never changed once it is written: it has no `updatedAt`. */
   unchanging?: true;
   /** Checks an input as a whole. */
-  refine?: (input: Strict<InputOfKind<F, L, O, N>>) => Strict<InputOfKind<F, L, O, N>>;
+  refine?: (input: Strict<InputOfKind<F, L, O, N, M>>) => Strict<InputOfKind<F, L, O, N, M>>;
   /** Texts for the documents. */
   says?: {
     record?: string;
@@ -142,19 +170,27 @@ export interface Kind {
   document: z.ZodObject;
   patch: z.ZodObject;
   output: z.ZodObject;
+  /** What is answered beside the fields and lines. */
+  select: (() => Readonly<Record<string, SQL>>) | null;
+  finish: ((row: Record<string, unknown>) => void) | null;
   /** How it is written; set by `writtenBy` and `follow` (write.ts). */
   writing: Writing;
 }
 
 /** A kind with the types of its members. */
-export interface KindOf<F extends Fields, L extends LinesOf, O extends Ownership | null, N extends Naming>
-  extends Kind {
+export interface KindOf<
+  F extends Fields,
+  L extends LinesOf,
+  O extends Ownership | null,
+  N extends Naming,
+  M extends More,
+> extends Kind {
   table: TableOf<AllFields<F, O, N>>;
   lineTables: LineTables<L>;
-  input: Strict<InputOfKind<F, L, O, N>>;
-  document: Strict<DocumentShape<F, L, O, N>>;
-  patch: Strict<Partials<DocumentShape<F, L, O, N>>>;
-  output: Strict<AnswerShape<F, L, O, N>>;
+  input: Strict<InputOfKind<F, L, O, N, M>>;
+  document: Strict<DocumentShape<F, L, O, N, M>>;
+  patch: Strict<Partials<PatchShape<F, L, O, M>>>;
+  output: Strict<AnswerShape<F, L, O, N, M>>;
   /** Only for the type checker. */
   readonly row?: Row<AllFields<F, O, N>>;
 }
@@ -174,18 +210,20 @@ export function record<
   const O extends Ownership | null,
   const N extends Naming,
   const L extends LinesOf = Record<never, never>,
->(name: string, definition: RecordDefinition<F, L, O, N>): KindOf<F, L, O, N> {
-  const { plural, label, owner, naming, access, partOf, extras, refine, says = {} } = definition;
+  const M extends More = Record<never, never>,
+>(name: string, definition: RecordDefinition<F, L, O, N, M>): KindOf<F, L, O, N, M> {
+  const { plural, label, owner, naming, access, partOf, self = false, more, extras, refine, says = {} } = definition;
   const type = name.charAt(0).toUpperCase() + name.slice(1);
   const lines: LinesOf = definition.lines ?? {};
   const stamp = (member: 'createdAt' | 'updatedAt') => {
     const field = instant().required().readOnly();
-    if (!(definition.listedBy ?? ['updatedAt']).includes(member)) return field;
-    return member === 'updatedAt' ? field.range().sort() : field.sort();
+    const listed = (definition.listedBy ?? { updatedAt: 'order and filter' })[member];
+    if (listed === undefined) return field;
+    return listed === 'order' ? field.sort() : field.sort().range();
   };
   const first: Fields = {
     ...(owner && { customerId: partOf ? key() : key().references(owner.column) }),
-    id: key(),
+    id: self ? key().answers(customerKey(id)) : key(),
     version: version(),
     ...names(naming),
   };
@@ -196,11 +234,11 @@ export function record<
   const fields: Fields = { ...first, ...definition.fields, ...last };
   const tableName = plural.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
   const table = storedTable<Fields>(tableName, {
-    name: plural,
+    name: self ? name : plural,
     label,
-    access: owner ? 'owner' : 'configuration',
-    nature: 'fact',
-    owner: owner ? 'customerId' : null,
+    access: owner || self ? 'owner' : 'configuration',
+    nature: self ? 'profile' : 'fact',
+    owner: self ? 'id' : owner ? 'customerId' : null,
     key: owner ? ['customerId', 'id'] : ['id'],
     ...(partOf && { partOf }),
     guard: owner && !partOf ? name : null,
@@ -213,18 +251,24 @@ export function record<
   const lineTables = Object.fromEntries(
     Object.entries(lines).map(([member, line]) => [member, linesTable(name, table, line)]),
   );
-  const shape = {
+  const patched = {
     ...owner?.input,
     ...inputShape<Fields>(definition.fields),
     ...lineShapes(lines, 'input'),
+    ...more?.input,
+  };
+  const shape = {
+    ...patched,
     ...(naming !== 'none' && {
       references: z
         .array(referenceInput)
-        .max(20)
+        .max(definition.mostReferences ?? 20)
         .optional()
         .meta({ description: says.references ?? `Further names of the ${name} in other systems.` }),
       sourceVersion: sourceVersionInput.optional(),
     }),
+    ...more?.input,
+    ...more?.document,
   };
   // Where other systems give no name of its own, there is one document for every way of writing.
   const hasOwnName = naming === 'own' || naming === 'may';
@@ -242,7 +286,6 @@ export function record<
         ...text(says.input),
         ...example,
       });
-  const { references: _, sourceVersion: __, ...patched } = shape;
   const patch = z
     .strictObject(patched)
     .partial()
@@ -257,6 +300,7 @@ export function record<
       ...(naming !== 'none' && { references: z.array(reference) }),
       ...outputShape(definition.fields),
       ...lineShapes(lines, 'output'),
+      ...more?.output,
       ...outputShape(last),
     })
     .meta({ id: type, ...text(says.record) });
@@ -275,8 +319,10 @@ export function record<
     document,
     patch,
     output,
+    select: more?.select ?? null,
+    finish: more?.finish ?? null,
     writing: { after: [] },
-  } as unknown as KindOf<F, L, O, N>; // the same rules as the types above
+  } as unknown as KindOf<F, L, O, N, M>; // the same rules as the types above
   if (kinds.has(name)) throw new Error(`The record kind ${name} is defined twice`);
   kinds.set(name, kind);
   return kind;

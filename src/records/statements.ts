@@ -71,6 +71,9 @@ export function answerColumns(kind: Kind): SQL {
     parts.push(sql`(select json_agg(json_build_object(${sql.join(pairs, sql`, `)}) order by i.line)
       from ${lineTable} i where i.customer_id = ${columnNamed(table, 'customerId')} and i.${sql.identifier(of)} = ${columnNamed(table, 'id')}) as ${sql.identifier(member)}`);
   }
+  for (const [member, part] of Object.entries(kind.select?.() ?? {})) {
+    parts.push(sql`${part} as ${sql.identifier(member)}`);
+  }
   if (naming !== 'none') parts.push(sql`${referencesOf(columnNamed(table, 'id'))} as "references"`);
   return sql.join(parts, sql`, `);
 }
@@ -82,9 +85,10 @@ function tableNamed(tables: Readonly<Record<string, PgTable>>, member: string): 
 }
 
 /** Completes an answer in place: no lines are an empty list, and references are as they are answered. */
-export function readAnswer<T>(kind: Pick<Kind, 'lines' | 'naming'>, row: AnswerRow): T {
+export function readAnswer<T>(kind: Pick<Kind, 'lines' | 'naming' | 'finish'>, row: AnswerRow): T {
   for (const member in kind.lines) row[member] ??= [];
   if (kind.naming !== 'none') row.references = toReferences(row.references as ReferenceTuple[] | null); // as selected
+  kind.finish?.(row);
   return row as T; // contract tests parse every answer with the strict schema
 }
 

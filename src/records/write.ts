@@ -144,10 +144,10 @@ function plan(
   return { id, created: before === null, applied: true, warnings, state };
 }
 
-/** A member left out stays on PATCH, and takes its default otherwise. */
-function nextRow(
+/** The row that a document makes of the one before: a member left out stays on PATCH, and takes its default otherwise. */
+export function nextRow(
   { fields }: { fields: Fields },
-  { mode, input, ...write }: RecordWrite,
+  { mode, input, ...write }: Pick<RecordWrite, 'mode'> & { input: object },
   before: StoredRow | null,
   { id, customerId, now }: { id: string; customerId: string | null; now: string },
 ): StoredRow {
@@ -247,13 +247,13 @@ export async function writeOne<T>(
   tx: Transaction,
   context: Context,
   write: RecordWrite,
-): Promise<T & { created: boolean; applied: boolean; warnings: Warning[] }> {
+): Promise<T & { created: boolean; applied: boolean; warnings?: Warning[] }> {
   const [result] = await writeRecords(kind, tx, context, [write]);
   if (result === undefined || result instanceof Problem) throw result ?? new Error('Every write has an outcome');
   const { created, applied, warnings, state, complete } = result;
   const answer = complete ? answerOf<T>(kind, state) : await answerById<T>(tx, kind, result.id);
   if (!answer) throw new Error(`The ${kind.name} that was written is not there`);
-  return { ...answer, created, applied, warnings };
+  return { ...answer, created, applied, ...(kind.owner && { warnings }) };
 }
 
 /** For `runBatch`. */

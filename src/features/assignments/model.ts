@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { code, instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
-import { customers } from '../customers/model.ts';
+import { customers } from '../customers/record.ts';
 
 /** Who gets new leads and follow-ups. The first active rule of the purpose that has members for the key decides. */
 export const assignmentRules = pgTable('assignment_rules', {

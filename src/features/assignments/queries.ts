@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type { Group } from '../../domain/assignment.ts';
 import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
-import { customers } from '../customers/model.ts';
+import { customers } from '../customers/record.ts';
 import { followUps } from '../follow-ups/model.ts';
 import { leads } from '../leads/model.ts';
 import {

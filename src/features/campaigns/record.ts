@@ -11,7 +11,7 @@ export const campaignRecord = record('campaign', {
   owner: null,
   naming: 'list',
   access: { scope: 'campaigns', partners: [], selfService: [] },
-  listedBy: ['createdAt'],
+  listedBy: { createdAt: 'order' },
   fields: {
     name: text(200).plain().required().says('What people call it.', 'Spring catalogue'),
     channel: text(100).plain().filter().says('Where it runs.', 'email'),

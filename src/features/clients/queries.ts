@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
 import { answeredColumns, answeredMembers, assignments, fromRow } from '../../records/table.ts';
-import { customers } from '../customers/model.ts';
+import { customers } from '../customers/record.ts';
 import { customerAliases } from '../merges/record.ts';
 import {
   type Client,

@@ -3,7 +3,9 @@ import { z } from 'zod';
 import { code, instant as instantColumn } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
 import { id, instant } from '../../platform/values.ts';
-import { type Channel, channel, consentInput, consentPurpose, consentStatus, customers } from '../customers/model.ts';
+import { consentInput, consentPurpose, consentStatus } from '../customers/consent-input.ts';
+import { customers } from '../customers/record.ts';
+import { type Channel, channel } from '../customers/words.ts';
 
 /** Stands for "all channels" where a key cannot be null. No channel is called so. */
 export const allChannels = '*';

@@ -8,8 +8,9 @@ import { id, instant } from '../../platform/values.ts';
 import { refuseErased } from '../../records/erased.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
-import { channel, consentInput, consentPurpose, consentStatus } from '../customers/model.ts';
+import { consentInput, consentPurpose, consentStatus } from '../customers/consent-input.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
+import { channel } from '../customers/words.ts';
 import { allChannels, type Consent, consent, consentChange, consentChanges, customerConsentInput } from './model.ts';
 import {
   type ConsentChangeRow,

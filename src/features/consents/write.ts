@@ -2,7 +2,7 @@ import type { Transaction } from '../../platform/db/client.ts';
 import { checkNotAhead } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
-import type { ConsentInput } from '../customers/model.ts';
+import type { ConsentInput } from '../customers/consent-input.ts';
 import { refreshShares } from '../partners/sharing.ts';
 import { allChannels, type ConsentStatus } from './model.ts';
 import { type ConsentChangeRow, changesKnownOf, consentsOf, insertConsentChanges, recountConsents } from './queries.ts';

@@ -3,8 +3,8 @@ import { Problem } from '../../platform/errors.ts';
 import type { Principal } from '../../platform/principal.ts';
 import { refKey } from '../../records/references/queries.ts';
 import type { NormalizedIdentity } from './identity.ts';
-import type { CustomerPatch } from './model.ts';
 import { type CustomerState, identityKey } from './queries.ts';
+import type { CustomerPatch } from './record.ts';
 
 /**
  * What confined callers cannot say of a customer. Nobody who is confined says who referred it, nor, of one that exists,

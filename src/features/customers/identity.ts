@@ -1,7 +1,8 @@
 import { isSupportedCountry, parsePhoneNumberFromString } from 'libphonenumber-js/min';
 import { invalid } from '../../platform/errors.ts';
-import type { CustomerPatch, IdentityKind } from './model.ts';
 import { identityKey } from './queries.ts';
+import type { CustomerPatch } from './record.ts';
+import type { IdentityKind } from './words.ts';
 
 const email = /^[^\s@"(),:;<>[\\\]]+@[^\s@"(),:;<>[\\\]]+\.[^\s@"(),:;<>[\\\]]+$/;
 

@@ -7,11 +7,11 @@ import { isErased, personErased } from '../../records/erased.ts';
 import type { Owner, OwnerBook, OwnerClaim, OwnerMatch } from '../../records/ownership.ts';
 import { byName, newRef, type RefRow, refKey } from '../../records/references/queries.ts';
 import type { ReferenceInput } from '../../records/references/record.ts';
+import { nextRow } from '../../records/write.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
 import { broughtBy, claimNewCustomers } from '../partners/sharing.ts';
 import { identityHash, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
 import { identityAdvice, normalizeIdentity } from './identity.ts';
-import type { CustomerKind } from './model.ts';
 import { customerOwner } from './owner.ts';
 import {
   type CustomerChange,
@@ -25,6 +25,8 @@ import {
   ownersOf,
   saveCustomers,
 } from './queries.ts';
+import { customerRecord } from './record.ts';
+import type { CustomerKind } from './words.ts';
 import { deletedReference, unique } from './write.ts';
 
 /** A claim of the owner of a record; `consented`: who was erased under these names is a new customer. */
@@ -305,29 +307,8 @@ async function saveAdditions(tx: Transaction, context: Context, additions: Map<s
 }
 
 function newCustomer(id: string, details: OwnerDetails, now: string): CustomerState['row'] {
-  return {
-    id,
-    version: 1,
-    kind: details.kind ?? 'person',
-    name: details.name ?? null,
-    givenName: details.givenName ?? null,
-    familyName: details.familyName ?? null,
-    companyId: null,
-    referredBy: null,
-    birthday: null,
-    address: null,
-    locale: null,
-    preferredChannel: null,
-    acquisitionSource: null,
-    acquisitionCost: null,
-    acquiredOn: null,
-    acquiredBy: null,
-    attributes: null,
-    createdAt: now,
-    updatedAt: now,
-    erasedAt: null,
-    erasedFields: null,
-  };
+  const write = { mode: 'new' as const, input: details };
+  return nextRow(customerRecord, write, null, { id, customerId: null, now }) as unknown as CustomerState['row']; // of the definition
 }
 
 customerOwner.implement({ match: matchOwners, lock: lockCustomers });

@@ -1,32 +1,50 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { batchInput, batchResults, runBatch } from '../../platform/batch.ts';
 import type { Transaction } from '../../platform/db/client.ts';
 import { notFound, Problem } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
-import { type Around, keysetList, type Page, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
-import { id, instant, text } from '../../platform/values.ts';
-import { checkVersion, deletedRecord, expectedVersion, written } from '../../platform/versions.ts';
+import { id, text } from '../../platform/values.ts';
+import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { refuseErased } from '../../records/erased.ts';
+import { operationsOf } from '../../records/operations.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { referenceInput, targetParameters } from '../../records/references/record.ts';
 import { successorsOf } from './aliases.ts';
 import { normalizeIdentity } from './identity.ts';
-import { channel, customer, customerInput, customerKind, customerPatch, customers } from './model.ts';
-import {
-  type CustomerRecord,
-  customerById,
-  customerByReference,
-  customerColumns,
-  deleteCustomerRow,
-  lockCustomers,
-  customersByIds as recordsByIds,
-  toCustomer,
-} from './queries.ts';
+import { customerById, deleteCustomerRow, lockCustomers, customersByIds as recordsByIds } from './queries.ts';
+import { customerRecord, customers } from './record.ts';
 import { type CustomerWrite, writeCustomers } from './write.ts';
 
+const ofIdentity = (kind: 'email' | 'phone', max: number) => ({
+  input: text(max).optional().meta({ description: 'Needs `customers:pii`.' }),
+  condition: (value: SQL) =>
+    sql`${customers.id} = (select customer_id from customer_identities where kind = ${sql.raw(`'${kind}'`)} and value = ${value})`,
+  // A value that is no e-mail or phone belongs to nobody: the list is empty, as for any unknown one.
+  normalize: (value: string) => normalizeIdentity(kind, value) ?? '',
+  personal: true,
+});
+
+const operations = operationsOf(customerRecord, {
+  filters: {
+    acquisitionSource: {
+      input: text(100).optional(),
+      condition: (value) => sql`${customers.acquisitionSource} = ${value}`,
+      selects: ['Customer.acquisition'],
+    },
+    email: ofIdentity('email', 254),
+    phone: ofIdentity('phone', 64),
+  },
+  defaultSort: '-createdAt',
+});
+export const getCustomer = operations.get;
+export const listCustomers = operations.list;
+/** A page of customers; `around` may fetch something more with each. */
+export const customerPage = operations.page;
+
 /** What a write answers on both doors: the record, and what became of the message. */
-export const writtenCustomer = customer.extend(written).meta({ id: 'WrittenCustomer' });
+const writtenCustomer = operations.writtenRecord;
+const { input: customerInput, patch: customerPatch } = customerRecord;
 
 export const createCustomer = writeOperation({
   name: 'createCustomer',
@@ -44,26 +62,7 @@ export const createCustomer = writeOperation({
   run: (tx, context, { body }) => writeOne(tx, context, { mode: 'create', input: body }),
 });
 
-export const getCustomer = readOperation({
-  name: 'getCustomer',
-  scope: 'customers:read',
-  partners: true,
-  selfService: true,
-  summary: 'Read a customer',
-  input: z.strictObject(targetParameters),
-  output: customer,
-  problems: ['not_found'],
-  async run({ db }, { id: customerId, source, externalId }) {
-    const found =
-      source !== undefined && externalId !== undefined
-        ? await customerByReference(db, { source, externalId })
-        : await customerById(db, await targetId(db, 'customer', { id: customerId, source, externalId }));
-    if (!found) throw notFound('customer');
-    return toCustomer(found);
-  },
-});
-
-/** For the GraphQL loaders: the customers of a set of ids, one statement, absent ones as null. */
+/** For GraphQL: the customers of a set of ids, merged ones as those they are now, absent ones as null. */
 export const customersByIds = readOperation({
   name: 'customersByIds',
   scope: 'customers:read',
@@ -71,90 +70,15 @@ export const customersByIds = readOperation({
   selfService: true,
   summary: 'Read customers by id',
   input: z.strictObject({ ids: z.array(id) }),
-  output: z.array(customer.nullable()),
+  output: z.array(customerRecord.output.nullable()),
   async run({ db }, { ids }) {
-    const found = await recordsByIds(db, [...new Set(ids)]);
+    const found = await recordsByIds(db, ids);
     const missing = ids.filter((customerId) => !found.has(customerId));
     const successors = await successorsOf(db, missing);
-    const survivors = await recordsByIds(db, [...new Set(successors.values())]);
-    return ids.map((customerId) => {
-      const record = found.get(customerId) ?? survivors.get(successors.get(customerId) ?? '');
-      return record ? toCustomer(record) : null;
-    });
+    const survivors = await recordsByIds(db, [...successors.values()]);
+    return ids.map((customerId) => found.get(customerId) ?? survivors.get(successors.get(customerId) ?? '') ?? null);
   },
 });
-
-const list = keysetList<CustomerRecord>({
-  name: 'customers',
-  select: customerColumns,
-  from: sql`${customers}`,
-  id: sql`${customers.id}`,
-  owner: sql`${customers.id}`,
-  filters: {
-    kind: (value) => sql`${customers.kind} = ${value}`,
-    companyId: (value) => sql`${customers.companyId} = ${value}::uuid`,
-    referredBy: (value) => sql`${customers.referredBy} = ${value}::uuid`,
-    preferredChannel: (value) => sql`${customers.preferredChannel} = ${value}`,
-    acquisitionSource: (value) => sql`${customers.acquisitionSource} = ${value}`,
-    createdFrom: (value) => sql`${customers.createdAt} >= ${value}::timestamptz`,
-    createdTo: (value) => sql`${customers.createdAt} < ${value}::timestamptz`,
-    updatedFrom: (value) => sql`${customers.updatedAt} >= ${value}::timestamptz`,
-    updatedTo: (value) => sql`${customers.updatedAt} < ${value}::timestamptz`,
-    email: (value) =>
-      sql`${customers.id} = (select customer_id from customer_identities where kind = 'email' and value = ${value})`,
-    phone: (value) =>
-      sql`${customers.id} = (select customer_id from customer_identities where kind = 'phone' and value = ${value})`,
-  },
-  sorts: {
-    createdAt: { expression: sql`${customers.createdAt}`, type: 'timestamptz', field: 'createdAt' },
-    updatedAt: { expression: sql`${customers.updatedAt}`, type: 'timestamptz', field: 'updatedAt' },
-  },
-  defaultSort: '-createdAt',
-});
-
-export const listCustomers = readOperation({
-  name: 'listCustomers',
-  scope: 'customers:read',
-  partners: true,
-  selfService: true,
-  summary: 'List customers',
-  input: z.strictObject({
-    ...pageParameters,
-    sort: sortParameter(['createdAt', 'updatedAt'], '-createdAt'),
-    kind: customerKind.optional(),
-    companyId: id.optional(),
-    referredBy: id.optional(),
-    preferredChannel: channel.optional(),
-    acquisitionSource: text(100).optional(),
-    createdFrom: instant.optional(),
-    createdTo: instant.optional(),
-    updatedFrom: instant.optional(),
-    updatedTo: instant.optional(),
-    email: text(254).optional().meta({ description: 'Needs `customers:pii`.' }),
-    phone: text(64).optional().meta({ description: 'Needs `customers:pii`.' }),
-  }),
-  output: pageOf(customer).meta({ id: 'CustomerPage' }),
-  selects: { acquisitionSource: ['Customer.acquisition'] },
-  async run(context, input) {
-    const { data, page } = await customerPage(context, input);
-    return { data: data.map(toCustomer), page };
-  },
-});
-
-/** A page of stored customers; `around` may fetch something more with each. */
-export function customerPage(
-  context: Context,
-  { email, phone, ...input }: z.output<typeof listCustomers.input>,
-  around?: Around,
-): Promise<Page<CustomerRecord>> {
-  // A value that is no e-mail or phone belongs to nobody: the list is empty, as for any unknown one.
-  const filter = {
-    ...input,
-    ...(email !== undefined && { email: normalizeIdentity('email', email) ?? '' }),
-    ...(phone !== undefined && { phone: normalizeIdentity('phone', phone) ?? '' }),
-  };
-  return list(context.db, context, filter, around);
-}
 
 export const updateCustomer = writeOperation({
   name: 'updateCustomer',
@@ -202,7 +126,7 @@ export const upsertCustomer = writeOperation({
   }),
   output: writtenCustomer,
   idempotency: 'accepted',
-  created: ({ created }) => created,
+  created: (made) => (made as unknown as { created: boolean }).created, // of what was written
   problems: ['version_mismatch', 'already_exists', 'identity_taken', 'deleted', 'person_erased'],
   run(tx, context, { source, externalId, body, expectedVersion: expected }) {
     const others = (body.references ?? []).filter((ref) => ref.source !== source || ref.externalId !== externalId);
@@ -265,5 +189,5 @@ async function writeOne(tx: Transaction, context: Context, write: CustomerWrite)
   if (result === undefined || result instanceof Problem) throw result ?? notFound('customer');
   const record = await customerById(tx, result.id);
   if (!record) throw notFound('customer');
-  return { ...toCustomer(record), created: result.created, applied: result.applied };
+  return { ...record, created: result.created, applied: result.applied };
 }

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { id, text } from '../../platform/values.ts';
 import { Ownership } from '../../records/ownership.ts';
-import { customerKind, customers } from './model.ts';
+import { customers } from './record.ts';
+import { customerKind } from './words.ts';
 
 /** How a record names its customer: matched by reference, then e-mail, then phone, and created if unknown. */
 export const customerClaim = z

@@ -12,98 +12,26 @@ import {
 import type { Context } from '../../platform/operation.ts';
 import { Superseded } from '../../platform/superseded.ts';
 import { noteErased } from '../../records/erased.ts';
-import {
-  type Name,
-  type ReferenceTuple,
-  type RefRow,
-  referencesOf,
-  refKey,
-  toReferences,
-} from '../../records/references/queries.ts';
+import { type Name, type RefRow, refKey } from '../../records/references/queries.ts';
 import { externalRefs } from '../../records/references/record.ts';
+import { answerById, answersById } from '../../records/statements.ts';
+import { assignments, fromExcluded } from '../../records/table.ts';
 import { assertNothingGuards, deletionOfParts } from '../holdings/guard.ts';
 import { hashesOf, tombstonesOf } from '../privacy/tombstones.ts';
 import { successorsOf } from './aliases.ts';
-import { type Customer, customerIdentities, customers, type IdentityKind } from './model.ts';
+import { type Customer, customerIdentities, customerRecord, customers } from './record.ts';
+import type { IdentityKind } from './words.ts';
 
 export type CustomerRow = typeof customers.$inferSelect;
 export type IdentityRow = typeof customerIdentities.$inferSelect;
 
-export interface CustomerRecord extends CustomerRow {
-  /** kind, value, primary. */
-  identityTuples: [IdentityKind, string, boolean][] | null;
-  referenceTuples: ReferenceTuple[] | null;
+export function customerById(db: Db, id: string): Promise<Customer | null> {
+  return answerById(db, customerRecord, id);
 }
 
-/** The select list of a customer; for `toCustomer`. */
-export const customerColumns = sql`${fields(customers)},
-  (select json_agg(json_build_array(i.kind, i.value, i.is_primary) order by i.kind, i.is_primary desc, i.created_at, i.value)
-    from customer_identities i where i.customer_id = ${customers.id}) as "identityTuples",
-  ${referencesOf(customers.id)} as "referenceTuples"`;
-
-export function toCustomer(record: CustomerRecord): Customer {
-  const identities = (record.identityTuples ?? []).map(([kind, value, primary]) => ({ kind, value, primary }));
-  const primary = (kind: IdentityKind) => identities.find((i) => i.kind === kind && i.primary)?.value ?? null;
-  return {
-    id: record.id,
-    kind: record.kind,
-    name: record.name,
-    givenName: record.givenName,
-    familyName: record.familyName,
-    companyId: record.companyId,
-    email: primary('email'),
-    phone: primary('phone'),
-    identities,
-    references: toReferences(record.referenceTuples),
-    birthday: record.birthday,
-    address: record.address as Customer['address'], // validated when written
-    locale: record.locale,
-    preferredChannel: record.preferredChannel,
-    acquisition:
-      record.acquisitionSource === null
-        ? null
-        : { source: record.acquisitionSource, cost: record.acquisitionCost, acquiredOn: record.acquiredOn },
-    referredBy: record.referredBy,
-    acquiredBy: record.acquiredBy,
-    attributes: record.attributes as Customer['attributes'], // validated when written
-    version: record.version,
-    createdAt: record.createdAt,
-    updatedAt: record.updatedAt,
-    erasedAt: record.erasedAt,
-  };
-}
-
-const byId = statement<CustomerRecord>(
-  'customer_by_id',
-  sql`select ${customerColumns} from ${customers} where ${customers.id} = ${param('id')}::uuid`,
-);
-
-const byReference = statement<CustomerRecord>(
-  'customer_by_reference',
-  sql`select ${customerColumns} from ${customers} where ${customers.id} = (select record_id from ${externalRefs}
-    where kind = 'customer' and source = ${param('source')} and external_id = ${param('externalId')})`,
-);
-
-const byIds = statement<CustomerRecord>(
-  'customers_by_ids',
-  sql`select ${customerColumns} from ${customers} where ${customers.id} = any(${param('ids')}::uuid[])`,
-);
-
-export function customerById(db: Db, id: string): Promise<CustomerRecord | null> {
-  return db.first(byId, { id });
-}
-
-export function customerByReference(
-  db: Db,
-  ref: { source: string; externalId: string },
-): Promise<CustomerRecord | null> {
-  return db.first(byReference, ref);
-}
-
-export async function customersByIds(db: Db, ids: string[]): Promise<Map<string, CustomerRecord>> {
-  if (ids.length === 0) return new Map();
-  const rows = await db.all(byIds, { ids });
-  return new Map(rows.map((row) => [row.id, row]));
+/** Customers by id; absent ones are absent. */
+export function customersByIds(db: Db, ids: readonly string[]): Promise<Map<string, Customer>> {
+  return answersById(db, customerRecord, ids);
 }
 
 const lock = statement<{ id: string; kind: string; erased: boolean }>(
@@ -264,28 +192,7 @@ const save = statement<{ renewed: number }>(
   'save_customers',
   sql`with saved as (
       ${insertRows(customers, param('rows'))}
-      on conflict (id) do update set ${sql.join(
-        [
-          'version',
-          'kind',
-          'name',
-          'given_name',
-          'family_name',
-          'company_id',
-          'referred_by',
-          'birthday',
-          'address',
-          'locale',
-          'preferred_channel',
-          'acquisition_source',
-          'acquisition_cost',
-          'acquired_on',
-          'acquired_by',
-          'attributes',
-          'updated_at',
-        ].map((column) => sql`${sql.identifier(column)} = excluded.${sql.identifier(column)}`),
-        sql`, `,
-      )}
+      on conflict (id) do update set ${assignments(customers, fromExcluded, ['erasedAt', 'erasedFields'])}
     ), primaries as (
       update customer_identities i set is_primary = n."primary" from ${rowsOf(customerIdentities, param('keptIdentities'), 'n')}
         where i.kind = n."kind" and i.value = n."value" and i.is_primary <> n."primary"

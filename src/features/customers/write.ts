@@ -6,6 +6,7 @@ import { checkVersion } from '../../platform/versions.ts';
 import { erasedRefusal } from '../../records/erased.ts';
 import { isNews, newRef, type RefRow, refKey, refsByName, sourceVersion } from '../../records/references/queries.ts';
 import type { ReferenceInput } from '../../records/references/record.ts';
+import { nextRow } from '../../records/write.ts';
 import { checkConsents, recordConsents } from '../consents/write.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
 import { enqueueReferrals } from '../loyalty/referrals.ts';
@@ -14,7 +15,6 @@ import { broughtBy, claimNewCustomers, refreshShares } from '../partners/sharing
 import { hashesOf, identityHash, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
 import { withoutGuarded } from './guarded.ts';
 import { type NormalizedIdentity, normalizeIdentities } from './identity.ts';
-import type { CustomerInput, CustomerPatch, customerIdentities } from './model.ts';
 import {
   type CustomerChange,
   type CustomerRow,
@@ -28,8 +28,8 @@ import {
   newIds,
   ownersOf,
   saveCustomers,
-  toCustomer,
 } from './queries.ts';
+import { type CustomerInput, type CustomerPatch, type customerIdentities, customerRecord } from './record.ts';
 
 type IdentityRow = typeof customerIdentities.$inferSelect;
 
@@ -298,41 +298,21 @@ class Plan {
   }
 
   #row(id: string, before: CustomerRow | null, input: CustomerPatch, mode: CustomerWrite['mode']): CustomerRow {
-    const { now } = this.#context;
-    /** A member left out stays on PATCH and is cleared otherwise. */
-    const set = <T>(value: T | null | undefined, old: T | null | undefined): T | null =>
-      value === undefined ? (mode === 'patch' ? (old ?? null) : null) : value;
-    const acquisition =
-      input.acquisition === undefined && mode === 'patch' && before
-        ? before
-        : {
-            acquisitionSource: input.acquisition?.source ?? null,
-            acquisitionCost: input.acquisition?.cost ?? null,
-            acquiredOn: input.acquisition?.acquiredOn ?? null,
-          };
-    const kind = input.kind ?? (mode === 'patch' ? before?.kind : undefined) ?? 'person';
-    return {
+    const next = nextRow(customerRecord, { mode, input }, before && { ...before, customerId: id }, {
       id,
-      version: (before?.version ?? 0) + 1,
-      kind,
-      name: set(input.name, before?.name),
-      givenName: set(input.givenName, before?.givenName),
-      familyName: set(input.familyName, before?.familyName),
-      companyId: set(input.companyId, before?.companyId),
-      referredBy: set(input.referredBy, before?.referredBy),
-      birthday: set(input.birthday, before?.birthday),
-      address: set<unknown>(input.address, before?.address),
-      locale: set(input.locale, before?.locale),
-      preferredChannel: set(input.preferredChannel, before?.preferredChannel),
-      acquisitionSource: acquisition.acquisitionSource,
-      acquisitionCost: acquisition.acquisitionCost,
-      acquiredOn: acquisition.acquiredOn,
+      customerId: null,
+      now: this.#context.now,
+    }) as unknown as CustomerRow; // of the definition
+    const { acquisition } = input;
+    const keeps = acquisition === undefined && mode === 'patch';
+    return {
+      ...next,
+      ...(!keeps && {
+        acquisitionSource: acquisition?.source ?? null,
+        acquisitionCost: acquisition?.cost ?? null,
+        acquiredOn: acquisition?.acquiredOn ?? null,
+      }),
       acquiredBy: this.#acquiredBy(before, input),
-      attributes: set<unknown>(input.attributes, before?.attributes),
-      createdAt: before?.createdAt ?? now,
-      updatedAt: now,
-      erasedAt: before?.erasedAt ?? null,
-      erasedFields: before?.erasedFields ?? null,
     };
   }
 
@@ -439,7 +419,7 @@ async function storedCountries(tx: Transaction, writes: CustomerWrite[]): Promis
     mode === 'patch' && id && address === undefined && identities?.some(({ kind }) => kind === 'phone') ? [id] : [],
   );
   const found = await customersByIds(tx, ids);
-  return new Map([...found].map(([id, record]) => [id, toCustomer(record).address?.country ?? undefined]));
+  return new Map([...found].map(([id, { address }]) => [id, address?.country ?? undefined]));
 }
 
 export function unique<T>(items: T[], key: (item: T) => string): T[] {

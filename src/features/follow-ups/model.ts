@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { instant as instantColumn } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
-import { customers } from '../customers/model.ts';
+import { customers } from '../customers/record.ts';
 
 /** The order of due dates; what has none comes last. Instants end with the year 9998. */
 export const dueOrder = sql`coalesce("due_at", '9999-12-31T00:00:00Z'::timestamptz)`;

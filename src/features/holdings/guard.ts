@@ -2,7 +2,7 @@ import { getTableName, type SQL, sql } from 'drizzle-orm';
 import { getTableConfig, type PgColumn, type PgTable } from 'drizzle-orm/pg-core';
 import { param, statement, type Transaction } from '../../platform/db/client.ts';
 import { Problem } from '../../platform/errors.ts';
-import { customers } from '../customers/model.ts';
+import { customers } from '../customers/record.ts';
 import { columnsOf, type Holding, holdings } from './holdings.ts';
 
 /** What keeps a customer from being deleted: rows of `table` whose `column` names it. */

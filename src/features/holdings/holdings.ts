@@ -3,7 +3,7 @@ import { getTableConfig, type PgColumn, type PgTable } from 'drizzle-orm/pg-core
 import { externalRefs } from '../../records/references/record.ts';
 import { assignments } from '../assignments/model.ts';
 import { consentChanges, consents } from '../consents/model.ts';
-import { customerIdentities, customers } from '../customers/model.ts';
+import { customerIdentities, customers } from '../customers/record.ts';
 import { followUps } from '../follow-ups/model.ts';
 import { interactions } from '../interactions/record.ts';
 import { leadScoreBounds } from '../lead-scores/model.ts';

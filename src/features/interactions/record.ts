@@ -73,7 +73,7 @@ export const interactionRecord = record('interaction', {
   owner: customerOwner,
   naming: 'may',
   access: { scope: 'interactions', partners: ['read', 'create', 'update'], selfService: [] },
-  listedBy: [],
+  listedBy: {},
   fields: {
     kind: words(interactionKind).required(),
     direction: words(direction),

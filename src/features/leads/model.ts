@@ -5,8 +5,9 @@ import { type LeadStage, leadStages } from '../../domain/lead-lifecycle.ts';
 import { instant as instantColumn } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
-import { consentInputs, customers } from '../customers/model.ts';
+import { consentInputs } from '../customers/consent-input.ts';
 import { customerClaim, customerOwner } from '../customers/owner.ts';
+import { customers } from '../customers/record.ts';
 import { scoreGrade } from '../lead-scores/grade.ts';
 
 /**

@@ -19,7 +19,7 @@ import { id, instant, text, version } from '../../platform/values.ts';
 import { created } from '../../platform/versions.ts';
 import { ofOthers } from '../../platform/withheld.ts';
 import { referenceInput } from '../../records/references/record.ts';
-import { customers } from '../customers/model.ts';
+import { customers } from '../customers/record.ts';
 import { loyaltyProgrammes, loyaltyTierRules } from '../loyalty-programmes/model.ts';
 
 /**

@@ -1,6 +1,6 @@
 import type { RefRow } from '../../records/references/queries.ts';
-import type { IdentityKind } from '../customers/model.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
+import type { IdentityKind } from '../customers/words.ts';
 import type { LeadRow, Party } from './queries.ts';
 import type { MergeDecision, MergeMember, MergeObstacle } from './record.ts';
 

@@ -3,8 +3,8 @@ import type { PgTable } from 'drizzle-orm/pg-core';
 import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
 import type { RefRow } from '../../records/references/queries.ts';
 import { externalRefs } from '../../records/references/record.ts';
-import { customerIdentities, customers } from '../customers/model.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
+import { customerIdentities, customers } from '../customers/record.ts';
 import { deletionOfParts } from '../holdings/guard.ts';
 import { leadStageChanges, leads } from '../leads/model.ts';
 import {

@@ -4,7 +4,7 @@ import { personal } from '../../platform/personal.ts';
 import { id, version } from '../../platform/values.ts';
 import { code, instant, json, key, otherCustomer, ownerId, recordId, text } from '../../records/fields.ts';
 import { outputShape, storedTable } from '../../records/table.ts';
-import { customers } from '../customers/model.ts';
+import { customers } from '../customers/record.ts';
 
 /** Members that one of two records decides. */
 export const mergeMembers = [

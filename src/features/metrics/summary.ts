@@ -7,16 +7,10 @@ import { notFound } from '../../platform/errors.ts';
 import { type Context, readOperation } from '../../platform/operation.ts';
 import { personal } from '../../platform/personal.ts';
 import { amount, currency, id, instant } from '../../platform/values.ts';
-import { targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
-import { customer } from '../customers/model.ts';
-import {
-  type CustomerRecord,
-  customerById,
-  customerByReference,
-  customersByIds,
-  toCustomer,
-} from '../customers/queries.ts';
+import { getCustomer } from '../customers/operations.ts';
+import { customersByIds } from '../customers/queries.ts';
+import { type Customer, customerRecord } from '../customers/record.ts';
 import { type Direction, direction, type InteractionKind, interactionKind } from '../interactions/record.ts';
 import { customerLoyalty, tierProgress } from '../loyalty/model.ts';
 import { progressOfCustomers } from '../loyalty/queries.ts';
@@ -125,7 +119,7 @@ const standing = customerLoyalty
 
 export const customerSummary = z
   .strictObject({
-    customer,
+    customer: customerRecord.output,
     asOf: instant,
     orders: count.meta({ description: 'Qualifying orders in all currencies.' }),
     purchaseDays: count.meta({ description: 'Distinct days with a qualifying order, in the reporting zone.' }),
@@ -265,12 +259,7 @@ export const getCustomerSummary = readOperation({
   output: customerSummary,
   problems: ['not_found'],
   async run(context, { id: customerId, source, externalId }) {
-    const { db } = context;
-    const record =
-      source !== undefined && externalId !== undefined && customerId === undefined
-        ? await customerByReference(db, { source, externalId })
-        : await customerById(db, await targetId(db, 'customer', { id: customerId, source, externalId }));
-    if (!record) throw notFound('customer');
+    const record = await getCustomer.run(context, { id: customerId, source, externalId });
     const [summary] = await summariesOf(context, [record]);
     if (!summary) throw notFound('customer');
     return summary;
@@ -297,7 +286,7 @@ export const customerSummaries = readOperation({
 /** Statistics come with the customer; single records of a family only with the scope of their own lists. */
 async function summariesOf(
   { db, now, reportingTimeZone, baseCurrency, principal }: Context,
-  records: CustomerRecord[],
+  records: Customer[],
 ): Promise<CustomerSummary[]> {
   const wanted = { ids: records.map((record) => record.id) };
   const [currencies, purchases, lastOrders, counts, lastTouches, scores, members] = await Promise.all([
@@ -319,7 +308,7 @@ async function summariesOf(
     };
     const [touch] = own(lastTouches).map(({ customerId: _, ...members }) => members);
     return {
-      customer: toCustomer(record),
+      customer: record,
       asOf: now,
       ...summarise(facts, today, baseCurrency),
       touches: touchesOf(own(counts)),

@@ -7,9 +7,8 @@ import { type Context, readOperation, requireScope } from '../../platform/operat
 import { defaultLimit, pageFrom, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
 import { type ReferenceTuple, referencesOf, toReferences } from '../../records/references/queries.ts';
-import { customer } from '../customers/model.ts';
 import { customerPage, listCustomers } from '../customers/operations.ts';
-import { toCustomer } from '../customers/queries.ts';
+import { customerRecord } from '../customers/record.ts';
 import { orderOperations } from './operations.ts';
 import { orderRecord, orders } from './record.ts';
 
@@ -154,7 +153,7 @@ export const listCustomersWithOrders = readOperation({
   selfService: true,
   summary: 'List customers with their first orders',
   input: listCustomers.input.extend({ orders: selection }),
-  output: pageOf(customer.extend({ orders: firstPage.optional() }).meta({ id: 'ListedCustomer' })),
+  output: pageOf(customerRecord.output.extend({ orders: firstPage.optional() }).meta({ id: 'ListedCustomer' })),
   selects: { acquisitionSource: ['Customer.acquisition'] },
   async run(context, { orders: selected, ...input }) {
     requireScope(context, ordersOfCustomers.scope);
@@ -179,10 +178,10 @@ export const listCustomersWithOrders = readOperation({
     );
     return {
       data: data.map((record) => {
-        const { all, orders: own } = record as Partial<FirstOrders>; // selected by the statement around the page
+        const { all, orders: own, customerId: _, ...customer } = record as typeof record & Partial<FirstOrders>; // selected by the statement around the page
         const first = own && { customerId: record.id, all: all ?? 0, orders: own };
         return {
-          ...toCustomer(record),
+          ...customer,
           ...(ahead && { orders: toPage(context, selected, record.id, first ?? undefined) }),
         };
       }),

@@ -14,7 +14,9 @@ import {
   words,
 } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
-import { channel, consentPurpose, customers } from '../customers/model.ts';
+import { consentPurpose } from '../customers/consent-input.ts';
+import { customers } from '../customers/record.ts';
+import { channel } from '../customers/words.ts';
 
 export const partnerStatuses = ['active', 'suspended'] as const;
 export type PartnerStatus = (typeof partnerStatuses)[number];

@@ -1,7 +1,7 @@
 import { index } from 'drizzle-orm/pg-core';
 import { code, instant, ownerId } from '../../records/fields.ts';
 import { storedTable } from '../../records/table.ts';
-import { customers } from '../customers/model.ts';
+import { customers } from '../customers/record.ts';
 
 /**
  * What erased persons were known by, as a keyed hash (platform/auth/keys.ts, tombstoneSecret): a later message that names

@@ -14,7 +14,7 @@ import {
   words,
 } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
-import { customerKind } from '../customers/model.ts';
+import { customerKind } from '../customers/words.ts';
 
 export const retentionKinds = [
   'customer',

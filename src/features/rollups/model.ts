@@ -1,6 +1,6 @@
 import { char, date, index, integer, pgTable, primaryKey, uuid } from 'drizzle-orm/pg-core';
 import { amount, instant } from '../../platform/db/columns.ts';
-import { customers } from '../customers/model.ts';
+import { customers } from '../customers/record.ts';
 
 /**
  * Derived state: what a customer's qualifying orders and unattached returns add up to, per currency of the facts.

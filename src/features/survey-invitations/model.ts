@@ -3,7 +3,7 @@ import { index, integer, pgTable, primaryKey, text as textColumn, uniqueIndex, u
 import { z } from 'zod';
 import { instant as instantColumn } from '../../platform/db/columns.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
-import { customers } from '../customers/model.ts';
+import { customers } from '../customers/record.ts';
 import { responseStatus, surveyAnswerInput } from '../survey-responses/model.ts';
 import { surveyQuestion, surveyStatus, surveys } from '../surveys/model.ts';
 

@@ -14,8 +14,8 @@ import { z } from 'zod';
 import { code, instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
-import { customers } from '../customers/model.ts';
 import { customerOwner } from '../customers/owner.ts';
+import { customers } from '../customers/record.ts';
 import { type QuestionType, questionType, surveys } from '../surveys/model.ts';
 
 /**

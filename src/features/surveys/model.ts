@@ -2,7 +2,7 @@ import { index, integer, pgTable, primaryKey, text as textColumn, uuid } from 'd
 import { z } from 'zod';
 import { instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { id, instant, text, version } from '../../platform/values.ts';
-import { consentPurpose } from '../customers/model.ts';
+import { consentPurpose } from '../customers/consent-input.ts';
 import { leadStage } from '../leads/model.ts';
 
 /** A survey; its questions are those of its current version. */

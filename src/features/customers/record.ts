@@ -1,0 +1,224 @@
+import { sql } from 'drizzle-orm';
+import { index } from 'drizzle-orm/pg-core';
+import { z } from 'zod';
+import { personal } from '../../platform/personal.ts';
+import {
+  amount,
+  text as boundedText,
+  calendarDate,
+  id,
+  isStorableJson,
+  positiveAmount,
+} from '../../platform/values.ts';
+import { ofOthers } from '../../platform/withheld.ts';
+import {
+  boolean,
+  code,
+  date,
+  instant,
+  json,
+  money,
+  otherCustomer,
+  ownerId,
+  recordId,
+  text,
+  words,
+} from '../../records/fields.ts';
+import { record } from '../../records/record.ts';
+import { referenceInput } from '../../records/references/record.ts';
+import { storedTable } from '../../records/table.ts';
+import { consentInputs } from './consent-input.ts';
+import { channel, customerKind, identityKind } from './words.ts';
+
+export const address = z
+  .strictObject({
+    line1: boundedText(200).nullable().optional(),
+    line2: boundedText(200).nullable().optional(),
+    postalCode: boundedText(32).nullable().optional(),
+    city: boundedText(100).nullable().optional(),
+    region: boundedText(100).nullable().optional(),
+    country: z
+      .string()
+      .regex(/^[A-Z]{2}$/)
+      .nullable()
+      .optional()
+      .meta({ description: 'ISO 3166-1 alpha-2 code.', example: 'GB' }),
+  })
+  .meta({ id: 'Address' });
+
+export const identityInput = z
+  .strictObject({
+    kind: identityKind,
+    value: boundedText(254).meta({
+      description: 'Normalised when stored: e-mail in lower case, phone as E.164.',
+      example: 'ada@example.org',
+    }),
+    primary: z
+      .boolean()
+      .optional()
+      .meta({ description: 'The one answered as `email` or `phone`; the first of its kind unless told.' }),
+  })
+  .meta({ id: 'IdentityInput' });
+
+export const identity = z
+  .strictObject({ kind: identityKind, value: z.string(), primary: z.boolean() })
+  .meta({ id: 'Identity', description: 'A way to recognise and reach a customer; belongs to one customer only.' });
+
+export const acquisitionInput = z
+  .strictObject({
+    source: boundedText(100).meta({ description: 'Where the customer came from.', example: 'search-ads' }),
+    cost: positiveAmount
+      .nullable()
+      .optional()
+      .meta({ description: 'What winning the customer cost, minor units of the base currency.' }),
+    acquiredOn: calendarDate
+      .nullable()
+      .optional()
+      .meta({ description: 'When; the day of the first order unless told.' }),
+  })
+  .meta({ id: 'AcquisitionInput' });
+
+export const acquisition = z
+  .strictObject({ source: z.string(), cost: amount.nullable(), acquiredOn: calendarDate.nullable() })
+  .meta({
+    id: 'Acquisition',
+    description: 'Where a customer came from, and at what cost (minor units of the base currency).',
+  });
+
+const maxAttributes = 16_384;
+export const attributes = z
+  .record(boundedText(100), z.unknown())
+  .refine((value) => isStorableJson(value), {
+    error: 'is nested deeper than 64 levels, or has NUL characters or lone surrogates',
+    params: { code: 'invalid_json' },
+  })
+  .refine((value) => JSON.stringify(value).length <= maxAttributes, {
+    error: `is larger than ${maxAttributes} characters of JSON`,
+    params: { code: 'too_large' },
+  })
+  .meta({ description: 'Custom attributes, at most 16 KiB of JSON.', example: { tier: 'gold' } });
+
+const locale = boundedText(35)
+  .regex(/^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$/)
+  .meta({ description: 'BCP 47 language tag.', example: 'en-GB' });
+
+/**
+ * A person or a company. The customer is the key under which all facts are kept and, through its row, the lock under which
+ * a customer's facts and derived state change together (src/README.md, 'Lock first').
+ */
+export const customerRecord = record('customer', {
+  plural: 'customers',
+  label: 'Customer',
+  owner: null,
+  self: true,
+  naming: 'list',
+  mostReferences: 50,
+  access: { scope: 'customers', partners: ['read', 'create', 'update'], selfService: ['read', 'update'] },
+  listedBy: { createdAt: 'order and filter', updatedAt: 'order and filter' },
+  fields: {
+    kind: words(customerKind).defaultsTo('person').filter(),
+    name: text(200).personal().says('Full or company name.', 'Ada Lovelace'),
+    givenName: text(100).personal(),
+    familyName: text(100).personal(),
+    // Other customers may live on other shards: checked when written, not by a foreign key.
+    companyId: otherCustomer().filter().says('The company a person belongs to.'),
+    referredBy: otherCustomer().filter().says('The customer who referred this one.'),
+    birthday: date().personal(),
+    // The country alone is nobody's address, and metrics group by it.
+    address: json(address)
+      .personal()
+      .leaves(
+        sql`case when address ->> 'country' is not null then jsonb_build_object('country', address ->> 'country') end`,
+      ),
+    locale: text(35).plain().takes(locale),
+    preferredChannel: words(channel).filter(),
+    acquisitionSource: text(100).plain().internal(),
+    acquisitionCost: money().inBaseCurrency().internal(),
+    acquiredOn: date().plain().internal(),
+    acquiredBy: recordId()
+      .answers(ofOthers(id.nullable()))
+      .says('The partner who brought the customer; left out it stays, on PUT as well.'),
+    attributes: json(attributes, z.record(z.string(), z.unknown())).personal(),
+    /** From then on the row keeps the facts of a person together, and nothing personal. */
+    erasedAt: instant().readOnly().says('When the person was erased; what is left are anonymous facts.'),
+    /** Profile fields of lead scoring that were filled in when the person was erased: funnel health still counts them. */
+    erasedFields: json(z.array(z.string())).plain().internal(),
+  },
+  more: {
+    input: {
+      identities: z.array(identityInput).max(50).optional(),
+      references: z.array(referenceInput).max(50).optional(),
+      acquisition: acquisitionInput.nullable().optional(),
+    },
+    document: {
+      consents: consentInputs.meta({
+        description:
+          'Recorded with the customer. Of a customer that exists: what is not known yet, and where `at` is left out, what changes what is in force.',
+      }),
+    },
+    output: {
+      email: personal(z.string().meta({ description: 'The primary e-mail.' })),
+      phone: personal(z.string().meta({ description: 'The primary phone, E.164.' })),
+      identities: personal(z.array(identity)),
+      acquisition: acquisition.nullable(),
+    },
+    select: () => ({
+      identities: sql`(select coalesce(json_agg(json_build_object('kind', i.kind, 'value', i.value, 'primary', i.is_primary)
+          order by i.kind, i.is_primary desc, i.created_at, i.value), '[]')
+        from customer_identities i where i.customer_id = customers.id)`,
+      acquisition: sql`case when acquisition_source is not null then
+        json_build_object('source', acquisition_source, 'cost', acquisition_cost, 'acquiredOn', acquired_on) end`,
+    }),
+    finish(row) {
+      const identities = row['identities'] as z.output<typeof identity>[]; // as selected
+      for (const kind of ['email', 'phone']) {
+        row[kind] = identities.find((one) => one.kind === kind && one.primary)?.value ?? null;
+      }
+    },
+  },
+  extras: (t) => [
+    index('customers_created').on(t.createdAt, t.id),
+    index('customers_updated').on(t.updatedAt, t.id),
+    index('customers_company').on(t.companyId, t.id),
+    index('customers_referred_by').on(t.referredBy, t.id),
+    index('customers_acquired_by').on(t.acquiredBy, t.id).where(sql`acquired_by is not null`),
+    // Birthdays of a day.
+    index('customers_birth_day')
+      .on(sql`(extract(month from birthday) * 100 + extract(day from birthday))`)
+      .where(sql`birthday is not null`),
+  ],
+  says: {
+    record: 'A person or a company. Personal data is null without the scope `customers:pii`.',
+    input: 'One of a name, an identity or a reference is required. `sourceVersion` belongs to the first reference.',
+    example: {
+      name: 'Ada Lovelace',
+      identities: [{ kind: 'email', value: 'ada@example.org' }],
+      references: [{ source: 'shop', externalId: 'C-1001' }],
+    },
+  },
+});
+
+export const customers = customerRecord.table;
+export type Customer = z.output<typeof customerRecord.output>;
+export type CustomerInput = z.output<typeof customerRecord.input>;
+export type CustomerPatch = z.output<typeof customerRecord.patch>;
+
+/** Ways to recognise and reach a customer; a value belongs to one customer only. */
+export const customerIdentities = storedTable('customer_identities', {
+  name: 'identities',
+  label: 'E-mail addresses, phone numbers and handles',
+  access: 'owner',
+  nature: 'profile',
+  owner: 'customerId',
+  key: ['kind', 'value'],
+  guard: null,
+  fields: {
+    kind: words(identityKind).required(),
+    /** Normalised: lower-case e-mail, E.164 phone. */
+    value: code(254).personal().removedWithPerson().required(),
+    customerId: ownerId(() => customers.id, 'cascade'),
+    primary: boolean().required().named('is_primary'),
+    createdAt: instant().required(),
+  },
+  extras: (t) => [index('customer_identities_customer').on(t.customerId)],
+});
