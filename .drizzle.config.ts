@@ -7,7 +7,7 @@ export default defineConfig({
   schema: [
     './src/features/*/model.ts',
     './src/features/*/record.ts',
-    './src/records/references/model.ts',
+    './src/records/references/record.ts',
     './src/platform/idempotency.ts',
     './src/platform/db/settings.ts',
   ],

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import type { z } from 'zod';
-import type { Client, newClientSecret } from '../src/features/clients/model.ts';
+import type { Client, newClientSecret } from '../src/features/clients/record.ts';
 import { type Administration, administer } from './administration.ts';
 
 /** `npm run -s clients -- create|list|rotate-secret|revoke-secret|disable|enable|revoke|revoke-token`: what `/v1/clients` does. */

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import type { SigningKeyDocument } from '../src/features/clients/model.ts';
+import type { SigningKeyDocument } from '../src/features/clients/record.ts';
 import { administer } from './administration.ts';
 
 /** `npm run -s keys -- rotate|list|revoke`: what `/v1/signing-keys` does. */

@@ -4,7 +4,7 @@ import cors from '@fastify/cors';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type pg from 'pg';
 import { type Config, packageRoot } from './config.ts';
-import { openAuditRecord } from './features/audit/record.ts';
+import { openAuditRecord } from './features/audit/keep.ts';
 import { clientAccess, clientJobs } from './features/clients/access.ts';
 import { tokenEndpoint } from './features/clients/tokens.ts';
 import { successorsOf } from './features/customers/aliases.ts';

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { customerConsentInput } from '../../src/features/consents/record.ts';
 import { metricResult } from '../../src/features/metrics/model.ts';
-import type { PartnerInput } from '../../src/features/partners/model.ts';
 import { listPartners } from '../../src/features/partners/operations.ts';
+import type { PartnerInput } from '../../src/features/partners/record.ts';
 import { pageInfo } from '../../src/platform/page.ts';
 import { type ServiceClient, ServiceError } from '../service-client.ts';
 import { table } from './calls.ts';

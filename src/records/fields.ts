@@ -259,6 +259,11 @@ export function date(): Undecided<string, typeof calendarDate, typeof calendarDa
   return new Undecided(spec(dateColumn, calendarDate, calendarDate));
 }
 
+/** A list of texts. */
+export function texts(max: number): Undecided<string[], z.ZodArray<z.ZodString>, z.ZodArray<z.ZodString>> {
+  return new Undecided(spec((name) => textColumn(name).array(), z.array(boundedText(max)), z.array(plainText)));
+}
+
 /** A document that Postgres understands; key order is not kept. */
 export function json<I extends z.ZodType, O extends z.ZodType = I>(input: I, output?: O): Undecided<z.output<I>, I, O> {
   return new Undecided(spec(jsonColumn, input, output ?? input));
@@ -346,6 +351,12 @@ export function ownerId(
 /** The id of another record. */
 export function recordId(): Field<string, 'optional', typeof uuidText, typeof uuidText> {
   return new Field({ ...spec(uuid, uuidText, uuidText), names: 'record' });
+}
+
+/** The ids of other records. */
+export function recordIds(): Field<string[], 'optional', z.ZodArray<typeof uuidText>, z.ZodArray<typeof uuidText>> {
+  const ids = z.array(uuidText);
+  return new Field({ ...spec((name) => uuid(name).array(), ids, ids), names: 'record' });
 }
 
 /**

@@ -18,7 +18,7 @@ import {
 } from './fields.ts';
 import { type LineShapes, type LinesOf, type LineTables, lineSchema, linesTable } from './lines.ts';
 import type { Ownership } from './ownership.ts';
-import { reference, referenceInput, sourceVersionInput } from './references/model.ts';
+import { reference, referenceInput, sourceVersionInput } from './references/record.ts';
 import { type InTimeline, inputShape, outputShape, storedTable, type TableOf } from './table.ts';
 
 /**

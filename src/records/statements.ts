@@ -15,8 +15,8 @@ import type { LineRow, State, StoredRow } from './effects.ts';
 import { parentMember } from './lines.ts';
 import type { Origin } from './prepare.ts';
 import type { Kind } from './record.ts';
-import { externalRefs } from './references/model.ts';
 import { insertRefs, type ReferenceTuple, type RefRow, referencesOf, toReferences } from './references/queries.ts';
+import { externalRefs } from './references/record.ts';
 import { answered, columnNamed, definitionOf, storedTables } from './table.ts';
 
 /*

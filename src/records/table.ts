@@ -197,6 +197,12 @@ export function sentMembers<F extends Fields>(
   return Object.fromEntries(members) as Stored<F, InputShape<F>>; // the same rule, for the type checker
 }
 
+/** The members of a row that clients are answered. */
+export function answeredMembers<F extends Fields>(fields: F, row: Row<F>): Stored<F, OutputShape<F>> {
+  const members = Object.entries(row).filter(([member]) => fields[member]?.spec.output);
+  return Object.fromEntries(members) as Stored<F, OutputShape<F>>; // the same rule, for the type checker
+}
+
 /** The select list of what clients are answered of a row, under the names of the members. */
 export function answered(table: PgTable): SQL {
   const { fields } = definitionOf(table);

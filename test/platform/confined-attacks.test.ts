@@ -332,7 +332,7 @@ test('what is elevated is known', async (t) => {
   // Of each: a confined caller learns and changes nothing by it. A new one is thought about before it stands here.
   t.strictSame(found, {
     'features/assignments/assign.ts': 1, // turns and loads: the owner chosen is all that is told
-    'features/audit/record.ts': 1, // adds an entry
+    'features/audit/keep.ts': 1, // adds an entry
     'features/campaigns/queries.ts': 1, // whether ids are of campaigns, which are everybody's
     'features/partners/sharing.ts': 2, // shares of customers whose locks are held, or that are new
     'features/privacy/export.ts': 1, // of the one customer that the caller found with its own eyes

@@ -13,8 +13,8 @@ import {
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
-import { targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
+import { targetParameters } from '../../records/references/record.ts';
 import { answered } from '../../records/table.ts';
 import { leadById } from '../leads/queries.ts';
 import { assignmentsOfLeads, deleteRule, insertRule, lockRule, ruleById, updateRule } from './queries.ts';

@@ -1,39 +1,22 @@
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
-import { type Db, fields, param, statement } from '../../platform/db/client.ts';
+import { type Db, param, statement } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
 import { type Context, readOperation } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { Superseded } from '../../platform/superseded.ts';
 import { id, instant, text } from '../../platform/values.ts';
-import { customerAliases } from '../merges/model.ts';
-import { type AuditEntry, auditEntries, auditEntry, auditKind } from './model.ts';
+import { answered } from '../../records/table.ts';
+import { customerAliases } from '../merges/record.ts';
+import { type AuditEntry, auditEntries, auditEntry, auditKind } from './record.ts';
 
-type Stored = typeof auditEntries.$inferSelect;
+const ofConfinement = (kind: 'partner' | 'customer') =>
+  sql`case when ${auditEntries.confinement} = ${sql.raw(`'${kind}'`)} then ${auditEntries.confinementId} end`;
+const columns = sql`${answered(auditEntries)}, ${ofConfinement('partner')} as "partnerId", ${ofConfinement('customer')} as "selfServiceOf"`;
 
-function toAuditEntry({ confinement, confinementId, ...entry }: Stored): AuditEntry {
-  return {
-    id: entry.id,
-    at: entry.at,
-    requestId: entry.requestId,
-    client: entry.client,
-    partnerId: confinement === 'partner' ? confinementId : null,
-    selfServiceOf: confinement === 'customer' ? confinementId : null,
-    address: entry.address,
-    door: entry.door,
-    operation: entry.operation,
-    kind: entry.kind,
-    resource: entry.resource,
-    recordIds: entry.recordIds,
-    customerIds: entry.customerIds,
-    members: entry.members,
-    outcome: entry.outcome,
-  };
-}
-
-const byId = statement<Stored>(
+const byId = statement<AuditEntry>(
   'audit_entry_by_id',
-  sql`select ${fields(auditEntries)} from ${auditEntries} where ${auditEntries.id} = ${param('id')}::uuid`,
+  sql`select ${columns} from ${auditEntries} where ${auditEntries.id} = ${param('id')}::uuid`,
 );
 
 export const getAuditEntry = readOperation({
@@ -48,7 +31,7 @@ export const getAuditEntry = readOperation({
   async run({ db }, { id: entryId }) {
     const found = await db.first(byId, { id: entryId });
     if (!found) throw notFound('audit entry');
-    return toAuditEntry(found);
+    return found;
   },
 });
 
@@ -65,9 +48,9 @@ async function idsOf(db: Db, customerId: string): Promise<string[]> {
   return (await db.all(ids, { id: customerId })).map(({ id: one }) => one);
 }
 
-const list = keysetList<Stored>({
+const list = keysetList<AuditEntry>({
   name: 'audit_entries',
-  select: fields(auditEntries),
+  select: columns,
   from: sql`${auditEntries}`,
   id: sql`${auditEntries.id}`,
   filters: {
@@ -132,6 +115,5 @@ async function pageOfEntries(
   { customerId, ...input }: z.output<z.ZodObject<typeof filters>> & { customerId?: string | undefined },
 ): Promise<z.output<typeof auditEntryPage>> {
   const customerIds = customerId === undefined ? undefined : await idsOf(context.db, customerId);
-  const { data, page } = await list(context.db, context, { ...input, customerIds });
-  return { data: data.map(toAuditEntry), page };
+  return list(context.db, context, { ...input, customerIds });
 }

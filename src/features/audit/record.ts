@@ -1,120 +1,83 @@
-import { getTableColumns, sql } from 'drizzle-orm';
-import type { Audit, AuditEntry } from '../../platform/audit.ts';
-import { type Db, insertRows, param, statement } from '../../platform/db/client.ts';
-import { Problem } from '../../platform/errors.ts';
-import type { Log } from '../../platform/jobs.ts';
-import { auditEntries } from './model.ts';
+import { index } from 'drizzle-orm/pg-core';
+import { z } from 'zod';
+import { id } from '../../platform/values.ts';
+import { code, instant, key, recordId, recordIds, text, texts, words } from '../../records/fields.ts';
+import { outputShape, storedTable } from '../../records/table.ts';
 
-const columns = Object.entries(getTableColumns(auditEntries));
+export const auditDoor = z
+  .enum(['rest', 'graphql', 'job'])
+  .meta({ id: 'AuditDoor', description: 'By which way it came; `job`: by a rule, in the background.' });
+export const auditKind = z
+  .enum(['read', 'write'])
+  .meta({ id: 'AuditKind', description: '`read`: personal data was answered.' });
+export const auditOutcome = z
+  .enum(['done', 'partial'])
+  .meta({ id: 'AuditOutcome', description: '`partial`: some items of the batch were refused or changed nothing.' });
 
-const insertOne = statement(
-  'audit_change',
-  sql`insert into ${auditEntries} (${sql.join(
-    columns.map(([, column]) => sql.identifier(column.name)),
-    sql`, `,
-  )}) values (${sql.join(
-    columns.map(([key, column]) => sql`${param(key)}::${sql.raw(column.getSQLType())}`),
-    sql`, `,
-  )})`,
-);
-const insertSet = statement('audit_reads', insertRows(auditEntries, param('rows')));
-
-interface Limits {
-  /** Reads are written down this often, in milliseconds. */
-  interval: number;
-  /** Entries and ids of customers that are kept until then; some tens of megabytes. */
-  capacity: number;
-  /** The same of one statement. */
-  largestSet: number;
-  /** Milliseconds after the database refused a set. */
-  pause: number;
-}
-
-const usual: Limits = { interval: 100, capacity: 200_000, largestSet: 20_000, pause: 1000 };
-
-/** Entries in the database. Those of changes go into their transactions, those of reads are gathered here. */
-export interface AuditRecord extends Audit {
-  /** Writes what is left; after the last answer. */
-  close(): Promise<void>;
-}
+const auditFields = {
+  id: key(),
+  at: instant().required(),
+  requestId: text(100)
+    .plain()
+    .required()
+    .says(
+      'Of the request, as in the log and in `instance` of problems. All operations of one GraphQL request have the same.',
+    ),
+  client: code(255).plain().required().says('Client of the token; `public` for links without a login.', 'shop'),
+  /** Whose records the token was confined to, and the id of that partner or customer. */
+  confinement: words(z.enum(['partner', 'customer'])).internal(),
+  confinementId: recordId().internal(),
+  address: text(100)
+    .plain()
+    .says(
+      'Address of the caller (behind `TRUSTED_PROXIES`, what they say). null for background jobs, and for customers themselves (links, self-service), whose addresses are personal data.',
+      '192.0.2.10',
+    ),
+  door: words(auditDoor).required(),
+  operation: code(100).plain().required().says('The operationId; for jobs their name.', 'updateCustomer'),
+  kind: words(auditKind).required(),
+  resource: text(100).plain().required().says('What the operation is about, as its scope says.', 'customers'),
+  recordIds: recordIds().required().says('The records, unless they are customers.'),
+  customerIds: recordIds().required().says('The customers whose records were changed or answered.'),
+  members: texts(100)
+    .plain()
+    .required()
+    .says('Of a write: top-level members of the body that was sent, names only.', ['name', 'emails']),
+  outcome: words(auditOutcome).required(),
+};
 
 /**
- * Writes entries of reads in sets, so that a read waits for nothing. What has been answered for less than some 100 ms is in
- * memory alone and is lost with a process that is killed (SIGKILL, power). While the database takes nothing the entries
- * wait; when there is no more room for them, personal data is not answered any more.
+ * Who changed or read what. Rows are added and never change: the role of the service may not update, delete or truncate
+ * them. No values of records are in it, only ids and names of members, so that nothing has to be erased from it.
+ *
+ * Customers are in an array with a GIN index, not in a table of pairs: a page of a hundred customers that was read is one
+ * row, and the rare and the frequent customer are told apart by the planner (`uneven` of the list).
  */
-export function openAuditRecord(db: Db, log: Log, limits: Partial<Limits> = {}): AuditRecord {
-  const { interval, capacity, largestSet, pause } = { ...usual, ...limits };
-  let waiting: AuditEntry[] = [];
-  let size = 0;
-  let timer: NodeJS.Timeout | null = null;
-  let writing: Promise<boolean> | null = null;
+export const auditEntries = storedTable('audit_entries', {
+  name: 'auditEntries',
+  label: 'Who changed or read what',
+  access: 'append',
+  nature: 'fact',
+  owner: null,
+  key: ['id'],
+  guard: null,
+  fields: auditFields,
+  extras: (t) => [
+    index('audit_entries_at').on(t.at, t.id),
+    index('audit_entries_client').on(t.client, t.at, t.id),
+    index('audit_entries_operation').on(t.operation, t.at, t.id),
+    index('audit_entries_customers').using('gin', t.customerIds),
+  ],
+});
 
-  function schedule(after: number): void {
-    timer ??= setTimeout(() => {
-      timer = null;
-      void flush();
-    }, after).unref();
-  }
-
-  /** Writes one set; false when the database did not take it. One at a time. */
-  function flush(): Promise<boolean> {
-    writing ??= writeSet().finally(() => {
-      writing = null;
-    });
-    return writing;
-  }
-
-  async function writeSet(): Promise<boolean> {
-    const count = setLength(waiting, largestSet);
-    const set = waiting.slice(0, count);
-    if (set.length === 0) return true;
-    try {
-      await db.all(insertSet, { rows: JSON.stringify(set) });
-    } catch (error) {
-      log.error({ err: error, waiting: waiting.length }, 'reads could not be written to the audit');
-      schedule(pause);
-      return false;
-    }
-    waiting = waiting.slice(count);
-    for (const entry of set) size -= weight(entry);
-    if (waiting.length > 0) schedule(0);
-    return true;
-  }
-
-  return {
-    changed: (tx, entry) => tx.elevated((free) => free.defer(insertOne, { ...entry })),
-    admit() {
-      if (size < capacity) return;
-      throw new Problem('unavailable', 'What was read before cannot be written to the audit at the moment.', {
-        headers: { 'Retry-After': '1' },
-      });
-    },
-    seen(entry) {
-      waiting.push(entry);
-      size += weight(entry);
-      schedule(interval);
-    },
-    async close() {
-      if (timer !== null) clearTimeout(timer);
-      timer = null;
-      while (waiting.length > 0 && (await flush()));
-      if (timer !== null) clearTimeout(timer);
-      if (waiting.length > 0) log.error({ lost: waiting.length }, 'the audit of reads is incomplete');
-    },
-  };
-}
-
-function weight({ customerIds }: AuditEntry): number {
-  return 1 + customerIds.length;
-}
-
-/** How many of the entries make one statement: at least one. */
-function setLength(entries: readonly AuditEntry[], largestSet: number): number {
-  let total = 0;
-  for (const [index, entry] of entries.entries()) {
-    total += weight(entry);
-    if (total > largestSet) return Math.max(1, index);
-  }
-  return entries.length;
-}
+export const auditEntry = z
+  .strictObject({
+    ...outputShape(auditFields),
+    partnerId: id.nullable().meta({ description: 'The partner whose token it was.' }),
+    selfServiceOf: id.nullable().meta({ description: 'The customer whose token it was.' }),
+  })
+  .meta({
+    id: 'AuditEntry',
+    description: 'One change, or one answer with personal data. Holds no values, only names.',
+  });
+export type AuditEntry = z.output<typeof auditEntry>;

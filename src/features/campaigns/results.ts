@@ -4,7 +4,7 @@ import { notFound } from '../../platform/errors.ts';
 import { type Context, readOperation, requireScope } from '../../platform/operation.ts';
 import { pageOf } from '../../platform/page.ts';
 import { amount, currency, id, instant, smallInteger } from '../../platform/values.ts';
-import { targetParameters } from '../../records/references/model.ts';
+import { targetParameters } from '../../records/references/record.ts';
 import { commonParameters, metricExcluded } from '../metrics/model.ts';
 import { resolveScope, type Scope } from '../metrics/scope.ts';
 import { campaignOperations } from './operations.ts';

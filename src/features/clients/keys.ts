@@ -6,8 +6,8 @@ import type { TokenIssuer } from '../../platform/auth/token-issuer.ts';
 import { notFound, Problem } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { text } from '../../platform/values.ts';
-import { longestTtl, rotationInput, type SigningKeyDocument, signingKey, usualNotice } from './model.ts';
 import { insertSigningKey, revokeSigningKeyRow, type SigningKeyRow, signingKeyRows } from './queries.ts';
+import { longestTtl, rotationInput, type SigningKeyDocument, signingKey, usualNotice } from './record.ts';
 
 const kid = text(64).meta({
   description: 'The name of the key.',

@@ -14,25 +14,10 @@ import {
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { answered, answeredMembers, sentMembers } from '../../records/table.ts';
 import { issuerOf } from './keys.ts';
 import {
-  type Client,
-  type ClientPatch,
-  type ClientRow,
-  type ClientSecretRow,
-  client,
-  clientInput,
-  clientPatch,
-  clientSecretInput,
-  clientStatus,
-  clients,
-  defaultTtl,
-  newClientSecret,
-  revokedToken,
-} from './model.ts';
-import {
   clientById,
-  clientColumns,
   deleteSecrets,
   expiryOf,
   insertClient,
@@ -42,10 +27,25 @@ import {
   lockClient,
   newSecret,
   secretHash,
-  toClient,
-  toSecret,
   updateClientRow,
+  withSecrets,
 } from './queries.ts';
+import {
+  type Client,
+  type ClientPatch,
+  type ClientRow,
+  type ClientSecretRow,
+  client,
+  clientFields,
+  clientInput,
+  clientPatch,
+  clientSecretInput,
+  clientStatus,
+  clients,
+  newClientSecret,
+  revokedToken,
+  secretFields,
+} from './record.ts';
 
 const mostSecrets = 2;
 
@@ -67,12 +67,7 @@ export const createClient = writeOperation({
     const row: ClientRow = {
       id: newId(),
       version: 1,
-      name: body.name,
-      description: body.description ?? null,
-      scopes: body.scopes,
-      partnerId: body.partnerId ?? null,
-      selfService: body.selfService ?? false,
-      tokenTtl: body.tokenTtl ?? defaultTtl,
+      ...sentMembers(clientFields, body, null),
       status: 'active',
       tokensFrom: null,
       createdAt: context.now,
@@ -81,7 +76,7 @@ export const createClient = writeOperation({
     requireScopes(context, row.scopes);
     await checkClient(context, row);
     await insertClient(tx, row);
-    return toClient(row, []);
+    return withSecrets(row, []);
   },
 });
 
@@ -117,13 +112,13 @@ export const getClient = readOperation({
   async run({ db, now }, { id: clientId }) {
     const [row, secrets] = await Promise.all([clientById(db, clientId), liveSecrets(db, [clientId], now)]);
     if (!row) throw notFound('client');
-    return toClient(row, secrets);
+    return withSecrets(row, secrets);
   },
 });
 
 const list = keysetList<ClientRow>({
   name: 'clients',
-  select: clientColumns,
+  select: answered(clients),
   from: sql`${clients}`,
   id: sql`${clients.id}`,
   filters: {
@@ -156,7 +151,7 @@ export const listClients = readOperation({
       data.map((row) => row.id),
       context.now,
     );
-    return { data: data.map((row) => toClient(row, secrets)), page };
+    return { data: data.map((row) => withSecrets(row, secrets)), page };
   },
 });
 
@@ -180,7 +175,7 @@ export const updateClient = writeOperation({
     requireScopes(context, row.scopes);
     await checkClient(context, row);
     await updateClientRow(tx, row);
-    return withSecrets(tx, row, context.now);
+    return answerOf(tx, row, context.now);
   },
 });
 
@@ -193,20 +188,15 @@ async function lockedClient(tx: Transaction, clientId: string): Promise<ClientRo
   return found;
 }
 
-async function withSecrets(db: Db, row: ClientRow, now: string): Promise<Client> {
-  return toClient(row, await liveSecrets(db, [row.id], now));
+async function answerOf(db: Db, row: ClientRow, now: string): Promise<Client> {
+  return withSecrets(row, await liveSecrets(db, [row.id], now));
 }
 
 function changed(before: ClientRow, given: ClientPatch, now: string): ClientRow {
   const row: ClientRow = {
     ...before,
     version: before.version + 1,
-    name: given.name ?? before.name,
-    description: given.description === undefined ? before.description : given.description,
-    scopes: given.scopes ?? before.scopes,
-    partnerId: given.partnerId === undefined ? before.partnerId : given.partnerId,
-    selfService: given.selfService ?? before.selfService,
-    tokenTtl: given.tokenTtl ?? before.tokenTtl,
+    ...sentMembers(clientFields, given, before),
     status: given.status ?? before.status,
     updatedAt: now,
   };
@@ -274,7 +264,7 @@ export const revokeClientTokens = writeOperation({
   problems: ['not_found', 'client_revoked'],
   async run(tx, context, { id: clientId }) {
     const before = await lockedClient(tx, clientId);
-    return withSecrets(tx, await forgetTokens(tx, before, context.now), context.now);
+    return answerOf(tx, await forgetTokens(tx, before, context.now), context.now);
   },
 });
 
@@ -323,7 +313,7 @@ export const createClientSecret = writeOperation({
     };
     await insertSecret(tx, row, context.now);
     await updateClientRow(tx, { ...owner, version: owner.version + 1, updatedAt: context.now });
-    return { ...toSecret(row), clientId, secret };
+    return { ...answeredMembers(secretFields, row), clientId, secret };
   },
 });
 

@@ -1,21 +1,21 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import { answered, answeredMembers, assignments, fromRow } from '../../records/table.ts';
 import { customers } from '../customers/record.ts';
-import { customerAliases } from '../merges/model.ts';
+import { customerAliases } from '../merges/record.ts';
 import {
   type Client,
   type ClientRow,
-  type ClientSecret,
   type ClientSecretRow,
   clientSecrets,
   clients,
+  secretFields,
   signingKeys,
   tokenRevocations,
-} from './model.ts';
+} from './record.ts';
 
-/** The select list of a client; for `toClient`. */
-export const clientColumns = fields(clients);
+const clientColumns = answered(clients);
 
 const byId = statement<ClientRow>(
   'client',
@@ -54,9 +54,7 @@ export async function insertClient(tx: Transaction, row: ClientRow): Promise<voi
 
 const change = statement(
   'update_client',
-  sql`update clients c set version = n."version", name = n."name", description = n."description", scopes = n."scopes",
-      partner_id = n."partnerId", self_service = n."selfService", token_ttl = n."tokenTtl", status = n."status",
-      tokens_from = n."tokensFrom", updated_at = n."updatedAt"
+  sql`update clients c set ${assignments(clients, fromRow('n'))}
     from ${rowsOf(clients, param('rows'), 'n')} where c.id = n."id"`,
 );
 
@@ -122,26 +120,9 @@ export function secretHash(secret: string): string {
   return createHash('sha256').update(secret).digest('hex');
 }
 
-export function toClient(row: ClientRow, secrets: readonly ClientSecretRow[]): Client {
-  return {
-    id: row.id,
-    name: row.name,
-    description: row.description,
-    scopes: row.scopes,
-    partnerId: row.partnerId,
-    selfService: row.selfService,
-    tokenTtl: row.tokenTtl,
-    status: row.status,
-    tokensFrom: row.tokensFrom,
-    secrets: secrets.filter(({ clientId }) => clientId === row.id).map(toSecret),
-    version: row.version,
-    createdAt: row.createdAt,
-    updatedAt: row.updatedAt,
-  };
-}
-
-export function toSecret({ id, hint, expiresAt, lastUsedAt, createdAt }: ClientSecretRow): ClientSecret {
-  return { id, hint, expiresAt, lastUsedAt, createdAt };
+export function withSecrets(row: ClientRow, secrets: readonly ClientSecretRow[]): Client {
+  const own = secrets.filter(({ clientId }) => clientId === row.id);
+  return { ...row, secrets: own.map((secret) => answeredMembers(secretFields, secret)) };
 }
 
 const subject = statement<{ id: string }>(

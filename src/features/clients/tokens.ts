@@ -11,9 +11,9 @@ import type { Db } from '../../platform/db/client.ts';
 import { call, createContext, type Services } from '../../platform/operation.ts';
 import { createPrincipal } from '../../platform/principal.ts';
 import { id } from '../../platform/values.ts';
-import { type ClientRow, longestSelfServiceTtl, selfServiceScopes } from './model.ts';
 import { revokeToken } from './operations.ts';
 import { clientToIssueFor, liveSecrets, noteUse, secretHash, tokenSubject } from './queries.ts';
+import { type ClientRow, longestSelfServiceTtl, selfServiceScopes } from './record.ts';
 
 /** The token endpoint over the clients kept here. */
 export function tokenEndpoint(services: Services, issuer: TokenIssuer): TokenEndpoint {

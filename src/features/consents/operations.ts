@@ -1,16 +1,16 @@
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
-import { channel } from '../customers/words.ts';
 import { batchInput, batchResults, type Outcome, runBatch } from '../../platform/batch.ts';
 import { invalid, notFound, settle } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
 import { refuseErased } from '../../records/erased.ts';
-import { targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
+import { targetParameters } from '../../records/references/record.ts';
 import { consentInput, consentPurpose, consentStatus } from '../customers/consent-input.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
+import { channel } from '../customers/words.ts';
 import {
   type ConsentChangeRow,
   type ConsentRow,

@@ -4,9 +4,9 @@ import { personal } from '../../platform/personal.ts';
 import { id } from '../../platform/values.ts';
 import { code, instant, key, ownerId, recordId, text, wordCodes, words } from '../../records/fields.ts';
 import { outputShape, storedTable } from '../../records/table.ts';
-import { channel, channels } from '../customers/words.ts';
 import { consentInput, consentPurpose, consentStatus } from '../customers/consent-input.ts';
 import { customers } from '../customers/record.ts';
+import { channel, channels } from '../customers/words.ts';
 
 /** Stands for "all channels" where a key cannot be null. No channel is called so. */
 export const allChannels = '*';

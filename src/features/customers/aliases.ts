@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { type Db, fields, param, statement } from '../../platform/db/client.ts';
-import { customerAliases } from '../merges/model.ts';
+import { customerAliases } from '../merges/record.ts';
 
 const aliases = statement<{ oldId: string; customerId: string }>(
   'customer_aliases',

@@ -25,7 +25,7 @@ import {
   words,
 } from '../../records/fields.ts';
 import { record } from '../../records/record.ts';
-import { referenceInput } from '../../records/references/model.ts';
+import { referenceInput } from '../../records/references/record.ts';
 import { storedTable } from '../../records/table.ts';
 import { consentInputs } from './consent-input.ts';
 import { channel, customerKind, identityKind } from './words.ts';

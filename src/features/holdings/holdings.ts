@@ -1,6 +1,6 @@
 import { getTableColumns, getTableName } from 'drizzle-orm';
 import { getTableConfig, type PgColumn, type PgTable } from 'drizzle-orm/pg-core';
-import { externalRefs } from '../../records/references/model.ts';
+import { externalRefs } from '../../records/references/record.ts';
 import { assignments } from '../assignments/record.ts';
 import { consentChanges, consents } from '../consents/record.ts';
 import { customerIdentities, customers } from '../customers/record.ts';
@@ -16,10 +16,10 @@ import {
   loyaltyTierChanges,
   loyaltyTransactions,
 } from '../loyalty/record.ts';
-import { customerAliases, customerMerges } from '../merges/model.ts';
+import { customerAliases, customerMerges } from '../merges/record.ts';
 import { orderItems, orders, refundItems, refunds } from '../orders/record.ts';
-import { partnerCustomers, partnerShares } from '../partners/model.ts';
-import { privacyTombstones } from '../privacy/model.ts';
+import { partnerCustomers, partnerShares } from '../partners/record.ts';
+import { privacyTombstones } from '../privacy/record.ts';
 import { returnItems, returns } from '../returns/record.ts';
 import { redemptions } from '../rewards/record.ts';
 import { customerMonth, customerStats } from '../rollups/record.ts';

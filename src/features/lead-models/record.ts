@@ -1,9 +1,8 @@
-import { smallInteger } from '../../platform/values.ts';
 import { index, unique } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import type { LeadModel } from '../../domain/lead-features.ts';
 import { personal } from '../../platform/personal.ts';
-import { text as boundedText, id, instant as instantText } from '../../platform/values.ts';
+import { text as boundedText, id, instant as instantText, smallInteger } from '../../platform/values.ts';
 import { instant, integer, json, key, text, version, words } from '../../records/fields.ts';
 import { outputShape, storedTable } from '../../records/table.ts';
 

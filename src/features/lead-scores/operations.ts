@@ -16,8 +16,8 @@ import {
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
-import { targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
+import { targetParameters } from '../../records/references/record.ts';
 import { answered } from '../../records/table.ts';
 import { learnedScoresOf } from '../lead-models/queries.ts';
 import { type RuleScored, scoreDetails } from './details.ts';

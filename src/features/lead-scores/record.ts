@@ -1,8 +1,7 @@
-import { smallInteger } from '../../platform/values.ts';
 import { foreignKey, index, unique } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { personal } from '../../platform/personal.ts';
-import { text as boundedText, id, instant as instantText } from '../../platform/values.ts';
+import { text as boundedText, id, instant as instantText, smallInteger } from '../../platform/values.ts';
 import { count, instant, integer, json, key, ownerId, recordId, text, version, words } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 import { direction, interactionKind } from '../interactions/record.ts';

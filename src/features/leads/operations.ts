@@ -8,8 +8,8 @@ import { keysetList, pageOf, pageParameters, sortParameter } from '../../platfor
 import { id, instant } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { refuseErased } from '../../records/erased.ts';
-import { referenceInput, targetParameters } from '../../records/references/model.ts';
 import { type Target, targetId } from '../../records/references/queries.ts';
+import { referenceInput, targetParameters } from '../../records/references/record.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { refreshShares } from '../partners/sharing.ts';
 import { deleteLeadRow, leadById, leadsByIds as recordsByIds, stageChangeColumns, stageChangesOf } from './queries.ts';

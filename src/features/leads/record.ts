@@ -1,8 +1,8 @@
-import { typeNames } from '../../platform/type-names.ts';
 import { sql } from 'drizzle-orm';
 import { foreignKey, index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { leadStages } from '../../domain/lead-lifecycle.ts';
+import { typeNames } from '../../platform/type-names.ts';
 import { text as boundedText, id, instant as instantText } from '../../platform/values.ts';
 import { instant, integer, key, ownerId, recordId, text, version, words } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
@@ -117,6 +117,7 @@ export const leadStageChanges = storedTable('lead_stage_changes', {
   owner: 'customerId',
   key: ['customerId', 'sequence'],
   guard: 'stage change',
+  timeline: { kind: 'stage_change', scope: 'leads:read', members: ['from', 'to', 'by', 'rule', 'lossReason'] },
   fields: stageFields,
   extras: (t) => [
     index('lead_stage_changes_at').on(t.at, t.customerId),

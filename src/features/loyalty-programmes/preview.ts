@@ -1,4 +1,3 @@
-import { smallInteger } from '../../platform/values.ts';
 import { type SQL, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { minorUnits } from '../../domain/currencies.ts';
@@ -8,7 +7,7 @@ import { isBefore } from '../../domain/period.ts';
 import { param, type Statement, statement, transaction } from '../../platform/db/client.ts';
 import { invalid, Problem } from '../../platform/errors.ts';
 import { readOperation } from '../../platform/operation.ts';
-import { currency, id, instant } from '../../platform/values.ts';
+import { currency, id, instant, smallInteger } from '../../platform/values.ts';
 import { type ProgrammeRules, programmeById, rulesAt, rulesOf } from './queries.ts';
 import { completeRules, loyaltyRulesInput } from './record.ts';
 

@@ -1,9 +1,9 @@
-import { typeNames } from '../../platform/type-names.ts';
 import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { type LoyaltyRules, mostPoints } from '../../domain/loyalty-earning.ts';
 import { parseDecimal } from '../../domain/money.ts';
 import { isBefore } from '../../domain/period.ts';
+import { typeNames } from '../../platform/type-names.ts';
 import { text as boundedText, id, instant as instantText, positiveAmount } from '../../platform/values.ts';
 import { instant, integer, json, key, recordId, text, version, words } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';

@@ -1,10 +1,9 @@
-import { smallInteger } from '../../platform/values.ts';
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { param, statement } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
 import { readOperation } from '../../platform/operation.ts';
-import { id } from '../../platform/values.ts';
+import { id, smallInteger } from '../../platform/values.ts';
 import { type ProgrammeRulesJson, programmeRulesJson, toProgrammeRules, versionInForce } from './queries.ts';
 import { loyaltyTierLevel, loyaltyTierRules, type ProgrammeStatus } from './record.ts';
 

@@ -10,8 +10,8 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { refuseErased } from '../../records/erased.ts';
-import { targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
+import { targetParameters } from '../../records/references/record.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { rulesAt, rulesOf } from '../loyalty-programmes/queries.ts';
 import { restateAllOrders } from './earning.ts';

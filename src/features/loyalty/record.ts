@@ -22,7 +22,7 @@ import {
   version,
   words,
 } from '../../records/fields.ts';
-import { referenceInput } from '../../records/references/model.ts';
+import { referenceInput } from '../../records/references/record.ts';
 import { outputShape, storedTable } from '../../records/table.ts';
 import { customers } from '../customers/record.ts';
 import { loyaltyProgrammes, loyaltyTierRules } from '../loyalty-programmes/record.ts';
@@ -158,6 +158,11 @@ export const loyaltyTransactions = storedTable('loyalty_transactions', {
   // Not what happens by itself: points that are earned, expire or are given for a birthday.
   isLifeSign: (since) =>
     sql`f.kind in ('spend', 'redeem', 'return', 'adjust', 'transfer_out', 'transfer_in') and ${since('at')}`,
+  timeline: {
+    kind: 'loyalty_transaction',
+    scope: 'loyalty:read',
+    members: ['kind', 'points', 'orderId', 'redemptionId', 'bonusKey', 'reason'],
+  },
   fields: transactionFields,
   extras: (t) => [
     index('loyalty_transactions_id').on(t.id),

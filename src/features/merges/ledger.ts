@@ -16,9 +16,9 @@ import {
   loyaltyTransactions,
 } from '../loyalty/record.ts';
 import { rulesAt } from '../loyalty-programmes/queries.ts';
-import type { KeptRecords } from './model.ts';
 import { insertUnder, type Move } from './moves.ts';
 import { type AccountRow, keptRows, restoring, type TierRow } from './queries.ts';
+import type { KeptRecords } from './record.ts';
 
 /*
  * Two accounts of one programme become one: since the earlier of the two, with the lots and postings of both, so that

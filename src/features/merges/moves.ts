@@ -9,7 +9,7 @@ import { orderItems, orders, refundItems, refunds } from '../orders/record.ts';
 import { returnItems, returns } from '../returns/record.ts';
 import { redemptions } from '../rewards/record.ts';
 import { surveyInvitations } from '../survey-invitations/record.ts';
-import { customerMergeRecords } from './model.ts';
+import { customerMergeRecords } from './record.ts';
 
 /*
  * Facts are keyed by customer (scale.md): they do not change their customer, they are written under another one and

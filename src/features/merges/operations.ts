@@ -4,7 +4,9 @@ import { readOperation, writeOperation, writeParameters } from '../../platform/o
 import { keysetList, pageOf, pageParameters } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
 import { expectedVersion } from '../../platform/versions.ts';
+import { answered } from '../../records/table.ts';
 import {
+  type CustomerMerge,
   customerMerge,
   customerMerges,
   mergeInput,
@@ -12,8 +14,7 @@ import {
   mergeResult,
   unmergeInput,
   unmergeResult,
-} from './model.ts';
-import { type MergeRow, mergeColumns, toMerge } from './queries.ts';
+} from './record.ts';
 import { mergeCustomers, previewMerge, unmergeCustomers } from './write.ts';
 
 export const previewCustomerMerge = readOperation({
@@ -61,9 +62,9 @@ export const unmergeCustomer = writeOperation({
   run: (tx, context, { id: survivorId, body: { mergeId } }) => unmergeCustomers(tx, context, { survivorId, mergeId }),
 });
 
-const list = keysetList<MergeRow>({
+const list = keysetList<CustomerMerge>({
   name: 'customer_merges',
-  select: mergeColumns,
+  select: answered(customerMerges),
   from: sql`${customerMerges}`,
   id: sql`${customerMerges.id}`,
   filters: { id: (value) => sql`${customerMerges.customerId} = ${value}::uuid` },
@@ -80,8 +81,5 @@ export const listCustomerMerges = readOperation({
   description: 'The latest first, with those of customers that were merged into it, and those that were undone.',
   input: z.strictObject({ id, ...pageParameters }),
   output: pageOf(customerMerge).meta({ id: 'CustomerMergePage' }),
-  async run(context, input) {
-    const { data, page } = await list(context.db, context, input);
-    return { data: data.map(toMerge), page };
-  },
+  run: (context, input) => list(context.db, context, input),
 });

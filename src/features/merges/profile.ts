@@ -1,8 +1,8 @@
 import type { RefRow } from '../../records/references/queries.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
 import type { IdentityKind } from '../customers/words.ts';
-import type { MergeDecision, MergeMember, MergeObstacle } from './model.ts';
 import type { LeadRow, Party } from './queries.ts';
+import type { MergeDecision, MergeMember, MergeObstacle } from './record.ts';
 
 /*
  * Which values win: the survivor's where it has one, unless told to `take` the other's; the other's fill the gaps.

@@ -3,8 +3,8 @@ import type { PgTable } from 'drizzle-orm/pg-core';
 import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
 import { deletionOfParts } from '../../records/delete-guard.ts';
 import { lazily } from '../../records/lazily.ts';
-import { externalRefs } from '../../records/references/model.ts';
 import type { RefRow } from '../../records/references/queries.ts';
+import { externalRefs } from '../../records/references/record.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
 import { customerIdentities, customers } from '../customers/record.ts';
 import { leadStageChanges, leads } from '../leads/record.ts';
@@ -16,8 +16,8 @@ import {
   loyaltyTierChanges,
   loyaltyTransactions,
 } from '../loyalty/record.ts';
-import { partnerShares } from '../partners/model.ts';
-import { type CustomerMerge, customerAliases, customerMerges, type MergeMember } from './model.ts';
+import { partnerShares } from '../partners/record.ts';
+import { customerAliases, customerMerges, type MergeMember } from './record.ts';
 
 export type MergeRow = typeof customerMerges.$inferSelect;
 export type LeadRow = typeof leads.$inferSelect;
@@ -493,20 +493,4 @@ const undone = statement(
 /** The merge is history, and what it kept is not needed any more. */
 export function endUnmerge(tx: Transaction, values: { mergeId: string; now: string; by: string }): void {
   tx.defer(undone, values);
-}
-
-export const mergeColumns = fields(customerMerges, ['before', 'after']);
-
-export function toMerge(row: Omit<MergeRow, 'before' | 'after'>): CustomerMerge {
-  return {
-    id: row.id,
-    customerId: row.customerId,
-    survivorId: row.survivorId,
-    mergedId: row.mergedId,
-    at: row.at,
-    by: row.by,
-    take: row.take as MergeMember[], // validated when written
-    undoneAt: row.undoneAt,
-    undoneBy: row.undoneBy,
-  };
 }

@@ -4,8 +4,8 @@ import { invalid, notFound, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
-import { externalRefs } from '../../records/references/model.ts';
 import type { RefRow } from '../../records/references/queries.ts';
+import { externalRefs } from '../../records/references/record.ts';
 import { recountConsents } from '../consents/queries.ts';
 import { successorsOf } from '../customers/aliases.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
@@ -18,15 +18,6 @@ import { recountCustomers } from '../rollups/queries.ts';
 import { recountAnswers } from '../survey-responses/queries.ts';
 import { mergeLeads, unmergeLeads } from './leads.ts';
 import { moveLedger, reopenAccount, restateMember, restoreLedgers, splitLedgers } from './ledger.ts';
-import {
-  type KeptRecords,
-  type MergeInput,
-  type MergeObstacle,
-  type MergePreview,
-  type MergeResult,
-  mergeMembers,
-  type UnmergeResult,
-} from './model.ts';
 import { type Move, type Moved, moveFacts } from './moves.ts';
 import { decide, isSame, notesOf, obstaclesOf, profileMembers } from './profile.ts';
 import {
@@ -52,6 +43,15 @@ import {
   saveNames,
   unredirect,
 } from './queries.ts';
+import {
+  type KeptRecords,
+  type MergeInput,
+  type MergeObstacle,
+  type MergePreview,
+  type MergeResult,
+  mergeMembers,
+  type UnmergeResult,
+} from './record.ts';
 
 export interface MergeWrite extends MergeInput {
   survivorId: string;

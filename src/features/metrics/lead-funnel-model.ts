@@ -1,9 +1,8 @@
-import { typeNames } from '../../platform/type-names.ts';
-import { smallInteger } from '../../platform/values.ts';
 import { z } from 'zod';
 import { leadStages } from '../../domain/lead-lifecycle.ts';
 import { pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
-import { instant, text } from '../../platform/values.ts';
+import { typeNames } from '../../platform/type-names.ts';
+import { instant, smallInteger, text } from '../../platform/values.ts';
 import { lead, leadStage, lossReason } from '../leads/record.ts';
 import { commonParameters } from './model.ts';
 

@@ -7,7 +7,7 @@ import { notFound } from '../../platform/errors.ts';
 import { type Context, readOperation } from '../../platform/operation.ts';
 import { personal } from '../../platform/personal.ts';
 import { amount, currency, id, instant, smallInteger } from '../../platform/values.ts';
-import { targetParameters } from '../../records/references/model.ts';
+import { targetParameters } from '../../records/references/record.ts';
 import { getCustomer } from '../customers/operations.ts';
 import { customersByIds } from '../customers/queries.ts';
 import { type Customer, customerRecord } from '../customers/record.ts';

@@ -1,9 +1,8 @@
-import { typeNames } from '../../platform/type-names.ts';
-import { smallInteger } from '../../platform/values.ts';
 import { z } from 'zod';
 import { pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { personal } from '../../platform/personal.ts';
-import { id, instant, text } from '../../platform/values.ts';
+import { typeNames } from '../../platform/type-names.ts';
+import { id, instant, smallInteger, text } from '../../platform/values.ts';
 import { answerBand, surveyResponse } from '../survey-responses/record.ts';
 import { commonParameters } from './model.ts';
 

@@ -9,7 +9,7 @@ import { id } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { deleteState, operationsOf } from '../../records/operations.ts';
 import { withoutPersonal } from '../../records/personal-data.ts';
-import { targetParameters } from '../../records/references/model.ts';
+import { targetParameters } from '../../records/references/record.ts';
 import { type AnswerRow, answerColumns, readAnswer } from '../../records/statements.ts';
 import { answerOf, createState, newLines } from '../../records/write.ts';
 import { orderOperations } from './operations.ts';

@@ -8,23 +8,9 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { answered, sentMembers } from '../../records/table.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { checkedFields } from './fields.ts';
-import {
-  defaultGroupSize,
-  noRules,
-  type PartnerInput,
-  partner,
-  partnerCustomer,
-  partnerCustomers,
-  partnerInput,
-  partnerPatch,
-  partnerShare,
-  partnerShareInput,
-  partnerShareItem,
-  partnerStatus,
-  partners,
-} from './model.ts';
 import {
   deletePartnerRow,
   hasBroughtCustomers,
@@ -33,17 +19,28 @@ import {
   lockPartner,
   type PartnerRow,
   partnerById,
-  partnerColumns,
   unshareCustomer as removeShare,
   partnersByIds as rowsByIds,
   type SharedRow,
   updatePartner as savePartner,
   shareCustomers,
   sharedColumns,
-  toPartner,
-  toShare,
   withReasons,
 } from './queries.ts';
+import {
+  type PartnerInput,
+  partner,
+  partnerCustomer,
+  partnerCustomers,
+  partnerFields,
+  partnerInput,
+  partnerPatch,
+  partnerShare,
+  partnerShareInput,
+  partnerShareItem,
+  partnerStatus,
+  partners,
+} from './record.ts';
 import { lockSharing, recountPartner, refreshShares } from './sharing.ts';
 
 /** Partners, what is shared with them and what they may see of it. Nothing here is open to partners themselves. */
@@ -67,40 +64,34 @@ export const createPartner = writeOperation({
     const row: PartnerRow = {
       id: newId(),
       version: 1,
-      ...members(body, {
-        name: body.name,
-        status: 'active',
-        fields: [],
-        minimumGroupSize: defaultGroupSize,
-        rules: noRules,
-      }),
+      ...members(body, null),
       createdAt: now,
       updatedAt: now,
     };
     await lockSharing(tx);
     await insertPartner(tx, row);
     await recountPartner(tx, row.id);
-    return toPartner(row);
+    return row;
   },
 });
 
-type Said = { [Name in keyof PartnerInput]?: PartnerInput[Name] | undefined };
-type Members = Pick<PartnerRow, 'name' | 'status' | 'fields' | 'minimumGroupSize' | 'rules'>;
+type Members = Pick<PartnerRow, keyof PartnerInput>;
 
 /** What a document says, on what is there. @throws Problem unknown_field */
-function members(input: Said, before: Members): Members {
-  const consent = input.rules?.consent;
-  const said = input.rules && {
-    acquired: input.rules.acquired ?? false,
-    segments: [...new Set(input.rules.segments)],
-    consent: consent ? { purpose: consent.purpose, channel: consent.channel ?? null } : null,
-  };
+function members(input: z.output<typeof partnerPatch>, before: PartnerRow | null): Members {
+  const given = sentMembers(partnerFields, input, before);
+  const { fields, rules: said } = input;
+  const consent = said?.consent;
   return {
-    name: input.name ?? before.name,
-    status: input.status ?? before.status,
-    fields: input.fields ? checkedFields(input.fields) : before.fields,
-    minimumGroupSize: input.minimumGroupSize ?? before.minimumGroupSize,
-    rules: said ?? before.rules,
+    ...given,
+    ...(fields && { fields: checkedFields(fields) }),
+    ...(said && {
+      rules: {
+        acquired: said.acquired ?? false,
+        segments: [...new Set(said.segments)],
+        consent: consent ? { purpose: consent.purpose, channel: consent.channel ?? null } : null,
+      },
+    }),
   };
 }
 
@@ -114,7 +105,7 @@ export const getPartner = readOperation({
   async run({ db }, { id: partnerId }) {
     const found = await partnerById(db, partnerId);
     if (!found) throw notFound('partner');
-    return toPartner(found);
+    return found;
   },
 });
 
@@ -127,16 +118,13 @@ export const partnersByIds = readOperation({
   output: z.array(partner.nullable()),
   async run({ db }, { ids }) {
     const found = await rowsByIds(db, [...new Set(ids)]);
-    return ids.map((partnerId) => {
-      const row = found.get(partnerId);
-      return row ? toPartner(row) : null;
-    });
+    return ids.map((partnerId) => found.get(partnerId) ?? null);
   },
 });
 
 const list = keysetList<PartnerRow>({
   name: 'partners',
-  select: partnerColumns,
+  select: answered(partners),
   from: sql`${partners}`,
   id: sql`${partners.id}`,
   filters: { status: (value) => sql`${partners.status} = ${value}` },
@@ -157,10 +145,7 @@ export const listPartners = readOperation({
     status: partnerStatus.optional(),
   }),
   output: pageOf(partner).meta({ id: 'PartnerPage' }),
-  async run(context, input) {
-    const { data, page } = await list(context.db, context, input);
-    return { data: data.map(toPartner), page };
-  },
+  run: (context, input) => list(context.db, context, input),
 });
 
 export const updatePartner = writeOperation({
@@ -181,7 +166,7 @@ export const updatePartner = writeOperation({
     const row = { ...before, ...members(body, before), version: before.version + 1, updatedAt: now };
     await savePartner(tx, row);
     if (body.rules !== undefined || row.status !== before.status) await recountPartner(tx, partnerId);
-    return toPartner(row);
+    return row;
   },
 });
 
@@ -263,7 +248,7 @@ export const shareCustomer = writeOperation({
   async run(tx, context, { id: partnerId, customerId, body }) {
     const shared = (await share(tx, context, partnerId, [{ customerId, ...body }])).get(customerId);
     if (!shared) throw notFound('customer');
-    return { ...toShare(shared), created: shared.created };
+    return shared;
   },
 });
 

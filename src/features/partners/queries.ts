@@ -1,40 +1,14 @@
 import { sql } from 'drizzle-orm';
 import type { PartnerSettings } from '../../platform/auth/directory.ts';
 import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
-import {
-  type Partner,
-  type PartnerCustomer,
-  type PartnerRules,
-  type PartnerShare,
-  partnerCustomers,
-  partnerShares,
-  partners,
-  type ShareReason,
-} from './model.ts';
+import { answered, assignments, fromExcluded, fromRow } from '../../records/table.ts';
+import { type PartnerCustomer, partnerCustomers, partnerShares, partners, type ShareReason } from './record.ts';
 import { shareReasons } from './sharing.ts';
 
-type StoredPartner = typeof partners.$inferSelect;
-/** `fields` and `rules` were validated when written. */
-export type PartnerRow = Omit<StoredPartner, 'fields' | 'rules'> & { fields: string[]; rules: PartnerRules };
+export type PartnerRow = typeof partners.$inferSelect;
 export type ShareRow = typeof partnerShares.$inferSelect;
 
-/** The select list of a partner; for `toPartner`. */
-export const partnerColumns = fields(partners);
-
-export function toPartner(row: PartnerRow): Partner {
-  const { acquired, segments, consent } = row.rules;
-  return {
-    id: row.id,
-    name: row.name,
-    status: row.status,
-    fields: row.fields,
-    minimumGroupSize: row.minimumGroupSize,
-    rules: { acquired, segments, consent: consent && { purpose: consent.purpose, channel: consent.channel } },
-    version: row.version,
-    createdAt: row.createdAt,
-    updatedAt: row.updatedAt,
-  };
-}
+const partnerColumns = answered(partners);
 
 const byId = statement<PartnerRow>(
   'partner',
@@ -84,8 +58,7 @@ export async function insertPartner(tx: Transaction, row: PartnerRow): Promise<v
 
 const change = statement(
   'update_partner',
-  sql`update partners p set version = n."version", name = n."name", status = n."status", fields = n."fields",
-      minimum_group_size = n."minimumGroupSize", rules = n."rules", updated_at = n."updatedAt"
+  sql`update partners p set ${assignments(partners, fromRow('n'))}
     from ${rowsOf(partners, param('rows'), 'n')} where p.id = n."id"`,
 );
 
@@ -127,12 +100,9 @@ export async function partnerSettings(db: Db): Promise<Map<string, PartnerSettin
 
 const share = statement<ShareRow & { created: boolean }>(
   'share_customers',
-  sql`insert into ${partnerShares} as s (partner_id, customer_id, writable, created_at, by)
-    select n."partnerId", n."customerId", n."writable", n."createdAt", n."by" from ${rowsOf(partnerShares, param('rows'), 'n')}
-    order by n."customerId"
-    on conflict (partner_id, customer_id) do update set writable = excluded.writable
-    returning s.partner_id as "partnerId", s.customer_id as "customerId", s.writable, s.created_at as "createdAt", s.by,
-      s.xmax = 0 as created`,
+  sql`${insertRows(partnerShares, param('rows'))} order by n."customerId"
+    on conflict (partner_id, customer_id) do update set ${assignments(partnerShares, fromExcluded, ['by'])}
+    returning ${fields(partnerShares)}, ${partnerShares}.xmax = 0 as created`,
 );
 
 /** Shares locked customers with a partner; `created` and `by` of a share that was there stay. Answers them by customer. */
@@ -143,11 +113,6 @@ export async function shareCustomers(
   if (rows.length === 0) return new Map();
   const stored = await tx.all(share, { rows: JSON.stringify(rows) });
   return new Map(stored.map((row) => [row.customerId, row]));
-}
-
-export function toShare(row: ShareRow): PartnerShare {
-  const { partnerId, customerId, writable, createdAt, by } = row;
-  return { partnerId, customerId, writable, createdAt, by };
 }
 
 const unshare = statement<{ customerId: string }>(

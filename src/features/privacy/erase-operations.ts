@@ -2,8 +2,8 @@ import { z } from 'zod';
 import { notFound } from '../../platform/errors.ts';
 import { writeOperation, writeParameters } from '../../platform/operation.ts';
 import { id, instant, smallInteger } from '../../platform/values.ts';
-import { targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
+import { targetParameters } from '../../records/references/record.ts';
 import { customerById } from '../customers/queries.ts';
 import { eraseCustomers } from './erase.ts';
 

@@ -4,8 +4,8 @@ import { param, statement, type Transaction, transaction } from '../../platform/
 import { notFound, Problem } from '../../platform/errors.ts';
 import { type Context, personalScope, readOperation, requireScope } from '../../platform/operation.ts';
 import { Spool } from '../../platform/spool.ts';
-import { targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
+import { targetParameters } from '../../records/references/record.ts';
 import { customerById } from '../customers/queries.ts';
 import { customerExport, exportDocument, exportFormat, exportSchema } from './export-model.ts';
 import { pageHeaders, pageWriter } from './export-page.ts';

@@ -3,8 +3,8 @@ import { fields, param, type Statement, statement } from '../../platform/db/clie
 import { lazily } from '../../records/lazily.ts';
 import { amountsOf, inheritedCurrency, namingMembers, ownedTables } from '../../records/personal-data.ts';
 import { columnNamed, type StoredTable } from '../../records/table.ts';
-import { customerMergeRecords } from '../merges/model.ts';
-import { partnerCustomers, partners } from '../partners/model.ts';
+import { customerMergeRecords } from '../merges/record.ts';
+import { partnerCustomers, partners } from '../partners/record.ts';
 
 /** Where an amount has its currency: a member of the record, or the base currency. */
 export type AmountOf = 'currency' | 'base';

@@ -1,8 +1,9 @@
 import { sql } from 'drizzle-orm';
 import { insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
-import type { ReferenceInput } from '../../records/references/model.ts';
-import { privacyTombstones } from './model.ts';
+import type { ReferenceInput } from '../../records/references/record.ts';
+import { assignments, fromExcluded } from '../../records/table.ts';
+import { privacyTombstones } from './record.ts';
 
 type Hashing = Pick<Context, 'tombstones'>;
 
@@ -41,7 +42,7 @@ export async function tombstonesOf(tx: Transaction, hashes: string[]): Promise<M
 
 const add = statement(
   'add_tombstones',
-  sql`${insertRows(privacyTombstones, param('rows'))} on conflict (hash) do update set customer_id = excluded.customer_id`,
+  sql`${insertRows(privacyTombstones, param('rows'))} on conflict (hash) do update set ${assignments(privacyTombstones, fromExcluded)}`,
 );
 
 export async function addTombstones(tx: Transaction, rows: (typeof privacyTombstones.$inferSelect)[]): Promise<void> {

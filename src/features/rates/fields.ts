@@ -1,6 +1,6 @@
 import { decimalText } from '../../platform/values.ts';
 import { decimal } from '../../records/fields.ts';
-import { rateInput } from './model.ts';
+import { rateInput } from './record.ts';
 
 /** The rate that a record keeps for ever, and the factor between minor units that follows from it. */
 export const frozenRate = {

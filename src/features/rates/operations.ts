@@ -5,12 +5,13 @@ import { Problem } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { calendarDate, currency } from '../../platform/values.ts';
+import { answered } from '../../records/table.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { membersAmong, restateEarnings } from '../loyalty/earning.ts';
 import { recountCustomers } from '../rollups/queries.ts';
 import { frozen } from './freeze.ts';
-import { exchangeRate, exchangeRates, exchangeRatesInput, storedRates } from './model.ts';
 import { excludeRates, upsertRates, waitingFacts } from './queries.ts';
+import { type ExchangeRate, exchangeRate, exchangeRates, exchangeRatesInput, storedRates } from './record.ts';
 
 export const putExchangeRates = writeOperation({
   name: 'putExchangeRates',
@@ -82,16 +83,9 @@ async function completeFacts(
   }
 }
 
-interface RateRecord {
-  id: string;
-  date: string;
-  currency: string;
-  rate: string;
-}
-
-const list = keysetList<RateRecord>({
+const list = keysetList<ExchangeRate & { id: string }>({
   name: 'exchange_rates',
-  select: sql`${exchangeRates.currency} as id, ${exchangeRates.date} as date, ${exchangeRates.currency} as currency, ${exchangeRates.rate} as rate`,
+  select: sql`${exchangeRates.currency} as id, ${answered(exchangeRates)}`,
   from: sql`${exchangeRates}`,
   id: sql`${exchangeRates.currency}`,
   idType: 'char(3)',
@@ -120,6 +114,6 @@ export const listExchangeRates = readOperation({
   output: pageOf(exchangeRate).meta({ id: 'ExchangeRatePage' }),
   async run(context, input) {
     const { data, page } = await list(context.db, context, input);
-    return { data: data.map(({ date, currency: of, rate }) => ({ date, currency: of, rate })), page };
+    return { data: data.map(({ id: _, ...rate }) => rate), page };
   },
 });

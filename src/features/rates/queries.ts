@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { type Db, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
-import { exchangeRates } from './model.ts';
+import { assignments, fromExcluded } from '../../records/table.ts';
+import { exchangeRates } from './record.ts';
 
 /** A rate serves its own date and the seven days after. */
 const find = statement<{ currency: string; at: string; rate: string | null }>(
@@ -46,7 +47,7 @@ export async function excludeRates(tx: Transaction): Promise<void> {
 const upsert = statement<{ currency: string }>(
   'upsert_rates',
   sql`${insertRows(exchangeRates, param('rows'))}
-    on conflict (currency, date) do update set rate = excluded.rate, updated_at = excluded.updated_at
+    on conflict (currency, date) do update set ${assignments(exchangeRates, fromExcluded)}
       where exchange_rates.rate <> excluded.rate
     returning currency`,
 );

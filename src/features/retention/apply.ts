@@ -10,7 +10,6 @@ import { createPrincipal } from '../../platform/principal.ts';
 import { id } from '../../platform/values.ts';
 import { eraseCustomers } from '../privacy/erase.ts';
 import { eraseCustomer } from '../privacy/erase-operations.ts';
-import type { RetentionUnit } from './model.ts';
 import {
   dueAmong,
   getRule,
@@ -26,6 +25,7 @@ import {
   rulesToApply,
   stepSize,
 } from './queries.ts';
+import type { RetentionUnit } from './record.ts';
 
 /** The instant before which a rule removes, at `now`. */
 export function edgeOf({ after, unit }: { after: number; unit: RetentionUnit }, now: string): string {

@@ -6,11 +6,14 @@ import { readOperation, writeOperation, writeParameters } from '../../platform/o
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { answered, answeredMembers, sentMembers } from '../../records/table.ts';
 import { newRun, startRuns } from './apply.ts';
+import { deleteRule, getRule, getRun, insertRule, lockRule, matching, type RuleRow, updateRule } from './queries.ts';
 import {
   conditionsOf,
   type RetentionConditions,
   type RetentionKind,
+  type RetentionRun,
   requestedRetentionRun,
   type retentionConditionsInput,
   retentionKind,
@@ -21,22 +24,9 @@ import {
   retentionRun,
   retentionRunStatus,
   retentionRuns,
-} from './model.ts';
-import {
-  deleteRule,
-  getRule,
-  getRun,
-  insertRule,
-  lockRule,
-  matching,
-  type RuleRow,
-  type RunRow,
-  ruleColumns,
-  runColumns,
-  toRule,
-  toRun,
-  updateRule,
-} from './queries.ts';
+  ruleFields,
+  runFields,
+} from './record.ts';
 
 const guarded = { partners: false, selfService: false };
 
@@ -55,18 +45,14 @@ export const createRetentionRule = writeOperation({
     const row: RuleRow = {
       id: newId(),
       version: 1,
-      name: body.name,
-      kind: body.kind,
-      after: body.after,
-      unit: body.unit,
+      ...sentMembers(ruleFields, body, null),
       conditions: conditionsFrom(body.kind, body.conditions ?? {}),
-      enabled: body.enabled ?? false,
       lastRunAt: null,
       createdAt: now,
       updatedAt: now,
     };
     await insertRule(tx, row);
-    return toRule(row);
+    return row;
   },
 });
 
@@ -97,13 +83,13 @@ export const getRetentionRule = readOperation({
   async run({ db }, { id: ruleId }) {
     const found = await getRule(db, ruleId);
     if (!found) throw notFound('retention rule');
-    return toRule(found);
+    return found;
   },
 });
 
 const rules = keysetList<RuleRow>({
   name: 'retention_rules',
-  select: ruleColumns,
+  select: answered(retentionRules),
   from: sql`${retentionRules}`,
   id: sql`${retentionRules.id}`,
   filters: {
@@ -126,10 +112,7 @@ export const listRetentionRules = readOperation({
     enabled: z.boolean().optional(),
   }),
   output: pageOf(retentionRule).meta({ id: 'RetentionRulePage' }),
-  async run(context, input) {
-    const { data, page } = await rules(context.db, context, input);
-    return { data: data.map(toRule), page };
-  },
+  run: (context, input) => rules(context.db, context, input),
 });
 
 export const updateRetentionRule = writeOperation({
@@ -150,15 +133,12 @@ export const updateRetentionRule = writeOperation({
     const row: RuleRow = {
       ...before,
       version: before.version + 1,
-      name: body.name ?? before.name,
-      after: body.after ?? before.after,
-      unit: body.unit ?? before.unit,
-      conditions: body.conditions === undefined ? before.conditions : conditionsFrom(before.kind, body.conditions),
-      enabled: body.enabled ?? before.enabled,
+      ...sentMembers(ruleFields, body, before),
+      ...(body.conditions && { conditions: conditionsFrom(before.kind, body.conditions) }),
       updatedAt: now,
     };
     await updateRule(tx, row);
-    return toRule(row);
+    return row;
   },
 });
 
@@ -200,7 +180,7 @@ export const runRetentionRule = writeOperation({
     const found = await matching(tx, run, now);
     const counted = { ...run, matching: found.matching };
     await startRuns(tx, [counted]);
-    return { ...toRun(counted), firstIds: found.firstIds };
+    return { ...answeredMembers(runFields, counted), firstIds: found.firstIds };
   },
 });
 
@@ -215,13 +195,13 @@ export const getRetentionRun = readOperation({
   async run({ db }, { id: runId }) {
     const found = await getRun(db, runId);
     if (!found) throw notFound('retention run');
-    return toRun(found);
+    return answeredMembers(runFields, found);
   },
 });
 
-const runs = keysetList<RunRow>({
+const runs = keysetList<RetentionRun>({
   name: 'retention_runs',
-  select: runColumns,
+  select: answered(retentionRuns),
   from: sql`${retentionRuns}`,
   id: sql`${retentionRuns.id}`,
   filters: {
@@ -244,8 +224,5 @@ export const listRetentionRuns = readOperation({
     status: retentionRunStatus.optional(),
   }),
   output: pageOf(retentionRun).meta({ id: 'RetentionRunPage' }),
-  async run(context, input) {
-    const { data, page } = await runs(context.db, context, input);
-    return { data: data.map(toRun), page };
-  },
+  run: (context, input) => runs(context.db, context, input),
 });

@@ -1,67 +1,15 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
 import { silentSince } from '../../records/personal-data.ts';
-import {
-  firstIdsLimit,
-  type RetentionConditions,
-  type RetentionKind,
-  type RetentionRule,
-  type RetentionRun,
-  retentionRules,
-  retentionRuns,
-} from './model.ts';
+import { assignments, fromRow } from '../../records/table.ts';
+import { firstIdsLimit, type RetentionKind, retentionRules, retentionRuns } from './record.ts';
 
-/** `conditions` were validated when written. */
-export type RuleRow = Omit<typeof retentionRules.$inferSelect, 'conditions'> & { conditions: RetentionConditions };
+export type RuleRow = typeof retentionRules.$inferSelect;
+export type RunRow = typeof retentionRuns.$inferSelect;
+type Position = NonNullable<RunRow['position']>;
 
-/** The key of the record that was looked at last: when it was, if records are read by that, and its id. */
-export interface Position {
-  at: string;
-  id: string;
-}
-export type RunRow = Omit<typeof retentionRuns.$inferSelect, 'conditions' | 'position'> & {
-  conditions: RetentionConditions;
-  position: Position | null;
-};
-
-export const ruleColumns = fields(retentionRules);
-export const runColumns = fields(retentionRuns);
-
-export function toRule(row: RuleRow): RetentionRule {
-  return {
-    id: row.id,
-    name: row.name,
-    kind: row.kind,
-    after: row.after,
-    unit: row.unit,
-    conditions: row.conditions,
-    enabled: row.enabled,
-    lastRunAt: row.lastRunAt,
-    version: row.version,
-    createdAt: row.createdAt,
-    updatedAt: row.updatedAt,
-  };
-}
-
-export function toRun(row: RunRow): RetentionRun {
-  return {
-    id: row.id,
-    ruleId: row.ruleId,
-    kind: row.kind,
-    conditions: row.conditions,
-    before: row.before,
-    requestedBy: row.requestedBy,
-    status: row.status,
-    matching: row.matching,
-    examined: row.examined,
-    removed: row.removed,
-    skipped: row.skipped,
-    version: row.version,
-    createdAt: row.createdAt,
-    startedAt: row.startedAt,
-    finishedAt: row.finishedAt,
-  };
-}
+const ruleColumns = fields(retentionRules);
+const runColumns = fields(retentionRuns);
 
 const ruleById = statement<RuleRow>(
   'retention_rule',
@@ -74,8 +22,7 @@ const lockedRule = statement<RuleRow>(
 const newRule = statement('insert_retention_rule', insertRows(retentionRules, param('rows')));
 const changedRule = statement(
   'update_retention_rule',
-  sql`update retention_rules r set version = n."version", name = n."name", after = n."after", unit = n."unit",
-      conditions = n."conditions", enabled = n."enabled", updated_at = n."updatedAt"
+  sql`update retention_rules r set ${assignments(retentionRules, fromRow('n'), ['lastRunAt'])}
     from ${rowsOf(retentionRules, param('rows'), 'n')} where r.id = n."id"`,
 );
 const goneRule = statement('delete_retention_rule', sql`delete from retention_rules where id = ${param('id')}::uuid`);
@@ -127,8 +74,7 @@ const newRuns = statement('insert_retention_runs', insertRows(retentionRuns, par
 const progress = statement(
   'note_retention_progress',
   sql`with noted as (
-      update retention_runs u set version = n."version", status = n."status", examined = n."examined", removed = n."removed",
-        skipped = n."skipped", position = n."position", started_at = n."startedAt", finished_at = n."finishedAt"
+      update retention_runs u set ${assignments(retentionRuns, fromRow('n'))}
       from ${rowsOf(retentionRuns, param('rows'), 'n')} where u.id = n."id" returning u.rule_id, u.finished_at
     )
     update retention_rules r set last_run_at = noted.finished_at from noted

@@ -3,7 +3,7 @@ import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { text as boundedText, id } from '../../platform/values.ts';
 import { count, instant, integer, key, ownerId, recordId, text, version, words } from '../../records/fields.ts';
-import { referenceInput } from '../../records/references/model.ts';
+import { referenceInput } from '../../records/references/record.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 import { loyaltyAccounts, points } from '../loyalty/record.ts';
 import { loyaltyProgrammes } from '../loyalty-programmes/record.ts';

@@ -9,8 +9,8 @@ import { keysetList, pageOf, pageParameters, sortParameter } from '../../platfor
 import { id, instant } from '../../platform/values.ts';
 import { checkVersion, created, expectedVersion } from '../../platform/versions.ts';
 import { isErased, refuseErased } from '../../records/erased.ts';
-import { targetParameters } from '../../records/references/model.ts';
 import { refKey, refsByName, targetId } from '../../records/references/queries.ts';
+import { targetParameters } from '../../records/references/record.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
 import { givePointsBack, lotsTakenBy, openAccounts, saveAccounts, takePoints } from '../loyalty/ledger.ts';
 import {

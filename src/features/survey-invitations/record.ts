@@ -1,8 +1,7 @@
-import { smallInteger } from '../../platform/values.ts';
 import { sql } from 'drizzle-orm';
 import { foreignKey, index, uniqueIndex } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import { text as boundedText, id, instant as instantText } from '../../platform/values.ts';
+import { text as boundedText, id, instant as instantText, smallInteger } from '../../platform/values.ts';
 import { instant, key, ownerId, recordId, text, version, words } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 import { customers } from '../customers/record.ts';

@@ -7,8 +7,8 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, type Page, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
-import { targetParameters } from '../../records/references/model.ts';
 import { targetId } from '../../records/references/queries.ts';
+import { targetParameters } from '../../records/references/record.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
 import { surveyById } from '../surveys/queries.ts';
 import {

@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { foreignKey, index, uniqueIndex } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import { text as boundedText, id } from '../../platform/values.ts';
+import { text as boundedText, id, smallInteger } from '../../platform/values.ts';
 import {
   boolean,
   code,
@@ -17,8 +17,8 @@ import {
   version,
 } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
-import { customers } from '../customers/record.ts';
 import { customerOwner } from '../customers/owner.ts';
+import { customers } from '../customers/record.ts';
 import { type QuestionType, questionType, surveys } from '../surveys/record.ts';
 
 /**
@@ -127,6 +127,28 @@ export const surveyResponses = storedTable('survey_responses', {
   owner: 'customerId',
   key: ['id'],
   guard: 'survey response',
+  timeline: {
+    kind: 'survey_response',
+    scope: 'survey-responses:read',
+    members: ['surveyId', 'status', 'channel', 'orderId', 'interactionId'],
+    more: {
+      surveyName: {
+        output: z.string(),
+        select: sql`(select s.name from surveys s where s.id = survey_responses.survey_id)`,
+      },
+      scores: {
+        output: z
+          .array(
+            z
+              .strictObject({ question: z.string(), type: questionType, score: smallInteger })
+              .meta({ id: 'TimelineScore', description: 'What was given to a question.' }),
+          )
+          .meta({ description: 'By key of the question; the words of an answer are in the response.' }),
+        select: sql`(select coalesce(json_agg(json_build_object('question', a.question, 'type', a.type, 'score', a.score) order by a.question), '[]'::json)
+          from survey_answers a where a.response_id = survey_responses.id and a.score is not null)`,
+      },
+    },
+  },
   fields: responseFields,
   extras: (t) => [
     uniqueIndex('survey_responses_submission').on(t.surveyId, t.submissionId),

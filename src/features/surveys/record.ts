@@ -1,7 +1,6 @@
-import { smallInteger } from '../../platform/values.ts';
 import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import { text as boundedText } from '../../platform/values.ts';
+import { text as boundedText, smallInteger } from '../../platform/values.ts';
 import { instant, integer, json, key, recordId, text, version, words } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 import { consentPurpose } from '../customers/consent-input.ts';

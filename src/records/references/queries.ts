@@ -2,13 +2,10 @@ import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, rowsOf, statement } from '../../platform/db/client.ts';
 import { Problem } from '../../platform/errors.ts';
 import { instantNanoseconds } from '../../platform/values.ts';
-import { externalRefs, type Reference, type ReferenceInput } from './model.ts';
+import { assignments, fromRow } from '../table.ts';
+import { externalRefs, type Reference, type ReferenceInput } from './record.ts';
 
-export type RefRow = Omit<typeof externalRefs.$inferSelect, 'versionKind' | 'versionValue' | 'deletedAt'> & {
-  versionKind: 'number' | 'instant' | null;
-  versionValue: string | null;
-  deletedAt: string | null;
-};
+export type RefRow = typeof externalRefs.$inferSelect;
 
 /** One key per reference for look-ups in memory; the separator cannot be part of a source. */
 export function refKey(ref: ReferenceInput): string {
@@ -80,8 +77,7 @@ export const addRefs = statement('add_refs', insertRefs);
  */
 export const updateRefs = statement<{ source: string }>(
   'update_refs',
-  sql`update external_refs set record_id = n."recordId", customer_id = n."customerId", version_kind = n."versionKind",
-      version_value = n."versionValue", deleted_at = n."deletedAt"
+  sql`update external_refs set ${assignments(externalRefs, fromRow('n'), ['position'])}
     from ${rowsOf(externalRefs, param('rows'), 'n')}
     where external_refs.kind = n."kind" and external_refs.source = n."source" and external_refs.external_id = n."externalId"
       and (external_refs.record_id = n."recordId" or external_refs.record_id is null)

@@ -1,6 +1,5 @@
 import { Retry, type Transaction } from '../../platform/db/client.ts';
 import { invalid, Problem } from '../../platform/errors.ts';
-import type { ReferenceInput } from './model.ts';
 import {
   addRefs,
   byName,
@@ -13,6 +12,7 @@ import {
   type SourceVersion,
   updateRefs,
 } from './queries.ts';
+import type { ReferenceInput } from './record.ts';
 
 /** The name a fact is pushed under, and further names of it. */
 export interface FactReference extends ReferenceInput {

@@ -1,8 +1,8 @@
 import * as fc from 'fast-check';
 import pg from 'pg';
 import t, { type Test } from 'tap';
-import { auditEntries } from '../../../src/features/audit/model.ts';
-import { openAuditRecord } from '../../../src/features/audit/record.ts';
+import { openAuditRecord } from '../../../src/features/audit/keep.ts';
+import { auditEntries } from '../../../src/features/audit/record.ts';
 import { resolvers, routes, tablePolicies } from '../../../src/features.ts';
 import { type AuditEntry, auditEntry, namesCustomers, originOf } from '../../../src/platform/audit.ts';
 import { confinedRoles, openPool, poolDb, serviceRole } from '../../../src/platform/db/client.ts';

@@ -1,41 +1,48 @@
-import { index, pgTable, primaryKey, smallint, text, uuid } from 'drizzle-orm/pg-core';
+import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import { code, decimal, instant } from '../../platform/db/columns.ts';
 import { typeNames } from '../../platform/type-names.ts';
-import { text as boundedText, id, instantNanoseconds } from '../../platform/values.ts';
+import { decimalInput, decimalText, id, instantNanoseconds } from '../../platform/values.ts';
+import { code, decimal, instant, ownerId, recordId, smallint, text, words } from '../fields.ts';
+import { inputShape, storedTable } from '../table.ts';
+
+const name = {
+  source: code(64).plain().required().says('The system that gave the name, e.g. `shop` or `erp`.', 'shop'),
+  externalId: code(255).plain().required().says('The name of the record in that system.', '536365'),
+};
+const { source, externalId } = inputShape(name);
 
 /**
  * What other systems call our records. One row per name; uniqueness per kind lives here and not on the facts,
  * because the facts are keyed by customer (scale.md). A row outlives its record as a tombstone, so that a message
  * delivered late does not resurrect what was deleted.
  */
-export const externalRefs = pgTable(
-  'external_refs',
-  {
-    kind: text('kind').notNull(),
-    source: code('source').notNull(),
-    externalId: code('external_id').notNull(),
+export const externalRefs = storedTable('external_refs', {
+  name: 'references',
+  label: 'Names in other systems',
+  access: 'owner',
+  nature: 'profile',
+  // Of the customer and of all its records.
+  owner: 'customerId',
+  key: ['kind', 'source', 'externalId'],
+  guard: null,
+  fields: {
+    kind: text(50).plain().required(),
+    ...name,
     /** null: a tombstone. */
-    recordId: uuid('record_id'),
+    recordId: recordId(),
     /** The owner of the record, so that a look-up by reference leads to its shard and its lock in one step. */
-    customerId: uuid('customer_id'),
+    customerId: ownerId().optional(),
     /** The order in which a record got its names; 0 is the one it was created under. */
-    position: smallint('position').notNull(),
-    /** `number` or `instant`; a reference keeps the kind it started with. */
-    versionKind: text('version_kind').$type<'number' | 'instant'>(),
+    position: smallint(0, 32_767).required(),
+    /** A reference keeps the kind it started with. */
+    versionKind: words(z.enum(['number', 'instant'])),
     /** The number itself, or nanoseconds since the epoch. */
-    versionValue: decimal('version_value'),
-    createdAt: instant('created_at').notNull(),
-    deletedAt: instant('deleted_at'),
+    versionValue: decimal(decimalInput, decimalText),
+    createdAt: instant().required(),
+    deletedAt: instant(),
   },
-  (t) => [primaryKey({ columns: [t.kind, t.source, t.externalId] }), index('external_refs_record').on(t.recordId)],
-);
-
-const source = boundedText(64).meta({
-  description: 'The system that gave the name, e.g. `shop` or `erp`.',
-  example: 'shop',
+  extras: (t) => [index('external_refs_record').on(t.recordId)],
 });
-const externalId = boundedText(255).meta({ description: 'The name of the record in that system.', example: '536365' });
 
 /** A record's name in another system, as sent. */
 export const referenceInput = z

@@ -1,60 +1,10 @@
-import { index, pgTable, primaryKey, text as textColumn, uuid } from 'drizzle-orm/pg-core';
+import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import { code, instant as instantColumn, json } from '../../platform/db/columns.ts';
 import { personal } from '../../platform/personal.ts';
-import { id, instant, smallInteger, version } from '../../platform/values.ts';
+import { id, smallInteger, version } from '../../platform/values.ts';
+import { code, instant, json, key, otherCustomer, ownerId, recordId, text } from '../../records/fields.ts';
+import { outputShape, storedTable } from '../../records/table.ts';
 import { customers } from '../customers/record.ts';
-
-/** Two records of one person that became one, and what it takes to part them again. */
-export const customerMerges = pgTable(
-  'customer_merges',
-  {
-    id: uuid('id').primaryKey(),
-    /** Who has it now: the survivor, or whoever that was merged into. */
-    customerId: uuid('customer_id')
-      .notNull()
-      .references(() => customers.id),
-    survivorId: uuid('survivor_id').notNull(),
-    mergedId: uuid('merged_id').notNull(),
-    at: instantColumn('at').notNull(),
-    by: textColumn('by').notNull(),
-    /** Members whose value came from the other. */
-    take: json('take').notNull(),
-    /** Rows of both as they were (snapshot.ts); null: parted again, or the person was erased. */
-    before: json('before'),
-    /** What was made of them: tells what has changed since. */
-    after: json('after'),
-    undoneAt: instantColumn('undone_at'),
-    undoneBy: textColumn('undone_by'),
-  },
-  (t) => [index('customer_merges_customer').on(t.customerId, t.at, t.id)],
-);
-
-/** The records that a merge moved, by kind. What belongs to a record (lines of an order) goes with it. */
-export const customerMergeRecords = pgTable(
-  'customer_merge_records',
-  {
-    mergeId: uuid('merge_id')
-      .notNull()
-      .references(() => customerMerges.id, { onDelete: 'cascade' }),
-    kind: code('kind').notNull(),
-    recordId: uuid('record_id').notNull(),
-  },
-  (t) => [primaryKey({ columns: [t.mergeId, t.kind, t.recordId] })],
-);
-
-/** Ids of customers that were merged into others: they keep working. Chains are flat. */
-export const customerAliases = pgTable(
-  'customer_aliases',
-  {
-    oldId: uuid('old_id').primaryKey(),
-    customerId: uuid('customer_id')
-      .notNull()
-      .references(() => customers.id),
-    createdAt: instantColumn('created_at').notNull(),
-  },
-  (t) => [index('customer_aliases_customer').on(t.customerId)],
-);
 
 /** Members that one of two records decides. */
 export const mergeMembers = [
@@ -83,6 +33,73 @@ export const mergeMember = z.enum(mergeMembers).meta({
   id: 'MergeMember',
   description: '`email`, `phone`, `handle`: which one is the primary; all others stay as well.',
   example: 'name',
+});
+
+const mergeFields = {
+  id: key(),
+  /** The survivor, or whoever that was merged into. */
+  customerId: ownerId(() => customers.id).says('Who has the records now.'),
+  survivorId: otherCustomer().required().answers(id).says('Whom it was merged into.'),
+  mergedId: otherCustomer().required().answers(id).says('The id that became an alias.'),
+  at: instant().required(),
+  by: text(255).plain().required().says('The client that asked for it.'),
+  /** Members whose value came from the other. */
+  take: json(z.array(mergeMember)).plain().required(),
+  /** Rows of both as they were; null: parted again, or the person was erased. */
+  before: json(z.unknown()).personal().internal(),
+  /** What was made of them: tells what has changed since. */
+  after: json(z.unknown()).personal().internal(),
+  undoneAt: instant().says('When the two were parted again.'),
+  undoneBy: text(255).plain(),
+};
+
+/** Two records of one person that became one, and what it takes to part them again. */
+export const customerMerges = storedTable('customer_merges', {
+  name: 'merges',
+  label: 'Records of the same person that were merged',
+  access: 'service',
+  nature: 'fact',
+  owner: 'customerId',
+  key: ['id'],
+  guard: 'merge',
+  fields: mergeFields,
+  extras: (t) => [index('customer_merges_customer').on(t.customerId, t.at, t.id)],
+});
+
+/** The records that a merge moved, by kind. What belongs to a record (lines of an order) goes with it. */
+export const customerMergeRecords = storedTable('customer_merge_records', {
+  name: 'mergedRecords',
+  label: 'What merges have moved',
+  access: 'service',
+  nature: 'fact',
+  owner: null,
+  partOf: { table: customerMerges, by: 'mergeId' },
+  key: ['mergeId', 'kind', 'recordId'],
+  guard: null,
+  fields: {
+    mergeId: recordId()
+      .required()
+      .references(() => customerMerges.id, 'cascade'),
+    kind: code(50).plain().required(),
+    recordId: recordId().required(),
+  },
+});
+
+/** Ids of customers that were merged into others: they keep working. Chains are flat. */
+export const customerAliases = storedTable('customer_aliases', {
+  name: 'aliases',
+  label: 'Former ids',
+  access: 'owner',
+  nature: 'profile',
+  owner: 'customerId',
+  key: ['oldId'],
+  guard: 'former id',
+  fields: {
+    oldId: otherCustomer().required(),
+    customerId: ownerId(() => customers.id),
+    createdAt: instant().required(),
+  },
+  extras: (t) => [index('customer_aliases_customer').on(t.customerId)],
 });
 
 export const mergeInput = z
@@ -144,29 +161,16 @@ export const mergePreview = z
   .meta({ id: 'MergePreview', description: 'What a merge would do.' });
 export type MergePreview = z.output<typeof mergePreview>;
 
-const merge = {
-  id,
-  customerId: id.meta({ description: 'Who has the records now.' }),
-  mergedId: id.meta({ description: 'The id that became an alias.' }),
-  at: instant,
-  by: z.string().meta({ description: 'The client that asked for it.' }),
-};
-
-export const mergeResult = z
-  .strictObject({ ...merge, ...plan })
-  .meta({ id: 'MergeResult', description: 'A merge that was made. `id` is the `mergeId` that unmerges it.' });
-export type MergeResult = z.output<typeof mergeResult>;
-
 export const customerMerge = z
-  .strictObject({
-    ...merge,
-    survivorId: id.meta({ description: 'Whom it was merged into.' }),
-    take: z.array(mergeMember).meta({ description: 'Members whose value came from the other.' }),
-    undoneAt: instant.nullable().meta({ description: 'When the two were parted again.' }),
-    undoneBy: z.string().nullable(),
-  })
+  .strictObject(outputShape(mergeFields))
   .meta({ id: 'CustomerMerge', description: 'Two records of one person that became one.' });
 export type CustomerMerge = z.output<typeof customerMerge>;
+
+export const mergeResult = customerMerge
+  .omit({ survivorId: true, take: true, undoneAt: true, undoneBy: true })
+  .extend(plan)
+  .meta({ id: 'MergeResult', description: 'A merge that was made. `id` is the `mergeId` that unmerges it.' });
+export type MergeResult = z.output<typeof mergeResult>;
 
 export const unmergeInput = z
   .strictObject({ mergeId: id.meta({ description: 'The latest merge of the customer that was not undone.' }) })

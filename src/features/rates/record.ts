@@ -1,0 +1,57 @@
+import { z } from 'zod';
+import { typeNames } from '../../platform/type-names.ts';
+import { decimalInput, decimalText, smallInteger } from '../../platform/values.ts';
+import { currency, date, decimal, instant } from '../../records/fields.ts';
+import { inputShape, outputShape, storedTable } from '../../records/table.ts';
+
+/** A rate as sent with a fact or uploaded: positive, as a decimal string or a number. */
+export const rateInput = decimalInput
+  .refine((value) => Number(value) >= 1e-9 && Number(value) <= 1e9, {
+    error: 'must be between 0.000000001 and 1000000000',
+    params: { code: 'rate_out_of_range' },
+  })
+  .meta({
+    description: 'Base-currency major units per major unit of the currency; a decimal string (or a number).',
+    example: '1.1534',
+  });
+
+const rateFields = {
+  date: date().plain().required(),
+  currency: currency().required(),
+  rate: decimal(rateInput, decimalText)
+    .required()
+    .says('Base-currency major units per major unit of `currency`; a decimal string.', '1.1534'),
+};
+
+/** What one major unit of `currency` was worth in the base currency on `date`. */
+export const exchangeRates = storedTable('exchange_rates', {
+  name: 'exchangeRates',
+  label: 'Exchange rates',
+  access: 'configuration',
+  nature: 'fact',
+  owner: null,
+  key: ['currency', 'date'],
+  guard: null,
+  fields: { ...rateFields, updatedAt: instant().required().internal() },
+});
+
+export const exchangeRate = z.strictObject(outputShape(rateFields)).meta({
+  id: 'ExchangeRate',
+  description: 'Serves the facts of its date and of the seven days after, in the reporting time zone.',
+});
+export type ExchangeRate = z.output<typeof exchangeRate>;
+
+export const exchangeRateInput = z.strictObject(inputShape(rateFields)).meta({ id: 'ExchangeRateInput' });
+
+export const exchangeRatesInput = z
+  .strictObject({ rates: z.array(exchangeRateInput).min(1).max(5000) })
+  .meta({ id: 'ExchangeRatesInput', example: { rates: [{ date: '2026-03-01', currency: 'GBP', rate: '1.1534' }] } });
+
+export const storedRates = z
+  .strictObject({
+    stored: smallInteger.meta({ description: 'Rates that are new or changed.' }),
+    completedOrders: smallInteger.meta({ description: 'Orders that had no base-currency value and have one now.' }),
+    completedReturns: smallInteger.meta({ description: 'Returns likewise.' }),
+  })
+  .meta({ id: 'StoredRates' })
+  .register(typeNames, { name: 'ExchangeRatesPayload' });

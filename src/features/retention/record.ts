@@ -1,0 +1,191 @@
+import { index } from 'drizzle-orm/pg-core';
+import { z } from 'zod';
+import { id, text } from '../../platform/values.ts';
+import {
+  boolean,
+  count,
+  instant,
+  integer,
+  json,
+  key,
+  recordId,
+  text as textField,
+  version,
+  words,
+} from '../../records/fields.ts';
+import { inputShape, outputShape, storedTable } from '../../records/table.ts';
+import { customerKind } from '../customers/words.ts';
+
+export const retentionKinds = [
+  'customer',
+  'lead',
+  'interaction_text',
+  'survey_text',
+  'follow_up_note',
+  'survey_invitation',
+  'idempotency',
+] as const;
+export type RetentionKind = (typeof retentionKinds)[number];
+export const retentionKind = z.enum(retentionKinds).meta({
+  id: 'RetentionKind',
+  description:
+    'customer: who has been known for longer and has had no fact and no contact for so long is erased. lead: the same for leads that never converted and never ordered. interaction_text: texts of interactions. survey_text: texts of survey answers. follow_up_note: reasons and notes of closed follow-ups. survey_invitation: invitations that are answered, cancelled or expired, unless somebody might be asked again too soon without them. idempotency: answers kept for repeated calls, which are deleted after 48 hours anyway.',
+  example: 'customer',
+});
+export const retentionUnits = ['days', 'months'] as const;
+export type RetentionUnit = (typeof retentionUnits)[number];
+export const retentionUnit = z
+  .enum(retentionUnits)
+  .meta({ id: 'RetentionUnit', description: 'Calendar months and days in UTC.', example: 'months' });
+export const retentionRunStatuses = ['queued', 'running', 'finished', 'cancelled'] as const;
+export type RetentionRunStatus = (typeof retentionRunStatuses)[number];
+export const retentionRunStatus = z.enum(retentionRunStatuses).meta({
+  id: 'RetentionRunStatus',
+  description: 'cancelled: its rule was changed or deleted meanwhile; what was removed until then stays removed.',
+  example: 'finished',
+});
+
+/** Which conditions a rule of a kind may have. */
+export const conditionsOf: Readonly<Record<RetentionKind, readonly (keyof RetentionConditions)[]>> = {
+  customer: ['customerKind', 'keepConsented'],
+  lead: ['customerKind', 'keepConsented'],
+  interaction_text: ['channel'],
+  survey_text: ['surveyId'],
+  follow_up_note: [],
+  survey_invitation: ['surveyId'],
+  idempotency: [],
+};
+
+export const retentionConditionsInput = z
+  .strictObject({
+    customerKind: customerKind
+      .nullable()
+      .optional()
+      .meta({ description: 'customer, lead: only persons, or only companies; null: both.' }),
+    keepConsented: z.boolean().optional().meta({
+      description: 'customer, lead: leave who has a consent in force, whatever its purpose; true unless told.',
+    }),
+    channel: text(200)
+      .nullable()
+      .optional()
+      .meta({ description: 'interaction_text: only of this channel; null: of all.', example: 'chat' }),
+    surveyId: id.nullable().optional().meta({ description: 'survey_text, survey_invitation: only of this survey.' }),
+  })
+  .meta({ id: 'RetentionConditionsInput' });
+
+export const retentionConditions = z
+  .strictObject({
+    customerKind: customerKind.nullable(),
+    keepConsented: z.boolean(),
+    channel: z.string().nullable(),
+    surveyId: id.nullable(),
+  })
+  .meta({ id: 'RetentionConditions', description: 'What a rule leaves alone or is restricted to.' });
+export type RetentionConditions = z.output<typeof retentionConditions>;
+
+export const ruleFields = {
+  id: key(),
+  version: version(),
+  name: textField(200).plain().required().says('For people.', 'Former customers'),
+  kind: words(retentionKind).required(),
+  after: integer(1, 3_650).required().answers(z.int()).says('How long it is kept, in `unit`.', 36),
+  unit: words(retentionUnit).required(),
+  conditions: json(retentionConditions)
+    .plain()
+    .defaultsTo({ customerKind: null, keepConsented: true, channel: null, surveyId: null })
+    .takes(retentionConditionsInput),
+  enabled: boolean().defaultsTo(false).says('Whether it is applied every night. Default: false.'),
+  /** Not a change of the rule. */
+  lastRunAt: instant().readOnly().says('When its latest run ended.'),
+  createdAt: instant().required().readOnly(),
+  updatedAt: instant().required().readOnly(),
+};
+
+/** What is kept for how long. A rule removes what became older than that, every night. */
+export const retentionRules = storedTable('retention_rules', {
+  name: 'retentionRules',
+  label: 'Retention rules',
+  access: 'service',
+  nature: 'fact',
+  owner: null,
+  key: ['id'],
+  guard: null,
+  fields: ruleFields,
+  extras: (t) => [index('retention_rules_created').on(t.createdAt, t.id)],
+});
+
+export const runFields = {
+  id: key(),
+  version: version(),
+  ruleId: recordId().required(),
+  /** Of the rule as it is applied: a run ends when its rule becomes another. */
+  ruleVersion: version().internal(),
+  kind: words(retentionKind).required(),
+  conditions: json(retentionConditions).plain().required(),
+  before: instant().required().says('What is older goes: of customers and leads, what was last heard of them.'),
+  requestedBy: textField(255).plain().says('The client that asked for it; null: the schedule.'),
+  status: words(retentionRunStatus).required(),
+  matching: count().says('What it was going to remove, counted when it was asked for; null of the schedule.'),
+  examined: count().required().says('Records it has looked at so far.'),
+  removed: count().required().says('Customers erased; texts, invitations or answers removed.'),
+  skipped: count().required().says('Left for the next run, as somebody else was at work on them.'),
+  /** The key of the last record that was looked at, where the next step goes on; `at` where records are read by that. */
+  position: json(z.strictObject({ at: z.string(), id: z.string() }))
+    .plain()
+    .internal(),
+  createdAt: instant().required(),
+  startedAt: instant(),
+  finishedAt: instant(),
+};
+
+/**
+ * One application of a rule: what it was about to remove, and how far it came. It keeps what the rule said, as rules are
+ * changed and deleted; hence no foreign key.
+ */
+export const retentionRuns = storedTable('retention_runs', {
+  name: 'retentionRuns',
+  label: 'Runs of retention rules',
+  access: 'service',
+  nature: 'fact',
+  owner: null,
+  key: ['id'],
+  guard: null,
+  fields: runFields,
+  extras: (t) => [
+    index('retention_runs_created').on(t.createdAt, t.id),
+    index('retention_runs_rule').on(t.ruleId, t.createdAt, t.id),
+  ],
+});
+
+const members = inputShape(ruleFields);
+
+export const retentionRuleInput = z.strictObject(members).meta({
+  id: 'RetentionRuleInput',
+  example: { name: 'Former customers', kind: 'customer', after: 36, unit: 'months', enabled: true },
+});
+export const retentionRulePatch = z
+  .strictObject(members)
+  .omit({ kind: true })
+  .partial()
+  .meta({ id: 'RetentionRulePatch', example: { enabled: true } });
+
+export const retentionRule = z
+  .strictObject(outputShape(ruleFields))
+  .meta({ id: 'RetentionRule', description: 'What is kept for how long.' });
+export type RetentionRule = z.output<typeof retentionRule>;
+
+export const retentionRun = z
+  .strictObject(outputShape(runFields))
+  .meta({ id: 'RetentionRun', description: 'An application of a retention rule.' });
+export type RetentionRun = z.output<typeof retentionRun>;
+
+/** How many ids a request for a run is answered with. */
+export const firstIdsLimit = 20;
+
+export const requestedRetentionRun = retentionRun
+  .extend({
+    firstIds: z.array(id).meta({
+      description: `The first ${firstIdsLimit} records that match: customers, interactions, survey responses, follow-ups or invitations; none for \`idempotency\`.`,
+    }),
+  })
+  .meta({ id: 'RequestedRetentionRun' });
