@@ -175,7 +175,7 @@ const fields = {
   number: integer(1, 2_147_483_647)
     .required()
     .readOnly()
-    .answers(z.int().min(1))
+    .answers(smallInteger.min(1))
     .says('1, 2, 3 … in the order of the requests.'),
   status: words(leadModelStatus).required().readOnly(),
   parameters: json(leadModelParameters).plain().required().readOnly(),

@@ -3,7 +3,7 @@ import { foreignKey, index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { leadStages } from '../../domain/lead-lifecycle.ts';
 import { typeNames } from '../../platform/type-names.ts';
-import { text as boundedText, id, instant as instantText } from '../../platform/values.ts';
+import { text as boundedText, id, instant as instantText, smallInteger } from '../../platform/values.ts';
 import { instant, integer, key, ownerId, recordId, text, version, words } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 import { consentInputs } from '../customers/consent-input.ts';
@@ -97,7 +97,7 @@ const stageFields = {
   id: key(),
   /** In the order of `sequence` these never go back. */
   at: instant().required().readOnly().happened(),
-  sequence: integer(1, 2_147_483_647).required().readOnly().answers(z.int().min(1)).says('1, 2, 3 … per lead.'),
+  sequence: integer(1, 2_147_483_647).required().readOnly().answers(smallInteger.min(1)).says('1, 2, 3 … per lead.'),
   from: words(leadStage).named('from_stage').readOnly().says('null: the beginning.'),
   to: words(leadStage).named('to_stage').required().readOnly(),
   by: text(200).plain().required().readOnly().says('The client that asked for it.'),

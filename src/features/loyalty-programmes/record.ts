@@ -4,7 +4,13 @@ import { type LoyaltyRules, mostPoints } from '../../domain/loyalty-earning.ts';
 import { parseDecimal } from '../../domain/money.ts';
 import { isBefore } from '../../domain/period.ts';
 import { typeNames } from '../../platform/type-names.ts';
-import { text as boundedText, id, instant as instantText, positiveAmount } from '../../platform/values.ts';
+import {
+  text as boundedText,
+  id,
+  instant as instantText,
+  positiveAmount,
+  smallInteger,
+} from '../../platform/values.ts';
 import { instant, integer, json, key, recordId, text, version, words } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 
@@ -338,7 +344,7 @@ export const loyaltyProgrammes = storedTable('loyalty_programmes', {
   extras: (t) => [index('loyalty_programmes_created').on(t.createdAt, t.id)],
 });
 
-const versionNumber = z.int().min(1).meta({ description: '1, 2, 3 … in the order of publication.', example: 2 });
+const versionNumber = smallInteger.min(1).meta({ description: '1, 2, 3 … in the order of publication.', example: 2 });
 
 const versionFields = {
   programmeId: recordId()

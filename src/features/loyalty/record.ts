@@ -2,7 +2,8 @@ import { sql } from 'drizzle-orm';
 import { index, uniqueIndex } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { mostPoints } from '../../domain/loyalty-earning.ts';
-import { text as boundedText, id, instant as instantText } from '../../platform/values.ts';
+import { typeNames } from '../../platform/type-names.ts';
+import { text as boundedText, id, instant as instantText, smallInteger } from '../../platform/values.ts';
 import { created } from '../../platform/versions.ts';
 import { ofOthers } from '../../platform/withheld.ts';
 import {
@@ -281,12 +282,18 @@ export const loyaltyTierChanges = storedTable('loyalty_tier_changes', {
 });
 
 /** Points that one transaction may move. */
-export const points = z.int().min(1).max(mostPoints).meta({ description: 'Points.', example: 250 });
+export const points = z
+  .int()
+  .min(1)
+  .max(mostPoints)
+  .register(typeNames, { name: 'SafeInt' })
+  .meta({ description: 'Points.', example: 250 });
 const signedPoints = z
   .int()
   .min(-mostPoints)
   .max(mostPoints)
-  .refine((value) => value !== 0, { error: 'moves nothing', params: { code: 'nothing_to_move' } });
+  .refine((value) => value !== 0, { error: 'moves nothing', params: { code: 'nothing_to_move' } })
+  .register(typeNames, { name: 'SafeInt' });
 
 export const loyaltyMember = z
   .strictObject(outputShape(memberFields))
@@ -305,7 +312,7 @@ export const loyaltyLot = z
 export const tierProgress = z
   .strictObject({
     basis: loyaltyTierRules.shape.basis,
-    windowDays: z.int(),
+    windowDays: smallInteger,
     amount: z.int().meta({ description: 'What counts now: minor units of the base currency, or points.' }),
     next: z
       .strictObject({ key: z.string(), name: z.string(), threshold: z.int(), missing: z.int() })
@@ -380,7 +387,8 @@ export const enrolment = z
       .optional()
       .meta({ description: 'Orders from then on earn; now unless told. At most ten minutes ahead, taken as now.' }),
   })
-  .meta({ id: 'LoyaltyEnrolment', example: { programmeId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90' } });
+  .meta({ id: 'LoyaltyEnrolment', example: { programmeId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90' } })
+  .register(typeNames, { name: 'LoyaltyEnrolmentInput' });
 
 export const askedTransactionKinds = ['spend', 'adjust', 'transfer'] as const;
 export const loyaltyTransactionInput = z

@@ -74,7 +74,7 @@ export const partnerFields = {
   rules: json(partnerRules)
     .plain()
     .defaultsTo({ acquired: false, segments: [], consent: null })
-    .takes(partnerRules.partial())
+    .takes(partnerRules.partial().register(typeNames, { name: 'PartnerRules' }))
     .says('Replaced as a whole; parts left out share nothing.', { acquired: true }),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),

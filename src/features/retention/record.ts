@@ -1,6 +1,6 @@
 import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import { id, text } from '../../platform/values.ts';
+import { id, smallInteger, text } from '../../platform/values.ts';
 import {
   boolean,
   count,
@@ -88,7 +88,7 @@ export const ruleFields = {
   version: version(),
   name: textField(200).plain().required().says('For people.', 'Former customers'),
   kind: words(retentionKind).required(),
-  after: integer(1, 3_650).required().answers(z.int()).says('How long it is kept, in `unit`.', 36),
+  after: integer(1, 3_650).required().answers(smallInteger).says('How long it is kept, in `unit`.', 36),
   unit: words(retentionUnit).required(),
   conditions: json(retentionConditions)
     .plain()

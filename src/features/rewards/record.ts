@@ -1,7 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import { text as boundedText, id } from '../../platform/values.ts';
+import { typeNames } from '../../platform/type-names.ts';
+import { text as boundedText, id, smallInteger } from '../../platform/values.ts';
 import { count, instant, integer, key, ownerId, recordId, text, version, words } from '../../records/fields.ts';
 import { referenceInput } from '../../records/references/record.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
@@ -96,7 +97,7 @@ export const rewardPatch = z
 const rewardForCustomer = z
   .strictObject({
     customerId: id,
-    redeemed: z.int().meta({ description: 'Pieces that the customer has.' }),
+    redeemed: smallInteger.meta({ description: 'Pieces that the customer has.' }),
     redeemable: z.boolean().meta({ description: 'Whether the customer could have one now.' }),
     refusals: z
       .array(
@@ -112,7 +113,7 @@ export type RewardForCustomer = z.output<typeof rewardForCustomer>;
 export const reward = z
   .strictObject({
     ...outputShape(rewardFields),
-    left: z.int().nullable().meta({ description: 'Pieces that are left; null: without end.' }),
+    left: smallInteger.nullable().meta({ description: 'Pieces that are left; null: without end.' }),
     available: z.boolean().meta({ description: 'Now: within its dates, and at least one piece is left.' }),
     forCustomer: rewardForCustomer.nullable().meta({ description: 'With `customerId`; null unless asked for.' }),
   })
@@ -178,7 +179,8 @@ export const redemptionCancellation = z
   .strictObject({
     reason: boundedText(500).nullable().optional().meta({ description: 'Personal.', example: 'arrived broken' }),
   })
-  .meta({ id: 'RedemptionCancellation', example: { reason: 'arrived broken' } });
+  .meta({ id: 'RedemptionCancellation', example: { reason: 'arrived broken' } })
+  .register(typeNames, { name: 'RedemptionCancellationInput' });
 
 export const redemption = z
   .strictObject(outputShape(redemptionFields))

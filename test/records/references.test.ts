@@ -1,6 +1,6 @@
 import t from 'tap';
-import { testApp } from '../../support/app.ts';
-import { allPages, fresh } from '../../support/shop.ts';
+import { testApp } from '../support/app.ts';
+import { allPages, fresh } from '../support/shop.ts';
 
 const api = await testApp(t);
 const { request } = api;
