@@ -19,7 +19,7 @@ import { partnerSettings } from './features/partners/queries.ts';
 import { retentionJobs } from './features/retention/apply.ts';
 import { surveyInvitationJobs } from './features/survey-invitations/planning.ts';
 import './effects.ts';
-import { resolvers, routes } from './features.ts';
+import * as features from './features.ts';
 import { guide } from './guide.ts';
 import { accessDirectory } from './platform/auth/directory.ts';
 import type { Keys } from './platform/auth/keys.ts';
@@ -28,7 +28,7 @@ import { tokenIssuer } from './platform/auth/token-issuer.ts';
 import { cursorCodec } from './platform/cursor.ts';
 import { openPool, type PoolOptions, poolDb, transaction } from './platform/db/client.ts';
 import { migrationsFolder } from './platform/db/open.ts';
-import { operationsOf } from './platform/graphql/field.ts';
+import { operationsOf, type Resolvers } from './platform/graphql/field.ts';
 import { serveGraphiql } from './platform/graphql/graphiql.ts';
 import { serveGraphql } from './platform/graphql/server.ts';
 import { housekeepingJobs } from './platform/housekeeping.ts';
@@ -41,7 +41,7 @@ import { parseQuery, takeJson } from './platform/http/parsing.ts';
 import { answerProblems, refuseConnection, sendProblem } from './platform/http/problems.ts';
 import { isPublic, servePublic } from './platform/http/public.ts';
 import { limitAddressRate, limitRate } from './platform/http/rate-limit.ts';
-import { serve } from './platform/http/rest.ts';
+import { type Route, serve } from './platform/http/rest.ts';
 import { newId } from './platform/ids.ts';
 import { type DueJobs, type JobSetting, type JobWorker, runDueJobs, startJobWorker } from './platform/job-worker.ts';
 import { type AnyJob, enqueueRecurring } from './platform/jobs.ts';
@@ -50,10 +50,8 @@ import { linkTokens } from './platform/link-token.ts';
 import { compileOutputs, type Operation, type Services } from './platform/operation.ts';
 import type { Confinement } from './platform/principal.ts';
 
-takeFieldsFrom(() => routes.map(({ operation }) => operation));
-
 /** Every operation that has an address or a GraphQL field. */
-function allOperations(): Set<Operation> {
+function allOperations({ routes, resolvers }: Contract): Set<Operation> {
   const ofFields = resolvers.flatMap((types) =>
     Object.values(types).flatMap((fields) => Object.values(fields).flatMap((resolver) => operationsOf(resolver))),
   );
@@ -92,6 +90,13 @@ export function readSdl(): string {
   return readFileSync(join(packageRoot, 'schema/schema.graphql'), 'utf8');
 }
 
+/** The addresses and GraphQL fields of a service, and the SDL printed from them. */
+export interface Contract {
+  routes: readonly Route[];
+  resolvers: readonly Resolvers[];
+  sdl: string;
+}
+
 export interface AppOptions {
   config: Config;
   keys: Keys;
@@ -99,6 +104,8 @@ export interface AppOptions {
   logger: FastifyBaseLogger;
   /** The present as an RFC 3339 instant in UTC; a demo or a test may hold it still. */
   clock?: () => string;
+  /** What is served; the addresses and fields of all features, if not given. */
+  contract?: Contract;
   /** Milliseconds between readings of the access directory; a test may not want to wait. */
   accessRefresh?: number | undefined;
 }
@@ -106,7 +113,10 @@ export interface AppOptions {
 /** Builds the service without listening: tests and the process (server.ts) start from here. */
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const { config, keys, connection, logger, clock, accessRefresh } = options;
-  compileOutputs(allOperations());
+  const { contract = { routes: features.routes, resolvers: features.resolvers, sdl: readSdl() } } = options;
+  const { routes, resolvers, sdl } = contract;
+  compileOutputs(allOperations(contract));
+  takeFieldsFrom(() => routes.map(({ operation }) => operation));
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -210,7 +220,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
       services,
       routes.filter((route) => !isPublic(route)),
     );
-    await serveGraphql(rest, services, { sdl: readSdl(), resolvers, production: config.production });
+    await serveGraphql(rest, services, { sdl, resolvers, production: config.production });
   });
   return app;
 }

@@ -1,5 +1,7 @@
 import packageFile from '../package.json' with { type: 'json' };
 import type { Guide } from './platform/http/openapi.ts';
+import { recordKinds } from './records/record.ts';
+import { definitionOf } from './records/table.ts';
 
 const description = `
 Push a shop's customers, orders, refunds and returns in, read back who stays and what they are worth. The same
@@ -82,51 +84,58 @@ repeat the call, with the same Idempotency-Key.
 `.trim();
 
 /** What openapi.yaml says beyond the operations. */
+/** What each part of the addresses is about, where the definition of a record kind does not say enough. */
+const sections: Readonly<Record<string, string>> = {
+  customers:
+    'People and companies: who they are, how to reach them, what other systems call them, and their single view.',
+  consents: 'What customers have agreed to and taken back, by purpose and channel, with evidence and history.',
+  orders: 'Orders with their items. An order finds or creates its customer; its status is derived.',
+  refunds: 'Money given back for an order, in part or in full.',
+  returns: 'Returns that name no order: they lower the net revenue of the customer on their own date.',
+  interactions:
+    'Every contact with a customer, on whatever channel: filtered by what it was, and searched by its words.',
+  campaigns: 'Marketing campaigns that interactions and orders name, and what each of them brought and cost.',
+  leads:
+    'Customers in a lifecycle, from subscriber to customer and former: where they stand, whose they are, how ready to buy.',
+  'lead-stage-changes': 'Every step of every lead: when, from where to where, by whom or which rule.',
+  'lead-rule-sets':
+    'What makes the score of a lead: versioned rules that are drafted, tried on the real leads, and published.',
+  'lead-models':
+    'Learned lead scores: trained on the leads of the service, with what they are worth on leads they have not seen.',
+  'assignment-rules': 'Who gets new leads and follow-ups: in turn, by key, or whoever has least to do.',
+  assignments: 'The history of who was given what, when and by which rule.',
+  'follow-ups':
+    'Retention and prevention events, and detractors to call back: something to be done about a customer, by somebody, until some day.',
+  loyalty: 'Loyalty programmes with versioned rules, their members, the ledger of points, tiers and rewards.',
+  surveys:
+    'Surveys and their questions: versions, scales, when they are asked. What was answered never changes its meaning.',
+  'survey-invitations':
+    'Who is to be asked, and when: made by triggers or by hand, handed out once, and nobody is asked too often.',
+  'survey-links': 'What the links of invitations lead to, without a login: the questions, and one answer.',
+  'survey-responses':
+    'What customers answered, and which order, product, contact, member of staff or process it was about.',
+  partners: 'Who works with some of the customers: what is shared with them and why, and what they may see of it.',
+  'partner-fields': 'The members of documents that partners may be allowed to see.',
+  'exchange-rates': 'Rates of the day, by which amounts of other currencies are valued in the base currency.',
+  'retention-rules': 'What is kept for how long, and what goes then: every night, by hand, or tried without doing it.',
+  'retention-runs': 'Applications of retention rules: how far they are and what they removed.',
+  clients: 'Programs that get their tokens from this service: what they may, their secrets, and how to stop them.',
+  'revoked-tokens': 'Tokens that are refused although they have not expired.',
+  'signing-keys': 'The keys that sign tokens: made, published before they sign, replaced and revoked.',
+  'audit-entries': 'Who changed or read what, when and from where. Names of members only, never their values.',
+  metrics: 'Who stays, who comes back, and what they are worth. Every answer carries its definition, period and parts.',
+};
+
 export const guide: Guide = {
   title: 'Rapport',
   version: packageFile.version,
   summary: packageFile.description,
   description,
-  sections: {
-    customers:
-      'People and companies: who they are, how to reach them, what other systems call them, and their single view.',
-    consents: 'What customers have agreed to and taken back, by purpose and channel, with evidence and history.',
-    orders: 'Orders with their items. An order finds or creates its customer; its status is derived.',
-    refunds: 'Money given back for an order, in part or in full.',
-    returns: 'Returns that name no order: they lower the net revenue of the customer on their own date.',
-    interactions:
-      'Every contact with a customer, on whatever channel: filtered by what it was, and searched by its words.',
-    campaigns: 'Marketing campaigns that interactions and orders name, and what each of them brought and cost.',
-    leads:
-      'Customers in a lifecycle, from subscriber to customer and former: where they stand, whose they are, how ready to buy.',
-    'lead-stage-changes': 'Every step of every lead: when, from where to where, by whom or which rule.',
-    'lead-rule-sets':
-      'What makes the score of a lead: versioned rules that are drafted, tried on the real leads, and published.',
-    'lead-models':
-      'Learned lead scores: trained on the leads of the service, with what they are worth on leads they have not seen.',
-    'assignment-rules': 'Who gets new leads and follow-ups: in turn, by key, or whoever has least to do.',
-    assignments: 'The history of who was given what, when and by which rule.',
-    'follow-ups':
-      'Retention and prevention events, and detractors to call back: something to be done about a customer, by somebody, until some day.',
-    loyalty: 'Loyalty programmes with versioned rules, their members, the ledger of points, tiers and rewards.',
-    surveys:
-      'Surveys and their questions: versions, scales, when they are asked. What was answered never changes its meaning.',
-    'survey-invitations':
-      'Who is to be asked, and when: made by triggers or by hand, handed out once, and nobody is asked too often.',
-    'survey-links': 'What the links of invitations lead to, without a login: the questions, and one answer.',
-    'survey-responses':
-      'What customers answered, and which order, product, contact, member of staff or process it was about.',
-    partners: 'Who works with some of the customers: what is shared with them and why, and what they may see of it.',
-    'partner-fields': 'The members of documents that partners may be allowed to see.',
-    'exchange-rates': 'Rates of the day, by which amounts of other currencies are valued in the base currency.',
-    'retention-rules':
-      'What is kept for how long, and what goes then: every night, by hand, or tried without doing it.',
-    'retention-runs': 'Applications of retention rules: how far they are and what they removed.',
-    clients: 'Programs that get their tokens from this service: what they may, their secrets, and how to stop them.',
-    'revoked-tokens': 'Tokens that are refused although they have not expired.',
-    'signing-keys': 'The keys that sign tokens: made, published before they sign, replaced and revoked.',
-    'audit-entries': 'Who changed or read what, when and from where. Names of members only, never their values.',
-    metrics:
-      'Who stays, who comes back, and what they are worth. Every answer carries its definition, period and parts.',
+  get sections() {
+    const ofKinds = recordKinds().map(({ plural, table, output }) => [
+      plural,
+      output.meta()?.description ?? `${definitionOf(table).label}.`,
+    ]);
+    return { ...Object.fromEntries(ofKinds), ...sections };
   },
 };

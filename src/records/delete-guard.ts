@@ -2,17 +2,12 @@ import { getTableName, type SQL, sql } from 'drizzle-orm';
 import { param, statement, type Transaction } from '../platform/db/client.ts';
 import { Problem } from '../platform/errors.ts';
 import { lazily } from './lazily.ts';
-import { columnNamed, definitionOf, type StoredTable, storedTables } from './table.ts';
+import { columnNamed, type StoredTable, storedTables } from './table.ts';
 
 /*
  * What keeps a customer from being deleted: every definition says it (`guard`). Nothing that is evidence or history is lost
  * by a deletion.
  */
-
-/** Whether its rows exist only below records that guard by themselves: lines of an order. */
-function isPart({ partOf }: StoredTable): boolean {
-  return partOf !== null && (definitionOf(partOf.table).guard !== null || isPart(definitionOf(partOf.table)));
-}
 
 function owned(): StoredTable[] {
   return storedTables().filter(({ owner }) => owner !== null);
@@ -26,14 +21,13 @@ interface Guard {
 }
 
 function guards(): Guard[] {
-  return owned().flatMap((stored): Guard[] => {
-    const { table, owner, guard, fields } = stored;
+  return owned().flatMap(({ table, owner, guard, fields }): Guard[] => {
     const from = sql`${table}`;
     // Customers that name the customer: members of a company.
     const named = Object.entries(fields).flatMap(([member, { spec }]) =>
       spec.guard === null ? [] : [{ noun: spec.guard, from, names: sql`${columnNamed(table, member)}` }],
     );
-    if (guard === null || isPart(stored)) return named;
+    if (guard === null) return named;
     return [{ noun: guard, from, names: sql`${columnNamed(table, owner ?? '')}` }, ...named];
   });
 }
@@ -61,6 +55,7 @@ export async function assertNothingGuards(tx: Transaction, id: string): Promise<
   const rows = await tx.all(countGuards(), { id });
   if (rows.length === 0) return;
   const errors = rows.map(({ noun, count }) => ({
+    parameter: 'id',
     code: `${noun}s`.replaceAll(/[ -]/g, '_'),
     message: `${count} ${noun}${count === 1 ? '' : 's'}`,
   }));
@@ -70,8 +65,7 @@ export async function assertNothingGuards(tx: Transaction, id: string): Promise<
 
 /** Deletes the rows that are part of a customer or derived from its records, for a statement that deletes it. */
 export function deletionOfParts(id: SQL, except: readonly string[] = []): SQL[] {
-  return owned().flatMap((stored) => {
-    const { table, name, owner, key, guard, partOf } = stored;
+  return owned().flatMap(({ table, name, owner, key, guard, partOf }) => {
     const isItself = key.length === 1 && key[0] === owner && guard === null && owner === 'id';
     if (guard !== null || partOf !== null || isItself || except.includes(name)) return [];
     return [

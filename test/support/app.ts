@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import type { Test } from 'tap';
-import { createApp } from '../../src/app.ts';
+import { type Contract, createApp } from '../../src/app.ts';
 import { type Config, readConfig } from '../../src/config.ts';
 import { issueToken } from '../../src/platform/auth/issue-token.ts';
 import { openKeys } from '../../src/platform/auth/keys.ts';
@@ -54,6 +54,7 @@ export async function testApp(
     /** Another process of the same service: its database, its key. */
     beside?: TestApp;
     accessRefresh?: number;
+    contract?: Contract;
     /** Is given the lines of the log, instead of standard output. */
     log?: (line: string) => void;
   } = {},
@@ -76,6 +77,7 @@ export async function testApp(
     logger: options.log ? createLogger(config, { write: options.log }) : createLogger(config),
     ...(options.clock && { clock: options.clock }),
     accessRefresh: options.accessRefresh,
+    ...(options.contract && { contract: options.contract }),
   });
   const origin = await app.listen({ host: '127.0.0.1', port: 0 });
   t.teardown(() => app.close());

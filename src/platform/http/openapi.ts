@@ -22,7 +22,7 @@ export interface Guide {
   /** Markdown, for somebody who sees the service for the first time. */
   description: string;
   /** Section → what it holds. A section is the first segment behind /v1, and all of them have to be here. */
-  sections: Record<string, string>;
+  readonly sections: Readonly<Record<string, string>>;
 }
 
 /**

@@ -92,7 +92,7 @@ t.test('a change and its entry are there together, with who, what, when and from
   ]);
   const found = await api.request('GET', `/v1/customers/${id}/audit-entries`);
   t.match(found.body, {
-    data: [{ at: '2026-06-01T12:00:00.000Z', members: ['name', 'references', 'attributes'], partnerId: null }],
+    data: [{ at: '2026-06-01T12:00:00.000Z', members: ['name', 'attributes', 'references'], partnerId: null }],
     page: { hasMore: false },
   });
   const [entry] = found.body.data;
