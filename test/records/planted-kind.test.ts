@@ -1,6 +1,6 @@
 import pg from 'pg';
 import t from 'tap';
-import { contractWithDeals, dealRecord, migrateDeals } from '../support/deals.ts';
+import { contractWithDeals, migrateDeals } from '../support/deals.ts';
 
 /** A whole kind, planted: every projection of its definition works, and nothing else had to be touched. */
 
@@ -166,22 +166,6 @@ t.test('a deal keeps its customer from being deleted, and moves with it', async 
   t.match(moved, { status: 200, body: { customerId: other.id, items: [{ sku: 'A' }] } });
 });
 
-t.test('merge and unmerge', async (t) => {
-  const { body: deal } = await create({ customer: { source: 'crm', externalId: 'twin' } });
-  const { body: survivor } = await request('POST', '/v1/customers', { body: { name: 'Survivor' } });
-  const preview = await request('POST', `/v1/customers/${survivor.id}/merge/preview`, {
-    body: { customerId: deal.customerId },
-  });
-  t.match(preview.body.moves, [{ kind: 'deals', count: 1 }]);
-  const merged = await request('POST', `/v1/customers/${survivor.id}/merge`, { body: { customerId: deal.customerId } });
-  t.equal(merged.status, 200, JSON.stringify(merged.body));
-  t.match((await request('GET', `/v1/deals/${deal.id}`)).body, { customerId: survivor.id, items: [{ sku: 'A' }] });
-  t.equal((await request('GET', `/v1/deals/external/crm/${deal.externalId}`)).body.customerId, survivor.id);
-  const back = await request('POST', `/v1/customers/${survivor.id}/unmerge`, { body: { mergeId: merged.body.id } });
-  t.match(back, { status: 200, body: { moves: [{ kind: 'deals', count: 1 }], kept: [] } });
-  t.match((await request('GET', `/v1/deals/${deal.id}`)).body, { customerId: deal.customerId, items: [{ sku: 'A' }] });
-});
-
 t.test('erase, export, timeline', async (t) => {
   const { body: deal } = await create({ customer: { source: 'crm', externalId: 'erased' }, nickname: 'Forgetme' });
   const { customerId } = deal;
@@ -209,8 +193,4 @@ t.test('a deal is a sign of life', async (t) => {
   t.same((await database.query(text)).rows, [{ silent: false }]);
   await database.query(`update deals set closed_at = '2025-01-01' where id = $1`, [deal.id]);
   t.same((await database.query(text)).rows, [{ silent: true }]);
-});
-
-t.test('it is defined once', async (t) => {
-  t.ok(dealRecord.table);
 });

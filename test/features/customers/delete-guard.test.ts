@@ -165,7 +165,7 @@ for (const [table, noun] of Object.entries(guards)) {
     await plant(table, { customer_id: id });
     const before = await allOf(id);
     const code = `${noun}s`.replaceAll(/[ -]/g, '_');
-    const refusal = { code: 'customer_has_records', errors: [{ code, message: `1 ${noun}` }] };
+    const refusal = { code: 'customer_has_records', errors: [{ parameter: 'id', code, message: `1 ${noun}` }] };
     for (const query of ['', '?dryRun=true']) {
       const { status, body } = await remove(id, query);
       t.equal(status, 409);
