@@ -16,8 +16,9 @@ export const technicalTables: readonly TableAccess[] = [
 export function tablePolicies(): TableAccess[] {
   return [
     ...storedTables().map(({ table, access, owner }): TableAccess => {
-      if (access !== 'owner') return { table, access };
-      return { table, access: 'customers', owner: columnNamed(table, owner ?? '').name };
+      if (access !== 'owner' && access !== 'shares') return { table, access };
+      const as = access === 'owner' ? 'customers' : access;
+      return { table, access: as, owner: columnNamed(table, owner ?? '').name };
     }),
     ...technicalTables,
   ];
