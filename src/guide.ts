@@ -130,3 +130,38 @@ export const guide: Guide = {
       'Who stays, who comes back, and what they are worth. Every answer carries its definition, period and parts.',
   },
 };
+
+/** What GraphiQL shows at first. */
+export const firstQuery = `# Ctrl-Enter runs, Ctrl-Space completes.
+# The book on the left has the documentation.
+{
+  customers(first: 5) {
+    nodes {
+      id
+      name
+      orders(first: 3) {
+        nodes {
+          placedAt
+          total
+          currency
+          status
+        }
+      }
+    }
+    pageInfo {
+      hasNextPage
+      endCursor
+    }
+  }
+  metrics {
+    retentionRate {
+      value
+      numerator
+      denominator
+      reason {
+        message
+      }
+    }
+  }
+}
+`;

@@ -92,7 +92,7 @@ function stem(member: string): string {
 /** Filters and orders of a list, by the marks of the fields. */
 export function listParts(kind: Kind, { filters = {}, sorts = {}, defaultSort }: OperationOptions) {
   const found: Record<string, ListFilter> = {};
-  const orders: Record<string, ListSort> = {};
+  const sortable: Record<string, ListSort> = {};
   let happened: string | null = null;
   for (const [member, { spec }] of Object.entries(kind.fields)) {
     const column = columnNamed(kind.table, member);
@@ -116,13 +116,13 @@ export function listParts(kind: Kind, { filters = {}, sorts = {}, defaultSort }:
         ...marks,
       };
     }
-    if (spec.sort) orders[member] = { expression: sql`${column}`, type: cast ?? 'text' };
+    if (spec.sort) sortable[member] = { expression: sql`${column}`, type: cast ?? 'text' };
     if (spec.happened) happened ??= member;
   }
-  const [first] = Object.keys({ ...orders, ...sorts });
+  const [first] = Object.keys({ ...sortable, ...sorts });
   return {
     filters: { ...found, ...filters },
-    sorts: { ...orders, ...sorts },
+    sorts: { ...sortable, ...sorts },
     defaultSort: defaultSort ?? `-${happened ?? first ?? 'id'}`,
   };
 }

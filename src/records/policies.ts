@@ -17,8 +17,7 @@ export function tablePolicies(): TableAccess[] {
   return [
     ...storedTables().map(({ table, access, owner }): TableAccess => {
       if (access !== 'owner' && access !== 'shares') return { table, access };
-      const as = access === 'owner' ? 'customers' : access;
-      return { table, access: as, owner: columnNamed(table, owner ?? '').name };
+      return { table, access, owner: columnNamed(table, owner ?? '').name };
     }),
     ...technicalTables,
   ];

@@ -8,7 +8,7 @@ import { confinementSetting } from './confined.ts';
 
 /**
  * Who may touch a table.
- * `customers`: rows belong to customers, by `owner`; confined roles see and change those of theirs.
+ * `owner`: rows belong to customers, by `owner`; confined roles see and change those of theirs.
  * `configuration`: the same for everybody; confined roles read it.
  * `service`: the service alone.
  * `append`: the service alone, which adds and reads, and can neither change nor delete.
@@ -17,7 +17,7 @@ import { confinementSetting } from './confined.ts';
  */
 export interface TableAccess {
   table: PgTable;
-  access: 'customers' | 'configuration' | 'service' | 'append' | 'shares';
+  access: 'owner' | 'configuration' | 'service' | 'append' | 'shares';
   /** The column with the customer's id. */
   owner?: string;
 }
@@ -54,7 +54,7 @@ export function accessDefinitions(tables: readonly TableAccess[]): string[] {
     const name = quoted(getTableName(table));
     const policy = (role: string, commands: string, clauses: string) =>
       `CREATE POLICY ${quoted(`${role}_${commands.toLowerCase()}`)} ON ${name} FOR ${commands} TO ${role} ${clauses}`;
-    const secured = access === 'customers' || access === 'shares';
+    const secured = access === 'owner' || access === 'shares';
     const definitions = [
       ...(secured
         ? [
@@ -74,7 +74,7 @@ export function accessDefinitions(tables: readonly TableAccess[]): string[] {
         policy(confinedRoles.partner, 'SELECT', `USING (partner_id = ${confinedTo('partner')})`),
       );
     }
-    if (access === 'customers') {
+    if (access === 'owner') {
       if (owner === undefined) throw new TypeError(`Whose are the rows of ${name}?`);
       const column = `${name}.${quoted(owner)}`;
       const seen = `USING (${share('true', column)})`;
