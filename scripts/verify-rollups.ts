@@ -2,23 +2,10 @@ import { Command } from 'commander';
 import { sql } from 'drizzle-orm';
 import type pg from 'pg';
 import { type DatabaseConfig, readDatabaseConfig } from '../src/config.ts';
-import { consentDifferences, recountConsents } from '../src/features/consents/queries.ts';
+import { derivedState, type RecomputeContext } from '../src/derived-state.ts';
 import { lockCustomers } from '../src/features/customers/queries.ts';
-import { refreshBounds, wrongBounds } from '../src/features/lead-scores/bounds.ts';
-import { leadDifferences, recountLeads } from '../src/features/leads/comparison.ts';
-import { leadsAmong, restateConversions } from '../src/features/leads/conversion.ts';
-import { ledgerDifferences, recountLedger } from '../src/features/loyalty/comparison.ts';
-import { earningDifferences, repairEarnings } from '../src/features/loyalty/earning-comparison.ts';
-import { repairShares, shareDifferences } from '../src/features/partners/sharing.ts';
 import { resetRates } from '../src/features/rates/queries.ts';
-import { recountRewards, rewardDifferences } from '../src/features/rewards/comparison.ts';
-import {
-  type Difference,
-  recountCustomers,
-  recountRefunds,
-  rollupDifferences,
-} from '../src/features/rollups/queries.ts';
-import { answerDifferences, clearAnonymousAnswers, recountAnswers } from '../src/features/survey-responses/queries.ts';
+import type { Difference } from '../src/features/rollups/queries.ts';
 import { tablePolicies } from '../src/features.ts';
 import { type Db, openPool, param, poolDb, statement, transaction } from '../src/platform/db/client.ts';
 import { openDatabase } from '../src/platform/db/open.ts';
@@ -30,9 +17,7 @@ import { createPrincipal } from '../src/platform/principal.ts';
  * rebuilds it, customer by customer under their locks, while the service goes on.
  */
 const program = new Command()
-  .description(
-    'Recount customer_stats, customer_month, the refunds of orders, the stages of leads, the bounds of their scores, what supersedes survey answers, the points of members, the pieces of rewards, the consents in force and what is shared with partners from the facts, and compare.',
-  )
+  .description(`Recount from the facts, and compare: ${derivedState.map(({ name }) => name).join('; ')}.`)
   .option('--repair', 'rebuild the derived state', false)
   .option(
     '--accept-settings',
@@ -77,30 +62,15 @@ async function verify(config: DatabaseConfig): Promise<number> {
   }
 }
 
-async function differencesIn(
-  db: Db,
-  { baseCurrency, reportingTimeZone }: Pick<DatabaseConfig, 'baseCurrency' | 'reportingTimeZone'>,
-): Promise<Difference[]> {
-  const { limit } = options;
-  const bounds = await wrongBounds(db, new Date().toISOString(), limit);
-  return [
-    ...(await rollupDifferences(db, reportingTimeZone, limit)),
-    ...(await leadDifferences(db, limit)),
-    ...(await answerDifferences(db, limit)),
-    ...(await ledgerDifferences(db, limit)),
-    ...(await earningDifferences(db, baseCurrency, limit)),
-    ...(await rewardDifferences(db, limit)),
-    ...(await consentDifferences(db, limit)),
-    ...(await shareDifferences(db, limit)),
-    // A bound may be above the score, not below.
-    ...bounds.map(({ customerId, stored, score }) => ({
-      table: 'lead_score_bounds',
-      customerId,
-      key: customerId,
-      stored: stored === null ? null : String(stored),
-      counted: `${score} or more`,
-    })),
-  ];
+function contextOf({ baseCurrency, reportingTimeZone }: DatabaseConfig): RecomputeContext {
+  const principal = createPrincipal('verify-rollups', []);
+  return { now: new Date().toISOString(), principal, baseCurrency, reportingTimeZone };
+}
+
+async function differencesIn(db: Db, config: DatabaseConfig): Promise<Difference[]> {
+  const differences: Difference[] = [];
+  for (const { compare } of derivedState) differences.push(...(await compare(db, contextOf(config), options.limit)));
+  return differences;
 }
 
 async function repair(pool: pg.Pool, config: DatabaseConfig): Promise<void> {
@@ -117,22 +87,16 @@ async function repair(pool: pg.Pool, config: DatabaseConfig): Promise<void> {
     }
   }
   const done = await rebuild(pool, config);
-  await rebuildRewards(pool);
-  await transaction(pool, repairShares);
+  for (const { ofNobody } of derivedState) await ofNobody?.(pool);
   if (options.acceptSettings) await transaction(pool, (tx) => storeSettings(tx, config));
   console.log(`Rebuilt the derived state of ${done} customers.`);
 }
 
-async function rebuild(
-  pool: pg.Pool,
-  { baseCurrency, reportingTimeZone }: Pick<DatabaseConfig, 'baseCurrency' | 'reportingTimeZone'>,
-): Promise<number> {
+async function rebuild(pool: pg.Pool, config: DatabaseConfig): Promise<number> {
   const nextCustomers = statement<{ id: string }>(
     'next_customers',
     sql`select id from customers where id > ${param('after')}::uuid order by id limit 500`,
   );
-  const principal = createPrincipal('verify-rollups', []);
-  await transaction(pool, clearAnonymousAnswers);
   let after = '00000000-0000-0000-0000-000000000000';
   let done = 0;
   for (;;) {
@@ -141,16 +105,8 @@ async function rebuild(
     if (last === undefined) break;
     await transaction(pool, async (tx) => {
       await lockCustomers(tx, ids);
-      await recountRefunds(tx, ids);
-      await recountCustomers(tx, ids, reportingTimeZone);
-      await recountLeads(tx, ids);
-      await recountAnswers(tx, ids);
-      await recountLedger(tx, ids);
-      await recountConsents(tx, ids);
-      const context = { now: new Date().toISOString(), principal, baseCurrency };
-      restateConversions(tx, context, await leadsAmong(tx, ids));
-      await refreshBounds(tx, context, ids);
-      await repairEarnings(tx, context, ids);
+      const context = contextOf(config);
+      for (const { ofCustomers } of derivedState) await ofCustomers?.(tx, context, ids);
     });
     after = last;
     done += ids.length;
@@ -158,12 +114,4 @@ async function rebuild(
   }
   if (process.stderr.isTTY) process.stderr.write('\n');
   return done;
-}
-
-async function rebuildRewards(pool: pg.Pool): Promise<void> {
-  let after: string | null = '00000000-0000-0000-0000-000000000000';
-  while (after !== null) {
-    const from: string = after;
-    after = await transaction(pool, (tx) => recountRewards(tx, from));
-  }
 }

@@ -20,7 +20,7 @@ import { retentionJobs } from './features/retention/apply.ts';
 import { surveyInvitationJobs } from './features/survey-invitations/planning.ts';
 import './effects.ts';
 import * as features from './features.ts';
-import { guide } from './guide.ts';
+import { firstQuery, guide } from './guide.ts';
 import { accessDirectory } from './platform/auth/directory.ts';
 import type { Keys } from './platform/auth/keys.ts';
 import { keySeal } from './platform/auth/sealed-key.ts';
@@ -203,7 +203,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   await addAuthentication(app, config, keys, directory);
   addHealth(app, connection, migrationsFolder);
   await serveDocs(app, routes, guide);
-  await serveGraphiql(app);
+  await serveGraphiql(app, firstQuery);
   serveOauth(app, { config, issuer, endpoint: issuer && tokenEndpoint(services, issuer) });
 
   await app.register(async (open) => {

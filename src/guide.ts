@@ -139,3 +139,38 @@ export const guide: Guide = {
     return { ...Object.fromEntries(ofKinds), ...sections };
   },
 };
+
+/** What GraphiQL shows at first. */
+export const firstQuery = `# Ctrl-Enter runs, Ctrl-Space completes.
+# The book on the left has the documentation.
+{
+  customers(first: 5) {
+    nodes {
+      id
+      name
+      orders(first: 3) {
+        nodes {
+          placedAt
+          total
+          currency
+          status
+        }
+      }
+    }
+    pageInfo {
+      hasNextPage
+      endCursor
+    }
+  }
+  metrics {
+    retentionRate {
+      value
+      numerator
+      denominator
+      reason {
+        message
+      }
+    }
+  }
+}
+`;

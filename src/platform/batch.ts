@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Transaction } from './db/client.ts';
-import { Problem, type ProblemCode, problemTypes } from './errors.ts';
+import { Problem, problemCodes } from './errors.ts';
 import { inputProblem, reportInput, writeParameters } from './operation.ts';
 import { typeNames } from './type-names.ts';
 import { id, smallInteger } from './values.ts';
@@ -26,11 +26,16 @@ export const fieldError = z
   })
   .meta({ id: 'FieldError', description: 'One fault of the input: where it is and what is wrong.' });
 
-const [firstCode, ...otherCodes] = Object.keys(problemTypes) as [ProblemCode, ...ProblemCode[]]; // keys of a constant
+/** The documents are made when every feature has declared its codes: hence a getter. */
+export const problemCode = z.string().meta({
+  get enum() {
+    return problemCodes();
+  },
+});
 
 const batchError = z
   .strictObject({
-    code: z.enum([firstCode, ...otherCodes]).register(typeNames, { name: 'String' }),
+    code: problemCode,
     detail: z.string(),
     errors: z.array(fieldError).optional(),
   })

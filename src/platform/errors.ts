@@ -8,8 +8,8 @@ export interface FieldError {
   message: string;
 }
 
-/** Every code a client can meet, with its HTTP status and title: one list for both doors and the documents. */
-export const problemTypes = {
+/** The codes that any operation may answer, with their HTTP status and title. */
+const generalProblems = {
   invalid_request: [400, 'The request cannot be read'],
   invalid_json: [400, 'The body is not valid JSON'],
   invalid_cursor: [400, 'The cursor is not one of this list'],
@@ -17,56 +17,24 @@ export const problemTypes = {
   unauthenticated: [401, 'A valid bearer token is required'],
   insufficient_scope: [403, 'The token lacks a scope'],
   not_shared: [403, 'It is not shared with the caller'],
-  group_too_small: [403, 'The group is too small'],
   not_supported: [403, 'Not supported for this token'],
   not_found: [404, 'Not found'],
   method_not_allowed: [405, 'Method not allowed'],
   not_acceptable: [406, 'Not acceptable'],
   already_exists: [409, 'It exists already'],
-  person_erased: [409, 'The person was erased'],
-  identity_taken: [409, 'The identity belongs to another customer'],
-  customer_has_records: [409, 'The customer has records'],
   merged: [409, 'It was merged into another customer'],
   merge_refused: [409, 'The customers cannot be merged'],
-  campaign_has_records: [409, 'The campaign has records'],
-  survey_has_records: [409, 'The survey has records'],
-  partner_has_customers: [409, 'The partner has customers'],
-  rule_set_published: [409, 'The rule set is published'],
-  lead_model_in_use: [409, 'The model is in use'],
-  lead_model_not_ready: [409, 'The model is not ready'],
-  programme_published: [409, 'The programme is published'],
-  programme_not_published: [409, 'The programme is not published'],
-  programme_ended: [409, 'The programme has ended'],
-  programme_has_rewards: [409, 'The programme has rewards'],
   already_undone: [409, 'It was undone already'],
   not_undoable: [409, 'It cannot be undone'],
-  reward_has_redemptions: [409, 'The reward has redemptions'],
-  redemption_cancelled: [409, 'The redemption is cancelled'],
-  client_revoked: [409, 'The client is revoked'],
-  too_many_secrets: [409, 'Two secrets are live already'],
-  issuing_off: [409, 'Tokens come from an outside provider'],
-  redemption_fulfilled: [409, 'The redemption is fulfilled'],
   idempotency_key_in_flight: [409, 'A request with this Idempotency-Key is in flight'],
   conflict: [409, 'Concurrent changes kept colliding'],
   deleted: [410, 'It was deleted'],
-  link_expired: [410, 'The link has expired'],
-  link_used: [410, 'The link was used'],
   version_mismatch: [412, 'The version is stale'],
   body_too_large: [413, 'The body is too large'],
   unsupported_media_type: [415, 'Unsupported media type'],
   invalid_input: [422, 'The input is invalid'],
   batch_refused: [422, 'The batch was refused'],
   unsupported_parameter: [422, 'Unknown or unsupported parameter'],
-  insufficient_points: [422, 'There are not enough points'],
-  not_available: [422, 'The reward is not available now'],
-  tier_required: [422, 'The reward is for a higher tier'],
-  limit_reached: [422, 'The customer has as many as one may have'],
-  out_of_stock: [422, 'There are not enough pieces left'],
-  customer_required: [422, 'A customer is required'],
-  question_answered: [422, 'The question was answered already'],
-  survey_closed: [422, 'The survey takes no answers'],
-  tier_removed: [422, 'A published tier is missing'],
-  too_many_orders: [422, 'There are too many orders'],
   idempotency_key_reused: [422, 'The Idempotency-Key was used with another payload'],
   version_required: [428, 'The expected version is required'],
   rate_limited: [429, 'Too many requests'],
@@ -74,7 +42,44 @@ export const problemTypes = {
   unavailable: [503, 'Temporarily unavailable'],
 } as const satisfies Record<string, readonly [number, string]>;
 
-export type ProblemCode = keyof typeof problemTypes;
+declare const declared: unique symbol;
+
+/** A code of this file, or one that `problemType` has made: no other compiles. */
+export type ProblemCode = keyof typeof generalProblems | (string & { readonly [declared]: true });
+
+const problemTypes = new Map<ProblemCode, readonly [status: number, title: string]>();
+for (const [code, type] of Object.entries(generalProblems)) problemTypes.set(code as ProblemCode, type); // its own keys
+
+/** Declares a problem, next to what throws it. */
+export function problemType<const C extends string>(
+  code: C,
+  status: number,
+  title: string,
+): C & { readonly [declared]: true } {
+  const made = code as C & { readonly [declared]: true }; // here is where it is declared
+  if (problemTypes.has(made)) throw new Error(`The problem ${code} is declared twice`);
+  problemTypes.set(made, [status, title]);
+  return made;
+}
+
+/** Every code a client can meet, by status and name: for both doors and the documents. */
+export function problemCodes(): ProblemCode[] {
+  return [...problemTypes.keys()].sort((a, b) => statusOf(a) - statusOf(b) || (a < b ? -1 : 1));
+}
+
+export function statusOf(code: ProblemCode): number {
+  return typeOf(code)[0];
+}
+
+export function titleOf(code: ProblemCode): string {
+  return typeOf(code)[1];
+}
+
+function typeOf(code: ProblemCode): readonly [status: number, title: string] {
+  const type = problemTypes.get(code);
+  if (!type) throw new RangeError(`The problem ${code} is not declared`);
+  return type;
+}
 
 /** An answer of RFC 9457. Thrown anywhere; each door spells it its own way. */
 export class Problem extends Error {
@@ -97,14 +102,14 @@ export class Problem extends Error {
   }
 
   get status(): number {
-    return problemTypes[this.code][0];
+    return statusOf(this.code);
   }
 
   /** The members both doors answer; `instance` is the request id. */
   toBody(instance: string): Record<string, unknown> {
     return {
       type: `urn:rapport:problem:${this.code}`,
-      title: problemTypes[this.code][1],
+      title: titleOf(this.code),
       status: this.status,
       detail: this.message,
       instance,

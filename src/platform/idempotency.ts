@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { boolean, pgTable, primaryKey, smallint, text } from 'drizzle-orm/pg-core';
+import { declareClaims } from './db/claims.ts';
 import { type Db, insertRows, param, statement, type Transaction } from './db/client.ts';
 import { code, instant } from './db/columns.ts';
 import { Problem } from './errors.ts';
@@ -23,6 +24,7 @@ export const idempotencyKeys = pgTable(
   },
   (t) => [primaryKey({ columns: [t.client, t.operation, t.personal, t.key] })],
 );
+declareClaims({ idempotency_keys_client_operation_personal_key_pk: 'already_exists' });
 
 interface Key {
   client: string;

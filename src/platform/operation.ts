@@ -6,7 +6,7 @@ import type { TokenIssuer } from './auth/token-issuer.ts';
 import type { CursorCodec } from './cursor.ts';
 import { type Db, poolDb, type Transaction, transaction } from './db/client.ts';
 import { ConfinedPool, type Pool } from './db/confined.ts';
-import { type FieldError, Problem, type ProblemCode, problemTypes } from './errors.ts';
+import { type FieldError, Problem, type ProblemCode } from './errors.ts';
 import { claimKey, fingerprint, Replay, storeAnswer } from './idempotency.ts';
 import type { KeyedHash } from './keyed-hash.ts';
 import type { LinkTokens } from './link-token.ts';
@@ -447,15 +447,9 @@ export function inputProblem(error: z.ZodError, within: readonly string[] = []):
       errors,
     });
   }
-  const code = firstCode(errors);
+  const code = errors.every((e) => e.code === 'unsupported_parameter') ? 'unsupported_parameter' : 'invalid_input';
   const where = first?.pointer ?? first?.parameter;
   return new Problem(code, where ? `${where}: ${first?.message}` : 'The input is invalid.', { errors });
-}
-
-function firstCode(errors: FieldError[]): ProblemCode {
-  if (errors.every((e) => e.code === 'unsupported_parameter')) return 'unsupported_parameter';
-  const only = errors.length === 1 ? errors[0]?.code : undefined;
-  return only === 'customer_required' && only in problemTypes ? only : 'invalid_input';
 }
 
 function fieldErrors(issue: z.core.$ZodIssue): FieldError[] {

@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { type Db, param, type Statement, statement, type Values } from './db/client.ts';
+import { declaredShares } from './db/shares.ts';
 import { Problem } from './errors.ts';
 import type { Context } from './operation.ts';
 import { text } from './values.ts';
@@ -110,7 +111,7 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
   const conditions = (given: readonly string[], few: boolean) => [
     ...(definition.where ? [definition.where] : []),
     ...(few && definition.owner
-      ? [sql`${definition.owner} = any(array(select customer_id from partner_customers))`]
+      ? [sql`${definition.owner} = any(array(select ${declaredShares().customer} from ${declaredShares().table}))`]
       : []),
     ...given.map((name) => definition.filters[name]?.(param(name)) ?? sql`false`),
   ];
@@ -208,10 +209,16 @@ const rememberedFor = 60_000;
 const sizes = new Map<string, { few: boolean; until: number }>();
 const mostSizes = 10_000;
 
-const countShares = statement<{ shares: number }>(
-  'count_shares',
-  sql`select count(*) as shares from (select from partner_customers limit ${sql.raw(String(fewCustomers + 1))}) s`,
-);
+let countShares: Statement<{ shares: number }> | null = null;
+
+function sharesCounter(): Statement<{ shares: number }> {
+  const limit = sql.raw(String(fewCustomers + 1));
+  countShares ??= statement(
+    'count_shares',
+    sql`select count(*) as shares from (select from ${declaredShares().table} limit ${limit}) s`,
+  );
+  return countShares;
+}
 
 /**
  * Whether a partner has so few customers that its rows are found faster by them than by the order of a list. What it
@@ -221,7 +228,7 @@ async function hasFewCustomers({ db, principal: { confinement } }: Context): Pro
   if (confinement?.kind !== 'partner') return false;
   const known = sizes.get(confinement.id);
   if (known && known.until > performance.now()) return known.few;
-  const few = ((await db.first(countShares))?.shares ?? 0) <= fewCustomers;
+  const few = ((await db.first(sharesCounter()))?.shares ?? 0) <= fewCustomers;
   if (sizes.size >= mostSizes) sizes.clear();
   sizes.set(confinement.id, { few, until: performance.now() + rememberedFor });
   return few;

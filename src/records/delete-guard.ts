@@ -1,8 +1,10 @@
 import { getTableName, type SQL, sql } from 'drizzle-orm';
 import { param, statement, type Transaction } from '../platform/db/client.ts';
-import { Problem } from '../platform/errors.ts';
+import { Problem, problemType } from '../platform/errors.ts';
 import { lazily } from './lazily.ts';
 import { columnNamed, type StoredTable, storedTables } from './table.ts';
+
+export const customerHasRecords = problemType('customer_has_records', 409, 'The customer has records');
 
 /*
  * What keeps a customer from being deleted: every definition says it (`guard`). Nothing that is evidence or history is lost
@@ -60,7 +62,7 @@ export async function assertNothingGuards(tx: Transaction, id: string): Promise<
     message: `${count} ${noun}${count === 1 ? '' : 's'}`,
   }));
   const list = errors.map(({ message }) => message).join(', ');
-  throw new Problem('customer_has_records', `Delete or move the records of this customer first: ${list}.`, { errors });
+  throw new Problem(customerHasRecords, `Delete or move the records of this customer first: ${list}.`, { errors });
 }
 
 /** Deletes the rows that are part of a customer or derived from its records, for a statement that deletes it. */

@@ -1,6 +1,8 @@
 import type { Warning } from '../platform/batch.ts';
 import type { Transaction } from '../platform/db/client.ts';
-import { Problem } from '../platform/errors.ts';
+import { Problem, problemType } from '../platform/errors.ts';
+
+export const personErasedProblem = problemType('person_erased', 409, 'The person was erased');
 
 /**
  * Erased customers that this transaction has the locks of. Whoever locks customers notes them; who writes facts asks: a
@@ -21,7 +23,7 @@ export function isErased(tx: Transaction, id: string | null): boolean {
 }
 
 export const personErased: Warning = {
-  code: 'person_erased',
+  code: personErasedProblem,
   message: 'The person was erased: it is kept with the facts of the anonymous customer, without anything personal.',
 };
 
@@ -33,7 +35,7 @@ export function refuseErased(tx: Transaction, id: string, pointer?: string): voi
 export function erasedRefusal(pointer?: string): Problem {
   const message =
     'The person was erased, and comes back only with a consent that is granted, as a new customer or lead.';
-  return new Problem('person_erased', message, {
-    errors: pointer === undefined ? [] : [{ pointer, code: 'person_erased', message }],
+  return new Problem(personErasedProblem, message, {
+    errors: pointer === undefined ? [] : [{ pointer, code: personErasedProblem, message }],
   });
 }

@@ -9,6 +9,7 @@ import { id } from '../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion, written } from '../platform/versions.ts';
 import { beginEffects, type State } from './effects.ts';
 import { lazily } from './lazily.ts';
+import { customerRequired } from './ownership.ts';
 import type { RecordWrite } from './prepare.ts';
 import type { Access, Kind } from './record.ts';
 import { type Target, targetId } from './references/queries.ts';
@@ -91,7 +92,7 @@ function stem(member: string): string {
 /** Filters and orders of a list, by the marks of the fields. */
 export function listParts(kind: Kind, { filters = {}, sorts = {}, defaultSort }: OperationOptions) {
   const found: Record<string, ListFilter> = {};
-  const orders: Record<string, ListSort> = {};
+  const sortable: Record<string, ListSort> = {};
   let happened: string | null = null;
   for (const [member, { spec }] of Object.entries(kind.fields)) {
     const column = columnNamed(kind.table, member);
@@ -115,13 +116,13 @@ export function listParts(kind: Kind, { filters = {}, sorts = {}, defaultSort }:
         ...marks,
       };
     }
-    if (spec.sort) orders[member] = { expression: sql`${column}`, type: cast ?? 'text' };
+    if (spec.sort) sortable[member] = { expression: sql`${column}`, type: cast ?? 'text' };
     if (spec.happened) happened ??= member;
   }
-  const [first] = Object.keys({ ...orders, ...sorts });
+  const [first] = Object.keys({ ...sortable, ...sorts });
   return {
     filters: { ...found, ...filters },
-    sorts: { ...orders, ...sorts },
+    sorts: { ...sortable, ...sorts },
     defaultSort: defaultSort ?? `-${happened ?? first ?? 'id'}`,
   };
 }
@@ -260,7 +261,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       output: writtenRecord,
       idempotency: options.createNeedsKey ? 'required' : 'accepted',
       created: () => true,
-      problems: problems.create ?? ['already_exists', 'deleted', 'customer_required'],
+      problems: problems.create ?? ['already_exists', 'deleted', customerRequired],
       run: (tx, context, { body }) => writeOne<Answer>(kind, tx, context, asWrite(kind, body, 'create')),
     }),
 
@@ -372,7 +373,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       output: writtenRecord,
       idempotency: 'accepted',
       created: (made) => (made as unknown as { created: boolean }).created, // of what was written
-      problems: problems.upsert ?? ['version_mismatch', 'already_exists', 'deleted', 'customer_required'],
+      problems: problems.upsert ?? ['version_mismatch', 'already_exists', 'deleted', customerRequired],
       run: (tx, context, { source, externalId, body, expectedVersion: expected }) =>
         writeOne<Answer>(kind, tx, context, {
           mode: 'upsert',

@@ -2,8 +2,11 @@ import type { PgColumn } from 'drizzle-orm/pg-core';
 import type { z } from 'zod';
 import type { Warning } from '../platform/batch.ts';
 import type { Transaction } from '../platform/db/client.ts';
+import { problemType } from '../platform/errors.ts';
 import type { Context } from '../platform/operation.ts';
 import type { Name, RefRow } from './references/queries.ts';
+
+export const customerRequired = problemType('customer_required', 422, 'A customer is required');
 
 /**
  * Whose records are: how an input says it, and how the owner is found, locked and completed. The customer, the one owner

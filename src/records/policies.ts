@@ -16,8 +16,8 @@ export const technicalTables: readonly TableAccess[] = [
 export function tablePolicies(): TableAccess[] {
   return [
     ...storedTables().map(({ table, access, owner }): TableAccess => {
-      if (access !== 'owner') return { table, access };
-      return { table, access: 'customers', owner: columnNamed(table, owner ?? '').name };
+      if (access !== 'owner' && access !== 'shares') return { table, access };
+      return { table, access, owner: columnNamed(table, owner ?? '').name };
     }),
     ...technicalTables,
   ];

@@ -4,6 +4,7 @@ import type { Context } from '../platform/operation.ts';
 import { checkVersion } from '../platform/versions.ts';
 import type { Change, State } from './effects.ts';
 import type { Owner, OwnerClaim, Ownership } from './ownership.ts';
+import { customerRequired } from './ownership.ts';
 import { type RefRow, refsByName, type SourceVersion, sourceVersion } from './references/queries.ts';
 import { type FactReference, type NamelessFact, namesOf, type RefBook, refBook, saveRefs } from './references/write.ts';
 
@@ -184,7 +185,7 @@ export function startWrite<S extends State>(prepared: Prepared<S>, write: Record
   if (before === undefined) throw new Retry(`a ${kind} vanished`);
   const expected = write.mode === 'new' ? undefined : write.expectedVersion;
   if (expected !== undefined) checkVersion(before?.row.version ?? 0, expected);
-  if (prepared.owned && !owner) throw new Problem('customer_required', 'Say whose it is.');
+  if (prepared.owned && !owner) throw new Problem(customerRequired, 'Say whose it is.');
   return { before, customerId: owner?.customerId ?? null, incoming, owner, stale: known !== null && !known.news };
 }
 

@@ -8,7 +8,10 @@ import {
   primaryKey,
 } from 'drizzle-orm/pg-core';
 import type { z } from 'zod';
+import { declareClaims } from '../platform/db/claims.ts';
 import { fields as columnsAs } from '../platform/db/client.ts';
+import { declareShares } from '../platform/db/shares.ts';
+import type { ProblemCode } from '../platform/errors.ts';
 import {
   type ColumnOf,
   columnOf,
@@ -95,6 +98,8 @@ export interface TableDefinition<F extends Fields> {
   isLifeSign?: StoredTable['isLifeSign'];
   timeline?: InTimeline;
   fields: F;
+  /** Unique constraints that two transactions may meet at (platform/db/claims.ts), and how it is answered. */
+  claims?: Readonly<Record<string, ProblemCode>>;
   /** Indexes, foreign keys and checks. */
   extras?: (columns: TableOf<F>['_']['columns']) => PgTableExtraConfigValue[];
 }
@@ -115,6 +120,7 @@ export function storedTable<const F extends Fields>(tableName: string, definitio
     isLifeSign = null,
     timeline = null,
     fields,
+    claims = {},
     extras,
   } = definition;
   const columns = Object.fromEntries(
@@ -132,6 +138,8 @@ export function storedTable<const F extends Fields>(tableName: string, definitio
   if ([...stored.values()].some((other) => getTableName(other.table) === tableName)) {
     throw new Error(`The table ${tableName} is defined twice`);
   }
+  declareClaims(claims);
+  if (access === 'shares') declareShares(table, columnNamed(table, owner ?? ''));
   stored.set(table, { name, label, table, fields, access, nature, owner, partOf, key, guard, isLifeSign, timeline });
   return table;
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { buildSchema, isNonNullType } from 'graphql';
 import t from 'tap';
-import { problemTypes } from '../../src/platform/errors.ts';
+import { problemCodes } from '../../src/platform/errors.ts';
 import { graphqlProblemTypes } from '../../src/platform/graphql/errors.ts';
 import { testApp } from '../support/app.ts';
 import { changeLog } from '../support/change-log.ts';
@@ -91,7 +91,7 @@ function jsonOf(text: string): unknown {
   }
 }
 
-const codes = new Set([...Object.keys(problemTypes), ...Object.keys(graphqlProblemTypes)]);
+const codes = new Set([...problemCodes(), ...Object.keys(graphqlProblemTypes)]);
 interface GraphqlError {
   message: string;
   locations?: unknown[];

@@ -70,7 +70,7 @@ const whoAmI = statement<{ name: string }>('who_am_i', sql`select current_user a
 
 /** Tables with rows of customers, and the column that says whose they are. */
 const ofCustomers = policies.flatMap(({ table, access, owner = '' }) =>
-  access === 'customers' ? [{ name: getTableName(table), owner }] : [],
+  access === 'owner' ? [{ name: getTableName(table), owner }] : [],
 );
 
 t.test('the list names every table of the database', async (t) => {
@@ -99,7 +99,7 @@ t.test('the roles can do what the list says, and nothing else', async (t) => {
   const all = ['DELETE', 'INSERT', 'SELECT', 'UPDATE'];
   const expected = policies.flatMap(({ table, access }) => {
     const name = getTableName(table);
-    const confined = access === 'customers' ? all : access === 'configuration' ? ['SELECT'] : [];
+    const confined = access === 'owner' ? all : access === 'configuration' ? ['SELECT'] : [];
     const shares = access === 'shares' ? ['SELECT'] : confined;
     return [
       { role: serviceRole, table: name, privileges: access === 'append' ? ['INSERT', 'SELECT'] : all },

@@ -2,6 +2,7 @@ import { getTableColumns, getTableName } from 'drizzle-orm';
 import pg from 'pg';
 import t from 'tap';
 import '../../src/features.ts';
+import { claimedConstraints } from '../../src/platform/db/claims.ts';
 import { technicalTables } from '../../src/records/policies.ts';
 import { storedTables } from '../../src/records/table.ts';
 import { testDatabase } from '../support/database.ts';
@@ -81,3 +82,16 @@ t.test(
     }
   },
 );
+
+t.test('what two transactions may claim at once is a unique index', async (t) => {
+  const { rows } = await database.query<{ name: string }>(
+    `select c.relname as name from pg_index i join pg_class c on c.oid = i.indexrelid
+     where i.indisunique and c.relnamespace = 'public'::regnamespace`,
+  );
+  const unique = new Set(rows.map(({ name }) => name));
+  t.strictSame(
+    claimedConstraints().filter((name) => !unique.has(name)),
+    [],
+  );
+  t.equal(claimedConstraints().length, 4);
+});

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { operationsOf } from '../../records/operations.ts';
-import { refuseNamed } from './queries.ts';
+import { campaignHasRecords, refuseNamed } from './queries.ts';
 import { campaignRecord, campaigns } from './record.ts';
 import './write.ts';
 
@@ -14,7 +14,7 @@ export const campaignOperations = operationsOf(campaignRecord, {
   problems: {
     create: ['already_exists'],
     upsert: ['version_mismatch', 'already_exists', 'deleted'],
-    delete: ['not_found', 'campaign_has_records', 'version_mismatch', 'version_required'],
+    delete: ['not_found', campaignHasRecords, 'version_mismatch', 'version_required'],
   },
   texts: {
     create: {

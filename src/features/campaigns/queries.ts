@@ -1,7 +1,9 @@
 import { sql } from 'drizzle-orm';
 import { param, statement, type Transaction } from '../../platform/db/client.ts';
-import { Problem } from '../../platform/errors.ts';
+import { Problem, problemType } from '../../platform/errors.ts';
 import { campaigns } from './record.ts';
+
+export const campaignHasRecords = problemType('campaign_has_records', 409, 'The campaign has records');
 
 const keep = statement<{ id: string }>(
   'keep_campaigns',
@@ -41,8 +43,5 @@ export async function refuseNamed(tx: Transaction, id: string): Promise<void> {
   const found = await tx.first(holders, { id });
   const named = Object.entries(found ?? {}).flatMap(([name, held]) => (held ? [name] : []));
   if (named.length === 0) return;
-  throw new Problem(
-    'campaign_has_records',
-    `${named.join(' and ')} name the campaign: delete these or change them first.`,
-  );
+  throw new Problem(campaignHasRecords, `${named.join(' and ')} name the campaign: delete these or change them first.`);
 }

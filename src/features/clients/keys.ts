@@ -3,11 +3,13 @@ import { z } from 'zod';
 import { rotatedAlgorithm } from '../../platform/auth/key-set.ts';
 import { readSigningKey } from '../../platform/auth/signing-key.ts';
 import type { TokenIssuer } from '../../platform/auth/token-issuer.ts';
-import { notFound, Problem } from '../../platform/errors.ts';
+import { notFound, Problem, problemType } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { text } from '../../platform/values.ts';
 import { insertSigningKey, revokeSigningKeyRow, type SigningKeyRow, signingKeyRows } from './queries.ts';
 import { longestTtl, rotationInput, type SigningKeyDocument, signingKey, usualNotice } from './record.ts';
+
+export const issuingOff = problemType('issuing_off', 409, 'Tokens come from an outside provider');
 
 const kid = text(64).meta({
   description: 'The name of the key.',
@@ -17,7 +19,7 @@ const kid = text(64).meta({
 /** @throws Problem issuing_off under an outside provider */
 export function issuerOf({ issuer }: Pick<Context, 'issuer'>): TokenIssuer {
   if (issuer !== null) return issuer;
-  throw new Problem('issuing_off', 'Tokens come from an outside provider here (JWT_JWKS_URL): manage them there.');
+  throw new Problem(issuingOff, 'Tokens come from an outside provider here (JWT_JWKS_URL): manage them there.');
 }
 
 /**
@@ -95,7 +97,7 @@ export const listSigningKeys = readOperation({
     'The key of the configuration first, then in the order in which they sign. Their public parts are at `/.well-known/jwks.json`.',
   input: z.strictObject({}),
   output: z.strictObject({ data: z.array(signingKey) }).meta({ id: 'SigningKeys' }),
-  problems: ['issuing_off'],
+  problems: [issuingOff],
   async run(context) {
     const issuer = issuerOf(context);
     return { data: describe(await signingKeyRows(context.db), issuer, Date.parse(context.now)) };
@@ -115,7 +117,7 @@ export const rotateSigningKey = writeOperation({
   idempotency: 'accepted',
   created: () => true,
   changesAccess: true,
-  problems: ['issuing_off'],
+  problems: [issuingOff],
   async run(tx, context, { body }) {
     const issuer = issuerOf(context);
     const now = Date.parse(context.now);
@@ -148,7 +150,7 @@ export const revokeSigningKey = writeOperation({
   output: signingKey,
   idempotency: 'accepted',
   changesAccess: true,
-  problems: ['not_found', 'issuing_off'],
+  problems: ['not_found', issuingOff],
   async run(tx, context, { kid: wanted }) {
     const issuer = issuerOf(context);
     const row = await revokeSigningKeyRow(tx, wanted, context.now);

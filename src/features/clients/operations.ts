@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { isBefore } from '../../domain/period.ts';
 import type { Db, Transaction } from '../../platform/db/client.ts';
-import { invalid, notFound, Problem } from '../../platform/errors.ts';
+import { invalid, notFound, Problem, problemType } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import {
   type Context,
@@ -15,7 +15,7 @@ import { keysetList, pageOf, pageParameters, sortParameter } from '../../platfor
 import { id, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { answered, answeredMembers, sentMembers } from '../../records/table.ts';
-import { issuerOf } from './keys.ts';
+import { issuerOf, issuingOff } from './keys.ts';
 import {
   clientById,
   deleteSecrets,
@@ -47,6 +47,9 @@ import {
   secretFields,
 } from './record.ts';
 
+const clientRevoked = problemType('client_revoked', 409, 'The client is revoked');
+const tooManySecrets = problemType('too_many_secrets', 409, 'Two secrets are live already');
+
 const mostSecrets = 2;
 
 export const createClient = writeOperation({
@@ -61,7 +64,7 @@ export const createClient = writeOperation({
   output: client,
   idempotency: 'accepted',
   created: () => true,
-  problems: ['issuing_off'],
+  problems: [issuingOff],
   async run(tx, context, { body }) {
     issuerOf(context);
     const row: ClientRow = {
@@ -167,7 +170,7 @@ export const updateClient = writeOperation({
   output: client,
   idempotency: 'accepted',
   changesAccess: true,
-  problems: ['not_found', 'version_mismatch', 'version_required', 'client_revoked'],
+  problems: ['not_found', 'version_mismatch', 'version_required', clientRevoked],
   async run(tx, context, { id: clientId, expectedVersion: expected, body }) {
     const before = await lockedClient(tx, clientId);
     checkVersion(before.version, expected);
@@ -183,8 +186,7 @@ export const updateClient = writeOperation({
 async function lockedClient(tx: Transaction, clientId: string): Promise<ClientRow> {
   const found = await lockClient(tx, clientId);
   if (!found) throw notFound('client');
-  if (found.status === 'revoked')
-    throw new Problem('client_revoked', 'The client was revoked for good. Add a new one.');
+  if (found.status === 'revoked') throw new Problem(clientRevoked, 'The client was revoked for good. Add a new one.');
   return found;
 }
 
@@ -233,7 +235,7 @@ export const deleteClient = writeOperation({
   output: deletedRecord,
   idempotency: 'accepted',
   changesAccess: true,
-  problems: ['not_found', 'version_mismatch', 'version_required', 'client_revoked'],
+  problems: ['not_found', 'version_mismatch', 'version_required', clientRevoked],
   async run(tx, context, { id: clientId, expectedVersion: expected }) {
     const before = await lockedClient(tx, clientId);
     checkVersion(before.version, expected);
@@ -261,7 +263,7 @@ export const revokeClientTokens = writeOperation({
   output: client,
   idempotency: 'accepted',
   changesAccess: true,
-  problems: ['not_found', 'client_revoked'],
+  problems: ['not_found', clientRevoked],
   async run(tx, context, { id: clientId }) {
     const before = await lockedClient(tx, clientId);
     return answerOf(tx, await forgetTokens(tx, before, context.now), context.now);
@@ -289,7 +291,7 @@ export const createClientSecret = writeOperation({
   output: newClientSecret,
   idempotency: 'accepted',
   created: () => true,
-  problems: ['not_found', 'client_revoked', 'too_many_secrets', 'issuing_off'],
+  problems: ['not_found', clientRevoked, tooManySecrets, issuingOff],
   async run(tx, context, { id: clientId, body }) {
     issuerOf(context);
     const owner = await lockedClient(tx, clientId);
@@ -299,7 +301,7 @@ export const createClientSecret = writeOperation({
       throw invalid('/expiresAt', 'in_the_past', 'Not after the present.');
     }
     if ((await liveSecrets(tx, [clientId], context.now)).length >= mostSecrets) {
-      throw new Problem('too_many_secrets', `${mostSecrets} secrets are live already. Revoke one of them first.`);
+      throw new Problem(tooManySecrets, `${mostSecrets} secrets are live already. Revoke one of them first.`);
     }
     const secret = newSecret();
     const row: ClientSecretRow = {
@@ -336,7 +338,7 @@ export const deleteClientSecret = writeOperation({
   output: deletedRecord,
   idempotency: 'accepted',
   changesAccess: true,
-  problems: ['not_found', 'client_revoked'],
+  problems: ['not_found', clientRevoked],
   async run(tx, context, { id: clientId, secretId, keepTokens }) {
     const owner = await lockedClient(tx, clientId);
     if ((await deleteSecrets(tx, clientId, secretId)) === 0) throw notFound('secret of this client');
@@ -368,7 +370,7 @@ export const revokeToken = writeOperation({
   output: revokedToken,
   idempotency: 'accepted',
   changesAccess: true,
-  problems: ['issuing_off'],
+  problems: [issuingOff],
   async run(tx, context, { body }) {
     issuerOf(context);
     // Whether it is genuine does not matter: what is not good is refused anyway.

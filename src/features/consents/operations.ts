@@ -5,7 +5,7 @@ import { invalid, notFound, settle } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
-import { refuseErased } from '../../records/erased.ts';
+import { personErasedProblem, refuseErased } from '../../records/erased.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
 import { consentInput, consentPurpose, consentStatus } from '../customers/consent-input.ts';
@@ -34,7 +34,7 @@ export const recordConsent = writeOperation({
   output: consentChange,
   idempotency: 'accepted',
   created: () => true,
-  problems: ['not_found', 'person_erased'],
+  problems: ['not_found', personErasedProblem],
   async run(tx, context, { body, id: customerId, source, externalId }) {
     const owner = await targetId(tx, 'customer', { id: customerId, source, externalId });
     if (!(await lockCustomers(tx, [owner])).has(owner)) throw notFound('customer');

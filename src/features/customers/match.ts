@@ -3,8 +3,9 @@ import { Retry, type Transaction } from '../../platform/db/client.ts';
 import { invalid, Problem, settle } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
-import { isErased, personErased } from '../../records/erased.ts';
+import { isErased, personErased, personErasedProblem } from '../../records/erased.ts';
 import type { Owner, OwnerBook, OwnerClaim, OwnerMatch } from '../../records/ownership.ts';
+import { customerRequired } from '../../records/ownership.ts';
 import { byName, newRef, type RefRow, refKey } from '../../records/references/queries.ts';
 import type { ReferenceInput } from '../../records/references/record.ts';
 import { nextRow } from '../../records/write.ts';
@@ -132,10 +133,10 @@ function read({ customerId, customer, factSource, consented = false }: CustomerC
     throw (
       unusable[0] ??
       new Problem(
-        'customer_required',
+        customerRequired,
         'Say whose it is: customerId, or customer with a reference, an e-mail or a phone.',
         {
-          errors: [{ pointer: '/customer', code: 'customer_required', message: 'Required: customerId or customer.' }],
+          errors: [{ pointer: '/customer', code: customerRequired, message: 'Required: customerId or customer.' }],
         },
       )
     );
@@ -220,7 +221,7 @@ function ownerBook(
       if (other === undefined || other === id) return [];
       if (buriedIdentities[i] !== undefined) {
         const message = `The ${kind} is that of a person who was erased, and was left out.`;
-        return [{ code: 'person_erased', message }];
+        return [{ code: personErasedProblem, message }];
       }
       const message = `The ${kind} belongs to customer ${other}; the fact went to ${id}, and nothing was moved.`;
       return [{ code: 'customer_conflict', message }];

@@ -6,14 +6,15 @@ import { notFound, Problem } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { id, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
-import { refuseErased } from '../../records/erased.ts';
+import { customerHasRecords } from '../../records/delete-guard.ts';
+import { personErasedProblem, refuseErased } from '../../records/erased.ts';
 import { operationsOf } from '../../records/operations.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { referenceInput, targetParameters } from '../../records/references/record.ts';
 import { successorsOf } from './aliases.ts';
 import { normalizeIdentity } from './identity.ts';
 import { customerById, deleteCustomerRow, lockCustomers, customersByIds as recordsByIds } from './queries.ts';
-import { customerRecord, customers } from './record.ts';
+import { customerRecord, customers, identityTaken } from './record.ts';
 import { type CustomerWrite, writeCustomers } from './write.ts';
 
 const ofIdentity = (kind: 'email' | 'phone', max: number) => ({
@@ -58,7 +59,7 @@ export const createCustomer = writeOperation({
   output: writtenCustomer,
   idempotency: 'accepted',
   created: () => true,
-  problems: ['already_exists', 'identity_taken', 'deleted', 'person_erased'],
+  problems: ['already_exists', identityTaken, 'deleted', personErasedProblem],
   run: (tx, context, { body }) => writeOne(tx, context, { mode: 'create', input: body }),
 });
 
@@ -96,9 +97,9 @@ export const updateCustomer = writeOperation({
     'version_mismatch',
     'version_required',
     'already_exists',
-    'identity_taken',
+    identityTaken,
     'deleted',
-    'person_erased',
+    personErasedProblem,
   ],
   async run(tx, context, { body, expectedVersion: expected, ...target }) {
     return writeOne(tx, context, {
@@ -127,7 +128,7 @@ export const upsertCustomer = writeOperation({
   output: writtenCustomer,
   idempotency: 'accepted',
   created: (made) => (made as unknown as { created: boolean }).created, // of what was written
-  problems: ['version_mismatch', 'already_exists', 'identity_taken', 'deleted', 'person_erased'],
+  problems: ['version_mismatch', 'already_exists', identityTaken, 'deleted', personErasedProblem],
   run(tx, context, { source, externalId, body, expectedVersion: expected }) {
     const others = (body.references ?? []).filter((ref) => ref.source !== source || ref.externalId !== externalId);
     return writeOne(tx, context, {
@@ -149,7 +150,7 @@ export const deleteCustomer = writeOperation({
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
-  problems: ['not_found', 'customer_has_records', 'version_mismatch', 'version_required', 'person_erased'],
+  problems: ['not_found', customerHasRecords, 'version_mismatch', 'version_required', personErasedProblem],
   async run(tx, context, { expectedVersion: expected, ...target }) {
     const customerId = await targetId(tx, 'customer', target);
     await lockCustomers(tx, [customerId]);

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
+import { problemType } from '../../platform/errors.ts';
 import { personal } from '../../platform/personal.ts';
 import {
   amount,
@@ -29,6 +30,8 @@ import { referenceInput } from '../../records/references/record.ts';
 import { storedTable } from '../../records/table.ts';
 import { consentInputs } from './consent-input.ts';
 import { channel, customerKind, identityKind } from './words.ts';
+
+export const identityTaken = problemType('identity_taken', 409, 'The identity belongs to another customer');
 
 export const address = z
   .strictObject({
@@ -220,5 +223,6 @@ export const customerIdentities = storedTable('customer_identities', {
     primary: boolean().required().named('is_primary'),
     createdAt: instant().required(),
   },
+  claims: { customer_identities_kind_value_pk: identityTaken },
   extras: (t) => [index('customer_identities_customer').on(t.customerId)],
 });

@@ -29,7 +29,13 @@ import {
   ownersOf,
   saveCustomers,
 } from './queries.ts';
-import { type CustomerInput, type CustomerPatch, type customerIdentities, customerRecord } from './record.ts';
+import {
+  type CustomerInput,
+  type CustomerPatch,
+  type customerIdentities,
+  customerRecord,
+  identityTaken,
+} from './record.ts';
 
 type IdentityRow = typeof customerIdentities.$inferSelect;
 
@@ -347,8 +353,8 @@ class Plan {
       const owner = this.#owners.get(identityKey(identity));
       if (owner !== undefined && owner !== id) {
         const message = `This ${identity.kind} belongs to another customer.`;
-        throw new Problem('identity_taken', message, {
-          errors: [{ pointer: `/identities/${identity.index}`, code: 'identity_taken', message }],
+        throw new Problem(identityTaken, message, {
+          errors: [{ pointer: `/identities/${identity.index}`, code: identityTaken, message }],
           // Whose it is may be what the caller is not told of a customer that it sees.
           ...(this.#context.principal.confinement === null && { extra: { id: owner } }),
         });

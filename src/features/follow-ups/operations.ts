@@ -7,7 +7,7 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
-import { refuseErased } from '../../records/erased.ts';
+import { personErasedProblem, refuseErased } from '../../records/erased.ts';
 import { withoutPersonal } from '../../records/personal-data.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
@@ -47,7 +47,7 @@ export const createFollowUp = writeOperation({
   output: followUp,
   idempotency: 'accepted',
   created: () => true,
-  problems: ['person_erased'],
+  problems: [personErasedProblem],
   async run(tx, context, { body }) {
     const locked = await lockCustomers(tx, [body.customerId]);
     if (!locked.has(body.customerId)) throw invalid('/customerId', 'not_found', 'There is no such customer.');

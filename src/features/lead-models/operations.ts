@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { fieldWeights } from '../../domain/field-weights.ts';
 import { type Db, fields, insertRows, param, statement } from '../../platform/db/client.ts';
-import { invalid, notFound, Problem } from '../../platform/errors.ts';
+import { invalid, notFound, Problem, problemType } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import { enqueue } from '../../platform/jobs.ts';
 import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
@@ -27,6 +27,9 @@ import {
   suspiciousAuc,
 } from './record.ts';
 import { trainLeadModel } from './train.ts';
+
+const leadModelInUse = problemType('lead_model_in_use', 409, 'The model is in use');
+const leadModelNotReady = problemType('lead_model_not_ready', 409, 'The model is not ready');
 
 const leadModelId = z.strictObject({ id });
 
@@ -198,12 +201,12 @@ export const deleteLeadModel = writeOperation({
   input: z.strictObject({ ...leadModelId.shape, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
-  problems: ['not_found', 'lead_model_in_use', 'version_mismatch', 'version_required'],
+  problems: ['not_found', leadModelInUse, 'version_mismatch', 'version_required'],
   async run(tx, _context, { id: wanted, expectedVersion: expected }) {
     const found = await tx.first(lock, { id: wanted });
     if (!found) throw notFound('lead model');
     checkVersion(found.version, expected);
-    if (found.inUse) throw new Problem('lead_model_in_use', 'Scores are by this model: train a newer one first.');
+    if (found.inUse) throw new Problem(leadModelInUse, 'Scores are by this model: train a newer one first.');
     await tx.all(remove, { id: wanted });
     return { id: wanted, deleted: true as const };
   },
@@ -243,13 +246,13 @@ export const listLeadModelScores = readOperation({
     enteredTo: instant.optional(),
   }),
   output: pageOf(modelScore).meta({ id: 'LeadModelScorePage' }),
-  problems: ['not_found', 'lead_model_not_ready'],
+  problems: ['not_found', leadModelNotReady],
   async run(context, { id: wanted, asOf = context.now, ...input }) {
     const { db } = context;
     const model = await readyModel(db, wanted);
     if (!model) {
       const { status } = await modelById(db, wanted);
-      throw new Problem('lead_model_not_ready', `It is ${status}: only a model that is ready can score.`);
+      throw new Problem(leadModelNotReady, `It is ${status}: only a model that is ready can score.`);
     }
     const { data, page } = await ids(db, context, input);
     const scores = await scoresByModel(

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { documentFaults, readsPersonalData } from '../../domain/lead-score.ts';
 import { insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
-import { notFound, Problem } from '../../platform/errors.ts';
+import { notFound, Problem, problemType } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import { enqueue } from '../../platform/jobs.ts';
 import {
@@ -36,6 +36,8 @@ import {
   ruleSetPreview,
   ruleSetStatus,
 } from './record.ts';
+
+const ruleSetPublished = problemType('rule_set_published', 409, 'The rule set is published');
 
 const ruleSetId = z.strictObject({ id });
 
@@ -127,7 +129,7 @@ export const listLeadRuleSets = readOperation({
 async function lockDraft(tx: Transaction, wanted: string, expected: number | '*'): Promise<RuleSet> {
   const row = await ruleSetById(tx, wanted, { lock: true });
   if (row.status === 'published') {
-    throw new Problem('rule_set_published', 'A published rule set never changes: draft another one.');
+    throw new Problem(ruleSetPublished, 'A published rule set never changes: draft another one.');
   }
   checkVersion(row.version, expected);
   return row;
@@ -149,7 +151,7 @@ export const updateLeadRuleSet = writeOperation({
   input: z.strictObject({ ...ruleSetId.shape, ...writeParameters, expectedVersion, body: ruleSetPatch }),
   output: writtenRuleSet,
   idempotency: 'accepted',
-  problems: ['not_found', 'rule_set_published', 'version_mismatch', 'version_required'],
+  problems: ['not_found', ruleSetPublished, 'version_mismatch', 'version_required'],
   async run(tx, context, { id: wanted, expectedVersion: expected, body }) {
     if (body.document) checkDocument(context, body.document);
     const row = await lockDraft(tx, wanted, expected);
@@ -175,7 +177,7 @@ export const deleteLeadRuleSet = writeOperation({
   input: z.strictObject({ ...ruleSetId.shape, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
-  problems: ['not_found', 'rule_set_published', 'version_mismatch', 'version_required'],
+  problems: ['not_found', ruleSetPublished, 'version_mismatch', 'version_required'],
   async run(tx, _context, { id: wanted, expectedVersion: expected }) {
     await lockDraft(tx, wanted, expected);
     await tx.all(remove, { id: wanted });
@@ -203,7 +205,7 @@ export const publishLeadRuleSet = writeOperation({
   input: z.strictObject({ ...ruleSetId.shape, ...writeParameters, expectedVersion }),
   output: writtenRuleSet,
   idempotency: 'accepted',
-  problems: ['not_found', 'rule_set_published', 'version_mismatch', 'version_required'],
+  problems: ['not_found', ruleSetPublished, 'version_mismatch', 'version_required'],
   async run(tx, context, { id: wanted, expectedVersion: expected }) {
     await lockPublication(tx);
     const row = await lockDraft(tx, wanted, expected);

@@ -7,7 +7,8 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
-import { refuseErased } from '../../records/erased.ts';
+import { personErasedProblem, refuseErased } from '../../records/erased.ts';
+import { customerRequired } from '../../records/ownership.ts';
 import { type Target, targetId } from '../../records/references/queries.ts';
 import { referenceInput, targetParameters } from '../../records/references/record.ts';
 import { lockCustomers } from '../customers/queries.ts';
@@ -56,7 +57,7 @@ export const createLead = writeOperation({
   output: writtenLead,
   idempotency: 'accepted',
   created: () => true,
-  problems: ['already_exists', 'deleted', 'customer_required', 'person_erased'],
+  problems: ['already_exists', 'deleted', customerRequired, personErasedProblem],
   run: (tx, context, { body }) => writeOne(tx, context, { mode: 'create', input: body }),
 });
 
@@ -99,7 +100,7 @@ export const updateLead = writeOperation({
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion, body: leadPatch }),
   output: writtenLead,
   idempotency: 'accepted',
-  problems: ['not_found', 'version_mismatch', 'version_required', 'person_erased'],
+  problems: ['not_found', 'version_mismatch', 'version_required', personErasedProblem],
   run: (tx, context, { body, expectedVersion: expected, ...target }) =>
     changeOne(tx, context, target, expected, (change) => setMembers(context, change, body)),
 });
@@ -121,7 +122,7 @@ export const upsertLead = writeOperation({
   output: writtenLead,
   idempotency: 'accepted',
   created: ({ created }) => created,
-  problems: ['version_mismatch', 'deleted', 'person_erased'],
+  problems: ['version_mismatch', 'deleted', personErasedProblem],
   async run(tx, context, { source, externalId, body: { customer, ...entry }, expectedVersion: expected }) {
     const named = { ...customer, source, externalId };
     try {
@@ -154,7 +155,7 @@ export const deleteLead = writeOperation({
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
-  problems: ['not_found', 'version_mismatch', 'version_required', 'person_erased'],
+  problems: ['not_found', 'version_mismatch', 'version_required', personErasedProblem],
   async run(tx, _context, { expectedVersion: expected, ...target }) {
     const { row } = await lockLead(tx, target);
     checkVersion(row.version, expected);
@@ -202,7 +203,7 @@ export const changeLeadStage = writeOperation({
   }),
   output: writtenLead,
   idempotency: 'accepted',
-  problems: ['not_found', 'version_mismatch', 'person_erased'],
+  problems: ['not_found', 'version_mismatch', personErasedProblem],
   run: (tx, context, { body, expectedVersion: expected, ...target }) =>
     changeOne(tx, context, target, expected, (change) => changeStage(context, change, { ...body, pointer: '/to' })),
 });
@@ -223,7 +224,7 @@ export const assignLead = writeOperation({
   }),
   output: writtenLead,
   idempotency: 'accepted',
-  problems: ['not_found', 'version_mismatch', 'person_erased'],
+  problems: ['not_found', 'version_mismatch', personErasedProblem],
   run: (tx, context, { body: { owner }, expectedVersion: expected, ...target }) =>
     changeOne(tx, context, target, expected, (change) =>
       owner === undefined ? { ...change, unassigned: true } : setMembers(context, change, { owner }),

@@ -11,7 +11,7 @@ import { readOperation } from '../../platform/operation.ts';
 import { defaultLimit, longestPage, pageFrom, pageOf, pageParameters } from '../../platform/page.ts';
 import { id, smallInteger } from '../../platform/values.ts';
 import { mostPerUnit, pointsSql } from './points-sql.ts';
-import { rulesOf, versionInForce } from './queries.ts';
+import { programmeNotPublished, rulesOf, versionInForce } from './queries.ts';
 
 const defaultWindowDays = 365;
 
@@ -66,7 +66,7 @@ export const listLoyaltyCandidates = readOperation({
       .meta({ description: 'Orders of the last so many days; 365 unless told.', example: 365 }),
   }),
   output: pageOf(loyaltyCandidate).meta({ id: 'LoyaltyCandidatePage' }),
-  problems: ['not_found', 'programme_not_published'],
+  problems: ['not_found', programmeNotPublished],
   async run(context, { programmeId, windowDays = defaultWindowDays, limit: wanted = defaultLimit, ...input }) {
     const scope = JSON.stringify([context.principal.key, 'loyalty_candidates', programmeId, windowDays]);
     const start = input.after === undefined ? null : readCursor(context.cursors.decode(input.after, scope));

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { LoyaltyRules } from '../../domain/loyalty-earning.ts';
 import { isBefore } from '../../domain/period.ts';
 import { fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
-import { invalid, Problem } from '../../platform/errors.ts';
+import { invalid, Problem, problemType } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import { enqueue } from '../../platform/jobs.ts';
 import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
@@ -19,6 +19,7 @@ import {
   type ProgrammeRules,
   programmeById,
   programmeColumns,
+  programmeNotPublished,
   programmesByIds,
   rulesOf,
   toProgramme,
@@ -32,8 +33,13 @@ import {
   loyaltyProgrammeVersion,
   loyaltyProgrammeVersions,
   loyaltyPublication,
+  programmeEnded,
   programmeStatus,
 } from './record.ts';
+
+const programmePublished = problemType('programme_published', 409, 'The programme is published');
+const programmeHasRewards = problemType('programme_has_rewards', 409, 'The programme has rewards');
+const tierRemoved = problemType('tier_removed', 422, 'A published tier is missing');
 
 const programmeId = z.strictObject({ id });
 
@@ -208,13 +214,13 @@ export const deleteLoyaltyProgramme = writeOperation({
   input: z.strictObject({ ...programmeId.shape, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
-  problems: ['not_found', 'programme_published', 'programme_has_rewards', 'version_mismatch', 'version_required'],
+  problems: ['not_found', programmePublished, programmeHasRewards, 'version_mismatch', 'version_required'],
   async run(tx, { now }, { id: wanted, expectedVersion: expected }) {
     const { status, version } = await programmeById(tx, wanted, now, { lock: true });
-    if (status !== 'draft') throw new Problem('programme_published', 'It was published: it can only be ended.');
+    if (status !== 'draft') throw new Problem(programmePublished, 'It was published: it can only be ended.');
     checkVersion(version, expected);
     if ((await tx.first(hasRewards, { id: wanted }))?.found) {
-      throw new Problem('programme_has_rewards', 'Its rewards have to go first.');
+      throw new Problem(programmeHasRewards, 'Its rewards have to go first.');
     }
     await tx.all(remove, { id: wanted });
     return { id: wanted, deleted: true as const };
@@ -239,11 +245,11 @@ export const publishLoyaltyProgramme = writeOperation({
   }),
   output: writtenProgramme,
   idempotency: 'accepted',
-  problems: ['not_found', 'programme_ended', 'tier_removed', 'version_mismatch', 'version_required'],
+  problems: ['not_found', programmeEnded, tierRemoved, 'version_mismatch', 'version_required'],
   async run(tx, { now, principal }, { id: wanted, expectedVersion: expected, body }) {
     // Under the lock: of two at a time the second counts the version of the first.
     const record = await programmeById(tx, wanted, now, { lock: true });
-    if (record.endedAt !== null) throw new Problem('programme_ended', 'It has ended: nothing is earned any more.');
+    if (record.endedAt !== null) throw new Problem(programmeEnded, 'It has ended: nothing is earned any more.');
     checkVersion(record.version, expected);
     const versions = (await rulesOf(tx, [wanted])).get(wanted)?.versions ?? [];
     checkTiersStay(versions, record.rules);
@@ -273,7 +279,7 @@ function checkTiersStay(versions: ProgrammeRules['versions'], { tiers }: Loyalty
   const keys = new Set(tiers?.levels.map(({ key }) => key));
   const missing = versions.flatMap(({ rules }) => rules.tiers?.levels ?? []).find(({ key }) => !keys.has(key));
   if (!missing) return;
-  throw new Problem('tier_removed', `The level ${missing.key} was published: it may change, but it has to stay.`, {
+  throw new Problem(tierRemoved, `The level ${missing.key} was published: it may change, but it has to stay.`, {
     extra: { tier: missing.key },
   });
 }
@@ -300,11 +306,11 @@ export const endLoyaltyProgramme = writeOperation({
   input: z.strictObject({ ...programmeId.shape, ...writeParameters, expectedVersion }),
   output: writtenProgramme,
   idempotency: 'accepted',
-  problems: ['not_found', 'programme_not_published', 'programme_ended', 'version_mismatch', 'version_required'],
+  problems: ['not_found', programmeNotPublished, programmeEnded, 'version_mismatch', 'version_required'],
   async run(tx, { now }, { id: wanted, expectedVersion: expected }) {
     const before = await programmeById(tx, wanted, now, { lock: true });
-    if (before.status === 'draft') throw new Problem('programme_not_published', 'A draft can be deleted.');
-    if (before.status === 'ended') throw new Problem('programme_ended', 'It has ended already.');
+    if (before.status === 'draft') throw new Problem(programmeNotPublished, 'A draft can be deleted.');
+    if (before.status === 'ended') throw new Problem(programmeEnded, 'It has ended already.');
     checkVersion(before.version, expected);
     return save(tx, before, { status: 'ended', endedAt: now }, now);
   },

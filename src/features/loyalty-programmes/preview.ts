@@ -5,11 +5,13 @@ import { earns, type LoyaltyRules, pointsOfOrder } from '../../domain/loyalty-ea
 import { parseDecimal, ratio } from '../../domain/money.ts';
 import { isBefore } from '../../domain/period.ts';
 import { param, type Statement, statement, transaction } from '../../platform/db/client.ts';
-import { invalid, Problem } from '../../platform/errors.ts';
+import { invalid, Problem, problemType } from '../../platform/errors.ts';
 import { readOperation } from '../../platform/operation.ts';
 import { currency, id, instant, smallInteger } from '../../platform/values.ts';
 import { type ProgrammeRules, programmeById, rulesAt, rulesOf } from './queries.ts';
 import { completeRules, loyaltyRulesInput } from './record.ts';
+
+const tooManyOrders = problemType('too_many_orders', 422, 'There are too many orders');
 
 /** Orders that one preview looks at, at most. */
 export const mostPreviewed = 200_000;
@@ -110,7 +112,7 @@ export const previewLoyaltyProgramme = readOperation({
     'Goes through the qualifying orders of a period as they are now, and compares what they earn under the change with what they earn by the version in force when they were placed. A member’s order counts with the tier it was earned with, any other with the lowest level. Bonuses are left out. At most 200,000 orders. Changes nothing.',
   input: z.strictObject({ id, body: loyaltyPreviewInput }),
   output: loyaltyPreview,
-  problems: ['not_found', 'too_many_orders'],
+  problems: ['not_found', tooManyOrders],
   async run(context, { id: programmeId, body }) {
     const { from, to, population: who = 'members' } = body;
     if (!isBefore(from, to)) throw invalid('/to', 'not_after_from', 'Not after `from`.');
@@ -145,8 +147,8 @@ export const previewLoyaltyProgramme = readOperation({
 
 function tooMany(): Problem {
   const message = `There are more than ${mostPreviewed} orders: ask for a shorter period.`;
-  return new Problem('too_many_orders', message, {
-    errors: [{ pointer: '/to', code: 'too_many_orders', message }],
+  return new Problem(tooManyOrders, message, {
+    errors: [{ pointer: '/to', code: tooManyOrders, message }],
     extra: { limit: mostPreviewed },
   });
 }

@@ -3,8 +3,10 @@ import type { LoyaltyRules } from '../../domain/loyalty-earning.ts';
 import { isBefore } from '../../domain/period.ts';
 import { type Db, fields, param, statement } from '../../platform/db/client.ts';
 import { canonicalInstant } from '../../platform/db/columns.ts';
-import { notFound, Problem } from '../../platform/errors.ts';
+import { notFound, Problem, problemType } from '../../platform/errors.ts';
 import { type LoyaltyProgramme, loyaltyProgrammes } from './record.ts';
+
+export const programmeNotPublished = problemType('programme_not_published', 409, 'The programme is not published');
 
 /** What a programme says, and said. */
 export interface ProgrammeRules {
@@ -65,7 +67,7 @@ export function rulesAt(programme: ProgrammeRules, t: string): LoyaltyRules | nu
 /** @throws Problem programme_not_published: no version is in force */
 export function versionInForce(programme: ProgrammeRules, now: string): ProgrammeRules['versions'][number] {
   const version = versionAt(programme, now);
-  if (!version) throw new Problem('programme_not_published', 'No version of its rules is in force yet.');
+  if (!version) throw new Problem(programmeNotPublished, 'No version of its rules is in force yet.');
   return version;
 }
 

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { type LoyaltyRules, mostPoints } from '../../domain/loyalty-earning.ts';
 import { parseDecimal } from '../../domain/money.ts';
 import { isBefore } from '../../domain/period.ts';
+import { problemType } from '../../platform/errors.ts';
 import { typeNames } from '../../platform/type-names.ts';
 import {
   text as boundedText,
@@ -13,6 +14,8 @@ import {
 } from '../../platform/values.ts';
 import { instant, integer, json, key, recordId, text, version, words } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
+
+export const programmeEnded = problemType('programme_ended', 409, 'The programme has ended');
 
 export const programmeStatuses = ['draft', 'active', 'ended'] as const;
 export type ProgrammeStatus = (typeof programmeStatuses)[number];

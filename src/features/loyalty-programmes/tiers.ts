@@ -4,7 +4,13 @@ import { param, statement } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
 import { readOperation } from '../../platform/operation.ts';
 import { id, smallInteger } from '../../platform/values.ts';
-import { type ProgrammeRulesJson, programmeRulesJson, toProgrammeRules, versionInForce } from './queries.ts';
+import {
+  type ProgrammeRulesJson,
+  programmeNotPublished,
+  programmeRulesJson,
+  toProgrammeRules,
+  versionInForce,
+} from './queries.ts';
 import { loyaltyTierLevel, loyaltyTierRules, type ProgrammeStatus } from './record.ts';
 
 const tierMembers = loyaltyTierLevel
@@ -54,7 +60,7 @@ export const getLoyaltyTiers = readOperation({
     'The levels of the version in force, and how many members hold each. A change that time alone brings (the end of a period) counts once the account is settled: with its next write, or by the job that runs every few minutes.',
   input: z.strictObject({ programmeId: id }),
   output: loyaltyTiers,
-  problems: ['not_found', 'programme_not_published'],
+  problems: ['not_found', programmeNotPublished],
   async run({ db, now }, { programmeId }) {
     const row = await db.first(counting, { id: programmeId });
     if (!row) throw notFound('loyalty programme');

@@ -39,6 +39,7 @@ import {
   toProgrammeRules,
 } from '../loyalty-programmes/queries.ts';
 import {
+  insufficientPoints,
   type LoyaltyTransactionKind,
   loyaltyAccounts,
   loyaltyEarnings,
@@ -502,9 +503,9 @@ export function takePoints(
   const lots = lotsOf(account);
   const { available, entries } = takeFifo([...lots.values()], account.unpaid, points, account.now);
   if (!entries) {
-    throw new Problem('insufficient_points', `${points} points are more than the ${available} that are available.`, {
+    throw new Problem(insufficientPoints, `${points} points are more than the ${available} that are available.`, {
       extra: { available },
-      errors: [{ pointer: '/points', code: 'insufficient_points', message: `At most ${available}.` }],
+      errors: [{ pointer: '/points', code: insufficientPoints, message: `At most ${available}.` }],
     });
   }
   const taken = entries.flatMap(({ lotId, points: moved }) => {

@@ -5,15 +5,17 @@ import { isBefore } from '../../domain/period.ts';
 import { localDateOf } from '../../domain/preceding-period.ts';
 import { batchInput, batchResults, runBatch } from '../../platform/batch.ts';
 import { param, Retry, type Transaction } from '../../platform/db/client.ts';
-import { checkNotAhead, invalid, notFound, Problem } from '../../platform/errors.ts';
+import { checkNotAhead, invalid, notFound, Problem, type ProblemCode } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
-import { refuseErased } from '../../records/erased.ts';
+import { personErasedProblem, refuseErased } from '../../records/erased.ts';
+import { customerRequired } from '../../records/ownership.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
 import { lockCustomers } from '../customers/queries.ts';
-import { rulesAt, rulesOf } from '../loyalty-programmes/queries.ts';
+import { programmeNotPublished, rulesAt, rulesOf } from '../loyalty-programmes/queries.ts';
+import { programmeEnded } from '../loyalty-programmes/record.ts';
 import { restateAllOrders } from './earning.ts';
 import {
   creditLots,
@@ -40,6 +42,7 @@ import {
   type CustomerLoyalty,
   customerLoyalty,
   enrolment,
+  insufficientPoints,
   loyaltyAccounts,
   loyaltyMember,
   loyaltyTierChanges,
@@ -65,7 +68,7 @@ export const enrolCustomer = writeOperation({
   output: writtenCustomerLoyalty,
   idempotency: 'required',
   created: () => true,
-  problems: ['not_found', 'already_exists', 'programme_not_published', 'programme_ended', 'person_erased'],
+  problems: ['not_found', 'already_exists', programmeNotPublished, programmeEnded, personErasedProblem],
   async run(tx, context, { body: { programmeId, joinedAt: asked = context.now }, ...target }) {
     const customerId = await targetId(tx, 'customer', target);
     if (context.principal.confinement?.kind === 'customer' && asked !== context.now) {
@@ -90,10 +93,10 @@ export const enrolCustomer = writeOperation({
       throw notJoinable('already_exists', 'The customer is a member already.', extra);
     }
     if (programme.endedAt !== null && !isBefore(context.now, programme.endedAt)) {
-      throw notJoinable('programme_ended', 'The programme has ended: nobody joins it any more.');
+      throw notJoinable(programmeEnded, 'The programme has ended: nobody joins it any more.');
     }
     const rules = rulesAt(programme, context.now);
-    if (!rules) throw notJoinable('programme_not_published', 'No version of the programme is in force yet.');
+    if (!rules) throw notJoinable(programmeNotPublished, 'No version of the programme is in force yet.');
     const joinedOn = localDateOf(joinedAt, context.reportingTimeZone);
     const account = newAccount(context, { customerId, joinedAt, joinedOn }, programme);
     const { welcome } = rules.bonuses;
@@ -110,11 +113,7 @@ export const enrolCustomer = writeOperation({
   },
 });
 
-function notJoinable(
-  code: 'already_exists' | 'programme_ended' | 'programme_not_published',
-  message: string,
-  extra: Record<string, string> = {},
-): Problem {
+function notJoinable(code: ProblemCode, message: string, extra: Record<string, string> = {}): Problem {
   return new Problem(code, message, { errors: [{ pointer: '/programmeId', code, message }], extra });
 }
 
@@ -343,7 +342,7 @@ export const createLoyaltyTransaction = writeOperation({
   output: writtenLoyaltyTransaction,
   idempotency: 'required',
   created: () => true,
-  problems: ['insufficient_points', 'already_exists', 'customer_required', 'person_erased'],
+  problems: [insufficientPoints, 'already_exists', customerRequired, personErasedProblem],
   async run(tx, context, { body }) {
     const [result] = await writeTransactions(tx, context, [body]);
     if (!result || result instanceof Problem) throw result ?? notFound('transaction');

@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import { index, uniqueIndex } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { mostPoints } from '../../domain/loyalty-earning.ts';
+import { problemType } from '../../platform/errors.ts';
 import { typeNames } from '../../platform/type-names.ts';
 import { text as boundedText, id, instant as instantText, smallInteger } from '../../platform/values.ts';
 import { created } from '../../platform/versions.ts';
@@ -27,6 +28,8 @@ import { referenceInput } from '../../records/references/record.ts';
 import { outputShape, storedTable } from '../../records/table.ts';
 import { customers } from '../customers/record.ts';
 import { loyaltyProgrammes, loyaltyTierRules } from '../loyalty-programmes/record.ts';
+
+export const insufficientPoints = problemType('insufficient_points', 422, 'There are not enough points');
 
 export const loyaltyTransactionKinds = [
   'earn',

@@ -5,6 +5,7 @@ import type { Transaction } from '../../platform/db/client.ts';
 import { invalid, Problem, settle } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
 import { refuseErased } from '../../records/erased.ts';
+import { customerRequired } from '../../records/ownership.ts';
 import { refKey, refsByName } from '../../records/references/queries.ts';
 import { ownersOf } from '../../records/statements.ts';
 import { lockCustomers } from '../customers/queries.ts';
@@ -89,8 +90,8 @@ function ownerOf(
 
 function noCustomer(): Problem {
   const message = 'Name the customer, by `customerId` or by `customer`.';
-  return new Problem('customer_required', message, {
-    errors: [{ pointer: '/customerId', code: 'customer_required', message }],
+  return new Problem(customerRequired, message, {
+    errors: [{ pointer: '/customerId', code: customerRequired, message }],
   });
 }
 

@@ -1,11 +1,13 @@
 import type { z } from 'zod';
 import { type OpenEdges, openEdges } from '../../domain/group-size.ts';
 import { intervalAt, isBefore, previousBracket, resolveInstant } from '../../domain/period.ts';
-import { Problem } from '../../platform/errors.ts';
+import { Problem, problemType } from '../../platform/errors.ts';
 import { type Context, type ReadOperation, readOperation } from '../../platform/operation.ts';
 import { type Family, monthsOf } from './group-queries.ts';
 import type { MetricAnswer, metricResult } from './model.ts';
 import { earlier, forParameter, resolveZone } from './scope.ts';
+
+const groupTooSmall = problemType('group_too_small', 403, 'The group is too small');
 
 /**
  * What partners learn by metrics: numbers over the customers shared with them, none that rests on fewer customers than
@@ -60,7 +62,7 @@ export function metricOperation<I extends Shape>(
     scope: 'metrics:read',
     partners: true,
     selfService: false,
-    problems: [...(definition.problems ?? []), 'not_shared', 'group_too_small'],
+    problems: [...(definition.problems ?? []), 'not_shared', groupTooSmall],
     run: (context, input) =>
       context.principal.confinement === null ? run(context, input) : answerPartner(context, guard, input, run),
   });
@@ -106,7 +108,7 @@ async function answerPartner<I>(
     (guard.rests === undefined || (await guard.rests(context, answer, k)));
   if (!enough) {
     throw new Problem(
-      'group_too_small',
+      groupTooSmall,
       `What partners are told rests on at least ${k} customers, and so do the differences between answers. Ask for other months, or for more of them.`,
     );
   }

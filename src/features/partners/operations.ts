@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { batchInput, batchResults, type Outcome, runBatch } from '../../platform/batch.ts';
 import type { Transaction } from '../../platform/db/client.ts';
-import { invalid, notFound, Problem } from '../../platform/errors.ts';
+import { invalid, notFound, Problem, problemType } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
@@ -42,6 +42,8 @@ import {
   partners,
 } from './record.ts';
 import { lockSharing, recountPartner, refreshShares } from './sharing.ts';
+
+const partnerHasCustomers = problemType('partner_has_customers', 409, 'The partner has customers');
 
 /** Partners, what is shared with them and what they may see of it. Nothing here is open to partners themselves. */
 
@@ -180,14 +182,14 @@ export const deletePartner = writeOperation({
   output: deletedRecord,
   idempotency: 'accepted',
   changesAccess: true,
-  problems: ['not_found', 'partner_has_customers', 'version_mismatch', 'version_required'],
+  problems: ['not_found', partnerHasCustomers, 'version_mismatch', 'version_required'],
   async run(tx, _context, { id: partnerId, expectedVersion: expected }) {
     await lockSharing(tx);
     const found = await lockPartner(tx, partnerId);
     if (!found) throw notFound('partner');
     checkVersion(found.version, expected);
     if (await hasBroughtCustomers(tx, partnerId)) {
-      throw new Problem('partner_has_customers', 'Customers say that this partner brought them: suspend it instead.');
+      throw new Problem(partnerHasCustomers, 'Customers say that this partner brought them: suspend it instead.');
     }
     await deletePartnerRow(tx, partnerId);
     return { id: partnerId, deleted: true as const };

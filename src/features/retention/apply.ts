@@ -10,6 +10,7 @@ import { createPrincipal } from '../../platform/principal.ts';
 import { id } from '../../platform/values.ts';
 import { eraseCustomers } from '../privacy/erase.ts';
 import { eraseCustomer } from '../privacy/erase-operations.ts';
+import { type Aged, kinds } from './kinds.ts';
 import {
   dueAmong,
   getRule,
@@ -23,7 +24,6 @@ import {
   type RunRow,
   remove,
   rulesToApply,
-  stepSize,
 } from './queries.ts';
 import type { RetentionUnit } from './record.ts';
 
@@ -113,12 +113,13 @@ async function step(services: Services, runId: string, now: string): Promise<boo
       await noteProgress(tx, { ...begun, status: 'cancelled', finishedAt: now });
       return null;
     }
-    const after = run.kind === 'idempotency' ? begun : await advance(tx, services, begun, now);
+    const { aged } = kinds[run.kind];
+    const after = aged === null ? begun : await advance(tx, services, aged, begun, now);
     await noteProgress(tx, after);
     return after;
   });
   if (next === null) return false;
-  if (next.kind !== 'idempotency') return next.finishedAt === null;
+  if (kinds[next.kind].aged !== null) return next.finishedAt === null;
   // In steps of its own, and nothing is locked for them.
   const forgotten = await forgetAnswers(services.db, next.before);
   await transaction(services.pool, (tx) =>
@@ -135,10 +136,8 @@ async function step(services: Services, runId: string, now: string): Promise<boo
 }
 
 /** One step of a run: the next records, of which some go. */
-async function advance(tx: Transaction, services: Services, run: RunRow, now: string): Promise<RunRow> {
-  const { kind } = run;
-  if (kind === 'idempotency') return run;
-  const looked = await look(tx, kind, run, run.position, now);
+async function advance(tx: Transaction, services: Services, aged: Aged, run: RunRow, now: string): Promise<RunRow> {
+  const looked = await look(tx, aged, run, run.position, now);
   const last = looked.at(-1);
   const due = looked.filter((record) => record.due);
   const free = await lockFreeCustomers(
@@ -146,8 +145,8 @@ async function advance(tx: Transaction, services: Services, run: RunRow, now: st
     due.flatMap(({ customerId }) => customerId ?? []),
   );
   const mine = due.filter(({ customerId }) => customerId === null || free.has(customerId));
-  const removed = await removeRecords(tx, services, run, mine, now);
-  const done = looked.length < stepSize[kind];
+  const removed = await removeRecords(tx, services, aged, run, mine, now);
+  const done = looked.length < aged.step;
   return {
     ...run,
     status: done ? 'finished' : 'running',
@@ -163,19 +162,18 @@ async function advance(tx: Transaction, services: Services, run: RunRow, now: st
 async function removeRecords(
   tx: Transaction,
   services: Services,
+  aged: Aged,
   run: RunRow,
   records: Looked[],
   now: string,
 ): Promise<number> {
-  const { kind } = run;
-  if (kind === 'idempotency') return 0;
-  if (kind !== 'customer' && kind !== 'lead') {
-    const removed = await remove(tx, kind, records, run, now);
+  if (aged.remove !== 'erase') {
+    const removed = await remove(tx, aged.remove, records, run, now);
     if (removed > 0)
       note(tx, services, run, now, { name: runRetention.name, scope: 'retention:write' }, customersOf(records));
     return removed;
   }
-  const ids = await dueAmong(tx, kind, run, customersOf(records), now);
+  const ids = await dueAmong(tx, aged, run, customersOf(records), now);
   const { erased } = await eraseCustomers(tx, { now, tombstones: services.tombstones }, ids);
   for (const one of erased) note(tx, services, run, now, eraseCustomer, [one]);
   return erased.length;

@@ -8,11 +8,10 @@ import { id } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { answered, answeredMembers, sentMembers } from '../../records/table.ts';
 import { newRun, startRuns } from './apply.ts';
+import { kinds, type RetentionKind } from './kinds.ts';
 import { deleteRule, getRule, getRun, insertRule, lockRule, matching, type RuleRow, updateRule } from './queries.ts';
 import {
-  conditionsOf,
   type RetentionConditions,
-  type RetentionKind,
   type RetentionRun,
   requestedRetentionRun,
   type retentionConditionsInput,
@@ -59,7 +58,7 @@ export const createRetentionRule = writeOperation({
 /** @throws Problem when a condition does not go with the kind */
 function conditionsFrom(kind: RetentionKind, given: z.output<typeof retentionConditionsInput>): RetentionConditions {
   for (const [name, value] of Object.entries(given)) {
-    const known: readonly string[] = conditionsOf[kind];
+    const known: readonly string[] = kinds[kind].conditions;
     if (value !== null && value !== undefined && !known.includes(name)) {
       throw invalid(`/conditions/${name}`, 'not_applicable', `${name} does not go with rules of ${kind}.`);
     }

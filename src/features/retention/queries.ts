@@ -1,8 +1,17 @@
-import { type SQL, sql } from 'drizzle-orm';
-import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
-import { silentSince } from '../../records/personal-data.ts';
+import { sql } from 'drizzle-orm';
+import {
+  type Db,
+  fields,
+  insertRows,
+  param,
+  rowsOf,
+  type Statement,
+  statement,
+  type Transaction,
+} from '../../platform/db/client.ts';
 import { assignments, fromRow } from '../../records/table.ts';
-import { firstIdsLimit, type RetentionKind, retentionRules, retentionRuns } from './record.ts';
+import { type Aged, kinds, type RetentionKind } from './kinds.ts';
+import { firstIdsLimit, retentionRules, retentionRuns } from './record.ts';
 
 export type RuleRow = typeof retentionRules.$inferSelect;
 export type RunRow = typeof retentionRuns.$inferSelect;
@@ -99,79 +108,6 @@ export async function noteProgress(tx: Transaction, row: RunRow): Promise<void> 
   await tx.all(progress, { rows: JSON.stringify([row]) });
 }
 
-const before = sql`${param('before')}::timestamptz`;
-
-/** Whether table `from` (alias `f`) has nothing of customer `c` of which `at` holds. */
-const nothing = (from: SQL, at: SQL) => sql`not exists (select from ${from} f where f.customer_id = c.id and ${at})`;
-
-/**
- * Who may be erased: not heard of, nor heard from us, as the definitions say (`lifeSign`): everything but what happens by
- * itself (points that are earned, expire or are given for a birthday) and changes of the profile, which imports make every
- * night.
- */
-const erasable = () => sql`c.erased_at is null
-  and (${param('customerKind')}::text is null or c.kind = ${param('customerKind')}::text)
-  and (not ${param('keepConsented')}::boolean or ${nothing(sql`consents`, sql`f.status = 'granted'`)})
-  and ${silentSince(before)}`;
-
-const surveyId = sql`${param('surveyId')}::uuid`;
-
-/** Records of a kind in the order in which they are looked at, and which of them are to go. */
-interface Source {
-  from: SQL;
-  id: SQL;
-  customerId: SQL;
-  /** Whose order is that of an index, with `id` behind it; none: that of the ids. */
-  at?: SQL;
-  due: () => SQL;
-}
-
-const sources: Record<Exclude<RetentionKind, 'idempotency'>, Source> = {
-  customer: { from: sql`customers c`, id: sql`c.id`, customerId: sql`c.id`, due: erasable },
-  lead: {
-    from: sql`leads l join customers c on c.id = l.customer_id`,
-    id: sql`l.customer_id`,
-    customerId: sql`l.customer_id`,
-    due: () => sql`l.converted_at is null and ${nothing(sql`orders`, sql`true`)} and ${erasable()}`,
-  },
-  interaction_text: {
-    from: sql`interactions i`,
-    id: sql`i.id`,
-    customerId: sql`i.customer_id`,
-    at: sql`i.occurred_at`,
-    due: () => sql`i.text is not null and (${param('channel')}::text is null or i.channel = ${param('channel')}::text)`,
-  },
-  survey_text: {
-    from: sql`survey_responses r`,
-    id: sql`r.id`,
-    customerId: sql`r.customer_id`,
-    at: sql`r.answered_at`,
-    due: () => sql`(${surveyId} is null or r.survey_id = ${surveyId})
-      and exists (select from survey_answers a where a.response_id = r.id and a.text is not null)`,
-  },
-  follow_up_note: {
-    from: sql`follow_ups w`,
-    id: sql`w.id`,
-    customerId: sql`w.customer_id`,
-    at: sql`w.created_at`,
-    due: () => sql`w.status <> 'open' and w.closed_at < ${before} and (w.note is not null or w.reason is not null)`,
-  },
-  survey_invitation: {
-    from: sql`survey_invitations v`,
-    id: sql`v.id`,
-    customerId: sql`v.customer_id`,
-    at: sql`v.created_at`,
-    // Planning knows by them whom it asked about what is due since 30 days, and who was asked too short a time ago.
-    due: () => sql`v.status in ('answered', 'cancelled', 'expired') and v.updated_at < ${before}
-      and (${surveyId} is null or v.survey_id = ${surveyId})
-      and v.due_at < ${param('now')}::timestamptz - interval '31 days'
-      and (v.sent_at is null or v.sent_at < ${param('now')}::timestamptz - interval '1 day' * (
-        select coalesce(max((s.settings ->> 'contactFrequencyDays')::int), 0) from surveys s))`,
-  },
-};
-
-const oldEnough = ({ at }: Source) => (at === undefined ? sql`true` : sql`${at} < ${before}`);
-
 export interface Looked {
   at: string;
   id: string;
@@ -179,56 +115,49 @@ export interface Looked {
   due: boolean;
 }
 
-/** Records of one step: of customers a step erases some, which is much more work than to clear a text. */
-export const stepSize: Readonly<Record<RetentionKind, number>> = {
-  customer: 200,
-  lead: 200,
-  interaction_text: 2_000,
-  survey_text: 2_000,
-  follow_up_note: 2_000,
-  survey_invitation: 2_000,
-  idempotency: 5_000,
-};
+const before = sql`${param('before')}::timestamptz`;
 
-function walk(kind: keyof typeof sources) {
-  const source = sources[kind];
-  const { from, id, customerId, at = sql`'epoch'::timestamptz`, due } = source;
-  const order = source.at ? sql`${source.at}, ${id}` : id;
-  const edge = source.at
-    ? sql`(${source.at}, ${id}) > (${param('at')}::timestamptz, ${param('id')}::uuid)`
-    : sql`${id} > ${param('id')}::uuid`;
-  return statement<Looked>(
-    `walk_${kind}`,
-    sql`select ${at} as at, ${id} as id, ${customerId} as "customerId", (${due()}) is true as due from ${from}
-      where ${edge} and ${oldEnough(source)} order by ${order} limit ${sql.raw(String(stepSize[kind]))}`,
-  );
-}
-
-function count(kind: keyof typeof sources) {
-  const source = sources[kind];
-  const { from, id, at = sql`'epoch'::timestamptz`, due } = source;
-  return statement<Matching>(
-    `count_${kind}`,
-    sql`with due as (select ${at} as at, ${id} as id from ${from} where ${oldEnough(source)} and ${due()})
-      select count(*) as matching, coalesce((select json_agg(id order by at, id) from (
-        select at, id from due order by at, id limit ${sql.raw(String(firstIdsLimit))}) first), '[]') as "firstIds" from due`,
-  );
-}
-
-type Walked = keyof typeof sources;
+const oldEnough = ({ at }: Aged) => (at === undefined ? sql`true` : sql`${at} < ${before}`);
 
 /** Made per kind, at first use: by then everything is defined. */
-function perKind<K extends Walked, T>(make: (kind: K) => T): (kind: K) => T {
-  const made = new Map<K, T>();
-  return (kind) => {
-    const known = made.get(kind) ?? make(kind);
+function perKind<T>(make: (kind: RetentionKind, aged: Aged) => T): (kind: RetentionKind, aged: Aged) => T {
+  const made = new Map<RetentionKind, T>();
+  return (kind, aged) => {
+    const known = made.get(kind) ?? make(kind, aged);
     made.set(kind, known);
     return known;
   };
 }
 
-const walkOf = perKind(walk);
-const countOf = perKind(count);
+const walkOf = perKind((kind, aged) => {
+  const { from, id, customerId, at = sql`'epoch'::timestamptz`, due, step } = aged;
+  const order = aged.at ? sql`${aged.at}, ${id}` : id;
+  const edge = aged.at
+    ? sql`(${aged.at}, ${id}) > (${param('at')}::timestamptz, ${param('id')}::uuid)`
+    : sql`${id} > ${param('id')}::uuid`;
+  return statement<Looked>(
+    `walk_${kind}`,
+    sql`select ${at} as at, ${id} as id, ${customerId} as "customerId", (${due()}) is true as due from ${from}
+      where ${edge} and ${oldEnough(aged)} order by ${order} limit ${sql.raw(String(step))}`,
+  );
+});
+
+const countOf = perKind((kind, aged) => {
+  const { from, id, at = sql`'epoch'::timestamptz`, due } = aged;
+  return statement<Matching>(
+    `count_${kind}`,
+    sql`with due as (select ${at} as at, ${id} as id from ${from} where ${oldEnough(aged)} and ${due()})
+      select count(*) as matching, coalesce((select json_agg(id order by at, id) from (
+        select at, id from due order by at, id limit ${sql.raw(String(firstIdsLimit))}) first), '[]') as "firstIds" from due`,
+  );
+});
+
+const stillDue = perKind((kind, { from, id, due }) =>
+  statement<{ id: string }>(
+    `still_due_${kind}`,
+    sql`select ${id} as id from ${from} where ${id} = any(${param('ids')}::uuid[]) and ${due()}`,
+  ),
+);
 
 export interface Matching {
   matching: number;
@@ -249,25 +178,19 @@ function bounds({ conditions, before }: Scope, now: string) {
 
 /** What there is to remove, and the ids of the first of it. Reads all of the table: seconds for millions of records. */
 export async function matching(db: Db, scope: Scope, now: string): Promise<Matching> {
-  const { kind } = scope;
-  if (kind === 'idempotency') {
+  const { aged } = kinds[scope.kind];
+  if (aged === null) {
     const found = await db.first(oldAnswers, { before: scope.before });
     return { matching: found?.matching ?? 0, firstIds: [] };
   }
-  return (await db.first(countOf(kind), bounds(scope, now))) ?? { matching: 0, firstIds: [] };
+  return (await db.first(countOf(scope.kind, aged), bounds(scope, now))) ?? { matching: 0, firstIds: [] };
 }
 
 const beginning: Position = { at: '0001-01-01T00:00:00.000Z', id: '00000000-0000-0000-0000-000000000000' };
 
 /** The next records of a run, whether they are to go or not. */
-export function look(
-  db: Db,
-  kind: keyof typeof sources,
-  scope: Scope,
-  position: Position | null,
-  now: string,
-): Promise<Looked[]> {
-  return db.all(walkOf(kind), { ...bounds(scope, now), ...(position ?? beginning) });
+export function look(db: Db, aged: Aged, scope: Scope, position: Position | null, now: string): Promise<Looked[]> {
+  return db.all(walkOf(scope.kind, aged), { ...bounds(scope, now), ...(position ?? beginning) });
 }
 
 const lockFree = statement<{ id: string }>(
@@ -282,71 +205,29 @@ export async function lockFreeCustomers(tx: Transaction, ids: Iterable<string>):
   return new Set((await tx.all(lockFree, { ids: wanted })).map(({ id }) => id));
 }
 
-const stillDue = perKind((kind: 'customer' | 'lead') => {
-  const { from, id, due } = sources[kind];
-  return statement<{ id: string }>(
-    `still_due_${kind}`,
-    sql`select ${id} as id from ${from} where ${id} = any(${param('ids')}::uuid[]) and ${due()}`,
-  );
-});
-
 /** Of locked customers, those that are to be erased: what was read before the lock may have changed. */
 export async function dueAmong(
   tx: Transaction,
-  kind: 'customer' | 'lead',
+  aged: Aged,
   scope: Scope,
   ids: string[],
   now: string,
 ): Promise<string[]> {
   if (ids.length === 0) return [];
-  const rows = await tx.all(stillDue(kind), { ...bounds(scope, now), ids });
+  const rows = await tx.all(stillDue(scope.kind, aged), { ...bounds(scope, now), ids });
   return rows.map(({ id }) => id);
 }
-
-const keys = sql`unnest(${param('customerIds')}::uuid[], ${param('ids')}::uuid[]) as k(customer_id, id)`;
-const noted = sql`version = x.version + 1, updated_at = ${param('now')}::timestamptz`;
-
-/** What removes records of a kind, by customer and id; each looks again at whether they are to go. */
-const removals = {
-  interaction_text: statement<{ id: string }>(
-    'forget_interaction_texts',
-    sql`update interactions x set text = null, ${noted} from ${keys}
-      where x.customer_id = k.customer_id and x.id = k.id and x.text is not null and x.occurred_at < ${before} returning x.id`,
-  ),
-  // An anonymous response has no customer: its own row is its lock.
-  survey_text: statement<{ id: string }>(
-    'forget_survey_texts',
-    sql`with locked as materialized (
-        select r.id from survey_responses r join ${keys} on k.id = r.id
-        where r.customer_id is not distinct from k.customer_id and r.answered_at < ${before}
-        order by r.id for no key update of r skip locked
-      ), cleared as (
-        update survey_answers a set text = null from locked where a.response_id = locked.id and a.text is not null returning a.response_id
-      )
-      update survey_responses x set ${noted} where x.id in (select response_id from cleared) returning x.id`,
-  ),
-  follow_up_note: statement<{ id: string }>(
-    'forget_follow_up_notes',
-    sql`update follow_ups x set note = null, reason = null, ${noted} from ${keys}
-      where x.customer_id = k.customer_id and x.id = k.id and x.status <> 'open' and x.closed_at < ${before} returning x.id`,
-  ),
-  survey_invitation: statement<{ id: string }>(
-    'forget_survey_invitations',
-    sql`delete from survey_invitations x using ${keys}
-      where x.customer_id = k.customer_id and x.id = k.id and x.status in ('answered', 'cancelled', 'expired') and x.updated_at < ${before} returning x.id`,
-  ),
-};
 
 /** Removes what is still to go of these records, whose customers are locked. Answers how many it were. */
 export async function remove(
   tx: Transaction,
-  kind: keyof typeof removals,
+  removal: Statement<{ id: string }>,
   records: readonly Looked[],
   { before }: Scope,
   now: string,
 ): Promise<number> {
   if (records.length === 0) return 0;
-  const removed = await tx.all(removals[kind], {
+  const removed = await tx.all(removal, {
     customerIds: records.map(({ customerId }) => customerId),
     ids: records.map(({ id }) => id),
     before,

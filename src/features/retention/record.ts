@@ -15,21 +15,14 @@ import {
 } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 import { customerKind } from '../customers/words.ts';
+import { kinds, type RetentionKind } from './kinds.ts';
 
-export const retentionKinds = [
-  'customer',
-  'lead',
-  'interaction_text',
-  'survey_text',
-  'follow_up_note',
-  'survey_invitation',
-  'idempotency',
-] as const;
-export type RetentionKind = (typeof retentionKinds)[number];
-export const retentionKind = z.enum(retentionKinds).meta({
+const [firstKind, ...otherKinds] = Object.keys(kinds) as [RetentionKind, ...RetentionKind[]]; // keys of a constant
+export const retentionKind = z.enum([firstKind, ...otherKinds]).meta({
   id: 'RetentionKind',
-  description:
-    'customer: who has been known for longer and has had no fact and no contact for so long is erased. lead: the same for leads that never converted and never ordered. interaction_text: texts of interactions. survey_text: texts of survey answers. follow_up_note: reasons and notes of closed follow-ups. survey_invitation: invitations that are answered, cancelled or expired, unless somebody might be asked again too soon without them. idempotency: answers kept for repeated calls, which are deleted after 48 hours anyway.',
+  description: Object.entries(kinds)
+    .map(([kind, { says }]) => `${kind}: ${says}`)
+    .join(' '),
   example: 'customer',
 });
 export const retentionUnits = ['days', 'months'] as const;
@@ -44,17 +37,6 @@ export const retentionRunStatus = z.enum(retentionRunStatuses).meta({
   description: 'cancelled: its rule was changed or deleted meanwhile; what was removed until then stays removed.',
   example: 'finished',
 });
-
-/** Which conditions a rule of a kind may have. */
-export const conditionsOf: Readonly<Record<RetentionKind, readonly (keyof RetentionConditions)[]>> = {
-  customer: ['customerKind', 'keepConsented'],
-  lead: ['customerKind', 'keepConsented'],
-  interaction_text: ['channel'],
-  survey_text: ['surveyId'],
-  follow_up_note: [],
-  survey_invitation: ['surveyId'],
-  idempotency: [],
-};
 
 export const retentionConditionsInput = z
   .strictObject({

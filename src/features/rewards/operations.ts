@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { isBefore } from '../../domain/period.ts';
 import { type Db, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
-import { invalid, notFound, Problem } from '../../platform/errors.ts';
+import { invalid, notFound, Problem, problemType } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
@@ -19,6 +19,8 @@ import {
   toReward,
 } from './queries.ts';
 import { type RewardRow, reward, rewardFields, rewardInput, rewardPatch, rewards } from './record.ts';
+
+const rewardHasRedemptions = problemType('reward_has_redemptions', 409, 'The reward has redemptions');
 
 const rewardId = z.strictObject({ id });
 
@@ -214,13 +216,13 @@ export const deleteReward = writeOperation({
   input: z.strictObject({ ...rewardId.shape, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
-  problems: ['not_found', 'reward_has_redemptions', 'version_mismatch', 'version_required'],
+  problems: ['not_found', rewardHasRedemptions, 'version_mismatch', 'version_required'],
   async run(tx, _context, { id: wanted, expectedVersion: expected }) {
     const found = await tx.first(lockForDeletion, { id: wanted });
     if (!found) throw notFound('reward');
     checkVersion(found.version, expected);
     if ((await tx.first(hasRedemptions, { id: wanted }))?.found) {
-      throw new Problem('reward_has_redemptions', 'It was redeemed: it can be ended, not deleted.');
+      throw new Problem(rewardHasRedemptions, 'It was redeemed: it can be ended, not deleted.');
     }
     await tx.all(remove, { id: wanted });
     return { id: wanted, deleted: true as const };

@@ -1,13 +1,19 @@
 import { sql } from 'drizzle-orm';
 import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
+import { problemType } from '../../platform/errors.ts';
 import { typeNames } from '../../platform/type-names.ts';
 import { text as boundedText, id, smallInteger } from '../../platform/values.ts';
 import { count, instant, integer, key, ownerId, recordId, text, version, words } from '../../records/fields.ts';
 import { referenceInput } from '../../records/references/record.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
-import { loyaltyAccounts, points } from '../loyalty/record.ts';
+import { insufficientPoints, loyaltyAccounts, points } from '../loyalty/record.ts';
 import { loyaltyProgrammes } from '../loyalty-programmes/record.ts';
+
+export const notAvailable = problemType('not_available', 422, 'The reward is not available now');
+export const tierRequired = problemType('tier_required', 422, 'The reward is for a higher tier');
+export const limitReached = problemType('limit_reached', 422, 'The customer has as many as one may have');
+export const outOfStock = problemType('out_of_stock', 422, 'There are not enough pieces left');
 
 export const redemptionStatuses = ['redeemed', 'fulfilled', 'cancelled'] as const;
 export type RedemptionStatus = (typeof redemptionStatuses)[number];
@@ -21,18 +27,18 @@ export const redemptionStatus = z.enum(redemptionStatuses).meta({
 export const redemptionRefusals = [
   'not_a_member',
   'other_programme',
-  'not_available',
-  'tier_required',
-  'limit_reached',
-  'out_of_stock',
-  'insufficient_points',
+  notAvailable,
+  tierRequired,
+  limitReached,
+  outOfStock,
+  insufficientPoints,
 ] as const;
 export type RedemptionRefusal = (typeof redemptionRefusals)[number];
 const redemptionRefusal = z.enum(redemptionRefusals).meta({
   id: 'RedemptionRefusal',
   description:
     'not_a_member, other_programme: points are of another programme, or of none. not_available: outside of its dates. tier_required: a higher level is. limit_reached: the customer has as many as one may have. out_of_stock, insufficient_points: not enough of them are left.',
-  example: 'insufficient_points',
+  example: insufficientPoints,
 });
 
 const stock = z.int().min(0).max(2_000_000_000);

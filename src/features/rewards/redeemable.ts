@@ -1,6 +1,8 @@
 import { isBefore } from '../../domain/period.ts';
 import { type FieldError, invalid, Problem } from '../../platform/errors.ts';
+import { insufficientPoints } from '../loyalty/record.ts';
 import type { RedemptionRefusal, RewardRow } from './record.ts';
+import { limitReached, notAvailable, outOfStock, tierRequired } from './record.ts';
 
 /** What decides whether a member can have a reward. */
 export interface Standing {
@@ -33,27 +35,27 @@ export function refusalsOf(
   }
   const refusals: Refusal[] = [];
   if (reward.availableFrom !== null && isBefore(now, reward.availableFrom)) {
-    refusals.push(refusal('not_available', `It can be redeemed from ${reward.availableFrom} on.`));
+    refusals.push(refusal(notAvailable, `It can be redeemed from ${reward.availableFrom} on.`));
   } else if (!isWithinDates(reward, now)) {
-    refusals.push(refusal('not_available', `It could be redeemed before ${reward.availableTo}.`));
+    refusals.push(refusal(notAvailable, `It could be redeemed before ${reward.availableTo}.`));
   }
   if (reward.tier !== null && !reaches(member, reward.tier)) {
-    refusals.push(refusal('tier_required', `It is for the level ${reward.tier} and above.`, { tier: reward.tier }));
+    refusals.push(refusal(tierRequired, `It is for the level ${reward.tier} and above.`, { tier: reward.tier }));
   }
   if (reward.limitPerCustomer !== null && member.redeemed + quantity > reward.limitPerCustomer) {
     const left = Math.max(0, reward.limitPerCustomer - member.redeemed);
     const limit = `A customer may have ${reward.limitPerCustomer}: ${left} more.`;
-    refusals.push(refusal('limit_reached', limit, { left }));
+    refusals.push(refusal(limitReached, limit, { left }));
   }
   const left = leftOf(reward);
   if (left !== null && quantity > left) {
-    refusals.push(refusal('out_of_stock', left === 0 ? 'There is none left.' : `There are ${left} left.`, { left }));
+    refusals.push(refusal(outOfStock, left === 0 ? 'There is none left.' : `There are ${left} left.`, { left }));
   }
   const price = reward.points * quantity;
   if (price > member.active) {
     const available = Math.max(0, member.active);
     const few = `${price} points are more than the ${available} that are available.`;
-    refusals.push(refusal('insufficient_points', few, { available }));
+    refusals.push(refusal(insufficientPoints, few, { available }));
   }
   return refusals;
 }
@@ -87,7 +89,7 @@ export function isAvailable(reward: RewardRow, now: string): boolean {
 export function refusalProblem(refusals: readonly Refusal[], customerPointer: string): Problem {
   const errors = refusals.map(
     ({ code, message }): FieldError => ({
-      pointer: pointers[code] ?? customerPointer,
+      pointer: pointers.get(code) ?? customerPointer,
       code,
       message,
     }),
@@ -96,16 +98,16 @@ export function refusalProblem(refusals: readonly Refusal[], customerPointer: st
   if (!first) throw new Error('nothing was refused');
   const { code, message, extra } = first;
   if (code === 'not_a_member' || code === 'other_programme') {
-    return invalid(pointers[code] ?? customerPointer, code, message);
+    return invalid(pointers.get(code) ?? customerPointer, code, message);
   }
   return new Problem(code, message, { errors, extra });
 }
 
-/** Where a refusal points; at the customer unless told. */
-const pointers: Partial<Record<RedemptionRefusal, string>> = {
-  other_programme: '/rewardId',
-  not_available: '/rewardId',
-  limit_reached: '/quantity',
-  out_of_stock: '/quantity',
-  insufficient_points: '/quantity',
-};
+/** Where a refusal points; the others at the customer. */
+const pointers = new Map<RedemptionRefusal, string>([
+  ['other_programme', '/rewardId'],
+  [notAvailable, '/rewardId'],
+  [limitReached, '/quantity'],
+  [outOfStock, '/quantity'],
+  [insufficientPoints, '/quantity'],
+]);

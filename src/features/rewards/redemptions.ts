@@ -2,17 +2,19 @@ import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { mostPoints } from '../../domain/loyalty-earning.ts';
 import { Retry, type Transaction } from '../../platform/db/client.ts';
-import { invalid, notFound, Problem } from '../../platform/errors.ts';
+import { invalid, notFound, Problem, problemType } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
 import { checkVersion, created, expectedVersion } from '../../platform/versions.ts';
-import { isErased, refuseErased } from '../../records/erased.ts';
+import { isErased, personErasedProblem, refuseErased } from '../../records/erased.ts';
+import { customerRequired } from '../../records/ownership.ts';
 import { refKey, refsByName, targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
 import { givePointsBack, lotsTakenBy, openAccounts, saveAccounts, takePoints } from '../loyalty/ledger.ts';
+import { insufficientPoints } from '../loyalty/record.ts';
 import {
   changeRedemption,
   insertRedemption,
@@ -24,6 +26,9 @@ import {
   redemptionsOfCustomers,
 } from './queries.ts';
 import {
+  limitReached,
+  notAvailable,
+  outOfStock,
   type Redemption,
   type RedemptionInput,
   type RedemptionRow,
@@ -32,8 +37,12 @@ import {
   redemptionInput,
   redemptionStatus,
   redemptions,
+  tierRequired,
 } from './record.ts';
 import { refusalProblem, refusalsOf } from './redeemable.ts';
+
+const redemptionCancelled = problemType('redemption_cancelled', 409, 'The redemption is cancelled');
+const redemptionFulfilled = problemType('redemption_fulfilled', 409, 'The redemption is fulfilled');
 
 export const writtenRedemption = redemption.extend({ created }).meta({ id: 'WrittenRedemption' });
 
@@ -50,13 +59,13 @@ export const createRedemption = writeOperation({
   idempotency: 'required',
   created: () => true,
   problems: [
-    'customer_required',
-    'not_available',
-    'tier_required',
-    'limit_reached',
-    'out_of_stock',
-    'insufficient_points',
-    'person_erased',
+    customerRequired,
+    notAvailable,
+    tierRequired,
+    limitReached,
+    outOfStock,
+    insufficientPoints,
+    personErasedProblem,
   ],
   async run(tx, context, { body }) {
     const customerPointer = body.customer ? '/customer' : '/customerId';
@@ -116,8 +125,8 @@ async function ownerOf(tx: Transaction, { customerId, customer }: RedemptionInpu
   if (customerId !== undefined && customer === undefined) return customerId;
   if (customerId !== undefined || customer === undefined) {
     const message = 'Name the customer, by `customerId` or by `customer`.';
-    throw new Problem('customer_required', message, {
-      errors: [{ pointer: '/customerId', code: 'customer_required', message }],
+    throw new Problem(customerRequired, message, {
+      errors: [{ pointer: '/customerId', code: customerRequired, message }],
     });
   }
   const owner = (await refsByName(tx, 'customer', [customer])).get(refKey(customer))?.recordId;
@@ -145,7 +154,7 @@ async function lockRedemption(
   if (row?.customerId !== origin.customerId) throw new Retry('a redemption moved or vanished');
   if (expected !== undefined) checkVersion(row.version, expected);
   if (row.status === 'cancelled') {
-    throw new Problem('redemption_cancelled', `It was cancelled at ${row.cancelledAt}.`);
+    throw new Problem(redemptionCancelled, `It was cancelled at ${row.cancelledAt}.`);
   }
   return row;
 }
@@ -160,11 +169,11 @@ export const fulfilRedemption = writeOperation({
   input: z.strictObject(change),
   output: writtenRedemption,
   idempotency: 'accepted',
-  problems: ['not_found', 'redemption_cancelled', 'redemption_fulfilled', 'version_mismatch'],
+  problems: ['not_found', redemptionCancelled, redemptionFulfilled, 'version_mismatch'],
   async run(tx, { now }, { id: wanted, expectedVersion: expected }) {
     const before = await lockRedemption(tx, wanted, expected);
     if (before.status === 'fulfilled') {
-      throw new Problem('redemption_fulfilled', `It was handed over at ${before.fulfilledAt}.`);
+      throw new Problem(redemptionFulfilled, `It was handed over at ${before.fulfilledAt}.`);
     }
     const row = next(before, { status: 'fulfilled', fulfilledAt: now, updatedAt: now });
     changeRedemption(tx, row, { given: 0 });
@@ -187,7 +196,7 @@ export const cancelRedemption = writeOperation({
   input: z.strictObject({ ...change, body: redemptionCancellation.optional() }),
   output: writtenRedemption,
   idempotency: 'accepted',
-  problems: ['not_found', 'redemption_cancelled', 'version_mismatch'],
+  problems: ['not_found', redemptionCancelled, 'version_mismatch'],
   async run(tx, context, { id: wanted, expectedVersion: expected, body }) {
     const before = await lockRedemption(tx, wanted, expected);
     const { customerId, transactionId, rewardId, quantity } = before;

@@ -1,3 +1,4 @@
+import { personErasedProblem } from '../../records/erased.ts';
 import { allChannels } from '../consents/record.ts';
 import type { Survey } from '../surveys/record.ts';
 import type { Contacts } from './queries.ts';
@@ -50,7 +51,7 @@ export function judge(
   if (isRecent(answeredAt))
     reasons.push({ code: 'answered_recently', message: `The customer answered a survey within ${days} days.` });
   const willing = !contacts.erased && (!consentPurpose || agrees(contacts.consents ?? [], consentPurpose, channel));
-  if (contacts.erased) reasons.push({ code: 'person_erased', message: 'The person was erased.' });
+  if (contacts.erased) reasons.push({ code: personErasedProblem, message: 'The person was erased.' });
   else if (!willing)
     reasons.push({
       code: 'no_consent',

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Retry, type Transaction } from '../../platform/db/client.ts';
-import { notFound, Problem } from '../../platform/errors.ts';
+import { notFound, Problem, type ProblemCode, problemType } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { ownersOf } from '../../records/statements.ts';
 import { lockCustomers } from '../customers/queries.ts';
@@ -8,9 +8,13 @@ import { interactionRecord } from '../interactions/record.ts';
 import { orderRecord } from '../orders/record.ts';
 import { writeResponses } from '../survey-responses/write.ts';
 import { surveyById } from '../surveys/queries.ts';
+import { surveyClosed } from '../surveys/record.ts';
 import { isOpen } from './eligibility.ts';
 import { type InvitationRow, invitationById } from './queries.ts';
 import { linkToken, surveyLink, surveyLinkAnswer, surveyLinkInput } from './record.ts';
+
+const linkExpired = problemType('link_expired', 410, 'The link has expired');
+const linkUsed = problemType('link_used', 410, 'The link was used');
 
 /** What a link leads to without a login: only what the person who has it may see and do, once. */
 
@@ -25,7 +29,7 @@ export const getSurveyLink = readOperation({
     'What a survey page shows. Reading it changes nothing. `link_used`: it was answered; `link_expired`: it has ended, or was cancelled.',
   input: z.strictObject({ token: linkToken }),
   output: surveyLink,
-  problems: ['not_found', 'link_expired', 'link_used'],
+  problems: ['not_found', linkExpired, linkUsed],
   async run(context, { token }) {
     const link = readLink(context, token);
     const invitation = checkUsable(await invitationById(context.db, link.id), link);
@@ -56,7 +60,7 @@ export const answerSurveyLink = writeOperation({
   output: surveyLinkAnswer,
   idempotency: 'accepted',
   created: () => true,
-  problems: ['not_found', 'link_expired', 'link_used', 'survey_closed'],
+  problems: ['not_found', linkExpired, linkUsed, surveyClosed],
   async run(tx, context, { token, body }) {
     const link = readLink(context, token);
     const invitation = await lockUsable(tx, link);
@@ -66,7 +70,7 @@ export const answerSurveyLink = writeOperation({
       ownersOf(tx, orderRecord, orderId ? [orderId] : []),
       ownersOf(tx, interactionRecord, interactionId ? [interactionId] : []),
     ]);
-    if (!survey || !isOpen(survey, context.now)) throw refused('survey_closed', 'The survey is closed.');
+    if (!survey || !isOpen(survey, context.now)) throw refused(surveyClosed, 'The survey is closed.');
     // What it is about may have gone, or become somebody else's, since it was sent.
     const isOwn = (owner: string | undefined) => owner === invitation.customerId;
     const [result] = await writeResponses(tx, context, invitation.surveyId, [
@@ -104,7 +108,7 @@ interface Link {
 function readLink(context: Context, token: string): Link {
   const link = context.links.read(token);
   if (!link) throw notFound('link');
-  if (link.expiresAt <= Date.parse(context.now)) throw refused('link_expired', 'The link has expired.');
+  if (link.expiresAt <= Date.parse(context.now)) throw refused(linkExpired, 'The link has expired.');
   return link;
 }
 
@@ -112,8 +116,8 @@ function readLink(context: Context, token: string): Link {
 function checkUsable(found: InvitationRow | null, link: Link): InvitationRow {
   // A dry run has issued tokens, too: the link that was sent is that whose end is stored.
   if (!found || found.expiresAt === null || Date.parse(found.expiresAt) !== link.expiresAt) throw notFound('link');
-  if (found.status === 'answered') throw refused('link_used', 'The link was used: a survey is answered once.');
-  if (found.status !== 'sent') throw refused('link_expired', 'The link works no more.');
+  if (found.status === 'answered') throw refused(linkUsed, 'The link was used: a survey is answered once.');
+  if (found.status !== 'sent') throw refused(linkExpired, 'The link works no more.');
   return found;
 }
 
@@ -125,6 +129,6 @@ async function lockUsable(tx: Transaction, link: Link): Promise<InvitationRow> {
   return checkUsable(found, link);
 }
 
-function refused(code: 'link_expired' | 'link_used' | 'survey_closed', message: string): Problem {
+function refused(code: ProblemCode, message: string): Problem {
   return new Problem(code, message, { errors: [{ parameter: 'token', code, message }] });
 }

@@ -7,13 +7,14 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, expectedVersion } from '../../platform/versions.ts';
-import { refuseErased } from '../../records/erased.ts';
+import { personErasedProblem, refuseErased } from '../../records/erased.ts';
 import { ownersOf } from '../../records/statements.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { interactionRecord } from '../interactions/record.ts';
 import { orderRecord } from '../orders/record.ts';
 import { keepSurvey, surveyById } from '../surveys/queries.ts';
 import type { Survey } from '../surveys/record.ts';
+import { surveyClosed } from '../surveys/record.ts';
 import { claim, sent } from './claim.ts';
 import { isOpen, judge } from './eligibility.ts';
 import {
@@ -130,7 +131,7 @@ export const createSurveyInvitation = writeOperation({
   output: surveyInvitation,
   idempotency: 'accepted',
   created: () => true,
-  problems: ['survey_closed', 'person_erased'],
+  problems: [surveyClosed, personErasedProblem],
   async run(tx, context, { body }) {
     const { surveyId, customerId, orderId, interactionId } = body;
     const locked = await lockCustomers(tx, [customerId]);
@@ -144,8 +145,8 @@ export const createSurveyInvitation = writeOperation({
     if (!survey) throw invalid('/surveyId', 'not_found', 'There is no such survey.');
     if (!isOpen(survey, context.now)) {
       const message = 'The survey is not open.';
-      throw new Problem('survey_closed', message, {
-        errors: [{ pointer: '/surveyId', code: 'survey_closed', message }],
+      throw new Problem(surveyClosed, message, {
+        errors: [{ pointer: '/surveyId', code: surveyClosed, message }],
       });
     }
     if (orderId && orders.get(orderId) !== customerId)

@@ -7,10 +7,12 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, type Page, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { customerRequired } from '../../records/ownership.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
 import { surveyById } from '../surveys/queries.ts';
+import { surveyClosed } from '../surveys/record.ts';
 import {
   deleteResponseRow,
   fromState,
@@ -55,7 +57,7 @@ export const createSurveyResponse = writeOperation({
   output: writtenSurveyResponse,
   idempotency: 'accepted',
   created: () => true,
-  problems: ['not_found', 'already_exists', 'survey_closed', 'customer_required'],
+  problems: ['not_found', 'already_exists', surveyClosed, customerRequired],
   run: (tx, context, { id: surveyId, body }) => writeOne(tx, context, surveyId, { mode: 'create', input: body }),
 });
 
@@ -259,7 +261,7 @@ export const updateSurveyResponse = writeOperation({
   input: z.strictObject({ id, ...writeParameters, expectedVersion, body: surveyResponsePatch }),
   output: writtenSurveyResponse,
   idempotency: 'accepted',
-  problems: ['not_found', 'version_mismatch', 'version_required', 'survey_closed'],
+  problems: ['not_found', 'version_mismatch', 'version_required', surveyClosed],
   async run(tx, context, { id: responseId, expectedVersion: expected, body }) {
     const found = await responseById(tx, responseId);
     if (!found) throw notFound('survey response');

@@ -15,6 +15,7 @@ import { orderRecord } from '../orders/record.ts';
 import { noteAnswered } from '../survey-invitations/answered.ts';
 import { keepSurvey, surveyById, surveyVersionsFrom } from '../surveys/queries.ts';
 import type { Survey, SurveyVersion } from '../surveys/record.ts';
+import { surveyClosed } from '../surveys/record.ts';
 import { checkRequired, questionsOf, readAnswers, type Version } from './answers.ts';
 import {
   type AnswerRow,
@@ -337,8 +338,8 @@ function checkTimes({ now }: Context, row: ResponseRow, before: ResponseRow | nu
   const isOver = survey.closesAt !== null && Date.parse(row.answeredAt) >= Date.parse(survey.closesAt);
   if (survey.status !== 'draft' && !isOver) return;
   const message = survey.status === 'draft' ? 'The survey is a draft.' : `The survey was closed at ${survey.closesAt}.`;
-  throw new Problem('survey_closed', message, {
-    errors: [{ pointer: '/answeredAt', code: 'survey_closed', message }],
+  throw new Problem(surveyClosed, message, {
+    errors: [{ pointer: '/answeredAt', code: surveyClosed, message }],
   });
 }
 

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { fields } from '../../platform/db/client.ts';
-import { notFound, Problem } from '../../platform/errors.ts';
+import { notFound, Problem, problemType } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
@@ -29,7 +29,9 @@ import {
   surveyVersion,
   surveyVersions,
 } from './record.ts';
-import { changedSurvey, newSurvey } from './write.ts';
+import { changedSurvey, newSurvey, questionAnswered } from './write.ts';
+
+const surveyHasRecords = problemType('survey_has_records', 409, 'The survey has records');
 
 export const createSurvey = writeOperation({
   name: 'createSurvey',
@@ -164,7 +166,7 @@ export const updateSurvey = writeOperation({
   input: z.strictObject({ id, ...writeParameters, expectedVersion, body: surveyPatch }),
   output: survey,
   idempotency: 'accepted',
-  problems: ['not_found', 'version_mismatch', 'version_required', 'question_answered'],
+  problems: ['not_found', 'version_mismatch', 'version_required', questionAnswered],
   async run(tx, context, { id: surveyId, expectedVersion: expected, body }) {
     await lockSurvey(tx, surveyId);
     const before = await surveyById(tx, surveyId);
@@ -186,7 +188,7 @@ export const deleteSurvey = writeOperation({
   input: z.strictObject({ id, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
-  problems: ['not_found', 'survey_has_records', 'version_mismatch', 'version_required'],
+  problems: ['not_found', surveyHasRecords, 'version_mismatch', 'version_required'],
   async run(tx, _context, { id: surveyId, expectedVersion: expected }) {
     await lockSurvey(tx, surveyId);
     const found = await surveyById(tx, surveyId);
@@ -195,7 +197,7 @@ export const deleteSurvey = writeOperation({
     const { responses, invitations } = await surveyUses(tx, surveyId);
     if (responses || invitations) {
       const held = [...(responses ? ['responses'] : []), ...(invitations ? ['invitations'] : [])];
-      throw new Problem('survey_has_records', `The survey has ${held.join(' and ')}: close it instead.`);
+      throw new Problem(surveyHasRecords, `The survey has ${held.join(' and ')}: close it instead.`);
     }
     await deleteSurveyRow(tx, surveyId);
     return { id: surveyId, deleted: true as const };

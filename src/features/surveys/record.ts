@@ -1,10 +1,13 @@
 import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
+import { problemType } from '../../platform/errors.ts';
 import { text as boundedText, smallInteger } from '../../platform/values.ts';
 import { instant, integer, json, key, recordId, text, version, words } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 import { consentPurpose } from '../customers/consent-input.ts';
 import { leadStage } from '../leads/record.ts';
+
+export const surveyClosed = problemType('survey_closed', 422, 'The survey takes no answers');
 
 export const surveyStatuses = ['draft', 'open', 'closed'] as const;
 export type SurveyStatus = (typeof surveyStatuses)[number];

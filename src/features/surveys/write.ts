@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Transaction } from '../../platform/db/client.ts';
-import { type FieldError, invalid, Problem } from '../../platform/errors.ts';
+import { type FieldError, invalid, Problem, problemType } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
 import { answeredQuestions, surveyUses, surveyVersionsFrom } from './queries.ts';
 import { changedMeaning, readQuestions } from './questions.ts';
@@ -13,6 +13,8 @@ import {
   type SurveySettings,
   type SurveySettingsInput,
 } from './record.ts';
+
+export const questionAnswered = problemType('question_answered', 422, 'The question was answered already');
 
 /** Settings as they are stored; members left out stay. */
 function readSettings(input: SurveySettingsInput | undefined, before: SurveySettings): SurveySettings {
@@ -121,10 +123,10 @@ function refuseAnswered(questions: SurveyQuestion[], answered: (key: string) => 
     const known = answered(question.key);
     return (known ? changedMeaning(known, question) : []).map((member) => ({
       pointer: `/questions/${index}/${member}`,
-      code: 'question_answered',
+      code: questionAnswered,
       message: `${question.key} was answered, so its ${member} stays: ask anew under another key.`,
     }));
   });
   const [first] = errors;
-  if (first) throw new Problem('question_answered', first.message, { errors });
+  if (first) throw new Problem(questionAnswered, first.message, { errors });
 }

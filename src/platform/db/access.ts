@@ -8,15 +8,16 @@ import { confinementSetting } from './confined.ts';
 
 /**
  * Who may touch a table.
- * `customers`: rows belong to customers, by `owner`; confined roles see and change those of theirs.
+ * `owner`: rows belong to customers, by `owner`; confined roles see and change those of theirs.
  * `configuration`: the same for everybody; confined roles read it.
  * `service`: the service alone.
  * `append`: the service alone, which adds and reads, and can neither change nor delete.
- * `shares`: which customers are shared with which partner; the policies of the others ask it.
+ * `shares`: which customers (`owner`) are shared with which partner (its columns `partner_id` and `writable`); the
+ * policies of the others ask it.
  */
 export interface TableAccess {
   table: PgTable;
-  access: 'customers' | 'configuration' | 'service' | 'append' | 'shares';
+  access: 'owner' | 'configuration' | 'service' | 'append' | 'shares';
   /** The column with the customer's id. */
   owner?: string;
 }
@@ -35,20 +36,25 @@ const confinedTo = (kind: keyof typeof confinementSetting) =>
   `(SELECT nullif(current_setting('${confinementSetting[kind]}', true), '')::uuid)`;
 
 /**
- * What a partner's policies ask of a row. Whose shares are looked at, the policy of `partner_customers` itself says: to
+ * What a partner's policies ask of a row. Whose shares are looked at, the policy of the table of shares itself says: to
  * ask here as well would double what a read by id pays. A scalar subquery and no EXISTS: Postgres always answers it by
  * one look-up per row it has come to, and never thinks of reading all shares of the partner first.
  */
-const share = (what: 'true' | 's.writable', owner: string) =>
-  `(SELECT ${what} FROM partner_customers s WHERE s.customer_id = ${owner})`;
+function shareOf({ table, owner }: TableAccess) {
+  return (what: 'true' | 's.writable', customer: string) =>
+    `(SELECT ${what} FROM ${getTableName(table)} s WHERE s.${owner} = ${customer})`;
+}
 
 /** The definitions of all tables; can be repeated. Policies and grants that the list no longer has are removed. */
 export function accessDefinitions(tables: readonly TableAccess[]): string[] {
+  const shares = tables.find(({ access }) => access === 'shares');
+  if (!shares) throw new TypeError('No table says what is shared with partners');
+  const share = shareOf(shares);
   return tables.flatMap(({ table, access, owner }) => {
     const name = quoted(getTableName(table));
     const policy = (role: string, commands: string, clauses: string) =>
       `CREATE POLICY ${quoted(`${role}_${commands.toLowerCase()}`)} ON ${name} FOR ${commands} TO ${role} ${clauses}`;
-    const secured = access === 'customers' || access === 'shares';
+    const secured = access === 'owner' || access === 'shares';
     const definitions = [
       ...(secured
         ? [
@@ -68,7 +74,7 @@ export function accessDefinitions(tables: readonly TableAccess[]): string[] {
         policy(confinedRoles.partner, 'SELECT', `USING (partner_id = ${confinedTo('partner')})`),
       );
     }
-    if (access === 'customers') {
+    if (access === 'owner') {
       if (owner === undefined) throw new TypeError(`Whose are the rows of ${name}?`);
       const column = `${name}.${quoted(owner)}`;
       const seen = `USING (${share('true', column)})`;

@@ -1,9 +1,10 @@
 import { getTableColumns, type SQL, sql } from 'drizzle-orm';
 import { PgDialect, type PgTable } from 'drizzle-orm/pg-core';
 import pg from 'pg';
-import { Problem } from '../errors.ts';
+import { Problem, type ProblemCode } from '../errors.ts';
 import type { Confinement } from '../principal.ts';
 import { mayBeSuperseded, Superseded } from '../superseded.ts';
+import { claimProblem } from './claims.ts';
 import { canonicalInstant } from './columns.ts';
 import { ConfinedPool, ConfinedQuery, confineTransaction, type Pool, prepareConfinement } from './confined.ts';
 import { refusedInput, refusedValue } from './refused.ts';
@@ -236,7 +237,7 @@ export interface TransactionOptions {
 
 /**
  * Runs `work` in a READ COMMITTED transaction and resolves only after COMMIT was confirmed. Deadlocks, serialisation
- * failures, `Retry`, and collisions on names being claimed at once (unique indexes listed in `claims`) are run again.
+ * failures, `Retry`, and collisions on names being claimed at once (see claims.ts) are run again.
  */
 export async function transaction<T>(
   pool: Pool,
@@ -396,31 +397,26 @@ async function undo(client: pg.PoolClient, error: unknown): Promise<void> {
   }
 }
 
-/** Names that two transactions may claim at once; the loser looks again and finds the winner's record. */
-const claims = new Set([
-  'external_refs_kind_source_external_id_pk',
-  'customer_identities_kind_value_pk',
-  'idempotency_keys_client_operation_personal_key_pk',
-  'survey_responses_submission',
-]);
-
 /**
  * A name that is still taken when the transaction is run again, and by nothing that its caller may see: who has it is not
  * said. That somebody has it cannot be kept from whoever writes it.
  */
 function takenName(error: unknown): Problem | null {
-  if (!(error instanceof pg.DatabaseError) || error.code !== '23505') return null;
-  const code = error.constraint === 'customer_identities_kind_value_pk' ? 'identity_taken' : 'already_exists';
+  const code = claimOf(error);
+  if (code === undefined) return null;
   const message = 'A name in it belongs to another record.';
   return new Problem(code, message, { errors: [{ pointer: '', code, message }] });
+}
+
+function claimOf(error: unknown): ProblemCode | undefined {
+  if (!(error instanceof pg.DatabaseError) || error.code !== '23505') return undefined;
+  return claimProblem(error.constraint);
 }
 
 function isRetryable(error: unknown): boolean {
   if (error instanceof Retry) return true;
   if (!(error instanceof pg.DatabaseError)) return false;
-  return (
-    error.code === '40001' || error.code === '40P01' || (error.code === '23505' && claims.has(error.constraint ?? ''))
-  );
+  return error.code === '40001' || error.code === '40P01' || claimOf(error) !== undefined;
 }
 
 const unavailableStates = /^(08...|57P0[1-5]|53...|57014|25006|55P03)$/;

@@ -197,7 +197,7 @@ export async function assertDurable(db: Queryable, options: { allowUnsafe: boole
   const off = ['fsync', 'full_page_writes', 'synchronous_commit'].filter((name) => settings.get(name) === 'off');
   if (off.length > 0) {
     throw new UnsafeDatabaseError(
-      `The database server has ${off.join(', ')} off: a crash would lose orders that were acknowledged. ` +
+      `The database server has ${off.join(', ')} off: a crash would lose records that were acknowledged. ` +
         'Turn it on, or set RAPPORT_ALLOW_UNSAFE_DATABASE=true for data that may be lost.',
     );
   }

@@ -4,7 +4,7 @@ import { type FieldError, Problem } from '../errors.ts';
 import { asProblem } from '../http/problems.ts';
 import { beyondSafeInteger } from './scalars.ts';
 
-/** Codes that only this door has, beside those of `problemTypes`. */
+/** Codes that only this door has, beside those of errors.ts. */
 export const graphqlProblemTypes = {
   graphql_syntax_error: 400,
   graphql_validation_failed: 400,

@@ -59,40 +59,8 @@ body { display: flex; flex-direction: column; font-family: system-ui, sans-serif
 `;
 
 /** The token stays in the tab (sessionStorage); `/graphiql#token=…` hands one over without sending it in a URL. */
-const script = `'use strict';
-const defaultQuery = \`# Ctrl-Enter runs, Ctrl-Space completes.
-# The book on the left has the documentation.
-{
-  customers(first: 5) {
-    nodes {
-      id
-      name
-      orders(first: 3) {
-        nodes {
-          placedAt
-          total
-          currency
-          status
-        }
-      }
-    }
-    pageInfo {
-      hasNextPage
-      endCursor
-    }
-  }
-  metrics {
-    retentionRate {
-      value
-      numerator
-      denominator
-      reason {
-        message
-      }
-    }
-  }
-}
-\`;
+const script = (firstQuery: string) => `'use strict';
+const defaultQuery = ${JSON.stringify(firstQuery)};
 const form = document.getElementById('access');
 const field = document.getElementById('token');
 const note = document.getElementById('note');
@@ -138,8 +106,10 @@ show();
 /**
  * GraphiQL at /graphiql, in development and production alike: the page holds nothing but itself. Whatever it shows it
  * asks of POST /graphql with the token pasted into it, where introspection in production needs the scope `schema:read`.
+ *
+ * @param firstQuery what stands in it at first
  */
-export async function serveGraphiql(app: FastifyInstance): Promise<void> {
+export async function serveGraphiql(app: FastifyInstance, firstQuery: string): Promise<void> {
   const { resolve } = createRequire(import.meta.url);
   await app.register(async (scope) => {
     // Only for `sendFile`: no folder is open to requests.
@@ -150,7 +120,9 @@ export async function serveGraphiql(app: FastifyInstance): Promise<void> {
     });
     scope.get('/graphiql', (_request, reply) => reply.type('text/html; charset=utf-8').send(page));
     scope.get('/graphiql/page.css', (_request, reply) => reply.type('text/css; charset=utf-8').send(style));
-    scope.get('/graphiql/page.js', (_request, reply) => reply.type('text/javascript; charset=utf-8').send(script));
+    scope.get('/graphiql/page.js', (_request, reply) =>
+      reply.type('text/javascript; charset=utf-8').send(script(firstQuery)),
+    );
     for (const [name, [pkg, path]] of Object.entries(files)) {
       const folder = dirname(resolve(`${pkg}/package.json`));
       scope.get(`/graphiql/${name}`, (_request, reply) => reply.sendFile(path, folder));

@@ -1,22 +1,22 @@
 import { z } from 'zod';
-import { fieldError } from '../batch.ts';
-import { type ProblemCode, problemTypes } from '../errors.ts';
+import { fieldError, problemCode } from '../batch.ts';
+import { type ProblemCode, problemCodes, statusOf, titleOf } from '../errors.ts';
 import type { Json } from './openapi-schemas.ts';
 import type { Route } from './rest.ts';
-
-const [firstCode, ...otherCodes] = Object.keys(problemTypes) as [ProblemCode, ...ProblemCode[]]; // keys of a constant
 
 /** The body of every refusal. */
 export const problemBody = z
   .looseObject({
     type: z.string().meta({ format: 'uri', example: 'urn:rapport:problem:invalid_input' }),
-    title: z.string().meta({ description: 'The kind of problem, in words.', example: problemTypes.invalid_input[1] }),
+    title: z.string().meta({ description: 'The kind of problem, in words.', example: titleOf('invalid_input') }),
     status: z.int().min(400).max(599).meta({ description: 'The HTTP status again.', example: 422 }),
     detail: z.string().meta({ description: 'What is wrong with this request.', example: '/total: Required.' }),
     instance: z.string().meta({ description: 'The request id, which helps to find it in the log.' }),
-    code: z
-      .enum([firstCode, ...otherCodes])
-      .meta({ id: 'ProblemCode', description: 'Stable, for programs.', example: 'invalid_input' }),
+    code: problemCode.meta({
+      id: 'ProblemCode',
+      description: 'Stable, for programs.',
+      example: 'invalid_input',
+    }),
     errors: z
       .array(fieldError)
       .optional()
@@ -47,7 +47,7 @@ export function problemsOf({ method, operation }: Route): ProblemCode[] {
   if (shape.expectedVersion && !accepts(shape.expectedVersion, undefined)) add('version_required');
   if ('idempotencyKey' in shape) add('idempotency_key_in_flight', 'idempotency_key_reused');
   if (operation.kind === 'write' && operation.idempotency === 'required') add('idempotency_key_required');
-  return [firstCode, ...otherCodes].filter((code) => codes.has(code));
+  return problemCodes().filter((code) => codes.has(code));
 }
 
 const headersOf: Partial<Record<number, readonly string[]>> = {
@@ -59,10 +59,10 @@ const headersOf: Partial<Record<number, readonly string[]>> = {
 
 /** The responses of a set of problems by status; the same set of codes is described once, as a component. */
 export function problemResponses(codes: readonly ProblemCode[], responses: Map<string, Json>): Json {
-  const statuses = [...new Set(codes.map((code) => problemTypes[code][0]))];
+  const statuses = [...new Set(codes.map((code) => statusOf(code)))];
   return Object.fromEntries(
     statuses.map((status) => {
-      const group = codes.filter((code) => problemTypes[code][0] === status);
+      const group = codes.filter((code) => statusOf(code) === status);
       const name = group.map(pascalCase).join('Or');
       if (!responses.has(name)) responses.set(name, problemResponse(status, group));
       return [String(status), { $ref: `#/components/responses/${name}` }];
@@ -73,7 +73,7 @@ export function problemResponses(codes: readonly ProblemCode[], responses: Map<s
 function problemResponse(status: number, codes: readonly ProblemCode[]): Json {
   const headers = headersOf[status];
   return {
-    description: codes.map((code) => `${problemTypes[code][1]} (\`${code}\`).`).join(' '),
+    description: codes.map((code) => `${titleOf(code)} (\`${code}\`).`).join(' '),
     ...(headers && { headers: headerReferences(headers) }),
     content: {
       'application/problem+json': {
@@ -98,14 +98,14 @@ export function headerReferences(names: readonly string[]): Json {
 /** An example per code. */
 export function problemExamples(codes: readonly ProblemCode[]): Json {
   return Object.fromEntries(
-    [firstCode, ...otherCodes]
+    problemCodes()
       .filter((code) => codes.includes(code))
       .map((code) => {
-        const [status, title] = problemTypes[code];
+        const title = titleOf(code);
         const value = {
           type: `urn:rapport:problem:${code}`,
           title,
-          status,
+          status: statusOf(code),
           detail: `${title}.`,
           instance: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90',
           code,
