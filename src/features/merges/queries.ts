@@ -1,21 +1,15 @@
-import { getTableColumns, getTableName, type SQL, sql } from 'drizzle-orm';
-import type { PgTable } from 'drizzle-orm/pg-core';
-import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import { getTableColumns, type SQL, sql } from 'drizzle-orm';
+import { type Db, fields, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
 import { deletionOfParts } from '../../records/delete-guard.ts';
+import { rowsToKeep } from '../../records/kept-rows.ts';
 import { lazily } from '../../records/lazily.ts';
+import { cleared, countRecords, type Moved } from '../../records/merge.ts';
 import type { RefRow } from '../../records/references/queries.ts';
 import { externalRefs } from '../../records/references/record.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
 import { customerIdentities, customers } from '../customers/record.ts';
 import { leadStageChanges, leads } from '../leads/record.ts';
-import {
-  loyaltyAccounts,
-  loyaltyEarnings,
-  loyaltyEntries,
-  loyaltyLots,
-  loyaltyTierChanges,
-  loyaltyTransactions,
-} from '../loyalty/record.ts';
+import { loyaltyAccounts, loyaltyTierChanges, loyaltyTransactions } from '../loyalty/record.ts';
 import { partnerShares } from '../partners/record.ts';
 import { customerAliases, customerMerges, type MergeMember } from './record.ts';
 
@@ -108,76 +102,21 @@ export async function partiesOf(db: Db, ids: string[]): Promise<Map<string, Part
   );
 }
 
-/** Kinds of records as they are counted for a preview; those of `moveFacts`, and what else moves. */
-const counted: Record<string, string> = {
-  orders: 'orders',
-  returns: 'returns',
-  interactions: 'interactions',
-  stageChanges: 'lead_stage_changes',
-  assignments: 'assignments',
-  followUps: 'follow_ups',
-  loyaltyTransactions: 'loyalty_transactions',
-  redemptions: 'redemptions',
-  surveyInvitations: 'survey_invitations',
-  surveyResponses: 'survey_responses',
-  consentChanges: 'consent_changes',
-  partnerShares: 'partner_shares',
-};
+/** What a merge tells beside the records that move: what it writes anew. */
+const rewritten = [leadStageChanges, loyaltyTransactions, partnerShares];
 
-const counts = statement<{ kind: string; count: number }>(
-  'count_mergeable',
-  sql.join(
-    Object.entries(counted).map(
-      ([kind, table]) =>
-        sql`select ${sql.raw(`'${kind}'`)} as kind, count(*) as count from ${sql.identifier(table)} where customer_id = ${param('id')}::uuid`,
-    ),
-    sql` union all `,
-  ),
-);
-
-export async function countRecords(db: Db, id: string): Promise<{ kind: string; count: number }[]> {
-  const rows = await db.all(counts, { id });
-  return rows.filter(({ count }) => count > 0);
+/** How many records a customer has that a merge would move or write anew, by kind. */
+export function countMergeable(db: Db, id: string): Promise<Moved[]> {
+  return countRecords(db, id, rewritten);
 }
 
-/*
- * What a merge keeps of both, to part them exactly: rows that do not simply move. JSON of the rows as they stand in the
- * tables, by name of the holding.
- */
-const kept: Record<string, { table: PgTable; owner: string }> = {
-  customer: { table: customers, owner: 'id' },
-  identities: { table: customerIdentities, owner: 'customer_id' },
-  references: { table: externalRefs, owner: 'record_id' },
-  lead: { table: leads, owner: 'customer_id' },
-  stageChanges: { table: leadStageChanges, owner: 'customer_id' },
-  loyaltyAccount: { table: loyaltyAccounts, owner: 'customer_id' },
-  loyaltyTransactions: { table: loyaltyTransactions, owner: 'customer_id' },
-  loyaltyLots: { table: loyaltyLots, owner: 'customer_id' },
-  loyaltyEntries: { table: loyaltyEntries, owner: 'customer_id' },
-  loyaltyEarnings: { table: loyaltyEarnings, owner: 'customer_id' },
-  tierChanges: { table: loyaltyTierChanges, owner: 'customer_id' },
-  partnerShares: { table: partnerShares, owner: 'customer_id' },
-};
-
-const begin = statement(
-  'begin_merge',
-  sql`insert into ${customerMerges} (id, customer_id, survivor_id, merged_id, at, by, take, before)
-    select ${param('mergeId')}::uuid, ${param('to')}::uuid, ${param('to')}::uuid, ${param('from')}::uuid, ${param('now')}::timestamptz,
-      ${param('by')}::text, ${param('take')}::jsonb, jsonb_build_object(${sql.join(
-        [
-          ...Object.entries(kept).map(
-            ([name, { table, owner }]) =>
-              sql`${sql.raw(`'${name}'`)}, (select coalesce(jsonb_agg(to_jsonb(x)), '[]') from ${table} x
-                where x.${sql.identifier(owner)} in (${param('from')}::uuid, ${param('to')}::uuid))`,
-          ),
-          sql`'occasions', (select coalesce(jsonb_agg(jsonb_build_object('id', i.id, 'occasion', i.occasion)), '[]') from survey_invitations i
-            where i.customer_id in (${param('from')}::uuid, ${param('to')}::uuid) and i.occasion is not null)`,
-          sql`'responsesOfFollowUps', (select coalesce(jsonb_agg(jsonb_build_object('id', o.id, 'responseId', o.response_id)), '[]')
-            from follow_ups o join follow_ups s on s.customer_id = ${param('to')}::uuid and s.response_id = o.response_id
-            where o.customer_id = ${param('from')}::uuid)`,
-        ],
-        sql`, `,
-      )})`,
+const begin = lazily(() =>
+  statement(
+    'begin_merge',
+    sql`insert into ${customerMerges} (id, customer_id, survivor_id, merged_id, at, by, take, before)
+      select ${param('mergeId')}::uuid, ${param('to')}::uuid, ${param('to')}::uuid, ${param('from')}::uuid, ${param('now')}::timestamptz,
+        ${param('by')}::text, ${param('take')}::jsonb, ${rowsToKeep()} || jsonb_build_object('cleared', ${cleared()})`,
+  ),
 );
 
 export interface Begin {
@@ -191,41 +130,11 @@ export interface Begin {
 
 /** Writes down a merge with what both were before it. */
 export async function beginMerge(tx: Transaction, { take, ...begun }: Begin): Promise<void> {
-  await tx.all(begin, { ...begun, take: JSON.stringify(take) });
+  await tx.all(begin(), { ...begun, take: JSON.stringify(take) });
 }
 
-/** Puts rows of a customer back as they were before a merge. Their table has none with their keys. */
-export function restoring(name: string) {
-  const holding = kept[name];
-  if (!holding) throw new RangeError(`${name} is not kept`);
-  const { table, owner } = holding;
-  return statement(
-    `restore_${getTableName(table)}`,
-    sql`insert into ${table} select x.* from ${customerMerges} m,
-      jsonb_populate_recordset(null::${table}, m.before -> ${sql.raw(`'${name}'`)}) x
-      where m.id = ${param('mergeId')}::uuid and x.${sql.identifier(owner)} = any(${param('ids')}::uuid[])`,
-  );
-}
-
-/** The row that a merge made, decoded as if it was read from its table; null: none, or nothing is kept any more. */
-export function madeRow<Row>(name: string, table: PgTable) {
-  return statement<Row>(
-    `made_${getTableName(table)}`,
-    sql`select ${fields(table)} from ${customerMerges} m,
-      jsonb_populate_record(null::${table}, m.after -> ${sql.raw(`'${name}'`)}) as ${sql.identifier(getTableName(table))}
-      where m.id = ${param('mergeId')}::uuid and jsonb_typeof(m.after -> ${sql.raw(`'${name}'`)}) = 'object'`,
-  );
-}
-
-/** Rows that a merge kept, decoded as if they were read from their table. */
-export function keptRows<Row>(name: string, table: PgTable) {
-  return statement<Row>(
-    `kept_${getTableName(table)}`,
-    sql`select ${fields(table)} from ${customerMerges} m,
-      jsonb_populate_recordset(null::${table}, m.before -> ${sql.raw(`'${name}'`)}) as ${sql.identifier(getTableName(table))}
-      where m.id = ${param('mergeId')}::uuid`,
-  );
-}
+/** What the merge has cleared of moved records (`cleared`). */
+export const clearedBefore = sql`(select m.before -> 'cleared' from ${customerMerges} m where m.id = ${param('mergeId')}::uuid)`;
 
 const end = statement(
   'end_merge',
@@ -363,8 +272,6 @@ export function saveNames(tx: Transaction, identities: IdentityRow[], references
   if (references.length > 0) tx.defer(saveReferences, { rows: JSON.stringify(references) });
 }
 
-const insertCustomer = statement('restore_customer', insertRows(customers, param('rows')));
-
 const updateCustomer = statement(
   'save_merged_customer',
   sql`update customers c set ${sql.join(
@@ -379,10 +286,6 @@ const updateCustomer = statement(
 export async function saveCustomerRow(tx: Transaction, row: CustomerRow): Promise<void> {
   tx.trail.customerIds.add(row.id);
   await tx.all(updateCustomer, { rows: JSON.stringify([row]) });
-}
-
-export async function insertCustomerRow(tx: Transaction, row: CustomerRow): Promise<void> {
-  await tx.all(insertCustomer, { rows: JSON.stringify([row]) });
 }
 
 const shares = statement(

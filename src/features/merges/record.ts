@@ -62,6 +62,7 @@ export const customerMerges = storedTable('customer_merges', {
   owner: 'customerId',
   key: ['id'],
   guard: 'merge',
+  merge: 'none',
   fields: mergeFields,
   extras: (t) => [index('customer_merges_customer').on(t.customerId, t.at, t.id)],
 });
@@ -94,6 +95,7 @@ export const customerAliases = storedTable('customer_aliases', {
   owner: 'customerId',
   key: ['oldId'],
   guard: 'former id',
+  merge: 'none',
   fields: {
     oldId: otherCustomer().required(),
     customerId: ownerId(() => customers.id),
