@@ -82,14 +82,10 @@ for (const [type, value, empty] of types) {
 
   t.test(`a ${type} that is never null and lost its default`, async (t) => {
     t.teardown(() => each((table) => `alter table ${table} drop column added`));
-    const both = await partedAfter(
-      t,
-      async () => {
-        await each((table) => `alter table ${table} add column added ${type} not null default ${value}`);
-        await each((table) => `alter table ${table} alter column added drop default`);
-      },
-      ['added'],
-    );
+    const both = await partedAfter(t, async () => {
+      await each((table) => `alter table ${table} add column added ${type} not null default ${value}`);
+      await each((table) => `alter table ${table} alter column added drop default`);
+    }, ['added']);
     const values = async (table: string, owner: string, of: string | undefined) =>
       (await database.query(`select to_jsonb(added) as added from ${table} where ${owner} = $1`, [of])).rows;
     const expected = (await database.query(`select to_jsonb(${value}::${type}) as value`)).rows[0].value;
@@ -99,7 +95,11 @@ for (const [type, value, empty] of types) {
     for (const table of ['orders', 'loyalty_transactions', 'loyalty_lots', 'customer_identities']) {
       const rows = await values(table, 'customer_id', both[1]);
       t.ok(rows.length > 0);
-      t.strictSame(rows, rows.map(() => ({ added: expected })), table);
+      t.strictSame(
+        rows,
+        rows.map(() => ({ added: expected })),
+        table,
+      );
     }
   });
 }
