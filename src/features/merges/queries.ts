@@ -11,7 +11,7 @@ import { customerIdentities, customers } from '../customers/record.ts';
 import { leadStageChanges, leads } from '../leads/record.ts';
 import { loyaltyAccounts, loyaltyTierChanges, loyaltyTransactions } from '../loyalty/record.ts';
 import { partnerShares } from '../partners/record.ts';
-import { customerAliases, customerMerges, type MergeMember } from './record.ts';
+import { customerAliases, customerMerges } from './record.ts';
 
 export type MergeRow = typeof customerMerges.$inferSelect;
 export type LeadRow = typeof leads.$inferSelect;
@@ -125,7 +125,7 @@ export interface Begin {
   to: string;
   now: string;
   by: string;
-  take: readonly MergeMember[];
+  take: readonly string[];
 }
 
 /** Writes down a merge with what both were before it. */

@@ -21,7 +21,7 @@ import { recountCustomers } from '../rollups/queries.ts';
 import { recountAnswers } from '../survey-responses/queries.ts';
 import { mergeLeads, unmergeLeads } from './leads.ts';
 import { moveLedger, reopenAccount, restateMember, restoreLedgers, splitLedgers } from './ledger.ts';
-import { decide, isSame, notesOf, obstaclesOf, profileMembers } from './profile.ts';
+import { copyMembers, decide, isSame, notesOf, obstaclesOf, storedIn } from './profile.ts';
 import {
   beginMerge,
   carryVersions,
@@ -52,6 +52,7 @@ import {
   type MergePreview,
   type MergeResult,
   mergeMembers,
+  profileMembers,
   type UnmergeResult,
 } from './record.ts';
 
@@ -328,19 +329,13 @@ function gone(counts: readonly Moved[], moves: readonly Moved[]): Moved[] {
 function profileBack(row: CustomerRow, own: CustomerRow, made: CustomerRow): { row: CustomerRow; kept: KeptRecords[] } {
   const back = { ...row };
   const changed: string[] = [];
-  for (const [member, columns] of Object.entries(profileMembers)) {
-    if (columns.every((column) => isSame(row[column], made[column]))) {
-      for (const column of columns) restoreColumn(back, own, column);
-    } else {
-      changed.push(member);
-    }
+  for (const [member, columns] of profileMembers) {
+    if (columns.every((column) => isSame(storedIn(row, column), storedIn(made, column))))
+      copyMembers(back, own, columns);
+    else changed.push(member);
   }
   const why = `changed since the merge: ${changed.join(', ')}`;
   return { row: back, kept: changed.length === 0 ? [] : [{ kind: 'members', count: changed.length, why }] };
-}
-
-function restoreColumn<K extends keyof CustomerRow>(row: CustomerRow, from: CustomerRow, column: K): void {
-  row[column] = from[column];
 }
 
 /** Names go back to whom they were of, if the survivor still has them. */
