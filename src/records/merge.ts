@@ -10,7 +10,7 @@ import { columnNamed, definitionOf, type StoredTable, storedTables } from './tab
  * Records of one customer become those of another, and go back, whatever kinds there are: the tables whose rows move by
  * their definition, with what is part of them and with their references.
  *
- * Facts are keyed by customer (scale.md): they do not change their customer, they are written under another one and
+ * Facts are keyed by customer: they do not change their customer, they are written under another one and
  * deleted under the first, in one statement per kind whatever their number. Foreign keys are checked at its end. The
  * statements are made for the columns of the moment, so that a column that this process does not know yet moves as well.
  */

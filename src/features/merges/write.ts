@@ -56,6 +56,16 @@ import {
   type UnmergeResult,
 } from './record.ts';
 
+/*
+ * Two records of a person become one, and two again, exactly as they were. What moves and what is kept follows from the
+ * definitions (records/merge.ts, records/kept-rows.ts); the lead (leads.ts), the ledger of points (ledger.ts), shares and
+ * the members of the customer (profile.ts) are rewritten here.
+ *
+ * Why records move, and do not keep their owner with merged ids being resolved: every read of facts, every rollup, access
+ * policy and metric would have to resolve ids, and facts could not be joined by customer_id any more. A merge
+ * is rare, reads are not.
+ */
+
 export interface MergeWrite extends MergeInput {
   survivorId: string;
   expectedVersion?: number | undefined;
