@@ -20,7 +20,7 @@ import {
 } from '../loyalty/record.ts';
 import { rulesAt } from '../loyalty-programmes/queries.ts';
 import { redemptions } from '../rewards/record.ts';
-import type { AccountRow, TierRow } from './queries.ts';
+import { type AccountRow, type TierRow, tiersOf } from './queries.ts';
 import { customerMerges, type KeptRecords } from './record.ts';
 
 /*
@@ -51,10 +51,6 @@ const moving = (columns: Columns) =>
     { unprepared: true },
   );
 
-const tiersOf = statement<TierRow>(
-  'merged_tier_changes',
-  sql`select ${fields(loyaltyTierChanges)} from ${loyaltyTierChanges} where customer_id = any(${param('ids')}::uuid[]) order by sequence`,
-);
 const clearTiers = statement(
   'clear_merged_tiers',
   sql`delete from loyalty_tier_changes where customer_id = any(${param('ids')}::uuid[])`,

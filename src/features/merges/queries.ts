@@ -1,9 +1,11 @@
-import { getTableColumns, type SQL, sql } from 'drizzle-orm';
+import { getTableColumns, getTableName, type SQL, sql } from 'drizzle-orm';
+import type { PgColumn, PgTable } from 'drizzle-orm/pg-core';
 import { type Db, fields, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import type { Columns } from '../../records/catalog.ts';
 import { deletionOfParts } from '../../records/delete-guard.ts';
 import { rowsToKeep } from '../../records/kept-rows.ts';
 import { lazily } from '../../records/lazily.ts';
-import { cleared, countRecords, type Moved } from '../../records/merge.ts';
+import { cleared, countRecords, insertUnder, type Move, type Moved } from '../../records/merge.ts';
 import type { RefRow } from '../../records/references/queries.ts';
 import { externalRefs } from '../../records/references/record.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
@@ -42,34 +44,21 @@ export interface Party {
   tiers: TierRow[];
 }
 
-const of = (column: SQL) => sql`${column} = any(${param('ids')}::uuid[])`;
+const ofCustomers = <Row>(table: PgTable, owner: PgColumn, order: SQL = sql`${owner}`) =>
+  statement<Row>(
+    `merged_${getTableName(table)}`,
+    sql`select ${fields(table)} from ${table} where ${owner} = any(${param('ids')}::uuid[]) order by ${order}`,
+  );
 const rowsOfCustomers = {
-  customers: statement<CustomerRow>(
-    'merged_customers',
-    sql`select ${fields(customers)} from ${customers} where ${of(sql`id`)}`,
-  ),
-  identities: statement<IdentityRow>(
-    'merged_identities',
-    sql`select ${fields(customerIdentities)} from ${customerIdentities} where ${of(sql`customer_id`)} order by kind, created_at, value`,
-  ),
-  references: statement<RefRow>(
-    'merged_references',
-    sql`select ${fields(externalRefs)} from ${externalRefs} where ${of(sql`record_id`)} order by position, source, external_id`,
-  ),
-  leads: statement<LeadRow>('merged_leads', sql`select ${fields(leads)} from ${leads} where ${of(sql`customer_id`)}`),
-  stages: statement<StageRow>(
-    'merged_stages',
-    sql`select ${fields(leadStageChanges)} from ${leadStageChanges} where ${of(sql`customer_id`)} order by sequence`,
-  ),
-  accounts: statement<AccountRow>(
-    'merged_accounts',
-    sql`select ${fields(loyaltyAccounts)} from ${loyaltyAccounts} where ${of(sql`customer_id`)}`,
-  ),
-  tiers: statement<TierRow>(
-    'merged_tiers',
-    sql`select ${fields(loyaltyTierChanges)} from ${loyaltyTierChanges} where ${of(sql`customer_id`)} order by sequence`,
-  ),
+  customers: ofCustomers<CustomerRow>(customers, customers.id),
+  identities: ofCustomers<IdentityRow>(customerIdentities, customerIdentities.customerId, sql`kind, created_at, value`),
+  references: ofCustomers<RefRow>(externalRefs, externalRefs.recordId, sql`position, source, external_id`),
+  leads: ofCustomers<LeadRow>(leads, leads.customerId),
+  stages: ofCustomers<StageRow>(leadStageChanges, leadStageChanges.customerId, sql`sequence`),
+  accounts: ofCustomers<AccountRow>(loyaltyAccounts, loyaltyAccounts.customerId),
 };
+/** Changes of the tiers of these customers, in their order. */
+export const tiersOf = ofCustomers<TierRow>(loyaltyTierChanges, loyaltyTierChanges.customerId, sql`sequence`);
 
 /** What is stored of these customers, by id; absent ones are absent. */
 export async function partiesOf(db: Db, ids: string[]): Promise<Map<string, Party>> {
@@ -80,7 +69,7 @@ export async function partiesOf(db: Db, ids: string[]): Promise<Map<string, Part
     db.all(rowsOfCustomers.leads, { ids }),
     db.all(rowsOfCustomers.stages, { ids }),
     db.all(rowsOfCustomers.accounts, { ids }),
-    db.all(rowsOfCustomers.tiers, { ids }),
+    db.all(tiersOf, { ids }),
   ]);
   return new Map(
     rows.map((row) => {
@@ -288,44 +277,40 @@ export async function saveCustomerRow(tx: Transaction, row: CustomerRow): Promis
   await tx.all(updateCustomer, { rows: JSON.stringify([row]) });
 }
 
-const shares = statement(
-  'merge_shares',
-  sql`insert into ${partnerShares} as s (partner_id, customer_id, writable, created_at, by)
-    select partner_id, ${param('to')}::uuid, writable, created_at, by from ${partnerShares} where customer_id = ${param('from')}::uuid
-    on conflict (partner_id, customer_id) do update set writable = s.writable or excluded.writable`,
-);
-
 /** The survivor is shared with everybody either was shared with; writable where either was. */
-export async function mergeShares(tx: Transaction, from: string, to: string): Promise<void> {
-  await tx.all(shares, { from, to });
+export async function mergeShares(tx: Transaction, { from, to }: Move, columns: Columns): Promise<void> {
+  const query = statement(
+    'merge_shares',
+    sql`with shares as (select * from ${partnerShares} where customer_id = ${param('from')}::uuid)
+      ${insertUnder(partnerShares, 'shares', columns)}
+      on conflict (partner_id, customer_id) do update set writable = partner_shares.writable or excluded.writable`,
+    { unprepared: true },
+  );
+  await tx.all(query, { from, to });
 }
 
-const unshare = statement(
-  'restore_shares',
-  sql`with kept as materialized (
-      select x.*, m.after -> 'partnerShares' ->> x.partner_id::text as merged from ${customerMerges} m,
-        jsonb_populate_recordset(null::partner_shares, m.before -> 'partnerShares') x where m.id = ${param('mergeId')}::uuid
-    ), still as materialized (
-      select k.* from kept k join ${partnerShares} s on s.partner_id = k.partner_id and s.customer_id = ${param('from')}::uuid
-      where s.writable = k.merged::boolean
-    ), ended as (
-      delete from ${partnerShares} s using still k where s.customer_id = ${param('from')}::uuid and s.partner_id = k.partner_id
-        and k.customer_id = ${param('to')}::uuid
-        and not exists (select from kept o where o.partner_id = k.partner_id and o.customer_id = ${param('from')}::uuid)
-    ), narrowed as (
-      update ${partnerShares} s set writable = k.writable from still k
-      where s.customer_id = ${param('from')}::uuid and s.partner_id = k.partner_id and k.customer_id = ${param('from')}::uuid
-    )
-    insert into ${partnerShares} (partner_id, customer_id, writable, created_at, by)
-      select partner_id, customer_id, writable, created_at, by from still where customer_id = ${param('to')}::uuid`,
-);
-
 /** Each is shared as it was; what was taken back since the merge stays taken back. */
-export async function restoreShares(
-  tx: Transaction,
-  values: { mergeId: string; from: string; to: string },
-): Promise<void> {
-  await tx.all(unshare, values);
+export async function restoreShares(tx: Transaction, { mergeId, from, to }: Move, columns: Columns): Promise<void> {
+  const query = statement(
+    'restore_shares',
+    sql`with kept as materialized (
+        select x.*, m.after -> 'partnerShares' ->> x.partner_id::text as merged from ${customerMerges} m,
+          jsonb_populate_recordset(null::partner_shares, m.before -> 'partnerShares') x where m.id = ${param('mergeId')}::uuid
+      ), still as materialized (
+        select k.* from kept k join ${partnerShares} s on s.partner_id = k.partner_id and s.customer_id = ${param('from')}::uuid
+        where s.writable = k.merged::boolean
+      ), ended as (
+        delete from ${partnerShares} s using still k where s.customer_id = ${param('from')}::uuid and s.partner_id = k.partner_id
+          and k.customer_id = ${param('to')}::uuid
+          and not exists (select from kept o where o.partner_id = k.partner_id and o.customer_id = ${param('from')}::uuid)
+      ), narrowed as (
+        update ${partnerShares} s set writable = k.writable from still k
+        where s.customer_id = ${param('from')}::uuid and s.partner_id = k.partner_id and k.customer_id = ${param('from')}::uuid
+      ), others as (select * from still where customer_id = ${param('to')}::uuid)
+      ${insertUnder(partnerShares, 'others', columns)}`,
+    { unprepared: true },
+  );
+  await tx.all(query, { mergeId, from, to });
 }
 
 const drop = lazily(() =>

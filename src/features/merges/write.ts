@@ -111,7 +111,7 @@ export async function mergeCustomers(tx: Transaction, context: Context, write: M
   const postings = await moveLedger(tx, context, move, columns);
   const moves = await moveRecords(tx, customerMergeRecords, move, columns, 'there');
   await mergeLeads(tx, { now, columns }, { survivor, other }, decided.lead, take.includes('lead_stage'));
-  await mergeShares(tx, from, to);
+  await mergeShares(tx, move, columns);
   saveNames(tx, decided.identities, decided.references);
   await redirect(tx, { ...move, now });
   const shares = (await countMergeable(tx, from)).filter(({ kind }) => kind === 'partnerShares');
@@ -271,7 +271,7 @@ export async function unmergeCustomers(
   const kept = untouched ? [] : await splitLedgers(tx, context, move, columns);
   if (untouched) await restoreLedgers(tx, move, columns);
   const lead = await unmergeLeads(tx, { mergeId, survivor, otherId: to, columns });
-  await restoreShares(tx, move);
+  await restoreShares(tx, move, columns);
   const names = namesBack({ survivor, to, identities, references });
   saveNames(tx, names.identities, names.references);
   const profile = profileBack(survivor.row, own, made);

@@ -23,6 +23,13 @@ async function make(path: string, body: unknown): Promise<any> {
 }
 
 const house = await stockHouse(api);
+const partner = await make('/v1/partners', { name: 'Riverside', rules: {} });
+
+async function share(customer: string): Promise<void> {
+  const path = `/v1/partners/${partner.id}/customers/${customer}`;
+  const { status } = await api.request('PUT', path, { body: { writable: true }, headers: newKey() });
+  if (status >= 300) throw new Error(`${path}: ${status}`);
+}
 const tables = [
   'customers',
   'customer_identities',
@@ -33,6 +40,7 @@ const tables = [
   'loyalty_entries',
   'loyalty_earnings',
   'loyalty_tier_changes',
+  'partner_shares',
   'orders',
 ];
 
@@ -50,6 +58,7 @@ async function partedAfter(t: Test, migration: () => Promise<void>, columns: str
   const a = await stockPerson(api, house);
   const b = await stockPerson(api, house);
   const both = [a.customer, b.customer];
+  await share(b.customer);
   const before = without(await dumpOf(database, both), columns);
   const merged = await make(`/v1/customers/${a.customer}/merge`, { customerId: b.customer, take: ['name'] });
   await migration();
