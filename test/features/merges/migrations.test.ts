@@ -60,6 +60,7 @@ async function partedAfter(t: Test, migration: () => Promise<void>, columns: str
   const both = [a.customer, b.customer];
   await share(b.customer);
   const before = without(await dumpOf(database, both), columns);
+  t.equal(before['partnerShares']?.length, 1);
   const merged = await make(`/v1/customers/${a.customer}/merge`, { customerId: b.customer, take: ['name'] });
   await migration();
   const parted = await make(`/v1/customers/${a.customer}/unmerge`, { mergeId: merged.id });
