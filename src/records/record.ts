@@ -246,6 +246,7 @@ export function record<
     owner: self ? 'id' : owner ? 'customerId' : null,
     key: owner ? ['customerId', 'id'] : ['id'],
     ...(partOf && { partOf }),
+    ...(self && { merge: 'rewrite' }),
     guard: owner && !partOf ? name : null,
     ...(definition.timeline && { timeline: { kind: name, scope: `${access.scope}:read`, ...definition.timeline } }),
     fields,

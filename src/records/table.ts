@@ -42,6 +42,14 @@ export type TableAccess = 'owner' | 'configuration' | 'service' | 'append' | 'sh
 /** `profile`: what the customer is. `fact`: what happened. `derived`: worked out from facts, and recomputed. */
 export type Nature = 'profile' | 'fact' | 'derived';
 
+/**
+ * What becomes of its rows when two customers are merged.
+ * `move`: they are the survivor's from then on, with what is part of them.
+ * `rewrite`: a feature makes those of one customer of those of two; the rows of both are kept, to part them exactly.
+ * `none`: nothing by themselves. They are derived, part of a record, or what the merge itself writes.
+ */
+export type Merging = 'move' | 'rewrite' | 'none';
+
 export interface StoredTable {
   /** Its name in exports and counts: `orderItems`. */
   name: string;
@@ -65,6 +73,9 @@ export interface StoredTable {
   /** Whether a row (alias `f`) is a sign of life since an instant, where that is not the instants marked so by themselves. */
   isLifeSign: ((since: (column: string) => SQL) => SQL) | null;
   timeline: InTimeline | null;
+  merge: Merging;
+  /** Names a record: what was recorded since a merge goes back with the record that it names. */
+  follows: string | null;
 }
 
 /** How rows stand in the timeline of their customer, at the instant that `happened`. */
@@ -97,6 +108,9 @@ export interface TableDefinition<F extends Fields> {
   guard: string | null;
   isLifeSign?: StoredTable['isLifeSign'];
   timeline?: InTimeline;
+  /** `move` for facts with an id, if not said; whatever else is owned and not derived has to say it. */
+  merge?: Merging;
+  follows?: keyof F & string;
   fields: F;
   /** Unique constraints that two transactions may meet at (platform/db/claims.ts), and how it is answered. */
   claims?: Readonly<Record<string, ProblemCode>>;
@@ -119,6 +133,8 @@ export function storedTable<const F extends Fields>(tableName: string, definitio
     guard,
     isLifeSign = null,
     timeline = null,
+    merge = mergingOf(tableName, definition),
+    follows = null,
     fields,
     claims = {},
     extras,
@@ -140,8 +156,37 @@ export function storedTable<const F extends Fields>(tableName: string, definitio
   }
   declareClaims(claims);
   if (access === 'shares') declareShares(table, columnNamed(table, owner ?? ''));
-  stored.set(table, { name, label, table, fields, access, nature, owner, partOf, key, guard, isLifeSign, timeline });
+  stored.set(table, {
+    name,
+    label,
+    table,
+    fields,
+    access,
+    nature,
+    owner,
+    partOf,
+    key,
+    guard,
+    isLifeSign,
+    timeline,
+    merge,
+    follows,
+  });
   return table;
+}
+
+/** @throws Error where rows of a merged customer would be lost */
+function mergingOf<F extends Fields>(
+  tableName: string,
+  { owner, nature, partOf, key, fields }: TableDefinition<F>,
+): Merging {
+  if (owner === null || nature === 'derived') return 'none';
+  const parent = partOf && definitionOf(partOf.table);
+  if (parent && 'id' in parent.fields && (parent.merge === 'move' || parent.partOf)) return 'none';
+  if (!parent && nature === 'fact' && 'id' in fields && key.every((member) => member === owner || member === 'id')) {
+    return 'move';
+  }
+  throw new Error(`${tableName}: say what becomes of its rows when customers are merged (merge)`);
 }
 
 function named(columns: Record<string, unknown>, member: string): PgColumn {

@@ -132,6 +132,7 @@ export const assignments = storedTable('assignments', {
   owner: 'customerId',
   key: ['customerId', 'id'],
   guard: 'assignment',
+  follows: 'followUpId',
   fields: given,
   extras: (t) => [index('assignments_at').on(t.at, t.id), index('assignments_owner').on(t.owner, t.at, t.id)],
 });

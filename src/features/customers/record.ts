@@ -215,6 +215,7 @@ export const customerIdentities = storedTable('customer_identities', {
   owner: 'customerId',
   key: ['kind', 'value'],
   guard: null,
+  merge: 'rewrite',
   fields: {
     kind: words(identityKind).required(),
     /** Normalised: lower-case e-mail, E.164 phone. */

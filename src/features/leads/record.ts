@@ -82,6 +82,7 @@ export const leads = storedTable('leads', {
   owner: 'customerId',
   key: ['customerId'],
   guard: 'lead',
+  merge: 'rewrite',
   fields: leadFields,
   extras: (t) => [
     index('leads_entered').on(t.enteredAt, t.customerId),
@@ -117,6 +118,7 @@ export const leadStageChanges = storedTable('lead_stage_changes', {
   owner: 'customerId',
   key: ['customerId', 'sequence'],
   guard: 'stage change',
+  merge: 'rewrite',
   timeline: { kind: 'stage_change', scope: 'leads:read', members: ['from', 'to', 'by', 'rule', 'lossReason'] },
   fields: stageFields,
   extras: (t) => [

@@ -99,6 +99,7 @@ export const loyaltyAccounts = storedTable('loyalty_accounts', {
   owner: 'customerId',
   key: ['customerId'],
   guard: 'loyalty account',
+  merge: 'rewrite',
   fields: memberFields,
   extras: (t) => [
     index('loyalty_accounts_joined').on(t.programmeId, t.joinedAt, t.customerId),
@@ -159,6 +160,7 @@ export const loyaltyTransactions = storedTable('loyalty_transactions', {
   owner: 'customerId',
   key: ['customerId', 'id'],
   guard: 'points transaction',
+  merge: 'rewrite',
   // Not what happens by itself: points that are earned, expire or are given for a birthday.
   isLifeSign: (since) =>
     sql`f.kind in ('spend', 'redeem', 'return', 'adjust', 'transfer_out', 'transfer_in') and ${since('at')}`,
@@ -208,6 +210,7 @@ export const loyaltyLots = storedTable('loyalty_lots', {
   owner: 'customerId',
   key: ['customerId', 'id'],
   guard: 'points lot',
+  merge: 'rewrite',
   fields: lotFields,
   extras: (t) => [
     index('loyalty_lots_live').on(t.customerId).where(sql`remaining > 0`),
@@ -233,6 +236,7 @@ export const loyaltyEntries = storedTable('loyalty_entries', {
   owner: 'customerId',
   key: ['customerId', 'transactionId', 'line'],
   guard: 'points posting',
+  merge: 'rewrite',
   fields: entryFields,
   extras: (t) => [index('loyalty_entries_lot').on(t.customerId, t.lotId)],
 });
@@ -246,6 +250,7 @@ export const loyaltyEarnings = storedTable('loyalty_earnings', {
   owner: 'customerId',
   key: ['customerId', 'orderId'],
   guard: 'points entitlement',
+  merge: 'rewrite',
   fields: {
     customerId: ownerId().hidden(),
     orderId: recordId().required().internal(),
@@ -280,6 +285,7 @@ export const loyaltyTierChanges = storedTable('loyalty_tier_changes', {
   owner: 'customerId',
   key: ['customerId', 'sequence'],
   guard: 'tier change',
+  merge: 'rewrite',
   fields: tierChangeFields,
   extras: (t) => [index('loyalty_tier_changes_at').on(t.at, t.customerId)],
 });

@@ -1,12 +1,16 @@
 import { sql } from 'drizzle-orm';
 import { mergeHistories } from '../../domain/merged-history.ts';
 import { isBefore } from '../../domain/period.ts';
-import { insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
-import { assignments, fromExcluded } from '../../records/table.ts';
+import { insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import type { Columns } from '../../records/catalog.ts';
+import { keptRows, madeRow, restoreRows } from '../../records/kept-rows.ts';
+import { insertUnder } from '../../records/merge.ts';
+import { assignments, fromRow } from '../../records/table.ts';
 import { recountLeads } from '../leads/comparison.ts';
 import { leadStageChanges, leads } from '../leads/record.ts';
 import { type Renumbered, renameOccasions } from './occasions.ts';
-import { keptRows, type LeadRow, madeRow, type Party, type StageRow } from './queries.ts';
+import type { LeadRow, Party, StageRow } from './queries.ts';
+import { customerMerges } from './record.ts';
 
 /*
  * Two leads: the lifecycle of the survivor goes on (with `take: lead_stage`, that of the other), and its steps keep their
@@ -22,10 +26,17 @@ const clear = statement(
     delete from lead_stage_changes where customer_id = any(${param('cleared')}::uuid[])`,
 );
 
+const open = (columns: Columns) =>
+  statement(
+    'open_merged_lead',
+    sql`with lead as materialized (select * from leads where customer_id = ${param('from')}::uuid)
+      ${insertUnder(leads, 'lead', columns)} on conflict (customer_id) do nothing`,
+    { unprepared: true },
+  );
 const save = statement(
   'save_merged_leads',
-  sql`${insertRows(leads, param('rows'))} on conflict (customer_id) do update set ${assignments(leads, fromExcluded)},
-    created_at = excluded.created_at`,
+  sql`update leads set ${assignments(leads, fromRow('n'))}, created_at = n."createdAt"
+    from ${rowsOf(leads, param('rows'), 'n')} where leads.customer_id = n."customerId"`,
 );
 const saveSteps = statement('save_merged_stages', insertRows(leadStageChanges, param('rows')));
 
@@ -34,7 +45,7 @@ interface Lifecycle {
   steps: StageRow[];
 }
 
-/** Writes these lifecycles in place of all that these locked customers have; occasions of invitations follow. */
+/** Writes these lifecycles in place of all that these locked customers have, whose leads are there; occasions of invitations follow. */
 async function rewrite(tx: Transaction, ids: string[], before: StageRow[], lifecycles: Lifecycle[]): Promise<void> {
   const stay = lifecycles.map(({ lead }) => lead.customerId);
   await tx.all(clear, { gone: ids.filter((id) => !stay.includes(id)), cleared: ids });
@@ -58,7 +69,7 @@ const wasUndone = (step: StageRow) => step.rule === 'no_qualifying_order_left';
 /** @param members owner, source and segment, as they were decided */
 export async function mergeLeads(
   tx: Transaction,
-  now: string,
+  { now, columns }: { now: string; columns: Columns },
   { survivor, other }: { survivor: Party; other: Party },
   members: Pick<LeadRow, 'owner' | 'source' | 'segment'>,
   othersGoesOn: boolean,
@@ -84,13 +95,14 @@ export async function mergeLeads(
       : step,
   );
   const steps = mergeHistories(main.stages, ended, main.stages.length - 1, wasUndone);
+  await tx.all(open(columns), { from: other.row.id, to: customerId });
   await rewrite(tx, ids, before, [{ lead, steps }]);
   if (both) await recountLeads(tx, [customerId]);
 }
 
-const keptLeads = keptRows<LeadRow>('lead', leads);
-const madeLead = madeRow<LeadRow>('lead', leads);
-const keptSteps = keptRows<StageRow>('stageChanges', leadStageChanges);
+const keptLeads = keptRows<LeadRow>(customerMerges, leads);
+const madeLead = madeRow<LeadRow>(customerMerges, leads);
+const keptSteps = keptRows<StageRow>(customerMerges, leadStageChanges);
 
 /**
  * Each has its own lead again, as it was; what happened since is the survivor's, or the other's where only that one had a
@@ -99,7 +111,7 @@ const keptSteps = keptRows<StageRow>('stageChanges', leadStageChanges);
  */
 export async function unmergeLeads(
   tx: Transaction,
-  { mergeId, survivor, otherId }: { mergeId: string; survivor: Party; otherId: string },
+  { mergeId, survivor, otherId, columns }: { mergeId: string; survivor: Party; otherId: string; columns: Columns },
 ): Promise<{ kept: number; exact: boolean }> {
   const [leadRows, stepRows, made] = await Promise.all([
     tx.all(keptLeads, { mergeId }),
@@ -138,6 +150,9 @@ export async function unmergeLeads(
     });
   } else {
     lifecycles.push({ lead: { ...now, customerId: otherId }, steps: [...others.steps, ...since] });
+  }
+  if (lifecycles.length > 0) {
+    await restoreRows(tx, customerMerges, leads, { mergeId, ids: [otherId], columns });
   }
   await rewrite(tx, [customerId, otherId], survivor.stages, lifecycles);
   const rewritten = lifecycles.map(({ lead }) => lead.customerId);

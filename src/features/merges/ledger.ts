@@ -4,6 +4,9 @@ import { isBefore } from '../../domain/period.ts';
 import { fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
+import { type Columns, columnsIn } from '../../records/catalog.ts';
+import { keptRows, restoreRows } from '../../records/kept-rows.ts';
+import { insertUnder, type Move } from '../../records/merge.ts';
 import { recountLedger } from '../loyalty/comparison.ts';
 import { repairEarnings } from '../loyalty/earning-comparison.ts';
 import { openAccounts, saveAccounts } from '../loyalty/ledger.ts';
@@ -16,9 +19,9 @@ import {
   loyaltyTransactions,
 } from '../loyalty/record.ts';
 import { rulesAt } from '../loyalty-programmes/queries.ts';
-import { insertUnder, type Move } from './moves.ts';
-import { type AccountRow, keptRows, restoring, type TierRow } from './queries.ts';
-import type { KeptRecords } from './record.ts';
+import { redemptions } from '../rewards/record.ts';
+import { type AccountRow, type TierRow, tiersOf } from './queries.ts';
+import { customerMerges, type KeptRecords } from './record.ts';
 
 /*
  * Two accounts of one programme become one: since the earlier of the two, with the lots and postings of both, so that
@@ -28,31 +31,26 @@ import type { KeptRecords } from './record.ts';
  * add points for orders between the two beginnings, bonuses for purchases, and a higher tier.
  */
 
-const move = statement<{ moved: number }>(
-  'merge_ledger',
-  sql`with account as materialized (select * from loyalty_accounts where customer_id = ${param('from')}::uuid),
-    opened as (${insertUnder(loyaltyAccounts, 'account')} on conflict (customer_id) do nothing),
-    transactions as (delete from loyalty_transactions where customer_id = ${param('from')}::uuid returning *),
-    put_transactions as (${insertUnder(loyaltyTransactions, 'transactions', {
-      // What a client has called the same with both is done; repeated, it finds the survivor's.
-      external_id: sql`case when not exists (select from loyalty_transactions t where t.customer_id = ${param('to')}::uuid
-        and t.by = gone.by and t.external_id = gone.external_id) then gone.external_id end`,
-    })}),
-    lots as (delete from loyalty_lots where customer_id = ${param('from')}::uuid returning *),
-    put_lots as (${insertUnder(loyaltyLots, 'lots')}),
-    entries as (delete from loyalty_entries where customer_id = ${param('from')}::uuid returning *),
-    put_entries as (${insertUnder(loyaltyEntries, 'entries')}),
-    earnings as (delete from loyalty_earnings where customer_id = ${param('from')}::uuid returning *),
-    -- Of an order that went from one to the other both have a row, and one of them is entitled to nothing.
-    put_earnings as (${insertUnder(loyaltyEarnings, 'earnings')} on conflict (customer_id, order_id) do update
-      set entitled = loyalty_earnings.entitled + excluded.entitled, spend = loyalty_earnings.spend + excluded.spend)
-    select count(*) as moved from transactions`,
-);
+const moving = (columns: Columns) =>
+  statement<{ moved: number }>(
+    'merge_ledger',
+    sql`with account as materialized (select * from loyalty_accounts where customer_id = ${param('from')}::uuid),
+      opened as (${insertUnder(loyaltyAccounts, 'account', columns)} on conflict (customer_id) do nothing),
+      transactions as (delete from loyalty_transactions where customer_id = ${param('from')}::uuid returning *),
+      -- What a client has called the same with both is done; repeated, it finds the survivor's.
+      put_transactions as (${insertUnder(loyaltyTransactions, 'transactions', columns)}),
+      lots as (delete from loyalty_lots where customer_id = ${param('from')}::uuid returning *),
+      put_lots as (${insertUnder(loyaltyLots, 'lots', columns)}),
+      entries as (delete from loyalty_entries where customer_id = ${param('from')}::uuid returning *),
+      put_entries as (${insertUnder(loyaltyEntries, 'entries', columns)}),
+      earnings as (delete from loyalty_earnings where customer_id = ${param('from')}::uuid returning *),
+      -- Of an order that went from one to the other both have a row, and one of them is entitled to nothing.
+      put_earnings as (${insertUnder(loyaltyEarnings, 'earnings', columns)} on conflict (customer_id, order_id) do update
+        set entitled = loyalty_earnings.entitled + excluded.entitled, spend = loyalty_earnings.spend + excluded.spend)
+      select count(*) as moved from transactions`,
+    { unprepared: true },
+  );
 
-const tiersOf = statement<TierRow>(
-  'merged_tier_changes',
-  sql`select ${fields(loyaltyTierChanges)} from ${loyaltyTierChanges} where customer_id = any(${param('ids')}::uuid[]) order by sequence`,
-);
 const clearTiers = statement(
   'clear_merged_tiers',
   sql`delete from loyalty_tier_changes where customer_id = any(${param('ids')}::uuid[])`,
@@ -68,7 +66,12 @@ const join = statement(
 );
 
 /** Points of both under the survivor. Both are locked; the merge is begun. @returns postings moved */
-export async function moveLedger(tx: Transaction, context: Context, { mergeId: _, from, to }: Move): Promise<number> {
+export async function moveLedger(
+  tx: Transaction,
+  context: Context,
+  { from, to }: Move,
+  columns: Columns,
+): Promise<number> {
   const accounts = await openAccounts(tx, context, [from, to], { lots: true });
   if (accounts.size === 0) return 0;
   // What was due is posted with each of them, so that one balance can be told of both.
@@ -78,7 +81,7 @@ export async function moveLedger(tx: Transaction, context: Context, { mergeId: _
   if (!other) return 0;
   const own = accounts.get(to);
   const tiers = await tx.all(tiersOf, { ids: [from, to] });
-  const moved = await tx.first(move, { from, to });
+  const moved = await tx.first(moving(columns), { from, to });
   const levels = rulesAt(other.programme, other.now)?.tiers?.levels ?? [];
   const rank = ({ tier }: AccountRow) => levels.findIndex(({ key }) => key === tier);
   const [main, side] = own && rank(own.row) >= rank(other.row) ? [to, from] : [from, to];
@@ -128,10 +131,7 @@ export function restateMember(tx: Transaction, context: Context, ids: string[]):
   return repairEarnings(tx, context, ids);
 }
 
-const openAgain = restoring('loyaltyAccount');
-const ledger = ['loyaltyTransactions', 'loyaltyLots', 'loyaltyEntries', 'loyaltyEarnings', 'tierChanges'].map(
-  restoring,
-);
+const ledger = [loyaltyTransactions, loyaltyLots, loyaltyEntries, loyaltyEarnings, loyaltyTierChanges];
 const clear = statement(
   'clear_merged_ledger',
   sql`with entries as (delete from loyalty_entries where customer_id = ${param('from')}::uuid),
@@ -140,31 +140,38 @@ const clear = statement(
     tiers as (delete from loyalty_tier_changes where customer_id = ${param('from')}::uuid)
     delete from loyalty_transactions where customer_id = ${param('from')}::uuid`,
 );
-const asItWas = statement(
-  'restore_merged_account',
-  sql`with kept as materialized (
-      select x.* from customer_merges m, jsonb_populate_recordset(null::loyalty_accounts, m.before -> 'loyaltyAccount') x
-      where m.id = ${param('mergeId')}::uuid and x.customer_id = ${param('from')}::uuid
-    ), gone as (
-      delete from loyalty_accounts a where a.customer_id = ${param('from')}::uuid and not exists (select from kept)
-    )
-    update loyalty_accounts a set version = a.version + 1, joined_at = k.joined_at, joined_on = k.joined_on, tier = k.tier,
-      tier_since = k.tier_since, tier_ends_at = k.tier_ends_at, tier_in_grace = k.tier_in_grace, active = k.active,
-      pending = k.pending, debt = k.debt, settled_at = k.settled_at, next_at = k.next_at,
-      referral_rewarded = k.referral_rewarded, created_at = k.created_at, updated_at = k.updated_at
-    from kept k where a.customer_id = k.customer_id`,
-);
+async function restoreAccount(tx: Transaction, { mergeId, from }: Move, columns: Columns): Promise<void> {
+  const sets = columnsIn(columns, loyaltyAccounts)
+    .filter((name) => name !== 'customer_id' && name !== 'version')
+    .map((name) => sql`${sql.identifier(name)} = k.${sql.identifier(name)}`);
+  const query = statement(
+    'restore_merged_account',
+    sql`with kept as materialized (
+        select x.* from customer_merges m, jsonb_populate_recordset(null::loyalty_accounts, m.before -> 'loyaltyAccount') x
+        where m.id = ${param('mergeId')}::uuid and x.customer_id = ${param('from')}::uuid
+      ), gone as (
+        delete from loyalty_accounts a where a.customer_id = ${param('from')}::uuid and not exists (select from kept)
+      )
+      update loyalty_accounts a set version = a.version + 1, ${sql.join(sets, sql`, `)}
+      from kept k where a.customer_id = k.customer_id`,
+    { unprepared: true },
+  );
+  await tx.all(query, { mergeId, from });
+}
 
 /** The account of the customer that is back, for redemptions to belong to. */
-export async function reopenAccount(tx: Transaction, mergeId: string, to: string): Promise<void> {
-  await tx.all(openAgain, { mergeId, ids: [to] });
+export async function reopenAccount(tx: Transaction, { mergeId, to }: Move, columns: Columns): Promise<void> {
+  await restoreRows(tx, customerMerges, loyaltyAccounts, { mergeId, ids: [to], columns });
 }
 
 /** The ledgers of both as they were before the merge, which nothing has changed since. */
-export async function restoreLedgers(tx: Transaction, { mergeId, from, to }: Move): Promise<void> {
+export async function restoreLedgers(tx: Transaction, move: Move, columns: Columns): Promise<void> {
+  const { mergeId, from, to } = move;
   await tx.all(clear, { from });
-  await tx.all(asItWas, { mergeId, from });
-  await Promise.all(ledger.map((query) => tx.all(query, { mergeId, ids: [from, to] })));
+  await restoreAccount(tx, move, columns);
+  await Promise.all(
+    ledger.map((table) => restoreRows(tx, customerMerges, table, { mergeId, ids: [from, to], columns })),
+  );
 }
 
 type TransactionRow = typeof loyaltyTransactions.$inferSelect;
@@ -172,10 +179,10 @@ type LotRow = typeof loyaltyLots.$inferSelect;
 type EntryRow = typeof loyaltyEntries.$inferSelect;
 type EarningRow = typeof loyaltyEarnings.$inferSelect;
 
-const keptAccounts = keptRows<AccountRow>('loyaltyAccount', loyaltyAccounts);
-const keptTransactions = keptRows<TransactionRow>('loyaltyTransactions', loyaltyTransactions);
-const keptLots = keptRows<LotRow>('loyaltyLots', loyaltyLots);
-const keptTiers = keptRows<TierRow>('tierChanges', loyaltyTierChanges);
+const keptAccounts = keptRows<AccountRow>(customerMerges, loyaltyAccounts);
+const keptTransactions = keptRows<TransactionRow>(customerMerges, loyaltyTransactions);
+const keptLots = keptRows<LotRow>(customerMerges, loyaltyLots);
+const keptTiers = keptRows<TierRow>(customerMerges, loyaltyTierChanges);
 const rowsOf = <Row>(
   table: typeof loyaltyTransactions | typeof loyaltyLots | typeof loyaltyEntries | typeof loyaltyEarnings,
 ) =>
@@ -199,14 +206,6 @@ const saveLedger = statement(
     earnings as (${insertRows(loyaltyEarnings, param('earnings'))})
     ${insertRows(loyaltyTierChanges, param('tiers'))}`,
 );
-const allRedemptions = statement(
-  'redemptions_with_account',
-  sql`with gone as (delete from redemptions where customer_id = ${param('from')}::uuid returning *)
-    insert into redemptions (customer_id, id, version, reward_id, quantity, points, status, transaction_id, redeemed_at, fulfilled_at,
-      cancelled_at, reason, created_at, updated_at)
-    select ${param('to')}::uuid, id, version, reward_id, quantity, points, status, transaction_id, redeemed_at, fulfilled_at,
-      cancelled_at, reason, created_at, updated_at from gone`,
-);
 const keepSettled = statement(
   'settle_split_accounts',
   sql`update loyalty_accounts set settled_at = ${param('settledAt')}::timestamptz where customer_id = any(${param('ids')}::uuid[])`,
@@ -222,8 +221,10 @@ const keepSettled = statement(
 export async function splitLedgers(
   tx: Transaction,
   { principal }: Context,
-  { mergeId, from, to }: Move,
+  move: Move,
+  columns: Columns,
 ): Promise<KeptRecords[]> {
+  const { mergeId, from, to } = move;
   const values = { mergeId, from };
   const [accounts, before, beforeLots, beforeTiers, transactions, lots, entries, earnings, records, tiers] =
     await Promise.all([
@@ -280,8 +281,8 @@ export async function splitLedgers(
   split.settleDebts();
 
   await tx.all(clear, { from });
-  if (!had(from)) await tx.all(allRedemptions, { from, to });
-  await tx.all(asItWas, { mergeId, from });
+  if (!had(from)) await moveRedemptions(tx, move, columns);
+  await restoreAccount(tx, move, columns);
   const known = beforeTiers.length;
   const later = tiers.slice(known);
   const tierRows = [from, to].filter(had).flatMap((customerId) => {
@@ -321,6 +322,17 @@ export async function splitLedgers(
         ]
       : []),
   ];
+}
+
+/** Those since the merge as well: their account goes back. */
+async function moveRedemptions(tx: Transaction, { from, to }: Move, columns: Columns): Promise<void> {
+  const query = statement(
+    'redemptions_with_account',
+    sql`with gone as (delete from redemptions where customer_id = ${param('from')}::uuid returning *)
+      ${insertUnder(redemptions, 'gone', columns)}`,
+    { unprepared: true },
+  );
+  await tx.all(query, { from, to });
 }
 
 const settled = statement<{ settledAt: string }>(

@@ -1,8 +1,12 @@
+import type { Fields } from '../../records/fields.ts';
+import { namingMembers } from '../../records/personal-data.ts';
 import type { RefRow } from '../../records/references/queries.ts';
+import { definitionOf } from '../../records/table.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
+import { customerRecord, customers } from '../customers/record.ts';
 import type { IdentityKind } from '../customers/words.ts';
 import type { LeadRow, Party } from './queries.ts';
-import type { MergeDecision, MergeMember, MergeObstacle } from './record.ts';
+import { identityMembers, leadMembers, type MergeDecision, type MergeObstacle, profileMembers } from './record.ts';
 
 /*
  * Which values win: the survivor's where it has one, unless told to `take` the other's; the other's fill the gaps.
@@ -10,37 +14,10 @@ import type { MergeDecision, MergeMember, MergeObstacle } from './record.ts';
  * are decided like members, and `lead_stage` says whose lifecycle goes on (leads.ts); it began when the first of them did.
  */
 
-type Profile = Omit<CustomerRow, 'id' | 'version' | 'kind' | 'createdAt' | 'updatedAt' | 'erasedAt'>;
-
-/** Members of a customer with their columns, which go together. */
-export const profileMembers = {
-  name: ['name'],
-  given_name: ['givenName'],
-  family_name: ['familyName'],
-  company_id: ['companyId'],
-  birthday: ['birthday'],
-  address: ['address'],
-  locale: ['locale'],
-  preferred_channel: ['preferredChannel'],
-  acquisition: ['acquisitionSource', 'acquisitionCost', 'acquiredOn'],
-  referred_by: ['referredBy'],
-  acquired_by: ['acquiredBy'],
-  attributes: ['attributes'],
-} as const satisfies Partial<Record<MergeMember, readonly (keyof Profile)[]>>;
-type ProfileMember = keyof typeof profileMembers;
-
-const identityKinds: IdentityKind[] = ['email', 'phone', 'handle'];
-const leadMembers = {
-  lead_stage: 'stage',
-  lead_owner: 'owner',
-  lead_source: 'source',
-  lead_segment: 'segment',
-} as const satisfies Partial<Record<MergeMember, keyof LeadRow>>;
-
 export interface Profiles {
   survivor: Party;
   other: Party;
-  take: readonly MergeMember[];
+  take: readonly string[];
 }
 
 /** @returns why the two cannot be merged; empty: they can */
@@ -71,7 +48,7 @@ export function decide({ survivor, other, take }: Profiles): {
   const ids = [survivor.row.id, other.row.id];
   const row = { ...survivor.row };
   const decisions: MergeDecision[] = [];
-  const note = (member: MergeMember, own: unknown, others: unknown): 'survivor' | 'other' => {
+  const note = (member: string, own: unknown, others: unknown): 'survivor' | 'other' => {
     const from = has(own) && !(take.includes(member) && has(others)) ? 'survivor' : has(others) ? 'other' : 'survivor';
     if (has(others)) {
       const result = from === 'survivor' ? own : others;
@@ -86,10 +63,9 @@ export function decide({ survivor, other, take }: Profiles): {
     }
     return from;
   };
-  for (const member of Object.keys(profileMembers) as ProfileMember[]) {
-    // keys of a constant
-    const own = memberOf(survivor.row, member, ids);
-    const others = memberOf(other.row, member, ids);
+  for (const [member, columns] of profileMembers) {
+    const own = memberOf(survivor.row, columns, ids);
+    const others = memberOf(other.row, columns, ids);
     if (member === 'attributes' && isDocument(own) && isDocument(others)) {
       const result = take.includes(member) ? { ...own, ...others } : { ...others, ...own };
       const differs = Object.keys(own).some((key) => key in others && told(own[key]) !== told(others[key]));
@@ -97,16 +73,15 @@ export function decide({ survivor, other, take }: Profiles): {
       row.attributes = result;
       continue;
     }
-    const from = note(member, own, others) === 'other' ? other.row : survivor.row;
-    for (const column of profileMembers[member]) copy(row, from, column);
+    copyMembers(row, note(member, own, others) === 'other' ? other.row : survivor.row, columns);
   }
   // Nobody is their own company or referrer.
-  for (const column of ['companyId', 'referredBy'] as const) if (ids.includes(row[column] ?? '')) row[column] = null;
+  for (const column of naming) if (ids.includes(String(storedIn(row, column)))) copyMembers(row, nobody, [column]);
 
   const primaryOf = (party: Party, kind: IdentityKind) =>
     party.identities.find((identity) => identity.kind === kind && identity.primary)?.value ?? null;
   const primaries = new Set<string>();
-  for (const kind of identityKinds) {
+  for (const kind of identityMembers) {
     const from = note(kind, primaryOf(survivor, kind), primaryOf(other, kind));
     primaries.add(`${kind} ${primaryOf(from === 'other' ? other : survivor, kind)}`);
   }
@@ -136,17 +111,33 @@ export function decide({ survivor, other, take }: Profiles): {
   return { decisions, row, identities, references, lead };
 }
 
-function copy<K extends keyof CustomerRow>(row: CustomerRow, from: CustomerRow, column: K): void {
-  row[column] = from[column];
+/** Members that name other customers. */
+const naming = namingMembers(definitionOf(customers));
+const nobody = Object.fromEntries(naming.map((member) => [member, null]));
+
+/** Takes these members of a row over into another one. */
+export function copyMembers(row: CustomerRow, from: object, members: readonly string[]): void {
+  const values = from as Readonly<Record<string, unknown>>; // by member
+  Object.assign(row, Object.fromEntries(members.map((member) => [member, values[member]])));
 }
 
-function memberOf(row: CustomerRow, member: ProfileMember, ids: readonly string[]): unknown {
-  if (member === 'acquisition') {
-    const { acquisitionSource: source, acquisitionCost: cost, acquiredOn } = row;
-    return source === null ? null : { source, cost, acquiredOn };
-  }
-  const value = row[profileMembers[member][0]];
-  return (member === 'company_id' || member === 'referred_by') && ids.includes(String(value)) ? null : value;
+/** What is stored of a customer under a member that the definition has. */
+export function storedIn(row: CustomerRow, member: string): unknown {
+  return (row as Readonly<Record<string, unknown>>)[member]; // by member
+}
+
+/** The value of a member; null: it says nothing, or no more than one that was never sent. */
+function memberOf(row: CustomerRow, columns: readonly string[], ids: readonly string[]): unknown {
+  const [first = ''] = columns;
+  const value = storedIn(row, first);
+  if (value === (customerRecord.fields as Fields)[first]?.spec.fallback) return null; // by name
+  if (naming.includes(first) && ids.includes(String(value))) return null;
+  if (columns.length === 1) return value;
+  return acquisitionOf(row);
+}
+
+function acquisitionOf({ acquisitionSource: source, acquisitionCost: cost, acquiredOn }: CustomerRow): object {
+  return { source, cost, acquiredOn };
 }
 
 function has(value: unknown): boolean {

@@ -1,23 +1,19 @@
 import { getTableColumns, getTableName, type SQL, sql } from 'drizzle-orm';
-import type { PgTable } from 'drizzle-orm/pg-core';
-import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import type { PgColumn, PgTable } from 'drizzle-orm/pg-core';
+import { type Db, fields, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import type { Columns } from '../../records/catalog.ts';
 import { deletionOfParts } from '../../records/delete-guard.ts';
+import { rowsToKeep } from '../../records/kept-rows.ts';
 import { lazily } from '../../records/lazily.ts';
+import { cleared, countRecords, insertUnder, type Move, type Moved } from '../../records/merge.ts';
 import type { RefRow } from '../../records/references/queries.ts';
 import { externalRefs } from '../../records/references/record.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
 import { customerIdentities, customers } from '../customers/record.ts';
 import { leadStageChanges, leads } from '../leads/record.ts';
-import {
-  loyaltyAccounts,
-  loyaltyEarnings,
-  loyaltyEntries,
-  loyaltyLots,
-  loyaltyTierChanges,
-  loyaltyTransactions,
-} from '../loyalty/record.ts';
+import { loyaltyAccounts, loyaltyTierChanges, loyaltyTransactions } from '../loyalty/record.ts';
 import { partnerShares } from '../partners/record.ts';
-import { customerAliases, customerMerges, type MergeMember } from './record.ts';
+import { customerAliases, customerMerges } from './record.ts';
 
 export type MergeRow = typeof customerMerges.$inferSelect;
 export type LeadRow = typeof leads.$inferSelect;
@@ -48,34 +44,21 @@ export interface Party {
   tiers: TierRow[];
 }
 
-const of = (column: SQL) => sql`${column} = any(${param('ids')}::uuid[])`;
+const ofCustomers = <Row>(table: PgTable, owner: PgColumn, order: SQL = sql`${owner}`) =>
+  statement<Row>(
+    `merged_${getTableName(table)}`,
+    sql`select ${fields(table)} from ${table} where ${owner} = any(${param('ids')}::uuid[]) order by ${order}`,
+  );
 const rowsOfCustomers = {
-  customers: statement<CustomerRow>(
-    'merged_customers',
-    sql`select ${fields(customers)} from ${customers} where ${of(sql`id`)}`,
-  ),
-  identities: statement<IdentityRow>(
-    'merged_identities',
-    sql`select ${fields(customerIdentities)} from ${customerIdentities} where ${of(sql`customer_id`)} order by kind, created_at, value`,
-  ),
-  references: statement<RefRow>(
-    'merged_references',
-    sql`select ${fields(externalRefs)} from ${externalRefs} where ${of(sql`record_id`)} order by position, source, external_id`,
-  ),
-  leads: statement<LeadRow>('merged_leads', sql`select ${fields(leads)} from ${leads} where ${of(sql`customer_id`)}`),
-  stages: statement<StageRow>(
-    'merged_stages',
-    sql`select ${fields(leadStageChanges)} from ${leadStageChanges} where ${of(sql`customer_id`)} order by sequence`,
-  ),
-  accounts: statement<AccountRow>(
-    'merged_accounts',
-    sql`select ${fields(loyaltyAccounts)} from ${loyaltyAccounts} where ${of(sql`customer_id`)}`,
-  ),
-  tiers: statement<TierRow>(
-    'merged_tiers',
-    sql`select ${fields(loyaltyTierChanges)} from ${loyaltyTierChanges} where ${of(sql`customer_id`)} order by sequence`,
-  ),
+  customers: ofCustomers<CustomerRow>(customers, customers.id),
+  identities: ofCustomers<IdentityRow>(customerIdentities, customerIdentities.customerId, sql`kind, created_at, value`),
+  references: ofCustomers<RefRow>(externalRefs, externalRefs.recordId, sql`position, source, external_id`),
+  leads: ofCustomers<LeadRow>(leads, leads.customerId),
+  stages: ofCustomers<StageRow>(leadStageChanges, leadStageChanges.customerId, sql`sequence`),
+  accounts: ofCustomers<AccountRow>(loyaltyAccounts, loyaltyAccounts.customerId),
 };
+/** Changes of the tiers of these customers, in their order. */
+export const tiersOf = ofCustomers<TierRow>(loyaltyTierChanges, loyaltyTierChanges.customerId, sql`sequence`);
 
 /** What is stored of these customers, by id; absent ones are absent. */
 export async function partiesOf(db: Db, ids: string[]): Promise<Map<string, Party>> {
@@ -86,7 +69,7 @@ export async function partiesOf(db: Db, ids: string[]): Promise<Map<string, Part
     db.all(rowsOfCustomers.leads, { ids }),
     db.all(rowsOfCustomers.stages, { ids }),
     db.all(rowsOfCustomers.accounts, { ids }),
-    db.all(rowsOfCustomers.tiers, { ids }),
+    db.all(tiersOf, { ids }),
   ]);
   return new Map(
     rows.map((row) => {
@@ -108,76 +91,21 @@ export async function partiesOf(db: Db, ids: string[]): Promise<Map<string, Part
   );
 }
 
-/** Kinds of records as they are counted for a preview; those of `moveFacts`, and what else moves. */
-const counted: Record<string, string> = {
-  orders: 'orders',
-  returns: 'returns',
-  interactions: 'interactions',
-  stageChanges: 'lead_stage_changes',
-  assignments: 'assignments',
-  followUps: 'follow_ups',
-  loyaltyTransactions: 'loyalty_transactions',
-  redemptions: 'redemptions',
-  surveyInvitations: 'survey_invitations',
-  surveyResponses: 'survey_responses',
-  consentChanges: 'consent_changes',
-  partnerShares: 'partner_shares',
-};
+/** What a merge tells beside the records that move: what it writes anew. */
+const rewritten = [leadStageChanges, loyaltyTransactions, partnerShares];
 
-const counts = statement<{ kind: string; count: number }>(
-  'count_mergeable',
-  sql.join(
-    Object.entries(counted).map(
-      ([kind, table]) =>
-        sql`select ${sql.raw(`'${kind}'`)} as kind, count(*) as count from ${sql.identifier(table)} where customer_id = ${param('id')}::uuid`,
-    ),
-    sql` union all `,
-  ),
-);
-
-export async function countRecords(db: Db, id: string): Promise<{ kind: string; count: number }[]> {
-  const rows = await db.all(counts, { id });
-  return rows.filter(({ count }) => count > 0);
+/** How many records a customer has that a merge would move or write anew, by kind. */
+export function countMergeable(db: Db, id: string): Promise<Moved[]> {
+  return countRecords(db, id, rewritten);
 }
 
-/*
- * What a merge keeps of both, to part them exactly: rows that do not simply move. JSON of the rows as they stand in the
- * tables, by name of the holding.
- */
-const kept: Record<string, { table: PgTable; owner: string }> = {
-  customer: { table: customers, owner: 'id' },
-  identities: { table: customerIdentities, owner: 'customer_id' },
-  references: { table: externalRefs, owner: 'record_id' },
-  lead: { table: leads, owner: 'customer_id' },
-  stageChanges: { table: leadStageChanges, owner: 'customer_id' },
-  loyaltyAccount: { table: loyaltyAccounts, owner: 'customer_id' },
-  loyaltyTransactions: { table: loyaltyTransactions, owner: 'customer_id' },
-  loyaltyLots: { table: loyaltyLots, owner: 'customer_id' },
-  loyaltyEntries: { table: loyaltyEntries, owner: 'customer_id' },
-  loyaltyEarnings: { table: loyaltyEarnings, owner: 'customer_id' },
-  tierChanges: { table: loyaltyTierChanges, owner: 'customer_id' },
-  partnerShares: { table: partnerShares, owner: 'customer_id' },
-};
-
-const begin = statement(
-  'begin_merge',
-  sql`insert into ${customerMerges} (id, customer_id, survivor_id, merged_id, at, by, take, before)
-    select ${param('mergeId')}::uuid, ${param('to')}::uuid, ${param('to')}::uuid, ${param('from')}::uuid, ${param('now')}::timestamptz,
-      ${param('by')}::text, ${param('take')}::jsonb, jsonb_build_object(${sql.join(
-        [
-          ...Object.entries(kept).map(
-            ([name, { table, owner }]) =>
-              sql`${sql.raw(`'${name}'`)}, (select coalesce(jsonb_agg(to_jsonb(x)), '[]') from ${table} x
-                where x.${sql.identifier(owner)} in (${param('from')}::uuid, ${param('to')}::uuid))`,
-          ),
-          sql`'occasions', (select coalesce(jsonb_agg(jsonb_build_object('id', i.id, 'occasion', i.occasion)), '[]') from survey_invitations i
-            where i.customer_id in (${param('from')}::uuid, ${param('to')}::uuid) and i.occasion is not null)`,
-          sql`'responsesOfFollowUps', (select coalesce(jsonb_agg(jsonb_build_object('id', o.id, 'responseId', o.response_id)), '[]')
-            from follow_ups o join follow_ups s on s.customer_id = ${param('to')}::uuid and s.response_id = o.response_id
-            where o.customer_id = ${param('from')}::uuid)`,
-        ],
-        sql`, `,
-      )})`,
+const begin = lazily(() =>
+  statement(
+    'begin_merge',
+    sql`insert into ${customerMerges} (id, customer_id, survivor_id, merged_id, at, by, take, before)
+      select ${param('mergeId')}::uuid, ${param('to')}::uuid, ${param('to')}::uuid, ${param('from')}::uuid, ${param('now')}::timestamptz,
+        ${param('by')}::text, ${param('take')}::jsonb, ${rowsToKeep()} || jsonb_build_object('cleared', ${cleared()})`,
+  ),
 );
 
 export interface Begin {
@@ -186,46 +114,16 @@ export interface Begin {
   to: string;
   now: string;
   by: string;
-  take: readonly MergeMember[];
+  take: readonly string[];
 }
 
 /** Writes down a merge with what both were before it. */
 export async function beginMerge(tx: Transaction, { take, ...begun }: Begin): Promise<void> {
-  await tx.all(begin, { ...begun, take: JSON.stringify(take) });
+  await tx.all(begin(), { ...begun, take: JSON.stringify(take) });
 }
 
-/** Puts rows of a customer back as they were before a merge. Their table has none with their keys. */
-export function restoring(name: string) {
-  const holding = kept[name];
-  if (!holding) throw new RangeError(`${name} is not kept`);
-  const { table, owner } = holding;
-  return statement(
-    `restore_${getTableName(table)}`,
-    sql`insert into ${table} select x.* from ${customerMerges} m,
-      jsonb_populate_recordset(null::${table}, m.before -> ${sql.raw(`'${name}'`)}) x
-      where m.id = ${param('mergeId')}::uuid and x.${sql.identifier(owner)} = any(${param('ids')}::uuid[])`,
-  );
-}
-
-/** The row that a merge made, decoded as if it was read from its table; null: none, or nothing is kept any more. */
-export function madeRow<Row>(name: string, table: PgTable) {
-  return statement<Row>(
-    `made_${getTableName(table)}`,
-    sql`select ${fields(table)} from ${customerMerges} m,
-      jsonb_populate_record(null::${table}, m.after -> ${sql.raw(`'${name}'`)}) as ${sql.identifier(getTableName(table))}
-      where m.id = ${param('mergeId')}::uuid and jsonb_typeof(m.after -> ${sql.raw(`'${name}'`)}) = 'object'`,
-  );
-}
-
-/** Rows that a merge kept, decoded as if they were read from their table. */
-export function keptRows<Row>(name: string, table: PgTable) {
-  return statement<Row>(
-    `kept_${getTableName(table)}`,
-    sql`select ${fields(table)} from ${customerMerges} m,
-      jsonb_populate_recordset(null::${table}, m.before -> ${sql.raw(`'${name}'`)}) as ${sql.identifier(getTableName(table))}
-      where m.id = ${param('mergeId')}::uuid`,
-  );
-}
+/** What the merge has cleared of moved records (`cleared`). */
+export const clearedBefore = sql`(select m.before -> 'cleared' from ${customerMerges} m where m.id = ${param('mergeId')}::uuid)`;
 
 const end = statement(
   'end_merge',
@@ -363,8 +261,6 @@ export function saveNames(tx: Transaction, identities: IdentityRow[], references
   if (references.length > 0) tx.defer(saveReferences, { rows: JSON.stringify(references) });
 }
 
-const insertCustomer = statement('restore_customer', insertRows(customers, param('rows')));
-
 const updateCustomer = statement(
   'save_merged_customer',
   sql`update customers c set ${sql.join(
@@ -381,48 +277,40 @@ export async function saveCustomerRow(tx: Transaction, row: CustomerRow): Promis
   await tx.all(updateCustomer, { rows: JSON.stringify([row]) });
 }
 
-export async function insertCustomerRow(tx: Transaction, row: CustomerRow): Promise<void> {
-  await tx.all(insertCustomer, { rows: JSON.stringify([row]) });
-}
-
-const shares = statement(
-  'merge_shares',
-  sql`insert into ${partnerShares} as s (partner_id, customer_id, writable, created_at, by)
-    select partner_id, ${param('to')}::uuid, writable, created_at, by from ${partnerShares} where customer_id = ${param('from')}::uuid
-    on conflict (partner_id, customer_id) do update set writable = s.writable or excluded.writable`,
-);
-
 /** The survivor is shared with everybody either was shared with; writable where either was. */
-export async function mergeShares(tx: Transaction, from: string, to: string): Promise<void> {
-  await tx.all(shares, { from, to });
+export async function mergeShares(tx: Transaction, { from, to }: Move, columns: Columns): Promise<void> {
+  const query = statement(
+    'merge_shares',
+    sql`with shares as (select * from ${partnerShares} where customer_id = ${param('from')}::uuid)
+      ${insertUnder(partnerShares, 'shares', columns)}
+      on conflict (partner_id, customer_id) do update set writable = partner_shares.writable or excluded.writable`,
+    { unprepared: true },
+  );
+  await tx.all(query, { from, to });
 }
-
-const unshare = statement(
-  'restore_shares',
-  sql`with kept as materialized (
-      select x.*, m.after -> 'partnerShares' ->> x.partner_id::text as merged from ${customerMerges} m,
-        jsonb_populate_recordset(null::partner_shares, m.before -> 'partnerShares') x where m.id = ${param('mergeId')}::uuid
-    ), still as materialized (
-      select k.* from kept k join ${partnerShares} s on s.partner_id = k.partner_id and s.customer_id = ${param('from')}::uuid
-      where s.writable = k.merged::boolean
-    ), ended as (
-      delete from ${partnerShares} s using still k where s.customer_id = ${param('from')}::uuid and s.partner_id = k.partner_id
-        and k.customer_id = ${param('to')}::uuid
-        and not exists (select from kept o where o.partner_id = k.partner_id and o.customer_id = ${param('from')}::uuid)
-    ), narrowed as (
-      update ${partnerShares} s set writable = k.writable from still k
-      where s.customer_id = ${param('from')}::uuid and s.partner_id = k.partner_id and k.customer_id = ${param('from')}::uuid
-    )
-    insert into ${partnerShares} (partner_id, customer_id, writable, created_at, by)
-      select partner_id, customer_id, writable, created_at, by from still where customer_id = ${param('to')}::uuid`,
-);
 
 /** Each is shared as it was; what was taken back since the merge stays taken back. */
-export async function restoreShares(
-  tx: Transaction,
-  values: { mergeId: string; from: string; to: string },
-): Promise<void> {
-  await tx.all(unshare, values);
+export async function restoreShares(tx: Transaction, { mergeId, from, to }: Move, columns: Columns): Promise<void> {
+  const query = statement(
+    'restore_shares',
+    sql`with kept as materialized (
+        select x.*, m.after -> 'partnerShares' ->> x.partner_id::text as merged from ${customerMerges} m,
+          jsonb_populate_recordset(null::partner_shares, m.before -> 'partnerShares') x where m.id = ${param('mergeId')}::uuid
+      ), still as materialized (
+        select k.* from kept k join ${partnerShares} s on s.partner_id = k.partner_id and s.customer_id = ${param('from')}::uuid
+        where s.writable = k.merged::boolean
+      ), ended as (
+        delete from ${partnerShares} s using still k where s.customer_id = ${param('from')}::uuid and s.partner_id = k.partner_id
+          and k.customer_id = ${param('to')}::uuid
+          and not exists (select from kept o where o.partner_id = k.partner_id and o.customer_id = ${param('from')}::uuid)
+      ), narrowed as (
+        update ${partnerShares} s set writable = k.writable from still k
+        where s.customer_id = ${param('from')}::uuid and s.partner_id = k.partner_id and k.customer_id = ${param('from')}::uuid
+      ), others as (select * from still where customer_id = ${param('to')}::uuid)
+      ${insertUnder(partnerShares, 'others', columns)}`,
+    { unprepared: true },
+  );
+  await tx.all(query, { mergeId, from, to });
 }
 
 const drop = lazily(() =>

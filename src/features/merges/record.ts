@@ -3,32 +3,41 @@ import { z } from 'zod';
 import { personal } from '../../platform/personal.ts';
 import { id, smallInteger, version } from '../../platform/values.ts';
 import { code, instant, json, key, otherCustomer, ownerId, recordId, text } from '../../records/fields.ts';
-import { outputShape, storedTable } from '../../records/table.ts';
-import { customers } from '../customers/record.ts';
+import { columnNamed, outputShape, storedTable } from '../../records/table.ts';
+import { customerRecord, customers } from '../customers/record.ts';
+import type { IdentityKind } from '../customers/words.ts';
+
+/** Members of a customer that consist of several columns, which go together. */
+const groups: Readonly<Record<string, readonly string[]>> = {
+  acquisition: ['acquisitionSource', 'acquisitionCost', 'acquiredOn'],
+};
+
+/**
+ * What is decided member by member: whatever clients may send and is stored, by the definition of a customer, with its
+ * columns. Not the kind, which both have in common.
+ */
+export const profileMembers: ReadonlyMap<string, readonly string[]> = new Map(
+  Object.entries(customerRecord.fields).flatMap(([column, { spec }]): [string, readonly string[]][] => {
+    const group = Object.entries(groups).find(([, columns]) => columns[0] === column);
+    if (group) return [group];
+    return spec.input === null || column === 'kind' ? [] : [[columnNamed(customers, column).name, [column]]];
+  }),
+);
+
+export const identityMembers = ['email', 'phone', 'handle'] as const satisfies readonly IdentityKind[];
+export const leadMembers = {
+  lead_stage: 'stage',
+  lead_owner: 'owner',
+  lead_source: 'source',
+  lead_segment: 'segment',
+} as const;
 
 /** Members that one of two records decides. */
-export const mergeMembers = [
-  'name',
-  'given_name',
-  'family_name',
-  'company_id',
-  'birthday',
-  'address',
-  'locale',
-  'preferred_channel',
-  'acquisition',
-  'referred_by',
-  'acquired_by',
-  'attributes',
-  'email',
-  'phone',
-  'handle',
-  'lead_stage',
-  'lead_owner',
-  'lead_source',
-  'lead_segment',
-] as const;
-export type MergeMember = (typeof mergeMembers)[number];
+export const mergeMembers: readonly string[] = [
+  ...profileMembers.keys(),
+  ...identityMembers,
+  ...Object.keys(leadMembers),
+];
 export const mergeMember = z.enum(mergeMembers).meta({
   id: 'MergeMember',
   description: '`email`, `phone`, `handle`: which one is the primary; all others stay as well.',
@@ -62,6 +71,7 @@ export const customerMerges = storedTable('customer_merges', {
   owner: 'customerId',
   key: ['id'],
   guard: 'merge',
+  merge: 'none',
   fields: mergeFields,
   extras: (t) => [index('customer_merges_customer').on(t.customerId, t.at, t.id)],
 });
@@ -94,6 +104,7 @@ export const customerAliases = storedTable('customer_aliases', {
   owner: 'customerId',
   key: ['oldId'],
   guard: 'former id',
+  merge: 'none',
   fields: {
     oldId: otherCustomer().required(),
     customerId: ownerId(() => customers.id),

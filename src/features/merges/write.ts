@@ -4,6 +4,9 @@ import { invalid, notFound, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
+import { storedColumns } from '../../records/catalog.ts';
+import { completeRows, keptRows, madeRow, restoreRows } from '../../records/kept-rows.ts';
+import { countSince, type Move, type Moved, moveRecords, restoreCleared } from '../../records/merge.ts';
 import type { RefRow } from '../../records/references/queries.ts';
 import { externalRefs } from '../../records/references/record.ts';
 import { recountConsents } from '../consents/queries.ts';
@@ -18,19 +21,16 @@ import { recountCustomers } from '../rollups/queries.ts';
 import { recountAnswers } from '../survey-responses/queries.ts';
 import { mergeLeads, unmergeLeads } from './leads.ts';
 import { moveLedger, reopenAccount, restateMember, restoreLedgers, splitLedgers } from './ledger.ts';
-import { type Move, type Moved, moveFacts } from './moves.ts';
-import { decide, isSame, notesOf, obstaclesOf, profileMembers } from './profile.ts';
+import { copyMembers, decide, isSame, notesOf, obstaclesOf, storedIn } from './profile.ts';
 import {
   beginMerge,
   carryVersions,
-  countRecords,
+  clearedBefore,
+  countMergeable,
   dropMerged,
   endMerge,
   endUnmerge,
-  insertCustomerRow,
-  keptRows,
   lockWithNamesakes,
-  madeRow,
   mergeShares,
   mergesOf,
   type Party,
@@ -44,14 +44,27 @@ import {
   unredirect,
 } from './queries.ts';
 import {
+  customerMergeRecords,
+  customerMerges,
   type KeptRecords,
   type MergeInput,
   type MergeObstacle,
   type MergePreview,
   type MergeResult,
   mergeMembers,
+  profileMembers,
   type UnmergeResult,
 } from './record.ts';
+
+/*
+ * Two records of a person become one, and two again, exactly as they were. What moves and what is kept follows from the
+ * definitions (records/merge.ts, records/kept-rows.ts); the lead (leads.ts), the ledger of points (ledger.ts), shares and
+ * the members of the customer (profile.ts) are rewritten here.
+ *
+ * Why records move, and do not keep their owner with merged ids being resolved: every read of facts, every rollup, access
+ * policy and metric would have to resolve ids, and facts could not be joined by customer_id any more. A merge
+ * is rare, reads are not.
+ */
 
 export interface MergeWrite extends MergeInput {
   survivorId: string;
@@ -91,16 +104,17 @@ export async function mergeCustomers(tx: Transaction, context: Context, write: M
   const decided = decide({ survivor, other, take });
   const mergeId = newId();
   const move: Move = { mergeId, from, to };
+  const columns = await storedColumns(tx);
   const by = context.principal.client;
   await beginMerge(tx, { ...move, now, by, take: mergeMembers.filter((member) => take.includes(member)) });
   await rename(tx, move);
-  const postings = await moveLedger(tx, context, move);
-  const moves = await moveFacts(tx, move, 'there');
-  await mergeLeads(tx, now, { survivor, other }, decided.lead, take.includes('lead_stage'));
-  await mergeShares(tx, from, to);
+  const postings = await moveLedger(tx, context, move, columns);
+  const moves = await moveRecords(tx, customerMergeRecords, move, columns, 'there');
+  await mergeLeads(tx, { now, columns }, { survivor, other }, decided.lead, take.includes('lead_stage'));
+  await mergeShares(tx, move, columns);
   saveNames(tx, decided.identities, decided.references);
   await redirect(tx, { ...move, now });
-  const shares = (await countRecords(tx, from)).filter(({ kind }) => kind === 'partnerShares');
+  const shares = (await countMergeable(tx, from)).filter(({ kind }) => kind === 'partnerShares');
   await dropMerged(tx, from);
   await saveCustomerRow(tx, { ...decided.row, version: survivor.row.version + 1, updatedAt: now });
   await restate(tx, context, [to]);
@@ -137,7 +151,7 @@ export async function mergeCustomers(tx: Transaction, context: Context, write: M
 export async function previewMerge(context: Context, write: MergeWrite): Promise<MergePreview> {
   const { survivorId: to, customerId: from, take = [] } = write;
   await checkOther(context.db, to, from);
-  const [parties, moves] = await Promise.all([partiesOf(context.db, [from, to]), countRecords(context.db, from)]);
+  const [parties, moves] = await Promise.all([partiesOf(context.db, [from, to]), countMergeable(context.db, from)]);
   const survivor = parties.get(to);
   const other = parties.get(from);
   if (!survivor) throw notFound('customer');
@@ -194,51 +208,18 @@ async function restate(tx: Transaction, context: Context, ids: string[]): Promis
   refreshShares(tx, ids);
 }
 
-const keptCustomers = keptRows<CustomerRow>('customer', customers);
-const keptIdentities = keptRows<IdentityRow>('identities', customerIdentities);
-const keptReferences = keptRows<RefRow>('references', externalRefs);
-const madeCustomer = madeRow<CustomerRow>('customer', customers);
+const keptCustomers = keptRows<CustomerRow>(customerMerges, customers);
+const keptIdentities = keptRows<IdentityRow>(customerMerges, customerIdentities);
+const keptReferences = keptRows<RefRow>(customerMerges, externalRefs);
+const madeCustomer = madeRow<CustomerRow>(customerMerges, customers);
 const madeAccount = statement<{ version: number | null }>(
   'made_account',
   sql`select (after ->> 'loyaltyAccount')::int as version from customer_merges where id = ${param('mergeId')}::uuid`,
 );
 
-const occasionsBack = statement(
-  'restore_occasions',
-  sql`with m as materialized (select before from customer_merges where id = ${param('mergeId')}::uuid), responses as (
-      update follow_ups f set response_id = n."responseId" from m, jsonb_to_recordset(m.before -> 'responsesOfFollowUps') as n("id" uuid, "responseId" uuid)
-      where f.customer_id = ${param('to')}::uuid and f.id = n."id" and f.response_id is null
-    )
-    update survey_invitations i set occasion = n."occasion" from m, jsonb_to_recordset(m.before -> 'occasions') as n("id" uuid, "occasion" text)
-    where i.customer_id = ${param('to')}::uuid and i.id = n."id" and i.occasion is null`,
-);
-
 const recorded = statement<{ kind: string; count: number }>(
   'count_merge_records',
   sql`select kind, count(*) as count from customer_merge_records where merge_id = ${param('mergeId')}::uuid group by kind`,
-);
-
-const factsWithIds = {
-  orders: 'orders',
-  returns: 'returns',
-  interactions: 'interactions',
-  followUps: 'follow_ups',
-  assignments: 'assignments',
-  consentChanges: 'consent_changes',
-  surveyInvitations: 'survey_invitations',
-  redemptions: 'redemptions',
-  surveyResponses: 'survey_responses',
-};
-const since = statement<{ kind: string; count: number }>(
-  'count_since_merge',
-  sql.join(
-    Object.entries(factsWithIds).map(
-      ([kind, table]) =>
-        sql`select ${sql.raw(`'${kind}'`)} as kind, count(*) as count from ${sql.identifier(table)}
-          where customer_id = ${param('from')}::uuid and id > ${param('mergeId')}::uuid`,
-    ),
-    sql` union all `,
-  ),
 );
 
 /**
@@ -269,6 +250,8 @@ export async function unmergeCustomers(
   }
   const to = found.mergedId;
   const move: Move = { mergeId, from, to };
+  const columns = await storedColumns(tx);
+  await completeRows(tx, customerMerges, { mergeId, survivorId: from, columns });
   const [rows, identities, references, made, account, counts] = await Promise.all([
     tx.all(keptCustomers, { mergeId }),
     tx.all(keptIdentities, { mergeId }),
@@ -278,18 +261,17 @@ export async function unmergeCustomers(
     tx.all(recorded, { mergeId }),
   ]);
   const own = rows.find(({ id }) => id === from);
-  const others = rows.find(({ id }) => id === to);
-  if (!own || !others || !made) throw new Error(`The merge ${mergeId} lacks what it kept`);
+  if (!own || !made) throw new Error(`The merge ${mergeId} lacks what it kept`);
 
-  await insertCustomerRow(tx, others);
-  await reopenAccount(tx, mergeId, to);
+  await restoreRows(tx, customerMerges, customers, { mergeId, ids: [to], columns });
+  await reopenAccount(tx, move, columns);
   const untouched = (survivor.account?.version ?? null) === (account?.version ?? null);
-  const moves = await moveFacts(tx, move, 'back');
-  await tx.all(occasionsBack, { mergeId, to });
-  const kept = untouched ? [] : await splitLedgers(tx, context, move);
-  if (untouched) await restoreLedgers(tx, move);
-  const lead = await unmergeLeads(tx, { mergeId, survivor, otherId: to });
-  await restoreShares(tx, move);
+  const moves = await moveRecords(tx, customerMergeRecords, move, columns, 'back');
+  await restoreCleared(tx, clearedBefore, move);
+  const kept = untouched ? [] : await splitLedgers(tx, context, move, columns);
+  if (untouched) await restoreLedgers(tx, move, columns);
+  const lead = await unmergeLeads(tx, { mergeId, survivor, otherId: to, columns });
+  await restoreShares(tx, move, columns);
   const names = namesBack({ survivor, to, identities, references });
   saveNames(tx, names.identities, names.references);
   const profile = profileBack(survivor.row, own, made);
@@ -301,7 +283,7 @@ export async function unmergeCustomers(
   if (survivor.account) {
     enqueueReferrals(tx, [{ customerId: from }, { customerId: to }]);
   }
-  const later = await tx.all(since, { from, mergeId });
+  const later = await countSince(tx, move);
   tx.trail.customerIds.add(to);
   await carryVersions(tx, { mergeId, from, account: untouched, lead: lead.exact });
   endUnmerge(tx, { mergeId, now, by: context.principal.client });
@@ -357,19 +339,13 @@ function gone(counts: readonly Moved[], moves: readonly Moved[]): Moved[] {
 function profileBack(row: CustomerRow, own: CustomerRow, made: CustomerRow): { row: CustomerRow; kept: KeptRecords[] } {
   const back = { ...row };
   const changed: string[] = [];
-  for (const [member, columns] of Object.entries(profileMembers)) {
-    if (columns.every((column) => isSame(row[column], made[column]))) {
-      for (const column of columns) restoreColumn(back, own, column);
-    } else {
-      changed.push(member);
-    }
+  for (const [member, columns] of profileMembers) {
+    if (columns.every((column) => isSame(storedIn(row, column), storedIn(made, column))))
+      copyMembers(back, own, columns);
+    else changed.push(member);
   }
   const why = `changed since the merge: ${changed.join(', ')}`;
   return { row: back, kept: changed.length === 0 ? [] : [{ kind: 'members', count: changed.length, why }] };
-}
-
-function restoreColumn<K extends keyof CustomerRow>(row: CustomerRow, from: CustomerRow, column: K): void {
-  row[column] = from[column];
 }
 
 /** Names go back to whom they were of, if the survivor still has them. */

@@ -115,6 +115,7 @@ export const partnerShares = storedTable('partner_shares', {
   key: ['partnerId', 'customerId'],
   // A right in force and no evidence: it ends with its customer, as it does when it is taken back.
   guard: null,
+  merge: 'rewrite',
   fields: shareFields,
   extras: (t) => [index('partner_shares_customer').on(t.customerId)],
 });

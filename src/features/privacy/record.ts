@@ -16,6 +16,8 @@ export const privacyTombstones = storedTable('privacy_tombstones', {
   owner: 'customerId',
   key: ['hash'],
   guard: 'erased name',
+  // Who was erased is not merged.
+  merge: 'none',
   fields: {
     /** base64url of the HMAC-SHA256 of the identity or reference as it was stored. */
     hash: code(64).plain().required(),

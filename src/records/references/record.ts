@@ -25,6 +25,7 @@ export const externalRefs = storedTable('external_refs', {
   owner: 'customerId',
   key: ['kind', 'source', 'externalId'],
   guard: null,
+  merge: 'rewrite',
   fields: {
     kind: text(50).plain().required(),
     ...name,
