@@ -12,7 +12,7 @@ import { surveyInvitations } from '../survey-invitations/record.ts';
 import { customerMergeRecords } from './record.ts';
 
 /*
- * Facts are keyed by customer (scale.md): they do not change their customer, they are written under another one and
+ * The key of a fact begins with its customer: facts do not change their customer, they are written under another one and
  * deleted under the first, in one statement per kind whatever their number. Foreign keys are checked at its end.
  */
 
