@@ -13,7 +13,7 @@ const noOrders: Notice = { code: 'no_orders', message: 'There is no qualifying o
 
 /**
  * Average order value in minor units: revenue ÷ orders, over all orders and for two groups that share them out:
- * `returning` (customers with ≥ 2 qualifying orders by the period's end) and `one_time` (metrics.md). Each is revenue of
+ * `returning` (customers with ≥ 2 qualifying orders by the period's end) and `one_time`. Each is revenue of
  * the group ÷ its orders, not a mean of customers' means. `values`: `returning, oneTime, orders, customers`; a group's
  * `values`: `orders, customers`. Null with reason `no_orders`, each group for itself.
  * @throws RangeError when a count is not a count

@@ -15,7 +15,7 @@ export type ChurnCounts =
   | { variant: 'gap'; customersWithGap: number; silent: number; customersWithoutGap: number };
 
 /**
- * Churn rate (0–1), with a Wilson interval (metrics.md):
+ * Churn rate (0–1), with a Wilson interval:
  * `period` 1 − retention, always with the warning `pause_is_not_loss`; `silence` silent ÷ customers; `gap` silent ÷
  * customers with a gap, with the warning `customers_without_gap` when there are others.
  * `values`: `period` `previousBuyers, retained, lost`; `silence` `customers, silent`;

@@ -42,7 +42,7 @@ export interface EffortCounts {
 }
 
 /**
- * Customer effort score (metrics.md, 'Voice of the customer'): 100 (easy − hard) ÷ answers, −100…100, more is easier,
+ * Customer effort score: 100 (easy − hard) ÷ answers, −100…100, more is easier,
  * with the adjusted Wald interval. `values`: `easy, neutral, hard` and their shares of the answers (0–1; null without any)
  * `easyShare, neutralShare, hardShare`. Null with reason `no_answers`.
  * @throws RangeError when the counts are not counts

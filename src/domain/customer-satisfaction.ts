@@ -28,7 +28,7 @@ export interface SatisfactionCounts {
 }
 
 /**
- * Customer satisfaction (metrics.md, 'Voice of the customer'): 100 × satisfied ÷ answers, 0–100, with a Wilson interval.
+ * Customer satisfaction: 100 × satisfied ÷ answers, 0–100, with a Wilson interval.
  * `values`: `satisfied, answers`. Null with reason `no_answers`.
  * @throws RangeError when the counts are not counts or `satisfied` is the larger
  */

@@ -34,7 +34,7 @@ const hour = 3_600_000_000;
 const day = 24 * hour;
 
 /**
- * Funnel health (metrics.md, 'Leads'): conversion rate 0–1 of the leads that entered in the period, with a Wilson
+ * Funnel health: conversion rate 0–1 of the leads that entered in the period, with a Wilson
  * interval. `values`, all at `asOf`:
  * - `leads, open, converted, lost, lostCustomers`; `inSubscriber, inLead, inMarketingQualified, inSalesQualified,
  *   inCustomer`; and the lost by reason, `lostPrice, lostNoBudget …`;

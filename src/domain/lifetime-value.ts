@@ -12,9 +12,8 @@ import { ratio, safeNumber } from './money.ts';
 import { daysPerMonth } from './period.ts';
 
 /**
- * Lifetime value in three readings (metrics.md): what buyers brought (`historic`), what was left of it after the costs
- * of winning and keeping them (`simple`), and the projection by four factors (`four_factor`); the latter two are source
- * S4's. Money in minor units. For one customer, pass the statistics of one.
+ * Lifetime value in three readings: what buyers brought (`historic`), what was left of it after the costs
+ * of winning and keeping them (`simple`), and the projection by four factors (`four_factor`). Money in minor units. For one customer, pass the statistics of one.
  */
 
 const noBuyers: Notice = { code: 'no_buyers', message: 'Nobody bought in the window.' };
@@ -96,7 +95,7 @@ export interface SimpleStatistics {
 }
 
 /**
- * Simple LTV (S4): (Σ net revenue − Σ acquisition cost − retention cost per buyer × buyers) ÷ buyers; negative is
+ * Simple LTV: (Σ net revenue − Σ acquisition cost − retention cost per buyer × buyers) ÷ buyers; negative is
  * allowed. A cost that is not known counts as 0 and warns: `acquisition_cost_unknown`, `acquisition_cost_partial`,
  * `retention_cost_unknown`. When neither is known there is nothing to subtract: null, reason `missing_inputs`,
  * `missingInputs` `acquisition.cost` and `retentionCost`.
@@ -183,7 +182,7 @@ export interface FourFactorStatistics {
 const fullWindow = 365 / daysPerMonth;
 
 /**
- * LTV by four factors (S4): C1 average order value × C2 orders ÷ buyers ÷ months × C3 lifetime in months × C4 margin.
+ * LTV by four factors: C1 average order value × C2 orders ÷ buyers ÷ months × C3 lifetime in months × C4 margin.
  *
  * C3: `observed` the mean time from first to last order (a lower bound: warning `observed_lifetime_is_lower_bound`);
  * `silence` exposure ÷ events, the maximum-likelihood estimate of 1 ÷ rate of a constant hazard (never 1 − monthly

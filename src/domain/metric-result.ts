@@ -14,7 +14,7 @@ export interface ConfidenceInterval {
 }
 
 /**
- * What every metric function answers: the computed part of the envelope in metrics.md. Unrounded numbers; what cannot
+ * What every metric function answers: the computed part of a metric's response. Unrounded numbers; what cannot
  * be computed is null with a reason, never 0, NaN or Infinity. Money is in minor units of one currency.
  */
 export interface MetricResult {

@@ -2,7 +2,7 @@ import { type MetricResult, metricResult, share } from './metric-result.ts';
 import { assertOnScale, type RatingScale } from './rating-scale.ts';
 import { scoreDifference } from './score-difference.ts';
 
-/** Eleven scores, always (metrics.md). */
+/** Eleven scores, always: on another scale the bands would not be those of published scores. */
 const scale: RatingScale = { min: 0, max: 10 };
 
 /** 9–10 promoter, 7–8 passive, 0–6 detractor. */
@@ -23,7 +23,7 @@ export interface NpsCounts {
 }
 
 /**
- * Net Promoter Score (metrics.md, 'Voice of the customer'): 100 (promoters − detractors) ÷ answers, −100…100, with the
+ * Net Promoter Score: 100 (promoters − detractors) ÷ answers, −100…100, with the
  * adjusted Wald interval. `values`: `promoters, passives, detractors` and their shares of the answers (0–1; null without
  * any) `promoterShare, passiveShare, detractorShare`. Null with reason `no_answers`.
  * @throws RangeError when the counts are not counts

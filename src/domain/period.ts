@@ -44,7 +44,7 @@ export const calendarIntervals = ['day', 'week', 'month', 'quarter', 'year'] as 
 /** Weeks are ISO weeks, Monday to Sunday. */
 export type CalendarInterval = (typeof calendarIntervals)[number];
 
-/** Mean length of a Gregorian-Julian month, 365.25 ÷ 12 (metrics.md). */
+/** Mean length of a Gregorian-Julian month, 365.25 ÷ 12. */
 export const daysPerMonth = 30.4375;
 
 /** What can be wrong with a period; `code` is stable. */

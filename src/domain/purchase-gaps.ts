@@ -19,7 +19,7 @@ export interface GapStatistics {
 }
 
 /**
- * Purchase gap in days (metrics.md; the pooled mean is the seed's). `value` the mean over all gaps, numerator Σ days,
+ * Purchase gap in days. `value` the mean over all gaps, numerator Σ days,
  * denominator the number of gaps. `values`: `mean, median, p75, p90` over gaps, `customerMean, customerMedian` over
  * each customer's own mean gap, `gaps, customers, openGaps`. Percentiles interpolate linearly.
  * Null with reason `no_gaps`; the counts in `values` stay. A warning `open_gaps_excluded` when there are open gaps:

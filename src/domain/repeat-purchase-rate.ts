@@ -10,7 +10,7 @@ export interface RepeatPurchaseCounts {
 }
 
 /**
- * Repeat-purchase rate (0–1): customers with ≥ N qualifying orders ÷ all buyers (metrics.md), with a Wilson interval.
+ * Repeat-purchase rate (0–1): customers with ≥ N qualifying orders ÷ all buyers, with a Wilson interval.
  * `values`: `buyers, repeatBuyers`. Null with reason `no_buyers`.
  * @throws RangeError when the counts are not counts or `repeatBuyers` is the larger
  */

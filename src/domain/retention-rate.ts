@@ -11,7 +11,7 @@ export interface RetentionCounts {
 
 /**
  * Retention rate (0–1): buyers of the previous period who bought again in the current one ÷ buyers of the previous
- * period (metrics.md, source S4), with a Wilson interval. `values`: `previousBuyers, retained, lost`.
+ * period, with a Wilson interval. `values`: `previousBuyers, retained, lost`.
  * Null with reason `no_buyers` when nobody bought in the previous period.
  * @throws RangeError when the counts are not counts or `retained` is the larger
  */

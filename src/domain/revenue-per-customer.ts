@@ -1,7 +1,7 @@
 import { type MetricResult, meanOf, metricResult } from './metric-result.ts';
 
 /**
- * Revenue per customer in minor units: net revenue of the period ÷ distinct buyers of the period (metrics.md).
+ * Revenue per customer in minor units: net revenue of the period ÷ distinct buyers of the period.
  * Null with reason `no_buyers`; may be negative when returns outweigh orders.
  * @param sums `revenue`: Σ (total − tax − refunds) of the qualifying orders less the returns that name no order, exact;
  * `buyers`: distinct customers with a qualifying order in the period

@@ -16,7 +16,7 @@ import { revenuePerCustomer } from '../../src/domain/revenue-per-customer.ts';
 import type { CustomerFact, OrderFact, ReturnFact } from './facts.ts';
 
 /**
- * The definitions of metrics.md over arrays, as plainly as they can be put: the statistics are counted here, the
+ * The definitions of the metrics over arrays, as plainly as they can be put: the statistics are counted here, the
  * formulas are the domain's own (which have published values to answer to).
  */
 

@@ -18,7 +18,7 @@ export interface Answered {
   series: SeriesPoint[];
 }
 
-/** The envelope of metrics.md around what the domain computed. */
+/** The response of a metric, around what the domain computed. */
 export function envelope({
   metric,
   unit,

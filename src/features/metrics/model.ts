@@ -3,7 +3,7 @@ import { calendarIntervals } from '../../domain/period.ts';
 import { typeNames } from '../../platform/type-names.ts';
 import { calendarDate, currency, id, text, timeZone } from '../../platform/values.ts';
 
-/** The envelope of every metric and the parameters they share (metrics.md). Numbers are unrounded. */
+/** The response of every metric and the parameters they share. Numbers are unrounded. */
 
 export const metricUnits = ['ratio', 'points', 'days', 'count', 'money'] as const;
 export type MetricUnit = (typeof metricUnits)[number];

@@ -100,7 +100,7 @@ export const orderRecord = record('order', {
       .generated(
         sql`case when cancelled_at is not null then 'cancelled' when refunds > 0 and refunded = total then 'refunded' when refunds > 0 then 'partially_refunded' when fulfillment_status = 'fulfilled' then 'fulfilled' when payment_status = 'paid' then 'paid' else 'placed' end`,
       ),
-    /** metrics.md: not cancelled, not a test order, not fully refunded (at least one refund, and their sum is the total). */
+    /** Whether metrics count it: not cancelled, not a test order, not fully refunded (at least one refund, and their sum is the total). */
     qualifying: boolean()
       .required()
       .generated(sql`cancelled_at is null and not test and not (refunds > 0 and refunded = total)`)

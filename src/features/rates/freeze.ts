@@ -18,7 +18,7 @@ export interface RateClaim extends RateWanted {
 
 /**
  * Looks up the rates of a set of facts in one statement and answers how to freeze each: the rate given with the fact, 1
- * in the base currency, the latest uploaded one of its date, or none yet (metrics.md, 'Currency').
+ * in the base currency, the latest uploaded one of its date, or none yet.
  */
 async function rateFreezer(tx: Transaction, context: Context, claims: RateClaim[]): Promise<Freeze> {
   const { baseCurrency, reportingTimeZone } = context;

@@ -70,7 +70,7 @@ const recountMonths = statement(
 
 /**
  * Rebuilds the derived state of these customers from their facts. The customers must be locked, in an earlier statement:
- * a recount in the statement that waits for the lock would count what it saw before waiting (scale.md).
+ * a recount in the statement that waits for the lock would count what it saw before waiting.
  */
 export async function recountCustomers(
   tx: Transaction,

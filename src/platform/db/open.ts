@@ -29,7 +29,7 @@ const patience = 30_000;
  * The way every process comes to its database: reach or start the server, see that it keeps what it acknowledges,
  * bring the schema and the rights of the service's roles up to date, and see that the data was built with the configured currency and time zone.
  *
- * @param access every table, and who may touch it: src/confinement.ts
+ * @param access every table, and who may touch it: src/records/policies.ts
  * @param note told in a sentence what is unusual or takes time
  * @param options.checkSettings false for commands that change the settings, or that have nothing to do with them
  * @throws DatabaseUnreachableError, EmbeddedPostgresError, UnsafeDatabaseError, MigrationError, SettingsError

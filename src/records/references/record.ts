@@ -13,7 +13,7 @@ const { source, externalId } = inputShape(name);
 
 /**
  * What other systems call our records. One row per name; uniqueness per kind lives here and not on the facts,
- * because the facts are keyed by customer (scale.md). A row outlives its record as a tombstone, so that a message
+ * because the key of a fact begins with its customer. A row outlives its record as a tombstone, so that a message
  * delivered late does not resurrect what was deleted.
  */
 export const externalRefs = storedTable('external_refs', {
