@@ -26,7 +26,7 @@ program
 program
   .command('rotate')
   .description('makes a new key, which signs after a notice')
-  .option('--signs-after <seconds>', 'the notice; 300 unless told')
+  .option('--signs-after <seconds>', 'the notice. Default: 300.')
   .action(({ signsAfter }: { signsAfter?: string }) =>
     administer(async ({ request }) => {
       const body = signsAfter === undefined ? {} : { signsAfter: Number(signsAfter) };

@@ -195,11 +195,11 @@ type Values =
   | { readonly type: 'range'; readonly from: number | null; readonly to: number | null };
 
 export interface SurveyOptions {
-  /** See `LeadEncoder.excluded`; nothing unless told. */
+  /** See `LeadEncoder.excluded`. Default: nothing. */
   readonly excluded?: readonly string[];
-  /** See `LeadEncoder.minimumLeads`; 20 or 0.1 % of the leads, whichever is more, unless told. */
+  /** See `LeadEncoder.minimumLeads`. Default: 20 or 0.1 % of the leads, whichever is more,. */
   readonly minimumLeads?: number;
-  /** At most so many columns, those that come nearest to halving the leads; 500 unless told. */
+  /** At most so many columns, those that come nearest to halving the leads. Default: 500. */
   readonly maximumColumns?: number;
 }
 

@@ -47,7 +47,7 @@ export interface Context extends Omit<Services, 'pool'> {
   pool: Pool;
   principal: Principal;
   requestId: string;
-  /** From where; in the background unless told. */
+  /** From where. Default: in the background. */
   origin: Origin;
   now: string;
   /** Whether the caller sees personal data (`customers:pii`). */
@@ -150,7 +150,7 @@ export interface WriteOperation<I extends Shape = Shape, O extends z.ZodType = z
   idempotency: 'required' | 'accepted';
   /** 201 when the operation made something; read from the output. */
   created?: (output: z.output<O>) => boolean;
-  /** For the audit: whether it changed anything; by `applied` and the results of a batch unless told. */
+  /** For the audit: whether it changed anything. Default: by `applied` and the results of a batch. */
   changed?: (output: z.output<O>) => boolean;
   /** It changes what the access directory reads: this process knows before it answers, the others a little later. */
   changesAccess?: true;

@@ -50,7 +50,7 @@ interface ListDefinition {
   select: SQL;
   from: SQL;
   id: SQL;
-  /** Postgres type of `id`; uuid unless told. */
+  /** Postgres type of `id`. Default: uuid. */
   idType?: string;
   /** Whose a row is; for lists that partners read in an order over all customers. */
   owner?: SQL;

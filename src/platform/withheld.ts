@@ -10,7 +10,7 @@ import type { Principal } from './principal.ts';
  * and those nullable ones that it is allowed (`Customer.name`); the others are null, on both doors, and it cannot select
  * by them. Nobody who is confined is told of other customers: members marked with `ofOthers` are null.
  *
- * @param names whether a value names another customer; every one unless told
+ * @param names whether a value names another customer. Default: every one.
  */
 export function ofOthers<T extends z.ZodNullable>(schema: T, names?: Names): T {
   others.add(schema, { names: names ?? null });

@@ -337,8 +337,8 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       ...may('update'),
       summary: `Change ${a(name)}`,
       description: owner
-        ? `Members left out stay, null clears; naming another customer moves the ${name}.`
-        : 'Members left out stay, null clears.',
+        ? `Omitted members keep their values; null clears; naming another customer moves the ${name}.`
+        : 'Omitted members keep their values; null clears.',
       ...texts.update,
       input: z.strictObject({ ...addressed, ...writeParameters, expectedVersion, body: patch }),
       output: writtenRecord,
@@ -361,7 +361,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       ...never,
       summary: `Create or replace ${a(name)} by reference`,
       description:
-        'Members left out are cleared. An equal or older `sourceVersion` changes nothing and answers `applied: false`.',
+        'Omitted members are cleared. An equal or older `sourceVersion` changes nothing and returns `applied: false`.',
       ...texts.upsert,
       input: z.strictObject({
         ...referenceInput.shape,
@@ -408,7 +408,8 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       scope: write,
       ...never,
       summary: `Push up to 1,000 ${plural}`,
-      description: 'Each item is an upsert by reference, in index order; always 200, with a result per item.',
+      description:
+        'Each item is an upsert by reference, in index order. The status is always 200, with a result per item.',
       ...texts.batch,
       input: batchInput(plural, input),
       output: batchResults,

@@ -177,7 +177,7 @@ export function startWrite<S extends State>(prepared: Prepared<S>, write: Record
   const owner = prepared.owner(index);
   const incoming = sourceVersion(write.input.sourceVersion);
   if (write.mode === 'new' && write.source === null && incoming && !write.input.references?.length) {
-    throw invalid('/sourceVersion', 'no_reference', 'sourceVersion belongs to a reference: send references.');
+    throw invalid('/sourceVersion', 'no_reference', 'sourceVersion needs a reference: send references.');
   }
   const known = write.mode === 'new' ? null : prepared.book.resolve(write, incoming);
   const before = known ? prepared.states.get(known.id) : null;

@@ -270,7 +270,7 @@ export function record<
         .array(referenceInput)
         .max(definition.mostReferences ?? 20)
         .optional()
-        .meta({ description: says.references ?? `Further names of the ${name} in other systems.` }),
+        .meta({ description: says.references ?? `Further references of the ${name} in other systems.` }),
       sourceVersion: sourceVersionInput.optional(),
     }),
     ...more?.input,
@@ -297,7 +297,7 @@ export function record<
     .partial()
     .meta({
       id: `${type}Patch`,
-      ...text(says.patch ?? 'Members left out stay as they are; null clears.'),
+      ...text(says.patch ?? 'Omitted members keep their values; null clears.'),
       ...(says.patchExample && { example: says.patchExample }),
     });
   const output = z
@@ -357,7 +357,7 @@ function refined(input: z.ZodObject, refine: unknown): z.ZodObject {
 
 function documentText(name: string): string {
   const noun = `${/^[aeiou]/.test(name) ? 'An' : 'A'} ${name}`;
-  return `${noun} as PUT takes it, whose address has the reference. Members left out are cleared.`;
+  return `${noun} as PUT takes it, whose address has the reference. Omitted members are cleared.`;
 }
 
 function text(description: string | undefined): { description?: string } {

@@ -17,7 +17,7 @@ import { testDatabase } from './database.ts';
 export interface OrderFact {
   customer: number;
   at: string;
-  /** Minor units; 1000 unless told. */
+  /** Minor units. Default: 1000. */
   total?: number;
   tax?: number;
   currency?: string;

@@ -43,6 +43,6 @@ export async function refuseNamed(tx: Transaction, id: string): Promise<void> {
   if (named.length === 0) return;
   throw new Problem(
     'campaign_has_records',
-    `${named.join(' and ')} name the campaign: delete these or change them first.`,
+    `${named.join(' and ')} refer to the campaign: delete or change them first.`,
   );
 }

@@ -105,11 +105,16 @@ function read({ customerId, customer, factSource, consented = false }: CustomerC
   const claimed: Claimed = { id: customerId, reference: undefined, identities: [], details, warnings: [], consented };
   if (customerId !== undefined) return claimed;
   if (details.source !== undefined && details.externalId === undefined) {
-    throw invalid('/customer/externalId', 'required', 'A source without externalId names nobody.');
+    throw invalid('/customer/externalId', 'required', 'source needs an externalId: send both, or neither.');
   }
   if (details.externalId !== undefined) {
     const source = details.source ?? factSource;
-    if (source === null) throw invalid('/customer/source', 'required', 'Say which system calls the customer so.');
+    if (source === null)
+      throw invalid(
+        '/customer/source',
+        'required',
+        'Send customer.source: the system that customer.externalId belongs to.',
+      );
     claimed.reference = { source, externalId: details.externalId };
   }
   const unusable: Problem[] = [];
@@ -121,7 +126,7 @@ function read({ customerId, customer, factSource, consented = false }: CustomerC
       unusable.push(invalid(`/customer/${kind}`, `invalid_${kind}`, identityAdvice[kind]));
       claimed.warnings.push({
         code: `unusable_${kind}`,
-        message: `customer.${kind} ${identityAdvice[kind]}, and was left out.`,
+        message: `customer.${kind} ${identityAdvice[kind]}, and was ignored.`,
       });
     } else {
       claimed.identities.push({ kind, value });
@@ -131,13 +136,9 @@ function read({ customerId, customer, factSource, consented = false }: CustomerC
     // A bad phone beside a good reference must not lose an order; as the only name it has to be mended.
     throw (
       unusable[0] ??
-      new Problem(
-        'customer_required',
-        'Say whose it is: customerId, or customer with a reference, an e-mail or a phone.',
-        {
-          errors: [{ pointer: '/customer', code: 'customer_required', message: 'Required: customerId or customer.' }],
-        },
-      )
+      new Problem('customer_required', 'Send customerId, or customer with a reference, an e-mail or a phone number.', {
+        errors: [{ pointer: '/customer', code: 'customer_required', message: 'Required: customerId or customer.' }],
+      })
     );
   }
   return claimed;
@@ -219,10 +220,10 @@ function ownerBook(
       const other = byIdentity[i];
       if (other === undefined || other === id) return [];
       if (buriedIdentities[i] !== undefined) {
-        const message = `The ${kind} is that of a person who was erased, and was left out.`;
+        const message = `The ${kind} belongs to a person who was erased, and was ignored.`;
         return [{ code: 'person_erased', message }];
       }
-      const message = `The ${kind} belongs to customer ${other}; the fact went to ${id}, and nothing was moved.`;
+      const message = `The ${kind} belongs to customer ${other}; the record was added to ${id}, and nothing was moved.`;
       return [{ code: 'customer_conflict', message }];
     });
     const identities = claim.identities.filter((_, i) => byIdentity[i] === undefined);
@@ -253,7 +254,7 @@ function ownerBook(
   ): void {
     const known = identities.every((identity) => owners.get(identityKey(identity)) === self);
     if (known && (reference === undefined || byReference === self)) return;
-    const message = 'A name in it is not known as that of the customer of the token.';
+    const message = 'It has a reference, e-mail or phone that the customer of your token does not have.';
     throw new Problem('not_shared', message, {
       errors: [{ pointer: '/customer', code: 'not_shared', message }],
     });

@@ -63,7 +63,7 @@ export const listLoyaltyCandidates = readOperation({
       .min(1)
       .max(3_650)
       .optional()
-      .meta({ description: 'Orders of the last so many days; 365 unless told.', example: 365 }),
+      .meta({ description: 'Orders of the last so many days. Default: 365.', example: 365 }),
   }),
   output: pageOf(loyaltyCandidate).meta({ id: 'LoyaltyCandidatePage' }),
   problems: ['not_found', 'programme_not_published'],

@@ -175,7 +175,7 @@ export const updateLoyaltyProgramme = writeOperation({
   selfService: false,
   summary: 'Change a loyalty programme',
   description:
-    'Members left out stay; the rules are replaced as a whole. They are a draft: what is in force stays until the next `…/publish`.',
+    'Omitted members keep their values; the rules are replaced as a whole. They are a draft: what is in force stays until the next `…/publish`.',
   input: z.strictObject({ ...programmeId.shape, ...writeParameters, expectedVersion, body: loyaltyProgrammePatch }),
   output: writtenProgramme,
   idempotency: 'accepted',

@@ -25,10 +25,10 @@ const population = z.enum(['members', 'everyone']).meta({
 
 const loyaltyPreviewInput = z
   .strictObject({
-    rules: loyaltyRulesInput.optional().meta({ description: 'The change; the rules that are worked on unless told.' }),
+    rules: loyaltyRulesInput.optional().meta({ description: 'The change. Default: the rules that are worked on.' }),
     from: instant.meta({ description: 'Orders placed at or after this …' }),
     to: instant.meta({ description: '… and before this.' }),
-    population: population.optional().meta({ description: 'members unless told.' }),
+    population: population.optional().meta({ description: 'Default: members.' }),
   })
   .meta({
     id: 'LoyaltyPreviewInput',

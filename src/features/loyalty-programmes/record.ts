@@ -91,7 +91,7 @@ export const loyaltyCampaignRule = z
     name: boundedText(100),
     from: instantText.meta({ description: 'Orders placed at or after this …' }),
     to: instantText.meta({ description: '… and before this.' }),
-    campaignId: id.nullable().optional().meta({ description: 'Only orders that name this campaign; all unless told.' }),
+    campaignId: id.nullable().optional().meta({ description: 'Only orders that name this campaign. Default: all.' }),
     multiplier,
   })
   .meta({
@@ -222,11 +222,11 @@ export const loyaltyRules = z.strictObject(ruleMembers).meta({
 export const loyaltyRulesInput = z
   .strictObject({
     ...ruleMembers,
-    rounding: pointRounding.optional().meta({ description: 'down unless told.' }),
-    earnOn: earnOn.optional().meta({ description: 'paid unless told.' }),
+    rounding: pointRounding.optional().meta({ description: 'Default: down.' }),
+    earnOn: earnOn.optional().meta({ description: 'Default: paid.' }),
     pendingDays: ruleMembers.pendingDays.optional(),
     expiryDays: ruleMembers.expiryDays.optional(),
-    refundPolicy: refundPolicy.optional().meta({ description: 'within_balance unless told.' }),
+    refundPolicy: refundPolicy.optional().meta({ description: 'Default: within_balance.' }),
     categories: ruleMembers.categories.optional(),
     campaigns: ruleMembers.campaigns.optional(),
     tiers: ruleMembers.tiers.optional(),
@@ -315,7 +315,7 @@ const programmeExample = { name: 'Friends of the garden', rules: rulesExample };
 
 const programmeFields = {
   id: key(),
-  name: text(200).plain().required().says('What members call it.', programmeExample.name),
+  name: text(200).plain().required().says('Name shown to members.', programmeExample.name),
   status: words(programmeStatus).required().readOnly(),
   rules: json(loyaltyRules)
     .plain()
@@ -384,7 +384,7 @@ export const loyaltyPublication = z
   .strictObject({
     validFrom: instantText.optional().meta({
       description:
-        'From when orders earn by these rules, by the date they were placed; now unless told. A first version may begin in the past; a later one not, nor before the one it follows.',
+        'From when orders earn by these rules, by the date they were placed. Default: now. A first version may begin in the past; a later one not, nor before the one it follows.',
     }),
   })
   .meta({ id: 'LoyaltyPublication', example: { validFrom: '2026-12-01T00:00:00.000Z' } })

@@ -133,7 +133,7 @@ export const getCustomerLoyalty = readOperation({
     'Points and tier at `asOf`: right at any instant, also where no job has written yet what expired. An instant to come says what it will be if nothing else happens. 404 for who is not a member then.',
   input: z.strictObject({
     ...targetParameters,
-    asOf: instant.optional().meta({ description: 'At this instant; now unless told.' }),
+    asOf: instant.optional().meta({ description: 'At this instant. Default: now.' }),
     details,
   }),
   output: customerLoyalty,
@@ -363,7 +363,7 @@ export const batchLoyaltyTransactions = writeOperation({
   selfService: false,
   summary: 'Spend, adjust or transfer points, up to 1,000 times',
   description:
-    'In index order; always 200, with a result per item. Each item has an `externalId`: sent again, it is `unchanged`.',
+    'In index order. The status is always 200, with a result per item. Each item has an `externalId`: sent again, it is `unchanged`.',
   input: batchInput('transactions', loyaltyTransactionInput),
   output: batchResults,
   idempotency: 'accepted',

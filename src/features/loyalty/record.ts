@@ -141,7 +141,7 @@ const transactionFields = {
     .answers(ofOthers(id.nullable().meta({ description: 'The other side of a transfer, or what a `return` undoes.' }))),
   relatedCustomerId: otherCustomer().readOnly(),
   reason: text(500).personal().readOnly(),
-  by: text(255).plain().required().readOnly().says('The client that asked for it, or the rule that made it.'),
+  by: text(255).plain().required().readOnly().says('The client that requested it, or the rule that made it.'),
   /** Repeated, it is not done again. */
   externalId: code(255).plain().readOnly().says('What that client calls it.'),
   createdAt: instant().required().readOnly(),
@@ -385,7 +385,7 @@ export const enrolment = z
     programmeId: id,
     joinedAt: instantText
       .optional()
-      .meta({ description: 'Orders from then on earn; now unless told. At most ten minutes ahead, taken as now.' }),
+      .meta({ description: 'Orders from then on earn. Default: now. At most ten minutes ahead, taken as now.' }),
   })
   .meta({ id: 'LoyaltyEnrolment', example: { programmeId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90' } })
   .register(typeNames, { name: 'LoyaltyEnrolmentInput' });
@@ -406,7 +406,7 @@ export const loyaltyTransactionInput = z
     expiresAt: instantText
       .nullable()
       .optional()
-      .meta({ description: 'adjust, credited: null is never; as the programme says unless told.' }),
+      .meta({ description: 'adjust, credited: null is never. Default: as the programme says.' }),
     externalId: referenceInput.shape.externalId
       .optional()
       .meta({ description: 'Your name for it, one per customer: it is done once. Required in a batch.' }),

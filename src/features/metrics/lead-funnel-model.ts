@@ -20,12 +20,11 @@ const question = {
   timeZone,
   asOf,
   completeness: z.number().min(0).max(1).optional().meta({
-    description:
-      'An open lead with a smaller share of its profile fields filled in is under-qualified; 0.5 unless told.',
+    description: 'An open lead with a smaller share of its profile fields filled in is under-qualified. Default: 0.5.',
     example: 0.6,
   }),
   silentDays: z.int().min(1).max(36_500).optional().meta({
-    description: 'Calendar days without an interaction after which an open lead is untouched; 14 unless told.',
+    description: 'Calendar days without an interaction after which an open lead is untouched. Default: 14.',
     example: 14,
   }),
 };

@@ -14,13 +14,13 @@ export const neverExpires = 'never';
 
 const { from, to, timeZone, asOf, interval } = commonParameters;
 
-const programmeId = id.optional().meta({ description: 'Only this programme; all of them unless told.' });
+const programmeId = id.optional().meta({ description: 'Only this programme. Default: all of them.' });
 const groupBy = z.enum(liabilityGroups).register(typeNames, { name: 'LoyaltyLiabilityGroup' }).optional();
 const groupDescription =
   '`tier`: held at that instant, the empty key without one. `expiry_month`: in `timeZone`, `never` for points without an expiry date; debts belong to no month. `programme`: its id.';
 
 export const liabilityInput = z.strictObject({
-  from: from.meta({ description: 'Where the `series` begins; with the first member unless told.' }),
+  from: from.meta({ description: 'Where the `series` begins. Default: with the first member.' }),
   to: to.meta({ description: 'The instant the liability is of, unless `asOf` is earlier.' }),
   timeZone,
   asOf: asOf.meta({
@@ -41,7 +41,7 @@ export const liabilityInput = z.strictObject({
 export const liabilityMembersInput = z.strictObject({
   ...pageParameters,
   timeZone,
-  asOf: asOf.meta({ description: 'The points at this instant; now unless told.' }),
+  asOf: asOf.meta({ description: 'The points at this instant. Default: now.' }),
   sort: sortParameter(['points', 'id'], '-points'),
   programmeId,
   groupBy: groupBy.meta({ description: `With \`group\`. ${groupDescription}`, example: 'tier' }),

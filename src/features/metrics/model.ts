@@ -116,7 +116,7 @@ export const metricResult = z
     metric: z.string().meta({ example: 'retention-rate' }),
     definition: z.string().meta({ description: 'Metric and version of its definition.', example: 'retention-rate@1' }),
     period: metricPeriod,
-    asOf: answeredInstant.meta({ description: 'Facts from here on are not counted.' }),
+    asOf: answeredInstant.meta({ description: 'Only records from before this instant count.' }),
     value: number.meta({ description: 'Unrounded; null with a `reason` when it cannot be computed.' }),
     unit: metricUnit,
     currency: currency.nullable().meta({ description: 'Of amounts; null where there are none.' }),
@@ -154,11 +154,11 @@ const interval = z.enum(calendarIntervals).register(typeNames, { name: 'Calendar
 /** What all metrics take. */
 export const commonParameters = {
   from: moment('Start of the period.'),
-  to: moment('End of the period, which does not belong to it.'),
+  to: moment('End of the period, exclusive.'),
   timeZone: timeZone
     .optional()
-    .meta({ description: 'IANA zone of dates and calendar intervals; the reporting zone unless told.' }),
-  asOf: moment('Facts from here on are not counted; now unless told.'),
+    .meta({ description: 'IANA zone of dates and calendar intervals. Default: the reporting zone.' }),
+  asOf: moment('Only records from before this instant count. Default: now.'),
   currency: currency.optional().meta({
     description:
       'Only records in this currency; amounts in it. Unless told: all records, amounts in the base currency.',
@@ -178,11 +178,11 @@ export const commonParameters = {
 
 const minOrders = (description: string) => z.int().min(1).max(1_000_000).optional().meta({ description, example: 3 });
 const silenceDays = z.int().min(1).max(36_500).optional().meta({
-  description: 'Calendar days without an order after which a customer counts as silent; 90 unless told.',
+  description: 'Calendar days without an order after which a customer counts as silent. Default: 90.',
   example: 90,
 });
 const previous = {
-  previousFrom: moment('Start of the previous period; the range of the same length directly before unless told.'),
+  previousFrom: moment('Start of the previous period. Default: the range of the same length directly before.'),
   previousTo: moment('End of the previous period.'),
 };
 
@@ -194,7 +194,7 @@ export const retentionInput = z.strictObject({
 
 export const repeatPurchaseInput = z.strictObject({
   ...commonParameters,
-  minOrders: minOrders('Orders that make a customer a repeat buyer; 2 unless told.'),
+  minOrders: minOrders('Orders that make a customer a repeat buyer. Default: 2.'),
 });
 
 export const churnVariants = ['period', 'silence', 'gap'] as const;
@@ -249,7 +249,7 @@ export const lifetimeInput = z.strictObject({
     .enum(lifetimeBases)
     .register(typeNames, { name: 'LifetimeBasis' })
     .optional()
-    .meta({ description: 'With `four_factor`; `observed` unless told.' }),
+    .meta({ description: 'With `four_factor`. Default: `observed`.' }),
   lifetimeMonths: z
     .number()
     .positive()

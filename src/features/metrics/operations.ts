@@ -172,7 +172,7 @@ export const getLifetimeValue = metricOperation(
     name: 'getLifetimeValue',
     summary: 'Lifetime value',
     description:
-      '`historic`: net revenue per buyer of the window. `simple`: the same less acquisition and retention cost. `four_factor`: average order value × orders per buyer and month × lifetime in months × margin; its window is the twelve months before today unless told.',
+      '`historic`: net revenue per buyer of the window. `simple`: the same less acquisition and retention cost. `four_factor`: average order value × orders per buyer and month × lifetime in months × margin. Default: its window is the twelve months before today.',
     input: lifetimeInput,
     output,
     problems: ['not_found'],

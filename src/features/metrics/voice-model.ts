@@ -42,7 +42,7 @@ const question = {
   surveyId: id.optional().meta({ description: 'Only this survey. Unless told: all of them.' }),
   question: text(64).optional().meta({
     description:
-      'With `surveyId`: the key of the question; the first one of its type unless told. Without, the first one of each survey counts.',
+      'With `surveyId`: the key of the question. Default: the first one of its type. Without, the first one of each survey counts.',
     example: 'recommend',
   }),
   answers: z.enum(['latest', 'all']).register(typeNames, { name: 'VoiceAnswers' }).optional().meta({

@@ -133,7 +133,7 @@ export const orderRecord = record('order', {
     record: 'An order. Amounts are integers in minor units of `currency`.',
     input:
       "`customerId` or `customer` is required. The order's `total` has to add up from its parts; `placedAt` is at most ten minutes ahead.",
-    patch: 'Members left out stay as they are; the sum rule holds for the result.',
+    patch: 'Omitted members keep their values; the sum rule holds for the result.',
     example: {
       source: 'shop',
       externalId: '536365',

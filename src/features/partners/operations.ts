@@ -152,7 +152,7 @@ export const updatePartner = writeOperation({
   name: 'updatePartner',
   ...writes,
   summary: 'Change a partner',
-  description: `Members left out stay; \`fields\` and \`rules\` are replaced as a whole. What is shared follows in the same transaction. ${rules}`,
+  description: `Omitted members keep their values; \`fields\` and \`rules\` are replaced as a whole. What is shared follows in the same transaction. ${rules}`,
   input: z.strictObject({ id, ...writeParameters, expectedVersion, body: partnerPatch }),
   output: partner,
   idempotency: 'accepted',

@@ -61,7 +61,7 @@ const fieldName = text(200)
 export const partnerFields = {
   id: key(),
   version: version(),
-  name: textField(200).plain().required().says('What people call it.', 'Riverside Dealers'),
+  name: textField(200).plain().required().says('Display name.', 'Riverside Dealers'),
   status: words(partnerStatus).defaultsTo('active').says('`suspended`: its tokens see nothing, at once.'),
   fields: json(z.array(fieldName).max(500))
     .plain()
@@ -151,7 +151,7 @@ export type PartnerInput = z.output<typeof partnerInput>;
 export const partnerPatch = z
   .strictObject(members)
   .partial()
-  .meta({ id: 'PartnerPatch', description: 'Members left out stay as they are.' });
+  .meta({ id: 'PartnerPatch', description: 'Omitted members keep their values.' });
 
 export const partner = z
   .strictObject(outputShape(partnerFields))

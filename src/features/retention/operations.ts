@@ -121,7 +121,7 @@ export const updateRetentionRule = writeOperation({
   ...guarded,
   summary: 'Change a retention rule',
   description:
-    'Members left out stay; `conditions` are replaced as a whole. A run that is under way ends, as its rule is another now.',
+    'Omitted members keep their values; `conditions` are replaced as a whole. A run that is under way ends, as its rule is another now.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion, body: retentionRulePatch }),
   output: retentionRule,
   idempotency: 'accepted',

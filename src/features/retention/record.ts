@@ -63,7 +63,7 @@ export const retentionConditionsInput = z
       .optional()
       .meta({ description: 'customer, lead: only persons, or only companies; null: both.' }),
     keepConsented: z.boolean().optional().meta({
-      description: 'customer, lead: leave who has a consent in force, whatever its purpose; true unless told.',
+      description: 'customer, lead: leave who has a consent in force, whatever its purpose. Default: true.',
     }),
     channel: text(200)
       .nullable()
@@ -86,7 +86,7 @@ export type RetentionConditions = z.output<typeof retentionConditions>;
 export const ruleFields = {
   id: key(),
   version: version(),
-  name: textField(200).plain().required().says('For people.', 'Former customers'),
+  name: textField(200).plain().required().says('Display name.', 'Former customers'),
   kind: words(retentionKind).required(),
   after: integer(1, 3_650).required().answers(smallInteger).says('How long it is kept, in `unit`.', 36),
   unit: words(retentionUnit).required(),
@@ -123,7 +123,7 @@ export const runFields = {
   kind: words(retentionKind).required(),
   conditions: json(retentionConditions).plain().required(),
   before: instant().required().says('What is older goes: of customers and leads, what was last heard of them.'),
-  requestedBy: textField(255).plain().says('The client that asked for it; null: the schedule.'),
+  requestedBy: textField(255).plain().says('The client that requested it; null: the schedule.'),
   status: words(retentionRunStatus).required(),
   matching: count().says('What it was going to remove, counted when it was asked for; null of the schedule.'),
   examined: count().required().says('Records it has looked at so far.'),

@@ -176,7 +176,7 @@ export const updateReward = writeOperation({
   selfService: false,
   summary: 'Change a reward',
   description:
-    'Members left out stay, null clears. What was redeemed stays as it was. A stock below what was redeemed is refused.',
+    'Omitted members keep their values; null clears. What was redeemed stays as it was. A stock below what was redeemed is refused.',
   input: z.strictObject({ ...rewardId.shape, ...writeParameters, expectedVersion, body: rewardPatch }),
   output: writtenReward,
   idempotency: 'accepted',

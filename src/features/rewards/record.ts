@@ -43,7 +43,7 @@ export const rewardFields = {
   programmeId: recordId()
     .required()
     .references(() => loyaltyProgrammes.id),
-  name: text(200).plain().required().says('What members call it.', 'Watering can'),
+  name: text(200).plain().required().says('Name shown to members.', 'Watering can'),
   description: text(2000).plain(),
   points: count().required().takes(points).says('Points per piece.', 250),
   stock: integer(0, 2_000_000_000)

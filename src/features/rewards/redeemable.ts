@@ -101,7 +101,7 @@ export function refusalProblem(refusals: readonly Refusal[], customerPointer: st
   return new Problem(code, message, { errors, extra });
 }
 
-/** Where a refusal points; at the customer unless told. */
+/** Where a refusal points. Default: at the customer. */
 const pointers: Partial<Record<RedemptionRefusal, string>> = {
   other_programme: '/rewardId',
   not_available: '/rewardId',

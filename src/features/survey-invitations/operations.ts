@@ -53,7 +53,7 @@ export const checkSurveyEligibility = writeOperation({
     body: z
       .strictObject({
         customerId: id,
-        reserve: z.boolean().optional().meta({ description: 'Take the turn, if there is one; false unless told.' }),
+        reserve: z.boolean().optional().meta({ description: 'Take the turn, if there is one. Default: false.' }),
       })
       .meta({
         id: 'SurveyEligibilityInput',
@@ -297,7 +297,7 @@ export const claimSurveyInvitations = writeOperation({
           .min(1)
           .max(500)
           .optional()
-          .meta({ description: 'Invitations taken, at most; 100 unless told.', example: 50 }),
+          .meta({ description: 'Invitations taken, at most. Default: 100.', example: 50 }),
         surveyId: id.optional().meta({ description: 'Only of this survey.' }),
         channel: text(200).optional().meta({ description: 'Only of this channel.', example: 'email' }),
       })

@@ -35,7 +35,7 @@ export const invitationTrigger = z.enum(invitationTriggers).meta({
 const aboutFields = {
   ...subjectFields,
   orderId: subjectFields.orderId.says("The order it is about: one of the customer's."),
-  channel: subjectFields.channel.says('Where it is sent; that of the survey unless told.', 'email'),
+  channel: subjectFields.channel.says('Where it is sent. Default: that of the survey.', 'email'),
 };
 
 const invitationFields = {
@@ -105,7 +105,7 @@ export const surveyInvitationInput = z
   .strictObject({
     surveyId: id,
     customerId: id,
-    dueAt: instantText.optional().meta({ description: 'When it is to be sent; now unless told.' }),
+    dueAt: instantText.optional().meta({ description: 'When it is to be sent. Default: now.' }),
     ...inputShape(aboutFields),
   })
   .meta({
@@ -201,14 +201,14 @@ export const surveyLinkInput = z
     answers: z.array(surveyAnswerInput).max(50),
     status: responseStatus
       .optional()
-      .meta({ description: 'complete unless told. Whatever it is, the link is used up by it.' }),
-    language: boundedText(35).optional().meta({ description: 'That of the survey unless told.', example: 'en' }),
+      .meta({ description: 'Default: complete. Whatever it is, the link is used up by it.' }),
+    language: boundedText(35).optional().meta({ description: 'Default: That of the survey.', example: 'en' }),
     surveyVersion: z
       .int()
       .min(1)
       .max(2_147_483_647)
       .optional()
-      .meta({ description: 'Of the questions that were shown; the current one unless told.' }),
+      .meta({ description: 'Of the questions that were shown. Default: the current one.' }),
   })
   .meta({ id: 'SurveyLinkInput', example: { answers: [{ question: 'recommend', score: 9 }] } });
 

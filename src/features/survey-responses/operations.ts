@@ -66,7 +66,7 @@ export const batchSurveyResponses = writeOperation({
   selfService: false,
   summary: 'Push up to 1,000 responses of a survey',
   description:
-    'Each item is an upsert by `submissionId`, in index order; always 200, with a result per item. Members left out are cleared. What is stored like this already is `unchanged`.',
+    'Each item is an upsert by `submissionId`, in index order. The status is always 200, with a result per item. Omitted members are cleared. What is stored like this already is `unchanged`.',
   input: batchInput('responses', surveyResponseInput).extend(surveyTarget),
   output: batchResults,
   idempotency: 'accepted',
@@ -170,7 +170,7 @@ const listFilters = {
   answeredTo: instant.optional().meta({ description: 'Before this instant.' }),
   q: searchText.optional().meta({
     description:
-      'Words that a text answer holds, in any order; `"…"` for a phrase, `or` between words, `-` before one that is not to be there. Needs `customers:pii`.',
+      'Words in a text answer, in any order; `"…"` for a phrase, `or` between alternatives, `-` before a word to exclude. Needs `customers:pii`.',
     example: 'late -refund',
   }),
 };
@@ -255,7 +255,7 @@ export const updateSurveyResponse = writeOperation({
   selfService: true,
   summary: 'Complete or correct a response',
   description:
-    'Members left out stay, null clears; `answers` are replaced as a whole. Naming another customer moves the response, `customerId` null makes it anonymous. What was answered before its survey was closed can be corrected after that.',
+    'Omitted members keep their values; null clears; `answers` are replaced as a whole. Naming another customer moves the response, `customerId` null makes it anonymous. What was answered before its survey was closed can be corrected after that.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion, body: surveyResponsePatch }),
   output: writtenSurveyResponse,
   idempotency: 'accepted',

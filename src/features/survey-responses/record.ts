@@ -85,7 +85,7 @@ export const subjectFields = {
   staff: text(200).plain().says('The member of staff it is about.', 'maria'),
   department: text(200).plain().says('The department it is about.', 'support'),
   process: text(200).plain().says('The process it is about.', 'returns'),
-  channel: text(200).plain().says('Where it was asked; that of the survey unless told.', 'email'),
+  channel: text(200).plain().says('Where it was asked. Default: that of the survey.', 'email'),
 };
 
 const responseFields = {
@@ -103,14 +103,14 @@ const responseFields = {
     .plain()
     .required()
     .says("The sender's name for it, unique in the survey: nothing is counted twice.", 'form-88213'),
-  status: oneOf(responseStatus).defaultsTo('complete').says('complete unless told.'),
+  status: oneOf(responseStatus).defaultsTo('complete').says('Default: complete.'),
   answeredAt: instant().required().happened(),
   askedAt: instant().says('When it was asked: decides what is late.'),
   late: boolean().required().readOnly().says('Answered later after being asked than the survey allows: not counted.'),
   ...subjectFields,
   invitationId: recordId().readOnly().says('The invitation it came by.'),
-  language: text(35).plain().says('That of the survey unless told.', 'en'),
-  journeyStage: text(200).plain().says('Where on the journey; that of the survey unless told.', 'delivery'),
+  language: text(35).plain().says('Default: That of the survey.', 'en'),
+  journeyStage: text(200).plain().says('Where on the journey. Default: that of the survey.', 'delivery'),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),
 };
@@ -253,7 +253,7 @@ export const surveyResponseInput = z
       .min(1)
       .max(2_147_483_647)
       .optional()
-      .meta({ description: 'The version of the survey that was answered; the current one unless told.' }),
+      .meta({ description: 'The version of the survey that was answered. Default: the current one.' }),
   })
   .meta({
     id: 'SurveyResponseInput',
@@ -278,7 +278,7 @@ export const surveyResponsePatch = z
   .partial()
   .meta({
     id: 'SurveyResponsePatch',
-    description: 'Members left out stay as they are; null clears; `answers` are replaced as a whole.',
+    description: 'Omitted members keep their values; null clears; `answers` are replaced as a whole.',
     example: { status: 'complete', answers: [{ question: 'recommend', score: 9 }] },
   });
 export type SurveyResponsePatch = z.output<typeof surveyResponsePatch>;

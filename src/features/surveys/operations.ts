@@ -160,7 +160,7 @@ export const updateSurvey = writeOperation({
   selfService: false,
   summary: 'Change, open or close a survey',
   description:
-    'Members left out stay, null clears; so do members of `settings`. Closing sets `closesAt` to now unless it was earlier, reopening clears it. `questions` are replaced as a whole: in place while nobody has responded to the current version, as a new version after that. A key that was ever answered keeps type, scale and options for ever (`question_answered`); its words may be corrected.',
+    'Omitted members keep their values; null clears; so do members of `settings`. Closing sets `closesAt` to now unless it was earlier, reopening clears it. `questions` are replaced as a whole: in place while nobody has responded to the current version, as a new version after that. A key that was ever answered keeps type, scale and options for ever (`question_answered`); its words may be corrected.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion, body: surveyPatch }),
   output: survey,
   idempotency: 'accepted',

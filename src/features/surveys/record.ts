@@ -47,7 +47,7 @@ const questionScaleInput = z
       .nullable()
       .optional()
       .meta({ description: 'csat: satisfied from this score up; 4 of 1–5, other scales have to say.', example: 4 }),
-    direction: effortDirection.nullable().optional().meta({ description: 'ces: easy_low unless told.' }),
+    direction: effortDirection.nullable().optional().meta({ description: 'Default: ces: easy_low.' }),
     easyTo: scaleEnd
       .nullable()
       .optional()
@@ -66,7 +66,7 @@ export const surveyQuestionInput = z
     key: questionKey,
     type: questionType,
     text: boundedText(2_000).meta({ example: 'How likely are you to recommend us?' }),
-    required: z.boolean().optional().meta({ description: 'Complete responses have to answer it; false unless told.' }),
+    required: z.boolean().optional().meta({ description: 'Complete responses have to answer it. Default: false.' }),
     options: z
       .array(z.strictObject(optionMembers).meta({ id: 'QuestionOptionInput' }))
       .min(1)
@@ -119,8 +119,8 @@ const days = (from: number) => z.int().min(from).max(3_650);
 const surveyTriggerInput = z
   .strictObject({
     on: surveyTriggerEvent,
-    stage: leadStage.nullable().optional().meta({ description: 'stage_entered: which; every one unless told.' }),
-    delayDays: days(0).optional().meta({ description: 'Days from the event to the invitation; 0 unless told.' }),
+    stage: leadStage.nullable().optional().meta({ description: 'stage_entered: which. Default: every one.' }),
+    delayDays: days(0).optional().meta({ description: 'Days from the event to the invitation. Default: 0.' }),
   })
   .refine(({ on, stage }) => on === 'stage_entered' || !stage, {
     error: 'goes with stage_entered',
@@ -132,15 +132,14 @@ const surveyTriggerInput = z
 const surveySettingsInput = z
   .strictObject({
     contactFrequencyDays: days(0).optional().meta({
-      description:
-        'Nobody is asked who was asked, or has answered, within so many days, by any survey; 30 unless told.',
+      description: 'Nobody is asked who was asked, or has answered, within so many days, by any survey. Default: 30.',
       example: 30,
     }),
     answerWithinDays: days(1).nullable().optional().meta({
       description: 'An answer later than that after it was asked is late: kept, and not counted. null: none is.',
       example: 14,
     }),
-    linkDays: days(1).optional().meta({ description: 'How long links work; 30 unless told.', example: 30 }),
+    linkDays: days(1).optional().meta({ description: 'How long links work. Default: 30.', example: 30 }),
     triggers: z.array(surveyTriggerInput).max(20).optional().meta({ description: 'What makes invitations due.' }),
     followUp: z
       .strictObject({
@@ -191,7 +190,7 @@ export const defaultSettings: SurveySettings = {
 const surveyFields = {
   id: key(),
   version: version(),
-  name: text(200).plain().required().says('What people call it.', 'After the purchase'),
+  name: text(200).plain().required().says('Display name.', 'After the purchase'),
   status: words(surveyStatus)
     .defaultsTo('draft')
     .says(
@@ -210,7 +209,7 @@ const surveyFields = {
     .plain()
     .takes(surveySettingsInput)
     .defaultsTo(defaultSettings)
-    .says('Members left out stay as they are.'),
+    .says('Omitted members keep their values.'),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),
 };
@@ -274,7 +273,7 @@ export const surveyPatch = z
   .meta({
     id: 'SurveyPatch',
     description:
-      'Members left out stay as they are; null clears. `questions` are replaced as a whole: in place while nobody has answered the version, as a new version after that.',
+      'Omitted members keep their values; null clears. `questions` are replaced as a whole: in place while nobody has answered the version, as a new version after that.',
     example: { status: 'closed' },
   });
 export type SurveyPatch = z.output<typeof surveyPatch>;

@@ -105,7 +105,7 @@ function oauthPaths(responses: Map<string, Json>): Record<string, Json> {
         requestBody: form(
           {
             grant_type: { type: 'string', enum: ['client_credentials'] },
-            scope: { type: 'string', description: 'Separated by spaces; all of the client’s unless told.' },
+            scope: { type: 'string', description: 'Separated by spaces. Default: all of the client’s.' },
             customer: { type: 'string', format: 'uuid', description: 'The one customer the token is bound to.' },
           },
           ['grant_type'],
