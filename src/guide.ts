@@ -2,8 +2,8 @@ import packageFile from '../package.json' with { type: 'json' };
 import type { Guide } from './platform/http/openapi.ts';
 
 const description = `
-Push a shop's customers, orders, refunds and returns in, read back who stays and what they are worth. The same
-operations stand behind GraphQL at \`/graphql\`.
+Push the customers, orders, refunds and returns of a shop, and read back which customers stay and what they are worth.
+GraphQL at \`/graphql\` has the same operations.
 
 ## Start here
 
@@ -23,48 +23,49 @@ curl http://127.0.0.1:3000/v1/orders \\
 curl 'http://127.0.0.1:3000/v1/metrics/average-order-value?from=2026-03-01&to=2026-04-01' -H "Authorization: Bearer $TOKEN"
 \`\`\`
 
-The order made its customer. A shop's whole history goes in through \`POST /v1/orders/batch\`, 1,000 at a time.
+The order created its customer. Import the history of a shop with \`POST /v1/orders/batch\`, 1,000 orders at a time.
 
 ## Tokens and scopes
 
-JSON Web Tokens (RFC 9068) by a provider or by the service itself: a client (\`/v1/clients\`) exchanges its id and secret for one
-at \`POST /oauth/token\` (client credentials, RFC 6749). Each operation names the one scope that it needs
-(\`x-scope\`); \`*\` grants all. 401: no valid token. 403: the scope is missing, and \`scope\` says which.
-Without \`customers:pii\`, names, identities, addresses, birthdays, attributes and free text are \`null\`, and nothing
-can be searched or sorted by them.
+Tokens are JSON Web Tokens (RFC 9068), issued by a provider or by the service itself: a client (\`/v1/clients\`) exchanges its id and secret for one
+at \`POST /oauth/token\` (client credentials, RFC 6749). Each operation needs one scope
+(\`x-scope\`); \`*\` grants all. 401: no valid token. 403: a scope is missing, and \`scope\` says which one.
+Without \`customers:pii\`, names, identities, addresses, birthdays, attributes and free text are \`null\`, and you cannot
+filter, search or sort by them.
 
 ## Amounts, times, ids
 
 - Amounts are integers in **minor units** of the record's \`currency\`: 1530 GBP is £15.30, 1530 JPY is ¥1530, 1530 KWD is
   KD 1.530. Quantities may be fractional; a unit price is a decimal string.
-- Metric values are unrounded numbers; \`unit\` says of what. No data is \`null\` with a \`reason\`, never 0.
+- Metric values are unrounded numbers; \`unit\` says what they count. No data is \`null\` with a \`reason\`, never 0.
 - Instants are RFC 3339 with any offset, answered in UTC; calendar dates are \`YYYY-MM-DD\`.
-- Ids are UUIDs made by the service. **References** are what other systems call a record, \`{ source, externalId }\`:
-  \`/v1/orders/external/shop/536365\` is the same order, and works wherever \`/v1/orders/{id}\` does.
+- Ids are UUIDs made by the service. A **reference** is the id of a record in another system, \`{ source, externalId }\`:
+  \`/v1/orders/external/shop/536365\` is the order of the example, and works wherever \`/v1/orders/{id}\` does.
 
 ## Writing safely
 
-- **Idempotency-Key**: send one with every POST and use it again when you retry. The second call gets the first one's answer,
-  byte for byte, with \`Idempotency-Replayed: true\`. Another payload under the key is 422, one still in flight 409. Keys are
-  kept for 48 hours; a refusal does not use one up.
-- **PUT by reference** creates or replaces, and may be repeated. With \`sourceVersion\` (a counter or an instant), a message that
-  is older than what is stored changes nothing: \`200\` with \`applied: false\`. A deleted reference stays deleted.
-- **Versions**: every record has a \`version\` and an \`ETag\`. PATCH and DELETE need \`If-Match\`: 428 without it, 412 when the
-  record has changed since. GET answers 304 to \`If-None-Match\`.
-- **Dry run**: \`?dryRun=true\` validates and answers as if, and writes nothing.
-- **Batches** are upserts in index order and answer 200 with a result per item; \`atomic=true\` makes them all or nothing.
+- **Idempotency-Key**: send one with every POST, and the same one when you retry. The retry gets the response of the first call,
+  byte for byte, with \`Idempotency-Replayed: true\`. The same key with another payload is 422; while the first call is still
+  running, 409. Keys are kept for 48 hours; a refused request does not use up its key.
+- **PUT by reference** creates or replaces a record, and may be repeated. With \`sourceVersion\` (a counter or an instant), a
+  message that is not newer than the stored one changes nothing: \`200\` with \`applied: false\`. A deleted reference stays
+  deleted.
+- **Versions**: every record has a \`version\` and an \`ETag\`. PATCH and DELETE need \`If-Match\`: 428 without it, 412 if the
+  record has changed since then. GET answers 304 to \`If-None-Match\`.
+- **Dry run**: \`?dryRun=true\` validates, returns what would be the result and writes nothing.
+- **Batches** are upserts in index order. The status is 200, with a result per item; \`atomic=true\` writes all items or none.
 
 ## Lists
 
 \`{ "data": [ … ], "page": { "next": "…", "hasMore": true } }\`: ask again with \`after\` set to \`next\` (or follow the \`Link\`
-header) until \`hasMore\` is false. \`limit\` is 1 to 100, 25 unless told; \`sort=-placedAt\` descends; \`count=true\` adds
-\`page.total\`. A cursor belongs to its list, filters, order and client. Parameters that are not known are refused, never
+header) until \`hasMore\` is false. \`limit\` is 1 to 100 (default: 25); \`sort=-placedAt\` descends; \`count=true\` adds
+\`page.total\`. A cursor belongs to its list, filters, order and client. Unknown parameters are refused, never
 ignored.
 
 ## Errors
 
-\`application/problem+json\` (RFC 9457). \`code\` is stable and for programs; \`errors\` says where: a JSON Pointer into the
-body, or the name of a parameter.
+\`application/problem+json\` (RFC 9457). Programs rely on \`code\`, which is stable. \`errors\` says where the fault is: a JSON
+Pointer into the body, or the name of a parameter.
 
 \`\`\`json
 {
@@ -76,9 +77,9 @@ body, or the name of a parameter.
 
 ## Limits
 
-\`RateLimit-Policy\` says how many requests a client may make in a second, \`RateLimit\` how many are left; beyond them 429 with
-\`Retry-After\`. Bodies have at most 1 MB, batches 16 MB. When the database is away, answers are 503 with \`Retry-After\`:
-repeat the call, with the same Idempotency-Key.
+\`RateLimit-Policy\` says how many requests a client may make in a second, \`RateLimit\` how many are left; beyond that the status is 429,
+with \`Retry-After\`. Bodies have at most 1 MB, batches 16 MB. If the database cannot be reached, the status is
+503, with \`Retry-After\`: repeat the call with the same Idempotency-Key.
 `.trim();
 
 /** What openapi.yaml says beyond the operations. */
@@ -88,45 +89,40 @@ export const guide: Guide = {
   summary: packageFile.description,
   description,
   sections: {
-    customers:
-      'People and companies: who they are, how to reach them, what other systems call them, and their single view.',
-    consents: 'What customers have agreed to and taken back, by purpose and channel, with evidence and history.',
+    customers: 'People and companies: profiles, identities, references in other systems, and the single view.',
+    consents: 'Consents that customers gave and took back, by purpose and channel, with evidence and history.',
     orders: 'Orders with their items. An order finds or creates its customer; its status is derived.',
     refunds: 'Money given back for an order, in part or in full.',
-    returns: 'Returns that name no order: they lower the net revenue of the customer on their own date.',
-    interactions:
-      'Every contact with a customer, on whatever channel: filtered by what it was, and searched by its words.',
-    campaigns: 'Marketing campaigns that interactions and orders name, and what each of them brought and cost.',
-    leads:
-      'Customers in a lifecycle, from subscriber to customer and former: where they stand, whose they are, how ready to buy.',
-    'lead-stage-changes': 'Every step of every lead: when, from where to where, by whom or which rule.',
-    'lead-rule-sets':
-      'What makes the score of a lead: versioned rules that are drafted, tried on the real leads, and published.',
-    'lead-models':
-      'Learned lead scores: trained on the leads of the service, with what they are worth on leads they have not seen.',
-    'assignment-rules': 'Who gets new leads and follow-ups: in turn, by key, or whoever has least to do.',
-    assignments: 'The history of who was given what, when and by which rule.',
+    returns: 'Returns without an order: they lower the net revenue of the customer on their own date.',
+    interactions: 'Every contact with a customer, on any channel, with filters and full-text search.',
+    campaigns: 'Marketing campaigns that interactions and orders refer to, with their results and costs.',
+    leads: 'Customers in a lifecycle, from subscriber to customer and former: their stage, owner and score.',
+    'lead-stage-changes':
+      'Every change of stage of every lead: when, from which stage to which, by whom or by which rule.',
+    'lead-rule-sets': 'Versioned rules for the scores of leads: drafted, tried on the real leads, and published.',
+    'lead-models': 'Learned lead scores: trained on your leads, with their quality on leads they have not seen.',
+    'assignment-rules':
+      'Rules that choose the owner of new leads and follow-ups: in turn, by key, or whoever has least to do.',
+    assignments: 'The history of who was assigned what, when and by which rule.',
     'follow-ups':
-      'Retention and prevention events, and detractors to call back: something to be done about a customer, by somebody, until some day.',
+      'Retention and prevention events, and detractors to call back: tasks for a customer, with an owner and a due date.',
     loyalty: 'Loyalty programmes with versioned rules, their members, the ledger of points, tiers and rewards.',
-    surveys:
-      'Surveys and their questions: versions, scales, when they are asked. What was answered never changes its meaning.',
+    surveys: 'Surveys and their questions, with versions, scales and triggers. The meaning of an answer never changes.',
     'survey-invitations':
-      'Who is to be asked, and when: made by triggers or by hand, handed out once, and nobody is asked too often.',
-    'survey-links': 'What the links of invitations lead to, without a login: the questions, and one answer.',
+      'Who is asked, and when: created by triggers or by hand, handed out once, and never too often.',
+    'survey-links': 'The links of invitations: read the questions and answer once, without a login.',
     'survey-responses':
-      'What customers answered, and which order, product, contact, member of staff or process it was about.',
-    partners: 'Who works with some of the customers: what is shared with them and why, and what they may see of it.',
+      'Answers of customers, and the order, product, contact, member of staff or process they are about.',
+    partners:
+      'Organisations that work with some of the customers: what is shared with them, why, and which members they see.',
     'partner-fields': 'The members of documents that partners may be allowed to see.',
-    'exchange-rates': 'Rates of the day, by which amounts of other currencies are valued in the base currency.',
-    'retention-rules':
-      'What is kept for how long, and what goes then: every night, by hand, or tried without doing it.',
-    'retention-runs': 'Applications of retention rules: how far they are and what they removed.',
-    clients: 'Programs that get their tokens from this service: what they may, their secrets, and how to stop them.',
-    'revoked-tokens': 'Tokens that are refused although they have not expired.',
+    'exchange-rates': 'Daily rates that convert amounts of other currencies into the base currency.',
+    'retention-rules': 'How long data is kept. Rules are applied every night or by hand, or tried with a dry run.',
+    'retention-runs': 'Runs of retention rules: their progress, and what they removed.',
+    clients: 'Programs that get their tokens from this service: their scopes and secrets, and how to revoke them.',
+    'revoked-tokens': 'Revoked tokens: refused although they have not expired.',
     'signing-keys': 'The keys that sign tokens: made, published before they sign, replaced and revoked.',
     'audit-entries': 'Who changed or read what, when and from where. Names of members only, never their values.',
-    metrics:
-      'Who stays, who comes back, and what they are worth. Every answer carries its definition, period and parts.',
+    metrics: 'Retention, value and satisfaction of customers. Every response has its definition, period and parts.',
   },
 };

@@ -132,7 +132,7 @@ export interface FitOptions {
   readonly penalty?: number;
   /** How often each row counts, 0 leaves it out. Default: once. */
   readonly weights?: ArrayLike<number>;
-  /** 50 unless told. */
+  /** Default: 50. */
   readonly maximumIterations?: number;
 }
 

@@ -10,7 +10,7 @@ export const warning = z
     code: z.string().meta({ description: 'Stable, for programs.', example: 'customer_conflict' }),
     message: z.string(),
   })
-  .meta({ id: 'Warning', description: 'Something to look at; the request was carried out.' });
+  .meta({ id: 'Warning', description: 'A warning. The request was carried out.' });
 export type Warning = z.output<typeof warning>;
 
 /** A fault of the input, in problems and in the results of a batch. */
@@ -47,7 +47,10 @@ export const batchResults = z
             .meta({ id: 'BatchStatus', description: 'unchanged: the item was not newer than what is stored.' }),
           id: id
             .optional()
-            .meta({ description: 'The record; of a refused item, the record that is in its way, if there is one.' }),
+            .meta({
+              description:
+                'The id of the record; for a refused item, of the record that it conflicts with, if there is one.',
+            }),
           error: batchError.optional().meta({ description: 'Why it was refused.' }),
           warnings: z.array(warning).optional(),
         })
@@ -56,7 +59,8 @@ export const batchResults = z
   })
   .meta({
     id: 'BatchResults',
-    description: 'What became of each item, in index order. One bad item does not fail its neighbours unless `atomic`.',
+    description:
+      'The result of each item, in index order. An invalid item does not fail the others, unless the batch is `atomic`.',
   })
   .register(typeNames, { name: 'BatchPayload' });
 export type BatchResults = z.output<typeof batchResults>;

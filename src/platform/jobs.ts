@@ -38,7 +38,7 @@ export interface Job<Payload extends z.ZodType = z.ZodType> {
   recurring?: string;
   /** Jobs of one queue run one after the other, whatever process runs them. Default: side by side. */
   queue?: string;
-  /** Runs until it is given up and stays behind with its error. Default: 25., which is four days. */
+  /** Runs until it is given up and stays behind with its error. Default: 25, which is four days. */
   maxAttempts?: number;
   /** Opens its own transactions: `transaction(services.pool, …)`. */
   run: (services: Services, payload: z.output<Payload>, helpers: JobHelpers) => Promise<void>;

@@ -189,14 +189,16 @@ export function writeOperation<I extends Shape, O extends z.ZodType>(
 
 /** What `dryRun` and the keys look like in an input; spread into write operations. */
 export const writeParameters = {
-  dryRun: z.boolean().optional().meta({ description: 'Validate and answer as if, and write nothing.' }),
+  dryRun: z.boolean().optional().meta({ description: 'Validate, return what would be the result, and write nothing.' }),
   idempotencyKey: z
     .string()
     .min(1)
     .max(255)
     .regex(/^[\x21-\x7e]+( [\x21-\x7e]+)*$/)
     .optional()
-    .meta({ description: 'Makes a repeated call answer what the first one answered; kept for 48 hours.' }),
+    .meta({
+      description: 'A repeated call with the same key returns the response of the first one; kept for 48 hours.',
+    }),
 };
 
 export interface Answer {
@@ -394,12 +396,12 @@ export function authorize(
   const { confinement } = principal;
   if (confinement === null || operation[confinement.kind === 'partner' ? 'partners' : 'selfService']) return;
   const whose = confinement.kind === 'partner' ? 'a partner' : 'one customer';
-  throw new Problem('not_supported', `This is not open to tokens of ${whose}, whatever their scopes.`);
+  throw new Problem('not_supported', `This is not available to tokens of ${whose}, whatever their scopes.`);
 }
 
 export function requireScope(context: Pick<Context, 'principal'>, scope: string): void {
   if (context.principal.has(scope)) return;
-  throw new Problem('insufficient_scope', `This needs the scope ${scope}, which the token does not carry.`, {
+  throw new Problem('insufficient_scope', `This needs the scope ${scope}, which your token does not have.`, {
     extra: { scope },
     headers: { 'WWW-Authenticate': `Bearer realm="rapport", error="insufficient_scope", scope="${scope}"` },
   });

@@ -16,10 +16,10 @@ export const pageParameters = {
     .max(longestPage)
     .optional()
     .meta({ description: 'Records per page, 1 to 100. Default: 25.', example: 50 }),
-  after: text(1024).optional().meta({ description: 'The `next` of the page before.' }),
+  after: text(1024).optional().meta({ description: 'The `next` of the previous page.' }),
   count: z.boolean().optional().meta({ description: 'Also count all records that match, as `page.total`.' }),
   cursors: z.boolean().optional().meta({
-    description: 'Also answer a cursor per record, as `page.cursors`: a list can be resumed after any of them.',
+    description: 'Also return a cursor per record, as `page.cursors`: a list can be resumed after any of them.',
   }),
 };
 
@@ -254,5 +254,5 @@ function where(conditions: SQL[]): SQL {
 }
 
 function unknownSort(sort: string): never {
-  throw new Problem('invalid_input', `sort: ${sort} is not an order of this list.`);
+  throw new Problem('invalid_input', `sort: this list cannot be sorted by ${sort}.`);
 }

@@ -24,7 +24,8 @@ export const deletedRecord = z
   .strictObject({ id, deleted: z.literal(true) })
   .meta({
     id: 'Deleted',
-    description: 'What was deleted. Its references stay behind, so that a late message does not bring it back.',
+    description:
+      'The record that was deleted. Its references are kept as tombstones, so that a late message does not create it again.',
   })
   .register(typeNames, { name: 'DeletedPayload' });
 

@@ -174,7 +174,7 @@ export function refuseWithheld(
   const allowed = confinement.kind === 'customer' ? null : sight(fields).allowed;
   for (const [parameter, member] of selectors(operation)) {
     if (input[parameter] === undefined || (member !== null && (allowed === null || allowed.has(member)))) continue;
-    const message = `${parameter} selects by what is not shared with the caller.`;
+    const message = `${parameter} selects by a member that is not shared with your token. Leave it out.`;
     throw new Problem('not_shared', message, { errors: [{ parameter, code: 'not_shared', message }] });
   }
 }

@@ -22,7 +22,7 @@ export function isErased(tx: Transaction, id: string | null): boolean {
 
 export const personErased: Warning = {
   code: 'person_erased',
-  message: 'The person was erased: it is kept with the facts of the anonymous customer, without anything personal.',
+  message: 'The person was erased: the record was added to the anonymous customer, without personal data.',
 };
 
 /** @throws Problem person_erased: this is about a person, and there is none any more */
@@ -31,8 +31,7 @@ export function refuseErased(tx: Transaction, id: string, pointer?: string): voi
 }
 
 export function erasedRefusal(pointer?: string): Problem {
-  const message =
-    'The person was erased, and comes back only with a consent that is granted, as a new customer or lead.';
+  const message = 'The person was erased. To add them again as a new customer or lead, send a granted consent with it.';
   return new Problem('person_erased', message, {
     errors: pointer === undefined ? [] : [{ pointer, code: 'person_erased', message }],
   });

@@ -337,7 +337,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       ...may('update'),
       summary: `Change ${a(name)}`,
       description: owner
-        ? `Omitted members keep their values; null clears; naming another customer moves the ${name}.`
+        ? `Omitted members keep their values; null clears; sending another customer moves the ${name}.`
         : 'Omitted members keep their values; null clears.',
       ...texts.update,
       input: z.strictObject({ ...addressed, ...writeParameters, expectedVersion, body: patch }),
@@ -388,7 +388,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       scope: write,
       ...never,
       summary: `Delete ${a(name)}`,
-      description: 'The references stay behind as tombstones, so that a late message does not bring it back.',
+      description: 'The references are kept as tombstones, so that a late message does not create it again.',
       ...texts.delete,
       input: z.strictObject({ ...addressed, ...writeParameters, expectedVersion }),
       output: deletedRecord,
@@ -444,7 +444,7 @@ async function writeItems(kind: Kind, tx: Transaction, context: Context, items: 
     return (await writeRecords(kind, tx, context, writes)).map(asOutcome);
   }
   const outcomes: Outcome[] = items.map(() =>
-    invalid('/references', 'required', 'Send a reference: an upsert goes by the first one.'),
+    invalid('/references', 'required', 'Send a reference: an upsert matches by the first one.'),
   );
   const named = items.flatMap((item, index) => {
     const { references = [], ...input } = item as RecordWrite['input'] & {

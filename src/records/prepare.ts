@@ -184,7 +184,7 @@ export function startWrite<S extends State>(prepared: Prepared<S>, write: Record
   if (before === undefined) throw new Retry(`a ${kind} vanished`);
   const expected = write.mode === 'new' ? undefined : write.expectedVersion;
   if (expected !== undefined) checkVersion(before?.row.version ?? 0, expected);
-  if (prepared.owned && !owner) throw new Problem('customer_required', 'Say whose it is.');
+  if (prepared.owned && !owner) throw new Problem('customer_required', 'Send customerId or customer.');
   return { before, customerId: owner?.customerId ?? null, incoming, owner, stale: known !== null && !known.news };
 }
 

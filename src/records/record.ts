@@ -357,7 +357,7 @@ function refined(input: z.ZodObject, refine: unknown): z.ZodObject {
 
 function documentText(name: string): string {
   const noun = `${/^[aeiou]/.test(name) ? 'An' : 'A'} ${name}`;
-  return `${noun} as PUT takes it, whose address has the reference. Omitted members are cleared.`;
+  return `${noun} for PUT, which has the reference in its address. Omitted members are cleared.`;
 }
 
 function text(description: string | undefined): { description?: string } {

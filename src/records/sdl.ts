@@ -153,7 +153,7 @@ export function printSdl(features: readonly Resolvers[]): string {
       } else if (parameter === 'after' && isList) {
         args.set('after', {
           type: 'String',
-          description: 'The `endCursor` of the page before, with the same filters and order.',
+          description: 'The `endCursor` of the previous page, with the same filters and order.',
         });
       } else if (parameter === 'sort') {
         const sort = printed.sort ?? `${node}Sort`;
@@ -282,7 +282,7 @@ const payloadMembers = ['created', 'applied', 'warnings'];
 
 const replayed: Field = {
   type: 'Boolean!',
-  description: 'Whether this answer was stored under the idempotency key and is told again.',
+  description: 'Whether this is the stored response of an earlier call with the same idempotency key.',
 };
 
 const scalars = new Set([...scalarsByName.keys(), 'ID', 'String', 'Int', 'Float', 'Boolean']);
@@ -502,13 +502,13 @@ function printed(types: Map<string, Type>): string {
 }
 
 const mutationWords =
-  'Writes. Each takes `dryRun`, which validates and answers as if, and writes nothing, and `idempotencyKey`, with which a repeated call answers what the first one answered (kept for 48 hours); when a request has one mutation, the header `Idempotency-Key` will do. The mutations of a request run one after the other, each in a transaction of its own.';
+  'Writes. Each takes `dryRun`, which validates, returns what would be the result and writes nothing, and `idempotencyKey`, with which a repeated call returns the response of the first one (kept for 48 hours). A request with one mutation can send the header `Idempotency-Key` instead. The mutations of a request run one after the other, each in a transaction of its own.';
 
 const opening = `"""
 Rapport over GraphQL: the same operations, scopes, checks and errors as over REST (openapi.yaml).
 
 Send \`POST /graphql\` with a bearer token. Every field goes through one operation and needs its scope. A field whose
-scope the token lacks is null, with the error \`insufficient_scope\`; its neighbours are answered all the same. Without
+scope the token lacks is null, with the error \`insufficient_scope\`; other fields are still answered. Without
 the scope \`customers:pii\` personal data (names, identities, addresses, free text) is null.
 
 Errors carry \`extensions.code\`, the HTTP \`status\` that REST would answer with, and \`errors\`, whose \`pointer\` points

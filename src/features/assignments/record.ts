@@ -35,13 +35,11 @@ export const assignmentMethod = z.enum(assignmentMethods).meta({
   description: 'round_robin: in turn, per key. least_loaded: whoever has the fewest open leads and follow-ups.',
   example: 'round_robin',
 });
-export const assignmentKey = z
-  .enum(assignmentKeys)
-  .meta({
-    id: 'AssignmentKey',
-    description: 'The field of the lead or customer that chooses the group.',
-    example: 'country',
-  });
+export const assignmentKey = z.enum(assignmentKeys).meta({
+  id: 'AssignmentKey',
+  description: 'The field of the lead or customer that chooses the group.',
+  example: 'country',
+});
 
 export const assignmentGroup = z
   .strictObject({

@@ -60,11 +60,9 @@ const campaignResults = z
     cost: amount.nullable().meta({ description: 'Total cost of the campaign, regardless of the period.' }),
     revenueLessCost: money('revenue − cost; null without a cost.'),
     costPer,
-    excluded: z
-      .array(metricExcluded)
-      .meta({
-        description: '`missing_rate`: orders that are left out of the revenue, because they have no exchange rate.',
-      }),
+    excluded: z.array(metricExcluded).meta({
+      description: '`missing_rate`: orders that are left out of the revenue, because they have no exchange rate.',
+    }),
   })
   .meta({ id: 'CampaignResults', description: 'The results of a campaign, attributed by last touch.' });
 export type CampaignResults = z.output<typeof campaignResults>;

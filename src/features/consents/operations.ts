@@ -78,12 +78,10 @@ export const batchConsents = writeOperation({
     }),
 });
 
-export const customerConsents = z
-  .strictObject({ customerId: id, consents: z.array(consent) })
-  .meta({
-    id: 'CustomerConsents',
-    description: 'The consents in force for a customer. A purpose that was never asked for is not listed.',
-  });
+export const customerConsents = z.strictObject({ customerId: id, consents: z.array(consent) }).meta({
+  id: 'CustomerConsents',
+  description: 'The consents in force for a customer. A purpose that was never asked for is not listed.',
+});
 
 export const getCustomerConsents = readOperation({
   name: 'getCustomerConsents',

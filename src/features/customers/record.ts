@@ -53,12 +53,9 @@ export const identityInput = z
       description: 'Normalised when stored: e-mail in lower case, phone as E.164.',
       example: 'ada@example.org',
     }),
-    primary: z
-      .boolean()
-      .optional()
-      .meta({
-        description: 'Whether it is the one returned as `email` or `phone`. Default: the first of its kind is.',
-      }),
+    primary: z.boolean().optional().meta({
+      description: 'Whether it is the one returned as `email` or `phone`. Default: the first of its kind is.',
+    }),
   })
   .meta({ id: 'IdentityInput' });
 

@@ -45,7 +45,7 @@ export const leadModelInput = z
     }),
     minConversions: z.int().min(50).max(1_000_000).optional().meta({
       description:
-        'With fewer conversions, or fewer leads without one, the model is refused. Default: 100., never below 50.',
+        'With fewer conversions, or fewer leads without one, the model is refused. At least 50. Default: 100.',
       example: 100,
     }),
   })
@@ -132,11 +132,9 @@ export const leadModelQuality = z
     }),
     ruleLift: z.array(liftGroup).meta({ description: 'By rule score.' }),
     columns: smallInteger.meta({ description: 'Coefficients beside the intercept.' }),
-    unusedExclusions: z
-      .array(z.string())
-      .meta({
-        description: 'Names in `exclude` that match no field of these leads, perhaps because they are misspelt.',
-      }),
+    unusedExclusions: z.array(z.string()).meta({
+      description: 'Names in `exclude` that match no field of these leads, perhaps because they are misspelt.',
+    }),
     converged: z.boolean().meta({ description: 'Whether the last fit converged.' }),
     seconds: z.number().meta({ description: 'How long the training took.' }),
   })

@@ -226,7 +226,7 @@ export const previewLeadRuleSet = readOperation({
   input: z.strictObject({
     ...ruleSetId.shape,
     asOf: instant.optional().meta({ description: 'Scores at this instant. Default: now.' }),
-    limit: z.int().min(1).max(100).optional().meta({ description: 'Leads in `moves`, at most. Default: 25.' }),
+    limit: z.int().min(1).max(100).optional().meta({ description: 'The most leads in `moves`. Default: 25.' }),
   }),
   output: ruleSetPreview,
   problems: ['not_found'],

@@ -29,7 +29,7 @@ export const qualifyLeads = writeOperation({
       .min(1)
       .max(chunk)
       .optional()
-      .meta({ description: 'Leads moved, at most. Default: 1,000.', example: 500 }),
+      .meta({ description: 'The most leads to move. Default: 1,000.', example: 500 }),
     after: id.optional().meta({ description: '`next` of the previous response.' }),
   }),
   output: leadQualification,

@@ -177,12 +177,10 @@ export const leadDocument = z
   });
 export type LeadDocument = z.output<typeof leadDocument>;
 
-export const leadPatch = z
-  .strictObject(inputShape(members))
-  .meta({
-    id: 'LeadPatch',
-    description: 'Omitted members keep their values; null clears. To change the stage, use POST …/stage.',
-  });
+export const leadPatch = z.strictObject(inputShape(members)).meta({
+  id: 'LeadPatch',
+  description: 'Omitted members keep their values; null clears. To change the stage, use POST …/stage.',
+});
 export type LeadPatch = z.output<typeof leadPatch>;
 
 export const stageChangeInput = z
@@ -211,7 +209,7 @@ export const leadQualification = z
           leadId: id,
           from: leadStage,
           to: leadStage,
-          score: z.number().meta({ description: 'What entitles it.', example: 41.5 }),
+          score: z.number().meta({ description: 'The score that reached the threshold.', example: 41.5 }),
         })
         .meta({ id: 'QualifiedLead' }),
     ),

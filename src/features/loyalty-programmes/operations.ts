@@ -94,7 +94,7 @@ export const getLoyaltyProgramme = readOperation({
   partners: false,
   selfService: true,
   summary: 'Read a loyalty programme',
-  description: '`rules` is what is worked on; what is and was in force is under `…/versions`.',
+  description: '`rules` is the draft; published rules are under `…/versions`.',
   input: programmeId,
   output: loyaltyProgramme,
   problems: ['not_found'],
@@ -204,17 +204,18 @@ export const deleteLoyaltyProgramme = writeOperation({
   partners: false,
   selfService: false,
   summary: 'Delete a draft of a loyalty programme',
-  description: 'One that was published is refused: members have earned by it. End it instead.',
+  description: 'A published programme cannot be deleted, because members have earned by it. End it instead.',
   input: z.strictObject({ ...programmeId.shape, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
   problems: ['not_found', 'programme_published', 'programme_has_rewards', 'version_mismatch', 'version_required'],
   async run(tx, { now }, { id: wanted, expectedVersion: expected }) {
     const { status, version } = await programmeById(tx, wanted, now, { lock: true });
-    if (status !== 'draft') throw new Problem('programme_published', 'It was published: it can only be ended.');
+    if (status !== 'draft')
+      throw new Problem('programme_published', 'The programme was published, so you can only end it.');
     checkVersion(version, expected);
     if ((await tx.first(hasRewards, { id: wanted }))?.found) {
-      throw new Problem('programme_has_rewards', 'Its rewards have to go first.');
+      throw new Problem('programme_has_rewards', 'The programme has rewards: delete them first.');
     }
     await tx.all(remove, { id: wanted });
     return { id: wanted, deleted: true as const };
@@ -230,7 +231,7 @@ export const publishLoyaltyProgramme = writeOperation({
   selfService: false,
   summary: 'Publish the rules of a loyalty programme',
   description:
-    'Freezes the rules as the next version. Orders earn by the version in force when they were placed, so that nothing that was earned is rewritten. Keys of levels stay once published: `tier_removed` says which is missing.',
+    'Publishes the draft rules as the next version. Orders earn by the version in force when they were placed, so earned points never change. A published level cannot be removed (`tier_removed`).',
   input: z.strictObject({
     ...programmeId.shape,
     ...writeParameters,
@@ -243,7 +244,8 @@ export const publishLoyaltyProgramme = writeOperation({
   async run(tx, { now, principal }, { id: wanted, expectedVersion: expected, body }) {
     // Under the lock: of two at a time the second counts the version of the first.
     const record = await programmeById(tx, wanted, now, { lock: true });
-    if (record.endedAt !== null) throw new Problem('programme_ended', 'It has ended: nothing is earned any more.');
+    if (record.endedAt !== null)
+      throw new Problem('programme_ended', 'The programme has ended: nothing is earned any more.');
     checkVersion(record.version, expected);
     const versions = (await rulesOf(tx, [wanted])).get(wanted)?.versions ?? [];
     checkTiersStay(versions, record.rules);
@@ -273,7 +275,7 @@ function checkTiersStay(versions: ProgrammeRules['versions'], { tiers }: Loyalty
   const keys = new Set(tiers?.levels.map(({ key }) => key));
   const missing = versions.flatMap(({ rules }) => rules.tiers?.levels ?? []).find(({ key }) => !keys.has(key));
   if (!missing) return;
-  throw new Problem('tier_removed', `The level ${missing.key} was published: it may change, but it has to stay.`, {
+  throw new Problem('tier_removed', `The level ${missing.key} was published: you can change it, but not remove it.`, {
     extra: { tier: missing.key },
   });
 }
@@ -303,8 +305,9 @@ export const endLoyaltyProgramme = writeOperation({
   problems: ['not_found', 'programme_not_published', 'programme_ended', 'version_mismatch', 'version_required'],
   async run(tx, { now }, { id: wanted, expectedVersion: expected }) {
     const before = await programmeById(tx, wanted, now, { lock: true });
-    if (before.status === 'draft') throw new Problem('programme_not_published', 'A draft can be deleted.');
-    if (before.status === 'ended') throw new Problem('programme_ended', 'It has ended already.');
+    if (before.status === 'draft')
+      throw new Problem('programme_not_published', 'The programme is a draft: delete it instead.');
+    if (before.status === 'ended') throw new Problem('programme_ended', 'The programme has ended already.');
     checkVersion(before.version, expected);
     return save(tx, before, { status: 'ended', endedAt: now }, now);
   },
@@ -329,7 +332,7 @@ export const listLoyaltyProgrammeVersions = readOperation({
   partners: false,
   selfService: false,
   summary: 'List the versions of a loyalty programme',
-  description: 'What was published when, and from when it is in force: each until the next one is.',
+  description: 'The published versions. Each is in force until the next one is.',
   input: z.strictObject({ ...programmeId.shape, ...pageParameters, sort: sortParameter(['number'], '-number') }),
   output: pageOf(loyaltyProgrammeVersion).meta({ id: 'LoyaltyProgrammeVersionPage' }),
   problems: ['not_found'],

@@ -36,7 +36,7 @@ export const leadFunnelInput = z.strictObject({
   interval,
   groupBy: groupBy.meta({
     description:
-      'Also answer `groups`, the largest first, at most 1,000: by what the lead says now, or by its `stage` at `asOf`. The empty key is of those without. `country` needs the scope `customers:pii`.',
+      'Also return `groups`, the largest first, at most 1,000: by the present value of the lead, or by its `stage` at `asOf`. The empty key stands for leads without a value. `country` needs the scope `customers:pii`.',
     example: 'source',
   }),
 });

@@ -89,7 +89,7 @@ export const orderRecord = record('order', {
     campaignId: recordId()
       .references(() => campaigns.id)
       .filter()
-      .says('The campaign that brought it; left out, reports attribute it by last touch.'),
+      .says('The campaign that brought it. Without one, reports attribute the order by last touch.'),
     test: boolean().defaultsTo(false).filter().says('A test order: stored, and left out of every metric.'),
     ...frozenRate,
     refunds: integer(0, 1_000_000).defaultsTo(0).internal(),

@@ -29,7 +29,7 @@ export type RetentionKind = (typeof retentionKinds)[number];
 export const retentionKind = z.enum(retentionKinds).meta({
   id: 'RetentionKind',
   description:
-    'customer: who has been known for longer and has had no fact and no contact for so long is erased. lead: the same for leads that never converted and never ordered. interaction_text: texts of interactions. survey_text: texts of survey answers. follow_up_note: reasons and notes of closed follow-ups. survey_invitation: invitations that are answered, cancelled or expired, unless somebody might be asked again too soon without them. idempotency: answers kept for repeated calls, which are deleted after 48 hours anyway.',
+    'customer: erases customers who have been known for longer, and have had no record and no contact for this long. lead: the same for leads that never converted and never ordered. interaction_text: texts of interactions. survey_text: texts of survey answers. follow_up_note: reasons and notes of closed follow-ups. survey_invitation: invitations that are answered, cancelled or expired, unless somebody might be asked again too soon without them. idempotency: responses kept for retries, which are deleted after 48 hours anyway.',
   example: 'customer',
 });
 export const retentionUnits = ['days', 'months'] as const;
@@ -63,7 +63,7 @@ export const retentionConditionsInput = z
       .optional()
       .meta({ description: 'customer, lead: only persons, or only companies; null: both.' }),
     keepConsented: z.boolean().optional().meta({
-      description: 'customer, lead: leave who has a consent in force, whatever its purpose. Default: true.',
+      description: 'customer, lead: keep customers who have any consent in force. Default: true.',
     }),
     channel: text(200)
       .nullable()
@@ -80,7 +80,7 @@ export const retentionConditions = z
     channel: z.string().nullable(),
     surveyId: id.nullable(),
   })
-  .meta({ id: 'RetentionConditions', description: 'What a rule leaves alone or is restricted to.' });
+  .meta({ id: 'RetentionConditions', description: 'What a rule keeps, or is restricted to.' });
 export type RetentionConditions = z.output<typeof retentionConditions>;
 
 export const ruleFields = {
@@ -122,13 +122,13 @@ export const runFields = {
   ruleVersion: version().internal(),
   kind: words(retentionKind).required(),
   conditions: json(retentionConditions).plain().required(),
-  before: instant().required().says('What is older goes: of customers and leads, what was last heard of them.'),
+  before: instant().required().says('What is older is removed; for customers and leads the last contact counts.'),
   requestedBy: textField(255).plain().says('The client that requested it; null: the schedule.'),
   status: words(retentionRunStatus).required(),
-  matching: count().says('What it was going to remove, counted when it was asked for; null of the schedule.'),
-  examined: count().required().says('Records it has looked at so far.'),
+  matching: count().says('How many records it was going to remove, counted at the request; null for scheduled runs.'),
+  examined: count().required().says('Records checked so far.'),
   removed: count().required().says('Customers erased; texts, invitations or answers removed.'),
-  skipped: count().required().says('Left for the next run, as somebody else was at work on them.'),
+  skipped: count().required().says('Left for the next run, because something else was changing them.'),
   /** The key of the last record that was looked at, where the next step goes on; `at` where records are read by that. */
   position: json(z.strictObject({ at: z.string(), id: z.string() }))
     .plain()
@@ -171,7 +171,7 @@ export const retentionRulePatch = z
 
 export const retentionRule = z
   .strictObject(outputShape(ruleFields))
-  .meta({ id: 'RetentionRule', description: 'What is kept for how long.' });
+  .meta({ id: 'RetentionRule', description: 'How long data is kept.' });
 export type RetentionRule = z.output<typeof retentionRule>;
 
 export const retentionRun = z

@@ -33,21 +33,25 @@ export function refusalsOf(
   }
   const refusals: Refusal[] = [];
   if (reward.availableFrom !== null && isBefore(now, reward.availableFrom)) {
-    refusals.push(refusal('not_available', `It can be redeemed from ${reward.availableFrom} on.`));
+    refusals.push(refusal('not_available', `The reward can be redeemed from ${reward.availableFrom} on.`));
   } else if (!isWithinDates(reward, now)) {
-    refusals.push(refusal('not_available', `It could be redeemed before ${reward.availableTo}.`));
+    refusals.push(refusal('not_available', `The reward could only be redeemed before ${reward.availableTo}.`));
   }
   if (reward.tier !== null && !reaches(member, reward.tier)) {
-    refusals.push(refusal('tier_required', `It is for the level ${reward.tier} and above.`, { tier: reward.tier }));
+    refusals.push(
+      refusal('tier_required', `The reward is for the level ${reward.tier} and above.`, { tier: reward.tier }),
+    );
   }
   if (reward.limitPerCustomer !== null && member.redeemed + quantity > reward.limitPerCustomer) {
     const left = Math.max(0, reward.limitPerCustomer - member.redeemed);
-    const limit = `A customer may have ${reward.limitPerCustomer}: ${left} more.`;
+    const limit = `A customer may have ${reward.limitPerCustomer} pieces: ${left} more.`;
     refusals.push(refusal('limit_reached', limit, { left }));
   }
   const left = leftOf(reward);
   if (left !== null && quantity > left) {
-    refusals.push(refusal('out_of_stock', left === 0 ? 'There is none left.' : `There are ${left} left.`, { left }));
+    refusals.push(
+      refusal('out_of_stock', left === 0 ? 'No piece is left.' : `Only ${left} pieces are left.`, { left }),
+    );
   }
   const price = reward.points * quantity;
   if (price > member.active) {
@@ -68,7 +72,7 @@ function reaches({ tier, levels }: Standing, wanted: string): boolean {
   return rank >= 0 && tier !== null && levels.indexOf(tier) >= rank;
 }
 
-/** Pieces that are left; null: without end. */
+/** Pieces that are left; null: unlimited. */
 export function leftOf({ stock, redeemed }: Pick<RewardRow, 'stock' | 'redeemed'>): number | null {
   return stock === null ? null : stock - redeemed;
 }

@@ -51,7 +51,7 @@ export const answerSurveyLink = writeOperation({
   public: true,
   summary: 'Answer a survey by its link',
   description:
-    'Writes the response of the person the link was made for, about what the invitation was about. A link takes one answer, whatever its `status`: of two at once one is taken, the other is refused with `link_used`. After an answer that was lost on the way, `link_used` says that it was taken.',
+    'Records the response of the invited person, about the subject of the invitation. A link takes one response, whatever its `status`: of two at once, one is taken and the other is refused with `link_used`. If you retry after a lost connection, `link_used` means that the first one was taken.',
   input: z.strictObject({ token: linkToken, dryRun: writeParameters.dryRun, body: surveyLinkInput }),
   output: surveyLinkAnswer,
   idempotency: 'accepted',
@@ -113,7 +113,7 @@ function checkUsable(found: InvitationRow | null, link: Link): InvitationRow {
   // A dry run has issued tokens, too: the link that was sent is that whose end is stored.
   if (!found || found.expiresAt === null || Date.parse(found.expiresAt) !== link.expiresAt) throw notFound('link');
   if (found.status === 'answered') throw refused('link_used', 'The link was used: a survey is answered once.');
-  if (found.status !== 'sent') throw refused('link_expired', 'The link works no more.');
+  if (found.status !== 'sent') throw refused('link_expired', 'The link no longer works.');
   return found;
 }
 

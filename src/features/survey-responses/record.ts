@@ -80,12 +80,12 @@ export function bandNamed(alias: string): SQL {
 /** What a response is about; an invitation passes it on. */
 export const subjectFields = {
   orderId: recordId().says('The order it is about: one of the same customer, who is taken from it when none is named.'),
-  interactionId: recordId().says('The interaction it is about; likewise.'),
+  interactionId: recordId().says('The interaction it is about; the same rule applies.'),
   sku: text(200).plain().says('The product it is about.', '85123A'),
   staff: text(200).plain().says('The member of staff it is about.', 'maria'),
   department: text(200).plain().says('The department it is about.', 'support'),
   process: text(200).plain().says('The process it is about.', 'returns'),
-  channel: text(200).plain().says('Where it was asked. Default: that of the survey.', 'email'),
+  channel: text(200).plain().says('The channel it was asked on. Default: the channel of the survey.', 'email'),
 };
 
 const responseFields = {
@@ -102,15 +102,15 @@ const responseFields = {
   submissionId: code(255)
     .plain()
     .required()
-    .says("The sender's name for it, unique in the survey: nothing is counted twice.", 'form-88213'),
+    .says("The sender's reference for it, unique in the survey, so that nothing is counted twice.", 'form-88213'),
   status: oneOf(responseStatus).defaultsTo('complete').says('Default: complete.'),
   answeredAt: instant().required().happened(),
   askedAt: instant().says('When it was asked: decides what is late.'),
-  late: boolean().required().readOnly().says('Answered later after being asked than the survey allows: not counted.'),
+  late: boolean().required().readOnly().says('Answered after the time that the survey allows: not counted.'),
   ...subjectFields,
   invitationId: recordId().readOnly().says('The invitation it came by.'),
-  language: text(35).plain().says('Default: That of the survey.', 'en'),
-  journeyStage: text(200).plain().says('Where on the journey. Default: that of the survey.', 'delivery'),
+  language: text(35).plain().says('Default: the language of the survey.', 'en'),
+  journeyStage: text(200).plain().says('The stage of the journey. Default: the stage of the survey.', 'delivery'),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),
 };
@@ -141,7 +141,7 @@ export const surveyResponses = storedTable('survey_responses', {
           .array(
             z
               .strictObject({ question: z.string(), type: questionType, score: smallInteger })
-              .meta({ id: 'TimelineScore', description: 'What was given to a question.' }),
+              .meta({ id: 'TimelineScore', description: 'An answer to a question.' }),
           )
           .meta({ description: 'By key of the question; the words of an answer are in the response.' }),
         select: sql`(select coalesce(json_agg(json_build_object('question', a.question, 'type', a.type, 'score', a.score) order by a.question), '[]'::json)
@@ -242,7 +242,7 @@ export type SurveyAnswerInput = z.output<typeof surveyAnswerInput>;
 const responseMembers = {
   ...customerOwner.input,
   ...inputShape(responseFields),
-  answers: z.array(surveyAnswerInput).max(50).optional().meta({ description: 'None of a dismissed one.' }),
+  answers: z.array(surveyAnswerInput).max(50).optional().meta({ description: 'A dismissed response has none.' }),
 };
 
 export const surveyResponseInput = z
@@ -253,7 +253,7 @@ export const surveyResponseInput = z
       .min(1)
       .max(2_147_483_647)
       .optional()
-      .meta({ description: 'The version of the survey that was answered. Default: the current one.' }),
+      .meta({ description: 'The version of the survey that was answered. Default: the current version.' }),
   })
   .meta({
     id: 'SurveyResponseInput',

@@ -26,8 +26,7 @@ export const questionType = z.enum(questionTypes).meta({
 const questionKey = boundedText(64)
   .regex(/^[A-Za-z0-9_.-]+$/)
   .meta({
-    description:
-      'Name of the question in answers; unique in the survey, and for ever of the same meaning once answered.',
+    description: 'Key of the question in answers; unique in the survey. Once answered, it never changes its meaning.',
     example: 'recommend',
   });
 
@@ -46,19 +45,28 @@ const questionScaleInput = z
     topBoxFrom: scaleEnd
       .nullable()
       .optional()
-      .meta({ description: 'csat: satisfied from this score up; 4 of 1–5, other scales have to say.', example: 4 }),
-    direction: effortDirection.nullable().optional().meta({ description: 'Default: ces: easy_low.' }),
+      .meta({
+        description: 'csat: satisfied from this score up; required on scales other than 1–5. Default: 4.',
+        example: 4,
+      }),
+    direction: effortDirection
+      .nullable()
+      .optional()
+      .meta({ description: 'ces: which end of the scale says very easy. Default: easy_low.' }),
     easyTo: scaleEnd
       .nullable()
       .optional()
-      .meta({ description: 'ces: easy up to this score, from the easy end; scales other than 1–5 have to say.' }),
-    hardFrom: scaleEnd.nullable().optional().meta({ description: 'ces: hard from this score on; likewise.' }),
+      .meta({ description: 'ces: easy up to this score, from the easy end; required on scales other than 1–5.' }),
+    hardFrom: scaleEnd
+      .nullable()
+      .optional()
+      .meta({ description: 'ces: hard from this score on; required on scales other than 1–5.' }),
   })
   .meta({ id: 'QuestionScaleInput', example: { min: 1, max: 7, topBoxFrom: 6 } });
 
 const optionMembers = {
-  key: boundedText(64).meta({ description: 'What answers say.', example: 'price' }),
-  label: boundedText(200).meta({ description: 'What is read.', example: 'The price' }),
+  key: boundedText(64).meta({ description: 'Key of the option in answers.', example: 'price' }),
+  label: boundedText(200).meta({ description: 'Text of the option.', example: 'The price' }),
 };
 
 export const surveyQuestionInput = z
@@ -66,18 +74,20 @@ export const surveyQuestionInput = z
     key: questionKey,
     type: questionType,
     text: boundedText(2_000).meta({ example: 'How likely are you to recommend us?' }),
-    required: z.boolean().optional().meta({ description: 'Complete responses have to answer it. Default: false.' }),
+    required: z.boolean().optional().meta({ description: 'Complete responses must answer it. Default: false.' }),
     options: z
       .array(z.strictObject(optionMembers).meta({ id: 'QuestionOptionInput' }))
       .min(1)
       .max(100)
       .nullable()
       .optional()
-      .meta({ description: 'Of choices, and only of these.' }),
+      .meta({ description: 'Only for questions of choices, which need them.' }),
     scale: questionScaleInput
       .nullable()
       .optional()
-      .meta({ description: 'Of csat (1–5 from 4 unless told) and ces (1–5, easy 1–2, hard 4–5 unless told).' }),
+      .meta({
+        description: 'Only for csat and ces. Default: csat 1–5, satisfied from 4; ces 1–5, easy 1–2, hard 4–5.',
+      }),
   })
   .meta({ id: 'SurveyQuestionInput' });
 export type SurveyQuestionInput = z.output<typeof surveyQuestionInput>;
@@ -119,7 +129,7 @@ const days = (from: number) => z.int().min(from).max(3_650);
 const surveyTriggerInput = z
   .strictObject({
     on: surveyTriggerEvent,
-    stage: leadStage.nullable().optional().meta({ description: 'stage_entered: which. Default: every one.' }),
+    stage: leadStage.nullable().optional().meta({ description: 'stage_entered: the stage. Default: every stage.' }),
     delayDays: days(0).optional().meta({ description: 'Days from the event to the invitation. Default: 0.' }),
   })
   .refine(({ on, stage }) => on === 'stage_entered' || !stage, {
@@ -132,19 +142,24 @@ const surveyTriggerInput = z
 const surveySettingsInput = z
   .strictObject({
     contactFrequencyDays: days(0).optional().meta({
-      description: 'Nobody is asked who was asked, or has answered, within so many days, by any survey. Default: 30.',
+      description:
+        'A customer is not asked again within this many days after an invitation or answer of any survey. Default: 30.',
       example: 30,
     }),
     answerWithinDays: days(1).nullable().optional().meta({
-      description: 'An answer later than that after it was asked is late: kept, and not counted. null: none is.',
+      description:
+        'An answer given more than this many days after it was asked is late: stored, but not counted. null: no answer is late.',
       example: 14,
     }),
-    linkDays: days(1).optional().meta({ description: 'How long links work. Default: 30.', example: 30 }),
+    linkDays: days(1).optional().meta({ description: 'How many days links work. Default: 30.', example: 30 }),
     triggers: z.array(surveyTriggerInput).max(20).optional().meta({ description: 'What makes invitations due.' }),
     followUp: z
       .strictObject({
         withinDays: days(0).meta({ description: 'When it is due.', example: 2 }),
-        owner: boundedText(200).nullable().optional().meta({ description: 'Unless told, assignment rules say.' }),
+        owner: boundedText(200)
+          .nullable()
+          .optional()
+          .meta({ description: 'The owner of the follow-up. Default: chosen by the assignment rules.' }),
       })
       .meta({ id: 'SurveyFollowUpInput' })
       .nullable()
@@ -152,7 +167,7 @@ const surveySettingsInput = z
       .meta({ description: 'A detractor opens a follow-up. null: none is opened.' }),
     consentPurpose: consentPurpose.nullable().optional().meta({
       description:
-        'Only who has consented to this purpose, on the channel of the invitation, is asked. null: everybody.',
+        'Only customers who have consented to this purpose on the channel of the invitation are asked. null: everybody.',
       example: 'surveys',
     }),
   })
@@ -194,14 +209,14 @@ const surveyFields = {
   status: words(surveyStatus)
     .defaultsTo('draft')
     .says(
-      'draft unless told; once opened it is open or closed. Closing sets `closesAt`. Past a `closesAt` that was set before, it still reads open and takes no answers.',
+      'Once opened, a survey is open or closed. Closing sets `closesAt`. After a `closesAt` that was set in advance, the status is still open, but no answers are taken. Default: draft.',
     ),
   currentVersion: integer(1, 2_147_483_647)
     .required()
     .readOnly()
     .says('Number of the version whose questions are asked now.'),
   openedAt: instant().readOnly(),
-  closesAt: instant().says('What is answered from then on is refused. Reopening clears it.'),
+  closesAt: instant().says('Answers from then on are refused. Reopening clears it.'),
   journeyStage: text(100).plain().says('Where on the journey.', 'delivery'),
   channel: text(100).plain().says('Where it is asked.', 'email'),
   language: text(35).plain().says('Language of the questions.', 'en'),

@@ -69,7 +69,11 @@ export async function changedSurvey(
 ): Promise<Survey> {
   const status = patch.status ?? before.status;
   if (status === 'draft' && before.status !== 'draft') {
-    throw invalid('/status', 'was_opened', 'A survey that was opened is open or closed.');
+    throw invalid(
+      '/status',
+      'was_opened',
+      'A survey that was opened cannot become a draft again: send open or closed.',
+    );
   }
   const isReopened = before.status === 'closed' && status === 'open';
   const closesAt = patch.closesAt !== undefined ? patch.closesAt : isReopened ? null : before.closesAt;
@@ -122,7 +126,7 @@ function refuseAnswered(questions: SurveyQuestion[], answered: (key: string) => 
     return (known ? changedMeaning(known, question) : []).map((member) => ({
       pointer: `/questions/${index}/${member}`,
       code: 'question_answered',
-      message: `${question.key} was answered, so its ${member} stays: ask anew under another key.`,
+      message: `${question.key} was answered, so its ${member} cannot change: ask it again under another key.`,
     }));
   });
   const [first] = errors;

@@ -411,7 +411,7 @@ const claims = new Set([
 function takenName(error: unknown): Problem | null {
   if (!(error instanceof pg.DatabaseError) || error.code !== '23505') return null;
   const code = error.constraint === 'customer_identities_kind_value_pk' ? 'identity_taken' : 'already_exists';
-  const message = 'A name in it belongs to another record.';
+  const message = 'A reference or identity in it belongs to another record.';
   return new Problem(code, message, { errors: [{ pointer: '', code, message }] });
 }
 
@@ -443,7 +443,10 @@ export function translate(error: unknown): unknown {
       ? unavailableStates.test(error.code ?? '')
       : unavailableMessages.test(`${'code' in error ? error.code : ''} ${error.message}`);
   if (refusedByPolicy(error)) {
-    return new Problem('not_shared', 'This would change what is not shared with the caller, or not for changing.');
+    return new Problem(
+      'not_shared',
+      'You cannot change this record: it is not shared with your token, or only for reading.',
+    );
   }
   if (!away) return error;
   return new Problem(

@@ -52,7 +52,7 @@ export async function targetId(db: Db, kind: string, target: Target): Promise<st
   const { id, source, externalId } = target;
   if (id !== undefined && source === undefined && externalId === undefined) return id;
   if (id !== undefined || source === undefined || externalId === undefined) {
-    throw new Problem('invalid_input', 'Name the record by its id, or by source and externalId.', {
+    throw new Problem('invalid_input', 'Send the id of the record, or its source and externalId.', {
       errors: [{ parameter: 'id', code: 'id_or_reference', message: 'Either the id, or source and externalId.' }],
     });
   }
@@ -60,7 +60,7 @@ export async function targetId(db: Db, kind: string, target: Target): Promise<st
   if (!found?.recordId) {
     throw new Problem(
       'not_found',
-      found?.deletedAt ? `This ${kind} was deleted.` : `There is no ${kind} of that reference.`,
+      found?.deletedAt ? `This ${kind} was deleted.` : `There is no ${kind} with that reference.`,
     );
   }
   return found.recordId;

@@ -85,15 +85,17 @@ export function refBook(kind: string, found: RefRow[]): RefBook {
         if (fact.mode === 'upsert' && incoming && row.versionKind && isNews(row, incoming)) return null;
         throw new Problem(
           'deleted',
-          `The ${kind} of this reference was deleted; a late message does not bring it back.`,
+          `The ${kind} with this reference was deleted; a late message does not create it again.`,
           {
-            errors: [{ pointer: '/externalId', code: 'deleted', message: 'The record of this reference was deleted.' }],
+            errors: [
+              { pointer: '/externalId', code: 'deleted', message: 'The record with this reference was deleted.' },
+            ],
           },
         );
       }
       if (fact.mode === 'create') {
-        throw new Problem('already_exists', `The ${kind} of this reference exists.`, {
-          errors: [{ pointer: '/externalId', code: 'already_exists', message: 'The reference is known.' }],
+        throw new Problem('already_exists', `The ${kind} with this reference exists already.`, {
+          errors: [{ pointer: '/externalId', code: 'already_exists', message: 'The reference exists already.' }],
           extra: { id: row.recordId },
         });
       }
@@ -126,7 +128,7 @@ export function planReferences(
       });
     }
     if (known?.recordId === null && !isOwn) {
-      throw invalid(`/references/${index - own}`, 'deleted', 'The record of this reference was deleted.');
+      throw invalid(`/references/${index - own}`, 'deleted', 'The record with this reference was deleted.');
     }
     const version = isOwn ? incoming : null;
     const stored = seen.get(key) ?? newRef(book.kind, ref, { recordId, customerId, position: seen.size }, now);

@@ -778,7 +778,7 @@ t.test('signing keys rotate while every replica goes on', async (t) => {
   // Names that are not known make a replica look once a second.
   await sleep(1_100);
   const third = await tokenFor(one, client);
-  t.equal(headerOf(third).kid, successor, 'after five minutes unless told');
+  t.equal(headerOf(third).kid, successor, 'after five minutes by default');
   t.strictSame([await tried(one, token), await tried(two, third)], [200, 200]);
   now += 86_400_000;
   await one.request('POST', '/v1/signing-keys/rotate', { body: {} });
