@@ -31,9 +31,9 @@ import { createPrincipal } from '../src/platform/principal.ts';
  */
 const program = new Command()
   .description(
-    'Recount customer_stats, customer_month, the refunds of orders, the stages of leads, the bounds of their scores, what supersedes survey answers, the points of members, the pieces of rewards, the consents in force and what is shared with partners from the facts, and compare.',
+    'Recompute the derived state (customer_stats, customer_month, refunds of orders, stages of leads, bounds of their scores, superseded survey answers, points of members, pieces of rewards, consents in force, shares with partners) from the records, and compare.',
   )
-  .option('--repair', 'rebuild the derived state', false)
+  .option('--repair', 'write the recomputed state', false)
   .option(
     '--accept-settings',
     'with --repair: take BASE_CURRENCY and REPORTING_TIME_ZONE as they are now (stop the service first)',
@@ -45,7 +45,7 @@ const options = program.opts<{ repair: boolean; acceptSettings: boolean; limit: 
 if (options.acceptSettings && !options.repair) program.error('--accept-settings goes with --repair');
 
 /** What a rebuild under new settings stores in place of the time zone until it is done: no process starts on that. */
-const unfinished = 'a rebuild that was not finished';
+const unfinished = 'a recomputation that was not finished';
 
 try {
   process.exitCode = await verify(readDatabaseConfig(process.env));
@@ -63,7 +63,7 @@ async function verify(config: DatabaseConfig): Promise<number> {
     if (options.repair) await repair(pool, config);
     const differences = await differencesIn(poolDb(pool), config);
     if (differences.length === 0) {
-      console.log('The derived state agrees with the facts.');
+      console.log('The derived state agrees with the records.');
       return 0;
     }
     console.table(differences);
@@ -112,7 +112,7 @@ async function repair(pool: pg.Pool, config: DatabaseConfig): Promise<void> {
     });
     if (cleared > 0) {
       console.log(
-        `${cleared} facts and all uploaded rates were in another base currency: upload rates in ${config.baseCurrency}.`,
+        `${cleared} records and all uploaded rates were in another base currency: upload rates in ${config.baseCurrency}.`,
       );
     }
   }
@@ -120,7 +120,7 @@ async function repair(pool: pg.Pool, config: DatabaseConfig): Promise<void> {
   await rebuildRewards(pool);
   await transaction(pool, repairShares);
   if (options.acceptSettings) await transaction(pool, (tx) => storeSettings(tx, config));
-  console.log(`Rebuilt the derived state of ${done} customers.`);
+  console.log(`Recomputed the derived state of ${done} customers.`);
 }
 
 async function rebuild(

@@ -45,12 +45,10 @@ export const batchResults = z
           status: z
             .enum(['created', 'updated', 'unchanged', 'refused'])
             .meta({ id: 'BatchStatus', description: 'unchanged: the item was not newer than what is stored.' }),
-          id: id
-            .optional()
-            .meta({
-              description:
-                'The id of the record; for a refused item, of the record that it conflicts with, if there is one.',
-            }),
+          id: id.optional().meta({
+            description:
+              'The id of the record; for a refused item, of the record that it conflicts with, if there is one.',
+          }),
           error: batchError.optional().meta({ description: 'Why it was refused.' }),
           warnings: z.array(warning).optional(),
         })

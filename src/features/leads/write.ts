@@ -216,7 +216,7 @@ export function changeStage(context: Context, change: LeadChange, step: Step): L
   const { stageSince: since } = row;
   const at = step.at ?? (isBefore(context.now, since) ? since : context.now);
   if (isBefore(at, since)) {
-    throw invalid('/at', 'before_last_change', `The lead has been in its stage since ${since}: send a later `at`.`);
+    throw invalid('/at', 'before_last_change', `The lead has been in its stage since ${since}: send a later at.`);
   }
   checkNotAhead(at, context.now, '/at');
   const after: LeadRow = {

@@ -386,11 +386,9 @@ export const tierChange = z
 export const enrolment = z
   .strictObject({
     programmeId: id,
-    joinedAt: instantText
-      .optional()
-      .meta({
-        description: 'Orders placed from then on earn. At most ten minutes ahead, which counts as now. Default: now.',
-      }),
+    joinedAt: instantText.optional().meta({
+      description: 'Orders placed from then on earn. At most ten minutes ahead, which counts as now. Default: now.',
+    }),
   })
   .meta({ id: 'LoyaltyEnrolment', example: { programmeId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90' } })
   .register(typeNames, { name: 'LoyaltyEnrolmentInput' });
@@ -411,19 +409,14 @@ export const loyaltyTransactionInput = z
     reason: boundedText(500).nullable().optional().meta({ description: 'Required for `adjust`.' }),
     orderId: id.nullable().optional().meta({ description: 'spend: the order of the customer that is paid with it.' }),
     toCustomerId: id.nullable().optional().meta({ description: 'transfer: a member of the same programme.' }),
-    expiresAt: instantText
-      .nullable()
-      .optional()
-      .meta({
-        description:
-          'For an `adjust` that credits points; null: they never expire. Default: by the rules of the programme.',
-      }),
-    externalId: referenceInput.shape.externalId
-      .optional()
-      .meta({
-        description:
-          'Your reference for it, unique per customer: the transaction is done only once. Required in a batch.',
-      }),
+    expiresAt: instantText.nullable().optional().meta({
+      description:
+        'For an `adjust` that credits points; null: they never expire. Default: by the rules of the programme.',
+    }),
+    externalId: referenceInput.shape.externalId.optional().meta({
+      description:
+        'Your reference for it, unique per customer: the transaction is done only once. Required in a batch.',
+    }),
   })
   .meta({
     id: 'LoyaltyTransactionInput',

@@ -156,12 +156,9 @@ export const listRewards = readOperation({
     ...pageParameters,
     sort: sortParameter(['createdAt', 'points'], '-createdAt'),
     programmeId: id.optional(),
-    available: z
-      .boolean()
-      .optional()
-      .meta({
-        description: 'Only rewards that are available now (within their dates, with a piece left), or only the others.',
-      }),
+    available: z.boolean().optional().meta({
+      description: 'Only rewards that are available now (within their dates, with a piece left), or only the others.',
+    }),
     customerId: forCustomer,
   }),
   output: pageOf(reward).meta({ id: 'RewardPage' }),

@@ -42,13 +42,10 @@ const questionScaleInput = z
   .strictObject({
     min: scaleEnd.meta({ description: 'The lowest score.', example: 1 }),
     max: scaleEnd.meta({ description: 'The highest score.', example: 5 }),
-    topBoxFrom: scaleEnd
-      .nullable()
-      .optional()
-      .meta({
-        description: 'csat: satisfied from this score up; required on scales other than 1–5. Default: 4.',
-        example: 4,
-      }),
+    topBoxFrom: scaleEnd.nullable().optional().meta({
+      description: 'csat: satisfied from this score up; required on scales other than 1–5. Default: 4.',
+      example: 4,
+    }),
     direction: effortDirection
       .nullable()
       .optional()
@@ -82,12 +79,9 @@ export const surveyQuestionInput = z
       .nullable()
       .optional()
       .meta({ description: 'Only for questions of choices, which need them.' }),
-    scale: questionScaleInput
-      .nullable()
-      .optional()
-      .meta({
-        description: 'Only for csat and ces. Default: csat 1–5, satisfied from 4; ces 1–5, easy 1–2, hard 4–5.',
-      }),
+    scale: questionScaleInput.nullable().optional().meta({
+      description: 'Only for csat and ces. Default: csat 1–5, satisfied from 4; ces 1–5, easy 1–2, hard 4–5.',
+    }),
   })
   .meta({ id: 'SurveyQuestionInput' });
 export type SurveyQuestionInput = z.output<typeof surveyQuestionInput>;
