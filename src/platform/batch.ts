@@ -63,12 +63,12 @@ export const batchResults = z
   .register(typeNames, { name: 'BatchPayload' });
 export type BatchResults = z.output<typeof batchResults>;
 
-/** What became of one item of a set. */
+/** The result of one item of a set. */
 export type Outcome = { id: string; created: boolean; applied: boolean; warnings?: Warning[] } | Problem;
 
 /**
  * The input of a batch operation: `{ [plural]: [ item, … ] }`. The items are checked one by one when the batch runs, so
- * that one bad item does not fail its neighbours; the documents show the item's schema all the same.
+ * that an invalid item does not fail the others; the documents still show the item's schema.
  *
  * @param item has an id for the documents
  */
@@ -91,11 +91,11 @@ export function batchItem(body: z.core.$ZodType): z.ZodType | undefined {
 }
 
 /**
- * Runs a batch: parses each item of `body[plural]`, hands the good ones to `write` in index order and reports each in its
+ * Runs a batch: parses each item of `body[plural]`, passes the valid ones to `write` in index order and reports each in its
  * place. `write` returns an item's fault in its place; when the set as a whole fails, the items are written one by one.
  *
  * @param options.plural the member of the body that holds the items
- * @throws Problem batch_refused, when all or nothing was asked for
+ * @throws Problem batch_refused, when an `atomic` batch has an invalid item
  */
 export async function runBatch<S extends z.ZodType, P extends string>(
   tx: Transaction,

@@ -3,7 +3,7 @@ import { Problem } from './errors.ts';
 import { typeNames } from './type-names.ts';
 import { id } from './values.ts';
 
-/** What a change or deletion has to say: the version its sender has seen. */
+/** What a change or deletion must send: the version its sender has seen. */
 export const expectedVersion = z
   .union([z.int().min(1), z.literal('*')])
   .meta({ description: 'The version you have seen (REST: If-Match); `*` for any.', example: 3 })
@@ -19,7 +19,7 @@ export function checkVersion(actual: number, expected: number | '*'): void {
   );
 }
 
-/** What a deletion answers (REST: 204 and nothing). */
+/** What a deletion returns (REST: 204 without a body). */
 export const deletedRecord = z
   .strictObject({ id, deleted: z.literal(true) })
   .meta({
@@ -29,7 +29,7 @@ export const deletedRecord = z
   })
   .register(typeNames, { name: 'DeletedPayload' });
 
-/** What a write answers beside the record, on both doors: what became of the message. */
+/** What a write returns besides the record, over REST and GraphQL: the result of the message. */
 export const created = z.boolean().meta({ description: 'Whether the record is new.' });
 export const written = {
   created,

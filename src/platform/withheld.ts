@@ -6,9 +6,9 @@ import { isPersonal, listedRecord, type Mask } from './personal.ts';
 import type { Principal } from './principal.ts';
 
 /**
- * What confined callers are not told of the records they may see. A partner is told the required members of a document
- * and those nullable ones that it is allowed (`Customer.name`); the others are null, on both doors, and it cannot select
- * by them. Nobody who is confined is told of other customers: members marked with `ofOthers` are null.
+ * Masked fields: what scoped tokens do not see of the records they may read. A partner sees the required members of a
+ * document and those nullable ones that it is allowed (`Customer.name`); the others are null over REST and GraphQL, and
+ * it cannot filter or sort by them. No scoped token sees other customers: members marked with `ofOthers` are null.
  *
  * @param names whether a value names another customer. Default: every one.
  */

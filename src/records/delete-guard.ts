@@ -5,11 +5,11 @@ import { lazily } from './lazily.ts';
 import { columnNamed, definitionOf, type StoredTable, storedTables } from './table.ts';
 
 /*
- * What keeps a customer from being deleted: every definition says it (`guard`). Nothing that is evidence or history is lost
+ * What keeps a customer from being deleted, from the `guard` of every definition. No evidence or history is lost
  * by a deletion.
  */
 
-/** Whether its rows exist only below records that guard by themselves: lines of an order. */
+/** Whether its rows only exist below records that have a guard of their own: lines of an order. */
 function isPart({ partOf }: StoredTable): boolean {
   return partOf !== null && (definitionOf(partOf.table).guard !== null || isPart(definitionOf(partOf.table)));
 }
@@ -29,7 +29,7 @@ function guards(): Guard[] {
   return owned().flatMap((stored): Guard[] => {
     const { table, owner, guard, fields } = stored;
     const from = sql`${table}`;
-    // Customers that name the customer: members of a company.
+    // Customers that refer to the customer: members of a company.
     const named = Object.entries(fields).flatMap(([member, { spec }]) =>
       spec.guard === null ? [] : [{ noun: spec.guard, from, names: sql`${columnNamed(table, member)}` }],
     );

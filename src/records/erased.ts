@@ -3,13 +3,13 @@ import type { Transaction } from '../platform/db/client.ts';
 import { Problem } from '../platform/errors.ts';
 
 /**
- * Erased customers that this transaction has the locks of. Whoever locks customers notes them; who writes facts asks: a
- * fact of an erased person is kept, and nothing personal with it.
+ * Erased customers that this transaction has locked. Code that locks customers notes them; code that writes records asks: a
+ * record of an erased person is kept without personal data.
  */
 const noted = new WeakMap<Transaction['trail'], Set<string>>();
 
 export function noteErased(tx: Transaction, id: string): void {
-  // The trail is one object for all views of a transaction.
+  // The audit context (`trail`) is one object for all views of a transaction.
   const known = noted.get(tx.trail);
   if (known) known.add(id);
   else noted.set(tx.trail, new Set([id]));
@@ -25,7 +25,7 @@ export const personErased: Warning = {
   message: 'The person was erased: the record was added to the anonymous customer, without personal data.',
 };
 
-/** @throws Problem person_erased: this is about a person, and there is none any more */
+/** @throws Problem person_erased: this is about a person who was erased */
 export function refuseErased(tx: Transaction, id: string, pointer?: string): void {
   if (isErased(tx, id)) throw erasedRefusal(pointer);
 }

@@ -18,7 +18,7 @@ import { columnNamed, definitionOf } from './table.ts';
 import { asOutcome, storeOf, writeOne, writeRecords } from './write.ts';
 
 /*
- * What one can do with every kind of record: create, read, list, change, replace, delete, push many. Each is an operation
+ * The operations of every kind of record: create, read, list, change, replace, delete, push many. Each is an operation
  * of its own, so that a feature can leave it out or do it by hand.
  */
 
@@ -31,7 +31,7 @@ export interface ListFilter {
   /** Its parameter. */
   input: z.ZodType;
   condition: (value: SQL) => SQL;
-  /** Its values may be those of every row or of none: the statement is planned for them each time. */
+  /** Its values may match every row or none, so the statement is planned for them each time. */
   uneven?: boolean;
   /** What the parameter's value is compared as. */
   normalize?: (value: string) => string;
@@ -54,14 +54,14 @@ export interface OperationOptions {
   texts?: Partial<
     Record<'create' | 'read' | 'list' | 'listOfOwner' | 'update' | 'upsert' | 'delete' | 'batch', OperationTexts>
   >;
-  /** Beside those of the fields, or instead of one. */
+  /** Besides those of the fields, or instead of one. */
   filters?: Readonly<Record<string, ListFilter>>;
   sorts?: Readonly<Record<string, ListSort>>;
   defaultSort?: string;
   /** An Idempotency-Key is required to create; otherwise it is accepted. */
   createNeedsKey?: boolean;
   problems?: Partial<Record<'create' | 'update' | 'upsert' | 'delete', readonly ProblemCode[]>>;
-  /** Before a record is deleted, under its lock. @throws Problem what stands in the way */
+  /** Called before a record is deleted, under its lock. @throws Problem why it cannot be deleted */
   beforeDelete?: (tx: Transaction, recordId: string) => Promise<unknown>;
 }
 
@@ -223,7 +223,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
     ),
   );
 
-  /** The record a request means, its owner locked, read under the lock. */
+  /** The record that a request addresses: its owner is locked, and it is read under the lock. */
   async function lockRecord(tx: Transaction, target: Target): Promise<State> {
     const recordId = await idOf(tx, target);
     const store = storeOf(kind);
@@ -243,7 +243,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
 
   return {
     lockRecord,
-    /** A page, and cursors of it, for what lists the records in another way. */
+    /** A page and its cursors, for code that lists the records in another way. */
     page,
     pages,
     listParameters,
@@ -282,7 +282,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       },
     }),
 
-    /** For GraphQL: records that others name; those that are gone as null. */
+    /** For GraphQL: records that others refer to; null for those that were deleted. */
     byIds: readOperation({
       name: `${plural}ByIds`,
       scope: read,
@@ -323,7 +323,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
         if (!owner) throw new TypeError(`Nobody owns ${plural}`);
         const customerId = await targetId(context.db, owner.kind, { id: ownerId, source, externalId });
         const found = await page(context, { ...filter, customerId });
-        // An empty page says the owner has none, so there has to be such an owner.
+        // An empty page means that the owner has no records, so the owner must exist.
         if (found.data.length === 0 && !(await context.db.first(ownerExists(), { id: customerId }))) {
           throw notFound(owner.kind);
         }
@@ -421,7 +421,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
   };
 }
 
-/** Deletes a locked record; its references stay behind as tombstones. */
+/** Deletes a locked record; its references are kept as tombstones. */
 export async function deleteState(kind: Kind, tx: Transaction, context: Context, state: State): Promise<void> {
   const finish = beginEffects(kind.writing.after, tx, context, [{ before: state, after: null }]);
   const { id: recordId, customerId } = state.row;
@@ -429,7 +429,7 @@ export async function deleteState(kind: Kind, tx: Transaction, context: Context,
   await finish();
 }
 
-/** A document goes by its own reference; without one it is a new record each time. */
+/** A document is matched by its own reference; without one it is a new record each time. */
 function asWrite({ naming }: Kind, body: object, mode: 'create' | 'upsert'): RecordWrite {
   if (naming === 'list' || naming === 'none') return { mode: 'new', source: null, input: body };
   const { source, externalId, ...input } = body as { source?: string; externalId?: string }; // of its schema
@@ -466,7 +466,7 @@ async function writeItems(kind: Kind, tx: Transaction, context: Context, items: 
   return outcomes;
 }
 
-/** An item's own name stands first among its references, not in an address. */
+/** The own reference of an item is the first of its references, not part of an address. */
 function byFirstReference(outcome: Outcome): Outcome {
   if (!(outcome instanceof Problem)) return outcome;
   const { code, message, errors, extra } = outcome;

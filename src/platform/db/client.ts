@@ -132,7 +132,7 @@ export const confinedRoles = { partner: 'rapport_partner', customer: 'rapport_cu
 
 export interface PoolOptions {
   size: number;
-  /** Whose eyes the connections have. Default: `service`. `login`: those of the account, to look after the database. */
+  /** The role of the connections. Default: `service`. `login`: those of the account, to look after the database. */
   as?: 'service' | Confinement['kind'] | 'login';
   /** A statement that takes longer is cancelled and answered with 503; milliseconds. */
   statementTimeout: number;

@@ -12,8 +12,8 @@ const name = {
 const { source, externalId } = inputShape(name);
 
 /**
- * What other systems call our records. One row per name; uniqueness per kind lives here and not on the facts,
- * because the facts are keyed by customer (scale.md). A row outlives its record as a tombstone, so that a message
+ * References of records in other systems. One row per reference; uniqueness per kind is enforced here and not on the records,
+ * because records are keyed by customer. A row outlives its record as a tombstone, so that a message
  * delivered late does not resurrect what was deleted.
  */
 export const externalRefs = storedTable('external_refs', {
@@ -32,7 +32,7 @@ export const externalRefs = storedTable('external_refs', {
     recordId: recordId(),
     /** The owner of the record, so that a look-up by reference leads to its shard and its lock in one step. */
     customerId: ownerId().optional(),
-    /** The order in which a record got its names; 0 is the one it was created under. */
+    /** The order in which a record got its references; 0 is the one it was created under. */
     position: smallint(0, 32_767).required(),
     /** A reference keeps the kind it started with. */
     versionKind: words(z.enum(['number', 'instant'])),
@@ -44,7 +44,7 @@ export const externalRefs = storedTable('external_refs', {
   extras: (t) => [index('external_refs_record').on(t.recordId)],
 });
 
-/** A record's name in another system, as sent. */
+/** A reference of a record, as sent. */
 export const referenceInput = z
   .strictObject({ source, externalId })
   .meta({ id: 'ReferenceInput', description: 'The id of a record in another system.' });
@@ -82,7 +82,7 @@ export const reference = z
   .meta({ id: 'Reference', description: 'The id of the record in another system.' });
 export type Reference = z.output<typeof reference>;
 
-/** Where a record is addressed: by id, or by what another system calls it. */
+/** The address of a record: its id, or a reference. */
 export const targetParameters = {
   id: id.optional(),
   source: source.optional(),

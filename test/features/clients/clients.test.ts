@@ -982,7 +982,7 @@ t.test('the command line does what the addresses do', async (t) => {
   t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, secret])).status, 401);
   t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, next])).status, 200);
   const [, last = ''] = /CLIENT_SECRET=(\S+)/.exec((await run(clients, 'rotate-secret', id)).out) ?? [];
-  t.match((await run(clients, 'revoke-secret', id, 'none')).refusal, /No live secret of this client ends in none/);
+  t.match((await run(clients, 'revoke-secret', id, 'none')).refusal, /No active secret of this client ends in none/);
   await run(clients, 'revoke-secret', id, next.slice(-4), '--keep-tokens');
   t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, next])).status, 401);
   t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, last])).status, 200);
