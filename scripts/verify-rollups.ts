@@ -42,7 +42,7 @@ const program = new Command()
   .option('--limit <n>', 'differences listed per table', Number, 50)
   .parse();
 const options = program.opts<{ repair: boolean; acceptSettings: boolean; limit: number }>();
-if (options.acceptSettings && !options.repair) program.error('--accept-settings goes with --repair');
+if (options.acceptSettings && !options.repair) program.error('--accept-settings needs --repair');
 
 /** What a rebuild under new settings stores in place of the time zone until it is done: no process starts on that. */
 const unfinished = 'a recomputation that was not finished';

@@ -87,7 +87,7 @@ export function createContext(
 }
 
 function confinedPool({ confined }: Services, confinement: Confinement): ConfinedPool {
-  if (!confined) throw new Error('Nobody who is confined is served here');
+  if (!confined) throw new Error('Scoped tokens are not served here');
   return new ConfinedPool(confined[confinement.kind], confinement);
 }
 

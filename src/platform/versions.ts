@@ -6,7 +6,7 @@ import { id } from './values.ts';
 /** What a change or deletion must send: the version its sender has seen. */
 export const expectedVersion = z
   .union([z.int().min(1), z.literal('*')])
-  .meta({ description: 'The version you have seen (REST: If-Match); `*` for any.', example: 3 })
+  .meta({ description: 'The version you have seen (REST: If-Match); `*` for any version.', example: 3 })
   .register(typeNames, { name: 'ExpectedVersion' });
 
 /** `actual` 0: there is no such record yet. @throws Problem version_mismatch, with the version there is */
@@ -33,5 +33,7 @@ export const deletedRecord = z
 export const created = z.boolean().meta({ description: 'Whether the record is new.' });
 export const written = {
   created,
-  applied: z.boolean().meta({ description: 'false: the message was older than what is stored and changed nothing.' }),
+  applied: z
+    .boolean()
+    .meta({ description: 'false: the message was not newer than the stored record and changed nothing.' }),
 };

@@ -320,7 +320,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       ...selecting,
       problems: ['not_found'],
       async run(context, { id: ownerId, source, externalId, ...filter }) {
-        if (!owner) throw new TypeError(`Nobody owns ${plural}`);
+        if (!owner) throw new TypeError(`${plural} have no owner`);
         const customerId = await targetId(context.db, owner.kind, { id: ownerId, source, externalId });
         const found = await page(context, { ...filter, customerId });
         // An empty page means that the owner has no records, so the owner must exist.

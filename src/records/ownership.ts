@@ -31,7 +31,7 @@ export class Ownership<Shape extends z.ZodRawShape = z.ZodRawShape> {
   }
 
   get owners(): Owners {
-    if (!this.#found.by) throw new Error('Nobody has said how owners are found');
+    if (!this.#found.by) throw new Error('The ownership of records is not set yet');
     return this.#found.by;
   }
 

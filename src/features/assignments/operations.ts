@@ -37,7 +37,7 @@ export const createAssignmentRule = writeOperation({
   selfService: false,
   summary: 'Add an assignment rule',
   description:
-    'Decides who gets new leads or follow-ups that name no owner. Active rules of the purpose are tried by `position`, then by age; the first that has a group for the value of its key decides, and the group whose value is null takes all other values. `round_robin` takes turns per group; `least_loaded` takes whoever has the fewest open leads and follow-ups, on a tie the first in the list. The key `country` also needs `customers:pii`, because the choice reveals the country.',
+    'Decides who gets new leads or follow-ups without an owner. Active rules of the purpose are tried by `position`, then by age; the first that has a group for the value of its key decides, and the group whose value is null takes all other values. `round_robin` takes turns per group; `least_loaded` takes whoever has the fewest open leads and follow-ups, on a tie the first in the list. The key `country` also needs `customers:pii`, because the choice reveals the country.',
   input: z.strictObject({ ...writeParameters, body: assignmentRuleInput }),
   output: assignmentRule,
   idempotency: 'accepted',

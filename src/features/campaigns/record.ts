@@ -27,7 +27,7 @@ export const campaignRecord = record('campaign', {
   ],
   says: {
     record: 'A marketing campaign that interactions and orders can refer to.',
-    document: 'As the document of PUT, members left out are cleared.',
+    document: 'In PUT, omitted members are cleared.',
     example: { name: 'Spring catalogue', channel: 'email', startsOn: '2026-03-01', endsOn: '2026-03-31', cost: 250000 },
   },
 });

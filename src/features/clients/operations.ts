@@ -188,7 +188,7 @@ async function lockedClient(tx: Transaction, clientId: string): Promise<ClientRo
   const found = await lockClient(tx, clientId);
   if (!found) throw notFound('client');
   if (found.status === 'revoked')
-    throw new Problem('client_revoked', 'The client was revoked for good. Add a new one.');
+    throw new Problem('client_revoked', 'The client was revoked permanently. Add a new one.');
   return found;
 }
 

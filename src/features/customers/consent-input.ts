@@ -16,7 +16,7 @@ export const consentStatus = z
 export const consentInput = z
   .strictObject({
     purpose: consentPurpose,
-    channel: channel.nullable().optional().meta({ description: 'null or left out: all channels.' }),
+    channel: channel.nullable().optional().meta({ description: 'null or omitted: all channels.' }),
     status: consentStatus,
     at: instant.optional().meta({ description: 'When it was given or taken back. Default: now.' }),
     evidence: z

@@ -188,7 +188,7 @@ export const customerRecord = record('customer', {
   ],
   says: {
     record: 'A person or a company. Personal data is null without the scope `customers:pii`.',
-    input: 'One of a name, an identity or a reference is required. `sourceVersion` belongs to the first reference.',
+    input: 'A name, an identity or a reference is required. `sourceVersion` belongs to the first reference.',
     example: {
       name: 'Ada Lovelace',
       identities: [{ kind: 'email', value: 'ada@example.org' }],

@@ -51,7 +51,7 @@ export const leadModelInput = z
   })
   .meta({
     id: 'LeadModelInput',
-    description: 'What to learn from.',
+    description: 'The leads to learn from.',
     example: { exclude: ['attributes.leadQuality', 'attributes.sales*'], horizonDays: 90 },
   });
 
@@ -65,7 +65,7 @@ export const leadModelParameters = z
     minConversions: smallInteger,
     folds: smallInteger.meta({ description: 'Number of folds of the cross-validation.', example: foldCount }),
   })
-  .meta({ id: 'LeadModelParameters', description: 'What it learns from.' });
+  .meta({ id: 'LeadModelParameters', description: 'The leads it learns from.' });
 export type LeadModelParameters = z.output<typeof leadModelParameters>;
 
 export const leadModelCounts = z

@@ -48,7 +48,7 @@ const listedLead = lead
     learned: learnedGlance
       .nullable()
       .optional()
-      .meta({ description: 'With `learned=true`: what the model in use says; null when none is ready.' }),
+      .meta({ description: 'With `learned=true`: the score by the model in use; null when no model is ready.' }),
   })
   .meta({ id: 'ListedLead', description: 'A lead with its scores at the instant asked about.' });
 

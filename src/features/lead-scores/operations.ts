@@ -127,7 +127,7 @@ export const listLeadRuleSets = readOperation({
 async function lockDraft(tx: Transaction, wanted: string, expected: number | '*'): Promise<RuleSet> {
   const row = await ruleSetById(tx, wanted, { lock: true });
   if (row.status === 'published') {
-    throw new Problem('rule_set_published', 'A published rule set never changes: draft another one.');
+    throw new Problem('rule_set_published', 'You cannot change a published rule set: draft another one.');
   }
   checkVersion(row.version, expected);
   return row;

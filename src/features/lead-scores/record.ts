@@ -134,7 +134,7 @@ export const ruleSetDocumentInput = z
       .optional()
       .meta({ description: 'What `completeness` counts. Default: name, email, phone, country, source.' }),
   })
-  .meta({ id: 'RuleSetDocument', description: 'The rules, and what their scores mean.' });
+  .meta({ id: 'RuleSetDocument', description: 'The rules, and the meaning of their scores.' });
 export type RuleSetDocument = z.output<typeof ruleSetDocumentInput>;
 
 const told = {
@@ -238,7 +238,7 @@ export const ruleSetPatch = z
   .partial()
   .meta({
     id: 'RuleSetPatch',
-    description: 'Only drafts change; the document is replaced as a whole.',
+    description: 'You can only change drafts; the document is replaced as a whole.',
     example: { name: 'Forms, calls and visits' },
   });
 
@@ -256,7 +256,7 @@ export const scoreEvidence = z
     occurredAt: instantText,
     topic: personal(z.string()),
     channel: z.string().nullable(),
-    points: z.number().meta({ description: 'What it is worth at `asOf`, before caps.', example: 7.5 }),
+    points: z.number().meta({ description: 'Its points at `asOf`, before caps.', example: 7.5 }),
   })
   .meta({ id: 'ScoreEvidence', description: 'An interaction that counts.' });
 
@@ -276,7 +276,7 @@ export const scoreContribution = z
       description: 'group_cap: what the cap of the group takes away.',
       example: 'rule',
     }),
-    points: scorePoints.meta({ description: 'What it adds to the score, after its cap.' }),
+    points: scorePoints.meta({ description: 'The points it adds to the score, after its cap.' }),
     uncapped: scorePoints.meta({ description: 'Before its cap.' }),
     profile: z.array(scoreProfileValue).meta({ description: 'The profile fields that the rule read.' }),
     evidence: z.array(scoreEvidence).meta({

@@ -122,7 +122,7 @@ export const loyaltyReferralBonus = z
       .min(0)
       .max(mostPoints)
       .register(typeNames, { name: 'SafeInt' })
-      .meta({ description: 'For the one who was referred.', example: 100 }),
+      .meta({ description: 'For the referred customer.', example: 100 }),
   })
   .meta({
     id: 'LoyaltyReferralBonus',
@@ -331,7 +331,7 @@ const programmeFields = {
     .required()
     .takes(loyaltyRulesInput)
     .answers(loyaltyRules.meta({ description: 'The draft. Only published rules are in force.' })),
-  endedAt: instant().readOnly().says('From here on nothing is earned; what was can still be spent.'),
+  endedAt: instant().readOnly().says('From then on nothing is earned; points earned before can still be spent.'),
   version: version(),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),

@@ -164,7 +164,7 @@ export const refundRecord = record('refund', {
     orderId: recordId().required().readOnly(),
     amount: money().required().says('Minor units of the order; all refunds together at most its total.', 500),
     refundedAt: instant().required().sort().happened(),
-    reason: text(500).personal().says('Why it was given back.', 'damaged'),
+    reason: text(500).personal().says('The reason of the refund.', 'damaged'),
   },
   lines: {
     items: {

@@ -15,7 +15,7 @@ export function takeFieldsFrom(operations: () => Iterable<Operation>): void {
 }
 
 function knownFields(): Map<string, WithheldMember> {
-  if (operationsOf === null) throw new Error('Nobody has said which operations there are');
+  if (operationsOf === null) throw new Error('The list of operations is not set yet');
   members ??= new Map(withheldMembers(operationsOf()).map((member) => [member.name, member]));
   return members;
 }

@@ -23,7 +23,7 @@ export const partnerStatuses = ['active', 'suspended'] as const;
 export type PartnerStatus = (typeof partnerStatuses)[number];
 export const partnerStatus = z.enum(partnerStatuses).meta({
   id: 'PartnerStatus',
-  description: 'Whether its tokens see anything. suspended: they see nothing, at once.',
+  description: 'Whether its tokens see anything. suspended: they see nothing.',
   example: 'active',
 });
 
@@ -32,7 +32,7 @@ export const partnerRules = z
   .strictObject({
     acquired: z
       .boolean()
-      .meta({ description: 'Customers that the partner has brought (`acquiredBy`); these it may change.' }),
+      .meta({ description: 'Customers that the partner has brought (`acquiredBy`); it may change them.' }),
     segments: z
       .array(text(100))
       .max(100)
@@ -62,7 +62,7 @@ export const partnerFields = {
   id: key(),
   version: version(),
   name: textField(200).plain().required().says('Display name.', 'Riverside Dealers'),
-  status: words(partnerStatus).defaultsTo('active').says('`suspended`: its tokens see nothing, at once.'),
+  status: words(partnerStatus).defaultsTo('active').says('`suspended`: its tokens see nothing from now on.'),
   fields: json(z.array(fieldName).max(500))
     .plain()
     .defaultsTo([])

@@ -28,7 +28,7 @@ export type InvitationTrigger = (typeof invitationTriggers)[number];
 export const invitationTrigger = z.enum(invitationTriggers).meta({
   id: 'InvitationTrigger',
   description:
-    'What made it: a trigger of the survey, or one of these. reservation: an eligibility check that reserved it. manual: somebody by hand.',
+    'What created it: a trigger of the survey, or one of these. reservation: an eligibility check that reserved it. manual: somebody by hand.',
   example: 'order_fulfilled',
 });
 
@@ -110,7 +110,7 @@ export const surveyInvitationInput = z
   })
   .meta({
     id: 'SurveyInvitationInput',
-    description: 'What it is about is copied to the response.',
+    description: 'Its order or interaction is copied to the response.',
     example: {
       surveyId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90',
       customerId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b91',
@@ -196,7 +196,7 @@ export const surveyLink = z
     questions: z.array(surveyQuestion),
     expiresAt: instantText.meta({ description: 'When the link ends.' }),
   })
-  .meta({ id: 'SurveyLink', description: 'What a survey page shows. Nothing about the person who is asked.' });
+  .meta({ id: 'SurveyLink', description: 'What a survey page shows; nothing about the person who is asked.' });
 
 export const surveyLinkInput = z
   .strictObject({

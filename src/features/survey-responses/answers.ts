@@ -58,9 +58,9 @@ export function readAnswers(version: Version, answers: readonly SurveyAnswerInpu
       errors.push({ pointer: `/answers/${index}/${member}`, code, message });
     const question = version.questions.get(key);
     if (!question) {
-      fault('question', 'unknown_question', `The survey does not ask ${key}.`);
+      fault('question', 'unknown_question', `The survey has no question ${key}.`);
     } else if (version.changed.has(key)) {
-      fault('question', 'question_changed', `${key} has had another meaning since this version of the survey.`);
+      fault('question', 'question_changed', `${key} has another meaning in the current version of the survey.`);
     } else if (read.has(key)) {
       fault('question', 'duplicate_question', `${key} is answered twice.`);
     } else {

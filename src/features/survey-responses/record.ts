@@ -79,7 +79,9 @@ export function bandNamed(alias: string): SQL {
 
 /** What a response is about; an invitation passes it on. */
 export const subjectFields = {
-  orderId: recordId().says('The order it is about: one of the same customer, who is taken from it when none is named.'),
+  orderId: recordId().says(
+    'The order it is about: one of the same customer; without a customer, its customer is used.',
+  ),
   interactionId: recordId().says('The interaction it is about; the same rule applies.'),
   sku: text(200).plain().says('The product it is about.', '85123A'),
   staff: text(200).plain().says('The member of staff it is about.', 'maria'),
@@ -287,5 +289,5 @@ const surveyAnswer = z.strictObject(outputShape(answerFields)).meta({ id: 'Surve
 
 export const surveyResponse = z
   .strictObject({ ...outputShape(responseFields), answers: z.array(surveyAnswer) })
-  .meta({ id: 'SurveyResponse', description: 'What somebody answered to a survey, and what it was about.' });
+  .meta({ id: 'SurveyResponse', description: 'A response to a survey, and what it was about.' });
 export type SurveyResponse = z.output<typeof surveyResponse>;

@@ -127,7 +127,7 @@ const surveyTriggerInput = z
     delayDays: days(0).optional().meta({ description: 'Days from the event to the invitation. Default: 0.' }),
   })
   .refine(({ on, stage }) => on === 'stage_entered' || !stage, {
-    error: 'goes with stage_entered',
+    error: 'is only allowed with stage_entered',
     path: ['stage'],
     params: { code: 'not_allowed' },
   })

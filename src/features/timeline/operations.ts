@@ -66,7 +66,9 @@ export const timelinesOfCustomers = readOperation({
   input: z.strictObject({
     ...parameters,
     customerIds: z.array(id),
-    members: z.array(z.string()).meta({ description: 'What is selected; entries are small and come whole.' }),
+    members: z
+      .array(z.string())
+      .meta({ description: 'The members that are selected. Entries are always returned as a whole.' }),
   }),
   output: z.array(page),
   about: (_context, { customerIds }) => customerIds,

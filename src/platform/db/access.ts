@@ -69,7 +69,7 @@ export function accessDefinitions(tables: readonly TableAccess[]): string[] {
       );
     }
     if (access === 'customers') {
-      if (owner === undefined) throw new TypeError(`Whose are the rows of ${name}?`);
+      if (owner === undefined) throw new TypeError(`The table ${name} does not say which customer owns its rows`);
       const column = `${name}.${quoted(owner)}`;
       const seen = `USING (${share('true', column)})`;
       const changeable = `(${share('s.writable', column)})`;

@@ -222,7 +222,7 @@ const answer = {
     properties: {
       data: { description: 'The data that was requested; null where a field failed.', type: ['object', 'null'] },
       errors: {
-        description: 'Each with the `code` and `errors` that REST has, in `extensions`.',
+        description: 'Each with the same `code` and `errors` as over REST, in `extensions`.',
         type: 'array',
         items: {
           type: 'object',
@@ -231,7 +231,7 @@ const answer = {
         },
       },
       extensions: {
-        description: '`cost`: what the query was estimated at, and the limit.',
+        description: '`cost`: the estimated cost of the query, and the limit.',
         type: 'object',
       },
     },
@@ -275,7 +275,7 @@ const graphql: Json = {
   },
   responses: {
     200: {
-      description: 'Asked for application/json, every request that could be read is answered with 200.',
+      description: 'If you accept application/json, every request that could be read is answered with 200.',
       headers: headerReferences(['RateLimit', 'RateLimit-Policy', 'Idempotency-Replayed']),
       content: { 'application/graphql-response+json': answer, 'application/json': answer },
     },
