@@ -220,7 +220,7 @@ export const previewLeadRuleSet = readOperation({
   scope: 'leads:read',
   partners: false,
   selfService: false,
-  summary: 'See what publishing a rule set would do',
+  summary: 'Preview the effect of publishing a rule set',
   description:
     'Scores every open lead under this rule set and under the one in force at `asOf`: how many move from grade to grade, and which move farthest. Changes nothing. Past scores use the profiles as they are now.',
   input: z.strictObject({

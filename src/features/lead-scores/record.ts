@@ -335,5 +335,5 @@ export const ruleSetPreview = z
     grades: z.array(gradeMove).meta({ description: 'By present and new grade, including leads that stay.' }),
     moves: z.array(leadMove).meta({ description: 'The largest changes of score among those that move.' }),
   })
-  .meta({ id: 'RuleSetPreview', description: 'What publishing the rule set would do.' });
+  .meta({ id: 'RuleSetPreview', description: 'The effect of publishing the rule set.' });
 export type RuleSetPreview = z.output<typeof ruleSetPreview>;

@@ -105,7 +105,7 @@ export const previewLoyaltyProgramme = readOperation({
   scope: 'loyalty:read',
   partners: false,
   selfService: false,
-  summary: 'See what a change of the rules would have earned',
+  summary: 'Preview what a change of the rules would have earned',
   description:
     'Takes the qualifying orders of a period as they are now, and compares what they earn under the change with what they earn by the version in force when they were placed. A member’s order counts with the tier it was earned with, any other with the lowest level. Bonuses are left out. At most 200,000 orders. Changes nothing.',
   input: z.strictObject({ id, body: loyaltyPreviewInput }),

@@ -504,7 +504,7 @@ export function takePoints(
   if (!entries) {
     throw new Problem('insufficient_points', `${points} points are more than the ${available} that are available.`, {
       extra: { available },
-      errors: [{ pointer: '/points', code: 'insufficient_points', message: `At most ${available}.` }],
+      errors: [{ pointer: '/points', code: 'insufficient_points', message: `Send at most ${available}.` }],
     });
   }
   const taken = entries.flatMap(({ lotId, points: moved }) => {

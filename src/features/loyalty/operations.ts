@@ -383,7 +383,7 @@ export const undoLoyaltyTransaction = writeOperation({
   scope: 'loyalty:write',
   partners: false,
   selfService: false,
-  summary: 'Undo a spending',
+  summary: 'Undo a spend',
   description:
     'The points come back as a transaction of the kind `return`: active now, with their previous expiry, but not before 30 days from now. This works once (`already_undone`). Cancel a redemption instead.',
   input: z.strictObject({ id, ...writeParameters }),
@@ -416,7 +416,7 @@ async function undo(
   if (again?.customerId !== customerId) throw new Retry('a transaction moved or vanished');
   if (!account) throw notFound('transaction');
   if (again.undoneBy !== null) {
-    throw new Problem('already_undone', 'The points came back already.', { extra: { id: again.undoneBy } });
+    throw new Problem('already_undone', 'The points were given back already.', { extra: { id: again.undoneBy } });
   }
   const facts = { kind: 'return' as const, by: context.principal.client, relatedId: wanted, orderId };
   const transaction = givePointsBack(account, facts, taken);

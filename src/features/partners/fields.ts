@@ -52,7 +52,7 @@ export const listPartnerFields = readOperation({
   scope: 'partners:read',
   partners: false,
   selfService: false,
-  summary: 'List what partners may be allowed to see',
+  summary: 'List the members that partners may be allowed to see',
   description:
     'The members you can list in `fields` of a partner: those that may be null. Members that are never null are always returned with the record, if the scopes of the token allow it. Members of a nested document are returned where the member that holds it is: `Address.city` with `Customer.address`. Members that refer to other customers are never returned.',
   input: z.strictObject({}),

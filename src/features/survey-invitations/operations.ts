@@ -288,7 +288,7 @@ export const claimSurveyInvitations = writeOperation({
   scope: 'surveys:write',
   partners: false,
   selfService: false,
-  summary: 'Take invitations to send',
+  summary: 'Claim invitations to send',
   description:
     "Returns the invitations that are due, each to one caller only, with the secret of its link, and counts them as sent: you have to send them. Repeat the call while `hasMore` is true. First the triggers of open surveys create their invitations. Orders count as they are when the delay after they were placed is over (when they were paid or fulfilled is not recorded), up to 30 days after that; test and cancelled orders never count, nor does anything from before the survey was opened. A customer who was asked or has answered within `contactFrequencyDays` is not asked: the invitation is postponed until then, or ends (`expired`) if it would wait longer than a link works. A customer who has not consented to the survey's `consentPurpose` on the channel is not asked at all.",
   input: z.strictObject({
