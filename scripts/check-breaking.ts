@@ -29,7 +29,7 @@ if (release) {
   const broken = found.filter((change) => !(change in deliberate));
   const stale = Object.keys(deliberate).filter((change) => !found.includes(change));
   for (const change of broken) console.error(`breaks clients: ${change}`);
-  for (const change of stale) console.error(`is in deliberate.json, and no change any more: ${change}`);
+  for (const change of stale) console.error(`is in deliberate.json, but is no longer a change: ${change}`);
   if (broken.length + stale.length > 0) process.exitCode = 1;
   else console.log(`No client of the last release breaks, but for ${found.length} deliberate changes.`);
 }

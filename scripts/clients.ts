@@ -23,11 +23,11 @@ interface Creation {
 
 program
   .command('create')
-  .description('adds a client and prints its id and secret, which is shown this once')
+  .description('adds a client and prints its id and its secret, which is shown only once')
   .requiredOption('--name <name>', 'for people')
   .requiredOption('--scope <scopes>', 'scopes, separated by spaces; "*" for all')
-  .option('--partner <id>', 'its tokens are confined to what is shared with this partner')
-  .option('--self-service', 'it may issue short-lived tokens that are bound to one customer', false)
+  .option('--partner <id>', 'its tokens only see what is shared with this partner')
+  .option('--self-service', 'it may issue short-lived customer tokens', false)
   .option('--ttl <seconds>', 'how long its tokens last')
   .action(({ name, scope, partner, selfService, ttl }: Creation) =>
     administer(async (administration) => {
@@ -71,9 +71,9 @@ program
 
 program
   .command('rotate-secret')
-  .description('gives a client another secret; at most two are live')
+  .description('gives a client another secret; at most two are active')
   .argument('<id>')
-  .option('--revoke-others', 'revoke the secrets there are, not the tokens they were used for', false)
+  .option('--revoke-others', 'revoke its other secrets, but keep their tokens', false)
   .action((id: string, { revokeOthers }: { revokeOthers: boolean }) =>
     administer(async (administration) => {
       const { secrets } = await administration.request<Client>('GET', `/v1/clients/${id}`);
@@ -89,12 +89,12 @@ program
   .description('revokes the secret of a client that ends in these four characters, as `list` shows them')
   .argument('<id>')
   .argument('<hint>')
-  .option('--keep-tokens', 'leaves its tokens alone: for a secret that is replaced, not one that leaked', false)
+  .option('--keep-tokens', 'keeps its tokens: for a secret that is replaced, not for one that leaked', false)
   .action((id: string, hint: string, { keepTokens }: { keepTokens: boolean }) =>
     administer(async ({ request }) => {
       const { secrets } = await request<Client>('GET', `/v1/clients/${id}`);
       const [secret, another] = secrets.filter((one) => one.hint === hint);
-      if (!secret) throw new Error(`No live secret of this client ends in ${hint}.`);
+      if (!secret) throw new Error(`No active secret of this client ends in ${hint}.`);
       if (another) throw new Error(`Two secrets of this client end in ${hint}: revoke one by its id, over HTTP.`);
       await request('DELETE', `/v1/clients/${id}/secrets/${secret.id}?keepTokens=${keepTokens}`);
     }),
@@ -102,7 +102,7 @@ program
 
 for (const [name, status, description] of [
   ['disable', 'disabled', 'refuses a client and its tokens until it is enabled'],
-  ['enable', 'active', 'lets a disabled client have tokens again'],
+  ['enable', 'active', 'enables a disabled client again'],
 ] as const) {
   program
     .command(name)
@@ -117,7 +117,7 @@ for (const [name, status, description] of [
 
 program
   .command('revoke')
-  .description('revokes a client for good, with its secrets and tokens')
+  .description('permanently revokes a client, with its secrets and tokens')
   .argument('<id>')
   .action((id: string) =>
     administer(async ({ request }) => {

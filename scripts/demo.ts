@@ -57,13 +57,13 @@ function integer(low: number, high: number) {
 }
 
 const options = new Command('demo')
-  .description('Starts the service with an invented store in it, shows its numbers and keeps serving until Ctrl-C.')
+  .description('Starts the service with an invented shop in it, shows its numbers and keeps serving until Ctrl-C.')
   .option('--port <port>', 'where it listens; 0: any free port', integer(0, 65_535), 3000)
   .option('--seed <number>', 'which store is invented', integer(0, 2 ** 31 - 1), 1)
   .option('--customers <number>', 'how many customers it has', integer(20, 100_000), 2_500)
   .option('--data-dir <folder>', 'where the database is kept between runs', join(packageRoot, '.demo'))
-  .option('--fresh', 'build the store anew', false)
-  .option('--once', 'show the numbers and end', false)
+  .option('--fresh', 'build the store again', false)
+  .option('--once', 'show the numbers and exit', false)
   .allowExcessArguments(false)
   .parse()
   .opts<Options>();
@@ -108,7 +108,7 @@ async function run(): Promise<void> {
     const sharing = inventSharing(seed, store);
     const size = `${store.people.length} customers, ${store.orders.length} orders, ${members.joins.length} members, ${leads.leads.length} leads, ${leads.interactions.length} interactions`;
     if (built) {
-      console.log(`The store that was built before: seed ${seed}, ${size}. --fresh builds it anew.`);
+      console.log(`The store that was built before: seed ${seed}, ${size}. --fresh builds it again.`);
     } else {
       console.log(`Building a store through the API: seed ${seed}, ${size}.`);
       const started = Date.now();
@@ -221,7 +221,7 @@ async function prepareDatabase({ connection }: EmbeddedPostgres): Promise<boolea
     await client.query(`DROP DATABASE IF EXISTS ${name}`).catch((error: unknown) => {
       if (!(error instanceof pg.DatabaseError) || error.code !== '55006') throw error;
       throw new DemoError(
-        `Another demo is using ${shown(options.dataDir)}, and another store cannot be built under it. Stop it first, or say --data-dir.`,
+        `Another demo is using ${shown(options.dataDir)}, and another store cannot be built under it. Stop it first, or use --data-dir.`,
       );
     });
     await client.query(`CREATE DATABASE ${name}`);

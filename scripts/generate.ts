@@ -84,7 +84,7 @@ ${resolvers.map(({ name }) => `  ${name},`).join('\n')}
 }
 
 const { check } = new Command('generate')
-  .option('--check', 'write nothing; fail where a committed file differs')
+  .option('--check', 'write nothing; fail if a committed file differs')
   .allowExcessArguments(false)
   .parse()
   .opts<{ check?: boolean }>();
@@ -97,9 +97,7 @@ for (const [name, make] of Object.entries(generated)) {
   if (wanted === actual) continue;
   if (check) {
     failures += 1;
-    console.error(
-      `${name} is not what the code makes. Run npm run generate and commit it.\n${difference(actual, wanted)}`,
-    );
+    console.error(`${name} is out of date. Run npm run generate and commit it.\n${difference(actual, wanted)}`);
   } else {
     writeFileSync(path, wanted);
     console.log(`wrote ${name}`);

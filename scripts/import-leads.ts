@@ -13,11 +13,11 @@ import { ServiceError, serviceAddress, serviceClient } from './service-client.ts
 
 const command = new Command('import-leads')
   .description(
-    'Imports the X Education leads (CSV, plain or .gz) into the service at RAPPORT_URL (http://127.0.0.1:3000 unless set), ' +
+    'Imports the X Education leads (CSV, plain or .gz) into the service at RAPPORT_URL (default: http://127.0.0.1:3000), ' +
       'with the token RAPPORT_TOKEN (scopes customers:write, leads:write and interactions:write).',
   )
   .argument('<file>', 'header Prospect ID,Lead Number,Lead Origin,Lead Source, …')
-  .option('--open', 'leave the column Converted out: leads whose outcome is not known yet', false)
+  .option('--open', 'ignore the column Converted: for leads whose outcome is not known yet', false)
   .addHelpText(
     'after',
     `

@@ -20,18 +20,18 @@ function lineNumber(text: string): number {
 
 const command = new Command('import-online-retail')
   .description(
-    'Imports the Online Retail II CSV (plain or .gz) into the service at RAPPORT_URL (http://127.0.0.1:3000 unless set), ' +
+    'Imports the Online Retail II CSV (plain or .gz) into the service at RAPPORT_URL (default: http://127.0.0.1:3000), ' +
       'with the token RAPPORT_TOKEN (scopes orders:write and returns:write).',
   )
   .argument(
     '<file>',
     'header Invoice,StockCode,Description,Quantity,InvoiceDate,Price,Customer ID,Country, or that of the older edition',
   )
-  .option('--from-line <line>', 'pass over invoices that are complete before this line', lineNumber)
+  .option('--from-line <line>', 'skip invoices that are complete before this line', lineNumber)
   .addHelpText(
     'after',
     `
-An invoice is an order; one that starts with C is a return that names no order. Amounts are summed exactly and rounded
+An invoice is an order; one that starts with C is a return without an order. Amounts are summed exactly and rounded
 once, to pence. Its time is that of its earliest line, Europe/London. Nothing is a test order, and equal lines are real.
 Lines of an invoice need not be together: it is sent when its last line was read.
 It can be interrupted and repeated: invoices that are there already stay as they are ("unchanged"), unless the file

@@ -15,11 +15,11 @@ const scopes = 'customers:write surveys:read surveys:write survey-responses:writ
 
 const command = new Command('import-survey-answers')
   .description(
-    'Imports answers to a survey (CSV, plain or .gz) into the service at RAPPORT_URL (http://127.0.0.1:3000 unless set), ' +
+    'Imports answers to a survey (CSV, plain or .gz) into the service at RAPPORT_URL (default: http://127.0.0.1:3000), ' +
       `with the token RAPPORT_TOKEN (scopes ${scopes.replaceAll(' ', ', ')}).`,
   )
   .argument('<file>', 'columns id, nps, satisfaction, intention, NbPassageKS, CaTicket, t')
-  .option('--survey <name>', 'the survey they belong to; made if there is none of this name', 'Garden centres')
+  .option('--survey <name>', 'the survey they belong to; it is created if it does not exist', 'Garden centres')
   .addHelpText(
     'after',
     `

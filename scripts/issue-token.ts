@@ -47,8 +47,10 @@ const command = new Command('token')
   .requiredOption('--scope <scopes>', 'scopes, separated by spaces; "*" for all', scopeList)
   .option('--client <name>', 'the client it is for', clientName, 'cli')
   .option('--ttl <seconds>', 'how long it is valid', seconds, 3600)
-  .option('--partner <id>', 'confine it to what is shared with this partner', uuid)
-  .addOption(new Option('--customer <id>', 'confine it to this one customer').argParser(uuid).conflicts('partner'))
+  .option('--partner <id>', 'a partner token: it only sees what is shared with this partner', uuid)
+  .addOption(
+    new Option('--customer <id>', 'a customer token: it only sees this customer').argParser(uuid).conflicts('partner'),
+  )
   .allowExcessArguments(false)
   .parse();
 

@@ -25,8 +25,8 @@ program
 
 program
   .command('rotate')
-  .description('makes a new key, which signs after a notice')
-  .option('--signs-after <seconds>', 'the notice; 300 unless told')
+  .description('makes a new key, which signs after a notice period')
+  .option('--signs-after <seconds>', 'the notice period. Default: 300.')
   .action(({ signsAfter }: { signsAfter?: string }) =>
     administer(async ({ request }) => {
       const body = signsAfter === undefined ? {} : { signsAfter: Number(signsAfter) };
@@ -37,7 +37,7 @@ program
 
 program
   .command('revoke')
-  .description('refuses every token that a key signed, for good')
+  .description('permanently refuses every token that a key signed')
   .argument('<kid>')
   .action((kid: string) =>
     administer(async ({ request }) => {

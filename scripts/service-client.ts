@@ -34,7 +34,7 @@ export interface ServiceAddress {
   token: string;
   /** Told in a sentence why a request has to wait; once per wait. */
   onWait?: (message: string) => void;
-  /** How long a service that is away is waited for, milliseconds; two minutes unless told. */
+  /** How long a service that is away is waited for, milliseconds. Default: two minutes. */
   patience?: number;
   /** Ends the waiting. */
   signal?: AbortSignal;

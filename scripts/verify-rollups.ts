@@ -27,10 +27,10 @@ const program = new Command()
   .option('--limit <n>', 'differences listed per table', Number, 50)
   .parse();
 const options = program.opts<{ repair: boolean; acceptSettings: boolean; limit: number }>();
-if (options.acceptSettings && !options.repair) program.error('--accept-settings goes with --repair');
+if (options.acceptSettings && !options.repair) program.error('--accept-settings needs --repair');
 
 /** What a rebuild under new settings stores in place of the time zone until it is done: no process starts on that. */
-const unfinished = 'a rebuild that was not finished';
+const unfinished = 'a recomputation that was not finished';
 
 try {
   process.exitCode = await verify(readDatabaseConfig(process.env));
@@ -48,7 +48,7 @@ async function verify(config: DatabaseConfig): Promise<number> {
     if (options.repair) await repair(pool, config);
     const differences = await differencesIn(poolDb(pool), config);
     if (differences.length === 0) {
-      console.log('The derived state agrees with the facts.');
+      console.log('The derived state agrees with the records.');
       return 0;
     }
     console.table(differences);
@@ -82,14 +82,14 @@ async function repair(pool: pg.Pool, config: DatabaseConfig): Promise<void> {
     });
     if (cleared > 0) {
       console.log(
-        `${cleared} facts and all uploaded rates were in another base currency: upload rates in ${config.baseCurrency}.`,
+        `${cleared} records and all uploaded rates were in another base currency: upload rates in ${config.baseCurrency}.`,
       );
     }
   }
   const done = await rebuild(pool, config);
   for (const { ofNobody } of derivedState) await ofNobody?.(pool);
   if (options.acceptSettings) await transaction(pool, (tx) => storeSettings(tx, config));
-  console.log(`Rebuilt the derived state of ${done} customers.`);
+  console.log(`Recomputed the derived state of ${done} customers.`);
 }
 
 async function rebuild(pool: pg.Pool, config: DatabaseConfig): Promise<number> {

@@ -117,7 +117,7 @@ const origins = z.string().transform((text, context) => {
   for (const entry of list) {
     if (entry !== '*' && !(URL.canParse(entry) && new URL(entry).origin === entry)) {
       context.addIssue(
-        `must be origins such as https://shop.example, separated by commas; ${JSON.stringify(entry)} is none`,
+        `must be origins such as https://shop.example, separated by commas; ${JSON.stringify(entry)} is not one`,
       );
     }
   }
@@ -129,7 +129,7 @@ const networks = z.string().transform((text, context) => {
   for (const entry of list) {
     if (!isNetwork(entry)) {
       context.addIssue(
-        `must be addresses or networks such as 10.0.0.0/8, separated by commas; ${JSON.stringify(entry)} is none`,
+        `must be addresses or networks such as 10.0.0.0/8, separated by commas; ${JSON.stringify(entry)} is not one`,
       );
     }
   }
@@ -209,7 +209,7 @@ const schema = z
       );
     }
     if (env.JWT_CLAIM_MAP && !env.JWT_JWKS_URL) {
-      refuse('JWT_CLAIM_MAP', 'goes with JWT_JWKS_URL: the tokens of the service itself need no map');
+      refuse('JWT_CLAIM_MAP', 'needs JWT_JWKS_URL: the tokens of the service itself need no map');
     }
     if (env.JWT_JWKS_URL && !env.JWT_ISSUER) {
       refuse('JWT_ISSUER', 'is required with JWT_JWKS_URL: the issuer that the provider names in its tokens');

@@ -4,8 +4,8 @@ import { recordKinds } from './records/record.ts';
 import { definitionOf } from './records/table.ts';
 
 const description = `
-Push a shop's customers, orders, refunds and returns in, read back who stays and what they are worth. The same
-operations stand behind GraphQL at \`/graphql\`.
+Push the customers, orders, refunds and returns of a shop, and read back which customers stay and what they are worth.
+GraphQL at \`/graphql\` has the same operations.
 
 ## Start here
 
@@ -25,48 +25,49 @@ curl http://127.0.0.1:3000/v1/orders \\
 curl 'http://127.0.0.1:3000/v1/metrics/average-order-value?from=2026-03-01&to=2026-04-01' -H "Authorization: Bearer $TOKEN"
 \`\`\`
 
-The order made its customer. A shop's whole history goes in through \`POST /v1/orders/batch\`, 1,000 at a time.
+The order created its customer. Import the history of a shop with \`POST /v1/orders/batch\`, 1,000 orders at a time.
 
 ## Tokens and scopes
 
-JSON Web Tokens (RFC 9068) by a provider or by the service itself: a client (\`/v1/clients\`) exchanges its id and secret for one
-at \`POST /oauth/token\` (client credentials, RFC 6749). Each operation names the one scope that it needs
-(\`x-scope\`); \`*\` grants all. 401: no valid token. 403: the scope is missing, and \`scope\` says which.
-Without \`customers:pii\`, names, identities, addresses, birthdays, attributes and free text are \`null\`, and nothing
-can be searched or sorted by them.
+Tokens are JSON Web Tokens (RFC 9068), issued by a provider or by the service itself: a client (\`/v1/clients\`) exchanges its id and secret for one
+at \`POST /oauth/token\` (client credentials, RFC 6749). Each operation needs one scope
+(\`x-scope\`); \`*\` grants all. 401: no valid token. 403: a scope is missing, and \`scope\` says which one.
+Without \`customers:pii\`, names, identities, addresses, birthdays, attributes and free text are \`null\`, and you cannot
+filter, search or sort by them.
 
 ## Amounts, times, ids
 
 - Amounts are integers in **minor units** of the record's \`currency\`: 1530 GBP is £15.30, 1530 JPY is ¥1530, 1530 KWD is
   KD 1.530. Quantities may be fractional; a unit price is a decimal string.
-- Metric values are unrounded numbers; \`unit\` says of what. No data is \`null\` with a \`reason\`, never 0.
+- Metric values are unrounded numbers; \`unit\` says what they count. No data is \`null\` with a \`reason\`, never 0.
 - Instants are RFC 3339 with any offset, answered in UTC; calendar dates are \`YYYY-MM-DD\`.
-- Ids are UUIDs made by the service. **References** are what other systems call a record, \`{ source, externalId }\`:
-  \`/v1/orders/external/shop/536365\` is the same order, and works wherever \`/v1/orders/{id}\` does.
+- Ids are UUIDs made by the service. A **reference** is the id of a record in another system, \`{ source, externalId }\`:
+  \`/v1/orders/external/shop/536365\` is the order of the example, and works wherever \`/v1/orders/{id}\` does.
 
 ## Writing safely
 
-- **Idempotency-Key**: send one with every POST and use it again when you retry. The second call gets the first one's answer,
-  byte for byte, with \`Idempotency-Replayed: true\`. Another payload under the key is 422, one still in flight 409. Keys are
-  kept for 48 hours; a refusal does not use one up.
-- **PUT by reference** creates or replaces, and may be repeated. With \`sourceVersion\` (a counter or an instant), a message that
-  is older than what is stored changes nothing: \`200\` with \`applied: false\`. A deleted reference stays deleted.
-- **Versions**: every record has a \`version\` and an \`ETag\`. PATCH and DELETE need \`If-Match\`: 428 without it, 412 when the
-  record has changed since. GET answers 304 to \`If-None-Match\`.
-- **Dry run**: \`?dryRun=true\` validates and answers as if, and writes nothing.
-- **Batches** are upserts in index order and answer 200 with a result per item; \`atomic=true\` makes them all or nothing.
+- **Idempotency-Key**: send one with every POST, and the same one when you retry. The retry gets the response of the first call,
+  byte for byte, with \`Idempotency-Replayed: true\`. The same key with another payload is 422; while the first call is still
+  running, 409. Keys are kept for 48 hours; a refused request does not use up its key.
+- **PUT by reference** creates or replaces a record, and may be repeated. With \`sourceVersion\` (a counter or an instant), a
+  message that is not newer than the stored one changes nothing: \`200\` with \`applied: false\`. A deleted reference stays
+  deleted.
+- **Versions**: every record has a \`version\` and an \`ETag\`. PATCH and DELETE need \`If-Match\`: 428 without it, 412 if the
+  record has changed since then. GET answers 304 to \`If-None-Match\`.
+- **Dry run**: \`?dryRun=true\` validates, returns what would be the result and writes nothing.
+- **Batches** are upserts in index order. The status is 200, with a result per item; \`atomic=true\` writes all items or none.
 
 ## Lists
 
 \`{ "data": [ … ], "page": { "next": "…", "hasMore": true } }\`: ask again with \`after\` set to \`next\` (or follow the \`Link\`
-header) until \`hasMore\` is false. \`limit\` is 1 to 100, 25 unless told; \`sort=-placedAt\` descends; \`count=true\` adds
-\`page.total\`. A cursor belongs to its list, filters, order and client. Parameters that are not known are refused, never
+header) until \`hasMore\` is false. \`limit\` is 1 to 100 (default: 25); \`sort=-placedAt\` descends; \`count=true\` adds
+\`page.total\`. A cursor belongs to its list, filters, order and client. Unknown parameters are refused, never
 ignored.
 
 ## Errors
 
-\`application/problem+json\` (RFC 9457). \`code\` is stable and for programs; \`errors\` says where: a JSON Pointer into the
-body, or the name of a parameter.
+\`application/problem+json\` (RFC 9457). Programs rely on \`code\`, which is stable. \`errors\` says where the fault is: a JSON
+Pointer into the body, or the name of a parameter.
 
 \`\`\`json
 {
@@ -78,9 +79,9 @@ body, or the name of a parameter.
 
 ## Limits
 
-\`RateLimit-Policy\` says how many requests a client may make in a second, \`RateLimit\` how many are left; beyond them 429 with
-\`Retry-After\`. Bodies have at most 1 MB, batches 16 MB. When the database is away, answers are 503 with \`Retry-After\`:
-repeat the call, with the same Idempotency-Key.
+\`RateLimit-Policy\` says how many requests a client may make in a second, \`RateLimit\` how many are left; beyond that the status is 429,
+with \`Retry-After\`. Bodies have at most 1 MB, batches 16 MB. If the database cannot be reached, the status is
+503, with \`Retry-After\`: repeat the call with the same Idempotency-Key.
 `.trim();
 
 /** What openapi.yaml says beyond the operations. */

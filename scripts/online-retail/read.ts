@@ -48,7 +48,7 @@ export type SkipReason = 'no_customer' | 'other_customer' | 'negative_order' | '
 
 export const skipReasons: Record<SkipReason, string> = {
   no_customer: 'the line has no customer id',
-  other_customer: 'the line names another customer than the first line of its invoice',
+  other_customer: 'the line has another customer than the first line of its invoice',
   negative_order: 'the sum of the invoice is negative, and it is not marked as a cancellation (C)',
   return_of_nothing: 'the sum of the cancelled invoice is not negative: nothing went back',
 };

@@ -3,7 +3,7 @@ import { type MetricGroup, type MetricResult, meanOf, metricResult, type Notice 
 /** Qualifying orders of a group of customers in the period. */
 export interface OrderSums {
   orders: number;
-  /** Σ total − tax − refunds, minor units. Returns that name no order do not touch it. */
+  /** Σ total − tax − refunds, minor units. Returns without an order do not count. */
   revenue: bigint;
   /** Distinct customers with an order in the period. */
   customers: number;

@@ -94,7 +94,7 @@ function observe({ profile, attributes, interactions }: LeadFacts): Map<string, 
   category('profile.kind', 'kind', profile.kind);
   category('profile.locale', 'locale', profile.locale);
   category('profile.preferredChannel', 'preferred channel', profile.preferredChannel);
-  // A lead has the source of its customer unless told.
+  // The default source of a lead is that of its customer.
   if (profile.acquisitionSource !== profile.leadSource) {
     category('profile.acquisitionSource', 'acquisition source', profile.acquisitionSource);
   }
@@ -195,11 +195,11 @@ type Values =
   | { readonly type: 'range'; readonly from: number | null; readonly to: number | null };
 
 export interface SurveyOptions {
-  /** See `LeadEncoder.excluded`; nothing unless told. */
+  /** See `LeadEncoder.excluded`. Default: nothing. */
   readonly excluded?: readonly string[];
-  /** See `LeadEncoder.minimumLeads`; 20 or 0.1 % of the leads, whichever is more, unless told. */
+  /** See `LeadEncoder.minimumLeads`. Default: 20 or 0.1 % of the leads, whichever is more. */
   readonly minimumLeads?: number;
-  /** At most so many columns, those that come nearest to halving the leads; 500 unless told. */
+  /** At most so many columns, those that come nearest to halving the leads. Default: 500. */
   readonly maximumColumns?: number;
 }
 

@@ -257,13 +257,13 @@ export function documentFaults(document: ScoreRules): DocumentFault[] {
     if (names.has(rule.name)) fault(`${at}/name`, 'duplicate', 'Another rule has this name.');
     names.add(rule.name);
     if (rule.group === 'intent' && rule.on === undefined)
-      fault(`${at}/on`, 'required', 'A rule of the group intent says which interactions count.');
+      fault(`${at}/on`, 'required', 'A rule of the group intent needs `on`: the interactions that count.');
     if (rule.group === 'fit' && rule.on !== undefined)
-      fault(`${at}/on`, 'not_allowed', 'A rule of the group fit counts no interactions.');
+      fault(`${at}/on`, 'not_allowed', 'A rule of the group fit cannot have `on`. Leave it out.');
     if (rule.on === undefined && rule.per !== undefined)
-      fault(`${at}/per`, 'not_allowed', 'It goes with `on`: a profile has no interactions.');
+      fault(`${at}/per`, 'not_allowed', 'Only a rule with `on` can have this: a profile has no interactions.');
     if (rule.on === undefined && rule.halfLifeDays !== undefined)
-      fault(`${at}/halfLifeDays`, 'not_allowed', 'It goes with `on`: a profile does not fade.');
+      fault(`${at}/halfLifeDays`, 'not_allowed', 'Only a rule with `on` can have this: a profile does not fade.');
     for (const [place, condition] of (rule.when ?? []).entries())
       for (const one of conditionFaults(condition)) fault(`${at}/when/${place}${one.pointer}`, one.code, one.message);
   }
@@ -272,14 +272,14 @@ export function documentFaults(document: ScoreRules): DocumentFault[] {
     fault('/rules', 'too_many_conditions', `The rules have at most ${all}.`);
   }
   const { A, B, C } = document.grades;
-  if (B >= A) fault('/grades/B', 'not_falling', 'Grades fall: B begins below A.');
-  if (C >= B) fault('/grades/C', 'not_falling', 'Grades fall: C begins below B.');
+  if (B >= A) fault('/grades/B', 'not_falling', 'Grades must descend: B must be below A.');
+  if (C >= B) fault('/grades/C', 'not_falling', 'Grades must descend: C must be below B.');
   const { marketing, sales } = document.qualify ?? {};
   if (marketing !== undefined && sales !== undefined && marketing > sales)
     fault('/qualify/marketing', 'out_of_order', 'A lead is marketing-qualified before it is sales-qualified.');
   for (const [index, field] of (document.profileFields ?? []).entries()) {
     if (field === 'completeness')
-      fault(`/profileFields/${index}`, 'not_allowed', 'Completeness does not count itself.');
+      fault(`/profileFields/${index}`, 'not_allowed', 'completeness cannot be one of its own fields.');
     if (document.profileFields?.indexOf(field) !== index)
       fault(`/profileFields/${index}`, 'duplicate', 'The field is listed twice.');
   }
@@ -295,7 +295,8 @@ function comparisons(document: ScoreRules): number {
 
 function conditionFaults({ field, ...given }: RuleCondition): DocumentFault[] {
   const said = Object.entries(given).filter(([, value]) => value !== undefined);
-  if (said.length === 0) return [{ pointer: '', code: 'empty_condition', message: 'Say what must hold of the field.' }];
+  if (said.length === 0)
+    return [{ pointer: '', code: 'empty_condition', message: 'Send at least one condition on the field.' }];
   if (field !== 'completeness') return [];
   return said
     .filter(([name]) => name !== 'atLeast' && name !== 'atMost')

@@ -128,11 +128,11 @@ export interface LogisticFit extends LinearModel {
 }
 
 export interface FitOptions {
-  /** Strength of the penalty, greater than 0; 1 unless told. Columns should be of about the same scale. */
+  /** Strength of the penalty, greater than 0. Default: 1. Columns should be of about the same scale. */
   readonly penalty?: number;
-  /** How often each row counts, 0 leaves it out; once unless told. */
+  /** How often each row counts, 0 leaves it out. Default: once. */
   readonly weights?: ArrayLike<number>;
-  /** 50 unless told. */
+  /** Default: 50. */
   readonly maximumIterations?: number;
 }
 

@@ -19,9 +19,9 @@ export interface TierRules {
   basis: 'spend' | 'points';
   /** What counts: the last so many days. */
   windowDays: number;
-  /** How long a level above the first is held before it is looked at again. */
+  /** How long a level above the first is held before it is reviewed. */
   periodDays: number;
-  /** How long it is held on when it is no longer reached. */
+  /** How long a level is kept when it is no longer reached. */
   graceDays: number;
   /** Ascending; the first has threshold 0. */
   levels: readonly TierLevel[];

@@ -10,7 +10,7 @@ export const warning = z
     code: z.string().meta({ description: 'Stable, for programs.', example: 'customer_conflict' }),
     message: z.string(),
   })
-  .meta({ id: 'Warning', description: 'Something to look at; the request was carried out.' });
+  .meta({ id: 'Warning', description: 'A warning. The request was carried out.' });
 export type Warning = z.output<typeof warning>;
 
 /** A fault of the input, in problems and in the results of a batch. */
@@ -50,9 +50,10 @@ export const batchResults = z
           status: z
             .enum(['created', 'updated', 'unchanged', 'refused'])
             .meta({ id: 'BatchStatus', description: 'unchanged: the item was not newer than what is stored.' }),
-          id: id
-            .optional()
-            .meta({ description: 'The record; of a refused item, the record that is in its way, if there is one.' }),
+          id: id.optional().meta({
+            description:
+              'The id of the record; for a refused item, of the record that it conflicts with, if there is one.',
+          }),
           error: batchError.optional().meta({ description: 'Why it was refused.' }),
           warnings: z.array(warning).optional(),
         })
@@ -61,17 +62,18 @@ export const batchResults = z
   })
   .meta({
     id: 'BatchResults',
-    description: 'What became of each item, in index order. One bad item does not fail its neighbours unless `atomic`.',
+    description:
+      'The result of each item, in index order. An invalid item does not fail the others, unless the batch is `atomic`.',
   })
   .register(typeNames, { name: 'BatchPayload' });
 export type BatchResults = z.output<typeof batchResults>;
 
-/** What became of one item of a set. */
+/** The result of one item of a set. */
 export type Outcome = { id: string; created: boolean; applied: boolean; warnings?: Warning[] } | Problem;
 
 /**
  * The input of a batch operation: `{ [plural]: [ item, … ] }`. The items are checked one by one when the batch runs, so
- * that one bad item does not fail its neighbours; the documents show the item's schema all the same.
+ * that an invalid item does not fail the others; the documents still show the item's schema.
  *
  * @param item has an id for the documents
  */
@@ -94,11 +96,11 @@ export function batchItem(body: z.core.$ZodType): z.ZodType | undefined {
 }
 
 /**
- * Runs a batch: parses each item of `body[plural]`, hands the good ones to `write` in index order and reports each in its
+ * Runs a batch: parses each item of `body[plural]`, passes the valid ones to `write` in index order and reports each in its
  * place. `write` returns an item's fault in its place; when the set as a whole fails, the items are written one by one.
  *
  * @param options.plural the member of the body that holds the items
- * @throws Problem batch_refused, when all or nothing was asked for
+ * @throws Problem batch_refused, when an `atomic` batch has an invalid item
  */
 export async function runBatch<S extends z.ZodType, P extends string>(
   tx: Transaction,

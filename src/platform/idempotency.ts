@@ -7,7 +7,7 @@ import { code, instant } from './db/columns.ts';
 import { Problem } from './errors.ts';
 
 /**
- * Answers kept for replay, written in the transaction of the operation. The body is text, not jsonb, because a replay
+ * Responses kept for retries, written in the transaction of the operation. The body is text, not jsonb, because a replay
  * is byte-identical and jsonb reorders members. What a client may see is part of the key.
  */
 export const idempotencyKeys = pgTable(
@@ -42,7 +42,7 @@ export function fingerprint(input: object): string {
 const ofKey = sql`k.client = ${param('client')}::text and k.operation = ${param('operation')}::text
   and k.personal = ${param('personal')}::boolean and k.key = ${param('key')}::text`;
 
-// The lock answers a rival at once, where waiting for its insert would hold the connection.
+// The lock refuses a concurrent call at once; waiting for its insert would hold the connection.
 const claim = statement<{ free: boolean }>(
   'claim_key',
   sql`select pg_try_advisory_xact_lock(hashtextextended(concat_ws(chr(31), ${param('client')}::text, ${param('operation')}::text, ${param('personal')}::boolean::text, ${param('key')}::text), 7)) as free`,
@@ -55,7 +55,7 @@ const answerOf = statement<{ fingerprint: string; status: number; body: string }
   sql`select k.fingerprint, k.status, k.body from ${idempotencyKeys} k where ${ofKey}`,
 );
 
-/** Ends an operation that was done before under its key: the answer is the one it had then. */
+/** Ends an operation that was done before under its key: the response is the one from then. */
 export class Replay extends Error {
   readonly answer: { status: number; body: string };
 
@@ -107,7 +107,7 @@ const forget = statement<{ forgotten: number }>(
     select count(*) as forgotten from gone`,
 );
 
-/** Deletes answers older than `before` in small steps; the service runs it every hour. */
+/** Deletes responses older than `before` in small steps; the service runs it every hour. */
 export async function forgetAnswers(db: Db, before: string): Promise<number> {
   let total = 0;
   for (;;) {

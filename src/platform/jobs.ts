@@ -36,9 +36,9 @@ export interface Job<Payload extends z.ZodType = z.ZodType> {
    * before the first of them has begun by one run.
    */
   recurring?: string;
-  /** Jobs of one queue run one after the other, whatever process runs them; side by side unless told. */
+  /** Jobs of one queue run one after the other, whatever process runs them. Default: side by side. */
   queue?: string;
-  /** Runs until it is given up and stays behind with its error; 25 unless told, which is four days. */
+  /** Runs until it is given up and stays behind with its error. Default: 25, which is four days. */
   maxAttempts?: number;
   /** Opens its own transactions: `transaction(services.pool, …)`. */
   run: (services: Services, payload: z.output<Payload>, helpers: JobHelpers) => Promise<void>;
@@ -60,7 +60,7 @@ export interface EnqueueOptions {
    * again should it fail; the new one runs after it or beside it. At most 400 characters, and only for this job's name.
    */
   key?: string;
-  /** Not before this instant, of the database's clock (not that of `Services.clock`); at once unless told. */
+  /** Not before this instant, of the database's clock (not that of `Services.clock`). Default: at once. */
   runAt?: string;
   maxAttempts?: number;
 }

@@ -20,14 +20,14 @@ import { refuseWithheld, withholder } from './withheld.ts';
 export interface Services {
   db: Db;
   pool: pg.Pool;
-  /** The connections of confined callers. Without them nobody who is confined is served. */
+  /** The connections of scoped tokens (partner and customer tokens). Without them scoped tokens are refused. */
   confined?: Record<Confinement['kind'], pg.Pool>;
   baseCurrency: string;
   reportingTimeZone: string;
   cursors: CursorCodec;
   /** Of links that work without a login. */
   links: LinkTokens;
-  /** By which erased persons are recognised, and by nothing else. */
+  /** The key that recognises erased persons, and nothing else. */
   tombstones: KeyedHash;
   /** Revocations, keys and the settings of partners, in memory. */
   directory: AccessDirectory;
@@ -35,19 +35,19 @@ export interface Services {
   issuer: TokenIssuer | null;
   /** Who changed or read what. */
   audit: Audit;
-  /** Which of these ids belong to records that go by other ids now, and by which. */
+  /** Which of these ids were merged, and into which ids. */
   successors: (db: Db, ids: readonly string[]) => Promise<Successors>;
   /** The clock, as an RFC 3339 instant in UTC. A demo holds it still. */
   clock: () => string;
 }
 
-/** One call: who asks, when, and with what. Time is read here once and handed down. */
+/** One call: who calls, when, and with what. Time is read here once and passed on. */
 export interface Context extends Omit<Services, 'pool'> {
-  /** Like `db`, with the eyes of the caller: what is confined, is confined by the database. */
+  /** Like `db`, but with the access of the caller: the database enforces the access policy of scoped tokens. */
   pool: Pool;
   principal: Principal;
   requestId: string;
-  /** From where; in the background unless told. */
+  /** From where. Default: in the background. */
   origin: Origin;
   now: string;
   /** Whether the caller sees personal data (`customers:pii`). */
@@ -87,7 +87,7 @@ export function createContext(
 }
 
 function confinedPool({ confined }: Services, confinement: Confinement): ConfinedPool {
-  if (!confined) throw new Error('Nobody who is confined is served here');
+  if (!confined) throw new Error('Scoped tokens are not served here');
   return new ConfinedPool(confined[confinement.kind], confinement);
 }
 
@@ -99,14 +99,14 @@ interface Definition<I extends Shape, O extends z.ZodType> {
   /** The scope a token must carry. There is no operation without one. */
   scope: string;
   /**
-   * Whether tokens of partners may call it as well. What they see and change is confined by the database
-   * (`db/access.ts`), not by the operation; what is about the organisation itself is not for them.
+   * Whether partner tokens may call it as well. What they see and change is limited by the database
+   * (`db/access.ts`), not by the operation. Operations about the organisation itself are not for them.
    */
   partners: boolean;
-  /** The same for tokens that are bound to one customer. */
+  /** The same for customer tokens. */
   selfService: boolean;
   /**
-   * REST serves it to anybody, without a token: what it takes has to say by itself that the caller may have this (the
+   * REST serves it without a token: its input has to prove that the caller may have this (the
    * secret of a link), and neither it nor its answer is personal data. GraphQL asks for the scope all the same.
    */
   public?: true;
@@ -119,11 +119,11 @@ interface Definition<I extends Shape, O extends z.ZodType> {
   input: I;
   output: O;
   /**
-   * Input parameters that select or order by personal data and are not called like the member (`q`): refused without
-   * `customers:pii`, or they were an oracle.
+   * Input parameters that select or order by personal data but do not have the name of the member (`q`): refused without
+   * `customers:pii`, because their results would reveal the data.
    */
   personalParameters?: readonly string[];
-  /** For the audit: the customers whose personal data it answers, where the answer does not name them. */
+  /** For the audit: the customers whose personal data it returns, if their ids are not in the response. */
   about?: (context: Context, input: z.output<I>) => readonly string[] | Promise<readonly string[]>;
   /** Parameters that select by members of other names, `{ q: ['Interaction.topic', 'Interaction.text'] }`: see withheld.ts. */
   selects?: Readonly<Record<string, readonly string[]>>;
@@ -150,15 +150,15 @@ export interface WriteOperation<I extends Shape = Shape, O extends z.ZodType = z
   idempotency: 'required' | 'accepted';
   /** 201 when the operation made something; read from the output. */
   created?: (output: z.output<O>) => boolean;
-  /** For the audit: whether it changed anything; by `applied` and the results of a batch unless told. */
+  /** For the audit: whether it changed anything. Default: by `applied` and the results of a batch. */
   changed?: (output: z.output<O>) => boolean;
-  /** It changes what the access directory reads: this process knows before it answers, the others a little later. */
+  /** It changes what the access directory reads: this process reloads before it answers, the others a little later. */
   changesAccess?: true;
   /** Runs inside the one transaction that `call` opened; `context.db` is outside of it and not for use here. */
   run: (tx: Transaction, context: Context, input: z.output<I>) => Promise<z.output<O>>;
 }
 
-/** The unit of the house: one definition of scope, input and output serves REST, GraphQL, OpenAPI and the tests. */
+/** The unit of the service: one definition of scope, input and output serves REST, GraphQL, OpenAPI and the tests. */
 export type Operation = AnyRead | AnyWrite;
 // Parameters of `run` are contravariant: a list of all operations can only be typed with inputs nobody can build by hand.
 type AnyRead = Omit<ReadOperation, 'run' | 'about' | 'document'> & {
@@ -189,14 +189,16 @@ export function writeOperation<I extends Shape, O extends z.ZodType>(
 
 /** What `dryRun` and the keys look like in an input; spread into write operations. */
 export const writeParameters = {
-  dryRun: z.boolean().optional().meta({ description: 'Validate and answer as if, and write nothing.' }),
+  dryRun: z.boolean().optional().meta({ description: 'Validate, return what would be the result, and write nothing.' }),
   idempotencyKey: z
     .string()
     .min(1)
     .max(255)
     .regex(/^[\x21-\x7e]+( [\x21-\x7e]+)*$/)
     .optional()
-    .meta({ description: 'Makes a repeated call answer what the first one answered; kept for 48 hours.' }),
+    .meta({
+      description: 'A repeated call with the same key returns the response of the first one; kept for 48 hours.',
+    }),
 };
 
 export interface Answer {
@@ -208,11 +210,11 @@ export interface Answer {
 }
 
 /**
- * The one way into an operation, for both doors: scope → parse → run. A write runs in one transaction together with
+ * The one way into an operation, for REST and GraphQL: scope → parse → run. A write runs in one transaction together with
  * its idempotency key, and is answered after COMMIT.
  *
- * Ids that records had before (of customers that were merged into others) mean the records: what finds nothing by them
- * is run again with the ids of today. Nothing is asked where something is found.
+ * Merged ids (of customers that were merged into others) still work: a call that finds nothing by them
+ * runs again with the present ids. If something is found, nothing is looked up.
  *
  * @param addressed ids that stand in the address of the request
  * @throws Moved when one of these is such an id
@@ -239,12 +241,12 @@ export async function call(
   }
 }
 
-/** Runs of a call: a record that is renamed again and again while it is looked for is not pursued for ever. */
+/** The most runs of a call: a record that is merged again and again during the call is not followed forever. */
 const rounds = 5;
 
 type Outcome =
   | { found: true; answer: Answer }
-  /** Nothing was found, maybe by ids that records had before; `superseded`: certainly. */
+  /** Nothing was found, maybe because of merged ids; `superseded`: certainly. */
   | ({ found: false; superseded?: Successors } & ({ answer: Answer } | { error: unknown }));
 
 async function attempt(operation: Operation, context: Context, input: never, parsed: never): Promise<Outcome> {
@@ -278,7 +280,7 @@ async function run(operation: Operation, context: Context, input: never, given: 
   return callWrite(operation, context, { input, given }, redact);
 }
 
-/** @throws Problem unavailable, when it cannot be written down: then it is not answered either */
+/** @throws Problem unavailable if the read cannot be recorded: then it is not answered either */
 async function noteRead(operation: Operation, context: Context, input: never, output: unknown): Promise<void> {
   const entry = readEntry(context, operation, output);
   if (entry === null) return;
@@ -340,13 +342,13 @@ async function callWrite(
     const output: unknown = JSON.parse(body);
     const status = stored === 201 ? 201 : 200;
     if (redact === null) return { output, status, text: body, replayed: true };
-    // What a partner is allowed, and what is personal, may have changed since it was stored.
+    // What a partner may see, and what is personal, may have changed since it was stored.
     redact(output);
     return { output, status, replayed: true };
   });
-  // Committed is committed: what cannot be read again now will be, in a quarter of a minute.
+  // The write is committed; if the directory cannot be reloaded now, it will be within 15 seconds.
   if (operation.changesAccess && !dryRun) await context.directory.refresh().catch(() => undefined);
-  // A dry run, a stored answer or one to what changed nothing shows the record all the same.
+  // A dry run, a replay or a write that changed nothing still shows the record.
   if (context.personalData && (answer.replayed || !changes)) await noteRead(operation, context, input, answer.output);
   return answer;
 }
@@ -360,8 +362,8 @@ function both(first: Mask | null, second: Mask | null): Mask | null {
 }
 
 /**
- * Compiles what every answer passes through. Called when the service is built, so that a schema in which something could
- * not be masked stops it before it answers anybody.
+ * Compiles the masks and the audit of every output. Called when the service is built, so that a schema in which something could
+ * not be masked stops it before it serves anybody.
  *
  * @throws Error naming the operation
  */
@@ -380,7 +382,7 @@ export function compileOutputs(operations: Iterable<Operation>): void {
 
 const none: readonly string[] = [];
 
-/** Nullable members that the partner who calls is allowed; none for others, whose eyes need no list. */
+/** Nullable members that the calling partner may see; none for other callers, who need no list. */
 export function fieldsOf({ principal, directory }: Pick<Context, 'principal' | 'directory'>): readonly string[] {
   const { confinement } = principal;
   return confinement?.kind === 'partner' ? (directory.partner(confinement.id)?.fields ?? none) : none;
@@ -394,12 +396,12 @@ export function authorize(
   const { confinement } = principal;
   if (confinement === null || operation[confinement.kind === 'partner' ? 'partners' : 'selfService']) return;
   const whose = confinement.kind === 'partner' ? 'a partner' : 'one customer';
-  throw new Problem('not_supported', `This is not open to tokens of ${whose}, whatever their scopes.`);
+  throw new Problem('not_supported', `This is not available to tokens of ${whose}, whatever their scopes.`);
 }
 
 export function requireScope(context: Pick<Context, 'principal'>, scope: string): void {
   if (context.principal.has(scope)) return;
-  throw new Problem('insufficient_scope', `This needs the scope ${scope}, which the token does not carry.`, {
+  throw new Problem('insufficient_scope', `This needs the scope ${scope}, which your token does not have.`, {
     extra: { scope },
     headers: { 'WWW-Authenticate': `Bearer realm="rapport", error="insufficient_scope", scope="${scope}"` },
   });
@@ -461,7 +463,7 @@ function fieldErrors(issue: z.core.$ZodIssue): FieldError[] {
     }));
   }
   if (issue.code === 'invalid_union' && issue.errors.length > 0) {
-    // The branch that got furthest says most.
+    // The branch that got furthest has the most useful message.
     const best = issue.errors.reduce((a, b) => (b.length < a.length ? b : a));
     return best.flatMap((inner) => fieldErrors({ ...inner, path: [...issue.path, ...inner.path] }));
   }

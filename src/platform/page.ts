@@ -6,7 +6,7 @@ import { Problem } from './errors.ts';
 import type { Context } from './operation.ts';
 import { text } from './values.ts';
 
-/** Records on a page, at most. */
+/** The most records on a page. */
 export const longestPage = 100;
 
 /** The parameters every list has. */
@@ -17,10 +17,10 @@ export const pageParameters = {
     .max(longestPage)
     .optional()
     .meta({ description: 'Records per page, 1 to 100. Default: 25.', example: 50 }),
-  after: text(1024).optional().meta({ description: 'The `next` of the page before.' }),
+  after: text(1024).optional().meta({ description: 'The `next` of the previous page.' }),
   count: z.boolean().optional().meta({ description: 'Also count all records that match, as `page.total`.' }),
   cursors: z.boolean().optional().meta({
-    description: 'Also answer a cursor per record, as `page.cursors`: a list can be resumed after any of them.',
+    description: 'Also return a cursor per record, as `page.cursors`: a list can be resumed after any of them.',
   }),
 };
 
@@ -51,15 +51,15 @@ interface ListDefinition {
   select: SQL;
   from: SQL;
   id: SQL;
-  /** Postgres type of `id`; uuid unless told. */
+  /** Postgres type of `id`. Default: uuid. */
   idType?: string;
-  /** Whose a row is; for lists that partners read in an order over all customers. */
+  /** The customer of a row; for lists that partners read in an order over all customers. */
   owner?: SQL;
   /** Unconditional restriction. */
   where?: SQL;
   /** Filter name → condition on its parameter, and on `${param('$now')}` if it likes, which may differ from page to page. */
   filters: Record<string, (value: SQL) => SQL>;
-  /** Filters whose values may be those of every row or of none: their statements are planned for the values each time. */
+  /** Filters whose values may match every row or none: their statements are planned for the values each time. */
   uneven?: readonly string[];
   sorts: Record<string, Sort>;
   defaultSort: string;
@@ -79,9 +79,9 @@ export function sortParameter<const T extends readonly [string, ...string[]]>(na
     .meta({ description: `Order; \`-\` descends. Default: \`${fallback}\`.`, example: fallback });
 }
 
-/** A statement that answers the rows of a page with something more, e.g. the first children of each. */
+/** A statement that returns the rows of a page with something more, e.g. the first children of each. */
 export interface Around {
-  /** Tells its shape from others. */
+  /** Distinguishes its shape from others. */
   key: string;
   /** `page` is the statement of the page, to stand in `with page as (…)`; `order` orders what is selected from it. */
   statement: (page: SQL, order: SQL) => SQL;
@@ -202,9 +202,9 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
   return Object.assign(list, { cursorFor });
 }
 
-/** So many customers of a partner are looked up one by one; beyond, a list is read in its order until a page is full. */
+/** Up to this many customers of a partner are looked up one by one; beyond, a list is read in its order until a page is full. */
 const fewCustomers = 200;
-/** How long the size of a partner is remembered, milliseconds: it decides about speed alone. */
+/** How long the size of a partner is cached, milliseconds: it only affects speed. */
 const rememberedFor = 60_000;
 const sizes = new Map<string, { few: boolean; until: number }>();
 const mostSizes = 10_000;
@@ -221,8 +221,8 @@ function sharesCounter(): Statement<{ shares: number }> {
 }
 
 /**
- * Whether a partner has so few customers that its rows are found faster by them than by the order of a list. What it
- * sees the policies decide, either way.
+ * Whether a partner has so few customers that its rows are found faster by customer than by the order of the list. What it
+ * sees is decided by the policies, either way.
  */
 async function hasFewCustomers({ db, principal: { confinement } }: Context): Promise<boolean> {
   if (confinement?.kind !== 'partner') return false;
@@ -236,7 +236,7 @@ async function hasFewCustomers({ db, principal: { confinement } }: Context): Pro
 
 export const defaultLimit = 25;
 
-/** A page out of `limit` rows and the one beyond them, which says that there are more. Without `cursor` it has none. */
+/** A page of `limit` rows; one row more means that there is a next page. Without `cursor` it has no cursors. */
 export function pageFrom<Row>(
   rows: Row[],
   options: { limit: number; cursor?: (row: Row) => string; total?: number | undefined; cursors?: boolean | undefined },
@@ -261,5 +261,5 @@ function where(conditions: SQL[]): SQL {
 }
 
 function unknownSort(sort: string): never {
-  throw new Problem('invalid_input', `sort: ${sort} is not an order of this list.`);
+  throw new Problem('invalid_input', `sort: this list cannot be sorted by ${sort}.`);
 }

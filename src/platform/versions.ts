@@ -3,10 +3,10 @@ import { Problem } from './errors.ts';
 import { typeNames } from './type-names.ts';
 import { id } from './values.ts';
 
-/** What a change or deletion has to say: the version its sender has seen. */
+/** What a change or deletion must send: the version its sender has seen. */
 export const expectedVersion = z
   .union([z.int().min(1), z.literal('*')])
-  .meta({ description: 'The version you have seen (REST: If-Match); `*` for any.', example: 3 })
+  .meta({ description: 'The version you have seen (REST: If-Match); `*` for any version.', example: 3 })
   .register(typeNames, { name: 'ExpectedVersion' });
 
 /** `actual` 0: there is no such record yet. @throws Problem version_mismatch, with the version there is */
@@ -19,18 +19,21 @@ export function checkVersion(actual: number, expected: number | '*'): void {
   );
 }
 
-/** What a deletion answers (REST: 204 and nothing). */
+/** What a deletion returns (REST: 204 without a body). */
 export const deletedRecord = z
   .strictObject({ id, deleted: z.literal(true) })
   .meta({
     id: 'Deleted',
-    description: 'What was deleted. Its references stay behind, so that a late message does not bring it back.',
+    description:
+      'The record that was deleted. Its references are kept as tombstones, so that a late message does not create it again.',
   })
   .register(typeNames, { name: 'DeletedPayload' });
 
-/** What a write answers beside the record, on both doors: what became of the message. */
+/** What a write returns besides the record, over REST and GraphQL: the result of the message. */
 export const created = z.boolean().meta({ description: 'Whether the record is new.' });
 export const written = {
   created,
-  applied: z.boolean().meta({ description: 'false: the message was older than what is stored and changed nothing.' }),
+  applied: z
+    .boolean()
+    .meta({ description: 'false: the message was not newer than the stored record and changed nothing.' }),
 };

@@ -6,11 +6,11 @@ import { isPersonal, listedRecord, type Mask } from './personal.ts';
 import type { Principal } from './principal.ts';
 
 /**
- * What confined callers are not told of the records they may see. A partner is told the required members of a document
- * and those nullable ones that it is allowed (`Customer.name`); the others are null, on both doors, and it cannot select
- * by them. Nobody who is confined is told of other customers: members marked with `ofOthers` are null.
+ * Masked fields: what scoped tokens do not see of the records they may read. A partner sees the required members of a
+ * document and those nullable ones that it is allowed (`Customer.name`); the others are null over REST and GraphQL, and
+ * it cannot filter or sort by them. No scoped token sees other customers: members marked with `ofOthers` are null.
  *
- * @param names whether a value names another customer; every one unless told
+ * @param names whether a value names another customer. Default: every one.
  */
 export function ofOthers<T extends z.ZodNullable>(schema: T, names?: Names): T {
   others.add(schema, { names: names ?? null });
@@ -174,7 +174,7 @@ export function refuseWithheld(
   const allowed = confinement.kind === 'customer' ? null : sight(fields).allowed;
   for (const [parameter, member] of selectors(operation)) {
     if (input[parameter] === undefined || (member !== null && (allowed === null || allowed.has(member)))) continue;
-    const message = `${parameter} selects by what is not shared with the caller.`;
+    const message = `${parameter} selects by a member that is not shared with your token. Leave it out.`;
     throw new Problem('not_shared', message, { errors: [{ parameter, code: 'not_shared', message }] });
   }
 }

@@ -7,7 +7,7 @@ import { columnNamed, type StoredTable, storedTables } from './table.ts';
 export const customerHasRecords = problemType('customer_has_records', 409, 'The customer has records');
 
 /*
- * What keeps a customer from being deleted: every definition says it (`guard`). Nothing that is evidence or history is lost
+ * What keeps a customer from being deleted, from the `guard` of every definition. No evidence or history is lost
  * by a deletion.
  */
 
@@ -25,7 +25,7 @@ interface Guard {
 function guards(): Guard[] {
   return owned().flatMap(({ table, owner, guard, fields }): Guard[] => {
     const from = sql`${table}`;
-    // Customers that name the customer: members of a company.
+    // Customers that refer to the customer: members of a company.
     const named = Object.entries(fields).flatMap(([member, { spec }]) =>
       spec.guard === null ? [] : [{ noun: spec.guard, from, names: sql`${columnNamed(table, member)}` }],
     );

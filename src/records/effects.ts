@@ -3,7 +3,7 @@ import type { Transaction, Values } from '../platform/db/client.ts';
 import type { Context } from '../platform/operation.ts';
 import type { RefRow } from './references/queries.ts';
 
-/** A record as it is stored, with its lines and names. */
+/** A record as it is stored, with its lines and references. */
 export interface State<R = StoredRow> {
   row: R;
   /** Rows of its lines, by their member. */
@@ -27,8 +27,8 @@ export interface Change<S = State> {
 }
 
 /**
- * What follows a change of records, in its transaction and under the locks of their owners. It is called before the rows
- * are written, to send what it has to know of the state before; what it returns runs when they are.
+ * What follows a change of records, in its transaction and under the locks of their owners. Called before the rows
+ * are written, to read what it needs of the state before; the function it returns runs after they are written.
  */
 export type Effect<S = State> = (
   tx: Transaction,
@@ -36,7 +36,7 @@ export type Effect<S = State> = (
   changes: readonly Change<S>[],
 ) => () => Promise<unknown> | undefined;
 
-/** Begins all effects, in their order; the result finishes them, one after the other. */
+/** Starts all effects, in order; the function it returns finishes them, one after the other. */
 export function beginEffects(
   effects: readonly Effect[],
   tx: Transaction,
@@ -56,15 +56,15 @@ export function touchedCustomers(changes: readonly Change[]): string[] {
   ];
 }
 
-/** What is special about writing a kind, beside what follows from its definition. */
+/** What is special about writing a kind, besides what follows from its definition. */
 export interface Planning<R, Input, Known> {
-  /** The first statement of a write: what has to be waited for before anything is looked up. */
+  /** The first statement of a write: the locks to wait for before anything is looked up. */
   await?: (
     tx: Transaction,
     context: Context,
     writes: readonly { mode: string; input: Partial<Input> }[],
   ) => Promise<unknown>;
-  /** What the plans of a set ask, looked up under the locks in a constant number of statements. */
+  /** What the plans of a set need, looked up under the locks in a constant number of statements. */
   lookUp?: (
     tx: Transaction,
     context: Context,
@@ -83,7 +83,7 @@ export interface Writing extends Planning<StoredRow, object, unknown> {
 
 export interface Planned<R, Input, Known> {
   before: R | null;
-  /** As it was sent; of a PATCH what was left out is undefined. */
+  /** The input as it was sent; members omitted from a PATCH are undefined. */
   input: Partial<Input>;
   mode: 'create' | 'upsert' | 'new' | 'patch';
   /** Rows of the lines as they will be, by member. */

@@ -5,13 +5,13 @@ import { Problem, problemType } from '../platform/errors.ts';
 export const personErasedProblem = problemType('person_erased', 409, 'The person was erased');
 
 /**
- * Erased customers that this transaction has the locks of. Whoever locks customers notes them; who writes facts asks: a
- * fact of an erased person is kept, and nothing personal with it.
+ * Erased customers that this transaction has locked. Code that locks customers notes them; code that writes records asks: a
+ * record of an erased person is kept without personal data.
  */
 const noted = new WeakMap<Transaction['trail'], Set<string>>();
 
 export function noteErased(tx: Transaction, id: string): void {
-  // The trail is one object for all views of a transaction.
+  // The audit context (`trail`) is one object for all views of a transaction.
   const known = noted.get(tx.trail);
   if (known) known.add(id);
   else noted.set(tx.trail, new Set([id]));
@@ -27,15 +27,14 @@ export const personErased: Warning = {
   message: 'The person was erased: it is kept with the facts of the anonymous customer, without anything personal.',
 };
 
-/** @throws Problem person_erased: this is about a person, and there is none any more */
+/** @throws Problem person_erased: this is about a person who was erased */
 export function refuseErased(tx: Transaction, id: string, pointer?: string): void {
   if (isErased(tx, id)) throw erasedRefusal(pointer);
 }
 
 export function erasedRefusal(pointer?: string): Problem {
-  const message =
-    'The person was erased, and comes back only with a consent that is granted, as a new customer or lead.';
+  const message = 'The person was erased. To add them again as a new customer or lead, send a granted consent with it.';
   return new Problem(personErasedProblem, message, {
-    errors: pointer === undefined ? [] : [{ pointer, code: personErasedProblem, message }],
+    errors: pointer === undefined ? [] : [{ pointer, code: 'person_erased', message }],
   });
 }

@@ -34,14 +34,14 @@ import {
 import { ofOthers } from '../platform/withheld.ts';
 
 /**
- * One member of a record, said once: its column, what clients send and are answered, and what it means for everything
+ * One member of a record, defined once: its column, what clients send and receive, and what it means for everything
  * that is derived from the definition (masks, export, erasure, filters, orders, timeline).
  */
 
 /** `required`: always there; `optional`: null when there is none; `defaulted`: has a value when none is sent. */
 export type Need = 'required' | 'optional' | 'defaulted';
 
-/** What an id names: the row's own record, another customer, or any other record. */
+/** What an id refers to: the row's own record, another customer, or any other record. */
 export type Names = 'customer' | 'record';
 
 export interface FieldSpec {
@@ -55,12 +55,12 @@ export interface FieldSpec {
   need: Need;
   /** The value when none is sent. */
   fallback: unknown;
-  /** What erasing a person does: clears the value, or removes the row. null: tells nothing of the person. */
+  /** What erasing a person does: clears the value, or removes the row. null: not personal. */
   personal: 'clear' | 'row' | null;
   /** What erasing leaves of a personal value; null: nothing. */
   left: SQL | null;
   names: Names | null;
-  /** Of the id of another customer: that one cannot be deleted while it is named; one who names it is called so. */
+  /** For the id of another customer, who cannot be deleted while a row refers to it: what the refusal calls such a row. */
   guard: string | null;
   /** Money: in the record's `currency`, or that of the record it is part of; or in the base currency. */
   amount: 'currency' | 'base' | null;
@@ -75,7 +75,7 @@ export interface FieldSpec {
   sort: boolean;
   /** When it happened: the place in the timeline. */
   happened: boolean;
-  /** An instant at which we heard of the customer, or the customer of us. */
+  /** An instant of contact with the customer, in either direction: a sign of life. */
   lifeSign: boolean;
 }
 
@@ -101,7 +101,7 @@ const plainSpec = {
 
 type Doc = { description: string; example?: unknown };
 
-/** @typeParam D what is stored; I what clients send; O what they are answered, before `need` is applied */
+/** @typeParam D what is stored; I what clients send; O what they receive, before `need` is applied */
 export class Field<D, N extends Need, I extends z.ZodType | null, O extends z.ZodType | null> {
   /** Only for the type checker. */
   declare readonly types: { stored: D; need: N; input: I; output: O };
@@ -130,27 +130,27 @@ export class Field<D, N extends Need, I extends z.ZodType | null, O extends z.Zo
     return new Field({ ...this.spec, input: null });
   }
 
-  /** Clients are not answered it. */
+  /** Not returned to clients. */
   hidden(): Field<D, N, I, null> {
     return new Field({ ...this.spec, output: null });
   }
 
-  /** Neither sent nor answered. */
+  /** Neither sent by clients nor returned to them. */
   internal(): Field<D, N, null, null> {
     return new Field({ ...this.spec, input: null, output: null });
   }
 
-  /** Worked out by the database from other columns of the row. */
+  /** Computed by the database from other columns of the row. */
   generated(expression: SQL): Field<D, N, null, O> {
     return new Field({ ...this.spec, input: null, generated: expression });
   }
 
-  /** Answers this instead. */
+  /** Returns this schema instead. */
   answers<T extends z.ZodType>(output: T): Field<D, N, I, T> {
     return new Field({ ...this.spec, output });
   }
 
-  /** Takes this instead. */
+  /** Takes this schema instead. */
   takes<T extends z.ZodType>(input: T): Field<D, N, T, O> {
     return new Field({ ...this.spec, input });
   }
@@ -174,7 +174,7 @@ export class Field<D, N extends Need, I extends z.ZodType | null, O extends z.Zo
     return this.with({ columnName });
   }
 
-  /** Its value has the id of another customer in it. */
+  /** Its value contains the id of another customer. */
   namesCustomer(): this {
     return this.with({ names: 'customer' });
   }
@@ -200,7 +200,7 @@ export class Field<D, N extends Need, I extends z.ZodType | null, O extends z.Zo
     return this.with({ happened: true, lifeSign: true });
   }
 
-  /** An instant at which we heard of the customer, or the customer of us. */
+  /** An instant of contact with the customer, in either direction: a sign of life. */
   lifeSign(): this {
     return this.with({ lifeSign: true });
   }
@@ -220,7 +220,7 @@ export class Field<D, N extends Need, I extends z.ZodType | null, O extends z.Zo
   }
 }
 
-/** A text, date or document: whether it tells something of the person has to be said before it is a field. */
+/** A text, date or document. It becomes a field only by `personal()` or `plain()`, so nobody forgets to decide. */
 export class Undecided<D, I extends z.ZodType, O extends z.ZodType> {
   readonly #spec: FieldSpec;
 
@@ -228,13 +228,13 @@ export class Undecided<D, I extends z.ZodType, O extends z.ZodType> {
     this.#spec = spec;
   }
 
-  /** Tells something of the person: masked, audited, exported and erased. */
+  /** Personal data: masked, audited, exported and erased. */
   personal(): Field<D, 'optional', I, z.ZodNullable<O>> {
     const { output } = this.#spec;
     return new Field({ ...this.#spec, personal: 'clear', output: output && masked(output) });
   }
 
-  /** Tells nothing of the person: codes, names of staff, what is told of a product. */
+  /** Not personal data: codes, names of staff, what is said of a product. */
   plain(): Field<D, 'optional', I, O> {
     return new Field(this.#spec);
   }
@@ -330,17 +330,17 @@ export function boolean(): Field<boolean, 'optional', z.ZodBoolean, z.ZodBoolean
   return new Field(spec(booleanColumn, z.boolean(), z.boolean()));
 }
 
-/** Counts the changes of a record: what the version that a client expects is compared with. */
+/** Counts the changes of a record; compared with the version that a client expects. */
 export function version(): Field<number, 'required', null, typeof versionNumber> {
   return integer(1, 2_147_483_647).required().readOnly().answers(versionNumber);
 }
 
-/** An id that says nothing by itself: the record's own. */
+/** The record's own id. */
 export function key(): Field<string, 'required', null, typeof uuidText> {
   return new Field({ ...spec(uuid, uuidText, uuidText), need: 'required', input: null });
 }
 
-/** The id of the customer whose row it is, in tables of their own (`record` adds it by itself). */
+/** The id of the customer who owns the row, for tables of their own (`record` adds it automatically). */
 export function ownerId(
   column?: () => AnyPgColumn,
   onDelete?: 'cascade',
@@ -360,9 +360,9 @@ export function recordIds(): Field<string[], 'optional', z.ZodArray<typeof uuidT
 }
 
 /**
- * The id of another customer: tokens scoped to some customers are not told it.
+ * The id of another customer: masked for partner and customer tokens.
  *
- * @param guard the other cannot be deleted while it is named; what one who names it is called in the refusal
+ * @param guard the other customer cannot be deleted while a row refers to it; what the refusal calls such a row
  */
 export function otherCustomer(
   guard: string | null = null,
@@ -391,7 +391,7 @@ export type ColumnOf<F> =
       : NotNull<Builder<D>>
     : never;
 
-/** What is stored: null where there may be none. */
+/** The schema of what is stored: nullable for optional fields. */
 export type StoredOf<F> =
   F extends Field<infer D, infer N, infer _I, infer _O> ? (N extends 'optional' ? D | null : D) : never;
 
@@ -432,7 +432,7 @@ export function inputOf({ spec: { input, need, doc } }: AnyField): z.ZodType | n
   return documented(wrapped, doc);
 }
 
-/** What clients are answered of a field; null: nothing. */
+/** What clients receive of a field; null: nothing. */
 export function outputOf({ spec: { output, need, doc } }: AnyField): z.ZodType | null {
   if (output === null) return null;
   return documented(need === 'optional' && !(output instanceof z.ZodNullable) ? output.nullable() : output, doc);

@@ -1,4 +1,4 @@
-/** Made when it is first asked for: what needs every definition cannot be made while these are still being loaded. */
+/** Makes a value at its first use: what needs every definition cannot be made while they are still being loaded. */
 export function lazily<T>(make: () => T): () => T {
   let made: { value: T } | null = null;
   return () => {

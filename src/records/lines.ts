@@ -4,7 +4,7 @@ import { type Field, type Fields, type InputShape, key, type OutputShape, record
 import { columnNamed, inputShape, outputShape, storedTable, type TableOf } from './table.ts';
 
 /*
- * Lines of a record (items of an order): rows of a table of their own, written and answered with the record, in the
+ * Lines of a record (items of an order): rows of a table of their own, written and returned with the record, in the
  * order in which they were sent.
  */
 
@@ -64,7 +64,7 @@ export function lineSchema({ set, required }: Line, door: 'input' | 'output'): z
   return required ? sent : sent.optional();
 }
 
-/** The member of a line that names its record: `orderId`. */
+/** The member of a line that refers to its record: `orderId`. */
 export function parentMember(kind: string): string {
   return `${kind}Id`;
 }

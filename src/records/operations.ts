@@ -19,7 +19,7 @@ import { columnNamed, definitionOf } from './table.ts';
 import { asOutcome, storeOf, writeOne, writeRecords } from './write.ts';
 
 /*
- * What one can do with every kind of record: create, read, list, change, replace, delete, push many. Each is an operation
+ * The operations of every kind of record: create, read, list, change, replace, delete, push many. Each is an operation
  * of its own, so that a feature can leave it out or do it by hand.
  */
 
@@ -32,7 +32,7 @@ export interface ListFilter {
   /** Its parameter. */
   input: z.ZodType;
   condition: (value: SQL) => SQL;
-  /** Its values may be those of every row or of none: the statement is planned for them each time. */
+  /** Its values may match every row or none, so the statement is planned for them each time. */
   uneven?: boolean;
   /** What the parameter's value is compared as. */
   normalize?: (value: string) => string;
@@ -55,14 +55,14 @@ export interface OperationOptions {
   texts?: Partial<
     Record<'create' | 'read' | 'list' | 'listOfOwner' | 'update' | 'upsert' | 'delete' | 'batch', OperationTexts>
   >;
-  /** Beside those of the fields, or instead of one. */
+  /** Besides those of the fields, or instead of one. */
   filters?: Readonly<Record<string, ListFilter>>;
   sorts?: Readonly<Record<string, ListSort>>;
   defaultSort?: string;
   /** An Idempotency-Key is required to create; otherwise it is accepted. */
   createNeedsKey?: boolean;
   problems?: Partial<Record<'create' | 'update' | 'upsert' | 'delete', readonly ProblemCode[]>>;
-  /** Before a record is deleted, under its lock. @throws Problem what stands in the way */
+  /** Called before a record is deleted, under its lock. @throws Problem why it cannot be deleted */
   beforeDelete?: (tx: Transaction, recordId: string) => Promise<unknown>;
 }
 
@@ -224,7 +224,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
     ),
   );
 
-  /** The record a request means, its owner locked, read under the lock. */
+  /** The record that a request addresses: its owner is locked, and it is read under the lock. */
   async function lockRecord(tx: Transaction, target: Target): Promise<State> {
     const recordId = await idOf(tx, target);
     const store = storeOf(kind);
@@ -244,7 +244,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
 
   return {
     lockRecord,
-    /** A page, and cursors of it, for what lists the records in another way. */
+    /** A page and its cursors, for code that lists the records in another way. */
     page,
     pages,
     listParameters,
@@ -283,7 +283,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       },
     }),
 
-    /** For GraphQL: records that others name; those that are gone as null. */
+    /** For GraphQL: records that others refer to; null for those that were deleted. */
     byIds: readOperation({
       name: `${plural}ByIds`,
       scope: read,
@@ -321,10 +321,10 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       ...selecting,
       problems: ['not_found'],
       async run(context, { id: ownerId, source, externalId, ...filter }) {
-        if (!owner) throw new TypeError(`Nobody owns ${plural}`);
+        if (!owner) throw new TypeError(`${plural} have no owner`);
         const customerId = await targetId(context.db, owner.kind, { id: ownerId, source, externalId });
         const found = await page(context, { ...filter, customerId });
-        // An empty page says the owner has none, so there has to be such an owner.
+        // An empty page means that the owner has no records, so the owner must exist.
         if (found.data.length === 0 && !(await context.db.first(ownerExists(), { id: customerId }))) {
           throw notFound(owner.kind);
         }
@@ -338,8 +338,8 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       ...may('update'),
       summary: `Change ${a(name)}`,
       description: owner
-        ? `Members left out stay, null clears; naming another customer moves the ${name}.`
-        : 'Members left out stay, null clears.',
+        ? `Omitted members keep their values; null clears; sending another customer moves the ${name}.`
+        : 'Omitted members keep their values; null clears.',
       ...texts.update,
       input: z.strictObject({ ...addressed, ...writeParameters, expectedVersion, body: patch }),
       output: writtenRecord,
@@ -362,7 +362,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       ...never,
       summary: `Create or replace ${a(name)} by reference`,
       description:
-        'Members left out are cleared. An equal or older `sourceVersion` changes nothing and answers `applied: false`.',
+        'Omitted members are cleared. An equal or older `sourceVersion` changes nothing and returns `applied: false`.',
       ...texts.upsert,
       input: z.strictObject({
         ...referenceInput.shape,
@@ -389,7 +389,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       scope: write,
       ...never,
       summary: `Delete ${a(name)}`,
-      description: 'The references stay behind as tombstones, so that a late message does not bring it back.',
+      description: 'The references are kept as tombstones, so that a late message does not create it again.',
       ...texts.delete,
       input: z.strictObject({ ...addressed, ...writeParameters, expectedVersion }),
       output: deletedRecord,
@@ -409,7 +409,8 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       scope: write,
       ...never,
       summary: `Push up to 1,000 ${plural}`,
-      description: 'Each item is an upsert by reference, in index order; always 200, with a result per item.',
+      description:
+        'Each item is an upsert by reference, in index order. The status is always 200, with a result per item.',
       ...texts.batch,
       input: batchInput(plural, input),
       output: batchResults,
@@ -421,7 +422,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
   };
 }
 
-/** Deletes a locked record; its references stay behind as tombstones. */
+/** Deletes a locked record; its references are kept as tombstones. */
 export async function deleteState(kind: Kind, tx: Transaction, context: Context, state: State): Promise<void> {
   const finish = beginEffects(kind.writing.after, tx, context, [{ before: state, after: null }]);
   const { id: recordId, customerId } = state.row;
@@ -429,7 +430,7 @@ export async function deleteState(kind: Kind, tx: Transaction, context: Context,
   await finish();
 }
 
-/** A document goes by its own reference; without one it is a new record each time. */
+/** A document is matched by its own reference; without one it is a new record each time. */
 function asWrite({ naming }: Kind, body: object, mode: 'create' | 'upsert'): RecordWrite {
   if (naming === 'list' || naming === 'none') return { mode: 'new', source: null, input: body };
   const { source, externalId, ...input } = body as { source?: string; externalId?: string }; // of its schema
@@ -444,7 +445,7 @@ async function writeItems(kind: Kind, tx: Transaction, context: Context, items: 
     return (await writeRecords(kind, tx, context, writes)).map(asOutcome);
   }
   const outcomes: Outcome[] = items.map(() =>
-    invalid('/references', 'required', 'Send a reference: an upsert goes by the first one.'),
+    invalid('/references', 'required', 'Send a reference: an upsert matches by the first one.'),
   );
   const named = items.flatMap((item, index) => {
     const { references = [], ...input } = item as RecordWrite['input'] & {
@@ -466,7 +467,7 @@ async function writeItems(kind: Kind, tx: Transaction, context: Context, items: 
   return outcomes;
 }
 
-/** An item's own name stands first among its references, not in an address. */
+/** The own reference of an item is the first of its references, not part of an address. */
 function byFirstReference(outcome: Outcome): Outcome {
   if (!(outcome instanceof Problem)) return outcome;
   const { code, message, errors, extra } = outcome;

@@ -9,11 +9,11 @@ import type { Name, RefRow } from './references/queries.ts';
 export const customerRequired = problemType('customer_required', 422, 'A customer is required');
 
 /**
- * Whose records are: how an input says it, and how the owner is found, locked and completed. The customer, the one owner
- * there is, implements it; records know no more of customers than this.
+ * The ownership of records: how an input names the owner, and how the owner is found, locked and completed. The customer, the only owner
+ * there is, implements it; records know nothing else about customers.
  */
 export class Ownership<Shape extends z.ZodRawShape = z.ZodRawShape> {
-  /** Members of an input that say whose a record is. */
+  /** Members of an input that say who owns a record. */
   readonly input: Shape;
   /** The kind of record that owns. */
   readonly kind: string;
@@ -28,50 +28,50 @@ export class Ownership<Shape extends z.ZodRawShape = z.ZodRawShape> {
     this.#found = found;
   }
 
-  /** Said apart from the definition: finding owners needs other kinds, which need this definition. */
+  /** Set apart from the definition: finding owners needs other kinds, which need this definition. */
   implement(owners: Owners): void {
     this.#found.by = owners;
   }
 
   get owners(): Owners {
-    if (!this.#found.by) throw new Error('Nobody has said how owners are found');
+    if (!this.#found.by) throw new Error('The ownership of records is not set yet');
     return this.#found.by;
   }
 
-  /** Of what is part of another record: its owner is that of the record, and the input does not say it. */
+  /** For a part of another record: it has the owner of that record, and the input does not name one. */
   ofParts(): Ownership<Record<never, never>> {
     return new Ownership(this.kind, {}, this.column, this.#found);
   }
 }
 
 export interface Owners {
-  /** Reads what the claims name, as ids, references and identities. */
+  /** Reads the owners that the claims refer to, as ids, references and identities. */
   match(claims: OwnerClaim[]): OwnerMatch;
-  /** Locks owners by id, in id order; of those that were erased the transaction knows afterwards. */
+  /** Locks owners by id, in id order, and notes in the transaction which of them were erased. */
   lock(tx: Transaction, ids: Iterable<string>): Promise<unknown>;
 }
 
-/** How a document says whose it is; the members of `Ownership.input`. */
+/** How a document names its owner: the members of `Ownership.input`. */
 export interface OwnerClaim {
   customerId?: string | undefined;
   customer?: object | undefined;
-  /** Source of the record, which the owner's reference has too where it does not say another; null where it has none. */
+  /** Source of the record, and the default source of the owner's reference; null if the record has none. */
   factSource: string | null;
 }
 
 export interface OwnerMatch {
-  /** Names by which owners are looked up. */
+  /** References and identities by which owners are looked up. */
   names: Name[];
   /**
    * Looks up names and locks all owners found by them, by `ids` and by what the claims give, in one round trip.
    *
-   * @param given.names those of the match, and of records: the owner of a known record is locked with it
+   * @param given.names those of the match, and those of records: the owner of a known record is locked with it
    */
   lock(tx: Transaction, given: { ids: string[]; names: Name[] }): Promise<LockedOwners>;
 }
 
 export interface LockedOwners {
-  /** What is known of the names, as it was before the wait for the locks. */
+  /** What was known of the names before the wait for the locks. */
   found: RefRow[];
   /** Ids of the owners that are locked. */
   locked: ReadonlySet<string>;
@@ -89,9 +89,9 @@ export interface OwnerBook {
 /** Whose record it is. */
 export interface Owner {
   customerId: string;
-  /** The person was erased: the record is kept without anything personal, or refused. */
+  /** The person was erased: the record is kept without personal data, or refused. */
   erased: boolean;
   warnings: Warning[];
-  /** Called when the record is accepted: its owner is created, or completed with names it did not have. */
+  /** Called when the record is accepted: creates its owner, or adds references and identities that are new. */
   admit(): void;
 }

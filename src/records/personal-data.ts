@@ -4,7 +4,7 @@ import { param, type Transaction } from '../platform/db/client.ts';
 import { isErased } from './erased.ts';
 import { columnNamed, definitionOf, type StoredTable, storedTables } from './table.ts';
 
-/** The row as it may be stored: of an erased customer without what tells something of the person. */
+/** The row as it may be stored: without personal data if the customer was erased. */
 export function withoutPersonal<R extends { customerId: string | null }>(tx: Transaction, table: PgTable, row: R): R {
   if (!isErased(tx, row.customerId)) return row;
   const cleared: Record<string, unknown> = { ...row };
@@ -15,7 +15,7 @@ export function withoutPersonal<R extends { customerId: string | null }>(tx: Tra
 }
 
 /*
- * The personal-data inventory: what is held of a person, and what erasing makes of it. Every definition says it.
+ * The personal-data inventory, from every definition: what is stored about a person, and what erasing leaves of it.
  */
 
 /** Tables with something of a customer, in the order of their definition. */
@@ -41,7 +41,7 @@ export function erasure({ table, fields, owner }: StoredTable): SQL | null {
   return sql`update ${table} set ${sql.join(sets, sql`, `)} where ${mine} and (${sql.join(told, sql` or `)})`;
 }
 
-/** Members that may name other customers. */
+/** Members that may refer to other customers. */
 export function namingMembers({ fields }: StoredTable): string[] {
   return Object.entries(fields).flatMap(([member, { spec }]) => (spec.names === 'customer' ? [member] : []));
 }
@@ -53,7 +53,7 @@ export function amountsOf({ fields }: StoredTable): Record<string, 'currency' | 
   );
 }
 
-/** The currency of a row that does not say it itself: that of the record it is part of. null: it says it, or has no amounts. */
+/** The currency of a row that has none of its own: that of the record it is part of. null: it has its own, or no amounts. */
 export function inheritedCurrency(stored: StoredTable): SQL | null {
   if (stored.partOf === null || 'currency' in stored.fields || !Object.values(amountsOf(stored)).includes('currency')) {
     return null;
@@ -72,7 +72,7 @@ function currencyOfParent({ table, partOf }: StoredTable, row: SQL, depth: numbe
 }
 
 /**
- * Whether nothing was heard of customer `c` since `before`, nor the customer of us; and nothing is still to be done. By the
+ * Whether there was no contact with customer `c` since `before`, in either direction, and nothing is still to be done. By the
  * instants and conditions that the definitions call signs of life.
  */
 export function silentSince(before: SQL): SQL {

@@ -11,7 +11,7 @@ export const technicalTables: readonly TableAccess[] = [
 
 /**
  * Who may touch which table, below the operations and for both doors: by row-level security and grants
- * (platform/db/access.ts). What is not defined nobody may touch.
+ * (platform/db/access.ts). Nobody may touch a table that is not defined.
  */
 export function tablePolicies(): TableAccess[] {
   return [

@@ -20,7 +20,7 @@ interface Owned {
   customer?: object | undefined;
 }
 
-/** Whose a record is and which source it came from (null where its sender did not say), read without a lock. */
+/** The owner of a record and the source it came from (null if its sender did not say), read without a lock. */
 export interface Origin {
   customerId: string;
   source: string | null;
@@ -29,10 +29,10 @@ export interface Origin {
 /** How a kind of record is found. */
 export interface Store<S> {
   kind: string;
-  /** null: they are nobody's, and their own rows are their locks. */
+  /** null: they have no owner, and their own rows are their locks. */
   owner: Ownership | null;
   originOf(tx: Transaction, id: string): Promise<Origin | null>;
-  /** Locks records that are nobody's, in id order. */
+  /** Locks records without an owner, in id order. */
   lock(tx: Transaction, ids: string[]): Promise<unknown>;
   /** The records as they stand, read under the locks. */
   states(tx: Transaction, ids: string[]): Promise<Map<string, S>>;
@@ -53,8 +53,8 @@ export interface Prepared<S> {
 }
 
 /**
- * What every write of records starts with, for any number of them and in a constant number of statements: look up names
- * and owners and lock these in id order, in one round trip; read again under the locks what counts.
+ * The start of every write of records, for any number of them and in a constant number of statements: look up references
+ * and owners, lock the owners in id order, all in one round trip; then read the records again under the locks.
  */
 export function prepare<S extends State>(
   tx: Transaction,
@@ -116,12 +116,12 @@ async function prepareOwned<S extends State>(
 
 function ownerClaim(write: RecordWrite, factSource: string | null): OwnerClaim | null {
   const { customerId, customer } = write.input as Owned; // members of `Ownership.input`
-  // A patch that says nothing of the owner leaves it; a document has to name one.
+  // A patch without an owner leaves it as it is; a whole document must name one.
   if (write.mode === 'patch' && customerId === undefined && customer === undefined) return null;
   return { customerId, customer, factSource };
 }
 
-/** A record that is nobody's is locked by its own row. */
+/** A record without an owner is locked by its own row. */
 async function prepareOwn<S extends State>(
   tx: Transaction,
   context: Context,
@@ -150,12 +150,12 @@ async function prepareOwn<S extends State>(
 
 export interface Start<S> {
   before: S | null;
-  /** null: nobody's. */
+  /** null: no owner. */
   customerId: string | null;
   incoming: SourceVersion | null;
-  /** null: a patch that leaves it, or nobody's. */
+  /** null: a patch that leaves it, or no owner. */
   owner: Owner | null;
-  /** The message is older than what is stored: nothing is to be changed. */
+  /** The message is older than what is stored, so nothing changes. */
   stale: boolean;
 }
 
@@ -178,18 +178,18 @@ export function startWrite<S extends State>(prepared: Prepared<S>, write: Record
   const owner = prepared.owner(index);
   const incoming = sourceVersion(write.input.sourceVersion);
   if (write.mode === 'new' && write.source === null && incoming && !write.input.references?.length) {
-    throw invalid('/sourceVersion', 'no_reference', 'sourceVersion belongs to a reference: send references.');
+    throw invalid('/sourceVersion', 'no_reference', 'sourceVersion needs a reference: send references.');
   }
   const known = write.mode === 'new' ? null : prepared.book.resolve(write, incoming);
   const before = known ? prepared.states.get(known.id) : null;
   if (before === undefined) throw new Retry(`a ${kind} vanished`);
   const expected = write.mode === 'new' ? undefined : write.expectedVersion;
   if (expected !== undefined) checkVersion(before?.row.version ?? 0, expected);
-  if (prepared.owned && !owner) throw new Problem(customerRequired, 'Say whose it is.');
+  if (prepared.owned && !owner) throw new Problem(customerRequired, 'Send customerId or customer.');
   return { before, customerId: owner?.customerId ?? null, incoming, owner, stale: known !== null && !known.news };
 }
 
-/** Policies ask of a row what it becomes: they cannot tell that it is taken from a customer who is shared for reading only. */
+/** Policies only see what a row becomes: they cannot tell that it is taken from a customer who is shared for reading only. */
 function notMovable(): Problem {
   const message = 'You cannot move this record to another customer.';
   return new Problem('not_shared', message, { errors: [{ pointer: '/customerId', code: 'not_shared', message }] });
@@ -229,7 +229,7 @@ export async function saveNames<S extends State>(
   return { created, updated };
 }
 
-/** Accepts a planned change and with it the owner it names; two documents of one set for the same record are one change of the stored row. */
+/** Accepts a planned change and its owner; two documents of one set for the same record are one change of the stored row. */
 export function noteChange<S extends State>(
   prepared: Prepared<S>,
   changes: Map<string, Change<S>>,

@@ -22,12 +22,12 @@ import { reference, referenceInput, sourceVersionInput } from './references/reco
 import { type InTimeline, inputShape, outputShape, storedTable, type TableOf } from './table.ts';
 
 /**
- * What a record kind is, said once: everything that can be derived from it is (tables, inputs and outputs, statements,
+ * The definition of a record kind. Everything that can be derived from it is derived (tables, inputs and outputs, statements,
  * operations, policies, personal-data inventory, merge, export, timeline).
  */
 
 /**
- * How other systems name a record. `own`: each has the reference it was created under. `may`: it may have one, or is a
+ * The references of a record in other systems. `own`: each has the reference it was created under. `may`: it may have one, or is a
  * new record each time. `list`: it has any number of references and none of its own. `none`: it has no references.
  */
 export type Naming = 'own' | 'may' | 'list' | 'none';
@@ -35,7 +35,7 @@ export type Naming = 'own' | 'may' | 'list' | 'none';
 export interface Access {
   /** The part of a scope before the colon: `returns` needs `returns:read` and `returns:write`. */
   scope: string;
-  /** What tokens of partners and of single customers may do with those that they see. */
+  /** What partner tokens and customer tokens may do with the records that they see. */
   partners: TokenAccess;
   selfService: TokenAccess;
 }
@@ -66,7 +66,7 @@ type NameFields<N extends Naming> = N extends 'own'
     : unknown;
 type NameField<N extends Need> = Field<string, N, null, z.ZodString>;
 
-/** All fields of a kind: those of every record, those of its naming and owner, and its own. */
+/** All fields of a kind: those of every record, those of its references and owner, and its own. */
 export type AllFields<F, O, N extends Naming> = F & { id: Field<string, 'required', null, z.ZodUUID> } & Stamps &
   OwnerFields<O> &
   NameFields<N>;
@@ -111,18 +111,18 @@ export interface RecordDefinition<
   /** The member that holds them in batches, and their name in exports and addresses: `returns`. */
   plural: string;
   label: string;
-  /** Whose they are; null: nobody's, the organisation has set them up. */
+  /** The owner; null: they have none, the organisation has set them up. */
   owner: O;
   naming: N;
   access: Access;
   /** Its own; every record has `id`, `version`, `createdAt` and `updatedAt` as well. */
   fields: F;
   lines?: L;
-  /** Part of another record, named by this member: it moves and goes with it. */
+  /** Part of the record that this member refers to: it moves and is deleted with it. */
   partOf?: { table: PgTable; by: keyof F & string };
   /** Indexes and foreign keys beyond the key, the owner and those every kind has. */
   extras?: (columns: TableOf<AllFields<F, O, N>>['_']['columns']) => PgTableExtraConfigValue[];
-  /** The stamps that lists are ordered and filtered by; by `updatedAt`, if not said. */
+  /** The timestamps that lists are ordered and filtered by. Default: `updatedAt`. */
   listedBy?: ListedBy;
   /** It owns the others: its id is the key under which their rows are kept. */
   self?: true;
@@ -132,7 +132,7 @@ export interface RecordDefinition<
     select?: () => Readonly<Record<string, SQL>>;
     finish?: (row: Record<string, unknown>) => void;
   };
-  /** References it may have at most; 20, if not said. */
+  /** The most references it may have. Default: 20. */
   mostReferences?: number;
   /** What the timeline of its owner shows of it at a glance. */
   timeline?: {
@@ -156,7 +156,7 @@ export interface RecordDefinition<
   };
 }
 
-/** A kind of record, for whoever treats all kinds alike. */
+/** A kind of record, for code that treats all kinds alike. */
 export interface Kind {
   /** `return`: in messages, references and operation names. */
   name: string;
@@ -166,7 +166,7 @@ export interface Kind {
   owner: Ownership | null;
   naming: Naming;
   access: Access;
-  /** All fields, in the order in which they are answered. */
+  /** All fields, in the order in which they are returned. */
   fields: Fields;
   table: PgTable;
   lines: LinesOf;
@@ -175,7 +175,7 @@ export interface Kind {
   document: z.ZodObject;
   patch: z.ZodObject;
   output: z.ZodObject;
-  /** What is answered beside the fields and lines. */
+  /** What is returned besides the fields and lines. */
   select: (() => Readonly<Record<string, SQL>>) | null;
   finish: ((row: Record<string, unknown>) => void) | null;
   /** How it is written; set by `writtenBy` and `follow` (write.ts). */
@@ -271,13 +271,13 @@ export function record<
         .array(referenceInput)
         .max(definition.mostReferences ?? 20)
         .optional()
-        .meta({ description: says.references ?? `Further names of the ${name} in other systems.` }),
+        .meta({ description: says.references ?? `Further references of the ${name} in other systems.` }),
       sourceVersion: sourceVersionInput.optional(),
     }),
     ...more?.input,
     ...more?.document,
   };
-  // Where other systems give no name of its own, there is one document for every way of writing.
+  // Without a reference of its own, a record has one input for every way of writing.
   const hasOwnName = naming === 'own' || naming === 'may';
   const example = says.example === undefined ? {} : { example: says.example };
   const document = z.strictObject(shape).meta({
@@ -298,7 +298,7 @@ export function record<
     .partial()
     .meta({
       id: `${type}Patch`,
-      ...text(says.patch ?? 'Members left out stay as they are; null clears.'),
+      ...text(says.patch ?? 'Omitted members keep their values; null clears.'),
       ...(says.patchExample && { example: says.patchExample }),
     });
   const output = z
@@ -358,7 +358,7 @@ function refined(input: z.ZodObject, refine: unknown): z.ZodObject {
 
 function documentText(name: string): string {
   const noun = `${/^[aeiou]/.test(name) ? 'An' : 'A'} ${name}`;
-  return `${noun} as PUT takes it, whose address has the reference. Members left out are cleared.`;
+  return `${noun} for PUT, which has the reference in its address. Omitted members are cleared.`;
 }
 
 function text(description: string | undefined): { description?: string } {

@@ -11,7 +11,7 @@ import type { operationsOf } from './operations.ts';
 
 type Operations = Partial<ReturnType<typeof operationsOf>>;
 
-/** What the printed schema says of some of the fields. */
+/** What the printed schema says about some of the fields. */
 interface PrintedFields {
   get?: Printed;
   list?: PrintedList;

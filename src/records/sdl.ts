@@ -10,7 +10,7 @@ import { typeNames } from '../platform/type-names.ts';
 import { amount, calendarDate, decimalText, id, instant, positiveAmount } from '../platform/values.ts';
 
 /**
- * The SDL of the GraphQL door, printed from the resolvers and the operations behind them: `npm run generate` writes it
+ * The GraphQL schema, printed from the resolvers and the operations behind them: `npm run generate` writes it
  * to schema/. Everything follows from the zod schemas of the operations by these rules; what differs is an option of the
  * resolver's line (`Printed` in platform/graphql/field.ts).
  *
@@ -153,7 +153,7 @@ export function printSdl(features: readonly Resolvers[]): string {
       } else if (parameter === 'after' && isList) {
         args.set('after', {
           type: 'String',
-          description: 'The `endCursor` of the page before, with the same filters and order.',
+          description: 'The `endCursor` of the previous page, with the same filters and order.',
         });
       } else if (parameter === 'sort') {
         const sort = printed.sort ?? `${node}Sort`;
@@ -162,7 +162,7 @@ export function printSdl(features: readonly Resolvers[]): string {
       } else {
         const made = memberField(schema, 'input', pascalCase(operation.name), parameter);
         const words = parameterWords(parameter, made, operation) ?? made.description;
-        // What a write demands is told by the operation, as on REST.
+        // The operation says what a write requires, as on REST.
         const type = parameter === 'expectedVersion' ? nullable(made.type) : made.type;
         args.set(called(parameter), { type, description: words });
       }
@@ -267,7 +267,7 @@ interface Field {
 interface Type {
   kind: 'type' | 'input' | 'enum';
   description?: string | undefined;
-  /** How the words of an enum are written here. */
+  /** How the values of an enum are written in GraphQL. */
   words?: Map<string, string>;
   /** Members of the schemas; values of an enum. */
   fields: Map<string, Field>;
@@ -277,12 +277,12 @@ interface Type {
   variants: Set<z.core.$ZodType>;
 }
 
-/** What a write answers beside the record. */
+/** What a write returns besides the record. */
 const payloadMembers = ['created', 'applied', 'warnings'];
 
 const replayed: Field = {
   type: 'Boolean!',
-  description: 'Whether this answer was stored under the idempotency key and is told again.',
+  description: 'Whether this is the stored response of an earlier call with the same idempotency key.',
 };
 
 const scalars = new Set([...scalarsByName.keys(), 'ID', 'String', 'Int', 'Float', 'Boolean']);
@@ -305,7 +305,7 @@ function costOf({ kind, operations }: Line): number {
   return body && batchItem(body) ? 500 : 10;
 }
 
-/** What the line says, or else its operation; and the scopes that it needs. */
+/** The description of the resolver line, or else of its operation, and the scopes that it needs. */
 function describe({ kind, operations, printed }: Line): string {
   const operation = operations.at(-1);
   const isPart = kind === 'related' || kind === 'children';
@@ -335,7 +335,7 @@ function describeObject(schema: z.ZodObject, direction: Direction): string {
   return [description, shown].filter(Boolean).join('\n\n');
 }
 
-/** What is said of a member: by its own schema, down to one that has a name and so a description of its own. */
+/** The description of a member: of its schema and those inside, down to one that has a name and so its own description. */
 function wordsOf(schema: z.core.$ZodType): string | undefined {
   const wraps = schema instanceof z.ZodOptional || schema instanceof z.ZodNullable;
   if (idOf(schema) !== undefined && !wraps) return undefined;
@@ -385,7 +385,7 @@ function intOf({ minValue, maxValue }: z.ZodNumber): string {
   return (maxValue ?? Infinity) <= largestInt && (minValue ?? -Infinity) >= -largestInt - 1 ? 'Int' : 'SafeInt';
 }
 
-/** What is said of a parameter that many operations have; undefined: what its schema says. */
+/** The description of a parameter that many operations have; undefined: that of its schema. */
 function parameterWords(name: string, { type, description }: Field, operation: Operation): string | undefined {
   const required = operation.kind === 'write' && operation.idempotency === 'required';
   if (name === 'idempotencyKey') return required ? 'Required, except with `dryRun`.' : '';
@@ -414,7 +414,7 @@ function assertOneMeaning(name: string, { fields, resolved, variants }: Type): v
   }
 }
 
-/** What a record says nothing of its own about is described as in the inputs of the record. */
+/** A member without a description of its own has that of the inputs of the record. */
 function borrowWords({ fields }: Type, inputs: readonly (Type | undefined)[]): void {
   for (const [name, field] of fields) {
     if (field.description !== undefined && !sharedWords.has(field.description)) continue;
@@ -502,13 +502,13 @@ function printed(types: Map<string, Type>): string {
 }
 
 const mutationWords =
-  'Writes. Each takes `dryRun`, which validates and answers as if, and writes nothing, and `idempotencyKey`, with which a repeated call answers what the first one answered (kept for 48 hours); when a request has one mutation, the header `Idempotency-Key` will do. The mutations of a request run one after the other, each in a transaction of its own.';
+  'Writes. Each takes `dryRun`, which validates, returns what would be the result and writes nothing, and `idempotencyKey`, with which a repeated call returns the response of the first one (kept for 48 hours). A request with one mutation can send the header `Idempotency-Key` instead. The mutations of a request run one after the other, each in a transaction of its own.';
 
 const opening = `"""
 Rapport over GraphQL: the same operations, scopes, checks and errors as over REST (openapi.yaml).
 
 Send \`POST /graphql\` with a bearer token. Every field goes through one operation and needs its scope. A field whose
-scope the token lacks is null, with the error \`insufficient_scope\`; its neighbours are answered all the same. Without
+scope the token lacks is null, with the error \`insufficient_scope\`; other fields are still answered. Without
 the scope \`customers:pii\` personal data (names, identities, addresses, free text) is null.
 
 Errors carry \`extensions.code\`, the HTTP \`status\` that REST would answer with, and \`errors\`, whose \`pointer\` points

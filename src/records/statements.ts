@@ -23,7 +23,7 @@ import { answered, columnNamed, definitionOf, storedTables } from './table.ts';
  * The statements of a record kind, made from its definition once and prepared: select, insert, update, move, delete.
  */
 
-/** An answer as the statements give it; `readAnswer` completes it. */
+/** A response as the statements return it; `readAnswer` completes it. */
 export type AnswerRow = Record<string, unknown> & { id: string };
 
 export interface KindStatements {
@@ -84,7 +84,7 @@ function tableNamed(tables: Readonly<Record<string, PgTable>>, member: string): 
   return found;
 }
 
-/** Completes an answer in place: no lines are an empty list, and references are as they are answered. */
+/** Completes a response in place: no lines become an empty list, and references get the form that clients see. */
 export function readAnswer<T>(kind: Pick<Kind, 'lines' | 'naming' | 'finish'>, row: AnswerRow): T {
   for (const member in kind.lines) row[member] ??= [];
   if (kind.naming !== 'none') row.references = toReferences(row.references as ReferenceTuple[] | null); // as selected
@@ -92,7 +92,7 @@ export function readAnswer<T>(kind: Pick<Kind, 'lines' | 'naming' | 'finish'>, r
   return row as T; // contract tests parse every answer with the strict schema
 }
 
-/** Members that a change may set: all but the key, what never changes, and what the database works out. */
+/** Members that a change may set: all except the key, what never changes, and what the database computes. */
 function changeable(kind: Kind): string[] {
   const fixed = new Set(['customerId', 'id', 'source', 'externalId', 'createdAt']);
   return Object.entries(kind.fields).flatMap(([member, { spec }]) =>
@@ -239,7 +239,7 @@ function ofRecord(table: PgTable): SQL {
   return sql`${sql.identifier(columnNamed(table, partOf?.by ?? '').name)}`;
 }
 
-/** The records as they are answered, by id; absent ones are absent. */
+/** The records as clients see them, by id; missing ones are left out. */
 export async function answersById<T>(db: Db, kind: Kind, ids: readonly string[]): Promise<Map<string, T>> {
   if (ids.length === 0) return new Map();
   const rows = await db.all(statementsOf(kind).byIds, { ids: [...new Set(ids)] });
@@ -282,7 +282,7 @@ export async function statesOf(tx: Transaction, kind: Kind, ids: string[]): Prom
   return states;
 }
 
-/** New records with their lines and names: one statement for one or a thousand. Answers what the database made of them. */
+/** New records with their lines and references: one statement for one or a thousand. Returns what the database made of them. */
 export async function insertStates(
   tx: Transaction,
   context: Context,
@@ -326,7 +326,7 @@ export async function updateStates(
   if (move.length > 0) await tx.all(removeMoved, { moves });
 }
 
-/** Whose these records are, by their ids; what is not there is absent. */
+/** The owners of these records, by record id; missing records are left out. */
 export async function ownersOf(db: Db, kind: Kind, ids: readonly string[]): Promise<Map<string, string>> {
   if (ids.length === 0) return new Map();
   const rows = await db.all(statementsOf(kind).owners, { ids: [...new Set(ids)] });

@@ -24,7 +24,7 @@ import {
 } from './fields.ts';
 
 /*
- * Every table that records are kept in, with what its columns mean. Whatever has to know all of them (access policies,
+ * Every table of records, with what its columns mean. Code that has to know all of them (access policies,
  * the personal-data inventory, export, erasure, merges, the delete guard) asks `storedTables`; a test compares them with
  * the catalog of the database.
  */
@@ -59,9 +59,9 @@ export interface StoredTable {
   fields: Fields;
   access: TableAccess;
   nature: Nature;
-  /** The member with the id of the customer whose row it is; null: nobody's. */
+  /** The member with the id of the customer who owns the row; null: no owner. */
   owner: string | null;
-  /** The record that a row is part of, and the member that names it: lines of an order, refunds of an order. */
+  /** The record that a row is part of, and the member that refers to it: lines of an order, refunds of an order. */
   partOf: { table: PgTable; by: string } | null;
   /** Members of the primary key, in its order. */
   key: readonly string[];
@@ -120,7 +120,7 @@ export interface TableDefinition<F extends Fields> {
 
 const stored = new Map<PgTable, StoredTable>();
 
-/** Defines a table, for Drizzle and for whatever has to know all of them. */
+/** Defines a table, for Drizzle and for code that has to know all of them. */
 export function storedTable<const F extends Fields>(tableName: string, definition: TableDefinition<F>): TableOf<F> {
   const {
     name,
@@ -217,7 +217,7 @@ export function inputShape<F extends Fields>(fields: F): InputShape<F> {
   return shape(fields, inputOf) as InputShape<F>; // the same rule, for the type checker
 }
 
-/** What clients are answered of these fields. */
+/** What clients receive of these fields. */
 export function outputShape<F extends Fields>(fields: F): OutputShape<F> {
   return shape(fields, outputOf) as OutputShape<F>; // the same rule, for the type checker
 }
@@ -233,7 +233,7 @@ function shape(fields: Fields, of: (field: Fields[string]) => z.ZodType | null):
 
 type Stored<F, Shape> = Pick<Row<F>, keyof Shape & keyof F>;
 
-/** What is stored of the members that clients send: those left out stay as before, or take their defaults. */
+/** What is stored of the members that clients send: omitted ones stay as before, or take their defaults. */
 export function sentMembers<F extends Fields>(
   fields: F,
   input: { readonly [K in keyof InputShape<F>]?: unknown },
@@ -250,13 +250,13 @@ export function sentMembers<F extends Fields>(
   return Object.fromEntries(members) as Stored<F, InputShape<F>>; // the same rule, for the type checker
 }
 
-/** The members of a row that clients are answered. */
+/** The members of a row that clients receive. */
 export function answeredMembers<F extends Fields>(fields: F, row: Row<F>): Stored<F, OutputShape<F>> {
   const members = Object.entries(row).filter(([member]) => fields[member]?.spec.output);
   return Object.fromEntries(members) as Stored<F, OutputShape<F>>; // the same rule, for the type checker
 }
 
-/** The select list of what clients are answered of a row, under the names of the members. */
+/** The select list of what clients receive of a row, under the names of the members. */
 export function answered(table: PgTable): SQL {
   const { fields } = definitionOf(table);
   return columnsAs(

@@ -2,7 +2,7 @@ import type { z } from 'zod';
 
 /**
  * The one walker over schemas. Masks, the audit and the documents ask it what is inside a schema. It knows every kind of
- * node that zod has and throws on one that it does not know: a node that is passed over is a mark that is not seen.
+ * node that zod has, and throws on one that it does not know: skipping a node would mean missing a mark.
  */
 
 export type Schema = z.core.$ZodType;
@@ -157,7 +157,7 @@ export type Step<State = void> = 'clear' | 'enter' | 'leave' | Act<State>;
 
 export interface Rules<State = void> {
   at(place: Place): Step<State>;
-  /** What the places inside of a member are told by `within`. */
+  /** Passed as `within` to the places inside of a member. */
   inside?(place: Place): string | null;
 }
 

@@ -21,7 +21,7 @@ import type { Kind, RowOf } from './record.ts';
 import { newVersion, planReferences } from './references/write.ts';
 import { answerById, insertStates, readAnswer, statementsOf, statesOf, updateStates } from './statements.ts';
 
-/** What became of one document. */
+/** The result of one document. */
 export interface Written {
   id: string;
   created: boolean;
@@ -35,7 +35,7 @@ export interface Written {
 
 type InputOf<K> = K extends { document: infer D extends z.ZodType } ? z.output<D> : never;
 
-/** Says what is special about writing a kind. Its own file: a plan needs other kinds, which a definition must not. */
+/** Sets what is special about writing a kind. It is a file of its own, because a plan needs other kinds, which a definition must not. */
 export function writtenBy<const K extends Kind, Known = undefined>(
   kind: K,
   planning: Planning<RowOf<K>, InputOf<K>, Known>,
@@ -43,7 +43,7 @@ export function writtenBy<const K extends Kind, Known = undefined>(
   Object.assign(kind.writing, planning);
 }
 
-/** Says what follows a change of a kind's records, in this order. */
+/** Sets what follows a change of a kind's records, in this order. */
 export function follow(kind: Kind, effects: readonly Effect[]): void {
   kind.writing.after.push(...effects);
 }
@@ -144,7 +144,7 @@ function plan(
   return { id, created: before === null, applied: true, warnings, state };
 }
 
-/** The row that a document makes of the one before: a member left out stays on PATCH, and takes its default otherwise. */
+/** The row that a document makes of the one before: an omitted member stays on PATCH, and takes its default otherwise. */
 export function nextRow(
   { fields }: { fields: Fields },
   { mode, input, ...write }: Pick<RecordWrite, 'mode'> & { input: object },

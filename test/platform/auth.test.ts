@@ -775,7 +775,7 @@ t.test('a map of claims that says nothing sensible does not start', (t) => {
   ] as const) {
     t.throws(() => readConfig({ ...provider, JWT_CLAIM_MAP: text }), { name: 'ConfigError', message }, text);
   }
-  t.throws(() => readConfig({ JWT_CLAIM_MAP: '{}' }), { message: /JWT_CLAIM_MAP goes with JWT_JWKS_URL/ });
+  t.throws(() => readConfig({ JWT_CLAIM_MAP: '{}' }), { message: /JWT_CLAIM_MAP needs JWT_JWKS_URL/ });
   t.match(readConfig({ ...provider, JWT_CLAIM_MAP: '{"partner":null}' }).jwtClaimMap, {
     client: ['client_id', 'azp', 'sub'],
     partner: null,

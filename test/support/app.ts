@@ -27,7 +27,7 @@ export interface TestApp {
   connection: import('pg').ClientConfig;
   url: string;
   token(scope: string, client?: string, confinement?: Confined): string;
-  /** A request over real HTTP with a token of all scopes unless told; the body is JSON unless it is a string. */
+  /** A request over real HTTP; the body is JSON unless it is a string. Default: a token of all scopes. */
   request<T = any>(
     method: string,
     path: string,

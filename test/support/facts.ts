@@ -17,18 +17,18 @@ import { testDatabase } from './database.ts';
 export interface OrderFact {
   customer: number;
   at: string;
-  /** Minor units; 1000 unless told. */
+  /** Minor units. Default: 1000. */
   total?: number;
   tax?: number;
   currency?: string;
-  /** Base minor units per minor unit of the currency; null: no rate yet. 1 unless told. */
+  /** Base minor units per minor unit of the currency; null: no rate yet. Default: 1. */
   factor?: string | null;
   /** Amounts of its refunds. */
   refunds?: number[];
   cancelled?: boolean;
   test?: boolean;
   pending?: boolean;
-  /** Cost per line; null: a line without one. No lines unless told. */
+  /** Cost per line; null: a line without one. Default: no lines. */
   costs?: (number | null)[];
 }
 

@@ -499,7 +499,7 @@ export function giveBack(member: OracleMember, taking: Taking, now: number): voi
   }
 }
 
-/** @param expiresAt as the programme says unless told; null: never */
+/** @param expiresAt null: never. Default: by the rules of the programme */
 export function adjust(member: OracleMember, points: number, expiresAt: number | null | undefined, now: number): void {
   bringUp(member, now);
   const usual = datesBy(rulesIn(member.programme, now), now).expiresAt;

@@ -37,7 +37,7 @@ export const createAssignmentRule = writeOperation({
   selfService: false,
   summary: 'Add an assignment rule',
   description:
-    'Decides who gets new leads or follow-ups that name no owner. Active rules of the purpose are tried by `position`, then by age; the first that has a group for the value of its key decides, and the group whose value is null takes every other. `round_robin` takes turns per group; `least_loaded` takes whoever has the fewest open leads and follow-ups, the first in the list of several. The key `country` also needs `customers:pii`, as who is chosen would tell it.',
+    'Decides who gets new leads or follow-ups without an owner. Active rules of the purpose are tried by `position`, then by age; the first that has a group for the value of its key decides, and the group whose value is null takes all other values. `round_robin` takes turns per group; `least_loaded` takes whoever has the fewest open leads and follow-ups, on a tie the first in the list. The key `country` also needs `customers:pii`, because the choice reveals the country.',
   input: z.strictObject({ ...writeParameters, body: assignmentRuleInput }),
   output: assignmentRule,
   idempotency: 'accepted',
@@ -106,12 +106,12 @@ export const listAssignmentRules = readOperation({
   partners: false,
   selfService: false,
   summary: 'List assignment rules',
-  description: 'In the order in which they are tried unless told otherwise.',
+  description: 'Default order: the order in which they are tried.',
   input: z.strictObject({
     ...pageParameters,
     sort: sortParameter(['position', 'createdAt'], 'position'),
     purpose: assignmentPurpose.optional(),
-    active: z.boolean().optional().meta({ description: 'Only rules that decide, or only those that do not.' }),
+    active: z.boolean().optional().meta({ description: 'Only active rules, or only inactive ones.' }),
   }),
   output: pageOf(assignmentRule).meta({ id: 'AssignmentRulePage' }),
   run: (context, input) => ruleList(context.db, context, input),
@@ -124,7 +124,7 @@ export const updateAssignmentRule = writeOperation({
   selfService: false,
   summary: 'Change an assignment rule',
   description:
-    'Members left out stay; `groups` are replaced as a whole. A group with the same members in the same order goes on with its turns, another list begins anew.',
+    'Omitted members keep their values; `groups` are replaced as a whole. A group with the same members in the same order keeps its turn; a different list starts from the beginning.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion, body: assignmentRulePatch }),
   output: assignmentRule,
   idempotency: 'accepted',
@@ -158,7 +158,7 @@ export const deleteAssignmentRule = writeOperation({
   partners: false,
   selfService: false,
   summary: 'Delete an assignment rule',
-  description: 'What it has assigned stays as it is, and in the history.',
+  description: 'Earlier assignments stay, and so does their history.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
@@ -179,7 +179,7 @@ function checkGroups({ key, groups }: Pick<AssignmentRule, 'key' | 'groups'>): v
     errors.push({
       pointer: '/groups',
       code: 'one_group_without_key',
-      message: 'Without a key there is one group, and its value is null.',
+      message: 'A rule without a key must have exactly one group, and its value must be null.',
     });
   }
   const values = new Set<string | null>();
@@ -230,14 +230,14 @@ export const listAssignments = readOperation({
   scope: 'leads:read',
   partners: false,
   selfService: false,
-  summary: 'List who was given what',
-  description: 'Every change of an owner of a lead or follow-up, by a rule or by hand. Nothing is ever taken out.',
+  summary: 'List assignments',
+  description: 'Every change of the owner of a lead or follow-up, by a rule or by hand. Entries are never removed.',
   input: z.strictObject({
     ...pageParameters,
     sort: sortParameter(['at'], '-at'),
     customerId: id.optional(),
     purpose: assignmentPurpose.optional(),
-    owner: text(200).optional().meta({ description: 'Who was given it.', example: 'maria' }),
+    owner: text(200).optional().meta({ description: 'The new owner.', example: 'maria' }),
     ruleId: id.optional(),
     atFrom: instant.optional(),
     atTo: instant.optional(),
@@ -251,8 +251,8 @@ export const listLeadAssignments = readOperation({
   scope: 'leads:read',
   partners: false,
   selfService: false,
-  summary: 'List who a lead was given to',
-  description: 'Of the lead itself; what was given of follow-ups is in the list of all assignments.',
+  summary: 'List the assignments of a lead',
+  description: 'Assignments of the lead itself; those of follow-ups are in the list of all assignments.',
   input: z.strictObject({ ...targetParameters, ...pageParameters, sort: sortParameter(['at'], '-at') }),
   output: assignmentPage,
   problems: ['not_found'],
@@ -271,7 +271,7 @@ export const assignmentsByLeads = readOperation({
   scope: 'leads:read',
   partners: false,
   selfService: false,
-  summary: 'Read who leads were given to',
+  summary: 'Read the assignments of leads',
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(z.array(assignment)),
   async run({ db }, { ids }) {

@@ -35,13 +35,17 @@ export const assignmentMethod = z.enum(assignmentMethods).meta({
   description: 'round_robin: in turn, per key. least_loaded: whoever has the fewest open leads and follow-ups.',
   example: 'round_robin',
 });
-export const assignmentKey = z
-  .enum(assignmentKeys)
-  .meta({ id: 'AssignmentKey', description: 'What of the lead or customer chooses the group.', example: 'country' });
+export const assignmentKey = z.enum(assignmentKeys).meta({
+  id: 'AssignmentKey',
+  description: 'The field of the lead or customer that chooses the group.',
+  example: 'country',
+});
 
 export const assignmentGroup = z
   .strictObject({
-    value: boundedText(100).nullable().meta({ description: 'Value of the key; null: every other.', example: 'DE' }),
+    value: boundedText(100)
+      .nullable()
+      .meta({ description: 'Value of the key; null: all other values.', example: 'DE' }),
     members: z
       .array(boundedText(200))
       .min(1)
@@ -54,13 +58,13 @@ export const assignmentGroup = z
 export const assignmentGroupInput = assignmentGroup.meta({ id: 'AssignmentGroupInput' });
 
 const ruleMembers = {
-  name: text(200).plain().required().says('What you call it.', 'Leads by country'),
+  name: text(200).plain().required().says('Your name for it.', 'Leads by country'),
   purpose: words(assignmentPurpose).required(),
   method: words(assignmentMethod).required(),
   key: words(assignmentKey).says('null: one group for all.'),
   groups: json(z.array(assignmentGroupInput).min(1).max(500)).plain().required().answers(z.array(assignmentGroup)),
   position: integer(0, 1_000_000).defaultsTo(0).says('Rules are tried in this order. Default: 0.'),
-  active: boolean().defaultsTo(true).says('Whether it decides. Default: true.'),
+  active: boolean().defaultsTo(true).says('Whether the rule is active. Default: true.'),
 };
 
 const rule = {
@@ -114,19 +118,19 @@ const given = {
   followUpId: recordId().says('The follow-up that was given; null: the lead itself.'),
   owner: text(200).plain(),
   previousOwner: text(200).plain(),
-  ruleId: recordId().says('null: by hand.'),
+  ruleId: recordId().says('null: assigned by hand.'),
   keyValue: text(100)
     .personal()
-    .says('The value of the group that decided; null: the group for every other, or by hand.'),
-  method: words(assignmentMethod).says('null: by hand.'),
-  by: text(200).plain().required().says('The client that asked for it.'),
+    .says('The value of the group that decided; null: the group for all other values, or assigned by hand.'),
+  method: words(assignmentMethod).says('null: assigned by hand.'),
+  by: text(200).plain().required().says('The client that requested it.'),
   at: instant().required(),
 };
 
 /** The history of who was given what. */
 export const assignments = storedTable('assignments', {
   name: 'assignments',
-  label: 'Who was to look after the customer',
+  label: 'Who was assigned to the customer',
   access: 'owner',
   nature: 'fact',
   owner: 'customerId',
@@ -163,5 +167,5 @@ export type AssignmentRule = z.output<typeof assignmentRule>;
 
 export const assignment = z
   .strictObject(outputShape(given))
-  .meta({ id: 'Assignment', description: 'Who was given what, when and by which rule.' });
+  .meta({ id: 'Assignment', description: 'Who was assigned what, when and by which rule.' });
 export type Assignment = z.output<typeof assignment>;

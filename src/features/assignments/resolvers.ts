@@ -29,7 +29,7 @@ export const assignmentResolvers: Resolvers = {
       {
         cost: 5,
         description:
-          'The latest 100 changes of who looks after it, in order of time; what was given of follow-ups is in `Query.assignments`.',
+          'The latest 100 changes of its owner, in order of time. Assignments of follow-ups are in `Query.assignments`.',
       },
     ),
   },

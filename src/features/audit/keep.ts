@@ -86,7 +86,7 @@ export function openAuditRecord(db: Db, log: Log, limits: Partial<Limits> = {}):
     changed: (tx, entry) => tx.elevated((free) => free.defer(insertOne, { ...entry })),
     admit() {
       if (size < capacity) return;
-      throw new Problem('unavailable', 'What was read before cannot be written to the audit at the moment.', {
+      throw new Problem('unavailable', 'Earlier reads cannot be written to the audit at the moment. Try again later.', {
         headers: { 'Retry-After': '1' },
       });
     },

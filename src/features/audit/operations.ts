@@ -24,7 +24,7 @@ export const getAuditEntry = readOperation({
   scope: 'audit:read',
   partners: false,
   selfService: false,
-  summary: 'Read an entry of the audit',
+  summary: 'Read an audit entry',
   input: z.strictObject({ id }),
   output: auditEntry,
   problems: ['not_found'],
@@ -70,8 +70,10 @@ const list = keysetList<AuditEntry>({
 const filters = {
   ...pageParameters,
   sort: sortParameter(['at'], '-at'),
-  client: text(255).optional().meta({ description: 'Of the token; `public` for links.', example: 'shop' }),
-  operation: text(100).optional().meta({ description: 'By its operationId.', example: 'getCustomer' }),
+  client: text(255)
+    .optional()
+    .meta({ description: 'The client of the token; `public` for survey links.', example: 'shop' }),
+  operation: text(100).optional().meta({ description: 'The operationId.', example: 'getCustomer' }),
   kind: auditKind.optional(),
   from: instant.optional(),
   to: instant.optional().meta({ description: 'Before this instant.' }),
@@ -85,10 +87,10 @@ export const listAuditEntries = readOperation({
   selfService: false,
   summary: 'List who changed or read what',
   description:
-    'Every change, written with it, and every answer with personal data, written within a second of it. `customerId` says who changed or read the records of a customer, under whatever ids it had before merges, also of one that was deleted. Where one answer of GraphQL takes the records of a set at once, the operation is that set’s (`interactionsOfCustomers`).',
+    'Every change, recorded in the same transaction, and every response with personal data, recorded within a second. With `customerId`: who changed or read the records of this customer, including its ids from before merges, even if it was deleted. A GraphQL request that reads the records of several customers at once is recorded under the operation for the whole set (`interactionsOfCustomers`).',
   input: z.strictObject({
     ...filters,
-    customerId: id.optional().meta({ description: 'Entries that name this customer.' }),
+    customerId: id.optional().meta({ description: 'Only entries about this customer.' }),
   }),
   output: auditEntryPage,
   run: (context, input) => pageOfEntries(context, input),
@@ -100,7 +102,7 @@ export const listCustomerAuditEntries = readOperation({
   partners: false,
   selfService: false,
   summary: 'List who changed or read the records of a customer',
-  description: 'Under whatever ids it had before merges, and also when it was deleted since.',
+  description: 'Includes its ids from before merges, and also works after the customer was deleted.',
   input: z.strictObject({ id, ...filters }),
   output: auditEntryPage,
   async run(context, { id: customerId, ...input }) {

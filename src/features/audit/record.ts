@@ -6,10 +6,10 @@ import { outputShape, storedTable } from '../../records/table.ts';
 
 export const auditDoor = z
   .enum(['rest', 'graphql', 'job'])
-  .meta({ id: 'AuditDoor', description: 'By which way it came; `job`: by a rule, in the background.' });
+  .meta({ id: 'AuditDoor', description: 'The interface that was used; `job`: a background job.' });
 export const auditKind = z
   .enum(['read', 'write'])
-  .meta({ id: 'AuditKind', description: '`read`: personal data was answered.' });
+  .meta({ id: 'AuditKind', description: '`read`: personal data was returned.' });
 export const auditOutcome = z
   .enum(['done', 'partial'])
   .meta({ id: 'AuditOutcome', description: '`partial`: some items of the batch were refused or changed nothing.' });
@@ -21,7 +21,7 @@ const auditFields = {
     .plain()
     .required()
     .says(
-      'Of the request, as in the log and in `instance` of problems. All operations of one GraphQL request have the same.',
+      'The request id, as in the log and in `instance` of problems. All operations of one GraphQL request share it.',
     ),
   client: code(255).plain().required().says('Client of the token; `public` for links without a login.', 'shop'),
   /** Whose records the token was confined to, and the id of that partner or customer. */
@@ -30,19 +30,19 @@ const auditFields = {
   address: text(100)
     .plain()
     .says(
-      'Address of the caller (behind `TRUSTED_PROXIES`, what they say). null for background jobs, and for customers themselves (links, self-service), whose addresses are personal data.',
+      'IP address of the caller (behind `TRUSTED_PROXIES`: the address they forward). null for background jobs and for customers themselves (links, self-service), whose addresses are personal data.',
       '192.0.2.10',
     ),
   door: words(auditDoor).required(),
-  operation: code(100).plain().required().says('The operationId; for jobs their name.', 'updateCustomer'),
+  operation: code(100).plain().required().says('The operationId, or the name of the job.', 'updateCustomer'),
   kind: words(auditKind).required(),
-  resource: text(100).plain().required().says('What the operation is about, as its scope says.', 'customers'),
-  recordIds: recordIds().required().says('The records, unless they are customers.'),
-  customerIds: recordIds().required().says('The customers whose records were changed or answered.'),
+  resource: text(100).plain().required().says('The resource, as in the scope of the operation.', 'customers'),
+  recordIds: recordIds().required().says('Ids of the records, if they are not customers.'),
+  customerIds: recordIds().required().says('The customers whose records were changed or returned.'),
   members: texts(100)
     .plain()
     .required()
-    .says('Of a write: top-level members of the body that was sent, names only.', ['name', 'emails']),
+    .says('For a write: names of the top-level members of the body, without values.', ['name', 'emails']),
   outcome: words(auditOutcome).required(),
 };
 
@@ -73,11 +73,11 @@ export const auditEntries = storedTable('audit_entries', {
 export const auditEntry = z
   .strictObject({
     ...outputShape(auditFields),
-    partnerId: id.nullable().meta({ description: 'The partner whose token it was.' }),
-    selfServiceOf: id.nullable().meta({ description: 'The customer whose token it was.' }),
+    partnerId: id.nullable().meta({ description: 'The partner that the token is scoped to.' }),
+    selfServiceOf: id.nullable().meta({ description: 'The customer that the token is scoped to.' }),
   })
   .meta({
     id: 'AuditEntry',
-    description: 'One change, or one answer with personal data. Holds no values, only names.',
+    description: 'One change, or one response with personal data. It holds names of members, never values.',
   });
 export type AuditEntry = z.output<typeof auditEntry>;

@@ -19,19 +19,20 @@ export const campaignOperations = operationsOf(campaignRecord, {
   texts: {
     create: {
       description:
-        'Interactions and orders name it by its id (`campaignId`). Refused with `already_exists` when one of the references is known. `sourceVersion` belongs to the first reference.',
+        'Interactions and orders refer to it by its id (`campaignId`). Refused with `already_exists` when one of the references exists. `sourceVersion` belongs to the first reference.',
     },
     upsert: {
       description:
-        'Members left out are cleared; names given by other sources stay. An equal or older `sourceVersion` changes nothing and answers `applied: false`.',
+        'Omitted members are cleared; references of other sources stay. An equal or older `sourceVersion` changes nothing and returns `applied: false`.',
     },
     delete: {
       description:
-        'Refused with `campaign_has_records` while interactions or orders name it. The references stay behind as tombstones.',
+        'Refused with `campaign_has_records` while interactions or orders refer to it. Its references are kept as tombstones.',
     },
     batch: {
       summary: 'Create or replace up to 1,000 campaigns',
-      description: 'Each item is an upsert by its first reference, in index order; always 200, with a result per item.',
+      description:
+        'Each item is an upsert by its first reference, in index order. The status is always 200, with a result per item.',
     },
   },
 });

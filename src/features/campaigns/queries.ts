@@ -43,5 +43,8 @@ export async function refuseNamed(tx: Transaction, id: string): Promise<void> {
   const found = await tx.first(holders, { id });
   const named = Object.entries(found ?? {}).flatMap(([name, held]) => (held ? [name] : []));
   if (named.length === 0) return;
-  throw new Problem(campaignHasRecords, `${named.join(' and ')} name the campaign: delete these or change them first.`);
+  throw new Problem(
+    campaignHasRecords,
+    `${named.join(' and ')} refer to the campaign: delete or change them first.`,
+  );
 }

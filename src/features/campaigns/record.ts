@@ -13,15 +13,12 @@ export const campaignRecord = record('campaign', {
   access: { scope: 'campaigns', partners: [], selfService: [] },
   listedBy: { createdAt: 'order' },
   fields: {
-    name: text(200).plain().required().says('What people call it.', 'Spring catalogue'),
+    name: text(200).plain().required().says('Display name.', 'Spring catalogue'),
     channel: text(100).plain().filter().says('Where it runs.', 'email'),
     startsOn: date().plain().range().says('First day.'),
-    endsOn: date().plain().says('Last day; belongs to the campaign.'),
-    cost: money()
-      .inBaseCurrency()
-      .answers(z.int())
-      .says('What it cost in all, minor units of the base currency.', 250000),
-    audience: text(2_000).plain().says('Whom it is for, in words.'),
+    endsOn: date().plain().says('Last day, inclusive.'),
+    cost: money().inBaseCurrency().answers(z.int()).says('Total cost, minor units of the base currency.', 250000),
+    audience: text(2_000).plain().says('The target audience, in words.'),
   },
   extras: (t) => [
     index('campaigns_created').on(t.createdAt, t.id),
@@ -29,8 +26,8 @@ export const campaignRecord = record('campaign', {
     index('campaigns_starts').on(sql`coalesce(starts_on, 'infinity'::date)`, t.id),
   ],
   says: {
-    record: 'A marketing campaign that interactions and orders can name.',
-    document: 'As the document of PUT, members left out are cleared.',
+    record: 'A marketing campaign that interactions and orders can refer to.',
+    document: 'In PUT, omitted members are cleared.',
     example: { name: 'Spring catalogue', channel: 'email', startsOn: '2026-03-01', endsOn: '2026-03-31', cost: 250000 },
   },
 });

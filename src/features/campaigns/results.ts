@@ -30,7 +30,7 @@ const costPer = z
   })
   .meta({
     id: 'CampaignCostPer',
-    description: 'The whole cost of the campaign ÷ the count; null without a cost, and where the count is 0.',
+    description: 'Total cost of the campaign ÷ the count; null without a cost, or if the count is 0.',
   });
 
 const campaignResults = z
@@ -38,31 +38,33 @@ const campaignResults = z
     campaignId: id,
     name: z.string(),
     from: instant.nullable().meta({ description: 'Start of the period; null: all time.' }),
-    to: instant.meta({ description: 'End of the period, which does not belong to it.' }),
-    asOf: instant.meta({ description: 'What happened from here on is not counted.' }),
+    to: instant.meta({ description: 'End of the period, exclusive.' }),
+    asOf: instant.meta({ description: 'Only what happened before this instant counts.' }),
     timeZone: z.string(),
     windowDays: smallInteger.meta({ description: 'How old the last touch may be, in days of 24 hours.' }),
     currency: currency.meta({ description: 'The base currency: of all amounts here.' }),
-    touches: count('Interactions that name the campaign.'),
+    touches: count('Interactions with this campaign.'),
     touchedCustomers: count('Distinct customers of these.'),
     responses: count(
-      'Touches by which the customer reacted: inbound ones but for `unsubscribe` and `email_bounced`, and whatever their direction `email_opened`, `email_clicked`, `email_received`, `ad_click` and `form`.',
+      'Touches by which the customer reacted: inbound ones except `unsubscribe` and `email_bounced`, and whatever their direction `email_opened`, `email_clicked`, `email_received`, `ad_click` and `form`.',
     ),
     responders: count('Distinct customers of these.'),
     responseRate: quotient('responders ÷ touchedCustomers, 0–1; null when nobody was touched.'),
     leads: count('Customers who became leads, by last touch.'),
     conversions: count(
-      'Leads that became customers: by the campaign that the converting order names, else by last touch. Who had bought before becoming a lead converts on entering.',
+      'Leads that became customers: by the campaign of the converting order, else by last touch. A customer who had bought before becoming a lead converts on entering.',
     ),
-    orders: count('Qualifying orders: those that name the campaign, and those that name none, by last touch.'),
+    orders: count('Qualifying orders: those with this campaign, and those without a campaign, by last touch.'),
     buyers: count('Distinct customers of these.'),
     revenue: money('Σ total − tax − refunds of these orders in the base currency; null beyond 2^53 − 1.'),
-    cost: amount.nullable().meta({ description: 'What the campaign cost in all, whatever the period.' }),
+    cost: amount.nullable().meta({ description: 'Total cost of the campaign, regardless of the period.' }),
     revenueLessCost: money('revenue − cost; null without a cost.'),
     costPer,
-    excluded: z.array(metricExcluded).meta({ description: '`missing_rate`: orders that are in no revenue.' }),
+    excluded: z.array(metricExcluded).meta({
+      description: '`missing_rate`: orders that are left out of the revenue, because they have no exchange rate.',
+    }),
   })
-  .meta({ id: 'CampaignResults', description: 'What a campaign brought, attributed by last touch.' });
+  .meta({ id: 'CampaignResults', description: 'The results of a campaign, attributed by last touch.' });
 export type CampaignResults = z.output<typeof campaignResults>;
 
 const { from, to, asOf, timeZone } = commonParameters;
@@ -72,7 +74,7 @@ const parameters = {
     .min(1)
     .max(366)
     .optional()
-    .meta({ description: 'How many days of 24 hours a touch counts for; 30 unless told.', example: 30 }),
+    .meta({ description: 'How many days of 24 hours a touch counts for. Default: 30.', example: 30 }),
   from,
   to,
   asOf,
@@ -80,7 +82,7 @@ const parameters = {
 };
 
 const definition =
-  'A touch is an interaction that names a campaign. An order counts for the campaign it names; one that names none, for the campaign of its customer’s last touch at or before it, when that is not older than `windowDays`: earlier touches get nothing. So do new leads and conversions. Qualifying orders only; returns that name no order do not touch it. The period is about when things happened (`occurredAt`, `enteredAt`, `convertedAt`, `placedAt`); the cost is the whole one.';
+  'A touch is an interaction with a `campaignId`. An order counts for its own campaign; an order without one counts for the campaign of its customer’s last touch at or before the order, if that touch is not older than `windowDays`. Earlier touches get no credit. New leads and conversions are attributed in the same way. Only qualifying orders count; returns without an order are ignored. The period selects by when things happened (`occurredAt`, `enteredAt`, `convertedAt`, `placedAt`); the cost is always the total.';
 const scopes = 'Needs the scope `metrics:read` as well: it reveals revenue.';
 
 export const getCampaignResults = readOperation({
@@ -88,7 +90,7 @@ export const getCampaignResults = readOperation({
   scope: 'campaigns:read',
   partners: false,
   selfService: false,
-  summary: 'What a campaign brought',
+  summary: 'Read the results of a campaign',
   description: `${definition}\n\n${scopes}`,
   input: z.strictObject({ ...targetParameters, ...parameters }),
   output: campaignResults,
@@ -108,8 +110,8 @@ export const listCampaignResults = readOperation({
   scope: 'campaigns:read',
   partners: false,
   selfService: false,
-  summary: 'What campaigns brought',
-  description: `A page of campaigns with their results; as many statements as for one. ${definition}\n\n${scopes}`,
+  summary: 'Read the results of campaigns',
+  description: `A page of campaigns with their results. ${definition}\n\n${scopes}`,
   input: z.strictObject({ ...campaignOperations.listParameters, ...parameters }),
   output: pageOf(campaignResults).meta({ id: 'CampaignResultsPage' }),
   async run(context, { windowDays, from: start, to: until, asOf: as, timeZone: zone, ...filter }) {

@@ -12,7 +12,7 @@ import { longestTtl, rotationInput, type SigningKeyDocument, signingKey, usualNo
 export const issuingOff = problemType('issuing_off', 409, 'Tokens come from an outside provider');
 
 const kid = text(64).meta({
-  description: 'The name of the key.',
+  description: 'The id of the key (`kid`).',
   example: '4Q8mR1vYl0Hq0bW4m2Xo5sS0mVb8cT6rJ3nU9kE7aZo',
 });
 
@@ -111,7 +111,7 @@ export const rotateSigningKey = writeOperation({
   selfService: false,
   summary: 'Make a new signing key',
   description:
-    'It is published and verifies at once, and signs after the notice, when every replica and whoever caches the key set knows it. The key before it verifies until the last of its tokens has expired.',
+    'The key is published and verifies at once. It signs after the notice period, when every replica and every cache of the key set has it. The previous key verifies until the last of its tokens has expired.',
   input: z.strictObject({ ...writeParameters, body: rotationInput.optional() }),
   output: signingKey,
   idempotency: 'accepted',
@@ -145,7 +145,7 @@ export const revokeSigningKey = writeOperation({
   selfService: false,
   summary: 'Revoke a signing key',
   description:
-    'For a key that somebody else may have: every token that it signed is refused, within a minute on all replicas, and its private part is destroyed. The key before it signs again. The key of the configuration is replaced there.',
+    'For a key that may have leaked: every token that it signed is refused within a minute on all replicas, and its private part is destroyed. The previous key signs again. Replace the key of the configuration in the configuration.',
   input: z.strictObject({ kid, ...writeParameters }),
   output: signingKey,
   idempotency: 'accepted',

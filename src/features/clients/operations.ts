@@ -59,7 +59,7 @@ export const createClient = writeOperation({
   selfService: false,
   summary: 'Add a client',
   description:
-    'A program that gets its tokens from `POST /oauth/token`. It has no secret yet. What it may, its maker has to be allowed as well: the token needs each of its scopes.',
+    'A program that gets its tokens from `POST /oauth/token`. A new client has no secret. You can only grant scopes that your own token has.',
   input: z.strictObject({ ...writeParameters, body: clientInput }),
   output: client,
   idempotency: 'accepted',
@@ -92,10 +92,14 @@ function requireScopes(context: Context, scopes: readonly string[]): void {
 async function checkClient({ directory }: Context, { partnerId, scopes, selfService }: ClientRow): Promise<void> {
   if (partnerId === null) return;
   if (scopes.includes('*')) {
-    throw invalid('/scopes', 'scope_too_wide', 'Name the scopes of a client of a partner one by one.');
+    throw invalid(
+      '/scopes',
+      'scope_too_wide',
+      'The client of a partner cannot have the scope *: list its scopes one by one.',
+    );
   }
   if (selfService) {
-    throw invalid('/selfService', 'confined_client', 'A client of a partner issues no tokens bound to customers.');
+    throw invalid('/selfService', 'confined_client', 'The client of a partner cannot issue customer tokens.');
   }
   if (directory.partner(partnerId) === null) await directory.refresh();
   if (directory.partner(partnerId) === null) {
@@ -165,7 +169,7 @@ export const updateClient = writeOperation({
   selfService: false,
   summary: 'Change a client',
   description:
-    'Members left out stay, null clears. What is taken from a client is taken from its tokens as well: when it loses a scope or the right to self-service, gets another partner or is disabled, those issued before are refused within a minute.',
+    'Omitted members keep their values; null clears. When a client loses a scope or the right to self-service, gets another partner or is disabled, its earlier tokens are refused within a minute.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion, body: clientPatch }),
   output: client,
   idempotency: 'accepted',
@@ -186,7 +190,8 @@ export const updateClient = writeOperation({
 async function lockedClient(tx: Transaction, clientId: string): Promise<ClientRow> {
   const found = await lockClient(tx, clientId);
   if (!found) throw notFound('client');
-  if (found.status === 'revoked') throw new Problem(clientRevoked, 'The client was revoked for good. Add a new one.');
+  if (found.status === 'revoked')
+    throw new Problem(clientRevoked, 'The client was revoked permanently. Add a new one.');
   return found;
 }
 
@@ -230,7 +235,7 @@ export const deleteClient = writeOperation({
   selfService: false,
   summary: 'Revoke a client',
   description:
-    'For good: its secrets are deleted and its tokens refused within a minute on all replicas. Its record stays, so that the audit can name it.',
+    'Permanent: its secrets are deleted, and its tokens are refused within a minute on all replicas. Its record stays for the audit.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
@@ -258,7 +263,7 @@ export const revokeClientTokens = writeOperation({
   selfService: false,
   summary: 'Revoke the tokens of a client',
   description:
-    'All that were issued before are refused within a minute on all replicas; with its secrets the client gets new ones.',
+    'All tokens issued so far are refused within a minute on all replicas; the client can get new ones with its secrets.',
   input: z.strictObject({ id, ...writeParameters }),
   output: client,
   idempotency: 'accepted',
@@ -286,7 +291,7 @@ export const createClientSecret = writeOperation({
   selfService: false,
   summary: 'Give a client a secret',
   description:
-    'Answered this once; only its hash is kept, so it takes no Idempotency-Key. At most two are live at a time: to rotate, add the second, deploy it, and revoke the first. The token needs each scope of the client.',
+    'The secret is shown only once: only its hash is stored, so the call takes no Idempotency-Key. A client has at most two active secrets: to rotate, add the second, deploy it, and revoke the first. Your token needs every scope of the client.',
   input: z.strictObject({ id, ...withoutKey, body: clientSecretInput.optional() }),
   output: newClientSecret,
   idempotency: 'accepted',
@@ -298,10 +303,13 @@ export const createClientSecret = writeOperation({
     requireScopes(context, owner.scopes);
     const expiresAt = body?.expiresAt ?? null;
     if (expiresAt !== null && !isBefore(context.now, expiresAt)) {
-      throw invalid('/expiresAt', 'in_the_past', 'Not after the present.');
+      throw invalid('/expiresAt', 'in_the_past', 'Must be in the future.');
     }
     if ((await liveSecrets(tx, [clientId], context.now)).length >= mostSecrets) {
-      throw new Problem(tooManySecrets, `${mostSecrets} secrets are live already. Revoke one of them first.`);
+      throw new Problem(
+        tooManySecrets,
+        `The client has ${mostSecrets} active secrets already. Revoke one of them first.`,
+      );
     }
     const secret = newSecret();
     const row: ClientSecretRow = {
@@ -331,7 +339,8 @@ export const deleteClientSecret = writeOperation({
     id,
     secretId: id,
     keepTokens: z.boolean().optional().meta({
-      description: 'Leave tokens issued before alone: for a secret that is no longer needed, not one that leaked.',
+      description:
+        'Keep tokens that were issued before: for a secret that is no longer needed, not for one that leaked.',
     }),
     ...writeParameters,
   }),
@@ -365,7 +374,7 @@ export const revokeToken = writeOperation({
   selfService: false,
   summary: 'Revoke a token',
   description:
-    'A single one, whoever has it, also one that `npm run token` made: it is refused within a minute on all replicas. The client itself uses `POST /oauth/revoke`.',
+    'Revokes a single token of any client, or one made by `npm run token`: it is refused within a minute on all replicas. Clients revoke their own tokens with `POST /oauth/revoke`.',
   input: z.strictObject({ ...writeParameters, body: revocationInput }),
   output: revokedToken,
   idempotency: 'accepted',
@@ -375,7 +384,7 @@ export const revokeToken = writeOperation({
     issuerOf(context);
     // Whether it is genuine does not matter: what is not good is refused anyway.
     const claims = revocable.safeParse(payloadOf(body.token));
-    if (!claims.success) throw invalid('/token', 'unreadable_token', 'Not a token of this service.');
+    if (!claims.success) throw invalid('/token', 'unreadable_token', 'The token was not issued by this service.');
     const { jti, client_id: owner, exp } = claims.data;
     return insertRevocation(tx, {
       jti,

@@ -19,7 +19,7 @@ export const clientStatuses = ['active', 'disabled', 'revoked'] as const;
 export type ClientStatus = (typeof clientStatuses)[number];
 export const clientStatus = z.enum(clientStatuses).meta({
   id: 'ClientStatus',
-  description: 'disabled: gets no tokens, and those it has are refused, until it is active again. revoked: for good.',
+  description: 'disabled: gets no tokens, and its tokens are refused, until it is active again. revoked: permanently.',
   example: 'active',
 });
 
@@ -57,34 +57,30 @@ const scopes = z
   .min(1)
   .max(100)
   .refine((names) => new Set(names).size === names.length, {
-    error: 'Names a scope twice.',
+    error: 'Lists a scope twice.',
     params: { code: 'duplicate_scope' },
   })
   .meta({
-    description: 'What its tokens may at most; `*` is everything, and not for clients of partners.',
+    description: 'The most that its tokens may have. `*` is every scope, and is refused for clients of partners.',
     example: ['orders:write', 'customers:read'],
   });
 export const clientFields = {
   id: key().says('The `client_id` of OAuth.'),
   version: version(),
-  name: textField(200).plain().required().says('For people.', 'Shop backend'),
+  name: textField(200).plain().required().says('Display name.', 'Shop backend'),
   description: textField(2000).plain(),
   scopes: json(scopes).plain().required().answers(z.array(z.string())),
-  partnerId: recordId().says(
-    'Its tokens are confined to what is shared with this partner; null: the organisation’s own.',
-  ),
+  partnerId: recordId().says('Its tokens are scoped to what is shared with this partner; null: they are not scoped.'),
   selfService: boolean()
     .defaultsTo(false)
-    .says(
-      'Whether it may ask for short-lived tokens that are bound to one customer, for the browser or app of that customer.',
-    ),
+    .says('Whether it may get short-lived customer tokens, for the browser or app of that customer.'),
   tokenTtl: integer(60, longestTtl)
     .defaultsTo(defaultTtl)
     .answers(z.int().min(60).max(longestTtl))
-    .says('Seconds its tokens last; those bound to one customer at most 900.', 3600),
+    .says('Lifetime of its tokens in seconds; customer tokens last at most 900.', 3600),
   status: words(clientStatus).required().readOnly(),
   /** On whole seconds, as `iat` is. */
-  tokensFrom: instant().readOnly().says('Tokens issued before are refused; null: all that have not expired are good.'),
+  tokensFrom: instant().readOnly().says('Tokens issued before this instant are refused; null: none are.'),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),
 };
@@ -113,8 +109,8 @@ export const secretFields = {
   /** SHA-256, hexadecimal. */
   hash: textField(64).plain().required().internal(),
   hint: textField(4).plain().required().readOnly().says('Its last four characters, to tell one from another.', 'x7Qa'),
-  expiresAt: instant().says('It works before this instant; null: until it is revoked.'),
-  lastUsedAt: instant().readOnly().says('To the minute; null: never used.'),
+  expiresAt: instant().says('When it expires; null: not before it is revoked.'),
+  lastUsedAt: instant().readOnly().says('When it was last used, to the minute; null: never.'),
   createdAt: instant().required().readOnly(),
 };
 
@@ -139,14 +135,14 @@ export type ClientSecretRow = typeof clientSecrets.$inferSelect;
 
 const keyFields = {
   /** Thumbprint of RFC 7638. */
-  kid: code(64).plain().required().says('The name of the key in the headers of tokens.'),
-  algorithm: textField(20).plain().required().says('What it signs with.', 'ES256'),
+  kid: code(64).plain().required().says('The id of the key (`kid`) in the headers of tokens.'),
+  algorithm: textField(20).plain().required().says('The algorithm of its signatures.', 'ES256'),
   /** The private key, encrypted and authenticated under the key of the configuration; null: destroyed. */
   sealed: textField(10_000).plain().internal(),
   signsFrom: instant()
     .required()
     .answers(instantText.nullable())
-    .says('When it begins to sign; null for the key of the configuration.'),
+    .says('When it starts to sign; null for the key of the configuration.'),
   revokedAt: instant(),
   createdAt: instant().required().answers(instantText.nullable()),
 };
@@ -164,8 +160,8 @@ export const signingKeys = storedTable('signing_keys', {
 });
 
 const revocationFields = {
-  jti: code(255).plain().required().says('The name of the token.'),
-  client: textField(255).plain().required().says('Whom it was issued to, as the token says.'),
+  jti: code(255).plain().required().says('The id of the token (`jti`).'),
+  client: textField(255).plain().required().says('The client it was issued to.'),
   revokedAt: instant().required(),
   expiresAt: instant().required().says('When it would have expired.'),
 };
@@ -194,7 +190,7 @@ export const clientPatch = z
     ...clientMembers,
     status: z
       .enum(['active', 'disabled'])
-      .meta({ id: 'ClientSwitch', description: 'disabled: gets no tokens, and those it has are refused.' }),
+      .meta({ id: 'ClientSwitch', description: 'disabled: gets no tokens, and its tokens are refused.' }),
   })
   .partial()
   .meta({ id: 'ClientPatch', example: { scopes: ['orders:read'] } });
@@ -208,7 +204,7 @@ export type ClientSecret = z.output<typeof clientSecret>;
 export const client = z
   .strictObject({
     ...outputShape(clientFields),
-    secrets: z.array(clientSecret).meta({ description: 'Those that are live, oldest first; at most two.' }),
+    secrets: z.array(clientSecret).meta({ description: 'Active secrets, oldest first; at most two.' }),
   })
   .meta({ id: 'Client', description: 'A program that gets its tokens from this service.' });
 export type Client = z.output<typeof client>;
@@ -230,7 +226,7 @@ export const signingKeyStatuses = ['pending', 'signing', 'verifying', 'retired',
 export const signingKeyStatus = z.enum(signingKeyStatuses).meta({
   id: 'SigningKeyStatus',
   description:
-    'pending: published, and signs later. signing: signs new tokens. verifying: tokens that it signed are still good. retired: all of them have expired. revoked: none of them is good any longer.',
+    'pending: published, signs later. signing: signs new tokens. verifying: tokens that it signed are still valid. retired: all tokens that it signed have expired. revoked: tokens that it signed are refused.',
   example: 'signing',
 });
 
@@ -244,7 +240,7 @@ export const signingKey = z
     }),
     verifiesUntil: instantText
       .nullable()
-      .meta({ description: 'When the last token that it may have signed has expired; null while that is open.' }),
+      .meta({ description: 'When the last token that it can have signed expires; null while that is not known.' }),
   })
   .meta({ id: 'SigningKey', description: 'A key that signs or verifies tokens; its private part is never shown.' });
 export type SigningKeyDocument = z.output<typeof signingKey>;
@@ -260,6 +256,6 @@ export const rotationInput = z
       .min(shortestNotice)
       .max(30 * 86_400)
       .optional()
-      .meta({ description: `Seconds until it signs; ${usualNotice} unless told.`, example: 3600 }),
+      .meta({ description: `Seconds until it signs. Default: ${usualNotice}.`, example: 3600 }),
   })
   .meta({ id: 'SigningKeyRotationInput', example: { signsAfter: 3600 } });

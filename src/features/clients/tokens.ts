@@ -39,7 +39,7 @@ export function tokenEndpoint(services: Services, issuer: TokenIssuer): TokenEnd
       if (claims.client !== owner.id) {
         throw new OAuthError('unauthorized_client', 'The token was issued to another client.');
       }
-      if (claims.jti === undefined) throw new OAuthError('unsupported_token_type', 'The token has no name (jti).');
+      if (claims.jti === undefined) throw new OAuthError('unsupported_token_type', 'The token has no id (jti).');
       const principal = createPrincipal(owner.id, [revokeToken.scope]);
       const origin = originOf('rest', address, { anybody: false, principal });
       await call(revokeToken, createContext(services, principal, requestId, origin), { body: { token } });
@@ -86,7 +86,7 @@ async function ownToken({ directory }: Services, owner: ClientRow): Promise<Gran
 
 async function selfServiceToken(db: Db, owner: ClientRow, customer: string): Promise<Grant> {
   if (!owner.selfService || owner.partnerId !== null) {
-    throw new OAuthError('unauthorized_client', 'The client may not issue tokens that are bound to a customer.');
+    throw new OAuthError('unauthorized_client', 'The client may not issue customer tokens.');
   }
   const parsed = id.safeParse(customer);
   if (!parsed.success) throw new OAuthError('invalid_request', 'customer is not a UUID.');
@@ -105,7 +105,8 @@ async function selfServiceToken(db: Db, owner: ClientRow, customer: string): Pro
 /** All that is possible, or those asked for: one that is not possible refuses them all, so that nobody has to find out. */
 function narrow(possible: readonly string[], asked: string | null): string {
   if (asked === null) {
-    if (possible.length === 0) throw new OAuthError('invalid_scope', 'The client has no scope that fits such a token.');
+    if (possible.length === 0)
+      throw new OAuthError('invalid_scope', 'The client has no scope that a customer token can have.');
     return possible.join(' ');
   }
   const names = [...new Set(asked.split(' '))];

@@ -29,7 +29,7 @@ export const recordConsent = writeOperation({
   selfService: true,
   summary: 'Record that a consent was given or taken back',
   description:
-    'Every call is a step of the history, which is never rewritten. In force is what happened last (`at`), whenever it was recorded; of two of the same instant what was recorded later. `channel: null` speaks for all channels.',
+    'Every call adds a change to the history, which is never rewritten. The change with the latest `at` is in force, whenever it was recorded; of two with the same `at`, the one recorded later. `channel: null` covers all channels.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, body: consentInput }),
   output: consentChange,
   idempotency: 'accepted',
@@ -51,7 +51,8 @@ export const batchConsents = writeOperation({
   partners: false,
   selfService: false,
   summary: 'Record up to 1,000 consents',
-  description: 'Each is a step of the history, in index order; always 200, with a result per item.',
+  description:
+    'Each item adds a change to the history, in index order. The status is always 200, with a result per item.',
   input: batchInput('consents', customerConsentInput),
   output: batchResults,
   idempotency: 'required',
@@ -77,9 +78,10 @@ export const batchConsents = writeOperation({
     }),
 });
 
-export const customerConsents = z
-  .strictObject({ customerId: id, consents: z.array(consent) })
-  .meta({ id: 'CustomerConsents', description: 'What is in force for a customer; what was never asked is not there.' });
+export const customerConsents = z.strictObject({ customerId: id, consents: z.array(consent) }).meta({
+  id: 'CustomerConsents',
+  description: 'The consents in force for a customer. A purpose that was never asked for is not listed.',
+});
 
 export const getCustomerConsents = readOperation({
   name: 'getCustomerConsents',
@@ -88,7 +90,7 @@ export const getCustomerConsents = readOperation({
   selfService: true,
   summary: "Read a customer's consents in force",
   description:
-    'By purpose and channel; `channel: null` is every channel that is not listed by itself. With `channel` what is in force on it: one answer per purpose.',
+    'By purpose and channel. `channel: null` covers every channel that is not listed separately. With `channel`: what is in force on this channel, one entry per purpose.',
   input: z.strictObject({
     ...targetParameters,
     purpose: consentPurpose.optional(),
@@ -155,14 +157,14 @@ const listFilters = {
   ...pageParameters,
   sort: sortParameter(['at'], '-at'),
   purpose: consentPurpose.optional(),
-  channel: channel.optional().meta({ description: 'Those that speak for this channel alone.' }),
+  channel: channel.optional().meta({ description: 'Only changes for exactly this channel.' }),
   status: consentStatus.optional(),
   atFrom: instant.optional(),
   atTo: instant.optional(),
   inForce: z
     .boolean()
     .optional()
-    .meta({ description: 'Those that something in force rests on, or those that were overtaken.' }),
+    .meta({ description: 'Only changes that are in force, or only those that no longer are.' }),
 };
 const changePage = pageOf(consentChange).meta({ id: 'ConsentChangePage' });
 
@@ -180,7 +182,7 @@ export const listConsents = readOperation({
   partners: true,
   selfService: true,
   summary: 'List consents of all customers',
-  description: 'The steps of their histories; with `inForce=true` and `status=granted` who has agreed to what.',
+  description: 'All changes of consents. With `inForce=true` and `status=granted`: who has agreed to what.',
   input: z.strictObject({ ...listFilters, customerId: id.optional() }),
   output: changePage,
   run: pageOfChanges,

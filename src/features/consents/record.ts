@@ -61,10 +61,10 @@ const consentFields = {
   channel: wordCodes(z.enum([...channels, allChannels]))
     .required()
     .answers(channel.nullable())
-    .says('null: all channels of the purpose that are not listed by themselves.'),
+    .says('null: all channels of the purpose that are not listed separately.'),
   status,
   at,
-  changeId: recordId().required().says('The change that made it so.'),
+  changeId: recordId().required().says('The change that is in force.'),
 };
 
 /**
@@ -92,7 +92,7 @@ export type ConsentStatus = z.output<typeof consentStatus>;
 
 export const consentEvidence = z
   .strictObject(outputShape(evidenceFields))
-  .meta({ id: 'ConsentEvidence', description: 'How it can be shown that the consent was given or taken back.' });
+  .meta({ id: 'ConsentEvidence', description: 'Evidence that the consent was given or taken back.' });
 
 /** One step of the history. */
 export const consentChange = z

@@ -7,7 +7,7 @@ export const consentPurpose = z
   .string()
   .max(64)
   .regex(/^[a-z][a-z0-9_]*$/, { error: 'Lower-case words with _, such as newsletter.' })
-  .meta({ description: 'What it is for, as you cut it: lower-case words with _.', example: 'newsletter' });
+  .meta({ description: 'The purpose, in your own terms: lower-case words with _.', example: 'newsletter' });
 export const consentStatus = z
   .enum(['granted', 'withdrawn'])
   .meta({ id: 'ConsentStatus', description: 'Whether it was given or taken back.', example: 'granted' });
@@ -16,9 +16,9 @@ export const consentStatus = z
 export const consentInput = z
   .strictObject({
     purpose: consentPurpose,
-    channel: channel.nullable().optional().meta({ description: 'null or left out: all channels.' }),
+    channel: channel.nullable().optional().meta({ description: 'null or omitted: all channels.' }),
     status: consentStatus,
-    at: instant.optional().meta({ description: 'When it was given or taken back; now unless told.' }),
+    at: instant.optional().meta({ description: 'When it was given or taken back. Default: now.' }),
     evidence: z
       .strictObject({
         source: text(200).nullable().optional().meta({ description: 'Where it was given.', example: 'checkout' }),
@@ -27,12 +27,9 @@ export const consentInput = z
           .optional()
           .meta({ description: 'The version of the text.', example: '2026-01' }),
         wording: text(4_000).nullable().optional().meta({ description: 'The text that was agreed to.' }),
-        reference: text(255)
-          .nullable()
-          .optional()
-          .meta({ description: 'What proves it, e.g. the id of a double opt-in.' }),
+        reference: text(255).nullable().optional().meta({ description: 'The proof, e.g. the id of a double opt-in.' }),
       })
-      .meta({ id: 'ConsentEvidenceInput', description: 'How it can be shown; personal data.' })
+      .meta({ id: 'ConsentEvidenceInput', description: 'The evidence; personal data.' })
       .optional(),
   })
   .meta({

@@ -56,6 +56,6 @@ function keep(member: string, given: unknown, stored: unknown): void {
 }
 
 function guarded(pointer: string): Problem {
-  const message = 'This is not for the caller to change.';
+  const message = 'Your token may not change this member. Leave it out, or send its present value.';
   return new Problem('not_shared', message, { errors: [{ pointer, code: 'not_shared', message }] });
 }

@@ -106,11 +106,16 @@ function read({ customerId, customer, factSource, consented = false }: CustomerC
   const claimed: Claimed = { id: customerId, reference: undefined, identities: [], details, warnings: [], consented };
   if (customerId !== undefined) return claimed;
   if (details.source !== undefined && details.externalId === undefined) {
-    throw invalid('/customer/externalId', 'required', 'A source without externalId names nobody.');
+    throw invalid('/customer/externalId', 'required', 'source needs an externalId: send both, or neither.');
   }
   if (details.externalId !== undefined) {
     const source = details.source ?? factSource;
-    if (source === null) throw invalid('/customer/source', 'required', 'Say which system calls the customer so.');
+    if (source === null)
+      throw invalid(
+        '/customer/source',
+        'required',
+        'Send customer.source: the system that customer.externalId belongs to.',
+      );
     claimed.reference = { source, externalId: details.externalId };
   }
   const unusable: Problem[] = [];
@@ -122,7 +127,7 @@ function read({ customerId, customer, factSource, consented = false }: CustomerC
       unusable.push(invalid(`/customer/${kind}`, `invalid_${kind}`, identityAdvice[kind]));
       claimed.warnings.push({
         code: `unusable_${kind}`,
-        message: `customer.${kind} ${identityAdvice[kind]}, and was left out.`,
+        message: `customer.${kind} ${identityAdvice[kind]}, and was ignored.`,
       });
     } else {
       claimed.identities.push({ kind, value });
@@ -132,13 +137,9 @@ function read({ customerId, customer, factSource, consented = false }: CustomerC
     // A bad phone beside a good reference must not lose an order; as the only name it has to be mended.
     throw (
       unusable[0] ??
-      new Problem(
-        customerRequired,
-        'Say whose it is: customerId, or customer with a reference, an e-mail or a phone.',
-        {
-          errors: [{ pointer: '/customer', code: customerRequired, message: 'Required: customerId or customer.' }],
-        },
-      )
+      new Problem(customerRequired, 'Send customerId, or customer with a reference, an e-mail or a phone number.', {
+        errors: [{ pointer: '/customer', code: 'customer_required', message: 'Required: customerId or customer.' }],
+      })
     );
   }
   return claimed;
@@ -223,7 +224,7 @@ function ownerBook(
         const message = `The ${kind} is that of a person who was erased, and was left out.`;
         return [{ code: personErasedProblem, message }];
       }
-      const message = `The ${kind} belongs to customer ${other}; the fact went to ${id}, and nothing was moved.`;
+      const message = `The ${kind} belongs to customer ${other}; the record was added to ${id}, and nothing was moved.`;
       return [{ code: 'customer_conflict', message }];
     });
     const identities = claim.identities.filter((_, i) => byIdentity[i] === undefined);
@@ -254,7 +255,7 @@ function ownerBook(
   ): void {
     const known = identities.every((identity) => owners.get(identityKey(identity)) === self);
     if (known && (reference === undefined || byReference === self)) return;
-    const message = 'A name in it is not known as that of the customer of the token.';
+    const message = 'It has a reference, e-mail or phone that the customer of your token does not have.';
     throw new Problem('not_shared', message, {
       errors: [{ pointer: '/customer', code: 'not_shared', message }],
     });

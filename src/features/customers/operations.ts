@@ -54,7 +54,7 @@ export const createCustomer = writeOperation({
   selfService: false,
   summary: 'Create a customer',
   description:
-    'Refused with `already_exists` when one of the references is known, with `identity_taken` when an identity is.',
+    'Refused with `already_exists` when one of the references exists, and with `identity_taken` when an identity belongs to another customer.',
   input: z.strictObject({ ...writeParameters, body: customerInput }),
   output: writtenCustomer,
   idempotency: 'accepted',
@@ -88,7 +88,7 @@ export const updateCustomer = writeOperation({
   selfService: true,
   summary: 'Change a customer',
   description:
-    'Members left out stay, null clears; `identities` and `references` are replaced as a whole. Confined tokens are refused (403 `not_shared`) other values of `companyId`, `referredBy`, `acquisition` and `acquiredBy`, those of a customer also of `kind`, `attributes` and `references`, and `identities` that it did not have; null leaves these as they are.',
+    'Omitted members keep their values; null clears; `identities` and `references` are replaced as a whole. Scoped tokens (partner and customer tokens) may not change `companyId`, `referredBy`, `acquisition` and `acquiredBy` (403 `not_shared`). Customer tokens also may not change `kind`, `attributes` and `references`, or add `identities`. In all of these, null changes nothing.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion, body: customerPatch }),
   output: writtenCustomer,
   idempotency: 'accepted',
@@ -118,7 +118,7 @@ export const upsertCustomer = writeOperation({
   selfService: false,
   summary: 'Create or replace a customer by reference',
   description:
-    'Members left out are cleared; names given by other sources stay. An equal or older `sourceVersion` changes nothing and answers `applied: false`.',
+    'Omitted members are cleared; references of other sources stay. An equal or older `sourceVersion` changes nothing and returns `applied: false`.',
   input: z.strictObject({
     ...referenceInput.shape,
     ...writeParameters,
@@ -146,7 +146,7 @@ export const deleteCustomer = writeOperation({
   selfService: false,
   summary: 'Delete a customer',
   description:
-    'Refused with `customer_has_records` while there is evidence or history of the customer: orders, returns, interactions, a lead, consents, assignments, follow-ups, points, invitations to surveys and responses, merges and the former ids they left, and customers that name it as their company or referrer. `errors` has an entry for each kind, with their number. What cannot be deleted by itself (consents, assignments, points, merges) stays: erase the person instead. A customer that is only a profile is deleted, and with it the shares with partners; its references stay behind as tombstones.',
+    'Refused with `customer_has_records` while the customer has records or history: orders, returns, interactions, a lead, consents, assignments, follow-ups, points, invitations to surveys and responses, merges and their former ids, or customers whose company or referrer it is. `errors` has an entry for each kind, with the count. Consents, assignments, points and merges cannot be deleted: erase the person instead. A customer that is only a profile is deleted together with its shares with partners; its references are kept as tombstones.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
@@ -170,7 +170,8 @@ export const batchCustomers = writeOperation({
   partners: false,
   selfService: false,
   summary: 'Create or replace up to 1,000 customers',
-  description: 'Each item is an upsert by its first reference, in index order; always 200, with a result per item.',
+  description:
+    'Each item is an upsert by its first reference, in index order. The status is always 200, with a result per item.',
   input: batchInput('customers', customerInput),
   output: batchResults,
   idempotency: 'accepted',

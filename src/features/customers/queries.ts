@@ -264,7 +264,7 @@ export async function saveCustomers(
   const named = { references: refs.added, identities: identities.added };
   const [saved, erased] = await Promise.all([saving, tombstonesOf(tx, hashesOf(hashing, named))]);
   if (erased.size > 0) throw new Retry('a person was erased');
-  // Two newer messages may find one tombstone, and it has no customer whose lock would part them.
+  // Two newer messages may find one tombstone, which has no customer whose lock would order them.
   if (saved?.renewed !== refs.kept.length) throw new Retry('a name was taken');
 }
 

@@ -56,10 +56,9 @@ export const identityInput = z
       description: 'Normalised when stored: e-mail in lower case, phone as E.164.',
       example: 'ada@example.org',
     }),
-    primary: z
-      .boolean()
-      .optional()
-      .meta({ description: 'The one answered as `email` or `phone`; the first of its kind unless told.' }),
+    primary: z.boolean().optional().meta({
+      description: 'Whether it is the one returned as `email` or `phone`. Default: the first of its kind is.',
+    }),
   })
   .meta({ id: 'IdentityInput' });
 
@@ -73,11 +72,11 @@ export const acquisitionInput = z
     cost: positiveAmount
       .nullable()
       .optional()
-      .meta({ description: 'What winning the customer cost, minor units of the base currency.' }),
+      .meta({ description: 'Cost of winning the customer, minor units of the base currency.' }),
     acquiredOn: calendarDate
       .nullable()
       .optional()
-      .meta({ description: 'When; the day of the first order unless told.' }),
+      .meta({ description: 'The date of the cost. Default: the day of the first order.' }),
   })
   .meta({ id: 'AcquisitionInput' });
 
@@ -140,10 +139,10 @@ export const customerRecord = record('customer', {
     acquiredOn: date().plain().internal(),
     acquiredBy: recordId()
       .answers(ofOthers(id.nullable()))
-      .says('The partner who brought the customer; left out it stays, on PUT as well.'),
+      .says('The partner who brought the customer. If omitted it does not change, not even with PUT.'),
     attributes: json(attributes, z.record(z.string(), z.unknown())).personal(),
     /** From then on the row keeps the facts of a person together, and nothing personal. */
-    erasedAt: instant().readOnly().says('When the person was erased; what is left are anonymous facts.'),
+    erasedAt: instant().readOnly().says('When the person was erased. Only anonymous records are left.'),
     /** Profile fields of lead scoring that were filled in when the person was erased: funnel health still counts them. */
     erasedFields: json(z.array(z.string())).plain().internal(),
   },
@@ -156,7 +155,7 @@ export const customerRecord = record('customer', {
     document: {
       consents: consentInputs.meta({
         description:
-          'Recorded with the customer. Of a customer that exists: what is not known yet, and where `at` is left out, what changes what is in force.',
+          'Consents to record with the customer. For a customer that exists, only new ones are recorded; without `at`, only those that change what is in force.',
       }),
     },
     output: {
@@ -192,7 +191,7 @@ export const customerRecord = record('customer', {
   ],
   says: {
     record: 'A person or a company. Personal data is null without the scope `customers:pii`.',
-    input: 'One of a name, an identity or a reference is required. `sourceVersion` belongs to the first reference.',
+    input: 'A name, an identity or a reference is required. `sourceVersion` belongs to the first reference.',
     example: {
       name: 'Ada Lovelace',
       identities: [{ kind: 'email', value: 'ada@example.org' }],

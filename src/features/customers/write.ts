@@ -203,8 +203,9 @@ class Plan {
     const first = references?.[0];
     const incoming = sourceVersion('sourceVersion' in input ? input.sourceVersion : undefined);
     if (incoming && !first)
-      throw invalid('/sourceVersion', 'no_reference', 'sourceVersion belongs to a reference: send references.');
-    if (mode === 'upsert' && !first) throw invalid('/references', 'required', 'An upsert goes by the first reference.');
+      throw invalid('/sourceVersion', 'no_reference', 'sourceVersion needs a reference: send references.');
+    if (mode === 'upsert' && !first)
+      throw invalid('/references', 'required', 'An upsert matches by the first reference: send at least one.');
     const known = first && this.#refs.get(refKey(first));
     const id = mode === 'patch' ? write.id : mode === 'upsert' ? (known?.recordId ?? undefined) : undefined;
     const before = id === undefined ? null : (this.#states.get(id) ?? null);
@@ -236,7 +237,7 @@ class Plan {
       references: names,
     };
     if (after.row.kind === 'person' && this.#withMembers.has(recordId)) {
-      throw invalid('/kind', 'has_members', 'Persons belong to this company: it cannot become a person.');
+      throw invalid('/kind', 'has_members', 'This company has members, so it cannot become a person.');
     }
     if (
       !after.row.name &&
@@ -297,9 +298,9 @@ class Plan {
       if (!other) continue;
       const kind = this.#kinds.get(other);
       if (kind === undefined) throw invalid(`/${member}`, 'not_found', 'There is no such customer.');
-      if (other === id) throw invalid(`/${member}`, 'self_reference', 'A customer cannot be its own.');
+      if (other === id) throw invalid(`/${member}`, 'self_reference', 'You cannot set this to the customer itself.');
       if (member === 'companyId' && kind !== 'company')
-        throw invalid('/companyId', 'not_a_company', 'The customer named is not a company.');
+        throw invalid('/companyId', 'not_a_company', 'This customer is not a company: send the id of a company.');
     }
   }
 
@@ -331,7 +332,7 @@ class Plan {
     if (acquiredBy === undefined) return stored;
     if (this.#context.principal.confinement !== null) {
       if (acquiredBy === null || acquiredBy === stored) return stored;
-      const message = 'Who brought a customer is not for this token to say.';
+      const message = 'Your token may not set who brought the customer. Leave this out.';
       throw new Problem('not_shared', message, {
         errors: [{ pointer: '/acquiredBy', code: 'not_shared', message }],
       });
@@ -386,7 +387,7 @@ class Plan {
       seen.add(key);
       const known = this.#refs.get(key);
       if (known?.recordId && known.recordId !== id) {
-        const message = 'A customer of this reference exists.';
+        const message = 'A customer with this reference exists.';
         throw new Problem('already_exists', message, {
           errors: [{ pointer: at, code: 'already_exists', message }],
           extra: { id: known.recordId },
@@ -412,7 +413,7 @@ class Plan {
 }
 
 export function deletedReference(pointer?: string): Problem {
-  const message = 'The record of this reference was deleted; a late message does not bring it back.';
+  const message = 'The record with this reference was deleted; a late message does not create it again.';
   const errors: FieldError[] = pointer === undefined ? [] : [{ pointer, code: 'deleted', message }];
   return new Problem('deleted', message, { errors });
 }

@@ -42,7 +42,7 @@ export const createFollowUp = writeOperation({
   selfService: false,
   summary: 'Open a follow-up of a customer',
   description:
-    'A retention event: the customer wants to leave. A prevention event: before it comes to that. A detractor: gave a survey a low score (these are opened by the response itself, if the survey says so). Unless an owner is named, the assignment rules of its kind say who sees to it; `owner: null` leaves it to nobody.',
+    'A retention event: the customer wants to leave. A prevention event: an early warning, before the customer wants to leave. A detractor: gave a survey a low score (these are opened by the response itself, if the survey says so). Without `owner`, the assignment rules of its kind choose the owner; `owner: null` leaves it unassigned.',
   input: z.strictObject({ ...writeParameters, body: followUpInput }),
   output: followUp,
   idempotency: 'accepted',
@@ -133,10 +133,13 @@ const listFilters = {
   kind: followUpKind.optional(),
   status: followUpStatus.optional(),
   responseId: id.optional().meta({ description: 'The survey response that opened it.' }),
-  owner: text(200).optional().meta({ description: 'Who sees to it.', example: 'maria' }),
+  owner: text(200).optional().meta({ description: 'The owner.', example: 'maria' }),
   dueFrom: instant.optional(),
   dueTo: instant.optional(),
-  overdue: z.boolean().optional().meta({ description: 'Open and past its due date, or not so.' }),
+  overdue: z
+    .boolean()
+    .optional()
+    .meta({ description: 'Only overdue follow-ups (open and past their due date), or only the others.' }),
 };
 const followUpPage = pageOf(followUp).meta({ id: 'FollowUpPage' });
 
@@ -157,7 +160,7 @@ export const listFollowUps = readOperation({
   partners: false,
   selfService: false,
   summary: 'List follow-ups',
-  description: 'By `dueAt`, what has no due date comes last (`-dueAt`: first).',
+  description: 'Sorted by `dueAt`; follow-ups without a due date come last (`-dueAt`: first).',
   input: z.strictObject({ ...listFilters, customerId: id.optional() }),
   output: followUpPage,
   run: pageOfFollowUps,
@@ -204,7 +207,7 @@ export const updateFollowUp = writeOperation({
   selfService: false,
   summary: 'Change or close a follow-up',
   description:
-    'Members left out stay, null clears. The status `done` needs an outcome, which belongs to it alone; opening it again clears outcome and `closedAt`. A change of the owner is in the history of assignments.',
+    'Omitted members keep their values; null clears. The status `done` needs an `outcome`; no other status has one. Reopening clears `outcome` and `closedAt`. Changes of the owner are in the history of assignments.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion, body: followUpPatch }),
   output: followUp,
   idempotency: 'accepted',
@@ -243,7 +246,7 @@ export const deleteFollowUp = writeOperation({
   partners: false,
   selfService: false,
   summary: 'Delete a follow-up',
-  description: 'For one that was opened by mistake; what came to nothing is better cancelled. The history stays.',
+  description: 'For a follow-up that was opened by mistake; cancel one that came to nothing. The history stays.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
@@ -274,10 +277,10 @@ function closing(
 ): Pick<FollowUp, 'status' | 'outcome' | 'closedAt'> {
   const status = patch.status ?? before.status;
   if (status !== 'done') {
-    if (patch.outcome) throw invalid('/outcome', 'not_done', 'Only what is done has an outcome.');
+    if (patch.outcome) throw invalid('/outcome', 'not_done', 'Only a follow-up with the status done has an outcome.');
     return { status, outcome: null, closedAt: status === 'open' ? null : (before.closedAt ?? now) };
   }
   const outcome = patch.outcome === undefined ? before.outcome : patch.outcome;
-  if (outcome === null) throw invalid('/outcome', 'required', 'What is done has an outcome.');
+  if (outcome === null) throw invalid('/outcome', 'required', 'An outcome is required with the status done.');
   return { status, outcome, closedAt: before.closedAt ?? now };
 }

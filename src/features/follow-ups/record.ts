@@ -16,20 +16,20 @@ export type FollowUpOutcome = (typeof followUpOutcomes)[number];
 export const followUpKind = z.enum(followUpKinds).meta({
   id: 'FollowUpKind',
   description:
-    'retention: the customer wants to leave; prevention: before it comes to that; detractor: gave a survey a low score.',
+    'retention: the customer wants to leave; prevention: an early warning, before that; detractor: gave a survey a low score.',
   example: 'retention',
 });
 export const followUpStatus = z.enum(followUpStatuses).meta({ id: 'FollowUpStatus', example: 'open' });
 export const followUpOutcome = z.enum(followUpOutcomes).meta({
   id: 'FollowUpOutcome',
-  description: 'retained: stays; resolved: what was wrong is put right; lost: leaves.',
+  description: 'retained: the customer stays; resolved: the problem is solved; lost: the customer leaves.',
   example: 'retained',
 });
 
 /** What whoever looks after it says of it. */
 const members = {
   reason: text(500).personal().says('Why, in a few words.', 'asked to cancel'),
-  owner: text(200).plain().says('Who sees to it. Default: whom the assignment rules choose.', 'maria'),
+  owner: text(200).plain().says('The owner. Default: chosen by the assignment rules.', 'maria'),
   dueAt: instant(),
   note: text(2_000).personal().says('Free text: personal data.'),
 };
@@ -98,13 +98,13 @@ export const followUpPatch = z
   })
   .meta({
     id: 'FollowUpPatch',
-    description: 'Members left out stay, null clears.',
+    description: 'Omitted members keep their values; null clears.',
     example: { status: 'done', outcome: 'retained' },
   });
 export type FollowUpPatch = z.output<typeof followUpPatch>;
 
 export const followUp = z.strictObject(outputShape(fields)).meta({
   id: 'FollowUp',
-  description: 'A retention or prevention event, or a detractor to call back: something to be done about a customer.',
+  description: 'A retention or prevention event, or a detractor to call back: something to do for a customer.',
 });
 export type FollowUp = z.output<typeof followUp>;

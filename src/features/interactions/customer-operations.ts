@@ -45,7 +45,9 @@ export const interactionsOfCustomers = readOperation({
     count: pageParameters.count,
     cursors: pageParameters.cursors,
     sort: sortParameter(['occurredAt'], '-occurredAt'),
-    members: z.array(z.string()).meta({ description: 'What is selected of an interaction; all of it is answered.' }),
+    members: z
+      .array(z.string())
+      .meta({ description: 'The members that are selected. Interactions are always returned as a whole.' }),
     customerIds: z.array(id),
   }),
   output: z.array(pageOf(interactionRecord.output)),

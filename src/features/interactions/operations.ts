@@ -24,16 +24,12 @@ export const interactionOperations = operationsOf(interactionRecord, {
       ...term('channel'),
     },
     topic: {
-      input: text(200)
-        .optional()
-        .meta({ description: 'What it was about, word for word. Needs `customers:pii`.', example: 'delivery' }),
+      input: text(200).optional().meta({ description: 'The exact topic. Needs `customers:pii`.', example: 'delivery' }),
       ...term('topic'),
       personal: true,
     },
     outcome: {
-      input: text(200)
-        .optional()
-        .meta({ description: 'What came of it, word for word. Needs `customers:pii`.', example: 'solved' }),
+      input: text(200).optional().meta({ description: 'The exact outcome. Needs `customers:pii`.', example: 'solved' }),
       ...term('outcome'),
       personal: true,
     },
@@ -48,7 +44,7 @@ export const interactionOperations = operationsOf(interactionRecord, {
     q: {
       input: searchText.optional().meta({
         description:
-          'Words that topic or text hold, in any order; `"…"` for a phrase, `or` between words, `-` before one that is not to be there. Whatever the case, with accents as they are. Needs `customers:pii`.',
+          'Words in the topic or text, in any order; `"…"` for a phrase, `or` between alternatives, `-` before a word to exclude. Case does not matter, accents do. Needs `customers:pii`.',
         example: 'delivery "too late" -refund',
       }),
       condition: (value) => sql`${searchedWords} @@ websearch_to_tsquery('simple', ${value})`,
@@ -61,16 +57,16 @@ export const interactionOperations = operationsOf(interactionRecord, {
     create: {
       summary: 'Push an interaction',
       description:
-        'Finds or creates the customer as for orders. With `source` and `externalId`, a known reference is refused with `already_exists` and its id; send it with PUT (GraphQL: upsert) to change it. Without `externalId` it is a new interaction each time: send an idempotency key when you may have to repeat it.',
+        'Finds or creates the customer as for orders. With `source` and `externalId`, an existing reference is refused with `already_exists` and the id of its record; use PUT (GraphQL: upsert) to change that record. Without `externalId`, each call creates a new interaction: send an idempotency key so that you can retry.',
     },
     list: { summary: 'List and search interactions' },
     upsert: {
       description:
-        'Members left out are cleared. An equal or older `sourceVersion` changes nothing and answers `applied: false`. Another customer moves the interaction.',
+        'Omitted members are cleared. An equal or older `sourceVersion` changes nothing and returns `applied: false`. If you send another customer, the interaction moves there.',
     },
     batch: {
       description:
-        'Each item is an upsert by reference, in index order; always 200, with a result per item. Items without `externalId` are new interactions each time: send an idempotency key when you may have to repeat the batch.',
+        'Each item is an upsert by reference, in index order. The status is always 200, with a result per item. Items without `externalId` create new interactions each time: send an idempotency key so that you can retry the batch.',
     },
   },
 });

@@ -79,8 +79,8 @@ export const interactionRecord = record('interaction', {
     direction: words(direction),
     channel: text(100).plain().says('Channel, as your systems call it.', 'hotline'),
     occurredAt: instant().required().range().sort().happened(),
-    topic: text(200).personal().says('What it was about, in a few words: personal data.', 'delivery'),
-    outcome: text(200).personal().says('What came of it: personal data.', 'solved'),
+    topic: text(200).personal().says('The topic, in a few words: personal data.', 'delivery'),
+    outcome: text(200).personal().says('The outcome: personal data.', 'solved'),
     staff: text(200).plain().filter().says('The member of staff.', 'maria'),
     seconds: integer(0, 31_622_400).says('Duration in seconds.', 340),
     pages: integer(0, 1_000_000).says('Pages seen on a web visit.', 4),
@@ -116,20 +116,20 @@ export const interactionRecord = record('interaction', {
   refine: (input) =>
     input
       .refine(({ source, externalId }) => externalId === undefined || source !== undefined, {
-        error: 'is needed beside externalId',
+        error: 'is required with externalId',
         path: ['source'],
         params: { code: 'required' },
       })
       .refine(({ externalId, sourceVersion }) => externalId !== undefined || sourceVersion === undefined, {
-        error: 'orders the messages of one externalId, which is missing',
+        error: 'needs an externalId',
         path: ['sourceVersion'],
         params: { code: 'needs_external_id' },
       }),
   says: {
     record: 'One contact with a customer, on whatever channel.',
     input:
-      '`customerId` or `customer` is required. With `source` and `externalId` a message can be repeated and changed; without `externalId` it is a new interaction each time, unless an Idempotency-Key says otherwise.',
-    references: 'Further names of it in other systems.',
+      '`customerId` or `customer` is required. With `source` and `externalId`, you can send it again and change it; without `externalId`, each call creates a new interaction, unless you retry with an Idempotency-Key.',
+    references: 'Further references in other systems.',
     example: { source: 'hotline', externalId: 'call-88213', ...example },
     documentExample: example,
     patchExample: { outcome: 'solved', seconds: 340 },

@@ -22,7 +22,7 @@ export const interactionResolvers: Resolvers = {
   Interaction: {
     customer: related(customersByIds, 'customerId'),
     order: related(orderOperations.byIds, 'orderId', {
-      description: 'The order it is about; null without one, and where it is gone.',
+      description: 'The order it is about; null without one, or if it was deleted.',
     }),
   },
 };

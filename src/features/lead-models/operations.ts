@@ -55,7 +55,7 @@ function warningOf({ model, quality }: LeadModelRow): LeadModelAnswer['warning']
     .map(({ field }) => field);
   return {
     code: 'outcome_in_fields',
-    message: `An AUC of ${quality.auc.toFixed(3)} is too good to be true: a field may have been filled in after the outcome. Most weight have ${heaviest.join(', ')}; train again and exclude those that new leads do not have.`,
+    message: `An AUC of ${quality.auc.toFixed(3)} is suspiciously high: a field may have been filled in after the outcome. The fields with the most weight are ${heaviest.join(', ')}; train again and exclude those that new leads do not have.`,
     fields: heaviest,
   };
 }
@@ -85,7 +85,7 @@ export const createLeadModel = writeOperation({
   selfService: false,
   summary: 'Train a learned lead score',
   description:
-    'Logistic regression on the leads of the service, in the background: ask for it again until its `status` is `ready`, from when on it is in use, `refused` or `failed`. Learned from are profiles as they stand now and interactions before the conversion or the end of the horizon; never stage, owner or rule score. What staff fill in along the way is not known to the service: `exclude` it.',
+    'Trains a logistic regression on your leads in the background: read it again until its `status` is `ready` (it is then in use), `refused` or `failed`. It learns from profiles as they are now, and from interactions before the conversion or the end of the horizon; never from stage, owner or rule score. The service cannot know which fields staff fill in along the way: `exclude` them.',
   input: z.strictObject({ ...writeParameters, body: leadModelInput }),
   output: writtenLeadModel,
   idempotency: 'accepted',
@@ -94,10 +94,10 @@ export const createLeadModel = writeOperation({
     const { asOf = now, enteredFrom = null, enteredTo = null } = body;
     // As numbers: canonical text has three digits of a second or six.
     if (Date.parse(asOf) > Date.parse(now)) {
-      throw invalid('/asOf', 'out_of_range', 'It is in the future: leads would be taken for lost before their time.');
+      throw invalid('/asOf', 'out_of_range', 'Cannot be in the future: leads would count as lost too early.');
     }
     if (enteredFrom !== null && enteredTo !== null && Date.parse(enteredFrom) >= Date.parse(enteredTo)) {
-      throw invalid('/enteredTo', 'out_of_range', 'It is not after enteredFrom.');
+      throw invalid('/enteredTo', 'out_of_range', 'Must be after enteredFrom.');
     }
     await tx.all(numbering, { key: 0x4d4f444c });
     const next = await tx.first(nextNumber);
@@ -147,7 +147,7 @@ export const getLeadModel = readOperation({
   partners: false,
   selfService: false,
   summary: 'Read a learned lead score',
-  description: 'What it was trained on, how good it is on leads it has not seen, and what it weighs.',
+  description: 'Its training data, its quality on leads it has not seen, and its coefficients.',
   input: leadModelId,
   output: leadModel,
   problems: ['not_found'],
@@ -171,7 +171,7 @@ export const listLeadModels = readOperation({
   selfService: false,
   summary: 'List learned lead scores',
   description:
-    'All that were ever asked for; the one in use is the first that is `ready`. Coefficients are in the single one.',
+    'All models, including refused and failed ones. The one in use is the first that is `ready`. Read a single model for its coefficients.',
   input: z.strictObject({
     ...pageParameters,
     sort: sortParameter(['createdAt'], '-createdAt'),
@@ -197,7 +197,7 @@ export const deleteLeadModel = writeOperation({
   partners: false,
   selfService: false,
   summary: 'Delete a learned lead score',
-  description: 'One that waits or is being trained is given up. The one in use is refused.',
+  description: 'If the model is queued or training, its training is cancelled. The model in use cannot be deleted.',
   input: z.strictObject({ ...leadModelId.shape, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
@@ -206,7 +206,7 @@ export const deleteLeadModel = writeOperation({
     const found = await tx.first(lock, { id: wanted });
     if (!found) throw notFound('lead model');
     checkVersion(found.version, expected);
-    if (found.inUse) throw new Problem(leadModelInUse, 'Scores are by this model: train a newer one first.');
+    if (found.inUse) throw new Problem(leadModelInUse, 'This model is in use: train a newer one first.');
     await tx.all(remove, { id: wanted });
     return { id: wanted, deleted: true as const };
   },
@@ -231,15 +231,15 @@ export const listLeadModelScores = readOperation({
   scope: 'leads:read',
   partners: false,
   selfService: false,
-  summary: 'List what a model says of all leads',
+  summary: 'List the scores of all leads by a model',
   description:
-    'In the order of their ids, by any model that is ready: to try one on leads it has not seen, or to take scores elsewhere.',
+    'Sorted by id, by any model that is ready: to test a model on leads it has not seen, or to export scores.',
   input: z.strictObject({
     ...leadModelId.shape,
     ...pageParameters,
     asOf: instant.optional().meta({
       description:
-        'Interactions before this count, of a lead that became a customer those before that; now unless told. Profiles count as they are now.',
+        'Only interactions before this instant count; for a lead that became a customer, only those before that. Profiles count as they are now. Default: now.',
     }),
     converted: z.boolean().optional().meta({ description: 'Whether it has become a customer.' }),
     enteredFrom: instant.optional(),
@@ -252,7 +252,7 @@ export const listLeadModelScores = readOperation({
     const model = await readyModel(db, wanted);
     if (!model) {
       const { status } = await modelById(db, wanted);
-      throw new Problem(leadModelNotReady, `It is ${status}: only a model that is ready can score.`);
+      throw new Problem(leadModelNotReady, `The model is ${status}: only a model that is ready can score.`);
     }
     const { data, page } = await ids(db, context, input);
     const scores = await scoresByModel(

@@ -11,7 +11,7 @@ export type LeadModelStatus = (typeof leadModelStatuses)[number];
 export const leadModelStatus = z.enum(leadModelStatuses).meta({
   id: 'LeadModelStatus',
   description:
-    'queued and training: a background job is at it. ready: it can score; the ready one with the highest number is in use. refused: there is too little to learn from. failed: it could not be trained.',
+    'queued and training: a background job trains it. ready: it can score; the ready one with the highest number is in use. refused: there is too little to learn from. failed: it could not be trained.',
   example: 'ready',
 });
 
@@ -28,30 +28,30 @@ export const leadModelInput = z
       .optional()
       .meta({
         description:
-          'Fields to learn nothing from: those that staff fill in when the outcome is known. A name stands for the field with everything under it, with `*` at the end for everything that begins so. Fields are `profile.kind`, `.locale`, `.preferredChannel`, `.acquisitionSource`, `.leadSource`, `.country`, `.hasEmail`, `.hasPhone`, `.hasCompany`, `.hasBirthday`, `.referred`; `attributes.<name>`; `interactions.<kind>.inbound`, `.outbound`, `.count`, `.minutes`, `.pages`; `interactions.topic`, `.outcome`, `.last`. None unless told.',
+          'Fields to leave out: those that staff fill in when the outcome is known. A name leaves out the field and everything under it; with `*` at the end, everything that begins with it. Fields are `profile.kind`, `.locale`, `.preferredChannel`, `.acquisitionSource`, `.leadSource`, `.country`, `.hasEmail`, `.hasPhone`, `.hasCompany`, `.hasBirthday`, `.referred`; `attributes.<name>`; `interactions.<kind>.inbound`, `.outbound`, `.count`, `.minutes`, `.pages`; `interactions.topic`, `.outcome`, `.last`. Default: none.',
         example: ['attributes.leadQuality', 'attributes.sales*'],
       }),
     horizonDays: z.int().min(1).max(3_650).optional().meta({
-      description:
-        'A lead that became a customer within so many days after it entered is a conversion, one that did not is none; 90 unless told.',
+      description: 'A lead that became a customer within this many days after it entered is a conversion. Default: 90.',
       example: 90,
     }),
     enteredFrom: instantText
       .optional()
-      .meta({ description: 'Only leads that entered at or after this; all unless told.' }),
-    enteredTo: instantText.optional().meta({ description: 'Only leads that entered before this; all unless told.' }),
+      .meta({ description: 'Only leads that entered at or after this. Default: all.' }),
+    enteredTo: instantText.optional().meta({ description: 'Only leads that entered before this. Default: all.' }),
     asOf: instantText.optional().meta({
-      description: 'What is later is not known; now unless told. Leads whose days are not over yet are left out.',
+      description:
+        'The model learns only from what was known before this instant. Leads whose `horizonDays` are not over are left out. Default: now.',
     }),
     minConversions: z.int().min(50).max(1_000_000).optional().meta({
       description:
-        'With fewer conversions, or fewer leads without one, the model is refused; 100 unless told, never below 50.',
+        'With fewer conversions, or fewer leads without one, the model is refused. At least 50. Default: 100.',
       example: 100,
     }),
   })
   .meta({
     id: 'LeadModelInput',
-    description: 'What to learn from.',
+    description: 'The leads to learn from.',
     example: { exclude: ['attributes.leadQuality', 'attributes.sales*'], horizonDays: 90 },
   });
 
@@ -63,16 +63,16 @@ export const leadModelParameters = z
     enteredTo: instantText.nullable(),
     asOf: instantText,
     minConversions: smallInteger,
-    folds: smallInteger.meta({ description: 'Parts of the cross-validation.', example: foldCount }),
+    folds: smallInteger.meta({ description: 'Number of folds of the cross-validation.', example: foldCount }),
   })
-  .meta({ id: 'LeadModelParameters', description: 'What it learns from.' });
+  .meta({ id: 'LeadModelParameters', description: 'The leads it learns from.' });
 export type LeadModelParameters = z.output<typeof leadModelParameters>;
 
 export const leadModelCounts = z
   .strictObject({
     leads: smallInteger.meta({ description: 'Leads learned from: conversions and others.', example: 6467 }),
     conversions: smallInteger.meta({ description: 'Those that became customers in time.', example: 2480 }),
-    tooYoung: smallInteger.meta({ description: 'Left out: not converted, and their days are not over.' }),
+    tooYoung: smallInteger.meta({ description: 'Left out: not converted, and their `horizonDays` are not over.' }),
     alreadyCustomers: smallInteger.meta({ description: 'Left out: customers when they entered, or before.' }),
   })
   .meta({ id: 'LeadModelCounts', description: 'Leads of the window, by what became of them until `asOf`.' });
@@ -88,13 +88,18 @@ export const calibrationGroup = z
     predicted: share.meta({ description: 'Mean probability.', example: 0.31 }),
     observed: share.meta({ description: 'Share that converted.', example: 0.29 }),
   })
-  .meta({ id: 'CalibrationGroup', description: 'A tenth of the leads by probability: what was said and what came.' });
+  .meta({
+    id: 'CalibrationGroup',
+    description: 'A tenth of the leads by probability: predicted and actual conversions.',
+  });
 
 export const liftGroup = z
   .strictObject({
     decile: decile.meta({ description: '1: the best scores.' }),
     count: smallInteger,
-    conversions: z.number().meta({ description: 'A fraction where equal scores lie on both sides of the edge.' }),
+    conversions: z
+      .number()
+      .meta({ description: 'Can be a fraction: leads with equal scores are shared between neighbouring tenths.' }),
     share: share.meta({ description: 'Conversions ÷ count.' }),
     lift: z.number().nullable().meta({ description: 'The share ÷ that among all leads.', example: 2.4 }),
     cumulativeGain: share
@@ -109,7 +114,7 @@ export const leadModelQuality = z
   .strictObject({
     auc: area.meta({
       description:
-        'Mean of `foldAucs`: the chance that of two leads, one converted and one not, the converted one has the higher score. 0.5 is a coin.',
+        'Mean of `foldAucs`: the chance that of two leads, one converted and one not, the converted one has the higher score. 0.5 is pure chance.',
       example: 0.898,
     }),
     foldAucs: z
@@ -127,10 +132,10 @@ export const leadModelQuality = z
     }),
     ruleLift: z.array(liftGroup).meta({ description: 'By rule score.' }),
     columns: smallInteger.meta({ description: 'Coefficients beside the intercept.' }),
-    unusedExclusions: z
-      .array(z.string())
-      .meta({ description: 'Names in `exclude` that no field of these leads falls under: misspelt, perhaps.' }),
-    converged: z.boolean().meta({ description: 'Whether the last fit came to its end.' }),
+    unusedExclusions: z.array(z.string()).meta({
+      description: 'Names in `exclude` that match no field of these leads, perhaps because they are misspelt.',
+    }),
+    converged: z.boolean().meta({ description: 'Whether the last fit converged.' }),
     seconds: z.number().meta({ description: 'How long the training took.' }),
   })
   .meta({
@@ -162,7 +167,7 @@ export const leadModelWarning = z
   .strictObject({
     code: z.enum(['outcome_in_fields']).meta({ id: 'LeadModelWarningCode', example: 'outcome_in_fields' }),
     message: z.string(),
-    fields: z.array(z.string()).meta({ description: 'The fields with the largest weight, that one first.' }),
+    fields: z.array(z.string()).meta({ description: 'The fields with the most weight, the largest first.' }),
   })
   .meta({
     id: 'LeadModelWarning',
@@ -186,7 +191,7 @@ const fields = {
   /** Null until trained. */
   quality: json(leadModelQuality).plain().readOnly(),
   reason: json(leadModelReason).plain().readOnly(),
-  requestedBy: text(200).plain().required().readOnly().says('The client that asked for it.'),
+  requestedBy: text(200).plain().required().readOnly().says('The client that requested it.'),
   createdAt: instant().required().readOnly(),
   startedAt: instant().readOnly(),
   finishedAt: instant().readOnly(),
@@ -223,7 +228,7 @@ export const leadModelCoefficient = z
     feature: personal(
       z.string().meta({
         description:
-          'What a lead has or has not. With a contribution it would tell what one lead has, so it is personal.',
+          'A feature of leads. Next to a contribution it reveals what a single lead has, so it is personal data.',
         example: 'topic seen = price',
       }),
     ),
@@ -231,15 +236,15 @@ export const leadModelCoefficient = z
     oddsRatio: z.number().meta({ description: 'e^coefficient.', example: 1.52 }),
     share: share.meta({ description: 'Part of the leads learned from that have it.' }),
   })
-  .meta({ id: 'LeadModelCoefficient', description: 'What one feature weighs.' });
+  .meta({ id: 'LeadModelCoefficient', description: 'The weight of one feature.' });
 
 export const leadModel = listedLeadModel
   .extend({
-    coefficients: z.array(leadModelCoefficient).meta({ description: 'Largest first, whatever the sign.' }),
+    coefficients: z.array(leadModelCoefficient).meta({ description: 'By absolute value, largest first.' }),
   })
   .meta({
     id: 'LeadModel',
-    description: 'A learned lead score: what it was trained on, how good it is, what it weighs.',
+    description: 'A learned lead score: its training data, its quality and its coefficients.',
   });
 export type LeadModelAnswer = z.output<typeof leadModel>;
 
@@ -250,9 +255,9 @@ const probability = share.meta({ description: '1 ÷ (1 + e^−logOdds).', exampl
 export const learnedContribution = z
   .strictObject({
     field: z.string().meta({ example: 'interactions.topic' }),
-    feature: personal(z.string().meta({ description: 'What the lead has there.', example: 'topic seen = price' })),
-    logOdds: logOdds.meta({ description: 'Against the average lead.' }),
-    points: points.meta({ description: 'Against the average lead.' }),
+    feature: personal(z.string().meta({ description: 'The value of the lead.', example: 'topic seen = price' })),
+    logOdds: logOdds.meta({ description: 'Compared with the average lead.' }),
+    points: points.meta({ description: 'Compared with the average lead.' }),
   })
   .meta({ id: 'LearnedContribution', description: 'What one field adds to the learned score, or takes from it.' });
 
@@ -261,7 +266,7 @@ export const learnedScore = z
     modelId: id,
     number: smallInteger.meta({ description: 'Of the model.' }),
     probability: probability.meta({
-      description: 'That it becomes a customer within the `horizonDays` of the model, after what is known of it.',
+      description: 'Probability that the lead becomes a customer within the `horizonDays` of the model.',
     }),
     logOdds: logOdds.meta({ description: 'The exact sum of `baseLogOdds` and those of the contributions.' }),
     points: points.meta({ description: 'The exact sum of `basePoints` and those of the contributions.' }),
@@ -269,15 +274,15 @@ export const learnedScore = z
     basePoints: points.meta({ description: 'Of the average lead.' }),
     contributions: z
       .array(learnedContribution)
-      .meta({ description: 'By field, those that are not 0, largest first, whatever the sign.' }),
+      .meta({ description: 'By field, those that are not 0, by absolute value, largest first.' }),
   })
-  .meta({ id: 'LearnedScore', description: 'What the model in use says of a lead, and why.' });
+  .meta({ id: 'LearnedScore', description: 'The score of a lead by the model in use, with its reasons.' });
 export type LearnedScoreAnswer = z.output<typeof learnedScore>;
 
 export const learnedReasons = ['no_model'] as const;
 export const learnedReason = z
   .enum(learnedReasons)
-  .meta({ id: 'LearnedReason', description: 'no_model: none is ready.', example: 'no_model' });
+  .meta({ id: 'LearnedReason', description: 'no_model: no model is ready.', example: 'no_model' });
 
 /** What lists of leads answer of the learned score. */
 export const learnedGlance = z
@@ -286,4 +291,4 @@ export const learnedGlance = z
 
 export const modelScore = z
   .strictObject({ leadId: id, probability, logOdds, points })
-  .meta({ id: 'LeadModelScore', description: 'What a model says of a lead.' });
+  .meta({ id: 'LeadModelScore', description: 'The score of a lead by a model.' });

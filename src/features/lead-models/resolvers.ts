@@ -28,7 +28,7 @@ export const leadModelResolvers: Resolvers = {
       coefficientsByLeadModels,
       ({ id }: { id: string }) => id,
       (ids) => ({ ids }),
-      { cost: 25, description: 'Largest first, whatever the sign; none until it is ready.' },
+      { cost: 25, description: 'By absolute value, largest first; none until it is ready.' },
     ),
   },
   LeadModelScore: {
@@ -37,7 +37,7 @@ export const leadModelResolvers: Resolvers = {
   Lead: {
     learned: related(learnedByLeads, 'id', {
       cost: 5,
-      description: 'What the model in use says of it, now; null when none is ready.',
+      description: 'Its present score by the model in use; null when no model is ready.',
     }),
   },
 };

@@ -141,7 +141,7 @@ async function readExamples(
   if (encoder.columns.length === 0) {
     throw new Refusal(
       'no_features',
-      `Nothing is known of at least ${encoder.minimumLeads} of these leads and not of all.`,
+      `No feature is known for at least ${encoder.minimumLeads} of these leads but not for all.`,
     );
   }
 
@@ -286,7 +286,7 @@ export const trainLeadModel = job({
       log.error({ err: error, leadModelId }, 'a lead model could not be trained');
       const reason = isAway
         ? ({ code: 'unavailable', message: 'The database could not be reached.' } as const)
-        : ({ code: 'internal_error', message: 'The log of the service says more.' } as const);
+        : ({ code: 'internal_error', message: 'See the log of the service.' } as const);
       await finished({ status: 'failed', reason });
     }
   },

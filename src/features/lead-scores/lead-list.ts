@@ -21,7 +21,7 @@ const input = z.strictObject({
   sort: sortParameter(['score', 'enteredAt', 'updatedAt'], '-score'),
   asOf: instant.optional().meta({
     description:
-      'Scores are of this instant, by the rule set in force then; now unless told. Further pages keep it. Profile and stage are as they are now.',
+      'The instant of the scores, by the rule set in force then; further pages keep it. Profile and stage are as they are now. Default: now.',
   }),
   stage: z
     .array(leadStage)
@@ -40,7 +40,7 @@ const input = z.strictObject({
   enteredTo: instant.optional(),
   updatedFrom: instant.optional(),
   updatedTo: instant.optional(),
-  learned: z.boolean().optional().meta({ description: 'Also answer what the learned model in use says of each.' }),
+  learned: z.boolean().optional().meta({ description: 'Also return the learned score of each lead.' }),
 });
 
 const listedLead = lead
@@ -48,7 +48,7 @@ const listedLead = lead
     learned: learnedGlance
       .nullable()
       .optional()
-      .meta({ description: 'With `learned=true`: what the model in use says; null when none is ready.' }),
+      .meta({ description: 'With `learned=true`: the score by the model in use; null when no model is ready.' }),
   })
   .meta({ id: 'ListedLead', description: 'A lead with its scores at the instant asked about.' });
 
@@ -59,7 +59,7 @@ export const listLeads = readOperation({
   selfService: false,
   summary: 'List leads, those most ready to buy first',
   description:
-    'Each with its score and grade. The order by falling score is fast at any number of leads; the rising one, and `asOf` in the past, compute every score.',
+    'Each with its score and grade. Descending score is fast with any number of leads; ascending score, or `asOf` in the past, computes every score.',
   input,
   output: pageOf(listedLead).meta({ id: 'LeadPage' }),
   selects: { converted: ['Lead.convertedAt'] },

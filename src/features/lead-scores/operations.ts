@@ -52,7 +52,7 @@ export const createLeadRuleSet = writeOperation({
   selfService: false,
   summary: 'Draft a rule set',
   description:
-    'A draft changes nothing until it is published: try it with `…/preview`. Rules that compare personal data (all but kind, locale, preferredChannel, sources, segment, company and completeness; topics and outcomes of interactions) also need `customers:pii`, as scores would tell it.',
+    'A draft changes nothing until it is published: try it with `…/preview`. Rules that compare personal data (everything except kind, locale, preferredChannel, sources, segment, company and completeness; topics and outcomes of interactions) also need `customers:pii`, because scores reveal it.',
   input: z.strictObject({ ...writeParameters, body: ruleSetInput }),
   output: writtenRuleSet,
   idempotency: 'accepted',
@@ -129,7 +129,7 @@ export const listLeadRuleSets = readOperation({
 async function lockDraft(tx: Transaction, wanted: string, expected: number | '*'): Promise<RuleSet> {
   const row = await ruleSetById(tx, wanted, { lock: true });
   if (row.status === 'published') {
-    throw new Problem(ruleSetPublished, 'A published rule set never changes: draft another one.');
+    throw new Problem(ruleSetPublished, 'You cannot change a published rule set: draft another one.');
   }
   checkVersion(row.version, expected);
   return row;
@@ -147,7 +147,8 @@ export const updateLeadRuleSet = writeOperation({
   partners: false,
   selfService: false,
   summary: 'Change a draft of a rule set',
-  description: 'Members left out stay; the document is replaced as a whole. A published one is refused.',
+  description:
+    'Omitted members keep their values; the document is replaced as a whole. A published rule set cannot be changed.',
   input: z.strictObject({ ...ruleSetId.shape, ...writeParameters, expectedVersion, body: ruleSetPatch }),
   output: writtenRuleSet,
   idempotency: 'accepted',
@@ -173,7 +174,7 @@ export const deleteLeadRuleSet = writeOperation({
   partners: false,
   selfService: false,
   summary: 'Delete a draft of a rule set',
-  description: 'A published one is refused: past scores are computed with it.',
+  description: 'A published rule set cannot be deleted: past scores are computed with it.',
   input: z.strictObject({ ...ruleSetId.shape, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
@@ -201,7 +202,7 @@ export const publishLeadRuleSet = writeOperation({
   selfService: false,
   summary: 'Publish a rule set',
   description:
-    'In force at once for every answer, and never changed again. Lists by score are fast as soon as a background job has set `indexedAt`; until then they compute every score, which for a million leads may take longer than a request can (503, try again).',
+    'The rule set is in force at once, and never changes again. Lists by score are fast once a background job has set `indexedAt`; until then they compute every score, which with a million leads can take longer than a request may (503: try again).',
   input: z.strictObject({ ...ruleSetId.shape, ...writeParameters, expectedVersion }),
   output: writtenRuleSet,
   idempotency: 'accepted',
@@ -221,13 +222,13 @@ export const previewLeadRuleSet = readOperation({
   scope: 'leads:read',
   partners: false,
   selfService: false,
-  summary: 'See what publishing a rule set would do',
+  summary: 'Preview the effect of publishing a rule set',
   description:
-    'Scores every open lead under this rule set and under the one in force at `asOf`: how many move from grade to grade, and which move farthest. Changes nothing. Past scores are of the profiles as they are now.',
+    'Scores every open lead under this rule set and under the one in force at `asOf`: how many move from grade to grade, and which move farthest. Changes nothing. Past scores use the profiles as they are now.',
   input: z.strictObject({
     ...ruleSetId.shape,
-    asOf: instant.optional().meta({ description: 'Scores at this instant; now unless told.' }),
-    limit: z.int().min(1).max(100).optional().meta({ description: 'Leads in `moves`, at most; 25 unless told.' }),
+    asOf: instant.optional().meta({ description: 'Scores at this instant. Default: now.' }),
+    limit: z.int().min(1).max(100).optional().meta({ description: 'The most leads in `moves`. Default: 25.' }),
   }),
   output: ruleSetPreview,
   problems: ['not_found'],
@@ -245,11 +246,11 @@ export const getLeadScore = readOperation({
   selfService: false,
   summary: 'Read the score of a lead, with its reasons',
   description:
-    'By the rule set in force at `asOf`, or any other, and by the learned model in use. Interactions before `asOf` count, by the rules each with what decay has left of it then; the profile counts as it is now, as its past is not kept.',
+    'By the rule set in force at `asOf`, or another one, and by the learned model in use. Interactions before `asOf` count, with the decay of their rule; the profile counts as it is now, because its history is not kept.',
   input: z.strictObject({
     ...targetParameters,
-    asOf: instant.optional().meta({ description: 'The score at this instant; now unless told.' }),
-    ruleSetId: id.optional().meta({ description: 'The rule set; the one in force at `asOf` unless told.' }),
+    asOf: instant.optional().meta({ description: 'The score at this instant. Default: now.' }),
+    ruleSetId: id.optional().meta({ description: 'The rule set. Default: the one in force at `asOf`.' }),
   }),
   output: leadScore,
   problems: ['not_found'],

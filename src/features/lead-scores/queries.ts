@@ -90,7 +90,7 @@ export function toLeadScore(rules: ScoringRules, units: number): LeadScore {
   return { score, grade: gradeOf(rules.document.grades, score) };
 }
 
-/** Score and grade at `asOf`, `context.now` unless told, of these leads by id; two statements whatever their number. */
+/** Score and grade at `asOf` (default: `context.now`) of these leads by id; two statements whatever their number. */
 export async function scoresOf(
   db: Db,
   context: Context,

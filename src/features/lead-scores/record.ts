@@ -62,7 +62,7 @@ export const ruleConditionInput = z
     atLeast: z.number().min(-1e12).max(1e12).optional().meta({ description: 'It is a number, and at least this.' }),
     atMost: z.number().min(-1e12).max(1e12).optional().meta({ description: 'It is a number, and at most this.' }),
   })
-  .meta({ id: 'RuleCondition', description: 'A condition on the profile; all that is given must hold.' });
+  .meta({ id: 'RuleCondition', description: 'A condition on the profile; everything you send must hold.' });
 
 export const ruleTouchesInput = z
   .strictObject({
@@ -78,14 +78,14 @@ export const ruleTouchesInput = z
       .min(1)
       .max(36_500)
       .optional()
-      .meta({ description: 'It happened in so many days before `asOf`.' }),
+      .meta({ description: 'It happened within this many days before `asOf`.' }),
   })
-  .meta({ id: 'RuleTouches', description: 'Which interactions count; all that is given must hold.' });
+  .meta({ id: 'RuleTouches', description: 'Which interactions count; everything you send must hold.' });
 
 export const scoreRuleInput = z
   .strictObject({
     name: boundedText(200).meta({
-      description: 'Unique in the rule set; what contributions are called.',
+      description: 'Unique in the rule set; the name shown with contributions.',
       example: 'Asked for a call',
     }),
     group: ruleGroup,
@@ -99,10 +99,10 @@ export const scoreRuleInput = z
     on: ruleTouchesInput
       .optional()
       .meta({ description: 'The interactions that count; required in the group intent, refused in fit.' }),
-    per: ruleCount.optional().meta({ description: 'With `on`; `interaction` unless told.' }),
-    cap: cap.optional().meta({ description: 'What the rule adds or takes away at most; 10,000 unless told.' }),
+    per: ruleCount.optional().meta({ description: 'With `on`. Default: `interaction`.' }),
+    cap: cap.optional().meta({ description: 'The most that the rule adds or takes away. Default: 10,000.' }),
     halfLifeDays: z.number().min(0.01).max(36_500).optional().meta({
-      description: 'With `on`: the points of an interaction halve in this time; never unless told.',
+      description: 'With `on`: the points of an interaction halve in this time. Default: never.',
       example: 14,
     }),
   })
@@ -116,7 +116,7 @@ export const ruleSetDocumentInput = z
     }),
     caps: z
       .strictObject({ fit: cap.optional(), intent: cap.optional() })
-      .meta({ id: 'GroupCaps', description: 'What a group adds at most.' })
+      .meta({ id: 'GroupCaps', description: 'The most that a group adds.' })
       .optional(),
     grades: z.strictObject({ A: points, B: points, C: points }).meta({
       id: 'Grades',
@@ -132,9 +132,9 @@ export const ruleSetDocumentInput = z
       .min(1)
       .max(50)
       .optional()
-      .meta({ description: 'What `completeness` counts; name, email, phone, country, source unless told.' }),
+      .meta({ description: 'What `completeness` counts. Default: name, email, phone, country, source.' }),
   })
-  .meta({ id: 'RuleSetDocument', description: 'The rules, and what their scores mean.' });
+  .meta({ id: 'RuleSetDocument', description: 'The rules, and the meaning of their scores.' });
 export type RuleSetDocument = z.output<typeof ruleSetDocumentInput>;
 
 const told = {
@@ -151,7 +151,9 @@ const fields = {
   publishedAt: instant().readOnly(),
   publishedBy: text(200).plain().readOnly(),
   /** When `lead_score_bounds` became complete for it; until then lists by score compute every score. */
-  indexedAt: instant().readOnly().says('When lists by its score became fast; until then they are only right.'),
+  indexedAt: instant()
+    .readOnly()
+    .says('When the index for lists by its score was ready. Until then the lists are correct, but slow.'),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),
 };
@@ -236,7 +238,7 @@ export const ruleSetPatch = z
   .partial()
   .meta({
     id: 'RuleSetPatch',
-    description: 'Only drafts change; the document is replaced as a whole.',
+    description: 'You can only change drafts; the document is replaced as a whole.',
     example: { name: 'Forms, calls and visits' },
   });
 
@@ -254,7 +256,7 @@ export const scoreEvidence = z
     occurredAt: instantText,
     topic: personal(z.string()),
     channel: z.string().nullable(),
-    points: z.number().meta({ description: 'What it is worth at `asOf`, before caps.', example: 7.5 }),
+    points: z.number().meta({ description: 'Its points at `asOf`, before caps.', example: 7.5 }),
   })
   .meta({ id: 'ScoreEvidence', description: 'An interaction that counts.' });
 
@@ -274,9 +276,9 @@ export const scoreContribution = z
       description: 'group_cap: what the cap of the group takes away.',
       example: 'rule',
     }),
-    points: scorePoints.meta({ description: 'What it adds to the score, after its cap.' }),
+    points: scorePoints.meta({ description: 'The points it adds to the score, after its cap.' }),
     uncapped: scorePoints.meta({ description: 'Before its cap.' }),
-    profile: z.array(scoreProfileValue).meta({ description: 'What the rule read of the profile.' }),
+    profile: z.array(scoreProfileValue).meta({ description: 'The profile fields that the rule read.' }),
     evidence: z.array(scoreEvidence).meta({
       description:
         'The interactions that count, latest first, at most 50; their points sum to `uncapped` unless there are more.',
@@ -289,13 +291,13 @@ export const ruleScoreAnswer = z
   .strictObject({
     ruleSetId: id,
     number: smallInteger.nullable().meta({ description: 'null: a draft.' }),
-    score: scorePoints.meta({ description: 'The exact sum of the contributions, in whatever order they are added.' }),
+    score: scorePoints.meta({ description: 'The exact sum of the contributions.' }),
     grade: scoreGrade,
     fit: scorePoints,
     intent: scorePoints,
     contributions: z.array(scoreContribution),
   })
-  .meta({ id: 'RuleScore', description: 'What the rules say of a lead, and why.' });
+  .meta({ id: 'RuleScore', description: 'The score of a lead by the rules, with its reasons.' });
 
 export const leadScore = z
   .strictObject({
@@ -310,7 +312,7 @@ export type LeadScoreAnswer = z.output<typeof leadScore>;
 
 export const gradeMove = z
   .strictObject({ from: scoreGrade, to: scoreGrade, leads: smallInteger })
-  .meta({ id: 'GradeMove', description: 'How many leads have one grade and would have the other.' });
+  .meta({ id: 'GradeMove', description: 'How many leads would move from one grade to the other.' });
 
 export const leadMove = z
   .strictObject({
@@ -327,11 +329,11 @@ export const ruleSetPreview = z
     ruleSetId: id,
     comparedWith: id.meta({ description: 'The rule set in force at `asOf`.' }),
     asOf: instantText,
-    leads: smallInteger.meta({ description: 'Open leads: all but customers and former ones.' }),
+    leads: smallInteger.meta({ description: 'Open leads: all except customers and former ones.' }),
     moved: smallInteger.meta({ description: 'Those that would get another grade.' }),
     meanChange: z.number().nullable().meta({ description: 'Points per lead; null without leads.' }),
-    grades: z.array(gradeMove).meta({ description: 'By grade now and grade then, those that stay included.' }),
+    grades: z.array(gradeMove).meta({ description: 'By present and new grade, including leads that stay.' }),
     moves: z.array(leadMove).meta({ description: 'The largest changes of score among those that move.' }),
   })
-  .meta({ id: 'RuleSetPreview', description: 'What publishing the rule set would do.' });
+  .meta({ id: 'RuleSetPreview', description: 'The effect of publishing the rule set.' });
 export type RuleSetPreview = z.output<typeof ruleSetPreview>;

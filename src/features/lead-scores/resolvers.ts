@@ -37,7 +37,7 @@ export const leadScoreResolvers: Resolvers = {
     publishLeadRuleSet: mutation(publishLeadRuleSet, 'ruleSet'),
   },
   Lead: {
-    scoreDetails: related(leadScoresByLeads, 'id', { cost: 5, description: 'What stands behind the score, now.' }),
+    scoreDetails: related(leadScoresByLeads, 'id', { cost: 5, description: 'The reasons for the present score.' }),
   },
   LeadMove: {
     lead: related(leadsByIds, 'leadId'),

@@ -39,8 +39,8 @@ import {
 
 export const writtenLead = lead
   .extend({
-    created: z.boolean().meta({ description: 'Whether the customer was no lead before.' }),
-    applied: z.boolean().meta({ description: 'false: it was so already, and nothing was changed.' }),
+    created: z.boolean().meta({ description: 'Whether the lead is new.' }),
+    applied: z.boolean().meta({ description: 'false: it was like this already, so nothing changed.' }),
     warnings: z.array(warning),
   })
   .meta({ id: 'WrittenLead' });
@@ -52,7 +52,7 @@ export const createLead = writeOperation({
   selfService: false,
   summary: 'Make a customer a lead',
   description:
-    'The customer is found as for orders and created if unknown; one who is a lead already is refused with `already_exists` and its id. Without `owner` the assignment rules say who looks after it. A customer who has ordered becomes `customer` at once, by the rule `first_qualifying_order`.',
+    'The customer is matched as for orders, and created if unknown. A customer who is a lead already is refused with `already_exists` and the id. Without `owner`, the assignment rules choose the owner. A customer who has ordered becomes `customer` at once, by the rule `first_qualifying_order`.',
   input: z.strictObject({ ...writeParameters, body: leadInput }),
   output: writtenLead,
   idempotency: 'accepted',
@@ -96,7 +96,7 @@ export const updateLead = writeOperation({
   selfService: false,
   summary: 'Change a lead',
   description:
-    'Members left out stay, null clears: `owner: null` gives it to nobody, and the assignment rules are not asked. Stages change by POST …/stage. Partners, with whom customers are shared by it, do not change the `segment`.',
+    'Omitted members keep their values; null clears: `owner: null` leaves it unassigned, without asking the assignment rules. To change the stage, use POST …/stage. Partner tokens may not change the `segment`, because it decides which customers are shared with them.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion, body: leadPatch }),
   output: writtenLead,
   idempotency: 'accepted',
@@ -112,7 +112,7 @@ export const upsertLead = writeOperation({
   selfService: false,
   summary: "Create or change a lead by its customer's reference",
   description:
-    '`segment` left out is cleared, `source` left out is the acquisition source of the customer again; `owner`, `stage` and `enteredAt` of a lead that exists stay. A `stage` that cannot follow on the present one is refused.',
+    'If omitted, `segment` is cleared and `source` becomes the acquisition source of the customer again; `owner`, `stage` and `enteredAt` of an existing lead stay. A `stage` that cannot follow the present one is refused.',
   input: z.strictObject({
     ...referenceInput.shape,
     ...writeParameters,
@@ -172,7 +172,7 @@ export const batchLeads = writeOperation({
   selfService: false,
   summary: 'Push up to 1,000 leads',
   description:
-    'Each item is an upsert by its customer, in index order; always 200, with a result per item. What changes nothing is `unchanged`.',
+    'Each item is an upsert by its customer, in index order. The status is always 200, with a result per item. An item that changes nothing is `unchanged`.',
   input: batchInput('leads', leadInput),
   output: batchResults,
   idempotency: 'accepted',
@@ -194,7 +194,7 @@ export const changeLeadStage = writeOperation({
   selfService: false,
   summary: 'Move a lead to another stage',
   description:
-    'subscriber → lead → marketing_qualified → sales_qualified → customer → former. Between `lead` and `sales_qualified` both ways; every stage may be left for a later one or lost (`former`, with a `lossReason`); a former one may be taken up again; a customer leaves by `former` only. `at` may lie in the past, not before the change before it. The stage it is in changes nothing: `applied: false`. One made `customer` by hand stays so whatever happens to its orders.',
+    'subscriber → lead → marketing_qualified → sales_qualified → customer → former. A lead can move both ways between `lead` and `sales_qualified`, and from any stage to a later one or to `former` (with a `lossReason`). A former lead can be reopened; a customer can only become `former`. `at` may be in the past, but not before the previous change. Sending the present stage changes nothing (`applied: false`). A lead made `customer` by hand stays one, whatever happens to its orders.',
   input: z.strictObject({
     ...targetParameters,
     ...writeParameters,
@@ -213,9 +213,9 @@ export const assignLead = writeOperation({
   scope: 'leads:write',
   partners: false,
   selfService: false,
-  summary: 'Give a lead to somebody',
+  summary: 'Assign a lead',
   description:
-    'To the `owner` given, or to whom the assignment rules choose; where no rule has a group for it, it stays with whom it is. The history of assignments tells.',
+    'To the `owner` you send, or to the one the assignment rules choose. If no rule has a group for it, its owner stays. Every change is in the history of assignments.',
   input: z.strictObject({
     ...targetParameters,
     ...writeParameters,
@@ -260,7 +260,7 @@ export const listLeadStages = readOperation({
   partners: true,
   selfService: false,
   summary: "List a lead's changes of stage",
-  description: 'The first says where it began.',
+  description: 'The first entry is the initial stage.',
   input: z.strictObject({ ...targetParameters, ...pageParameters, sort: sortParameter(['sequence'], 'sequence') }),
   output: changePage,
   problems: ['not_found'],
@@ -282,8 +282,8 @@ export const listLeadStageChanges = readOperation({
   input: z.strictObject({
     ...pageParameters,
     sort: sortParameter(['at'], '-at'),
-    from: leadStage.optional().meta({ description: 'The stage that was left.' }),
-    to: leadStage.optional().meta({ description: 'The stage that was entered.' }),
+    from: leadStage.optional().meta({ description: 'The previous stage.' }),
+    to: leadStage.optional().meta({ description: 'The new stage.' }),
     rule: stageRule.optional(),
     atFrom: instant.optional(),
     atTo: instant.optional(),

@@ -19,9 +19,9 @@ export const qualifyLeads = writeOperation({
   scope: 'leads:write',
   partners: false,
   selfService: false,
-  summary: 'Move leads on whose score says so',
+  summary: 'Move leads to the next stage by their scores',
   description:
-    'Open leads whose score has reached a threshold of the rule set in force (`qualify.marketing`, `qualify.sales`) move on, by the rule `score_threshold`; never back, and not again to where somebody took them back from. In the order of their ids, up to `limit` at a time. The service does the same every hour; a dry run tells who would move.',
+    'Open leads whose score has reached a threshold of the rule set in force (`qualify.marketing`, `qualify.sales`) move on, by the rule `score_threshold`; never back, and never again to a stage that somebody moved them back from. Leads are taken in the order of their ids, up to `limit` at a time. The service does the same every hour; a dry run shows which leads would move.',
   input: z.strictObject({
     ...writeParameters,
     limit: z
@@ -29,8 +29,8 @@ export const qualifyLeads = writeOperation({
       .min(1)
       .max(chunk)
       .optional()
-      .meta({ description: 'Leads moved, at most; 1,000 unless told.', example: 500 }),
-    after: id.optional().meta({ description: '`next` of the answer before.' }),
+      .meta({ description: 'The most leads to move. Default: 1,000.', example: 500 }),
+    after: id.optional().meta({ description: '`next` of the previous response.' }),
   }),
   output: leadQualification,
   idempotency: 'accepted',

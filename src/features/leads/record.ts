@@ -39,17 +39,15 @@ export const lossReason = z
 export const stageRule = z.enum(stageRules).meta({
   id: 'StageRule',
   description:
-    'A rule that changes stages. first_qualifying_order: the lead has its first order that is neither cancelled, nor refunded in full, nor a test, since it was last lost. no_qualifying_order_left: no such order is left, so it is in the stage before again. score_threshold: its score came to what the rule set asks of the stage. merge: the record was lost as a duplicate, and merged into the one it doubled.',
+    'A rule that changes stages. first_qualifying_order: the lead has its first order that is neither cancelled, nor refunded in full, nor a test, since it was last lost. no_qualifying_order_left: no such order is left, so it returns to its previous stage. score_threshold: its score reached the threshold of the stage in the rule set. merge: the record was lost as a duplicate, and then merged into the other one.',
   example: 'first_qualifying_order',
 });
 
 /** What clients say of a lead. */
 const members = {
-  owner: text(200)
-    .plain()
-    .says('Who looks after it. Default for a new lead: whom the assignment rules choose.', 'maria'),
+  owner: text(200).plain().says('The owner. Default for a new lead: chosen by the assignment rules.', 'maria'),
   source: text(100).plain().says('Where the lead came from. Default: the acquisition source of its customer.', 'fair'),
-  segment: text(100).plain().says('Market segment, as you cut it.', 'smb'),
+  segment: text(100).plain().says('Market segment, in your own terms.', 'smb'),
 };
 
 const leadFields = {
@@ -64,8 +62,10 @@ const leadFields = {
   ...members,
   /** When the customer became a lead. */
   enteredAt: instant().required().readOnly().lifeSign(),
-  convertedAt: instant().readOnly().says('When it last became a customer; stays with a customer who leaves.'),
-  conversionOrderId: recordId().readOnly().says('The first order that makes a customer of it; null: by hand, or none.'),
+  convertedAt: instant().readOnly().says('When it last became a customer; kept when the customer leaves.'),
+  conversionOrderId: recordId()
+    .readOnly()
+    .says('The order that made it a customer; null: made a customer by hand, or not a customer.'),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),
 };
@@ -99,13 +99,13 @@ const stageFields = {
   /** In the order of `sequence` these never go back. */
   at: instant().required().readOnly().happened(),
   sequence: integer(1, 2_147_483_647).required().readOnly().answers(smallInteger.min(1)).says('1, 2, 3 … per lead.'),
-  from: words(leadStage).named('from_stage').readOnly().says('null: the beginning.'),
+  from: words(leadStage).named('from_stage').readOnly().says('null: the first entry.'),
   to: words(leadStage).named('to_stage').required().readOnly(),
-  by: text(200).plain().required().readOnly().says('The client that asked for it.'),
-  rule: words(stageRule).readOnly().says('null: a decision, by hand.'),
+  by: text(200).plain().required().readOnly().says('The client that requested it.'),
+  rule: words(stageRule).readOnly().says('null: changed by hand.'),
   lossReason: words(lossReason).readOnly(),
   note: text(1_000).personal().readOnly(),
-  orderId: recordId().readOnly().says('The order that made a customer of it.'),
+  orderId: recordId().readOnly().says('The order that made it a customer.'),
   createdAt: instant().required().internal(),
 };
 
@@ -134,22 +134,22 @@ export const leadStageChanges = storedTable('lead_stage_changes', {
 const entry = {
   ...inputShape(members),
   stage: leadStage.optional().meta({
-    description: 'Where it begins, `lead` unless told; a lead that exists moves there, as by POST …/stage.',
+    description: 'The initial stage; an existing lead moves there, as by POST …/stage. Default: `lead`.',
   }),
   lossReason: lossReason.optional().meta({ description: 'Required with the stage `former`, refused otherwise.' }),
   enteredAt: instantText.optional().meta({
-    description: 'When the customer became a lead; now unless told. A lead that exists keeps its own.',
+    description: 'When the customer became a lead; an existing lead keeps its own. Default: now.',
   }),
   consents: consentInputs.meta({
     description:
-      'Of the customer; what is not known yet is recorded, and where `at` is left out, what changes what is in force.',
+      'Consents of the customer. Only new ones are recorded; without `at`, only those that change what is in force.',
   }),
 };
 
 export const leadInput = z.strictObject({ ...customerOwner.input, ...entry }).meta({
   id: 'LeadInput',
   description:
-    '`customerId` or `customer` is required. Makes a customer a lead; the customer is found as for orders, and created if unknown. A `customer.externalId` needs its `customer.source`.',
+    '`customerId` or `customer` is required. Makes a customer a lead; the customer is matched as for orders, and created if unknown. A `customer.externalId` needs its `customer.source`.',
   example: {
     customer: { source: 'web', externalId: 'L-660681', email: 'ada@example.org' },
     source: 'landing-page',
@@ -164,7 +164,8 @@ export const leadDocument = z
       .omit({ source: true, externalId: true })
       .meta({
         id: 'LeadPerson',
-        description: 'Who it is: completes the customer of the reference, or is what it is made with.',
+        description:
+          'Details of the customer: they complete the customer of the reference, or a new customer is created from them.',
       })
       .register(typeNames, { name: 'LeadPersonInput' })
       .optional(),
@@ -173,22 +174,21 @@ export const leadDocument = z
   .meta({
     id: 'LeadDocument',
     description:
-      'A lead by the reference of its customer. `segment` left out is cleared, `source` left out is the acquisition source of the customer again; `owner` and `stage` left out stay.',
+      'A lead by the reference of its customer. If omitted, `segment` is cleared and `source` becomes the acquisition source of the customer again; `owner` and `stage` stay.',
     example: { source: 'landing-page', segment: 'smb', customer: { email: 'ada@example.org' } },
   });
 export type LeadDocument = z.output<typeof leadDocument>;
 
-export const leadPatch = z
-  .strictObject(inputShape(members))
-  .meta({ id: 'LeadPatch', description: 'Members left out stay, null clears. Stages change by POST …/stage.' });
+export const leadPatch = z.strictObject(inputShape(members)).meta({
+  id: 'LeadPatch',
+  description: 'Omitted members keep their values; null clears. To change the stage, use POST …/stage.',
+});
 export type LeadPatch = z.output<typeof leadPatch>;
 
 export const stageChangeInput = z
   .strictObject({
     to: leadStage,
-    at: instantText
-      .optional()
-      .meta({ description: 'When it happened, not before the change before it; now unless told.' }),
+    at: instantText.optional().meta({ description: 'When it happened, not before the previous change. Default: now.' }),
     lossReason: lossReason.optional().meta({ description: 'Required with `former`, refused otherwise.' }),
     note: boundedText(1_000).optional().meta({ description: 'Why, in words: personal data.' }),
   })
@@ -199,7 +199,7 @@ export const leadAssignment = z
   .strictObject({
     owner: boundedText(200)
       .optional()
-      .meta({ description: 'Who is to look after it; left out, the assignment rules choose.', example: 'maria' }),
+      .meta({ description: 'The new owner. Default: chosen by the assignment rules.', example: 'maria' }),
   })
   .meta({ id: 'LeadAssignmentInput' });
 
@@ -211,11 +211,11 @@ export const leadQualification = z
           leadId: id,
           from: leadStage,
           to: leadStage,
-          score: z.number().meta({ description: 'What entitles it.', example: 41.5 }),
+          score: z.number().meta({ description: 'The score that reached the threshold.', example: 41.5 }),
         })
         .meta({ id: 'QualifiedLead' }),
     ),
-    next: id.nullable().meta({ description: 'Ask again with it as `after` until it is null.' }),
+    next: id.nullable().meta({ description: 'Send it as `after` to continue, until it is null.' }),
   })
   .meta({ id: 'LeadQualification', description: 'The leads that were moved because of their scores.' })
   .register(typeNames, { name: 'LeadQualificationPayload' });

@@ -99,7 +99,7 @@ export async function writeLeads(tx: Transaction, context: Context, writes: Lead
  */
 function refuseSharing({ principal }: Context, pointer: string): void {
   if (principal.confinement === null) return;
-  const message = 'Customers are shared by this: it is not for partners to change.';
+  const message = 'Your token may not change this member: it decides which customers are shared with you.';
   throw new Problem('not_shared', message, { errors: [{ pointer, code: 'not_shared', message }] });
 }
 
@@ -146,7 +146,7 @@ function plan(
 }
 
 function notLost(): Problem {
-  return invalid('/lossReason', 'not_lost', 'A reason of loss goes with the stage `former` only.');
+  return invalid('/lossReason', 'not_lost', 'A lossReason is only allowed with the stage `former`.');
 }
 
 /** The beginning of a lead. @throws Problem what is wrong with its stage or time */
@@ -216,7 +216,7 @@ export function changeStage(context: Context, change: LeadChange, step: Step): L
   const { stageSince: since } = row;
   const at = step.at ?? (isBefore(context.now, since) ? since : context.now);
   if (isBefore(at, since)) {
-    throw invalid('/at', 'before_last_change', `The lead has been in its stage since ${since}: say when it left it.`);
+    throw invalid('/at', 'before_last_change', `The lead has been in its stage since ${since}: send a later at.`);
   }
   checkNotAhead(at, context.now, '/at');
   const after: LeadRow = {
@@ -235,7 +235,7 @@ export function changeStage(context: Context, change: LeadChange, step: Step): L
 /** The reason of loss of a stage. @throws Problem when it lacks, or has no place */
 function checkedReason(to: LeadStage, reason: LossReason | undefined): LossReason | null {
   if (to === 'former' && reason === undefined) {
-    throw invalid('/lossReason', 'required', 'Say why it was lost: required with the stage `former`.');
+    throw invalid('/lossReason', 'required', 'A lossReason is required with the stage `former`.');
   }
   if (to !== 'former' && reason !== undefined) throw notLost();
   return reason ?? null;

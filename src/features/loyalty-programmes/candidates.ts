@@ -18,7 +18,9 @@ const defaultWindowDays = 365;
 const loyaltyCandidate = z
   .strictObject({
     customerId: id,
-    points: z.int().meta({ description: 'What these orders would have earned, on the lowest level.', example: 1830 }),
+    points: z
+      .int()
+      .meta({ description: 'Points that these orders would have earned on the lowest level.', example: 1830 }),
     value: z.number().meta({
       description: 'These points × `pointValue`, minor units of the base currency, unrounded.',
       example: 915,
@@ -33,7 +35,7 @@ const loyaltyCandidate = z
       .nullable()
       .meta({ description: 'Key of the level that would be reached now; null: there are none.', example: 'silver' }),
   })
-  .meta({ id: 'LoyaltyCandidate', description: 'A customer outside of all programmes, and what one would bring.' });
+  .meta({ id: 'LoyaltyCandidate', description: 'A customer who is in no programme, and what joining would bring.' });
 
 interface CandidateRow {
   id: string;
@@ -52,7 +54,7 @@ export const listLoyaltyCandidates = readOperation({
   selfService: false,
   summary: 'List customers who would gain most by joining',
   description:
-    'Customers who are in no programme, by the points that their orders of the last `windowDays` would have earned by the rules in force, most first; without bonuses. Further pages are of the instant of the first.',
+    'Customers who are in no programme, by the points that their orders of the last `windowDays` would have earned by the rules in force, without bonuses, most first. Further pages are as of the first one.',
   input: z.strictObject({
     limit,
     after,
@@ -63,7 +65,7 @@ export const listLoyaltyCandidates = readOperation({
       .min(1)
       .max(3_650)
       .optional()
-      .meta({ description: 'Orders of the last so many days; 365 unless told.', example: 365 }),
+      .meta({ description: 'Only orders of this many past days count. Default: 365.', example: 365 }),
   }),
   output: pageOf(loyaltyCandidate).meta({ id: 'LoyaltyCandidatePage' }),
   problems: ['not_found', programmeNotPublished],

@@ -100,7 +100,7 @@ export const getLoyaltyProgramme = readOperation({
   partners: false,
   selfService: true,
   summary: 'Read a loyalty programme',
-  description: '`rules` is what is worked on; what is and was in force is under `…/versions`.',
+  description: '`rules` is the draft; published rules are under `…/versions`.',
   input: programmeId,
   output: loyaltyProgramme,
   problems: ['not_found'],
@@ -181,7 +181,7 @@ export const updateLoyaltyProgramme = writeOperation({
   selfService: false,
   summary: 'Change a loyalty programme',
   description:
-    'Members left out stay; the rules are replaced as a whole. They are a draft: what is in force stays until the next `…/publish`.',
+    'Omitted members keep their values; the rules are replaced as a whole. They are a draft: what is in force stays until the next `…/publish`.',
   input: z.strictObject({ ...programmeId.shape, ...writeParameters, expectedVersion, body: loyaltyProgrammePatch }),
   output: writtenProgramme,
   idempotency: 'accepted',
@@ -210,17 +210,18 @@ export const deleteLoyaltyProgramme = writeOperation({
   partners: false,
   selfService: false,
   summary: 'Delete a draft of a loyalty programme',
-  description: 'One that was published is refused: members have earned by it. End it instead.',
+  description: 'A published programme cannot be deleted, because members have earned by it. End it instead.',
   input: z.strictObject({ ...programmeId.shape, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
   problems: ['not_found', programmePublished, programmeHasRewards, 'version_mismatch', 'version_required'],
   async run(tx, { now }, { id: wanted, expectedVersion: expected }) {
     const { status, version } = await programmeById(tx, wanted, now, { lock: true });
-    if (status !== 'draft') throw new Problem(programmePublished, 'It was published: it can only be ended.');
+    if (status !== 'draft')
+      throw new Problem(programmePublished, 'The programme was published, so you can only end it.');
     checkVersion(version, expected);
     if ((await tx.first(hasRewards, { id: wanted }))?.found) {
-      throw new Problem(programmeHasRewards, 'Its rewards have to go first.');
+      throw new Problem(programmeHasRewards, 'The programme has rewards: delete them first.');
     }
     await tx.all(remove, { id: wanted });
     return { id: wanted, deleted: true as const };
@@ -236,7 +237,7 @@ export const publishLoyaltyProgramme = writeOperation({
   selfService: false,
   summary: 'Publish the rules of a loyalty programme',
   description:
-    'Freezes the rules as the next version. Orders earn by the version in force when they were placed, so that nothing that was earned is rewritten. Keys of levels stay once published: `tier_removed` says which is missing.',
+    'Publishes the draft rules as the next version. Orders earn by the version in force when they were placed, so earned points never change. A published level cannot be removed (`tier_removed`).',
   input: z.strictObject({
     ...programmeId.shape,
     ...writeParameters,
@@ -249,7 +250,8 @@ export const publishLoyaltyProgramme = writeOperation({
   async run(tx, { now, principal }, { id: wanted, expectedVersion: expected, body }) {
     // Under the lock: of two at a time the second counts the version of the first.
     const record = await programmeById(tx, wanted, now, { lock: true });
-    if (record.endedAt !== null) throw new Problem(programmeEnded, 'It has ended: nothing is earned any more.');
+    if (record.endedAt !== null)
+      throw new Problem(programmeEnded, 'The programme has ended: nothing is earned any more.');
     checkVersion(record.version, expected);
     const versions = (await rulesOf(tx, [wanted])).get(wanted)?.versions ?? [];
     checkTiersStay(versions, record.rules);
@@ -279,7 +281,7 @@ function checkTiersStay(versions: ProgrammeRules['versions'], { tiers }: Loyalty
   const keys = new Set(tiers?.levels.map(({ key }) => key));
   const missing = versions.flatMap(({ rules }) => rules.tiers?.levels ?? []).find(({ key }) => !keys.has(key));
   if (!missing) return;
-  throw new Problem(tierRemoved, `The level ${missing.key} was published: it may change, but it has to stay.`, {
+  throw new Problem(tierRemoved, `The level ${missing.key} was published: you can change it, but not remove it.`, {
     extra: { tier: missing.key },
   });
 }
@@ -309,8 +311,9 @@ export const endLoyaltyProgramme = writeOperation({
   problems: ['not_found', programmeNotPublished, programmeEnded, 'version_mismatch', 'version_required'],
   async run(tx, { now }, { id: wanted, expectedVersion: expected }) {
     const before = await programmeById(tx, wanted, now, { lock: true });
-    if (before.status === 'draft') throw new Problem(programmeNotPublished, 'A draft can be deleted.');
-    if (before.status === 'ended') throw new Problem(programmeEnded, 'It has ended already.');
+    if (before.status === 'draft')
+      throw new Problem(programmeNotPublished, 'The programme is a draft: delete it instead.');
+    if (before.status === 'ended') throw new Problem(programmeEnded, 'The programme has ended already.');
     checkVersion(before.version, expected);
     return save(tx, before, { status: 'ended', endedAt: now }, now);
   },
@@ -335,7 +338,7 @@ export const listLoyaltyProgrammeVersions = readOperation({
   partners: false,
   selfService: false,
   summary: 'List the versions of a loyalty programme',
-  description: 'What was published when, and from when it is in force: each until the next one is.',
+  description: 'The published versions. Each is in force until the next one is.',
   input: z.strictObject({ ...programmeId.shape, ...pageParameters, sort: sortParameter(['number'], '-number') }),
   output: pageOf(loyaltyProgrammeVersion).meta({ id: 'LoyaltyProgrammeVersionPage' }),
   problems: ['not_found'],

@@ -27,14 +27,14 @@ const population = z.enum(['members', 'everyone']).meta({
 
 const loyaltyPreviewInput = z
   .strictObject({
-    rules: loyaltyRulesInput.optional().meta({ description: 'The change; the rules that are worked on unless told.' }),
+    rules: loyaltyRulesInput.optional().meta({ description: 'The rules to try. Default: the draft.' }),
     from: instant.meta({ description: 'Orders placed at or after this …' }),
     to: instant.meta({ description: '… and before this.' }),
-    population: population.optional().meta({ description: 'members unless told.' }),
+    population: population.optional().meta({ description: 'Default: members.' }),
   })
   .meta({
     id: 'LoyaltyPreviewInput',
-    description: 'What to try, and on which orders.',
+    description: 'The rules to try, and the orders to try them on.',
     example: { from: '2026-01-01T00:00:00.000Z', to: '2026-04-01T00:00:00.000Z', population: 'everyone' },
   });
 
@@ -75,7 +75,7 @@ const previewTier = z
   })
   .meta({ id: 'LoyaltyPreviewTier' });
 const previewCustomers = z
-  .strictObject({ customers: smallInteger, points: points.meta({ description: 'All of theirs together.' }) })
+  .strictObject({ customers: smallInteger, points: points.meta({ description: 'The sum of all differences.' }) })
   .meta({ id: 'LoyaltyPreviewCustomers', description: 'Customers whose points differ, and by how much.' });
 
 const loyaltyPreview = z
@@ -90,13 +90,13 @@ const loyaltyPreview = z
     current: sideOfPreview.meta({ description: 'By the version in force when each was placed.' }),
     changed: sideOfPreview.meta({ description: 'Under the change.' }),
     difference: points.meta({ description: 'Points: changed − current.' }),
-    differenceInValue: z.number().meta({ description: 'The same of the values.', example: -120.5 }),
+    differenceInValue: z.number().meta({ description: 'The difference in value.', example: -120.5 }),
     entitled: points.meta({
       description:
-        'What members are entitled to for these orders by the ledger. It may differ from `current`: who joined later has earned nothing before.',
+        'Points that members have for these orders in the ledger. It can differ from `current`, because orders placed before joining earn nothing.',
     }),
-    gain: previewCustomers.meta({ description: 'Who would have more.' }),
-    lose: previewCustomers.meta({ description: 'Who would have less: negative points.' }),
+    gain: previewCustomers.meta({ description: 'Customers who would have more.' }),
+    lose: previewCustomers.meta({ description: 'Customers who would have less: negative points.' }),
     byMonth: z.array(previewMonth),
     byTier: z.array(previewTier).meta({ description: 'By the level that counts under the change.' }),
   })
@@ -107,15 +107,15 @@ export const previewLoyaltyProgramme = readOperation({
   scope: 'loyalty:read',
   partners: false,
   selfService: false,
-  summary: 'See what a change of the rules would have earned',
+  summary: 'Preview what a change of the rules would have earned',
   description:
-    'Goes through the qualifying orders of a period as they are now, and compares what they earn under the change with what they earn by the version in force when they were placed. A member’s order counts with the tier it was earned with, any other with the lowest level. Bonuses are left out. At most 200,000 orders. Changes nothing.',
+    'Takes the qualifying orders of a period as they are now, and compares what they earn under the change with what they earn by the version in force when they were placed. A member’s order counts with the tier it was earned with, any other with the lowest level. Bonuses are left out. At most 200,000 orders. Changes nothing.',
   input: z.strictObject({ id, body: loyaltyPreviewInput }),
   output: loyaltyPreview,
   problems: ['not_found', tooManyOrders],
   async run(context, { id: programmeId, body }) {
     const { from, to, population: who = 'members' } = body;
-    if (!isBefore(from, to)) throw invalid('/to', 'not_after_from', 'Not after `from`.');
+    if (!isBefore(from, to)) throw invalid('/to', 'not_after_from', 'Must be after `from`.');
     const exponent = minorUnits(context.baseCurrency);
     // One snapshot: what is counted is what is read.
     return transaction(

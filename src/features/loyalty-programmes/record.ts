@@ -49,15 +49,18 @@ export const loyaltyTierLevel = z
       .string()
       .max(50)
       .regex(/^[a-z0-9][a-z0-9_-]*$/)
-      .meta({ description: 'What members, rewards and metrics call it; stays once published.', example: 'silver' }),
+      .meta({
+        description: 'The key that members, rewards and metrics refer to; it cannot change once published.',
+        example: 'silver',
+      }),
     name: boundedText(100).meta({ example: 'Silver' }),
     threshold: positiveAmount.meta({
-      description: 'The qualifying amount from which it is reached: minor units of the base currency, or points.',
+      description: 'The qualifying amount that reaches it: minor units of the base currency, or points.',
       example: 50000,
     }),
     multiplier,
   })
-  .meta({ id: 'LoyaltyTierLevel', description: 'A level: from where it is held, and what orders earn there.' });
+  .meta({ id: 'LoyaltyTierLevel', description: 'A level: its threshold, and what orders earn on it.' });
 
 export const loyaltyTierRules = z
   .strictObject({
@@ -67,39 +70,39 @@ export const loyaltyTierRules = z
         'spend: net revenue of the orders that earn, minor units of the base currency. points: what these orders earned.',
       example: 'spend',
     }),
-    windowDays: days(1, 3_650).meta({ description: 'What counts: orders of the last so many days.', example: 365 }),
+    windowDays: days(1, 3_650).meta({ description: 'Only orders of this many past days count.', example: 365 }),
     periodDays: days(1, 3_650).meta({
-      description: 'How long a level above the first is held before it is looked at again.',
+      description: 'How long a level above the first is held before it is reviewed.',
       example: 365,
     }),
     graceDays: days(0, 3_650).meta({
-      description: 'How long it is held on when it is no longer reached.',
+      description: 'How long a level is kept when it is no longer reached.',
       example: 60,
     }),
     levels: z.array(loyaltyTierLevel).min(1).max(20).meta({
-      description: 'By threshold, ascending; that of the first is 0. Keys are unique.',
+      description: 'By threshold, ascending; the first threshold is 0. Keys are unique.',
     }),
   })
   .meta({
     id: 'LoyaltyTierRules',
-    description: 'Levels of membership. Up at once; down at the end of a period and of the grace after it.',
+    description: 'Levels of membership. Members move up at once, and down at the end of a period and its grace.',
   });
 
 export const loyaltyCategoryRule = z
   .strictObject({ category: boundedText(100), multiplier })
-  .meta({ id: 'LoyaltyCategoryRule', description: 'What lines of a category earn more or less.' });
+  .meta({ id: 'LoyaltyCategoryRule', description: 'The multiplier of the lines of a category.' });
 
 export const loyaltyCampaignRule = z
   .strictObject({
     name: boundedText(100),
     from: instantText.meta({ description: 'Orders placed at or after this …' }),
     to: instantText.meta({ description: '… and before this.' }),
-    campaignId: id.nullable().optional().meta({ description: 'Only orders that name this campaign; all unless told.' }),
+    campaignId: id.nullable().optional().meta({ description: 'Only orders with this campaign. Default: all orders.' }),
     multiplier,
   })
   .meta({
     id: 'LoyaltyCampaignRule',
-    description: 'A time in which orders earn more. Several at a time are multiplied.',
+    description: 'A period in which orders earn more. Overlapping campaigns are multiplied.',
   });
 
 export const loyaltyPurchaseBonus = z
@@ -107,7 +110,7 @@ export const loyaltyPurchaseBonus = z
     count: z.int().min(1).max(10_000).meta({ description: 'Qualifying orders since joining.', example: 5 }),
     points,
   })
-  .meta({ id: 'LoyaltyPurchaseBonus', description: 'Points for the so-many-th purchase.' });
+  .meta({ id: 'LoyaltyPurchaseBonus', description: 'Points for the nth purchase.' });
 
 export const loyaltyReferralBonus = z
   .strictObject({
@@ -122,7 +125,7 @@ export const loyaltyReferralBonus = z
       .min(0)
       .max(mostPoints)
       .register(typeNames, { name: 'SafeInt' })
-      .meta({ description: 'For the one who was referred.', example: 100 }),
+      .meta({ description: 'For the referred customer.', example: 100 }),
   })
   .meta({
     id: 'LoyaltyReferralBonus',
@@ -133,14 +136,17 @@ export const loyaltyBonuses = z
   .strictObject({
     welcome: points.nullable().optional().meta({ description: 'At enrolment.', example: 50 }),
     birthday: points.nullable().optional().meta({
-      description: 'On each birthday; who was born on 29 February has it on the 28th in common years.',
+      description: 'On each birthday; 29 February counts as the 28th in common years.',
       example: 100,
     }),
     anniversary: points.nullable().optional().meta({ description: 'On each anniversary of joining.', example: 100 }),
     purchase: loyaltyPurchaseBonus.nullable().optional(),
     referral: loyaltyReferralBonus.nullable().optional(),
   })
-  .meta({ id: 'LoyaltyBonuses', description: 'Points beside those of orders; what is left out or null is not given.' });
+  .meta({
+    id: 'LoyaltyBonuses',
+    description: 'Points besides those of orders. A bonus that is omitted or null is not given.',
+  });
 
 const pointRounding = z.enum(['down', 'half_up', 'up']).meta({
   id: 'PointRounding',
@@ -155,7 +161,7 @@ const earnOn = z.enum(['paid', 'fulfilled']).meta({
 const refundPolicy = z.enum(['only_pending', 'within_balance', 'allow_negative']).meta({
   id: 'LoyaltyRefundPolicy',
   description:
-    'How far points of an order that is refunded, cancelled or cut are taken back. only_pending: as long as they are pending. within_balance: as far as the balance goes. allow_negative: all of them, and what is missing is owed.',
+    'Which points are taken back when an order is refunded, cancelled or reduced. only_pending: those that are still pending. within_balance: at most the balance. allow_negative: all of them; the member owes what is missing.',
   example: 'within_balance',
 });
 
@@ -167,11 +173,11 @@ const ruleMembers = {
   rounding: pointRounding,
   earnOn,
   pendingDays: days(0, 365).meta({
-    description: 'Points can be spent so many days (of 24 hours) after the order.',
+    description: 'Days (of 24 hours) after the order until its points can be spent.',
     example: 14,
   }),
   expiryDays: days(1, 36_500).nullable().meta({
-    description: 'They expire so many days after the order, more than `pendingDays`; null: never.',
+    description: 'Days after the order until its points expire, more than `pendingDays`; null: they never expire.',
     example: 730,
   }),
   refundPolicy,
@@ -225,11 +231,11 @@ export const loyaltyRules = z.strictObject(ruleMembers).meta({
 export const loyaltyRulesInput = z
   .strictObject({
     ...ruleMembers,
-    rounding: pointRounding.optional().meta({ description: 'down unless told.' }),
-    earnOn: earnOn.optional().meta({ description: 'paid unless told.' }),
+    rounding: pointRounding.optional().meta({ description: 'Default: down.' }),
+    earnOn: earnOn.optional().meta({ description: 'Default: paid.' }),
     pendingDays: ruleMembers.pendingDays.optional(),
     expiryDays: ruleMembers.expiryDays.optional(),
-    refundPolicy: refundPolicy.optional().meta({ description: 'within_balance unless told.' }),
+    refundPolicy: refundPolicy.optional().meta({ description: 'Default: within_balance.' }),
     categories: ruleMembers.categories.optional(),
     campaigns: ruleMembers.campaigns.optional(),
     tiers: ruleMembers.tiers.optional(),
@@ -243,7 +249,7 @@ export const loyaltyRulesInput = z
   .meta({
     id: 'LoyaltyRulesInput',
     description:
-      'The rules of a programme. Unless told, points can be spent at once, never expire, and there are no categories, campaigns, tiers or bonuses.',
+      'The rules of a programme. By default points can be spent at once and never expire, and there are no categories, campaigns, tiers or bonuses.',
     example: rulesExample,
   });
 type LoyaltyRulesInput = z.output<typeof loyaltyRulesInput>;
@@ -261,7 +267,7 @@ function ruleFaults({ pendingDays = 0, expiryDays, categories, campaigns, tiers 
     faults.push({
       path: ['expiryDays'],
       code: 'not_after_pending',
-      message: 'Points would expire before they can be spent: more than pendingDays.',
+      message: 'Points would expire before they can be spent: send more than pendingDays.',
     });
   }
   for (const index of repeated((categories ?? []).map(({ category }) => category))) {
@@ -269,7 +275,7 @@ function ruleFaults({ pendingDays = 0, expiryDays, categories, campaigns, tiers 
   }
   for (const [index, { from, to }] of (campaigns ?? []).entries()) {
     if (isBefore(from, to)) continue;
-    faults.push({ path: ['campaigns', index, 'to'], code: 'not_after_from', message: 'Not after `from`.' });
+    faults.push({ path: ['campaigns', index, 'to'], code: 'not_after_from', message: 'Must be after `from`.' });
   }
   const levels = tiers?.levels ?? [];
   for (const index of repeated(levels.map(({ key }) => key))) {
@@ -281,7 +287,10 @@ function ruleFaults({ pendingDays = 0, expiryDays, categories, campaigns, tiers 
     faults.push({
       path: ['tiers', 'levels', index, 'threshold'],
       code: before === undefined ? 'not_zero' : 'not_ascending',
-      message: before === undefined ? 'That of the first level is 0.' : 'Not above that of the level before.',
+      message:
+        before === undefined
+          ? 'The threshold of the first level must be 0.'
+          : 'Must be above the threshold of the previous level.',
     });
   }
   return faults;
@@ -318,14 +327,14 @@ const programmeExample = { name: 'Friends of the garden', rules: rulesExample };
 
 const programmeFields = {
   id: key(),
-  name: text(200).plain().required().says('What members call it.', programmeExample.name),
+  name: text(200).plain().required().says('Name shown to members.', programmeExample.name),
   status: words(programmeStatus).required().readOnly(),
   rules: json(loyaltyRules)
     .plain()
     .required()
     .takes(loyaltyRulesInput)
-    .answers(loyaltyRules.meta({ description: 'What is worked on; in force is what was published.' })),
-  endedAt: instant().readOnly().says('From here on nothing is earned; what was can still be spent.'),
+    .answers(loyaltyRules.meta({ description: 'The draft. Only published rules are in force.' })),
+  endedAt: instant().readOnly().says('From then on nothing is earned; points earned before can still be spent.'),
   version: version(),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),
@@ -387,7 +396,7 @@ export const loyaltyPublication = z
   .strictObject({
     validFrom: instantText.optional().meta({
       description:
-        'From when orders earn by these rules, by the date they were placed; now unless told. A first version may begin in the past; a later one not, nor before the one it follows.',
+        'Orders placed from then on earn by these rules. A first version may start in the past; a later one may not, nor before the previous one. Default: now.',
     }),
   })
   .meta({ id: 'LoyaltyPublication', example: { validFrom: '2026-12-01T00:00:00.000Z' } })
@@ -402,7 +411,7 @@ export const loyaltyProgramme = z
       .nullable()
       .meta({ description: 'The version in force now; null: none is yet.' }),
   })
-  .meta({ id: 'LoyaltyProgramme', description: 'A loyalty programme with the rules that are worked on.' });
+  .meta({ id: 'LoyaltyProgramme', description: 'A loyalty programme with its draft rules.' });
 export type LoyaltyProgramme = z.output<typeof loyaltyProgramme>;
 
 export const loyaltyProgrammeVersion = z

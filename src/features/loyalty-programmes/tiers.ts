@@ -30,12 +30,12 @@ export const loyaltyTiers = z
     levels: z.array(tierMembers).meta({ description: 'By threshold, ascending.' }),
     members: smallInteger.meta({ description: 'All members of the programme.' }),
     withoutTier: smallInteger.meta({
-      description: 'Those who hold none of these levels: the programme had none so far.',
+      description: 'Members who hold none of these levels, because the programme had none so far.',
     }),
   })
   .meta({
     id: 'LoyaltyTiers',
-    description: 'The levels in force, and how many members hold each as their accounts were last settled.',
+    description: 'The levels in force, and how many members hold each, as their accounts were last recomputed.',
   });
 
 const counting = statement<{
@@ -57,7 +57,7 @@ export const getLoyaltyTiers = readOperation({
   selfService: false,
   summary: 'Read the tiers of a loyalty programme',
   description:
-    'The levels of the version in force, and how many members hold each. A change that time alone brings (the end of a period) counts once the account is settled: with its next write, or by the job that runs every few minutes.',
+    'The levels of the version in force, and how many members hold each. A change that comes with time alone (the end of a period) counts once the account is recomputed: with its next write, or by the job that runs every few minutes.',
   input: z.strictObject({ programmeId: id }),
   output: loyaltyTiers,
   problems: ['not_found', programmeNotPublished],

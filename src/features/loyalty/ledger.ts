@@ -396,7 +396,7 @@ function noteTier(account: OpenAccount, state: TierState, changes: readonly Tier
 /** What a transaction says beside its points. */
 export interface TransactionFacts {
   kind: LoyaltyTransactionKind;
-  /** The client that asked for it (`context.principal.client`), or the rule that made it. */
+  /** The client that requested it (`context.principal.client`), or the rule that made it. */
   by: string;
   orderId?: string | null;
   bonusKey?: string | null;

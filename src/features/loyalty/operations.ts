@@ -63,7 +63,7 @@ export const enrolCustomer = writeOperation({
   selfService: true,
   summary: 'Make a customer a member',
   description:
-    'Of one programme, once. The orders placed since `joinedAt` earn as if they came in now, with the first tier; the welcome bonus is earned now. One who is a member already is refused with `already_exists`. A customer by itself joins now.',
+    'A customer can be a member of one programme, once. Orders placed since `joinedAt` earn as if they came in now, with the first tier; the welcome bonus is earned now. A customer who is a member already is refused with `already_exists`. With a customer token, the customer joins now.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, body: enrolment }),
   output: writtenCustomerLoyalty,
   idempotency: 'required',
@@ -73,7 +73,7 @@ export const enrolCustomer = writeOperation({
     const customerId = await targetId(tx, 'customer', target);
     if (context.principal.confinement?.kind === 'customer' && asked !== context.now) {
       // Years of orders would earn points by the customer's own word.
-      const message = 'Who joins by their own token joins now.';
+      const message = 'Your token may not set joinedAt: you join now. Leave it out.';
       throw new Problem('not_shared', message, { errors: [{ pointer: '/joinedAt', code: 'not_shared', message }] });
     }
     checkNotAhead(asked, context.now, '/joinedAt');
@@ -119,7 +119,7 @@ function notJoinable(code: ProblemCode, message: string, extra: Record<string, s
 
 const details = z.boolean().optional().meta({
   description:
-    'Also what the points are worth, the way to the next tier, what expires next, and the lots that have points.',
+    'Also return what the points are worth, the way to the next tier, what expires next, and the lots that have points.',
 });
 
 export const getCustomerLoyalty = readOperation({
@@ -127,12 +127,12 @@ export const getCustomerLoyalty = readOperation({
   scope: 'loyalty:read',
   partners: true,
   selfService: true,
-  summary: 'Read what a customer has in the loyalty programme',
+  summary: 'Read the loyalty account of a customer',
   description:
-    'Points and tier at `asOf`: right at any instant, also where no job has written yet what expired. An instant to come says what it will be if nothing else happens. 404 for who is not a member then.',
+    'Points and tier at `asOf`: exact at any instant, even if no job has recorded expiries yet. A future instant shows what they will be if nothing else happens. 404 if the customer is not a member then.',
   input: z.strictObject({
     ...targetParameters,
-    asOf: instant.optional().meta({ description: 'At this instant; now unless told.' }),
+    asOf: instant.optional().meta({ description: 'At this instant. Default: now.' }),
     details,
   }),
   output: customerLoyalty,
@@ -154,7 +154,7 @@ export const loyaltyByCustomers = readOperation({
   scope: 'loyalty:read',
   partners: true,
   selfService: true,
-  summary: 'Read what customers have in their loyalty programmes',
+  summary: 'Read the loyalty accounts of customers',
   input: z.strictObject({ ids: z.array(id) }),
   output: z.array(customerLoyalty.nullable()),
   async run({ db, now }, { ids }) {
@@ -186,7 +186,7 @@ export const listLoyaltyMembers = readOperation({
   selfService: false,
   summary: 'List the members of a programme',
   description:
-    'Balances and tiers are as of now. The filter `tier` goes by what is settled, which a job does every five minutes.',
+    'Balances and tiers are as of now. The filter `tier` uses the stored tier, which a job recomputes every five minutes.',
   input: z.strictObject({
     ...pageParameters,
     sort: sortParameter(['joinedAt'], '-joinedAt'),
@@ -219,7 +219,7 @@ export const listTierChanges = readOperation({
   partners: true,
   selfService: true,
   summary: "List a member's changes of tier",
-  description: 'The first says where the member began.',
+  description: 'The first entry is the initial tier.',
   input: z.strictObject({ ...targetParameters, ...pageParameters, sort: sortParameter(['sequence'], 'sequence') }),
   output: pageOf(tierChange).meta({ id: 'TierChangePage' }),
   problems: ['not_found'],
@@ -263,7 +263,9 @@ const list = keysetList<TransactionRow>({
 
 const listFilters = {
   kind: loyaltyTransactionKind.optional(),
-  orderId: id.optional().meta({ description: 'What this order earned, lost, or was paid with.' }),
+  orderId: id
+    .optional()
+    .meta({ description: 'Only transactions of this order: what it earned, lost, or was paid with.' }),
   atFrom: instant.optional(),
   atTo: instant.optional(),
   createdFrom: instant.optional(),
@@ -277,7 +279,7 @@ export const listLoyaltyTransactions = readOperation({
   partners: true,
   selfService: true,
   summary: 'List loyalty transactions',
-  description: 'Of all members, latest written first unless told; the list of one customer can be sorted by `at`.',
+  description: 'Of all members. Default order: latest written first; the list of one customer can be sorted by `at`.',
   input: z.strictObject({
     ...pageParameters,
     sort: sortParameter(['createdAt'], '-createdAt'),
@@ -337,7 +339,7 @@ export const createLoyaltyTransaction = writeOperation({
   selfService: false,
   summary: 'Spend, adjust or transfer points',
   description:
-    'Points are taken from what expires first, and never more than are active: `insufficient_points` says how many there are. What is transferred keeps its expiry.',
+    'Points that expire first are taken first, and never more than are active: `insufficient_points` says how many there are. Transferred points keep their expiry.',
   input: z.strictObject({ ...writeParameters, body: loyaltyTransactionInput }),
   output: writtenLoyaltyTransaction,
   idempotency: 'required',
@@ -347,7 +349,7 @@ export const createLoyaltyTransaction = writeOperation({
     const [result] = await writeTransactions(tx, context, [body]);
     if (!result || result instanceof Problem) throw result ?? notFound('transaction');
     const { applied, ...written } = result;
-    if (!applied) throw nameTaken(written.id, 'It was done before.');
+    if (!applied) throw nameTaken(written.id, 'This transaction was done before.');
     return written;
   },
 });
@@ -362,7 +364,7 @@ export const batchLoyaltyTransactions = writeOperation({
   selfService: false,
   summary: 'Spend, adjust or transfer points, up to 1,000 times',
   description:
-    'In index order; always 200, with a result per item. Each item has an `externalId`: sent again, it is `unchanged`.',
+    'In index order. The status is always 200, with a result per item. Each item needs an `externalId`; if you send it again, it is `unchanged`.',
   input: batchInput('transactions', loyaltyTransactionInput),
   output: batchResults,
   idempotency: 'accepted',
@@ -380,9 +382,9 @@ export const undoLoyaltyTransaction = writeOperation({
   scope: 'loyalty:write',
   partners: false,
   selfService: false,
-  summary: 'Undo a spending',
+  summary: 'Undo a spend',
   description:
-    'The points come back as a transaction of the kind `return`: active now, expiring as before, in 30 days at the soonest. Once: `already_undone`. A redemption is cancelled instead.',
+    'The points come back as a transaction of the kind `return`: active now, with their previous expiry, but not before 30 days from now. This works once (`already_undone`). Cancel a redemption instead.',
   input: z.strictObject({ id, ...writeParameters }),
   output: writtenLoyaltyTransaction,
   idempotency: 'required',
@@ -413,7 +415,7 @@ async function undo(
   if (again?.customerId !== customerId) throw new Retry('a transaction moved or vanished');
   if (!account) throw notFound('transaction');
   if (again.undoneBy !== null) {
-    throw new Problem('already_undone', 'The points came back already.', { extra: { id: again.undoneBy } });
+    throw new Problem('already_undone', 'The points were given back already.', { extra: { id: again.undoneBy } });
   }
   const facts = { kind: 'return' as const, by: context.principal.client, relatedId: wanted, orderId };
   const transaction = givePointsBack(account, facts, taken);

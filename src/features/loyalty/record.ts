@@ -67,15 +67,18 @@ const memberFields = {
   tierSince: instant().readOnly(),
   tierEndsAt: instant()
     .readOnly()
-    .says('When the period, or the grace after it, ends and the tier is looked at again; null: never.'),
-  tierInGrace: boolean().required().readOnly().says('The level is held on though it is no longer reached.'),
+    .says('When the period, or the grace after it, ends and the tier is reviewed; null: never.'),
+  tierInGrace: boolean().required().readOnly().says('The level is kept although it is no longer reached.'),
   active: count()
     .required()
     .readOnly()
     .says('Points that can be spent; negative while more points are owed than there are.', 1250),
   pending: count().required().readOnly().says('Points that are earned and become active later.', 80),
   /** Taken back when there were none left (`allow_negative`). */
-  debt: count().required().readOnly().says('Points owed, ≥ 0, which `active` is less: the next ones earned pay them.'),
+  debt: count()
+    .required()
+    .readOnly()
+    .says('Points owed, ≥ 0, already subtracted from `active`; the next points earned pay them.'),
   settledAt: instant().required().internal(),
   /** null: nothing changes by itself. */
   nextAt: instant().internal(),
@@ -134,9 +137,9 @@ const transactionFields = {
     .says('When it took effect: the date of the order or the occasion, of the expiry, or when it was done.'),
   /** It may be gone. */
   orderId: recordId().readOnly().says('The order that earned or lost them, or that was paid with them.'),
-  entitled: count().readOnly().says('What the order or bonus is entitled to from then on.'),
-  lapsed: count().required().readOnly().says('Of what was to be taken back, what had expired before.'),
-  waived: count().required().readOnly().says('Of what was to be taken back, what the refund policy lets go.'),
+  entitled: count().readOnly().says('The points that the order or bonus is entitled to from then on.'),
+  lapsed: count().required().readOnly().says('The part of the points to take back that had expired before.'),
+  waived: count().required().readOnly().says('The part of the points to take back that the refund policy waives.'),
   /** What makes a bonus unique. */
   bonusKey: bonusKey('`welcome`, `birthday:2026`, `anniversary:3`, `purchase:5`, `referral:<customer>`.'),
   redemptionId: recordId().readOnly(),
@@ -145,9 +148,9 @@ const transactionFields = {
     .answers(ofOthers(id.nullable().meta({ description: 'The other side of a transfer, or what a `return` undoes.' }))),
   relatedCustomerId: otherCustomer().readOnly(),
   reason: text(500).personal().readOnly(),
-  by: text(255).plain().required().readOnly().says('The client that asked for it, or the rule that made it.'),
+  by: text(255).plain().required().readOnly().says('The client that requested it, or the rule that made it.'),
   /** Repeated, it is not done again. */
-  externalId: code(255).plain().readOnly().says('What that client calls it.'),
+  externalId: code(255).plain().readOnly().says('The reference of that client for it.'),
   createdAt: instant().required().readOnly(),
 };
 
@@ -193,7 +196,7 @@ const lotFields = {
   id: key(),
   transactionId: recordId().required().readOnly().says('What credited it.'),
   points: count().required().readOnly().says('Points.'),
-  remaining: count().required().readOnly().says('What is left of them.'),
+  remaining: count().required().readOnly().says('Points that are left.'),
   earnedAt: instant().required().readOnly(),
   activeAt: instant().required().readOnly().says('From then on they can be spent.'),
   expiresAt: instant().readOnly().says('From then on they cannot any more; null: never.'),
@@ -272,7 +275,7 @@ const tierChangeFields = {
   tier: text(50).plain().required().readOnly(),
   reason: words(tierChangeReason).required().readOnly(),
   amount: count().required().readOnly().says('The amount that decided: minor units of the base currency, or points.'),
-  endsAt: instant().readOnly().says('When it is looked at again; null: never.'),
+  endsAt: instant().readOnly().says('When it is reviewed; null: never.'),
   createdAt: instant().required().internal(),
 };
 
@@ -301,7 +304,7 @@ const signedPoints = z
   .int()
   .min(-mostPoints)
   .max(mostPoints)
-  .refine((value) => value !== 0, { error: 'moves nothing', params: { code: 'nothing_to_move' } })
+  .refine((value) => value !== 0, { error: 'must not be 0', params: { code: 'nothing_to_move' } })
   .register(typeNames, { name: 'SafeInt' });
 
 export const loyaltyMember = z
@@ -322,14 +325,14 @@ export const tierProgress = z
   .strictObject({
     basis: loyaltyTierRules.shape.basis,
     windowDays: smallInteger,
-    amount: z.int().meta({ description: 'What counts now: minor units of the base currency, or points.' }),
+    amount: z.int().meta({ description: 'The amount that counts now: minor units of the base currency, or points.' }),
     next: z
       .strictObject({ key: z.string(), name: z.string(), threshold: z.int(), missing: z.int() })
       .nullable()
       .meta({ id: 'NextTier', description: 'The level above; null on the highest.' }),
     missingToKeep: z.int().nullable().meta({
       description:
-        'What has to be added by `tierEndsAt` to keep the level; 0: nothing. null: there is nothing to lose.',
+        'The amount to add by `tierEndsAt` to keep the level; 0: enough already. null: there is no level to lose.',
     }),
   })
   .meta({ id: 'TierProgress', description: 'The way to the next tier, and what it takes to keep this one.' });
@@ -354,12 +357,12 @@ export const customerLoyalty = loyaltyMember
           .meta({ id: 'NextExpiry', description: 'The points that expire first; null: none do.' }),
         lots: z
           .array(loyaltyLot)
-          .meta({ description: 'What the points are made of: what is spent first comes first, 100 at most.' }),
+          .meta({ description: 'The lots of the points, in the order in which they are spent; at most 100.' }),
       })
       .nullable()
       .meta({ id: 'LoyaltyDetails', description: 'With `details=true`; null unless asked for.' }),
   })
-  .meta({ id: 'CustomerLoyalty', description: 'What a customer has in a loyalty programme at `asOf`.' });
+  .meta({ id: 'CustomerLoyalty', description: 'The loyalty account of a customer at `asOf`.' });
 export const writtenCustomerLoyalty = customerLoyalty.extend({ created }).meta({ id: 'WrittenCustomerLoyalty' });
 export type CustomerLoyalty = z.output<typeof customerLoyalty>;
 
@@ -376,9 +379,9 @@ export const loyaltyTransaction = z
       .meta({ description: 'The postings, which add up to `points`; null in lists.' }),
     balance: loyaltyBalance
       .nullable()
-      .meta({ description: 'What the member has after it; null unless it was made by this call.' }),
+      .meta({ description: 'The account after it; null unless this call made the transaction.' }),
   })
-  .meta({ id: 'LoyaltyTransaction', description: 'Something that happened to points; never changed afterwards.' });
+  .meta({ id: 'LoyaltyTransaction', description: 'A change of points; it never changes afterwards.' });
 export type LoyaltyTransaction = z.output<typeof loyaltyTransaction>;
 
 export const writtenLoyaltyTransaction = loyaltyTransaction
@@ -387,14 +390,14 @@ export const writtenLoyaltyTransaction = loyaltyTransaction
 
 export const tierChange = z
   .strictObject(outputShape(tierChangeFields))
-  .meta({ id: 'TierChange', description: 'A step in the tiers of a member.' });
+  .meta({ id: 'TierChange', description: 'A change of the tier of a member.' });
 
 export const enrolment = z
   .strictObject({
     programmeId: id,
-    joinedAt: instantText
-      .optional()
-      .meta({ description: 'Orders from then on earn; now unless told. At most ten minutes ahead, taken as now.' }),
+    joinedAt: instantText.optional().meta({
+      description: 'Orders placed from then on earn. At most ten minutes ahead, which counts as now. Default: now.',
+    }),
   })
   .meta({ id: 'LoyaltyEnrolment', example: { programmeId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90' } })
   .register(typeNames, { name: 'LoyaltyEnrolmentInput' });
@@ -407,18 +410,22 @@ export const loyaltyTransactionInput = z
       description: 'spend: points are used. adjust: credited or taken by hand. transfer: given to another member.',
     }),
     customerId: id.optional(),
-    customer: referenceInput.optional().meta({ description: 'Instead of `customerId`: what another system calls it.' }),
-    points: signedPoints.meta({ description: 'More than 0; for `adjust` also less: taken.', example: 500 }),
+    customer: referenceInput.optional().meta({ description: 'Instead of `customerId`: a reference of the customer.' }),
+    points: signedPoints.meta({
+      description: 'More than 0; for `adjust`, a negative number takes points.',
+      example: 500,
+    }),
     reason: boundedText(500).nullable().optional().meta({ description: 'Required for `adjust`.' }),
     orderId: id.nullable().optional().meta({ description: 'spend: the order of the customer that is paid with it.' }),
     toCustomerId: id.nullable().optional().meta({ description: 'transfer: a member of the same programme.' }),
-    expiresAt: instantText
-      .nullable()
-      .optional()
-      .meta({ description: 'adjust, credited: null is never; as the programme says unless told.' }),
-    externalId: referenceInput.shape.externalId
-      .optional()
-      .meta({ description: 'Your name for it, one per customer: it is done once. Required in a batch.' }),
+    expiresAt: instantText.nullable().optional().meta({
+      description:
+        'For an `adjust` that credits points; null: they never expire. Default: by the rules of the programme.',
+    }),
+    externalId: referenceInput.shape.externalId.optional().meta({
+      description:
+        'Your reference for it, unique per customer: the transaction is done only once. Required in a batch.',
+    }),
   })
   .meta({
     id: 'LoyaltyTransactionInput',

@@ -27,8 +27,8 @@ const involved = statement<Involved>(
 const by = 'referral';
 
 const payload = z.strictObject({
-  customerId: id.meta({ description: 'Who was referred.' }),
-  former: id.optional().meta({ description: 'Who was said to have referred them before.' }),
+  customerId: id.meta({ description: 'The referred customer.' }),
+  former: id.optional().meta({ description: 'The previous referrer.' }),
 });
 
 /**

@@ -43,7 +43,7 @@ export const loyaltyResolvers: Resolvers = {
   },
   Customer: {
     loyalty: related(loyaltyByCustomers, 'id', {
-      description: 'What the customer has in the loyalty programme now, without details; null for who is not a member.',
+      description: 'The loyalty account of the customer now, without details; null if the customer is not a member.',
     }),
   },
   LoyaltyMember: {

@@ -44,6 +44,6 @@ export const settleLoyalty = job({
         return accounts.size;
       });
     }
-    if (settled > 0) log.info({ settled }, 'loyalty accounts were settled');
+    if (settled > 0) log.info({ settled }, 'loyalty accounts were recomputed');
   },
 });

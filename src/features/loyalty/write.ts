@@ -89,9 +89,9 @@ function ownerOf(
 }
 
 function noCustomer(): Problem {
-  const message = 'Name the customer, by `customerId` or by `customer`.';
+  const message = 'Send `customerId` or `customer`.';
   return new Problem(customerRequired, message, {
-    errors: [{ pointer: '/customerId', code: customerRequired, message }],
+    errors: [{ pointer: '/customerId', code: 'customer_required', message }],
   });
 }
 
@@ -102,15 +102,16 @@ function notAMember(pointer: string): Problem {
 /** @throws Problem members that the kind needs and lacks, or has no use for */
 function checkMembers({ kind, points, reason, orderId, toCustomerId, expiresAt }: LoyaltyTransactionInput): void {
   if (kind !== 'adjust' && points < 0)
-    throw invalid('/points', 'too_small', 'Points are taken: say how many, above 0.');
-  if (kind === 'adjust' && !reason) throw invalid('/reason', 'required', 'Say why: required with `adjust`.');
-  if (kind === 'transfer' && !toCustomerId) throw invalid('/toCustomerId', 'required', 'Say to whom.');
+    throw invalid('/points', 'too_small', 'Must be more than 0: the number of points to take.');
+  if (kind === 'adjust' && !reason) throw invalid('/reason', 'required', 'Required with `adjust`.');
+  if (kind === 'transfer' && !toCustomerId)
+    throw invalid('/toCustomerId', 'required', 'Required: the customer who gets the points.');
   const misplaced = (pointer: string, of: string) =>
-    invalid(pointer, 'misplaced', `Belongs to \`${of}\`, not to \`${kind}\`.`);
+    invalid(pointer, 'misplaced', `Only allowed with \`${of}\`, not with \`${kind}\`.`);
   if (kind !== 'spend' && orderId) throw misplaced('/orderId', 'spend');
   if (kind !== 'transfer' && toCustomerId) throw misplaced('/toCustomerId', 'transfer');
   if (expiresAt !== undefined && (kind !== 'adjust' || points < 0)) {
-    throw invalid('/expiresAt', 'misplaced', 'Belongs to an `adjust` that credits.');
+    throw invalid('/expiresAt', 'misplaced', 'Only allowed with an `adjust` that credits points.');
   }
 }
 
@@ -148,12 +149,12 @@ function transfer(
 ): TransactionRow {
   if (!to) throw notAMember('/toCustomerId');
   if (to.customerId === from.customerId)
-    throw invalid('/toCustomerId', 'same_customer', 'These are its points already.');
+    throw invalid('/toCustomerId', 'same_customer', 'You cannot transfer points to the same customer.');
   if (to.programme.id !== from.programme.id) {
     throw invalid(
       '/toCustomerId',
       'other_programme',
-      'Points stay in their programme: this is a member of another one.',
+      'Points cannot leave their programme: this customer is a member of another one.',
     );
   }
   const out = takePoints(from, { ...facts, kind: 'transfer_out', relatedCustomerId: to.customerId }, points);
@@ -190,7 +191,7 @@ function sameAgain({ kind, points }: LoyaltyTransactionInput, before: WrittenTra
   if (before.kind === (kind === 'transfer' ? 'transfer_out' : kind) && before.points === signed) {
     return { ...before, created: false, applied: false };
   }
-  throw nameTaken(before.id, 'Another transaction has this name.');
+  throw nameTaken(before.id, 'Another transaction has this externalId.');
 }
 
 export function nameTaken(id: string, message: string): Problem {

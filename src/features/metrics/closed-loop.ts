@@ -15,16 +15,16 @@ export const getClosedLoop = metricOperation(
   {
     name: 'getClosedLoop',
     summary: 'Closing the loop',
-    description: `Of the follow-ups \`detractor\` that were opened in the period: closed by their due date ÷ those that are closed or past it, as they stood at \`asOf\`. What is open and not yet due is in neither (\`notYetDue\`, and the warning \`not_all_due\`: a young period flatters). Cancelled ones are in \`excluded\`. One that was opened again counts as open for as long as it is. \`interval\` is a Wilson interval.
+    description: `Of the \`detractor\` follow-ups that were opened in the period: those closed by their due date ÷ those closed or overdue, as of \`asOf\`. Follow-ups that are open and not yet due are in neither (\`notYetDue\`, and the warning \`not_all_due\`: a recent period looks better than it is). Cancelled ones are in \`excluded\`. A reopened one counts as open while it is open. \`interval\` is a Wilson interval.
 
-\`values\`: \`opened, closed, closedInTime, overdue, notYetDue\`, the closed ones by outcome (\`outcomeRetained, outcomeResolved, outcomeLost, outcomeNotReached, outcomeOther\`), and of those whose customer answered a 0–10 question again after the closing, in any survey and before \`asOf\`: \`answeredAgain\`, the means \`scoreBefore, scoreAfter, scoreChange\` and \`npsBefore, npsAfter\`. They are not all the effect of the follow-ups: the warning \`regression_to_the_mean\`.`,
+\`values\`: \`opened, closed, closedInTime, overdue, notYetDue\`, the closed ones by outcome (\`outcomeRetained, outcomeResolved, outcomeLost, outcomeNotReached, outcomeOther\`), and of those whose customer answered a 0–10 question again after the closing, in any survey and before \`asOf\`: \`answeredAgain\`, the means \`scoreBefore, scoreAfter, scoreChange\` and \`npsBefore, npsAfter\`. The change is not only the effect of the follow-ups: the warning \`regression_to_the_mean\`.`,
     input: z.strictObject({
       from,
       to,
       timeZone,
       asOf,
       interval,
-      surveyId: id.optional().meta({ description: 'Only what answers to this survey opened.' }),
+      surveyId: id.optional().meta({ description: 'Only follow-ups that answers to this survey opened.' }),
     }),
     output: metricResult,
     problems: ['not_found'],

@@ -58,7 +58,7 @@ export function envelope({
 export function seriesPoints(brackets: readonly Bracket[], results: readonly MetricResult[]): SeriesPoint[] {
   return brackets.map((bracket, index) => {
     const result = results[index];
-    if (!result) throw new Error(`the bracket of ${bracket.start} has no result`);
+    if (!result) throw new Error(`the interval of ${bracket.start} has no result`);
     const { value, values, numerator, denominator, lowSample, reason } = result;
     return {
       start: bracket.start,

@@ -48,7 +48,7 @@ const guarded = new WeakSet<object>();
 
 const told = `
 
-Tokens of partners: over the customers shared with them, whole calendar months of the reporting zone only, up to the beginning of the present month; unless told, up to the latest month that can be answered. Other filters and groups are refused (403 \`not_shared\`), and so is (403 \`group_too_small\`) what rests on fewer customers than the partner's \`minimumGroupSize\`, or would by subtraction.`;
+Partner tokens: over the customers shared with the partner, in whole calendar months of the reporting zone that have ended. Default: up to the latest month that can be answered. Other filters and groups are refused (403 \`not_shared\`). So is a number that rests on fewer customers than the partner's \`minimumGroupSize\`, directly or by subtraction (403 \`group_too_small\`).`;
 
 /** A metric: one definition for the organisation and, guarded, for partners. */
 export function metricOperation<I extends Shape>(
@@ -132,14 +132,15 @@ function refuseClosed<I>(
     if (moments.includes(name) && typeof value === 'string') {
       const at = forParameter(name, () => resolveInstant(value, timeZone));
       if (intervalAt('month', at, timeZone).from !== at) {
-        return `Partners ask for whole calendar months in ${timeZone}: give the first day of one.`;
+        return `Your token can only ask for whole calendar months in ${timeZone}: send the first day of a month.`;
       }
-      return name === 'asOf' && isBefore(present, at) ? 'Partners are told of months that have ended.' : null;
+      return name === 'asOf' && isBefore(present, at) ? 'Your token can only ask for months that have ended.' : null;
     }
-    if (name === 'timeZone') return value === timeZone ? null : `Partners ask in the reporting zone, ${timeZone}.`;
+    if (name === 'timeZone')
+      return value === timeZone ? null : `Your token can only ask in the reporting zone, ${timeZone}.`;
     const allowed = name === 'interval' && open[name] === undefined ? intervals : open[name];
-    if (allowed === undefined || allowed.length === 0) return 'Not open to tokens of partners.';
-    return allowed.includes(value) ? null : `Tokens of partners may ask for ${allowed.join(', ')}.`;
+    if (allowed === undefined || allowed.length === 0) return 'Not available to partner tokens.';
+    return allowed.includes(value) ? null : `Partner tokens can only send ${allowed.join(', ')}.`;
   }
 }
 

@@ -20,12 +20,11 @@ const question = {
   timeZone,
   asOf,
   completeness: z.number().min(0).max(1).optional().meta({
-    description:
-      'An open lead with a smaller share of its profile fields filled in is under-qualified; 0.5 unless told.',
+    description: 'An open lead with a smaller share of its profile fields filled in is under-qualified. Default: 0.5.',
     example: 0.6,
   }),
   silentDays: z.int().min(1).max(36_500).optional().meta({
-    description: 'Calendar days without an interaction after which an open lead is untouched; 14 unless told.',
+    description: 'Calendar days without an interaction after which an open lead is untouched. Default: 14.',
     example: 14,
   }),
 };
@@ -37,7 +36,7 @@ export const leadFunnelInput = z.strictObject({
   interval,
   groupBy: groupBy.meta({
     description:
-      'Also answer `groups`, the largest first, at most 1,000: by what the lead says now, or by its `stage` at `asOf`. The empty key is of those without. `country` needs the scope `customers:pii`.',
+      'Also return `groups`, the largest first, at most 1,000: by the present value of the lead, or by its `stage` at `asOf`. The empty key stands for leads without a value. `country` needs the scope `customers:pii`.',
     example: 'source',
   }),
 });

@@ -27,14 +27,14 @@ import { metricResult } from './model.ts';
 import { forParameter, hasEnded, invalidParameter, resolveScope, seriesOf } from './scope.ts';
 
 const definitions = `
-A lead belongs to the period in which it entered; all else is as of \`asOf\`: its stage by its history (the change with the highest sequence before \`asOf\`), its interactions before it, and the rule set in force then. What the lead and its customer say of themselves (source, segment, owner, profile) is as of now.
+A lead belongs to the period in which it entered; all else is as of \`asOf\`: its stage by its history (the change with the highest sequence before \`asOf\`), its interactions before it, and the rule set in force then. Properties of the lead and its customer (source, segment, owner, profile) are as of now.
 
-- \`value\`: leads that became a customer ÷ leads. A conversion that the next stage change takes back (\`no_qualifying_order_left\`) was none; a customer who left later has been one.
+- \`value\`: leads that became a customer ÷ leads. A conversion that the next stage change takes back (\`no_qualifying_order_left\`) does not count; a customer who left later still does.
 - open: in a stage before \`customer\`. \`former\` is \`lost\`; \`lostCustomers\` of these had been converted.
-- \`underQualified\`: open leads with a smaller share of the profile fields filled in than \`completeness\`. The fields are the rule set's \`profileFields\`: name, email, phone, country and source unless it says.
+- \`underQualified\`: open leads with a smaller share of the profile fields filled in than \`completeness\`. The fields are the rule set's \`profileFields\`: by default name, email, phone, country and source.
 - \`untouched\`: open leads without any interaction in the \`silentDays\` calendar days before the day of \`asOf\`, nor on that day; \`neverTouched\` without one at all. Interactions of every kind count, those before the lead entered too.
 - first response: the first interaction from when the lead entered that is outbound or names a member of staff, ad impressions aside. \`unanswered\` leads have none yet, and are in no percentile. Percentiles interpolate linearly.
-- \`reached…\`: leads that have been in the stage or one beyond it: who skips a stage has passed it. \`leadToMarketingQualified\` and its like are the share of those who reached the one that reached the next.`;
+- \`reached…\`: leads that have been in the stage or a later one: a skipped stage counts as reached. \`leadToMarketingQualified\` and the like are the share of leads in one stage that reached the next.`;
 
 const silentDaysUnlessTold = 14;
 const completenessUnlessTold = 0.5;
@@ -62,9 +62,9 @@ export const getLeadFunnel = metricOperation(
   {
     name: 'getLeadFunnel',
     summary: 'Funnel health',
-    description: `Of the leads that entered in the period: how many became customers, how many are under-qualified, untouched and unanswered, and how they went from stage to stage. Later brackets of a \`series\` have had less time to convert. Who had bought before becoming a lead counts as converted on entering.\n${definitions}
+    description: `Of the leads that entered in the period: how many became customers, how many are under-qualified, untouched and unanswered, and how they went from stage to stage. Later intervals of a \`series\` have had less time to convert. A customer who had bought before becoming a lead counts as converted on entering.\n${definitions}
 
-\`values\`: \`leads, open, converted, lost, lostCustomers, inSubscriber, inLead, inMarketingQualified, inSalesQualified, inCustomer\`, the lost by reason (\`lostPrice, lostNoBudget …\`), \`underQualified, underQualifiedShare, untouched, untouchedShare, neverTouched, neverTouchedShare, answered, unanswered, timeToFirstResponseMedianHours, timeToFirstResponseP90Hours, reachedLead, reachedMarketingQualified, reachedSalesQualified, reachedCustomer, leadToMarketingQualified, marketingQualifiedToSalesQualified, salesQualifiedToCustomer, timeToConversionMedianDays, completeness, silentDays\`. Shares are of the open leads. What has nothing to divide by is null, and a warning says why.`,
+\`values\`: \`leads, open, converted, lost, lostCustomers, inSubscriber, inLead, inMarketingQualified, inSalesQualified, inCustomer\`, the lost by reason (\`lostPrice, lostNoBudget …\`), \`underQualified, underQualifiedShare, untouched, untouchedShare, neverTouched, neverTouchedShare, answered, unanswered, timeToFirstResponseMedianHours, timeToFirstResponseP90Hours, reachedLead, reachedMarketingQualified, reachedSalesQualified, reachedCustomer, leadToMarketingQualified, marketingQualifiedToSalesQualified, salesQualifiedToCustomer, timeToConversionMedianDays, completeness, silentDays\`. Shares are of the open leads. A ratio without a denominator is null, and a warning says why.`,
     input: leadFunnelInput,
     output: metricResult,
     async run(context, input) {
@@ -82,7 +82,7 @@ export const getLeadFunnel = metricOperation(
       });
       const cut = {
         code: 'groups_left_out',
-        message: `The ${mostGroups} largest groups are answered; ${counts.groupsLeftOut} are left out.`,
+        message: `Only the ${mostGroups} largest groups are returned; ${counts.groupsLeftOut} are left out.`,
       };
       return envelope({
         metric: 'lead-funnel',
@@ -114,7 +114,7 @@ export const listLeadFunnelMembers = readOperation({
   partners: false,
   selfService: false,
   summary: 'Leads behind a number of the funnel',
-  description: `The leads of a \`list\`, as many as the metric counts for the same question: e.g. \`untouched\`, the leads nobody touched. Needs the scope \`leads:read\` as well. Without \`asOf\` all pages are as of the first one.\n${definitions}`,
+  description: `The leads of a \`list\`, exactly those that the metric counts for the same input: e.g. \`untouched\`, the leads without recent interactions. Needs the scope \`leads:read\` as well. Without \`asOf\` all pages are as of the first one.\n${definitions}`,
   input: leadFunnelMembersInput,
   output: leadFunnelMemberPage,
   async run(context, { limit = defaultLimit, after, count, cursors, ...input }) {
@@ -122,7 +122,7 @@ export const listLeadFunnelMembers = readOperation({
     const { list, group = null, sort = '-enteredAt' } = input;
     if ((group === null) !== (input.groupBy === undefined)) {
       const missing = group === null ? 'group' : 'groupBy';
-      throw invalidParameter(missing, 'required', 'groupBy and group go together');
+      throw invalidParameter(missing, 'required', 'groupBy and group must be sent together');
     }
     const cursorScope = JSON.stringify([context.principal.key, 'leadFunnelMembers', sort, input]);
     const position = after === undefined ? null : toPosition(context.cursors.decode(after, cursorScope));

@@ -42,7 +42,7 @@ export function answerLifetimeValue(context: Context, input: Input): Promise<Met
   return perRange(context, asked, about, (parts) => compute(context, asked, parts, input));
 }
 
-/** Unless told: the twelve months before the local day of `asOf`, or before `to`. */
+/** Default: the twelve months before the local day of `asOf`, or before `to`. */
 function lastTwelveMonths(context: Context, input: Input): Scope {
   const { timeZone, asOf } = resolveZone(context, input);
   const { customerId = null } = input;

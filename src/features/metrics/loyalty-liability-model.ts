@@ -14,26 +14,26 @@ export const neverExpires = 'never';
 
 const { from, to, timeZone, asOf, interval } = commonParameters;
 
-const programmeId = id.optional().meta({ description: 'Only this programme; all of them unless told.' });
+const programmeId = id.optional().meta({ description: 'Only this programme. Default: all programmes.' });
 const groupBy = z.enum(liabilityGroups).register(typeNames, { name: 'LoyaltyLiabilityGroup' }).optional();
 const groupDescription =
   '`tier`: held at that instant, the empty key without one. `expiry_month`: in `timeZone`, `never` for points without an expiry date; debts belong to no month. `programme`: its id.';
 
 export const liabilityInput = z.strictObject({
-  from: from.meta({ description: 'Where the `series` begins; with the first member unless told.' }),
-  to: to.meta({ description: 'The instant the liability is of, unless `asOf` is earlier.' }),
+  from: from.meta({ description: 'Where the `series` begins. Default: at the first member.' }),
+  to: to.meta({ description: 'The instant of the liability, unless `asOf` is earlier.' }),
   timeZone,
   asOf: asOf.meta({
     description:
-      'The liability at this instant, which may be in the future: without what members will earn and spend until then. Now unless told.',
+      'The liability at this instant. It may be in the future, without what members will earn and spend until then. Default: now.',
   }),
   interval: interval.meta({
     description:
-      'Also answer a `series`: the liability at the end of each calendar interval, at most 1,000 of them. Weeks are ISO weeks.',
+      'Also return a `series`: the liability at the end of each calendar interval, at most 1,000 of them. Weeks are ISO weeks.',
   }),
   programmeId,
   groupBy: groupBy.meta({
-    description: `Also answer \`groups\`, at most 1,000: the months in their order, else the largest liability first. ${groupDescription}`,
+    description: `Also return \`groups\`, at most 1,000: the months in their order, else the largest liability first. ${groupDescription}`,
     example: 'tier',
   }),
 });
@@ -41,7 +41,7 @@ export const liabilityInput = z.strictObject({
 export const liabilityMembersInput = z.strictObject({
   ...pageParameters,
   timeZone,
-  asOf: asOf.meta({ description: 'The points at this instant; now unless told.' }),
+  asOf: asOf.meta({ description: 'The points at this instant. Default: now.' }),
   sort: sortParameter(['points', 'id'], '-points'),
   programmeId,
   groupBy: groupBy.meta({ description: `With \`group\`. ${groupDescription}`, example: 'tier' }),
@@ -59,7 +59,7 @@ export const liabilityMember = z
     customerId: id,
     programmeId: id,
     tier: z.string().nullable().meta({ description: 'Held at `asOf`.', example: 'gold' }),
-    outstandingPoints: points.meta({ description: 'Active and pending, without the debt taken off.', example: 420 }),
+    outstandingPoints: points.meta({ description: 'Active and pending points; debt is not subtracted.', example: 420 }),
     activePoints: points,
     pendingPoints: points,
     debtPoints: points.meta({ description: 'Owed by the member.' }),

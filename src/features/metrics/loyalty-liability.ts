@@ -30,7 +30,7 @@ import { metricResult } from './model.ts';
 import { earlier, hasEnded, invalidParameter, resolveScope, resolveZone, seriesOf } from './scope.ts';
 
 const definitions = `
-Points at an instant are what the ledger says, and agree with the members' own balances at it: outstanding are the active and the pending ones. A debt (points taken back after they were spent) makes nobody's points worth less and is not taken off. A point is worth the \`pointValue\` of the version of its programme in force then, nothing before the first one.`;
+Points at an instant come from the ledger, and agree with the balances of the members then. Outstanding points are the active and the pending ones. A debt (points taken back after they were spent) is not subtracted. A point is worth the \`pointValue\` of the version of its programme in force then, and nothing before the first version.`;
 
 /** Groups in an answer, at most. */
 const mostGroups = 1_000;
@@ -55,10 +55,10 @@ export const getLoyaltyLiability = metricOperation(
     summary: 'Loyalty liability',
     description: `What members could claim: outstanding points × what a point is worth, in minor units of the base currency, as of \`asOf\`.\n${definitions}
 
-\`values\`, in all and of each group:
+\`values\`, in total and for each group:
 - \`outstandingPoints, activePoints, pendingPoints, debtPoints\`
 - \`breakageRate\`: of the points whose expiry date has passed, those that expired unused ÷ those that were credited and not taken back (those that were transferred or came back count once). Of all programmes asked about together, also in groups; null below 1,000 such points
-- \`expectedBreakage\`: breakageRate × the worth of the outstanding points that can expire; \`netLiability\`: the value less that`,
+- \`expectedBreakage\`: breakageRate × the worth of the outstanding points that can expire; \`netLiability\`: the value minus that`,
     input: liabilityInput,
     output: metricResult,
     problems: ['not_found'],
@@ -83,7 +83,7 @@ export const getLoyaltyLiability = metricOperation(
       const ordered = groupBy === 'expiry_month' ? grouped.sort(byKey) : grouped.sort(byValue);
       const cut = {
         code: 'groups_left_out',
-        message: `${mostGroups} groups are answered; ${ordered.length - mostGroups} are left out.`,
+        message: `Only ${mostGroups} groups are returned; ${ordered.length - mostGroups} are left out.`,
       };
       return envelope({
         metric: 'loyalty-liability',
@@ -167,7 +167,7 @@ export const listLoyaltyLiabilityMembers = readOperation({
     const { group = null, groupBy = null, programmeId = null, sort = '-points' } = input;
     if ((group === null) !== (groupBy === null)) {
       const missing = group === null ? 'group' : 'groupBy';
-      throw invalidParameter(missing, 'required', 'groupBy and group go together');
+      throw invalidParameter(missing, 'required', 'groupBy and group must be sent together');
     }
     const cursorScope = JSON.stringify([context.principal.key, 'loyaltyLiabilityMembers', sort, input]);
     const position = after === undefined ? null : toPosition(context.cursors.decode(after, cursorScope));

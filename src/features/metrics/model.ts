@@ -19,7 +19,7 @@ const answeredInstant = z
 const number = z.number().nullable();
 const values = z.record(z.string(), z.number().nullable()).meta({
   description:
-    'Companions of the value: an object from name to number or null. The description of each metric lists its names.',
+    'Further numbers beside the value: an object from name to number or null. The description of each metric lists its names.',
   example: { previousBuyers: 1200, retained: 312, lost: 888 },
 });
 
@@ -33,11 +33,11 @@ export const metricConfidence = z
 
 export const metricRange = z
   .strictObject({ from: answeredInstant, to: answeredInstant })
-  .meta({ id: 'MetricRange', description: 'Half-open: `from` belongs to it, `to` does not.' });
+  .meta({ id: 'MetricRange', description: '`from` is included, `to` is not.' });
 
 export const metricPeriod = z
   .strictObject({
-    from: answeredInstant.nullable().meta({ description: 'null: all time, and there is no fact yet.' }),
+    from: answeredInstant.nullable().meta({ description: 'null: all time, and there is no record yet.' }),
     to: answeredInstant,
     timeZone: z.string(),
     previous: metricRange
@@ -64,7 +64,7 @@ export type ExclusionReason = (typeof exclusionReasons)[number];
 export const exclusionReason = z.enum(exclusionReasons).meta({
   id: 'ExclusionReason',
   description:
-    'dismissed: seen and closed without an answer. partial: broken off. late: answered later after being asked than the survey allows.',
+    'dismissed: seen and closed without an answer. partial: broken off. late: answered after the time that the survey allows.',
   example: 'missing_rate',
 });
 
@@ -76,7 +76,7 @@ export const metricExcluded = z
   })
   .meta({
     id: 'MetricExcluded',
-    description: 'What the period holds and the metric leaves out; a record is listed once.',
+    description: 'Records of the period that the metric leaves out, each under one reason.',
   });
 export type Excluded = z.output<typeof metricExcluded>;
 
@@ -90,7 +90,8 @@ export const metricSeriesPoint = z
     numerator: number,
     denominator: number,
     complete: z.boolean().meta({
-      description: 'false: still running, or cut by an end of the period. A smaller number there is no fall.',
+      description:
+        'false: the interval is still running, or the period cuts it off. A smaller number there does not mean a decline.',
     }),
     lowSample: z.boolean(),
     reason: metricNotice.nullable(),
@@ -116,10 +117,10 @@ export const metricResult = z
     metric: z.string().meta({ example: 'retention-rate' }),
     definition: z.string().meta({ description: 'Metric and version of its definition.', example: 'retention-rate@1' }),
     period: metricPeriod,
-    asOf: answeredInstant.meta({ description: 'Facts from here on are not counted.' }),
+    asOf: answeredInstant.meta({ description: 'Only records from before this instant count.' }),
     value: number.meta({ description: 'Unrounded; null with a `reason` when it cannot be computed.' }),
     unit: metricUnit,
-    currency: currency.nullable().meta({ description: 'Of amounts; null where there are none.' }),
+    currency: currency.nullable().meta({ description: 'Currency of the amounts; null without amounts.' }),
     values,
     numerator: number,
     denominator: number,
@@ -127,7 +128,7 @@ export const metricResult = z
     interval: metricConfidence.nullable(),
     lowSample: z.boolean().meta({ description: 'Fewer than 30 in the denominator.' }),
     reason: metricNotice.nullable().meta({ description: 'Why `value` is null.' }),
-    missingInputs: z.array(z.string()).meta({ description: 'What would have to be recorded or given for a value.' }),
+    missingInputs: z.array(z.string()).meta({ description: 'What you have to record or send to get a value.' }),
     complete: z.boolean().meta({ description: 'Whether the period has ended by `asOf`.' }),
     series: z
       .array(metricSeriesPoint)
@@ -135,7 +136,7 @@ export const metricResult = z
     groups: z.array(metricGroup).meta({ description: 'The same number for parts of the population.' }),
     warnings: z.array(metricNotice),
   })
-  .meta({ id: 'MetricResult', description: 'What every metric answers. Numbers are unrounded.' });
+  .meta({ id: 'MetricResult', description: 'The response of every metric. Numbers are unrounded.' });
 export type MetricAnswer = z.output<typeof metricResult>;
 
 const moment = (description: string) =>
@@ -147,21 +148,21 @@ const moment = (description: string) =>
     });
 
 const interval = z.enum(calendarIntervals).register(typeNames, { name: 'CalendarInterval' }).optional().meta({
-  description: 'Also answer a `series` by calendar interval, at most 1,000 of them. Weeks are ISO weeks.',
+  description: 'Also return a `series` by calendar interval, at most 1,000 of them. Weeks are ISO weeks.',
   example: 'month',
 });
 
 /** What all metrics take. */
 export const commonParameters = {
   from: moment('Start of the period.'),
-  to: moment('End of the period, which does not belong to it.'),
+  to: moment('End of the period, exclusive.'),
   timeZone: timeZone
     .optional()
-    .meta({ description: 'IANA zone of dates and calendar intervals; the reporting zone unless told.' }),
-  asOf: moment('Facts from here on are not counted; now unless told.'),
+    .meta({ description: 'IANA zone of dates and calendar intervals. Default: the reporting zone.' }),
+  asOf: moment('Only records from before this instant count. Default: now.'),
   currency: currency.optional().meta({
     description:
-      'Only records in this currency; amounts in it. Unless told: all records, amounts in the base currency.',
+      'Only records in this currency, with amounts in it. Default: all records, with amounts in the base currency.',
   }),
   payment: z
     .enum(['all', 'paid'])
@@ -178,23 +179,23 @@ export const commonParameters = {
 
 const minOrders = (description: string) => z.int().min(1).max(1_000_000).optional().meta({ description, example: 3 });
 const silenceDays = z.int().min(1).max(36_500).optional().meta({
-  description: 'Calendar days without an order after which a customer counts as silent; 90 unless told.',
+  description: 'Calendar days without an order after which a customer counts as silent. Default: 90.',
   example: 90,
 });
 const previous = {
-  previousFrom: moment('Start of the previous period; the range of the same length directly before unless told.'),
+  previousFrom: moment('Start of the previous period. Default: the range of the same length directly before.'),
   previousTo: moment('End of the previous period.'),
 };
 
 export const retentionInput = z.strictObject({
   ...commonParameters,
   ...previous,
-  minOrders: minOrders('Only customers with at least so many orders before the end of the previous period.'),
+  minOrders: minOrders('Only customers with at least this many orders before the end of the previous period.'),
 });
 
 export const repeatPurchaseInput = z.strictObject({
   ...commonParameters,
-  minOrders: minOrders('Orders that make a customer a repeat buyer; 2 unless told.'),
+  minOrders: minOrders('Orders that make a customer a repeat buyer. Default: 2.'),
 });
 
 export const churnVariants = ['period', 'silence', 'gap'] as const;
@@ -203,7 +204,7 @@ export const churnInput = z.strictObject({
   ...previous,
   variant: z.enum(churnVariants).register(typeNames, { name: 'ChurnVariant' }).optional().meta({
     description:
-      '`period` (unless told): 1 − retention. `silence`: no order for `silenceDays`. `gap`: none for `gapFactor` × the customer’s own mean gap.',
+      '`period`: 1 − retention. `silence`: no order for `silenceDays`. `gap`: none for `gapFactor` × the customer’s own mean gap. Default: `period`.',
   }),
   minOrders: minOrders(
     'With `period`: only customers with at least so many orders before the end of the previous period.',
@@ -220,7 +221,7 @@ export const churnInput = z.strictObject({
 export const gapsInput = z.strictObject({
   ...commonParameters,
   sameDay: z.enum(['merge', 'count']).register(typeNames, { name: 'SameDayOrders' }).optional().meta({
-    description: '`merge` (unless told): orders of one day are one purchase. `count`: they have gaps of 0 days.',
+    description: '`merge`: orders of one day are one purchase. `count`: they have gaps of 0 days. Default: `merge`.',
   }),
 });
 
@@ -232,7 +233,7 @@ export const lifetimeInput = z.strictObject({
   ...commonParameters,
   variant: z.enum(lifetimeVariants).register(typeNames, { name: 'LifetimeVariant' }).optional().meta({
     description:
-      '`historic` (unless told): net revenue per buyer. `simple`: less acquisition and retention cost. `four_factor`: order value × frequency × lifetime × margin.',
+      '`historic`: net revenue per buyer. `simple`: minus acquisition and retention cost. `four_factor`: order value × frequency × lifetime × margin. Default: `historic`.',
   }),
   customerId: id.optional().meta({ description: 'Only this customer; needs the scope `customers:read` as well.' }),
   retentionCost: z
@@ -249,7 +250,7 @@ export const lifetimeInput = z.strictObject({
     .enum(lifetimeBases)
     .register(typeNames, { name: 'LifetimeBasis' })
     .optional()
-    .meta({ description: 'With `four_factor`; `observed` unless told.' }),
+    .meta({ description: 'With `four_factor`. Default: `observed`.' }),
   lifetimeMonths: z
     .number()
     .positive()

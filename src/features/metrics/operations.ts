@@ -33,7 +33,7 @@ export const getRetentionRate = metricOperation(
     name: 'getRetentionRate',
     summary: 'Retention rate',
     description:
-      'Buyers of the previous period who bought again in the current one ÷ buyers of the previous period. Unless told, the last complete month against the one before. In a `series` each interval is compared with the one before it.',
+      'Buyers of the previous period who bought again in the current one ÷ buyers of the previous period. Default: the last complete month compared with the one before. In a `series` each interval is compared with the one before it.',
     input: retentionInput,
     output,
     run: (context, input) => compareBuyers(context, input, 'retention-rate', retentionRate),
@@ -125,7 +125,7 @@ export const getAverageOrderValue = metricOperation(
     name: 'getAverageOrderValue',
     summary: 'Average order value',
     description:
-      'Revenue (total − tax − refunds) ÷ orders. `groups`: `returning` customers (at least two orders by the period’s end) and `one_time` ones. Returns that name no order do not touch it.',
+      'Revenue (total − tax − refunds) ÷ orders. `groups`: `returning` customers (at least two orders by the period’s end) and `one_time` ones. Returns without an order do not count.',
     input: valueInput,
     output,
     run(context, input) {
@@ -172,7 +172,7 @@ export const getLifetimeValue = metricOperation(
     name: 'getLifetimeValue',
     summary: 'Lifetime value',
     description:
-      '`historic`: net revenue per buyer of the window. `simple`: the same less acquisition and retention cost. `four_factor`: average order value × orders per buyer and month × lifetime in months × margin; its window is the twelve months before today unless told.',
+      '`historic`: net revenue per buyer of the window. `simple`: the same less acquisition and retention cost. `four_factor`: average order value × orders per buyer and month × lifetime in months × margin; its default window is the twelve months before today.',
     input: lifetimeInput,
     output,
     problems: ['not_found'],

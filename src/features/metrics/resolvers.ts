@@ -30,7 +30,7 @@ export const metricResolvers: Resolvers = {
     metrics: group({
       costOfFields: 250,
       description:
-        'The numbers that say who stays. Each metric answers the same members, and null with a `reason` where there is nothing to compute.',
+        'Retention, value and satisfaction in numbers. All metrics have the same members; the value is null, with a `reason`, when there is nothing to compute.',
       example:
         '{ metrics { retentionRate(input: { from: "2026-02-01", to: "2026-03-01", interval: MONTH }) { value numerator denominator lowSample reason { code } series { start value } } } }',
     }),

@@ -30,7 +30,7 @@ const currencySummary = z
     currency,
     orders: count.meta({ description: 'Qualifying orders.' }),
     revenue: sum.meta({ description: 'Σ total − tax − refunds of these orders, minor units; null beyond 2^53 − 1.' }),
-    returned: sum.meta({ description: 'Σ returns that name no order, minor units; null beyond 2^53 − 1.' }),
+    returned: sum.meta({ description: 'Σ returns without an order, minor units; null beyond 2^53 − 1.' }),
     averageOrderValue: average,
     firstOrderAt: instant.nullable(),
     lastOrderAt: instant.nullable(),
@@ -254,7 +254,7 @@ export const getCustomerSummary = readOperation({
   selfService: false,
   summary: 'The single view of a customer',
   description:
-    'Who the customer is, what their orders and returns say now, per currency and in the base currency, when and how they were last in touch, the latest scores they gave, and what they have in the loyalty programme.',
+    'The profile, figures of orders and returns per currency and in the base currency, the last contact, the latest survey scores, and the loyalty account.',
   input: z.strictObject(targetParameters),
   output: customerSummary,
   problems: ['not_found'],

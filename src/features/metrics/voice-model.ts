@@ -29,7 +29,7 @@ const exactly = (description: string, example: string) => text(200).optional().m
 
 const voiceInclude = z.enum(['partial', 'late']).meta({
   id: 'VoiceInclude',
-  description: 'partial: broken off. late: answered later after being asked than the survey allows.',
+  description: 'partial: broken off. late: answered after the time that the survey allows.',
   example: 'late',
 });
 
@@ -39,15 +39,15 @@ const question = {
   to,
   timeZone,
   asOf,
-  surveyId: id.optional().meta({ description: 'Only this survey. Unless told: all of them.' }),
+  surveyId: id.optional().meta({ description: 'Only this survey. Default: all surveys.' }),
   question: text(64).optional().meta({
     description:
-      'With `surveyId`: the key of the question; the first one of its type unless told. Without, the first one of each survey counts.',
+      'With `surveyId`: the key of the question. Default: the first question of its type. Without `surveyId`, the first one of each survey counts.',
     example: 'recommend',
   }),
   answers: z.enum(['latest', 'all']).register(typeNames, { name: 'VoiceAnswers' }).optional().meta({
     description:
-      '`latest` (unless told): of each customer the latest answer in the period (in a `series`: in the interval); anonymous ones all count. `all`: every answer.',
+      '`latest`: the latest answer of each customer in the period (in a `series`: in the interval), and all anonymous ones. `all`: every answer. Default: `latest`.',
   }),
   include: z
     .array(voiceInclude)
@@ -73,7 +73,7 @@ export const voiceInput = z
     interval,
     groupBy: groupBy.meta({
       description:
-        'Also answer `groups`, the largest first, at most 1,000. The empty key is of those without. They split what is counted: a customer is in the group of the latest answer.',
+        'Also return `groups`, the largest first, at most 1,000. The empty key stands for answers without a value. A customer is in the group of the latest answer.',
       example: 'staff',
     }),
   })
@@ -138,6 +138,6 @@ export const voiceReason = z
     staff: z.string().nullable(),
     texts: z.array(reasonText).meta({ description: 'The text answers of the same response, by key.' }),
   })
-  .meta({ id: 'VoiceReason', description: 'A score, and what its giver wrote beside it.' });
+  .meta({ id: 'VoiceReason', description: 'A score, and the text answers of the same response.' });
 export type VoiceReason = z.output<typeof voiceReason>;
 export const voiceReasonPage = pageOf(voiceReason).meta({ id: 'VoiceReasonPage' });

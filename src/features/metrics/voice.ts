@@ -62,8 +62,8 @@ const ces: VoiceMetric = {
 };
 
 const population = `
-- An answer belongs to the period in which it was given. Answers of complete responses that were in time are counted; \`dismissed\`, \`partial\` and \`late\` responses are in \`excluded\`, each under the first of these that it is (a dismissed one where its survey asks the question, a partial or late one where it answers it).
-- Unless told: of each customer the latest answer in the period, in any survey (with \`surveyId\`: to this question). Anonymous answers all count. Filters and groups split these answers: who was asked about Maria last counts for Maria alone. In a \`series\` it is the latest in each interval, so its counts add up to more than the whole.
+- An answer belongs to the period in which it was given. Answers of complete responses that were in time are counted; \`dismissed\`, \`partial\` and \`late\` responses are in \`excluded\`, each under the first reason that applies (a dismissed one where its survey asks the question, a partial or late one where it answers it).
+- By default the latest answer of each customer in the period counts, in any survey (with \`surveyId\`: to this question). Anonymous answers all count. Filters and groups apply to these answers: a customer whose latest answer was about Maria counts for Maria only. In a \`series\` it is the latest answer in each interval, so the counts can add up to more than the whole.
 - Of each survey its first question of the type counts; with \`surveyId\`, any one can be named.`;
 
 const mixedScales: Notice = {
@@ -136,7 +136,7 @@ function metric(voice: VoiceMetric, told: { name: string; summary: string; descr
         });
         const cut = {
           code: 'groups_left_out',
-          message: `The ${mostGroups} largest groups are answered; ${counts.groupsLeftOut} are left out.`,
+          message: `Only the ${mostGroups} largest groups are returned; ${counts.groupsLeftOut} are left out.`,
         };
         const whole = voice.judge(counts.whole);
         const warnings = [
@@ -195,7 +195,7 @@ async function pageOfAnswers(
   requireScope(context, 'survey-responses:read');
   const { group = null, sort = '-answeredAt', band } = input;
   if ((group === null) !== (input.groupBy === undefined)) {
-    throw invalidParameter(group === null ? 'group' : 'groupBy', 'required', 'groupBy and group go together');
+    throw invalidParameter(group === null ? 'group' : 'groupBy', 'required', 'groupBy and group must be sent together');
   }
   const cursorScope = JSON.stringify([context.principal.key, name, sort, input]);
   const position = after === undefined ? null : toPosition(context.cursors.decode(after, cursorScope));
@@ -233,7 +233,7 @@ function bandOf(type: ScoreType, { id, band }: ListedAnswer): AnswerBand {
 function members(voice: VoiceMetric, told: { name: string; summary: string }) {
   return readOperation({
     ...told,
-    description: `The answers that the metric counts for the same question, exactly as many, with their responses. Needs the scope \`survey-responses:read\` as well. Without \`asOf\` all pages are as of the first one.\n${population}`,
+    description: `Exactly the answers that the metric counts for the same input, with their responses. Needs the scope \`survey-responses:read\` as well. Without \`asOf\` all pages are as of the first one.\n${population}`,
     scope: 'metrics:read',
     partners: false,
     selfService: false,

@@ -28,7 +28,7 @@ const selection = z.strictObject({
   sort: sortParameter(['placedAt', 'updatedAt'], '-placedAt'),
   members: z
     .array(z.string())
-    .meta({ description: 'What is wanted of an order (`total`, `items.sku`); ids are answered anyway.' }),
+    .meta({ description: 'The members that are selected (`total`, `items.sku`); ids are always returned.' }),
 });
 type Selection = z.output<typeof selection>;
 

@@ -8,23 +8,23 @@ export const orderOperations = operationsOf(orderRecord, {
     create: {
       summary: 'Push an order',
       description:
-        'Finds or creates the customer by reference, then e-mail, then phone. Where these point to different customers the reference wins, nothing is moved, and `warnings` says so. A known reference is refused with `already_exists` and its id; send it with PUT (GraphQL: upsert) to change it. The token of a customer places orders that are `pending` and `unfulfilled`, under names the customer has already.',
+        'Finds or creates the customer by reference, then e-mail, then phone. If these point to different customers, the reference wins, nothing is moved, and `warnings` says so. An existing reference is refused with `already_exists` and the id of its record; use PUT (GraphQL: upsert) to change that record. A customer token can only place orders that are `pending` and `unfulfilled`, with references, e-mails and phones that the customer has already.',
     },
     update: {
       description:
-        'Members left out stay, null clears; `items` are replaced as a whole; naming another customer moves the order, which scoped tokens may not. The token of a customer may change the `channel`, and cancel what is neither paid nor on its way.',
+        'Omitted members keep their values; null clears; `items` are replaced as a whole; sending another customer moves the order, which scoped tokens may not do. A customer token may change the `channel`, and cancel an order that is neither paid nor on its way.',
     },
     upsert: {
       description:
-        'Members left out are cleared; refunds stay. An equal or older `sourceVersion` changes nothing and answers `applied: false`. Another customer moves the order.',
+        'Omitted members are cleared; refunds stay. An equal or older `sourceVersion` changes nothing and returns `applied: false`. If you send another customer, the order moves there.',
     },
     delete: {
       description:
-        'With its items and refunds. The references stay behind as tombstones, so that a late message does not bring it back.',
+        'With its items and refunds. The references are kept as tombstones, so that a late message does not create it again.',
     },
     batch: {
       description:
-        'Each item is an upsert by reference, in index order; always 200, with a result per item. Rows that differ only in their reference are different orders.',
+        'Each item is an upsert by reference, in index order. The status is always 200, with a result per item. Rows that differ only in their reference are different orders.',
     },
   },
 });

@@ -89,7 +89,7 @@ export const orderRecord = record('order', {
     campaignId: recordId()
       .references(() => campaigns.id)
       .filter()
-      .says('The campaign that brought it; left out, reports attribute it by last touch.'),
+      .says('The campaign that brought it. Without one, reports attribute the order by last touch.'),
     test: boolean().defaultsTo(false).filter().says('A test order: stored, and left out of every metric.'),
     ...frozenRate,
     refunds: integer(0, 1_000_000).defaultsTo(0).internal(),
@@ -133,7 +133,7 @@ export const orderRecord = record('order', {
     record: 'An order. Amounts are integers in minor units of `currency`.',
     input:
       "`customerId` or `customer` is required. The order's `total` has to add up from its parts; `placedAt` is at most ten minutes ahead.",
-    patch: 'Members left out stay as they are; the sum rule holds for the result.',
+    patch: 'Omitted members keep their values; the sum rule holds for the result.',
     example: {
       source: 'shop',
       externalId: '536365',
@@ -164,7 +164,7 @@ export const refundRecord = record('refund', {
     orderId: recordId().required().readOnly(),
     amount: money().required().says('Minor units of the order; all refunds together at most its total.', 500),
     refundedAt: instant().required().sort().happened(),
-    reason: text(500).personal().says('Why it was given back.', 'damaged'),
+    reason: text(500).personal().says('The reason of the refund.', 'damaged'),
   },
   lines: {
     items: {

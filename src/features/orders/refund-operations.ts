@@ -114,7 +114,7 @@ export const deleteRefund = writeOperation({
   partners: false,
   selfService: false,
   summary: 'Take a refund back',
-  description: 'For a refund recorded by mistake: the order is as if it had never been.',
+  description: 'For a refund that was recorded by mistake: the order is as it would be without it.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',

@@ -74,7 +74,7 @@ function checkSelfService(input: object, before: OrderRow | null): void {
   for (const [member, value] of Object.entries(said)) {
     if (value === undefined || value === guarded[member] || (before === null && !(member in guarded))) continue;
     if (member === 'cancelledAt' && isOpen && before.cancelledAt === null) continue;
-    const message = 'Only the shop can say this of an order, not its customer.';
+    const message = 'Your token may not set this member of an order: only the shop can.';
     throw new Problem('not_shared', message, { errors: [{ pointer: `/${member}`, code: 'not_shared', message }] });
   }
 }

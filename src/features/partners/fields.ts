@@ -15,7 +15,7 @@ export function takeFieldsFrom(operations: () => Iterable<Operation>): void {
 }
 
 function knownFields(): Map<string, WithheldMember> {
-  if (operationsOf === null) throw new Error('Nobody has said which operations there are');
+  if (operationsOf === null) throw new Error('The list of operations is not set yet');
   members ??= new Map(withheldMembers(operationsOf()).map((member) => [member.name, member]));
   return members;
 }
@@ -26,7 +26,13 @@ export function checkedFields(fields: readonly string[]): string[] {
   const errors: FieldError[] = fields.flatMap((name, index) =>
     known.has(name)
       ? []
-      : [{ pointer: `/fields/${index}`, code: 'unknown_field', message: 'GET /v1/partner-fields has no such member.' }],
+      : [
+          {
+            pointer: `/fields/${index}`,
+            code: 'unknown_field',
+            message: 'There is no such member. GET /v1/partner-fields lists all of them.',
+          },
+        ],
   );
   const [first] = errors;
   if (first) throw new Problem('invalid_input', `${first.pointer}: ${first.message}`, { errors: errors.slice(0, 100) });
@@ -37,7 +43,7 @@ const partnerField = z
   .strictObject({
     name: z.string().meta({ description: 'A document and its member.', example: 'Customer.name' }),
     description: z.string().nullable(),
-    personal: z.boolean().meta({ description: 'Told only to tokens that have the scope `customers:pii` as well.' }),
+    personal: z.boolean().meta({ description: 'Only returned to tokens that also have the scope `customers:pii`.' }),
   })
   .meta({ id: 'PartnerField', description: 'A member of a document that a partner may be allowed to see.' });
 
@@ -46,9 +52,9 @@ export const listPartnerFields = readOperation({
   scope: 'partners:read',
   partners: false,
   selfService: false,
-  summary: 'List what partners may be allowed to see',
+  summary: 'List the members that partners may be allowed to see',
   description:
-    'The members for `fields` of a partner: those that may be null. Members that never are come with the record, which the scopes of a token open or close. Members of a document in another are told where the member that holds it is: `Address.city` with `Customer.address`. What names other customers is never told.',
+    'The members you can list in `fields` of a partner: those that may be null. Members that are never null are always returned with the record, if the scopes of the token allow it. Members of a nested document are returned where the member that holds it is: `Address.city` with `Customer.address`. Members that refer to other customers are never returned.',
   input: z.strictObject({}),
   output: z.strictObject({ fields: z.array(partnerField) }).meta({ id: 'PartnerFields' }),
   run: () => Promise.resolve({ fields: [...knownFields().values()] }),

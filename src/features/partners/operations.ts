@@ -50,7 +50,7 @@ const partnerHasCustomers = problemType('partner_has_customers', 409, 'The partn
 const reads = { scope: 'partners:read', partners: false, selfService: false } as const;
 const writes = { scope: 'partners:write', partners: false, selfService: false } as const;
 const rules =
-  '`rules` share customers without naming them: those that any part matches, now and later. Customers that the partner has brought may be changed by it, others are read-only unless an explicit share says otherwise.';
+  '`rules` share every customer that matches any of their parts, now and later. The partner may change customers that it has brought; others are read-only unless an explicit share is writable.';
 
 export const createPartner = writeOperation({
   name: 'createPartner',
@@ -154,7 +154,7 @@ export const updatePartner = writeOperation({
   name: 'updatePartner',
   ...writes,
   summary: 'Change a partner',
-  description: `Members left out stay; \`fields\` and \`rules\` are replaced as a whole. What is shared follows in the same transaction. ${rules}`,
+  description: `Omitted members keep their values; \`fields\` and \`rules\` are replaced as a whole. Shares are recomputed in the same transaction. ${rules}`,
   input: z.strictObject({ id, ...writeParameters, expectedVersion, body: partnerPatch }),
   output: partner,
   idempotency: 'accepted',
@@ -177,7 +177,7 @@ export const deletePartner = writeOperation({
   ...writes,
   summary: 'Delete a partner',
   description:
-    'Its tokens see nothing from then on. Refused with `partner_has_customers` while customers say that it brought them: suspend it instead.',
+    'Its tokens see nothing from then on. Refused with `partner_has_customers` while customers have it as `acquiredBy`: suspend it instead.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
@@ -189,7 +189,7 @@ export const deletePartner = writeOperation({
     if (!found) throw notFound('partner');
     checkVersion(found.version, expected);
     if (await hasBroughtCustomers(tx, partnerId)) {
-      throw new Problem(partnerHasCustomers, 'Customers say that this partner brought them: suspend it instead.');
+      throw new Problem(partnerHasCustomers, 'Customers have this partner as acquiredBy: suspend it instead.');
     }
     await deletePartnerRow(tx, partnerId);
     return { id: partnerId, deleted: true as const };
@@ -235,13 +235,13 @@ export const listPartnerCustomers = readOperation({
 
 const writtenShare = partnerShare
   .extend({ created })
-  .meta({ id: 'WrittenPartnerShare', description: 'A customer that is shared with a partner by name.' });
+  .meta({ id: 'WrittenPartnerShare', description: 'A customer that is shared with a partner explicitly.' });
 
 export const shareCustomer = writeOperation({
   name: 'shareCustomer',
   ...writes,
   summary: 'Share a customer with a partner',
-  description: 'By name, whatever the rules say. Repeated with another `writable`, it changes that.',
+  description: 'An explicit share, whatever the rules are. Send it again with another `writable` to change that.',
   input: z.strictObject({ id, customerId: id, ...writeParameters, body: partnerShareInput }),
   output: writtenShare,
   idempotency: 'accepted',
@@ -283,7 +283,7 @@ async function share(
 export const unshareCustomer = writeOperation({
   name: 'unshareCustomer',
   ...writes,
-  summary: 'Stop sharing a customer by name',
+  summary: 'Stop sharing a customer explicitly',
   description: 'The customer stays shared as long as a rule of the partner matches it.',
   input: z.strictObject({ id, customerId: id, ...writeParameters }),
   output: deletedRecord.meta({ id: 'UnsharedCustomer', description: 'The customer.' }),

@@ -23,7 +23,7 @@ export const partnerStatuses = ['active', 'suspended'] as const;
 export type PartnerStatus = (typeof partnerStatuses)[number];
 export const partnerStatus = z.enum(partnerStatuses).meta({
   id: 'PartnerStatus',
-  description: 'Whether its tokens see anything. suspended: they see nothing, at once.',
+  description: 'Whether its tokens see anything. suspended: they see nothing.',
   example: 'active',
 });
 
@@ -32,7 +32,7 @@ export const partnerRules = z
   .strictObject({
     acquired: z
       .boolean()
-      .meta({ description: 'Customers that the partner has brought (`acquiredBy`); these it may change.' }),
+      .meta({ description: 'Customers that the partner has brought (`acquiredBy`); it may change them.' }),
     segments: z
       .array(text(100))
       .max(100)
@@ -43,12 +43,12 @@ export const partnerRules = z
       .nullable()
       .meta({
         description:
-          'Customers whose consent to this purpose is in force: on the channel, or without one wherever the consent is for all channels.',
+          'Customers whose consent to this purpose is in force: on the channel; without a channel, for all channels.',
       }),
   })
   .meta({
     id: 'PartnerRules',
-    description: 'Which customers are shared without being named: those that any part matches.',
+    description: 'Which customers are shared by rule: those that match any part.',
   });
 export type PartnerRules = z.output<typeof partnerRules>;
 
@@ -61,8 +61,8 @@ const fieldName = text(200)
 export const partnerFields = {
   id: key(),
   version: version(),
-  name: textField(200).plain().required().says('What people call it.', 'Riverside Dealers'),
-  status: words(partnerStatus).defaultsTo('active').says('`suspended`: its tokens see nothing, at once.'),
+  name: textField(200).plain().required().says('Display name.', 'Riverside Dealers'),
+  status: words(partnerStatus).defaultsTo('active').says('`suspended`: its tokens see nothing from now on.'),
   fields: json(z.array(fieldName).max(500))
     .plain()
     .defaultsTo([])
@@ -70,12 +70,12 @@ export const partnerFields = {
     .says('Members of documents that it may see beyond those that are never null. Default: none.'),
   minimumGroupSize: integer(2, 1_000_000)
     .defaultsTo(10)
-    .says('On how many customers a number must rest. Default: 10.', 10),
+    .says('How many customers a number must rest on at least. Default: 10.', 10),
   rules: json(partnerRules)
     .plain()
     .defaultsTo({ acquired: false, segments: [], consent: null })
     .takes(partnerRules.partial().register(typeNames, { name: 'PartnerRules' }))
-    .says('Replaced as a whole; parts left out share nothing.', { acquired: true }),
+    .says('Replaced as a whole; omitted parts share nothing.', { acquired: true }),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),
 };
@@ -152,11 +152,11 @@ export type PartnerInput = z.output<typeof partnerInput>;
 export const partnerPatch = z
   .strictObject(members)
   .partial()
-  .meta({ id: 'PartnerPatch', description: 'Members left out stay as they are.' });
+  .meta({ id: 'PartnerPatch', description: 'Omitted members keep their values.' });
 
 export const partner = z
   .strictObject(outputShape(partnerFields))
-  .meta({ id: 'Partner', description: 'Somebody who works with some of the customers, and sees only these.' });
+  .meta({ id: 'Partner', description: 'An organisation that works with some of the customers, and sees only these.' });
 export type Partner = z.output<typeof partner>;
 
 /** Body of a share. */
@@ -171,7 +171,7 @@ export const partnerShareItem = z
 
 export const partnerShare = z
   .strictObject(outputShape(shareFields))
-  .meta({ id: 'PartnerShare', description: 'A customer that is shared with a partner by name.' });
+  .meta({ id: 'PartnerShare', description: 'A customer that is shared with a partner explicitly.' });
 export type PartnerShare = z.output<typeof partnerShare>;
 
 export const shareReasonNames = ['explicit', 'acquired', 'segment', 'consent'] as const;
@@ -179,7 +179,7 @@ export type ShareReason = (typeof shareReasonNames)[number];
 export const shareReason = z.enum(shareReasonNames).meta({
   id: 'ShareReason',
   description:
-    'explicit: shared by name. acquired: brought by the partner. segment: a lead of one of the segments of the rules. consent: the consent of the rules is in force.',
+    'explicit: shared by a call. acquired: brought by the partner. segment: a lead of one of the segments of the rules. consent: the consent of the rules is in force.',
   example: 'acquired',
 });
 

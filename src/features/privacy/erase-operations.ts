@@ -9,19 +9,19 @@ import { eraseCustomers } from './erase.ts';
 
 export const erasure = z
   .strictObject({
-    id: id.meta({ description: 'Of the customer that stays, anonymous, with the facts.' }),
+    id: id.meta({ description: 'The id of the anonymous customer that remains, with its records.' }),
     erasedAt: instant,
-    applied: z.boolean().meta({ description: 'false: the person had been erased before, and nothing was changed.' }),
+    applied: z.boolean().meta({ description: 'false: the person had been erased before, so nothing changed.' }),
     removed: z
       .array(
         z
           .strictObject({
-            kind: z.string().meta({ description: 'As in the export; `storedAnswers`: kept for repeated calls.' }),
+            kind: z.string().meta({ description: 'As in the export; `storedAnswers`: responses kept for retries.' }),
             records: smallInteger.meta({ description: 'Records that something was removed from.' }),
           })
           .meta({ id: 'ErasedRecords' }),
       )
-      .meta({ description: 'By kind; what there was none of is left out.' }),
+      .meta({ description: 'By kind; kinds without records are left out.' }),
   })
   .meta({ id: 'Erasure', description: 'What was removed of a person, or with `dryRun` what would be.' });
 
@@ -31,9 +31,9 @@ export const eraseCustomer = writeOperation({
   partners: false,
   selfService: false,
   summary: 'Erase a person',
-  description: `Removes all that tells something of the person, for good: profile, identities, references, every free text (interactions, notes, reasons, survey answers), the evidence of consents, what is kept for repeated calls and for taking merges apart. Open invitations end with their links; open follow-ups are cancelled, but for detractors. The facts stay with an anonymous customer (\`erasedAt\`), so that no metric changes.
+  description: `Permanently removes everything about the person: profile, identities, references, every free text (interactions, notes, reasons, survey answers), the evidence of consents, what is kept for retries and for undoing merges. Open invitations and their links end; open follow-ups are cancelled, except detractors. The records stay with an anonymous customer (\`erasedAt\`), so no metric changes.
 
-What the person was known by stays as a keyed hash that nobody can read: a later order or contact that names it is kept with the anonymous customer, without anything personal and with the warning \`person_erased\`; a customer or lead of that name is refused with \`person_erased\`, unless a consent that is granted comes with it. Ids of facts in other systems stay, so that no message counts twice: do not make them of names.`,
+References, e-mails and phones of the person stay as keyed hashes that nobody can read. A later order or contact with one of them is added to the anonymous customer, without personal data and with the warning \`person_erased\`; a customer or lead with one of them is refused with \`person_erased\`, unless a granted consent comes with it. Ids of records in other systems stay, so that no message counts twice: do not make them of names.`,
   input: z.strictObject({ ...targetParameters, ...writeParameters }),
   output: erasure,
   idempotency: 'accepted',

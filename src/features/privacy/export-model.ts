@@ -32,11 +32,13 @@ export const exportDocument = z
     baseCurrency: z.string().meta({ description: 'ISO 4217 code.', example: 'EUR' }),
     erasedAt: instant
       .nullable()
-      .meta({ description: 'When the person was erased: what is left is not about anybody.' }),
-    mergedFrom: z.array(id).meta({ description: 'Customers that became part of this one; what they had is in here.' }),
+      .meta({ description: 'When the person was erased: the records that are left are anonymous.' }),
+    mergedFrom: z
+      .array(id)
+      .meta({ description: 'Customers that were merged into this one; their records are included.' }),
     sections: z.record(z.string(), section).meta({
       description:
-        'By name, e.g. `customer`, `identities`, `references`, `consentChanges`, `orders`, `orderItems`, `interactions`, `surveyAnswers`, `loyaltyTransactions`, `accesses`. All of them are there; what nothing is held of has no records.',
+        'By name, e.g. `customer`, `identities`, `references`, `consentChanges`, `orders`, `orderItems`, `interactions`, `surveyAnswers`, `loyaltyTransactions`, `accesses`. All sections are present; empty ones have no records.',
     }),
   })
   .meta({ id: 'CustomerExportDocument', description: 'Everything that is held about a person.' });

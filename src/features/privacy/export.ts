@@ -33,10 +33,10 @@ export const exportCustomer = readOperation({
   selfService: true,
   summary: 'Export everything held about a customer',
   description:
-    'Every record and every member of it, as of one instant: profile, identities and references, consents with their history, orders, contacts, answers, points, what was merged into it, who has seen and changed it. `format=html` is a page to read and print. However much there is, it is sent as a stream; over GraphQL at most 16 MB. Needs the scope `customers:pii` as well.',
+    'Every record and every member of it, as of one instant: profile, identities and references, consents with their history, orders, contacts, answers, points, what was merged into it, who has seen and changed it. `format=html` is a page to read and print. It is sent as a stream, whatever its size; over GraphQL it has at most 16 MB. Needs the scope `customers:pii` as well.',
   input: z.strictObject({
     ...targetParameters,
-    format: exportFormat.optional().meta({ description: 'json unless told.' }),
+    format: exportFormat.optional().meta({ description: 'Default: json.' }),
   }),
   output: customerExport,
   document: {

@@ -17,7 +17,7 @@ export interface Section {
   members: readonly string[];
   /** Members that are money. */
   amounts: Readonly<Record<string, AmountOf>>;
-  /** Members that may name other customers. */
+  /** Members that may refer to other customers. */
   naming: readonly string[];
   /** Whether there is one record at most. */
   single: boolean;

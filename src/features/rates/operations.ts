@@ -20,7 +20,7 @@ export const putExchangeRates = writeOperation({
   selfService: false,
   summary: 'Upload exchange rates',
   description:
-    'Adds rates, or replaces those of the same date and currency. Facts that had no rate are completed; facts that have one keep it (each freezes the rate of its date).',
+    'Adds rates, or replaces those of the same date and currency. Records that had no rate are completed; records that have one keep it (each record keeps the rate of its date).',
   input: z.strictObject({ ...writeParameters, body: exchangeRatesInput }),
   output: storedRates,
   idempotency: 'accepted',
@@ -30,7 +30,7 @@ export const putExchangeRates = writeOperation({
     for (const [index, rate] of rates.entries()) {
       const key = `${rate.currency} ${rate.date}`;
       if (rate.currency === context.baseCurrency)
-        refuse(index, 'base_currency', 'The base currency has no rate: it is 1.');
+        refuse(index, 'base_currency', 'You cannot upload a rate of the base currency: it is always 1.');
       if (rows.has(key)) refuse(index, 'duplicate', 'This date and currency is listed twice.');
       rows.set(key, rate);
     }

@@ -37,7 +37,7 @@ export const exchangeRates = storedTable('exchange_rates', {
 
 export const exchangeRate = z.strictObject(outputShape(rateFields)).meta({
   id: 'ExchangeRate',
-  description: 'Serves the facts of its date and of the seven days after, in the reporting time zone.',
+  description: 'Applies to records of its date and of the seven days after, in the reporting time zone.',
 });
 export type ExchangeRate = z.output<typeof exchangeRate>;
 

@@ -35,7 +35,7 @@ export const createRetentionRule = writeOperation({
   ...guarded,
   summary: 'Add a retention rule',
   description:
-    'What is kept for how long: a rule removes what became older, every night while it is `enabled`. No rule changes a metric: facts stay, without the person. Look at what it would remove with a dry run of it first.',
+    'A rule removes data that is older than its limit, every night while it is `enabled`. No rule changes a metric: records stay, without the person. Apply it with a dry run first, to see what it would remove.',
   input: z.strictObject({ ...writeParameters, body: retentionRuleInput }),
   output: retentionRule,
   idempotency: 'accepted',
@@ -60,7 +60,11 @@ function conditionsFrom(kind: RetentionKind, given: z.output<typeof retentionCon
   for (const [name, value] of Object.entries(given)) {
     const known: readonly string[] = kinds[kind].conditions;
     if (value !== null && value !== undefined && !known.includes(name)) {
-      throw invalid(`/conditions/${name}`, 'not_applicable', `${name} does not go with rules of ${kind}.`);
+      throw invalid(
+        `/conditions/${name}`,
+        'not_applicable',
+        `${name} is not allowed in rules of ${kind}. Leave it out.`,
+      );
     }
   }
   return {
@@ -120,7 +124,7 @@ export const updateRetentionRule = writeOperation({
   ...guarded,
   summary: 'Change a retention rule',
   description:
-    'Members left out stay; `conditions` are replaced as a whole. A run that is under way ends, as its rule is another now.',
+    'Omitted members keep their values; `conditions` are replaced as a whole. A run in progress is cancelled, because its rule has changed.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion, body: retentionRulePatch }),
   output: retentionRule,
   idempotency: 'accepted',
@@ -146,7 +150,7 @@ export const deleteRetentionRule = writeOperation({
   scope: 'retention:write',
   ...guarded,
   summary: 'Delete a retention rule',
-  description: 'A run that is under way ends. What was removed stays removed, and its runs stay on record.',
+  description: 'A run in progress is cancelled. What was removed stays removed, and past runs stay listed.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
@@ -166,7 +170,7 @@ export const runRetentionRule = writeOperation({
   ...guarded,
   summary: 'Apply a retention rule now',
   description:
-    'Counts what the rule would remove and, unless it is a dry run, removes it in the background, whether the rule is enabled or not: ask for the run until its `status` is `finished`. Counting reads whole tables, which takes seconds where there are millions of records.',
+    'Counts what the rule would remove and, unless it is a dry run, removes it in the background, whether the rule is enabled or not: read the run until its `status` is `finished`. Counting reads whole tables, which takes seconds where there are millions of records.',
   input: z.strictObject({ id, ...writeParameters }),
   output: requestedRetentionRun,
   idempotency: 'accepted',

@@ -45,7 +45,7 @@ export const retentionConditionsInput = z
       .optional()
       .meta({ description: 'customer, lead: only persons, or only companies; null: both.' }),
     keepConsented: z.boolean().optional().meta({
-      description: 'customer, lead: leave who has a consent in force, whatever its purpose; true unless told.',
+      description: 'customer, lead: keep customers who have any consent in force. Default: true.',
     }),
     channel: text(200)
       .nullable()
@@ -62,13 +62,13 @@ export const retentionConditions = z
     channel: z.string().nullable(),
     surveyId: id.nullable(),
   })
-  .meta({ id: 'RetentionConditions', description: 'What a rule leaves alone or is restricted to.' });
+  .meta({ id: 'RetentionConditions', description: 'What a rule keeps, or is restricted to.' });
 export type RetentionConditions = z.output<typeof retentionConditions>;
 
 export const ruleFields = {
   id: key(),
   version: version(),
-  name: textField(200).plain().required().says('For people.', 'Former customers'),
+  name: textField(200).plain().required().says('Display name.', 'Former customers'),
   kind: words(retentionKind).required(),
   after: integer(1, 3_650).required().answers(smallInteger).says('How long it is kept, in `unit`.', 36),
   unit: words(retentionUnit).required(),
@@ -104,13 +104,13 @@ export const runFields = {
   ruleVersion: version().internal(),
   kind: words(retentionKind).required(),
   conditions: json(retentionConditions).plain().required(),
-  before: instant().required().says('What is older goes: of customers and leads, what was last heard of them.'),
-  requestedBy: textField(255).plain().says('The client that asked for it; null: the schedule.'),
+  before: instant().required().says('What is older is removed; for customers and leads the last contact counts.'),
+  requestedBy: textField(255).plain().says('The client that requested it; null: the schedule.'),
   status: words(retentionRunStatus).required(),
-  matching: count().says('What it was going to remove, counted when it was asked for; null of the schedule.'),
-  examined: count().required().says('Records it has looked at so far.'),
+  matching: count().says('How many records it was going to remove, counted at the request; null for scheduled runs.'),
+  examined: count().required().says('Records checked so far.'),
   removed: count().required().says('Customers erased; texts, invitations or answers removed.'),
-  skipped: count().required().says('Left for the next run, as somebody else was at work on them.'),
+  skipped: count().required().says('Left for the next run, because something else was changing them.'),
   /** The key of the last record that was looked at, where the next step goes on; `at` where records are read by that. */
   position: json(z.strictObject({ at: z.string(), id: z.string() }))
     .plain()
@@ -153,7 +153,7 @@ export const retentionRulePatch = z
 
 export const retentionRule = z
   .strictObject(outputShape(ruleFields))
-  .meta({ id: 'RetentionRule', description: 'What is kept for how long.' });
+  .meta({ id: 'RetentionRule', description: 'How long data is kept.' });
 export type RetentionRule = z.output<typeof retentionRule>;
 
 export const retentionRun = z

@@ -6,9 +6,9 @@ export const returnOperations = operationsOf(returnRecord, {
   createNeedsKey: true,
   texts: {
     create: {
-      summary: 'Push a return that names no order',
+      summary: 'Push a return without an order',
       description:
-        "Lowers its customer's net revenue on its own date and touches no order; a return of a known order is a refund of it. The customer is found as for orders.",
+        "Lowers its customer's net revenue on its own date and changes no order. If you know the order, push a refund of it instead. The customer is matched as for orders.",
     },
   },
 });

@@ -41,7 +41,7 @@ export const returnRecord = record('return', {
   ],
   timeline: { members: ['total', 'currency', 'reason'] },
   says: {
-    record: 'A return that names no order. Amounts are integers in minor units of `currency`.',
+    record: 'A return without an order. Amounts are integers in minor units of `currency`.',
     input: '`customerId` or `customer` is required.',
     example: {
       source: 'shop',

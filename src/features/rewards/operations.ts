@@ -33,7 +33,7 @@ export const createReward = writeOperation({
   selfService: false,
   summary: 'Add a reward to the catalogue',
   description:
-    'What members of the programme can have for points: with a stock, a limit per customer, a lowest level and dates, if it has any.',
+    'Something that members of the programme can get for points, optionally with a stock, a limit per customer, a lowest level and dates.',
   input: z.strictObject({ ...writeParameters, body: rewardInput }),
   output: writtenReward,
   idempotency: 'accepted',
@@ -63,10 +63,14 @@ const draftLevels = statement<{ levels: { key: string }[] | null }>(
 async function checkReward(tx: Transaction, row: RewardRow): Promise<void> {
   const { availableFrom, availableTo, stock, redeemed, tier, programmeId } = row;
   if (availableFrom !== null && availableTo !== null && !isBefore(availableFrom, availableTo)) {
-    throw invalid('/availableTo', 'not_after_from', 'Not after `availableFrom`.');
+    throw invalid('/availableTo', 'not_after_from', 'Must be after `availableFrom`.');
   }
   if (stock !== null && stock < redeemed) {
-    throw invalid('/stock', 'below_redeemed', `${redeemed} were redeemed already: the stock counts them.`);
+    throw invalid(
+      '/stock',
+      'below_redeemed',
+      `${redeemed} were redeemed already, and the stock includes them: it cannot be less.`,
+    );
   }
   const [draft, published] = await Promise.all([
     tx.first(draftLevels, { id: programmeId }),
@@ -81,7 +85,7 @@ async function checkReward(tx: Transaction, row: RewardRow): Promise<void> {
 }
 
 const forCustomer = id.optional().meta({
-  description: 'Also say, in `forCustomer`, whether this customer could have it now, and why not.',
+  description: 'Also return in `forCustomer` whether this customer can redeem it now, and why not.',
 });
 
 export const getReward = readOperation({
@@ -154,7 +158,9 @@ export const listRewards = readOperation({
     ...pageParameters,
     sort: sortParameter(['createdAt', 'points'], '-createdAt'),
     programmeId: id.optional(),
-    available: z.boolean().optional().meta({ description: 'Within its dates now, and with a piece left, or not so.' }),
+    available: z.boolean().optional().meta({
+      description: 'Only rewards that are available now (within their dates, with a piece left), or only the others.',
+    }),
     customerId: forCustomer,
   }),
   output: pageOf(reward).meta({ id: 'RewardPage' }),
@@ -178,7 +184,7 @@ export const updateReward = writeOperation({
   selfService: false,
   summary: 'Change a reward',
   description:
-    'Members left out stay, null clears. What was redeemed stays as it was. A stock below what was redeemed is refused.',
+    'Omitted members keep their values; null clears. What was redeemed stays as it was. A stock below what was redeemed is refused.',
   input: z.strictObject({ ...rewardId.shape, ...writeParameters, expectedVersion, body: rewardPatch }),
   output: writtenReward,
   idempotency: 'accepted',
@@ -212,7 +218,7 @@ export const deleteReward = writeOperation({
   partners: false,
   selfService: false,
   summary: 'Delete a reward',
-  description: 'One that was ever redeemed is refused: let it end by `availableTo` instead.',
+  description: 'A reward that was redeemed cannot be deleted: set `availableTo` instead.',
   input: z.strictObject({ ...rewardId.shape, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
@@ -222,7 +228,10 @@ export const deleteReward = writeOperation({
     if (!found) throw notFound('reward');
     checkVersion(found.version, expected);
     if ((await tx.first(hasRedemptions, { id: wanted }))?.found) {
-      throw new Problem(rewardHasRedemptions, 'It was redeemed: it can be ended, not deleted.');
+      throw new Problem(
+        rewardHasRedemptions,
+        'The reward was redeemed, so you cannot delete it: set availableTo instead.',
+      );
     }
     await tx.all(remove, { id: wanted });
     return { id: wanted, deleted: true as const };

@@ -19,7 +19,7 @@ export const redemptionStatuses = ['redeemed', 'fulfilled', 'cancelled'] as cons
 export type RedemptionStatus = (typeof redemptionStatuses)[number];
 export const redemptionStatus = z.enum(redemptionStatuses).meta({
   id: 'RedemptionStatus',
-  description: 'redeemed: paid with points, not handed over yet. cancelled: points and stock are back.',
+  description: 'redeemed: paid with points, not handed over yet. cancelled: points and stock were given back.',
   example: 'redeemed',
 });
 
@@ -49,12 +49,10 @@ export const rewardFields = {
   programmeId: recordId()
     .required()
     .references(() => loyaltyProgrammes.id),
-  name: text(200).plain().required().says('What members call it.', 'Watering can'),
+  name: text(200).plain().required().says('Name shown to members.', 'Watering can'),
   description: text(2000).plain(),
   points: count().required().takes(points).says('Points per piece.', 250),
-  stock: integer(0, 2_000_000_000)
-    .answers(stock)
-    .says('Pieces in all, those redeemed included; null: without end.', 100),
+  stock: integer(0, 2_000_000_000).answers(stock).says('Total pieces, including those redeemed; null: unlimited.', 100),
   redeemed: integer(0, 2_000_000_000).required().readOnly().says('Pieces redeemed and not cancelled.'),
   limitPerCustomer: integer(1, 1_000_000)
     .answers(pieces)
@@ -64,8 +62,8 @@ export const rewardFields = {
     .answers(boundedText(64))
     .says('Key of the lowest level that may have it; null: everybody.', 'silver'),
   availableFrom: instant().says('It can be redeemed from then on …'),
-  availableTo: instant().says('… and before this instant; null: without end.'),
-  version: version().says('Counts the changes of the record, from 1; redemptions are none.'),
+  availableTo: instant().says('… and before this instant; null: no end.'),
+  version: version().says('Counts the changes of the record, from 1; redemptions do not count.'),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),
 };
@@ -104,26 +102,26 @@ const rewardForCustomer = z
   .strictObject({
     customerId: id,
     redeemed: smallInteger.meta({ description: 'Pieces that the customer has.' }),
-    redeemable: z.boolean().meta({ description: 'Whether the customer could have one now.' }),
+    redeemable: z.boolean().meta({ description: 'Whether the customer can redeem one now.' }),
     refusals: z
       .array(
         z
           .strictObject({ code: redemptionRefusal, message: z.string() })
           .meta({ id: 'RewardRefusal', description: 'Why not.' }),
       )
-      .meta({ description: 'Everything that stands in the way; nothing when it is redeemable.' }),
+      .meta({ description: 'All reasons why not; empty when it is redeemable.' }),
   })
-  .meta({ id: 'RewardForCustomer', description: 'What a reward is to a customer now.' });
+  .meta({ id: 'RewardForCustomer', description: 'Whether a customer can redeem a reward now.' });
 export type RewardForCustomer = z.output<typeof rewardForCustomer>;
 
 export const reward = z
   .strictObject({
     ...outputShape(rewardFields),
-    left: smallInteger.nullable().meta({ description: 'Pieces that are left; null: without end.' }),
+    left: smallInteger.nullable().meta({ description: 'Pieces that are left; null: unlimited.' }),
     available: z.boolean().meta({ description: 'Now: within its dates, and at least one piece is left.' }),
     forCustomer: rewardForCustomer.nullable().meta({ description: 'With `customerId`; null unless asked for.' }),
   })
-  .meta({ id: 'Reward', description: 'What members of a loyalty programme can have for points.' });
+  .meta({ id: 'Reward', description: 'Something that members of a loyalty programme can get for points.' });
 export type Reward = z.output<typeof reward>;
 
 const redemptionFields = {
@@ -133,7 +131,7 @@ const redemptionFields = {
     .required()
     .references(() => rewards.id),
   quantity: integer(1, 1_000_000).defaultsTo(1).says('Pieces; 1 when none is sent.', 1),
-  points: count().required().readOnly().says('What was paid for all pieces.', 250),
+  points: count().required().readOnly().says('Points paid for all pieces.', 250),
   status: words(redemptionStatus).required().readOnly(),
   transactionId: recordId().required().readOnly().says('The loyalty transaction that took the points.'),
   redeemedAt: instant().required().readOnly().lifeSign(),
@@ -168,7 +166,7 @@ export type RedemptionRow = typeof redemptions.$inferSelect;
 export const redemptionInput = z
   .strictObject({
     customerId: id.optional(),
-    customer: referenceInput.optional().meta({ description: 'Instead of `customerId`: what another system calls it.' }),
+    customer: referenceInput.optional().meta({ description: 'Instead of `customerId`: a reference of the customer.' }),
     ...inputShape(redemptionFields),
   })
   .meta({

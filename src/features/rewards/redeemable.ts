@@ -70,7 +70,7 @@ function reaches({ tier, levels }: Standing, wanted: string): boolean {
   return rank >= 0 && tier !== null && levels.indexOf(tier) >= rank;
 }
 
-/** Pieces that are left; null: without end. */
+/** Pieces that are left; null: unlimited. */
 export function leftOf({ stock, redeemed }: Pick<RewardRow, 'stock' | 'redeemed'>): number | null {
   return stock === null ? null : stock - redeemed;
 }

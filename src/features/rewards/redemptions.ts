@@ -53,7 +53,7 @@ export const createRedemption = writeOperation({
   selfService: true,
   summary: 'Redeem a reward',
   description:
-    'Takes the points of the member and the pieces out of the stock, both or neither. What stands in the way is told with its place, all of it: `not_available`, `tier_required`, `limit_reached`, `out_of_stock`, `insufficient_points`; the first is the code of the answer.',
+    'Takes the points of the member and the pieces out of the stock, both or neither. If it is refused, `errors` lists all reasons: `not_available`, `tier_required`, `limit_reached`, `out_of_stock`, `insufficient_points`; the first one is the code of the response.',
   input: z.strictObject({ ...writeParameters, body: redemptionInput }),
   output: writtenRedemption,
   idempotency: 'required',
@@ -124,13 +124,13 @@ export const createRedemption = writeOperation({
 async function ownerOf(tx: Transaction, { customerId, customer }: RedemptionInput): Promise<string> {
   if (customerId !== undefined && customer === undefined) return customerId;
   if (customerId !== undefined || customer === undefined) {
-    const message = 'Name the customer, by `customerId` or by `customer`.';
+    const message = 'Send `customerId` or `customer`.';
     throw new Problem(customerRequired, message, {
-      errors: [{ pointer: '/customerId', code: customerRequired, message }],
+      errors: [{ pointer: '/customerId', code: 'customer_required', message }],
     });
   }
   const owner = (await refsByName(tx, 'customer', [customer])).get(refKey(customer))?.recordId;
-  if (!owner) throw invalid('/customer', 'not_a_member', 'There is no customer of that reference.');
+  if (!owner) throw invalid('/customer', 'not_a_member', 'There is no customer with that reference.');
   return owner;
 }
 
@@ -154,7 +154,7 @@ async function lockRedemption(
   if (row?.customerId !== origin.customerId) throw new Retry('a redemption moved or vanished');
   if (expected !== undefined) checkVersion(row.version, expected);
   if (row.status === 'cancelled') {
-    throw new Problem(redemptionCancelled, `It was cancelled at ${row.cancelledAt}.`);
+    throw new Problem(redemptionCancelled, `The redemption was cancelled at ${row.cancelledAt}.`);
   }
   return row;
 }
@@ -164,8 +164,8 @@ export const fulfilRedemption = writeOperation({
   scope: 'loyalty:write',
   partners: false,
   selfService: false,
-  summary: 'Say that a reward was handed over',
-  description: 'Once, and not when it was cancelled.',
+  summary: 'Mark a reward as handed over',
+  description: 'This works once, and not after a cancellation.',
   input: z.strictObject(change),
   output: writtenRedemption,
   idempotency: 'accepted',
@@ -173,7 +173,7 @@ export const fulfilRedemption = writeOperation({
   async run(tx, { now }, { id: wanted, expectedVersion: expected }) {
     const before = await lockRedemption(tx, wanted, expected);
     if (before.status === 'fulfilled') {
-      throw new Problem(redemptionFulfilled, `It was handed over at ${before.fulfilledAt}.`);
+      throw new Problem(redemptionFulfilled, `The reward was handed over at ${before.fulfilledAt}.`);
     }
     const row = next(before, { status: 'fulfilled', fulfilledAt: now, updatedAt: now });
     changeRedemption(tx, row, { given: 0 });
@@ -192,7 +192,7 @@ export const cancelRedemption = writeOperation({
   selfService: false,
   summary: 'Cancel a redemption',
   description:
-    'The points come back as a transaction of the kind `return`, active now, expiring as before, in 30 days at the soonest; the pieces go back into the stock. Also when it was handed over already. Once.',
+    'The points come back as a transaction of the kind `return`, active now, with their previous expiry, but not before 30 days from now; the pieces go back into the stock. This works once, also after the reward was handed over.',
   input: z.strictObject({ ...change, body: redemptionCancellation.optional() }),
   output: writtenRedemption,
   idempotency: 'accepted',

@@ -55,7 +55,7 @@ export const answerSurveyLink = writeOperation({
   public: true,
   summary: 'Answer a survey by its link',
   description:
-    'Writes the response of the person the link was made for, about what the invitation was about. A link takes one answer, whatever its `status`: of two at once one is taken, the other is refused with `link_used`. After an answer that was lost on the way, `link_used` says that it was taken.',
+    'Records the response of the invited person, about the subject of the invitation. A link takes one response, whatever its `status`: of two at once, one is taken and the other is refused with `link_used`. If you retry after a lost connection, `link_used` means that the first one was taken.',
   input: z.strictObject({ token: linkToken, dryRun: writeParameters.dryRun, body: surveyLinkInput }),
   output: surveyLinkAnswer,
   idempotency: 'accepted',

@@ -45,16 +45,19 @@ export const checkSurveyEligibility = writeOperation({
   scope: 'surveys:write',
   partners: false,
   selfService: false,
-  summary: 'May a customer be asked now?',
+  summary: 'Check whether a customer may be asked now',
   description:
-    'Nobody is asked within `contactFrequencyDays` of the survey after an invitation that was sent or an answer that was given, whichever survey it was of. With `reserve`, an eligible customer counts as asked from now on, and the invitation to send is in the answer: of several that reserve at once, one gets it. Where the survey has a `consentPurpose`, who has not consented to it on its channel is not asked (`no_consent`).',
+    'Nobody is asked within `contactFrequencyDays` of the survey after an invitation that was sent or an answer that was given, whichever survey it was of. With `reserve`, an eligible customer counts as asked from now on, and the invitation to send is in the answer: of several that reserve at once, only one gets it. If the survey has a `consentPurpose`, customers who have not consented to it on its channel are not asked (`no_consent`).',
   input: z.strictObject({
     id,
     ...writeParameters,
     body: z
       .strictObject({
         customerId: id,
-        reserve: z.boolean().optional().meta({ description: 'Take the turn, if there is one; false unless told.' }),
+        reserve: z
+          .boolean()
+          .optional()
+          .meta({ description: 'Reserve the invitation, if the customer is eligible. Default: false.' }),
       })
       .meta({
         id: 'SurveyEligibilityInput',
@@ -124,9 +127,9 @@ export const createSurveyInvitation = writeOperation({
   scope: 'surveys:write',
   partners: false,
   selfService: false,
-  summary: 'Have a customer asked',
+  summary: 'Invite a customer to a survey',
   description:
-    'Makes an invitation by hand, beside those that the triggers of the survey make. It is due at `dueAt`, and sent by the next claim after that if the customer may be asked then.',
+    'Creates an invitation by hand, besides those that the triggers of the survey create. It is due at `dueAt`, and the next claim after that hands it out, if the customer may be asked then.',
   input: z.strictObject({ ...writeParameters, body: surveyInvitationInput }),
   output: surveyInvitation,
   idempotency: 'accepted',
@@ -245,8 +248,8 @@ export const updateSurveyInvitation = writeOperation({
   scope: 'surveys:write',
   partners: false,
   selfService: false,
-  summary: 'Cancel or put off a survey invitation',
-  description: 'The link of one that was sent ends with it; the customer counts as asked all the same.',
+  summary: 'Cancel or postpone a survey invitation',
+  description: 'The link of an invitation that was sent stops working; the customer still counts as asked.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion, body: surveyInvitationPatch }),
   output: surveyInvitation,
   idempotency: 'accepted',
@@ -256,9 +259,9 @@ export const updateSurveyInvitation = writeOperation({
     checkVersion(before.version, expected);
     const isLive = before.status === 'due' || (before.status === 'sent' && !hasEnded(before, context.now));
     if (status && before.status !== 'cancelled' && !isLive)
-      throw invalid('/status', 'not_open', 'Only what is due or sent can be cancelled.');
+      throw invalid('/status', 'not_open', 'Only an invitation that is due or sent can be cancelled.');
     if (dueAt !== undefined && before.status !== 'due')
-      throw invalid('/dueAt', 'not_due', 'Only what is due can be put off.');
+      throw invalid('/dueAt', 'not_due', 'Only an invitation that is due can be postponed.');
     const row: InvitationRow = {
       ...before,
       status: status ?? before.status,
@@ -286,9 +289,9 @@ export const claimSurveyInvitations = writeOperation({
   scope: 'surveys:write',
   partners: false,
   selfService: false,
-  summary: 'Take invitations to send',
+  summary: 'Claim invitations to send',
   description:
-    "Hands out what is due, each to one caller, with the secret of its link, and counts it as sent: send it, whatever becomes of it then. It is to be repeated while `hasMore`. First the triggers of open surveys make their invitations: orders count as they are when the delay after their placing is over (when they were paid or fulfilled is not recorded), up to 30 days after that; test and cancelled ones never; and only what happened since the survey was opened. A customer who was asked or has answered within `contactFrequencyDays` is not asked: the invitation is put off until then, or ends (`expired`) when it would have waited longer than a link lives. Who has not consented to the survey's `consentPurpose` on the channel is not asked at all.",
+    "Returns the invitations that are due, each to one caller only, with the secret of its link, and counts them as sent: you have to send them. Repeat the call while `hasMore` is true. First the triggers of open surveys create their invitations. Orders count as they are when the delay after they were placed is over (when they were paid or fulfilled is not recorded), up to 30 days after that; test and cancelled orders never count, nor does anything from before the survey was opened. A customer who was asked or has answered within `contactFrequencyDays` is not asked: the invitation is postponed until then, or ends (`expired`) if it would wait longer than a link works. A customer who has not consented to the survey's `consentPurpose` on the channel is not asked at all.",
   input: z.strictObject({
     ...writeParameters,
     body: z
@@ -298,7 +301,7 @@ export const claimSurveyInvitations = writeOperation({
           .min(1)
           .max(500)
           .optional()
-          .meta({ description: 'Invitations taken, at most; 100 unless told.', example: 50 }),
+          .meta({ description: 'The most invitations to return. Default: 100.', example: 50 }),
         surveyId: id.optional().meta({ description: 'Only of this survey.' }),
         channel: text(200).optional().meta({ description: 'Only of this channel.', example: 'email' }),
       })

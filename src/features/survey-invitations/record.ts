@@ -28,14 +28,14 @@ export type InvitationTrigger = (typeof invitationTriggers)[number];
 export const invitationTrigger = z.enum(invitationTriggers).meta({
   id: 'InvitationTrigger',
   description:
-    'What made it: a trigger of the survey, or one of these. reservation: an eligibility check that reserved it. manual: somebody by hand.',
+    'What created it: a trigger of the survey, or one of these. reservation: an eligibility check that reserved it. manual: somebody by hand.',
   example: 'order_fulfilled',
 });
 
 const aboutFields = {
   ...subjectFields,
   orderId: subjectFields.orderId.says("The order it is about: one of the customer's."),
-  channel: subjectFields.channel.says('Where it is sent; that of the survey unless told.', 'email'),
+  channel: subjectFields.channel.says('The channel it is sent on. Default: the channel of the survey.', 'email'),
 };
 
 const invitationFields = {
@@ -58,7 +58,7 @@ const invitationFields = {
   updatedAt: instant().required(),
 };
 
-/** That a customer is to be asked, was asked, or was not in the end. */
+/** An invitation of a customer to answer a survey. */
 export const surveyInvitations = storedTable('survey_invitations', {
   name: 'surveyInvitations',
   label: 'Invitations to surveys',
@@ -105,12 +105,12 @@ export const surveyInvitationInput = z
   .strictObject({
     surveyId: id,
     customerId: id,
-    dueAt: instantText.optional().meta({ description: 'When it is to be sent; now unless told.' }),
+    dueAt: instantText.optional().meta({ description: 'When it is to be sent. Default: now.' }),
     ...inputShape(aboutFields),
   })
   .meta({
     id: 'SurveyInvitationInput',
-    description: 'What it is about is passed on to the response.',
+    description: 'Its order or interaction is copied to the response.',
     example: {
       surveyId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90',
       customerId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b91',
@@ -123,26 +123,28 @@ export const invitationChange = z.enum(['cancelled']).meta({ id: 'InvitationChan
 
 export const surveyInvitationPatch = z
   .strictObject({
-    status: invitationChange.optional().meta({ description: 'Of one that is due or sent: its link ends.' }),
-    dueAt: instantText.optional().meta({ description: 'Of one that is due.' }),
+    status: invitationChange
+      .optional()
+      .meta({ description: 'Cancels an invitation that is due or sent; its link stops working.' }),
+    dueAt: instantText.optional().meta({ description: 'Postpones an invitation that is due.' }),
   })
   .meta({ id: 'SurveyInvitationPatch', example: { status: 'cancelled' } });
 
 export const surveyInvitation = z
   .strictObject(outputShape(invitationFields))
-  .meta({ id: 'SurveyInvitation', description: 'That a customer is to be asked, was asked, or was not in the end.' });
+  .meta({ id: 'SurveyInvitation', description: 'An invitation of a customer to answer a survey.' });
 export type SurveyInvitation = z.output<typeof surveyInvitation>;
 
 export const sentInvitation = z
   .strictObject({
     invitation: surveyInvitation,
     token: z.string().meta({
-      description: 'The secret of its link. It is told here only; whoever has it may answer once.',
+      description: 'The secret of its link, returned only here. Whoever has it may answer once.',
       example: 'A'.repeat(72),
     }),
     path: z.string().meta({ description: 'Of this service: GET the questions, POST the answers, without a login.' }),
   })
-  .meta({ id: 'SentInvitation', description: 'An invitation that its reader has to send now.' });
+  .meta({ id: 'SentInvitation', description: 'An invitation that you have to send now.' });
 export type SentInvitation = z.output<typeof sentInvitation>;
 
 export const claimedInvitations = z
@@ -157,7 +159,7 @@ export const eligibilityReason = z
     code: z.enum(['survey_not_open', 'asked_recently', 'answered_recently', 'no_consent', 'person_erased']).meta({
       id: 'EligibilityReasonCode',
       description:
-        'no_consent: the customer has not consented to the purpose of the survey on its channel. person_erased: the person was erased, and nobody is there to be asked.',
+        'no_consent: the customer has not consented to the purpose of the survey on its channel. person_erased: the person was erased, so nobody can be asked.',
     }),
     message: z.string(),
   })
@@ -168,7 +170,7 @@ export const surveyEligibility = z
   .strictObject({
     customerId: id,
     eligible: z.boolean(),
-    reasons: z.array(eligibilityReason).meta({ description: 'Why not; none when eligible.' }),
+    reasons: z.array(eligibilityReason).meta({ description: 'Why not; empty when eligible.' }),
     lastAskedAt: instantText
       .nullable()
       .meta({ description: 'The latest invitation or answer of the customer, of any survey.' }),
@@ -183,7 +185,7 @@ export type SurveyEligibility = z.output<typeof surveyEligibility>;
 export const linkToken = z
   .string()
   .max(255)
-  .meta({ description: 'The secret of a link, as the claim told it.', example: 'A'.repeat(72) });
+  .meta({ description: 'The secret of a link, as the claim returned it.', example: 'A'.repeat(72) });
 
 export const surveyLink = z
   .strictObject({
@@ -194,24 +196,22 @@ export const surveyLink = z
     questions: z.array(surveyQuestion),
     expiresAt: instantText.meta({ description: 'When the link ends.' }),
   })
-  .meta({ id: 'SurveyLink', description: 'What a survey page shows. Nothing about the person who is asked.' });
+  .meta({ id: 'SurveyLink', description: 'What a survey page shows; nothing about the person who is asked.' });
 
 export const surveyLinkInput = z
   .strictObject({
     answers: z.array(surveyAnswerInput).max(50),
-    status: responseStatus
-      .optional()
-      .meta({ description: 'complete unless told. Whatever it is, the link is used up by it.' }),
-    language: boundedText(35).optional().meta({ description: 'That of the survey unless told.', example: 'en' }),
+    status: responseStatus.optional().meta({ description: 'Whatever it is, it uses up the link. Default: complete.' }),
+    language: boundedText(35).optional().meta({ description: 'Default: the language of the survey.', example: 'en' }),
     surveyVersion: z
       .int()
       .min(1)
       .max(2_147_483_647)
       .optional()
-      .meta({ description: 'Of the questions that were shown; the current one unless told.' }),
+      .meta({ description: 'The version of the questions that were shown. Default: the current one.' }),
   })
   .meta({ id: 'SurveyLinkInput', example: { answers: [{ question: 'recommend', score: 9 }] } });
 
 export const surveyLinkAnswer = z
   .strictObject({ responseId: id, status: responseStatus, answeredAt: instantText })
-  .meta({ id: 'SurveyLinkAnswer', description: 'That the answer was taken.' });
+  .meta({ id: 'SurveyLinkAnswer', description: 'Confirms that the response was recorded.' });

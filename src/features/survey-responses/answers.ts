@@ -58,9 +58,9 @@ export function readAnswers(version: Version, answers: readonly SurveyAnswerInpu
       errors.push({ pointer: `/answers/${index}/${member}`, code, message });
     const question = version.questions.get(key);
     if (!question) {
-      fault('question', 'unknown_question', `The survey does not ask ${key}.`);
+      fault('question', 'unknown_question', `The survey has no question ${key}.`);
     } else if (version.changed.has(key)) {
-      fault('question', 'question_changed', `${key} has had another meaning since this version of the survey.`);
+      fault('question', 'question_changed', `${key} has another meaning in the current version of the survey.`);
     } else if (read.has(key)) {
       fault('question', 'duplicate_question', `${key} is answered twice.`);
     } else {
@@ -89,11 +89,11 @@ export function checkRequired(version: Version, answers: readonly { question: st
     missing.map(({ key }) => ({
       pointer: '/answers',
       code: 'required_question',
-      message: `A complete response answers ${key}.`,
+      message: `A complete response must answer ${key}.`,
     })),
   );
   if (answers.length > 0) return;
-  refuse([{ pointer: '/answers', code: 'no_answers', message: 'A complete response answers something.' }]);
+  refuse([{ pointer: '/answers', code: 'no_answers', message: 'A complete response must have at least one answer.' }]);
 }
 
 function refuse(errors: FieldError[]): void {
@@ -107,7 +107,7 @@ function checkAnswer(question: SurveyQuestion, answer: SurveyAnswerInput, fault:
   const given = answer.score !== undefined ? 'score' : answer.choices !== undefined ? 'choices' : 'text';
   const wanted = question.scale ? 'score' : question.options ? 'choices' : 'text';
   if (given !== wanted) {
-    fault(given, 'wrong_type', `A question of type ${question.type} is answered with ${wanted}.`);
+    fault(given, 'wrong_type', `A question of type ${question.type} must be answered with ${wanted}.`);
   } else if (answer.score !== undefined && question.scale) {
     const { min, max } = question.scale;
     if (answer.score < min || answer.score > max)
@@ -119,10 +119,10 @@ function checkAnswer(question: SurveyQuestion, answer: SurveyAnswerInput, fault:
 
 function checkChoices({ type, options }: SurveyQuestion, choices: string[], fault: Fault): void {
   const known = new Set(options?.map(({ key }) => key));
-  if (type === 'single_choice' && choices.length > 1) fault('choices', 'one_choice', 'Only one option is chosen.');
+  if (type === 'single_choice' && choices.length > 1) fault('choices', 'one_choice', 'Choose only one option.');
   for (const [place, choice] of choices.entries()) {
     if (!known.has(choice)) fault(`choices/${place}`, 'unknown_option', 'There is no such option.');
-    else if (choices.indexOf(choice) < place) fault(`choices/${place}`, 'duplicate', 'It is chosen already.');
+    else if (choices.indexOf(choice) < place) fault(`choices/${place}`, 'duplicate', 'The option is listed twice.');
   }
 }
 

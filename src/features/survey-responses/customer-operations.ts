@@ -42,7 +42,9 @@ export const surveyResponsesOfCustomers = readOperation({
     count: pageParameters.count,
     cursors: pageParameters.cursors,
     sort: sortParameter(['answeredAt'], '-answeredAt'),
-    members: z.array(z.string()).meta({ description: 'What is selected of a response; all of it is answered.' }),
+    members: z
+      .array(z.string())
+      .meta({ description: 'The members that are selected. Responses are always returned as a whole.' }),
     customerIds: z.array(id),
   }),
   output: z.array(pageOf(surveyResponse)),

@@ -38,7 +38,7 @@ import { asOutcome, type ResponseWrite, writeResponses } from './write.ts';
 const writtenSurveyResponse = surveyResponse
   .extend({
     created,
-    applied: z.boolean().meta({ description: 'false: it was stored like this already, and nothing was changed.' }),
+    applied: z.boolean().meta({ description: 'false: it was stored like this already, so nothing changed.' }),
     warnings: z.array(warning),
   })
   .meta({ id: 'WrittenSurveyResponse' });
@@ -52,7 +52,7 @@ export const createSurveyResponse = writeOperation({
   selfService: true,
   summary: 'Push a response',
   description:
-    'Finds or creates the customer as for orders; a response that names none has that of its order or interaction, and is anonymous without these. A known `submissionId` is refused with `already_exists` and its id: PATCH (GraphQL: update) changes it. What is late is kept, and not counted by metrics.',
+    'Finds or creates the customer as for orders. Without a customer, the response has that of its order or interaction; without these, it is anonymous. An existing `submissionId` is refused with `already_exists` and the id of its response: use PATCH (GraphQL: update) to change that one. A late response is stored, but metrics do not count it.',
   input: z.strictObject({ ...surveyTarget, ...writeParameters, body: surveyResponseInput }),
   output: writtenSurveyResponse,
   idempotency: 'accepted',
@@ -68,7 +68,7 @@ export const batchSurveyResponses = writeOperation({
   selfService: false,
   summary: 'Push up to 1,000 responses of a survey',
   description:
-    'Each item is an upsert by `submissionId`, in index order; always 200, with a result per item. Members left out are cleared. What is stored like this already is `unchanged`.',
+    'Each item is an upsert by `submissionId`, in index order. The status is always 200, with a result per item. Omitted members are cleared. An item that is stored like this already is `unchanged`.',
   input: batchInput('responses', surveyResponseInput).extend(surveyTarget),
   output: batchResults,
   idempotency: 'accepted',
@@ -149,8 +149,8 @@ const score = z.int().min(-100).max(100).optional();
 const answerFilters = {
   question: text(64).optional().meta({ description: 'Responses that answered it.', example: 'recommend' }),
   band: answerBand.optional().meta({ description: 'Responses with such an answer, to `question` if it is given.' }),
-  scoreFrom: score.meta({ description: 'Responses with a score from here, to `question` if it is given.' }),
-  scoreTo: score.meta({ description: 'Up to this score, which belongs to it.' }),
+  scoreFrom: score.meta({ description: 'Responses with at least this score, to `question` if it is given.' }),
+  scoreTo: score.meta({ description: 'Responses with a score up to this one, inclusive.' }),
 };
 
 const listFilters = {
@@ -166,13 +166,13 @@ const listFilters = {
   language: text(35).optional(),
   journeyStage: text(200).optional(),
   status: responseStatus.optional(),
-  late: z.boolean().optional().meta({ description: 'Only what was answered too late, or only what was not.' }),
+  late: z.boolean().optional().meta({ description: 'Only late responses, or only those in time.' }),
   ...answerFilters,
   answeredFrom: instant.optional(),
   answeredTo: instant.optional().meta({ description: 'Before this instant.' }),
   q: searchText.optional().meta({
     description:
-      'Words that a text answer holds, in any order; `"…"` for a phrase, `or` between words, `-` before one that is not to be there. Needs `customers:pii`.',
+      'Words in a text answer, in any order; `"…"` for a phrase, `or` between alternatives, `-` before a word to exclude. Needs `customers:pii`.',
     example: 'late -refund',
   }),
 };
@@ -257,7 +257,7 @@ export const updateSurveyResponse = writeOperation({
   selfService: true,
   summary: 'Complete or correct a response',
   description:
-    'Members left out stay, null clears; `answers` are replaced as a whole. Naming another customer moves the response, `customerId` null makes it anonymous. What was answered before its survey was closed can be corrected after that.',
+    'Omitted members keep their values; null clears; `answers` are replaced as a whole. Sending another customer moves the response; `customerId: null` makes it anonymous. A response from before its survey was closed can still be corrected.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion, body: surveyResponsePatch }),
   output: writtenSurveyResponse,
   idempotency: 'accepted',

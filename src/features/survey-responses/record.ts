@@ -79,13 +79,15 @@ export function bandNamed(alias: string): SQL {
 
 /** What a response is about; an invitation passes it on. */
 export const subjectFields = {
-  orderId: recordId().says('The order it is about: one of the same customer, who is taken from it when none is named.'),
-  interactionId: recordId().says('The interaction it is about; likewise.'),
+  orderId: recordId().says(
+    'The order it is about: one of the same customer; without a customer, its customer is used.',
+  ),
+  interactionId: recordId().says('The interaction it is about; the same rule applies.'),
   sku: text(200).plain().says('The product it is about.', '85123A'),
   staff: text(200).plain().says('The member of staff it is about.', 'maria'),
   department: text(200).plain().says('The department it is about.', 'support'),
   process: text(200).plain().says('The process it is about.', 'returns'),
-  channel: text(200).plain().says('Where it was asked; that of the survey unless told.', 'email'),
+  channel: text(200).plain().says('The channel it was asked on. Default: the channel of the survey.', 'email'),
 };
 
 const responseFields = {
@@ -102,15 +104,15 @@ const responseFields = {
   submissionId: code(255)
     .plain()
     .required()
-    .says("The sender's name for it, unique in the survey: nothing is counted twice.", 'form-88213'),
-  status: oneOf(responseStatus).defaultsTo('complete').says('complete unless told.'),
+    .says("The sender's reference for it, unique in the survey, so that nothing is counted twice.", 'form-88213'),
+  status: oneOf(responseStatus).defaultsTo('complete').says('Default: complete.'),
   answeredAt: instant().required().happened(),
   askedAt: instant().says('When it was asked: decides what is late.'),
-  late: boolean().required().readOnly().says('Answered later after being asked than the survey allows: not counted.'),
+  late: boolean().required().readOnly().says('Answered after the time that the survey allows: not counted.'),
   ...subjectFields,
   invitationId: recordId().readOnly().says('The invitation it came by.'),
-  language: text(35).plain().says('That of the survey unless told.', 'en'),
-  journeyStage: text(200).plain().says('Where on the journey; that of the survey unless told.', 'delivery'),
+  language: text(35).plain().says('Default: the language of the survey.', 'en'),
+  journeyStage: text(200).plain().says('The stage of the journey. Default: the stage of the survey.', 'delivery'),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),
 };
@@ -141,7 +143,7 @@ export const surveyResponses = storedTable('survey_responses', {
           .array(
             z
               .strictObject({ question: z.string(), type: questionType, score: smallInteger })
-              .meta({ id: 'TimelineScore', description: 'What was given to a question.' }),
+              .meta({ id: 'TimelineScore', description: 'An answer to a question.' }),
           )
           .meta({ description: 'By key of the question; the words of an answer are in the response.' }),
         select: sql`(select coalesce(json_agg(json_build_object('question', a.question, 'type', a.type, 'score', a.score) order by a.question), '[]'::json)
@@ -243,7 +245,7 @@ export type SurveyAnswerInput = z.output<typeof surveyAnswerInput>;
 const responseMembers = {
   ...customerOwner.input,
   ...inputShape(responseFields),
-  answers: z.array(surveyAnswerInput).max(50).optional().meta({ description: 'None of a dismissed one.' }),
+  answers: z.array(surveyAnswerInput).max(50).optional().meta({ description: 'A dismissed response has none.' }),
 };
 
 export const surveyResponseInput = z
@@ -254,7 +256,7 @@ export const surveyResponseInput = z
       .min(1)
       .max(2_147_483_647)
       .optional()
-      .meta({ description: 'The version of the survey that was answered; the current one unless told.' }),
+      .meta({ description: 'The version of the survey that was answered. Default: the current version.' }),
   })
   .meta({
     id: 'SurveyResponseInput',
@@ -279,7 +281,7 @@ export const surveyResponsePatch = z
   .partial()
   .meta({
     id: 'SurveyResponsePatch',
-    description: 'Members left out stay as they are; null clears; `answers` are replaced as a whole.',
+    description: 'Omitted members keep their values; null clears; `answers` are replaced as a whole.',
     example: { status: 'complete', answers: [{ question: 'recommend', score: 9 }] },
   });
 export type SurveyResponsePatch = z.output<typeof surveyResponsePatch>;
@@ -288,5 +290,5 @@ const surveyAnswer = z.strictObject(outputShape(answerFields)).meta({ id: 'Surve
 
 export const surveyResponse = z
   .strictObject({ ...outputShape(responseFields), answers: z.array(surveyAnswer) })
-  .meta({ id: 'SurveyResponse', description: 'What somebody answered to a survey, and what it was about.' });
+  .meta({ id: 'SurveyResponse', description: 'A response to a survey, and what it was about.' });
 export type SurveyResponse = z.output<typeof surveyResponse>;

@@ -36,7 +36,7 @@ export type ResponseWrite =
 
 export interface ResponseOutcome {
   created: boolean;
-  /** false: it was stored like this already, and nothing was changed. */
+  /** false: it was stored like this already, so nothing changed. */
   applied: boolean;
   warnings: Warning[];
   /** As it stands now. */
@@ -220,7 +220,7 @@ function stateBefore(write: ResponseWrite, { bySubmission, byId }: Found): Respo
   }
   const before = bySubmission.get(write.input.submissionId) ?? null;
   if (before && write.mode === 'create') {
-    const message = 'The survey has a response of this submissionId.';
+    const message = 'The survey has a response with this submissionId already.';
     throw new Problem('already_exists', message, {
       errors: [{ pointer: '/submissionId', code: 'already_exists', message }],
       extra: { id: before.row.id },
@@ -245,7 +245,7 @@ function plan(
   const given = write.input.answers ?? (write.mode === 'patch' ? undefined : []);
   const read = given ? readAnswers(version, given) : (before?.answers ?? []);
   if (row.status === 'dismissed' && read.length > 0) {
-    throw invalid('/answers', 'dismissed_with_answers', 'What was dismissed has no answers.');
+    throw invalid('/answers', 'dismissed_with_answers', 'A dismissed response cannot have answers.');
   }
   if (row.status === 'complete') checkRequired(version, read);
   const answers = read.map(
@@ -332,7 +332,7 @@ function isLate(answeredAt: string, askedAt: string | null, { settings }: Survey
 function checkTimes({ now }: Context, row: ResponseRow, before: ResponseRow | null, survey: Survey): void {
   checkNotAhead(row.answeredAt, now, '/answeredAt');
   if (row.askedAt !== null && Date.parse(row.askedAt) > Date.parse(row.answeredAt)) {
-    throw invalid('/askedAt', 'asked_after_answer', 'It was answered before it was asked.');
+    throw invalid('/askedAt', 'asked_after_answer', 'askedAt cannot be after answeredAt.');
   }
   if (before?.answeredAt === row.answeredAt) return;
   const isOver = survey.closesAt !== null && Date.parse(row.answeredAt) >= Date.parse(survey.closesAt);

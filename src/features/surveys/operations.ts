@@ -40,7 +40,7 @@ export const createSurvey = writeOperation({
   selfService: false,
   summary: 'Create a survey',
   description:
-    'A draft unless told; open surveys take answers. Scales are stored with the questions: nps is 0–10, csat 1–5 and satisfied from 4, ces 1–5 with 1–2 easy and 4–5 hard, unless the question says otherwise.',
+    'A new survey is a draft by default; only open surveys take answers. Scales are stored with the questions. Default: nps 0–10; csat 1–5, satisfied from 4; ces 1–5, easy 1–2, hard 4–5.',
   input: z.strictObject({ ...writeParameters, body: surveyInput }),
   output: survey,
   idempotency: 'accepted',
@@ -140,7 +140,7 @@ export const listSurveyVersions = readOperation({
   partners: false,
   selfService: false,
   summary: "List a survey's versions",
-  description: 'Every response names the version that it answered. A version that was answered never changes.',
+  description: 'Every response has the number of the version it answers. A version that was answered never changes.',
   input: z.strictObject({
     id: id.meta({ description: 'The survey.' }),
     ...pageParameters,
@@ -162,7 +162,7 @@ export const updateSurvey = writeOperation({
   selfService: false,
   summary: 'Change, open or close a survey',
   description:
-    'Members left out stay, null clears; so do members of `settings`. Closing sets `closesAt` to now unless it was earlier, reopening clears it. `questions` are replaced as a whole: in place while nobody has responded to the current version, as a new version after that. A key that was ever answered keeps type, scale and options for ever (`question_answered`); its words may be corrected.',
+    'Omitted members keep their values; null clears; so do members of `settings`. Closing sets `closesAt` to now unless it was earlier, reopening clears it. `questions` are replaced as a whole: in place while nobody has responded to the current version, as a new version after that. Once a question was answered, its type, scale and options never change (`question_answered`); you can still correct its wording.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion, body: surveyPatch }),
   output: survey,
   idempotency: 'accepted',

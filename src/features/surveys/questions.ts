@@ -33,7 +33,7 @@ export function readQuestions(inputs: readonly SurveyQuestionInput[]): SurveyQue
   const questions = inputs.map((input, index): SurveyQuestion => {
     const fault = (member: string, code: string, message: string) =>
       errors.push({ pointer: `/questions/${index}/${member}`, code, message });
-    if (keys.has(input.key)) fault('key', 'duplicate', `Another question is called ${input.key}.`);
+    if (keys.has(input.key)) fault('key', 'duplicate', `Another question has the key ${input.key}.`);
     keys.add(input.key);
     return {
       key: input.key,
@@ -54,13 +54,13 @@ type Fault = (member: string, code: string, message: string) => void;
 function readOptions({ type, options }: SurveyQuestionInput, fault: Fault): SurveyQuestion['options'] {
   const given = options ?? null;
   if (type !== 'single_choice' && type !== 'multiple_choice') {
-    if (given) fault('options', 'not_allowed', 'Only choices have options.');
+    if (given) fault('options', 'not_allowed', 'Only questions of choices can have options.');
     return null;
   }
-  if (!given) fault('options', 'required', 'A question of choices has options.');
+  if (!given) fault('options', 'required', 'A question of choices needs options.');
   const keys = given?.map(({ key }) => key) ?? [];
   for (const [place, key] of keys.entries()) {
-    if (keys.indexOf(key) < place) fault(`options/${place}/key`, 'duplicate', `Another option is called ${key}.`);
+    if (keys.indexOf(key) < place) fault(`options/${place}/key`, 'duplicate', `Another option has the key ${key}.`);
   }
   return given;
 }
@@ -72,7 +72,11 @@ function readScale({ type, scale }: SurveyQuestionInput, fault: Fault): Question
   const refuse = (members: ('topBoxFrom' | 'direction' | 'easyTo' | 'hardFrom')[]) => {
     for (const member of members) {
       if ((given?.[member] ?? null) !== null) {
-        fault(`scale/${member}`, 'not_allowed', `The scale of a question of type ${type} has none.`);
+        fault(
+          `scale/${member}`,
+          'not_allowed',
+          `The scale of a question of type ${type} cannot have this. Leave it out.`,
+        );
       }
     }
   };
@@ -89,7 +93,7 @@ function readScale({ type, scale }: SurveyQuestionInput, fault: Fault): Question
     refuse(['topBoxFrom']);
     return effortScale(given, fault);
   }
-  if (given) fault('scale', 'not_allowed', 'Only questions of scores have a scale.');
+  if (given) fault('scale', 'not_allowed', 'Only questions of scores can have a scale.');
   return null;
 }
 
@@ -100,9 +104,9 @@ function satisfactionScale(given: GivenScale | null, fault: Fault): QuestionScal
   const usual = min === defaultSatisfactionScale.min && max === defaultSatisfactionScale.max;
   const topBoxFrom = given?.topBoxFrom ?? (usual ? defaultSatisfactionScale.topBoxFrom : null);
   if (topBoxFrom === null) {
-    fault('scale/topBoxFrom', 'required', 'Say from which score on somebody is satisfied.');
+    fault('scale/topBoxFrom', 'required', 'Send topBoxFrom: the lowest score that counts as satisfied.');
   } else if (!isScale(() => isSatisfied({ min, max, topBoxFrom }, min))) {
-    fault('scale', 'invalid_scale', 'topBoxFrom is above min, and max at most.');
+    fault('scale', 'invalid_scale', 'topBoxFrom must be above min, and at most max.');
   }
   return { ...none, min, max, topBoxFrom };
 }
@@ -114,11 +118,13 @@ function effortScale(given: GivenScale | null, fault: Fault): QuestionScale {
   const usual = min === standard.min && max === standard.max;
   const easyTo = given?.easyTo ?? (usual ? standard.easyTo : null);
   const hardFrom = given?.hardFrom ?? (usual ? standard.hardFrom : null);
-  if (easyTo === null) fault('scale/easyTo', 'required', 'Say up to which score it was easy.');
-  if (hardFrom === null) fault('scale/hardFrom', 'required', 'Say from which score on it was hard.');
+  if (easyTo === null)
+    fault('scale/easyTo', 'required', 'Send easyTo: the last score, from the easy end, that counts as easy.');
+  if (hardFrom === null)
+    fault('scale/hardFrom', 'required', 'Send hardFrom: the first score, from the easy end, that counts as hard.');
   if (easyTo !== null && hardFrom !== null) {
     if (!isScale(() => effortBand({ min, max, direction, easyTo, hardFrom }, min)))
-      fault('scale', 'invalid_scale', 'easyTo and hardFrom are on the scale, easyTo nearer to its easy end.');
+      fault('scale', 'invalid_scale', 'easyTo and hardFrom must be on the scale, easyTo nearer to its easy end.');
   }
   return { ...none, min, max, direction, easyTo, hardFrom };
 }

@@ -29,8 +29,7 @@ export const questionType = z.enum(questionTypes).meta({
 const questionKey = boundedText(64)
   .regex(/^[A-Za-z0-9_.-]+$/)
   .meta({
-    description:
-      'Name of the question in answers; unique in the survey, and for ever of the same meaning once answered.',
+    description: 'Key of the question in answers; unique in the survey. Once answered, it never changes its meaning.',
     example: 'recommend',
   });
 
@@ -46,22 +45,28 @@ const questionScaleInput = z
   .strictObject({
     min: scaleEnd.meta({ description: 'The lowest score.', example: 1 }),
     max: scaleEnd.meta({ description: 'The highest score.', example: 5 }),
-    topBoxFrom: scaleEnd
+    topBoxFrom: scaleEnd.nullable().optional().meta({
+      description: 'csat: satisfied from this score up; required on scales other than 1–5. Default: 4.',
+      example: 4,
+    }),
+    direction: effortDirection
       .nullable()
       .optional()
-      .meta({ description: 'csat: satisfied from this score up; 4 of 1–5, other scales have to say.', example: 4 }),
-    direction: effortDirection.nullable().optional().meta({ description: 'ces: easy_low unless told.' }),
+      .meta({ description: 'ces: which end of the scale says very easy. Default: easy_low.' }),
     easyTo: scaleEnd
       .nullable()
       .optional()
-      .meta({ description: 'ces: easy up to this score, from the easy end; scales other than 1–5 have to say.' }),
-    hardFrom: scaleEnd.nullable().optional().meta({ description: 'ces: hard from this score on; likewise.' }),
+      .meta({ description: 'ces: easy up to this score, from the easy end; required on scales other than 1–5.' }),
+    hardFrom: scaleEnd
+      .nullable()
+      .optional()
+      .meta({ description: 'ces: hard from this score on; required on scales other than 1–5.' }),
   })
   .meta({ id: 'QuestionScaleInput', example: { min: 1, max: 7, topBoxFrom: 6 } });
 
 const optionMembers = {
-  key: boundedText(64).meta({ description: 'What answers say.', example: 'price' }),
-  label: boundedText(200).meta({ description: 'What is read.', example: 'The price' }),
+  key: boundedText(64).meta({ description: 'Key of the option in answers.', example: 'price' }),
+  label: boundedText(200).meta({ description: 'Text of the option.', example: 'The price' }),
 };
 
 export const surveyQuestionInput = z
@@ -69,18 +74,17 @@ export const surveyQuestionInput = z
     key: questionKey,
     type: questionType,
     text: boundedText(2_000).meta({ example: 'How likely are you to recommend us?' }),
-    required: z.boolean().optional().meta({ description: 'Complete responses have to answer it; false unless told.' }),
+    required: z.boolean().optional().meta({ description: 'Complete responses must answer it. Default: false.' }),
     options: z
       .array(z.strictObject(optionMembers).meta({ id: 'QuestionOptionInput' }))
       .min(1)
       .max(100)
       .nullable()
       .optional()
-      .meta({ description: 'Of choices, and only of these.' }),
-    scale: questionScaleInput
-      .nullable()
-      .optional()
-      .meta({ description: 'Of csat (1–5 from 4 unless told) and ces (1–5, easy 1–2, hard 4–5 unless told).' }),
+      .meta({ description: 'Only for questions of choices, which need them.' }),
+    scale: questionScaleInput.nullable().optional().meta({
+      description: 'Only for csat and ces. Default: csat 1–5, satisfied from 4; ces 1–5, easy 1–2, hard 4–5.',
+    }),
   })
   .meta({ id: 'SurveyQuestionInput' });
 export type SurveyQuestionInput = z.output<typeof surveyQuestionInput>;
@@ -122,11 +126,11 @@ const days = (from: number) => z.int().min(from).max(3_650);
 const surveyTriggerInput = z
   .strictObject({
     on: surveyTriggerEvent,
-    stage: leadStage.nullable().optional().meta({ description: 'stage_entered: which; every one unless told.' }),
-    delayDays: days(0).optional().meta({ description: 'Days from the event to the invitation; 0 unless told.' }),
+    stage: leadStage.nullable().optional().meta({ description: 'stage_entered: the stage. Default: every stage.' }),
+    delayDays: days(0).optional().meta({ description: 'Days from the event to the invitation. Default: 0.' }),
   })
   .refine(({ on, stage }) => on === 'stage_entered' || !stage, {
-    error: 'goes with stage_entered',
+    error: 'is only allowed with stage_entered',
     path: ['stage'],
     params: { code: 'not_allowed' },
   })
@@ -136,19 +140,23 @@ const surveySettingsInput = z
   .strictObject({
     contactFrequencyDays: days(0).optional().meta({
       description:
-        'Nobody is asked who was asked, or has answered, within so many days, by any survey; 30 unless told.',
+        'A customer is not asked again within this many days after an invitation or answer of any survey. Default: 30.',
       example: 30,
     }),
     answerWithinDays: days(1).nullable().optional().meta({
-      description: 'An answer later than that after it was asked is late: kept, and not counted. null: none is.',
+      description:
+        'An answer given more than this many days after it was asked is late: stored, but not counted. null: no answer is late.',
       example: 14,
     }),
-    linkDays: days(1).optional().meta({ description: 'How long links work; 30 unless told.', example: 30 }),
+    linkDays: days(1).optional().meta({ description: 'How many days links work. Default: 30.', example: 30 }),
     triggers: z.array(surveyTriggerInput).max(20).optional().meta({ description: 'What makes invitations due.' }),
     followUp: z
       .strictObject({
         withinDays: days(0).meta({ description: 'When it is due.', example: 2 }),
-        owner: boundedText(200).nullable().optional().meta({ description: 'Unless told, assignment rules say.' }),
+        owner: boundedText(200)
+          .nullable()
+          .optional()
+          .meta({ description: 'The owner of the follow-up. Default: chosen by the assignment rules.' }),
       })
       .meta({ id: 'SurveyFollowUpInput' })
       .nullable()
@@ -156,7 +164,7 @@ const surveySettingsInput = z
       .meta({ description: 'A detractor opens a follow-up. null: none is opened.' }),
     consentPurpose: consentPurpose.nullable().optional().meta({
       description:
-        'Only who has consented to this purpose, on the channel of the invitation, is asked. null: everybody.',
+        'Only customers who have consented to this purpose on the channel of the invitation are asked. null: everybody.',
       example: 'surveys',
     }),
   })
@@ -194,18 +202,18 @@ export const defaultSettings: SurveySettings = {
 const surveyFields = {
   id: key(),
   version: version(),
-  name: text(200).plain().required().says('What people call it.', 'After the purchase'),
+  name: text(200).plain().required().says('Display name.', 'After the purchase'),
   status: words(surveyStatus)
     .defaultsTo('draft')
     .says(
-      'draft unless told; once opened it is open or closed. Closing sets `closesAt`. Past a `closesAt` that was set before, it still reads open and takes no answers.',
+      'Once opened, a survey is open or closed. Closing sets `closesAt`. After a `closesAt` that was set in advance, the status is still open, but no answers are taken. Default: draft.',
     ),
   currentVersion: integer(1, 2_147_483_647)
     .required()
     .readOnly()
     .says('Number of the version whose questions are asked now.'),
   openedAt: instant().readOnly(),
-  closesAt: instant().says('What is answered from then on is refused. Reopening clears it.'),
+  closesAt: instant().says('Answers from then on are refused. Reopening clears it.'),
   journeyStage: text(100).plain().says('Where on the journey.', 'delivery'),
   channel: text(100).plain().says('Where it is asked.', 'email'),
   language: text(35).plain().says('Language of the questions.', 'en'),
@@ -213,7 +221,7 @@ const surveyFields = {
     .plain()
     .takes(surveySettingsInput)
     .defaultsTo(defaultSettings)
-    .says('Members left out stay as they are.'),
+    .says('Omitted members keep their values.'),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),
 };
@@ -277,7 +285,7 @@ export const surveyPatch = z
   .meta({
     id: 'SurveyPatch',
     description:
-      'Members left out stay as they are; null clears. `questions` are replaced as a whole: in place while nobody has answered the version, as a new version after that.',
+      'Omitted members keep their values; null clears. `questions` are replaced as a whole: in place while nobody has answered the version, as a new version after that.',
     example: { status: 'closed' },
   });
 export type SurveyPatch = z.output<typeof surveyPatch>;

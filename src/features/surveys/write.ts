@@ -71,7 +71,11 @@ export async function changedSurvey(
 ): Promise<Survey> {
   const status = patch.status ?? before.status;
   if (status === 'draft' && before.status !== 'draft') {
-    throw invalid('/status', 'was_opened', 'A survey that was opened is open or closed.');
+    throw invalid(
+      '/status',
+      'was_opened',
+      'A survey that was opened cannot become a draft again: send open or closed.',
+    );
   }
   const isReopened = before.status === 'closed' && status === 'open';
   const closesAt = patch.closesAt !== undefined ? patch.closesAt : isReopened ? null : before.closesAt;

@@ -18,8 +18,8 @@ const parameters = {
     .max(20)
     .optional()
     .meta({ description: 'Only these kinds. Default: all that the token may see.', example: ['order', 'refund'] }),
-  from: instant.optional().meta({ description: 'Only what happened then or later.' }),
-  to: instant.optional().meta({ description: 'Only what happened before.' }),
+  from: instant.optional().meta({ description: 'Only what happened at this instant or later.' }),
+  to: instant.optional().meta({ description: 'Only what happened before this instant.' }),
 };
 type Asked = Omit<z.output<z.ZodObject<typeof parameters>>, 'after'>;
 
@@ -31,7 +31,7 @@ export const getCustomerTimeline = readOperation({
   partners: true,
   selfService: false,
   summary: "A customer's timeline",
-  description: `What happened with the customer in one list, newest first. A kind is answered only to a token with its scope (${sources
+  description: `Everything that happened with the customer in one list, newest first. A kind is only returned to a token with its scope (${sources
     .map(({ kind, scope }) => `${kind}: \`${scope}\``)
     .join(', ')}); asking for one without it is refused.`,
   input: z.strictObject({ ...targetParameters, ...parameters }),
@@ -66,7 +66,9 @@ export const timelinesOfCustomers = readOperation({
   input: z.strictObject({
     ...parameters,
     customerIds: z.array(id),
-    members: z.array(z.string()).meta({ description: 'What is selected; entries are small and come whole.' }),
+    members: z
+      .array(z.string())
+      .meta({ description: 'The members that are selected. Entries are always returned as a whole.' }),
   }),
   output: z.array(page),
   about: (_context, { customerIds }) => customerIds,

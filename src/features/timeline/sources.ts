@@ -60,7 +60,7 @@ function glanceOf({ fields, timeline }: StoredTable, member: string): z.ZodObjec
 }
 
 function unanswered(member: string): never {
-  throw new TypeError(`${member} is not answered, and cannot be shown in the timeline`);
+  throw new TypeError(`${member} is not returned to clients, and cannot be shown in the timeline`);
 }
 
 const kinds = sources.map(({ kind }) => kind) as [string, ...string[]]; // there are some
@@ -77,7 +77,8 @@ export const timelineEntry = z
   })
   .meta({
     id: 'TimelineEntry',
-    description: 'Something that happened with a customer; the member of its kind says what, the others are null.',
+    description:
+      'Something that happened with a customer. The member of its kind has the details; the others are null.',
   });
 /** The members of the kinds follow from the definitions. */
 export type TimelineEntry = z.output<typeof timelineEntry> & Record<string, unknown>;

@@ -17,7 +17,7 @@ export interface ClaimMap {
   readonly customer: string | null;
 }
 
-/** How the tokens of the service itself are read, and those of a provider unless told. */
+/** How the tokens of the service itself are read. Default for those of a provider. */
 export const standardClaims: ClaimMap = {
   client: ['client_id', 'azp', 'sub'],
   scopes: { scope: 'verbatim', scp: 'verbatim' },

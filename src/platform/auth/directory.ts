@@ -94,7 +94,7 @@ export function accessDirectory(load: () => Promise<AccessRecords>, period = ref
       records = found;
       goodUntil = startedAt + relyFor;
     } catch {
-      throw new Problem('unavailable', 'Who may do what cannot be read at the moment.', {
+      throw new Problem('unavailable', 'Clients and their permissions cannot be read at the moment. Try again later.', {
         headers: { 'Retry-After': '1' },
       });
     } finally {

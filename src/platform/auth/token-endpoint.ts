@@ -48,7 +48,7 @@ export interface TokenEndpoint {
   /**
    * A token for a client that proves itself (client_credentials).
    *
-   * @param request.scope space-separated; all of the client's unless told
+   * @param request.scope space-separated. Default: all scopes of the client
    * @param request.customer UUID: a short-lived token that is bound to this customer
    * @throws OAuthError
    */

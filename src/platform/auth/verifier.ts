@@ -192,7 +192,8 @@ function readClaims(jwt: Pick<JWT, 'verify'>, token: string, check: Check): Toke
   const registered = claimsSchema.safeParse(payload);
   if (!registered.success) throw unreadable();
   const { exp, iat, jti } = registered.data;
-  if (iat !== undefined && iat > Date.now() / 1000 + clockTolerance) throw refused('The token is from the future.');
+  if (iat !== undefined && iat > Date.now() / 1000 + clockTolerance)
+    throw refused('The token was issued in the future.');
   return {
     exp,
     iat,
@@ -205,7 +206,7 @@ function readClaims(jwt: Pick<JWT, 'verify'>, token: string, check: Check): Toke
 
 function clientOf(payload: Record<string, unknown>, map: ClaimMap): string {
   const named = map.client.map((path) => claimAt(payload, path)).find((value) => value !== undefined);
-  if (named === undefined) throw refused(`The token names no client (${map.client[0]}).`);
+  if (named === undefined) throw refused(`The token has no client (${map.client[0]}).`);
   const client = clientName.safeParse(named);
   if (!client.success) throw unreadable();
   return client.data;
@@ -229,11 +230,11 @@ function confinementOf(payload: Record<string, unknown>, map: ClaimMap): Confine
     path === null ? undefined : claimAt(payload, path),
   );
   if (partner !== undefined && customer !== undefined)
-    throw refused('The token is bound to a partner and a customer at once.');
+    throw refused('The token is scoped to a partner and a customer at once.');
   const bound = partner ?? customer;
   if (partner === undefined && customer === undefined) return null;
   const whose = id.safeParse(bound);
-  if (!whose.success) throw refused('What the token is bound to is not a UUID.');
+  if (!whose.success) throw refused('The partner or customer of the token is not a UUID.');
   return { kind: partner === undefined ? 'customer' : 'partner', id: whose.data };
 }
 

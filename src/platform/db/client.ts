@@ -133,7 +133,7 @@ export const confinedRoles = { partner: 'rapport_partner', customer: 'rapport_cu
 
 export interface PoolOptions {
   size: number;
-  /** Whose eyes the connections have; `service` unless told. `login`: those of the account, to look after the database. */
+  /** The role of the connections. Default: `service`. `login`: those of the account, to look after the database. */
   as?: 'service' | Confinement['kind'] | 'login';
   /** A statement that takes longer is cancelled and answered with 503; milliseconds. */
   statementTimeout: number;
@@ -439,7 +439,10 @@ export function translate(error: unknown): unknown {
       ? unavailableStates.test(error.code ?? '')
       : unavailableMessages.test(`${'code' in error ? error.code : ''} ${error.message}`);
   if (refusedByPolicy(error)) {
-    return new Problem('not_shared', 'This would change what is not shared with the caller, or not for changing.');
+    return new Problem(
+      'not_shared',
+      'You cannot change this record: it is not shared with your token, or only for reading.',
+    );
   }
   if (!away) return error;
   return new Problem(

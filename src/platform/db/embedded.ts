@@ -256,7 +256,7 @@ async function throwUnlessRaced(place: Place, child: ChildProcess): Promise<void
     return;
   }
   const outcome = child.signalCode ? `was ended by ${child.signalCode}` : `ended with code ${child.exitCode}`;
-  throw new EmbeddedPostgresError(`The database server in ${place.base} ${outcome} at its start.${tail}`);
+  throw new EmbeddedPostgresError(`The database server in ${place.base} ${outcome} during its start.${tail}`);
 }
 
 async function logTail(place: Place): Promise<string> {

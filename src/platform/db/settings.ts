@@ -56,7 +56,7 @@ export async function assertSettings(db: Db, settings: Settings): Promise<void> 
     ([name, field]) => `${name} is ${settings[field]}, but the data was built with ${stored.get(name)}.`,
   );
   throw new SettingsError(
-    `${differences.join(' ')} Set it back, or stop the service and rebuild the derived state under the new setting: ` +
+    `${differences.join(' ')} Set it back, or stop the service and recompute the derived state under the new setting: ` +
       'npm run verify-rollups -- --repair --accept-settings',
   );
 }

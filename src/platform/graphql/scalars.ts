@@ -66,7 +66,7 @@ function jsonLiteral(node: ValueNode): unknown {
       // Literals are validated before there are variables, and no type says what one in here may be.
       return refuse('A JSON literal cannot contain variables: send the whole value as one variable.', node);
     case Kind.ENUM:
-      return refuse(`${node.value} is no JSON value; did you mean a string?`, node);
+      return refuse(`${node.value} is not a JSON value; did you mean a string?`, node);
   }
 }
 

@@ -43,7 +43,7 @@ function attach(schema: GraphQLSchema, resolvers: Resolvers): void {
       const field = isObjectType(type) ? type.getFields()[fieldName] : undefined;
       if (!field) throw new Error(`There is no field ${typeName}.${fieldName} in the schema.`);
       if (operationsOf(resolver).length === 0 && !isGroup(resolver)) {
-        throw new Error(`${typeName}.${fieldName} is not made from an operation, so nothing guards it.`);
+        throw new Error(`${typeName}.${fieldName} is not made from an operation, so no scope protects it.`);
       }
       field.resolve = resolver;
     }
@@ -56,7 +56,7 @@ function assertGuarded(type: GraphQLObjectType): void {
     const grouped = resolver && isGroup(resolver) ? groupType(field.type) : null;
     if (grouped) assertGuarded(grouped);
     else if (!resolver || operationsOf(resolver).some(({ scope }) => scope === '')) {
-      throw new Error(`${type.name}.${field.name} has no operation, so nothing guards it.`);
+      throw new Error(`${type.name}.${field.name} has no operation, so no scope protects it.`);
     }
   }
 }

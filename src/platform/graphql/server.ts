@@ -91,7 +91,7 @@ async function run(
   };
   if (production && operation.introspects) refuseScope(() => requireScope(context.call, introspectionScope));
   if (!operation.batches && Number(request.headers['content-length'] ?? 0) > megabyte) {
-    throw new Problem('body_too_large', 'A body of more than 1 MB is taken for batches only.');
+    throw new Problem('body_too_large', 'Only batches may have a body of more than 1 MB.');
   }
   const cost = operation.cost(variables ?? {});
   assertAffordable(cost);
@@ -143,7 +143,7 @@ function readBody(body: unknown) {
   if (Array.isArray(body)) {
     throw new Problem(
       'invalid_request',
-      'Batched requests are not taken: send one at a time, or several fields in one.',
+      'Batched requests are not supported: send one at a time, or several fields in one.',
     );
   }
   const parsed = bodySchema.safeParse(body, reportInput);
@@ -202,7 +202,7 @@ function mediaType(accept: string | undefined): MediaType {
     }
   }
   if (best) return best.type;
-  throw new Problem('not_acceptable', `The answer is ${responseJson} or application/json.`);
+  throw new Problem('not_acceptable', `Accept ${responseJson} or application/json: there is no other media type here.`);
 }
 
 function send(reply: FastifyReply, type: MediaType, status: number, answer: Answer): FastifyReply {

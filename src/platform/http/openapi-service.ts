@@ -3,7 +3,7 @@ import type { Json } from './openapi-schemas.ts';
 
 /** Sections of the addresses that are no operations. */
 export const serviceSections: Record<string, string> = {
-  graphql: 'The second door onto the same operations: same names, scopes, validation and errors.',
+  graphql: 'The same operations over GraphQL, with the same names, scopes, validation and errors.',
   oauth: 'Tokens for clients that prove themselves with a secret; form bodies and errors as in RFC 6749.',
   service: 'Health and the documents of the contract.',
 };
@@ -36,7 +36,7 @@ export function servicePaths(responses: Map<string, Json>): Record<string, Json>
         operationId: 'getLiveness',
         tags: ['service'],
         summary: 'Is the process alive?',
-        description: 'Answers as long as the process does, whatever the database does. Needs no token.',
+        description: 'Answers while the process runs, whatever the state of the database. Needs no token.',
         security: [],
         responses: { 200: healthy('Alive.', ['alive']) },
       },
@@ -46,12 +46,12 @@ export function servicePaths(responses: Map<string, Json>): Record<string, Json>
         operationId: 'getReadiness',
         tags: ['service'],
         summary: 'Can the service serve?',
-        description: 'The database is in reach and migrated, and the process is not about to stop. Needs no token.',
+        description: 'The database can be reached and is migrated, and the process is not stopping. Needs no token.',
         security: [],
         responses: {
           200: healthy('Ready.', ['ready']),
           503: {
-            ...healthy('Not now.', ['draining', 'database_unreachable', 'migrations_pending']),
+            ...healthy('Not ready.', ['draining', 'database_unreachable', 'migrations_pending']),
             headers: headerReferences(['Retry-After']),
           },
         },
@@ -62,7 +62,7 @@ export function servicePaths(responses: Map<string, Json>): Record<string, Json>
         operationId: 'getOpenapi',
         tags: ['service'],
         summary: 'Read this document',
-        description: 'The contract of the REST door. Needs no token. `/docs` shows it.',
+        description: 'The contract of the REST API. Needs no token. `/docs` shows it.',
         security: [],
         responses: {
           200: { description: 'OpenAPI 3.1.', content: { 'application/json': { schema: { type: 'object' } } } },
@@ -100,13 +100,13 @@ function oauthPaths(responses: Map<string, Json>): Record<string, Json> {
         tags: ['oauth'],
         summary: 'Get a token',
         description:
-          'The client credentials grant (RFC 6749, 4.4), with Basic authorization or the credentials in the body. With `customer`, a client that may gets a token of at most 15 minutes that is bound to this customer, with those of its scopes that are for the customer’s own: `customers:read`, `customers:write`, `customers:pii`, `customers:export`, `consents:read`, `consents:write`, `orders:read`, `orders:write`, `returns:read`, `loyalty:read`, `loyalty:write`, `surveys:read`, `survey-responses:read`, `survey-responses:write`. Off under an outside provider.',
+          'The client credentials grant (RFC 6749, 4.4), with Basic authorization or the credentials in the body. With `customer`, a client with the right to self-service gets a customer token: it lasts at most 15 minutes, is scoped to this customer, and has those of the client’s scopes that a customer token can have: `customers:read`, `customers:write`, `customers:pii`, `customers:export`, `consents:read`, `consents:write`, `orders:read`, `orders:write`, `returns:read`, `loyalty:read`, `loyalty:write`, `surveys:read`, `survey-responses:read`, `survey-responses:write`. Not available with an outside provider.',
         security: [{ clientBasic: [] }, {}],
         requestBody: form(
           {
             grant_type: { type: 'string', enum: ['client_credentials'] },
-            scope: { type: 'string', description: 'Separated by spaces; all of the client’s unless told.' },
-            customer: { type: 'string', format: 'uuid', description: 'The one customer the token is bound to.' },
+            scope: { type: 'string', description: 'Separated by spaces. Default: all scopes of the client.' },
+            customer: { type: 'string', format: 'uuid', description: 'The one customer the token is scoped to.' },
           },
           ['grant_type'],
           { grant_type: 'client_credentials', scope: 'orders:read' },
@@ -141,13 +141,13 @@ function oauthPaths(responses: Map<string, Json>): Record<string, Json> {
         tags: ['oauth'],
         summary: 'Revoke a token',
         description:
-          'RFC 7009: a client revokes a token of its own; within a minute it is refused by all replicas. A token that is not good anyway is answered with 200. Off under an outside provider.',
+          'RFC 7009: a client revokes a token of its own; within a minute it is refused by all replicas. The answer is also 200 if the token was not valid anyway. Not available with an outside provider.',
         security: [{ clientBasic: [] }, {}],
         requestBody: form({ token: { type: 'string' }, token_type_hint: { type: 'string' } }, ['token'], {
           token: 'eyJhbGciOiJFUzI1NiJ9…',
         }),
         responses: {
-          200: { description: 'Revoked, or not good anyway.' },
+          200: { description: 'Revoked, or not valid anyway.' },
           ...refusals(['invalid_request', 'unauthorized_client', 'unsupported_token_type']),
           ...limited,
         },
@@ -157,14 +157,14 @@ function oauthPaths(responses: Map<string, Json>): Record<string, Json> {
       get: document(
         'getKeySet',
         'Read the keys that verify tokens',
-        'A key set (RFC 7517) with the public parts of all keys, also of those that sign later. 404 under an outside provider.',
+        'A key set (RFC 7517) with the public parts of all keys, also of those that sign later. 404 with an outside provider.',
         'application/jwk-set+json',
       ),
     },
     '/.well-known/oauth-authorization-server': {
       get: document(
         'getAuthorizationServer',
-        'Read where tokens are to be had',
+        'Read the metadata of the token endpoint',
         'Metadata of RFC 8414. 404 unless the issuer (`JWT_ISSUER`) is the URL of an origin.',
         'application/json',
       ),
@@ -194,7 +194,7 @@ function refusals(codes: string[]): Record<string, Json> {
   });
   return {
     400: answer('Refused (RFC 6749, 5.2).', codes),
-    401: answer('The client is not who it says, or not active.', ['invalid_client'], {
+    401: answer('The id or the secret of the client is wrong, or the client is not active.', ['invalid_client'], {
       headers: headerReferences(['WWW-Authenticate']),
     }),
   };
@@ -220,9 +220,9 @@ const answer = {
   schema: {
     type: 'object',
     properties: {
-      data: { description: 'What was asked for; null where a field failed.', type: ['object', 'null'] },
+      data: { description: 'The data that was requested; null where a field failed.', type: ['object', 'null'] },
       errors: {
-        description: 'Each with the `code` and `errors` that REST has, in `extensions`.',
+        description: 'Each with the same `code` and `errors` as over REST, in `extensions`.',
         type: 'array',
         items: {
           type: 'object',
@@ -231,7 +231,7 @@ const answer = {
         },
       },
       extensions: {
-        description: '`cost`: what the query was estimated at, and the limit.',
+        description: '`cost`: the estimated cost of the query, and the limit.',
         type: 'object',
       },
     },
@@ -275,7 +275,7 @@ const graphql: Json = {
   },
   responses: {
     200: {
-      description: 'Asked for application/json, every request that could be read is answered with 200.',
+      description: 'If you accept application/json, every request that could be read is answered with 200.',
       headers: headerReferences(['RateLimit', 'RateLimit-Policy', 'Idempotency-Replayed']),
       content: { 'application/graphql-response+json': answer, 'application/json': answer },
     },

@@ -263,7 +263,7 @@ const rateLimit = ['RateLimit', 'RateLimit-Policy'];
 function elsewhere({ method, url }: Route): Json {
   if (!/^\/v1\/(customers|leads)\/:id/.test(url)) return {};
   const moved = {
-    description: 'The customer was merged into another one: the same below the id of that one, with the same query.',
+    description: 'The customer was merged into another one: `Location` is the same address with the id of that one.',
     headers: headerReferences(['Location', ...rateLimit]),
   };
   return method === 'GET' ? { 301: moved } : { 308: moved };
@@ -370,11 +370,11 @@ const headers: Json = {
   Location: header('Where the record is.', 'string', '/v1/orders/0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90'),
   Link: header('The next page, if there is one: `<…>; rel="next"`.', 'string', '</v1/orders?after=…>; rel="next"'),
   'Content-Disposition': header(
-    'A name for the file it may be kept in.',
+    'A suggested file name.',
     'string',
     'attachment; filename="customer-export-2026-06-01.json"',
   ),
-  'Idempotency-Replayed': header('`true`: this is the stored answer of the first call.', 'string', 'true'),
+  'Idempotency-Replayed': header('`true`: this is the stored response of the first call.', 'string', 'true'),
   RateLimit: header('Requests left (`r`) for the next `t` seconds.', 'string', '"default";r=998;t=1'),
   'RateLimit-Policy': header(
     'Requests (`q`) that a client may make in `w` seconds; without a token: an address.',

@@ -142,11 +142,9 @@ function assemble(binding: Binding, request: FastifyRequest): Record<string, unk
   if (errors.length > 0) {
     const unknown = errors.every((error) => error.code === 'unsupported_parameter');
     const names = errors.map((error) => error.parameter).join(', ');
-    throw new Problem(
-      unknown ? 'unsupported_parameter' : 'invalid_input',
-      `Query parameters that cannot be taken: ${names}.`,
-      { errors },
-    );
+    throw new Problem(unknown ? 'unsupported_parameter' : 'invalid_input', `Invalid query parameters: ${names}.`, {
+      errors,
+    });
   }
   if (binding.takesVersion) {
     const expected = ifMatch(request.headers['if-match']);
@@ -170,7 +168,7 @@ function isEmpty(body: unknown): boolean {
 
 /** To leave unread what somebody says is to answer another question. */
 function unexpectedBody(): Problem {
-  const message = 'Nothing is read from a body here: parameters go into the query.';
+  const message = 'This endpoint takes no body: send parameters in the query.';
   return new Problem('invalid_input', message, { errors: [{ pointer: '', code: 'unexpected_body', message }] });
 }
 

@@ -20,7 +20,7 @@ const findRefs = statement<RefRow>(
     where ${externalRefs.kind} = ${param('kind')}`,
 );
 
-/** A name with the kind of record it is of. */
+/** A reference with the kind of its record. */
 export interface Name extends ReferenceInput {
   kind: string;
 }
@@ -29,7 +29,7 @@ export function byName(rows: RefRow[], kind: string): Map<string, RefRow> {
   return new Map(rows.flatMap((row) => (row.kind === kind ? [[refKey(row), row]] : [])));
 }
 
-/** What is known of these names, tombstones included, by `refKey`. */
+/** What is known of these references, tombstones included, by `refKey`. */
 export async function refsByName(db: Db, kind: string, refs: ReferenceInput[]): Promise<Map<string, RefRow>> {
   if (refs.length === 0) return new Map();
   return byName(await db.all(findRefs, { kind, refs: JSON.stringify(refs) }), kind);
@@ -47,12 +47,12 @@ export interface Target {
   externalId?: string | undefined;
 }
 
-/** The id of the record a request addresses by id or by reference; 404 when the reference names none. */
+/** The id of the record that a request addresses by id or by reference; 404 if there is none with this reference. */
 export async function targetId(db: Db, kind: string, target: Target): Promise<string> {
   const { id, source, externalId } = target;
   if (id !== undefined && source === undefined && externalId === undefined) return id;
   if (id !== undefined || source === undefined || externalId === undefined) {
-    throw new Problem('invalid_input', 'Name the record by its id, or by source and externalId.', {
+    throw new Problem('invalid_input', 'Send the id of the record, or its source and externalId.', {
       errors: [{ parameter: 'id', code: 'id_or_reference', message: 'Either the id, or source and externalId.' }],
     });
   }
@@ -60,20 +60,20 @@ export async function targetId(db: Db, kind: string, target: Target): Promise<st
   if (!found?.recordId) {
     throw new Problem(
       'not_found',
-      found?.deletedAt ? `This ${kind} was deleted.` : `There is no ${kind} of that reference.`,
+      found?.deletedAt ? `This ${kind} was deleted.` : `There is no ${kind} with that reference.`,
     );
   }
   return found.recordId;
 }
 
-/** Names claimed at once by two transactions collide on the primary key, and the loser runs again (see `transaction`). */
+/** References taken by two transactions at once collide on the primary key, and the loser runs again (see `transaction`). */
 export const insertRefs = insertRows(externalRefs, param('newRefs'));
 
 export const addRefs = statement('add_refs', insertRefs);
 
 /**
- * Moves names with their record, takes newer versions, and brings tombstones back to life. Answers the names it found as
- * they were left: a name that another record took in the meantime is not among them.
+ * Moves references with their record, takes newer versions, and brings tombstones back to life. Returns the references it found, as
+ * they were left: one that another record took in the meantime is not among them.
  */
 export const updateRefs = statement<{ source: string }>(
   'update_refs',
@@ -84,7 +84,7 @@ export const updateRefs = statement<{ source: string }>(
     returning external_refs.source`,
 );
 
-/** Names given up while the record lives: they are free again, no tombstone. */
+/** Removes references of a record that still exists: they are free again, without a tombstone. */
 export const removeRefs = statement(
   'remove_refs',
   sql`delete from external_refs using ${rowsOf(externalRefs, param('rows'), 'n')}
@@ -122,8 +122,8 @@ export function sourceVersion(input: number | string | undefined): SourceVersion
 }
 
 /**
- * Whether a message is to be applied: a version equal to or older than the stored one is not. Where nothing is stored,
- * or the message carries none, it is.
+ * Whether to apply a message: not if its version is equal to or older than the stored one. If nothing is stored,
+ * or the message has no version, it is applied.
  */
 export function isNews(stored: Pick<RefRow, 'versionKind' | 'versionValue'>, incoming: SourceVersion | null): boolean {
   if (!incoming || !stored.versionKind || stored.versionValue === null) return true;

@@ -6,8 +6,8 @@ import { code, decimal, instant, ownerId, recordId, smallint, text, words } from
 import { inputShape, storedTable } from '../table.ts';
 
 const name = {
-  source: code(64).plain().required().says('The system that gave the name, e.g. `shop` or `erp`.', 'shop'),
-  externalId: code(255).plain().required().says('The name of the record in that system.', '536365'),
+  source: code(64).plain().required().says('The system that the reference comes from, e.g. `shop` or `erp`.', 'shop'),
+  externalId: code(255).plain().required().says('The id of the record in that system.', '536365'),
 };
 const { source, externalId } = inputShape(name);
 
@@ -18,7 +18,7 @@ const { source, externalId } = inputShape(name);
  */
 export const externalRefs = storedTable('external_refs', {
   name: 'references',
-  label: 'Names in other systems',
+  label: 'References in other systems',
   access: 'owner',
   nature: 'profile',
   // Of the customer and of all its records.
@@ -33,7 +33,7 @@ export const externalRefs = storedTable('external_refs', {
     recordId: recordId(),
     /** The owner of the record, so that a look-up by reference leads to its shard and its lock in one step. */
     customerId: ownerId().optional(),
-    /** The order in which a record got its names; 0 is the one it was created under. */
+    /** The order in which a record got its references; 0 is the one it was created under. */
     position: smallint(0, 32_767).required(),
     /** A reference keeps the kind it started with. */
     versionKind: words(z.enum(['number', 'instant'])),
@@ -46,10 +46,10 @@ export const externalRefs = storedTable('external_refs', {
   extras: (t) => [index('external_refs_record').on(t.recordId)],
 });
 
-/** A record's name in another system, as sent. */
+/** A reference of a record, as sent. */
 export const referenceInput = z
   .strictObject({ source, externalId })
-  .meta({ id: 'ReferenceInput', description: 'What another system calls a record.' });
+  .meta({ id: 'ReferenceInput', description: 'The id of a record in another system.' });
 export type ReferenceInput = z.output<typeof referenceInput>;
 
 /** Orders a source's messages: a number or an instant, one kind per record; finer than a nanosecond is cut. */
@@ -66,7 +66,7 @@ export const sourceVersionInput = z
   ])
   .meta({
     description:
-      'Version of the record at its source: a counter or an instant. Equal or older than the stored one changes nothing.',
+      'Version of the record at its source: a counter or an instant. A version that is not newer than the stored one changes nothing.',
     example: 7,
   })
   .register(typeNames, { name: 'SourceVersion' });
@@ -81,10 +81,10 @@ export const reference = z
       .nullable()
       .meta({ description: 'The newest version seen from that source.' }),
   })
-  .meta({ id: 'Reference', description: 'What another system calls the record.' });
+  .meta({ id: 'Reference', description: 'The id of the record in another system.' });
 export type Reference = z.output<typeof reference>;
 
-/** Where a record is addressed: by id, or by what another system calls it. */
+/** The address of a record: its id, or a reference. */
 export const targetParameters = {
   id: id.optional(),
   source: source.optional(),

@@ -14,7 +14,7 @@ import {
 } from './queries.ts';
 import type { ReferenceInput } from './record.ts';
 
-/** The name a fact is pushed under, and further names of it. */
+/** The reference that a record is pushed under, and further references. */
 export interface FactReference extends ReferenceInput {
   mode: 'create' | 'upsert';
   /** A PUT may say which version it means to replace. */
@@ -22,20 +22,20 @@ export interface FactReference extends ReferenceInput {
   input: { references?: ReferenceInput[] | undefined };
 }
 
-/** A fact that its sender gives no name: a new one each time. It may have further names all the same. */
+/** A record without a reference of its own: a new one each time. It may still have further references. */
 export interface NamelessFact {
   mode: 'new';
   source: string | null;
   input: FactReference['input'];
 }
 
-/** The names a document carries, its own first. */
+/** The references of a document, its own first. */
 function listedNames(fact: FactReference | NamelessFact): { own: number; names: ReferenceInput[] } {
   const own = fact.mode === 'new' ? [] : [{ source: fact.source, externalId: fact.externalId }];
   return { own: own.length, names: [...own, ...(fact.input.references ?? [])] };
 }
 
-/** What is known of the names of a set of facts while it is planned. */
+/** What is known of the references of a set of records while it is planned. */
 export interface RefBook {
   kind: string;
   /** Ids of these records. */
@@ -44,17 +44,17 @@ export interface RefBook {
   refresh(rows: RefRow[]): void;
   known(ref: ReferenceInput): RefRow | undefined;
   set(ref: RefRow): void;
-  /** Whether the stored row is a tombstone: such a name is updated, not inserted. */
+  /** Whether the stored row is a tombstone: such a reference is updated, not inserted. */
   isTombstone(ref: ReferenceInput): boolean;
   /**
-   * The record a fact's own name stands for, and whether the message is news; null when it is a new record.
+   * The record of a document's own reference, and whether the message is newer than it; null if the record is new.
    *
    * @throws Problem already_exists (create), deleted (a tombstone that no newer message of a versioned source lifts)
    */
   resolve(fact: FactReference, incoming: SourceVersion | null): { id: string; news: boolean } | null;
 }
 
-/** All names that come with a set of facts, each once. */
+/** All references of a set of documents, each once. */
 export function namesOf(kind: string, facts: (FactReference | NamelessFact)[]): Name[] {
   const names = new Map<string, Name>();
   for (const fact of facts) {
@@ -65,7 +65,7 @@ export function namesOf(kind: string, facts: (FactReference | NamelessFact)[]): 
   return [...names.values()];
 }
 
-/** @param found what is known of `namesOf` the facts, and maybe of other kinds of record */
+/** @param found what is known of `namesOf` the documents, and maybe of other kinds of record */
 export function refBook(kind: string, found: RefRow[]): RefBook {
   const rows = byName(found, kind);
   const tombstones = new Set([...rows].filter(([, row]) => row.deletedAt).map(([key]) => key));
@@ -85,15 +85,17 @@ export function refBook(kind: string, found: RefRow[]): RefBook {
         if (fact.mode === 'upsert' && incoming && row.versionKind && isNews(row, incoming)) return null;
         throw new Problem(
           'deleted',
-          `The ${kind} of this reference was deleted; a late message does not bring it back.`,
+          `The ${kind} with this reference was deleted; a late message does not create it again.`,
           {
-            errors: [{ pointer: '/externalId', code: 'deleted', message: 'The record of this reference was deleted.' }],
+            errors: [
+              { pointer: '/externalId', code: 'deleted', message: 'The record with this reference was deleted.' },
+            ],
           },
         );
       }
       if (fact.mode === 'create') {
-        throw new Problem('already_exists', `The ${kind} of this reference exists.`, {
-          errors: [{ pointer: '/externalId', code: 'already_exists', message: 'The reference is known.' }],
+        throw new Problem('already_exists', `The ${kind} with this reference exists already.`, {
+          errors: [{ pointer: '/externalId', code: 'already_exists', message: 'The reference exists already.' }],
           extra: { id: row.recordId },
         });
       }
@@ -102,7 +104,7 @@ export function refBook(kind: string, found: RefRow[]): RefBook {
   };
 }
 
-/** The names a record has after a write: its own first, then those sent with it, then those it had from other senders. */
+/** The references of a record after a write: its own first, then those sent with it, then those it had from other senders. */
 export function planReferences(
   book: RefBook,
   fact: FactReference | NamelessFact | null,
@@ -112,7 +114,7 @@ export function planReferences(
   const { recordId, customerId, now, incoming } = owner;
   const { own, names } = fact ? listedNames(fact) : { own: 0, names: [] };
   const seen = new Map<string, RefRow>();
-  // The name a record was created under stays its first one, whoever writes.
+  // The reference that a record was created under stays its first one, whoever writes.
   for (const ref of before) seen.set(refKey(ref), { ...ref, customerId });
   for (const [index, ref] of names.entries()) {
     const isOwn = index < own;
@@ -126,7 +128,7 @@ export function planReferences(
       });
     }
     if (known?.recordId === null && !isOwn) {
-      throw invalid(`/references/${index - own}`, 'deleted', 'The record of this reference was deleted.');
+      throw invalid(`/references/${index - own}`, 'deleted', 'The record with this reference was deleted.');
     }
     const version = isOwn ? incoming : null;
     const stored = seen.get(key) ?? newRef(book.kind, ref, { recordId, customerId, position: seen.size }, now);
@@ -137,7 +139,7 @@ export function planReferences(
   return rows;
 }
 
-/** Writes the difference between the names before and after; a tombstone that comes back to life is among both. */
+/** Writes the difference between the references before and after; a tombstone that comes back to life is among both. */
 export async function saveRefs(tx: Transaction, before: RefRow[], after: RefRow[]): Promise<void> {
   const old = new Set(before.map(refKey));
   const now = new Set(after.map(refKey));
@@ -146,14 +148,14 @@ export async function saveRefs(tx: Transaction, before: RefRow[], after: RefRow[
   const dropped = before.filter((ref) => !now.has(refKey(ref)));
   if (kept.length > 0) {
     const updated = await tx.all(updateRefs, { rows: JSON.stringify(kept) });
-    // Two newer messages may find one tombstone, and it has no customer whose lock would part them.
+    // Two newer messages may find one tombstone, which has no customer whose lock would order them.
     if (updated.length < kept.length) throw new Retry('a name was taken');
   }
   if (dropped.length > 0) await tx.all(removeRefs, { rows: JSON.stringify(dropped) });
   if (added.length > 0) await tx.all(addRefs, { newRefs: JSON.stringify(added) });
 }
 
-/** The version of a record that is new under a list of names belongs to the first of them. */
+/** The version of a new record with a list of references belongs to the first of them. */
 export function newVersion(
   book: RefBook,
   { mode }: { mode: string },

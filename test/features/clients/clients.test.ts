@@ -778,7 +778,7 @@ t.test('signing keys rotate while every replica goes on', async (t) => {
   // Names that are not known make a replica look once a second.
   await sleep(1_100);
   const third = await tokenFor(one, client);
-  t.equal(headerOf(third).kid, successor, 'after five minutes unless told');
+  t.equal(headerOf(third).kid, successor, 'after five minutes by default');
   t.strictSame([await tried(one, token), await tried(two, third)], [200, 200]);
   now += 86_400_000;
   await one.request('POST', '/v1/signing-keys/rotate', { body: {} });
@@ -982,7 +982,7 @@ t.test('the command line does what the addresses do', async (t) => {
   t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, secret])).status, 401);
   t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, next])).status, 200);
   const [, last = ''] = /CLIENT_SECRET=(\S+)/.exec((await run(clients, 'rotate-secret', id)).out) ?? [];
-  t.match((await run(clients, 'revoke-secret', id, 'none')).refusal, /No live secret of this client ends in none/);
+  t.match((await run(clients, 'revoke-secret', id, 'none')).refusal, /No active secret of this client ends in none/);
   await run(clients, 'revoke-secret', id, next.slice(-4), '--keep-tokens');
   t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, next])).status, 401);
   t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, last])).status, 200);

@@ -15,7 +15,7 @@ t.teardown(() => database.end());
 
 type Members = Record<string, unknown>;
 
-/** A phone call of somebody, which the hotline has no number for unless told. */
+/** A phone call of somebody. Default: one that the hotline has no number for. */
 const callOf = (members: Members = {}): Members => ({
   ...(members['customerId'] === undefined && { customer: { source: 'shop', externalId: 'somebody' } }),
   kind: 'phone',

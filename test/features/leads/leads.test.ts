@@ -80,7 +80,7 @@ t.test('a lead is made of a customer who is found as for orders, or made', async
   });
   const email = known.body.email as string; // given above
   const byMail = await request('POST', '/v1/leads', { body: { customer: { email, ...claim() } } });
-  t.match(byMail, { status: 201, body: { id: known.body.id, source: 'search-ads' } }, 'its own source unless told');
+  t.match(byMail, { status: 201, body: { id: known.body.id, source: 'search-ads' } }, 'by default its own source');
   t.equal((await request('GET', `/v1/customers/${known.body.id}`)).body.references.length, 1, 'and it has a new name');
   const again = await request('POST', '/v1/leads', { body: { customerId: known.body.id } });
   t.match(again, { status: 409, body: { code: 'already_exists', id: known.body.id } });

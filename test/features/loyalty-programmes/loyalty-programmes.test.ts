@@ -249,7 +249,7 @@ t.test('a version begins where nothing that was earned is rewritten', async (t) 
   t.equal((await publish(id, { validFrom: '2026-08-01T00:00:00Z' })).status, 200);
   const before = await publish(id, { validFrom: '2026-07-31T23:59:59.999999Z' });
   t.strictSame([before.status, codes(before.body)], [422, ['/validFrom before_last_version']]);
-  t.equal((await publish(id)).body.currentVersion.number, 2, 'after the one that is to come, unless told');
+  t.equal((await publish(id)).body.currentVersion.number, 2, 'by default after the one that is to come');
   const versions = await request('GET', `${programmes}/${id}/versions`);
   t.strictSame(
     versions.body.data.map(({ number, validFrom }: { number: number; validFrom: string }) => [number, validFrom]),

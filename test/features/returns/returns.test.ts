@@ -24,7 +24,7 @@ async function stats(customerId: string) {
   return rows;
 }
 
-t.test('a return that names no order is created, read, listed, changed, replaced and deleted', async (t) => {
+t.test('a return without an order is created, read, listed, changed, replaced and deleted', async (t) => {
   const customer = { externalId: fresh('returner') };
   const { body: bought } = await pushOrder(api, { customer });
   const document = returnOf({

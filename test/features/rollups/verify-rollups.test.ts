@@ -50,7 +50,7 @@ t.test('agreement is exit 0, a difference in any table is exit 1 with a list, an
   await pushOrder(api, { customer, currency: 'USD', placedAt: '2026-04-01T00:00:00Z' });
   await pushRefund(api, order.id, { amount: 300 });
   await pushReturn(api, { customer });
-  t.match(await verify(), { code: 0, output: /agrees with the facts/ });
+  t.match(await verify(), { code: 0, output: /agrees with the records/ });
 
   const everything = `select (select json_agg(s order by customer_id, currency) from customer_stats s)::text as stats,
     (select json_agg(m order by customer_id, month, currency) from customer_month m)::text as months,
@@ -69,7 +69,7 @@ t.test('agreement is exit 0, a difference in any table is exit 1 with a list, an
   t.equal(output.match(/customer_stats/g)?.length, 2, 'one differs, one is missing');
   t.equal(output.match(/customer_month/g)?.length, 2, 'one differs, one is too many');
   t.match(output, /4 differences .*--repair/);
-  t.match(await verify(['--repair']), { code: 0, output: /Rebuilt the derived state of 1 customers/ });
+  t.match(await verify(['--repair']), { code: 0, output: /Recomputed the derived state of 1 customers/ });
   t.same(await rows(everything), right, 'healed');
 
   await database.query(`update orders set refunded = refunded - 1 where id = '${order.id}'`);
@@ -112,7 +112,7 @@ t.test('another time zone or base currency is refused until the derived state is
   t.match(
     await verify(['--accept-settings'], tokyo),
     { code: 1, output: /--repair/ },
-    'accepting goes with rebuilding',
+    'accepting needs a recomputation',
   );
   t.match(await verify(['--repair', '--accept-settings'], tokyo), { code: 0 });
   t.same(await months(), [
