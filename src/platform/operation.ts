@@ -10,7 +10,7 @@ import { type FieldError, Problem, type ProblemCode } from './errors.ts';
 import { claimKey, fingerprint, Replay, storeAnswer } from './idempotency.ts';
 import type { KeyedHash } from './keyed-hash.ts';
 import type { LinkTokens } from './link-token.ts';
-import { type Mask, personalSelectors, redactor } from './personal.ts';
+import { type Mask, ordersByPersonal, personalSelectors, redactor } from './personal.ts';
 import type { Confinement, Principal } from './principal.ts';
 import type { Spool } from './spool.ts';
 import { idsIn, Moved, mayBeSuperseded, type Successors, Superseded, withSuccessors } from './superseded.ts';
@@ -412,24 +412,26 @@ function parse(operation: Operation, context: Context, raw: unknown): never {
   if (!parsed.success) throw inputProblem(parsed.error);
   const input = parsed.data as Record<string, unknown>; // an object schema gives an object
   if (!context.personalData) {
-    for (const name of personalSelectors(operation)) {
-      if (input[name] !== undefined) {
-        throw new Problem(
-          'insufficient_scope',
-          `${name} selects by personal data, which needs the scope ${personalScope}.`,
-          {
-            extra: { scope: personalScope },
-            errors: [{ parameter: name, code: 'insufficient_scope', message: `Needs the scope ${personalScope}.` }],
-            headers: {
-              'WWW-Authenticate': `Bearer realm="rapport", error="insufficient_scope", scope="${personalScope}"`,
-            },
-          },
-        );
-      }
-    }
+    const given = personalSelectors(operation).find((name) => input[name] !== undefined);
+    const parameter = given ?? (ordersByPersonal(operation, input['sort']) ? 'sort' : undefined);
+    if (parameter !== undefined) throw needsPersonalScope(parameter);
   }
   refuseWithheld(operation, context.principal, fieldsOf(context), input);
   return input as never; // checked by the schema; see Operation
+}
+
+function needsPersonalScope(parameter: string): Problem {
+  return new Problem(
+    'insufficient_scope',
+    `${parameter} selects by personal data, which needs the scope ${personalScope}.`,
+    {
+      extra: { scope: personalScope },
+      errors: [{ parameter, code: 'insufficient_scope', message: `Needs the scope ${personalScope}.` }],
+      headers: {
+        'WWW-Authenticate': `Bearer realm="rapport", error="insufficient_scope", scope="${personalScope}"`,
+      },
+    },
+  );
 }
 
 /** For `safeParse`: an issue carries its value, without which a missing member cannot be told from one of a wrong type. */

@@ -55,3 +55,11 @@ export function personalSelectors(operation: Selecting): readonly string[] {
   selecting.set(operation, all);
   return all;
 }
+
+/** Whether a list would be ordered by a personal member: the order tells its values, as a filter does. */
+export function ordersByPersonal({ output }: Selecting, sort: unknown): boolean {
+  if (typeof sort !== 'string') return false;
+  const record = listedRecord(output);
+  const name = sort.replace(/^-/, '');
+  return (record ? membersOf(record) : []).some(([key, member]) => key === name && isPersonal(member));
+}

@@ -166,6 +166,22 @@ t.test('a deal keeps its customer from being deleted, and moves with it', async 
   t.match(moved, { status: 200, body: { customerId: other.id, items: [{ sku: 'A' }] } });
 });
 
+t.test('merge and unmerge', async (t) => {
+  const { body: deal } = await create({ customer: { source: 'crm', externalId: 'twin' } });
+  const { body: survivor } = await request('POST', '/v1/customers', { body: { name: 'Survivor' } });
+  const preview = await request('POST', `/v1/customers/${survivor.id}/merge/preview`, {
+    body: { customerId: deal.customerId },
+  });
+  t.match(preview.body.moves, [{ kind: 'deals', count: 1 }]);
+  const merged = await request('POST', `/v1/customers/${survivor.id}/merge`, { body: { customerId: deal.customerId } });
+  t.equal(merged.status, 200, JSON.stringify(merged.body));
+  t.match((await request('GET', `/v1/deals/${deal.id}`)).body, { customerId: survivor.id, items: [{ sku: 'A' }] });
+  t.equal((await request('GET', `/v1/deals/external/crm/${deal.externalId}`)).body.customerId, survivor.id);
+  const back = await request('POST', `/v1/customers/${survivor.id}/unmerge`, { body: { mergeId: merged.body.id } });
+  t.match(back, { status: 200, body: { moves: [{ kind: 'deals', count: 1 }], kept: [] } });
+  t.match((await request('GET', `/v1/deals/${deal.id}`)).body, { customerId: deal.customerId, items: [{ sku: 'A' }] });
+});
+
 t.test('erase, export, timeline', async (t) => {
   const { body: deal } = await create({ customer: { source: 'crm', externalId: 'erased' }, nickname: 'Forgetme' });
   const { customerId } = deal;

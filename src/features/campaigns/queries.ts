@@ -43,8 +43,5 @@ export async function refuseNamed(tx: Transaction, id: string): Promise<void> {
   const found = await tx.first(holders, { id });
   const named = Object.entries(found ?? {}).flatMap(([name, held]) => (held ? [name] : []));
   if (named.length === 0) return;
-  throw new Problem(
-    campaignHasRecords,
-    `${named.join(' and ')} refer to the campaign: delete or change them first.`,
-  );
+  throw new Problem(campaignHasRecords, `${named.join(' and ')} refer to the campaign: delete or change them first.`);
 }
