@@ -133,11 +133,10 @@ export const guide: Guide = {
   summary: packageFile.description,
   description,
   get sections() {
-    const ofKinds = recordKinds().map(({ plural, table, output }) => [
-      plural,
-      output.meta()?.description ?? `${definitionOf(table).label}.`,
-    ]);
-    return { ...Object.fromEntries(ofKinds), ...sections };
+    const others = recordKinds()
+      .filter(({ plural }) => !(plural in sections))
+      .map(({ plural, table, output }) => [plural, output.meta()?.description ?? `${definitionOf(table).label}.`]);
+    return { ...sections, ...Object.fromEntries(others) };
   },
 };
 

@@ -197,7 +197,8 @@ export const writeParameters = {
     .regex(/^[\x21-\x7e]+( [\x21-\x7e]+)*$/)
     .optional()
     .meta({
-      description: 'A repeated call with the same key returns the response of the first one; kept for 48 hours.',
+      description:
+        'A repeated call with the same key is answered with the response of the first one; kept for 48 hours.',
     }),
 };
 

@@ -11,7 +11,7 @@ import { columnNamed, definitionOf, type StoredTable, storedTables } from './tab
  * is left out, and one that was added since is completed before anything goes back.
  */
 
-/** Where the feature that merges keeps rows: `id`, `customer_id` (the survivor), `before` and `after`. */
+/** Where the feature that keeper keeps rows: `id`, `customer_id` (the survivor), `before` and `after`. */
 export type Merges = PgTable;
 
 function kept(): StoredTable[] {
@@ -40,10 +40,10 @@ export function rowsToKeep(): SQL {
 }
 
 /** Rows that a merge kept, decoded as if they were read from their table. */
-export function keptRows<Row>(merges: Merges, table: PgTable) {
+export function keptRows<Row>(keeper: Merges, table: PgTable) {
   return statement<Row>(
     `kept_${getTableName(table)}`,
-    sql`select ${fields(table)} from ${merges} m,
+    sql`select ${fields(table)} from ${keeper} m,
       jsonb_populate_recordset(null::${table}, m.before -> ${nameOf(table)}) as ${sql.identifier(getTableName(table))}
       where ${merge}`,
   );
@@ -53,10 +53,10 @@ export function keptRows<Row>(merges: Merges, table: PgTable) {
  * The survivor's row that a merge made, decoded as if it was read from its table; null: none, or nothing is kept any more.
  * Columns that were added since are as they are now: they have not changed since.
  */
-export function madeRow<Row>(merges: Merges, table: PgTable) {
+export function madeRow<Row>(keeper: Merges, table: PgTable) {
   return statement<Row>(
     `made_${getTableName(table)}`,
-    sql`select ${fields(table)} from ${merges} m left join ${table} now on now.${ofCustomer(table)} = m.customer_id,
+    sql`select ${fields(table)} from ${keeper} m left join ${table} now on now.${ofCustomer(table)} = m.customer_id,
       jsonb_populate_record(now, m.after -> ${nameOf(table)}) as ${sql.identifier(getTableName(table))}
       where ${merge} and jsonb_typeof(m.after -> ${nameOf(table)}) = 'object'`,
   );
@@ -65,7 +65,7 @@ export function madeRow<Row>(merges: Merges, table: PgTable) {
 /** Puts kept rows of these customers back. Their table has none with their keys. */
 export async function restoreRows(
   tx: Transaction,
-  merges: Merges,
+  keeper: Merges,
   table: PgTable,
   { mergeId, ids, columns }: { mergeId: string; ids: string[]; columns: Columns },
 ): Promise<void> {
@@ -74,17 +74,17 @@ export async function restoreRows(
   const query = statement(
     `restore_${getTableName(table)}`,
     sql`insert into ${table} (${sql.join(names, sql`, `)}) select ${sql.join(values, sql`, `)}
-      from ${merges} m, jsonb_populate_recordset(null::${table}, m.before -> ${nameOf(table)}) x
+      from ${keeper} m, jsonb_populate_recordset(null::${table}, m.before -> ${nameOf(table)}) x
       where ${merge} and x.${ofCustomer(table)} = any(${param('ids')}::uuid[])`,
     { unprepared: true },
   );
   await tx.all(query, { mergeId, ids });
 }
 
-const membersKept = (merges: Merges) =>
+const membersKept = (keeper: Merges) =>
   statement<{ name: string; members: string[] }>(
     'members_kept',
-    sql`select k.key as name, array(select jsonb_object_keys(k.value -> 0)) as members from ${merges} m, jsonb_each(m.before) k
+    sql`select k.key as name, array(select jsonb_object_keys(k.value -> 0)) as members from ${keeper} m, jsonb_each(m.before) k
       where ${merge} and jsonb_typeof(k.value -> 0) = 'object'`,
     { unprepared: true },
   );
@@ -95,19 +95,19 @@ const membersKept = (merges: Merges) =>
  */
 export async function completeRows(
   tx: Transaction,
-  merges: Merges,
+  keeper: Merges,
   { mergeId, survivorId, columns }: { mergeId: string; survivorId: string; columns: Columns },
 ): Promise<void> {
-  const found = new Map((await tx.all(membersKept(merges), { mergeId })).map(({ name, members }) => [name, members]));
+  const found = new Map((await tx.all(membersKept(keeper), { mergeId })).map(({ name, members }) => [name, members]));
   for (const stored of kept()) {
     const members = found.get(stored.name);
     if (!members) continue;
     const added = (columns.get(getTableName(stored.table)) ?? []).filter(({ name }) => !members.includes(name));
-    if (added.length > 0) await tx.all(completing(merges, stored, added), { mergeId, survivorId });
+    if (added.length > 0) await tx.all(completing(keeper, stored, added), { mergeId, survivorId });
   }
 }
 
-function completing(merges: Merges, stored: StoredTable, added: readonly Column[]) {
+function completing(keeper: Merges, stored: StoredTable, added: readonly Column[]) {
   const { table } = stored;
   const values = added.flatMap((column) => [
     sql.raw(`'${column.name.replaceAll("'", "''")}'`),
@@ -116,7 +116,7 @@ function completing(merges: Merges, stored: StoredTable, added: readonly Column[
   const name = nameOf(table);
   return statement(
     `complete_${getTableName(table)}`,
-    sql`update ${merges} m set before = jsonb_set(m.before, array[${name}], (
+    sql`update ${keeper} m set before = jsonb_set(m.before, array[${name}], (
         select jsonb_agg(r || jsonb_build_object(${sql.join(values, sql`, `)})) from jsonb_array_elements(m.before -> ${name}) r
         left join ${table} now on now.${ofCustomer(table)} = ${param('survivorId')}::uuid and ${isSame(stored)}))
       where ${merge}`,

@@ -362,7 +362,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       ...never,
       summary: `Create or replace ${a(name)} by reference`,
       description:
-        'Omitted members are cleared. An equal or older `sourceVersion` changes nothing and returns `applied: false`.',
+        'Omitted members are cleared. An equal or older `sourceVersion` changes nothing and answers `applied: false`.',
       ...texts.upsert,
       input: z.strictObject({
         ...referenceInput.shape,

@@ -502,7 +502,7 @@ function printed(types: Map<string, Type>): string {
 }
 
 const mutationWords =
-  'Writes. Each takes `dryRun`, which validates, returns what would be the result and writes nothing, and `idempotencyKey`, with which a repeated call returns the response of the first one (kept for 48 hours). A request with one mutation can send the header `Idempotency-Key` instead. The mutations of a request run one after the other, each in a transaction of its own.';
+  'Writes. Each takes `dryRun`, which validates, answers with what would be the result and writes nothing, and `idempotencyKey`, with which a repeated call gets the response of the first one (kept for 48 hours). A request with one mutation can send the header `Idempotency-Key` instead. The mutations of a request run one after the other, each in a transaction of its own.';
 
 const opening = `"""
 Rapport over GraphQL: the same operations, scopes, checks and errors as over REST (openapi.yaml).

@@ -24,7 +24,8 @@ export interface Source {
   output: z.ZodObject;
 }
 
-export const sources: readonly Source[] = storedTables().flatMap((stored): Source[] => {
+/** In the order of their names: the order in which definitions are loaded must not show in the contracts. */
+const found = storedTables().flatMap((stored): Source[] => {
   const { table, fields, timeline } = stored;
   if (!timeline) return [];
   const { kind, scope, members, more = {} } = timeline;
@@ -48,6 +49,7 @@ export const sources: readonly Source[] = storedTables().flatMap((stored): Sourc
     },
   ];
 });
+export const sources: readonly Source[] = found.sort((a, b) => (a.kind < b.kind ? -1 : 1));
 
 function glanceOf({ fields, timeline }: StoredTable, member: string): z.ZodObject {
   const shape = outputShape(fields) as Record<string, z.ZodType>;
