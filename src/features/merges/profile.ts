@@ -9,7 +9,7 @@ import type { LeadRow, Party } from './queries.ts';
 import { identityMembers, leadMembers, type MergeDecision, type MergeObstacle, profileMembers } from './record.ts';
 
 /*
- * Which values win: the survivor's where it has one, unless told to `take` the other's; the other's fill the gaps.
+ * Which values win: the survivor's where it has one, or the other's where `take` names the member; the other's fill the gaps.
  * Identities and references of both stay, `attributes` are decided name by name. Of two leads, owner, source and segment
  * are decided like members, and `lead_stage` says whose lifecycle goes on (leads.ts); it began when the first of them did.
  */

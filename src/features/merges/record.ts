@@ -54,11 +54,11 @@ const mergeFields = {
   by: text(255).plain().required().says('The client that asked for it.'),
   /** Members whose value came from the other. */
   take: json(z.array(mergeMember)).plain().required(),
-  /** Rows of both as they were; null: parted again, or the person was erased. */
+  /** Rows of both as they were; null: the merge was undone, or the person was erased. */
   before: json(z.unknown()).personal().internal(),
   /** What was made of them: tells what has changed since. */
   after: json(z.unknown()).personal().internal(),
-  undoneAt: instant().says('When the two were parted again.'),
+  undoneAt: instant().says('When the merge was undone.'),
   undoneBy: text(255).plain(),
 };
 

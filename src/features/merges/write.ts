@@ -241,7 +241,7 @@ export async function unmergeCustomers(
   if (!survivor) throw notFound('customer');
   const { found, last } = await mergesOf(tx, from, mergeId);
   if (!found) throw notFound('merge of this customer');
-  if (found.undoneAt !== null) throw refusedUndo('already_undone', 'The two were parted again already.');
+  if (found.undoneAt !== null) throw refusedUndo('already_undone', 'The merge was undone already.');
   if (found.before === null || survivor.row.erasedAt !== null) {
     throw refusedUndo('not_undoable', 'The person was erased, with all records that were merged.');
   }

@@ -6,7 +6,7 @@ import { stockHouse, stockPerson } from '../../support/people.ts';
 import { newKey } from '../../support/shop.ts';
 
 /*
- * Tables change while merges are undone months later: a merge is made, a migration comes, and the two are parted again
+ * Tables change while merges are undone months later: a merge is made, a migration comes, and the merge is undone
  * exactly. `orders` stands for what moves, the others for what is kept. The service that is running does not know the new
  * column.
  */
