@@ -23,7 +23,7 @@ interface Guard {
 }
 
 function guards(): Guard[] {
-  return owned().flatMap(({ table, owner, guard, fields }): Guard[] => {
+  const found = owned().flatMap(({ table, owner, guard, fields }): Guard[] => {
     const from = sql`${table}`;
     // Customers that refer to the customer: members of a company.
     const named = Object.entries(fields).flatMap(([member, { spec }]) =>
@@ -32,6 +32,8 @@ function guards(): Guard[] {
     if (guard === null) return named;
     return [{ noun: guard, from, names: sql`${columnNamed(table, owner ?? '')}` }, ...named];
   });
+  // Not in the order in which definitions are loaded.
+  return found.sort((a, b) => (a.noun < b.noun ? -1 : 1));
 }
 
 const countGuards = lazily(() =>
