@@ -3,7 +3,7 @@ import { interactionOperations } from '../../src/features/interactions/operation
 import { orderOperations } from '../../src/features/orders/operations.ts';
 import { type Context, call } from '../../src/platform/operation.ts';
 import { compare, fire, median, type Shot } from './load.ts';
-import { connections, type Line, line, type Stand, send, statementsOf } from './stand.ts';
+import { connections, type Line, line, type Stand, sameAnswer, send, statementsOf } from './stand.ts';
 import { interactionDocument, orderDocument, type Store } from './store.ts';
 
 type Customers = Pick<Store, 'customers'>;
@@ -92,16 +92,17 @@ function factShot({ plural }: Fact, document: { externalId: string }): Shot {
 /** Two facts cannot have the same id and time; all else of the answer has to be the same. */
 async function assertSameFact({ service, floor, token, store }: Stand, fact: Fact): Promise<void> {
   const seed = numbers;
-  const texts: string[] = [];
+  const answers: string[] = [];
   for (const server of [service, floor]) {
     const document = fact.document(store, `S${randomUUID()}`, seed);
     const { status, text } = await send(server, token, factShot(fact, document));
     if (status !== 201) throw new Error(`The ${server.name} answered ${status} ${text}`);
     const answer = JSON.parse(text);
     const own = ['externalId', fact.at, 'id', 'createdAt', 'updatedAt'].map((member) => answer[member]);
-    texts.push(own.reduce((rest, value) => rest.replaceAll(`"${value}"`, '"…"'), text));
+    answers.push(own.reduce((rest, value) => rest.replaceAll(`"${value}"`, '"…"'), text));
   }
-  if (texts[0] !== texts[1]) throw new Error(`Different answers to one of the ${fact.plural}:\n${texts.join('\n')}`);
+  const [ours = '', theirs = ''] = answers;
+  if (!sameAnswer(ours, theirs)) throw new Error(`Different answers to one of the ${fact.plural}:\n${ours}\n${theirs}`);
 }
 
 /** `total` batches of a thousand. */
