@@ -103,16 +103,27 @@ export function elementOf(schema: Schema): Schema | null {
   return parts.kind === 'list' && parts.items.length === 0 ? parts.rest : null;
 }
 
+/** Schemas do not change once they are made, and every answer asks for their aspects. */
+const knownAspects = new WeakMap<Schema, ReadonlySet<Schema>>();
+
 /** Every schema that speaks of the same value: a mark on one of them marks the value. Objects and lists end it. */
-function* aspectsOf(schema: Schema, seen = new Set<Schema>()): Generator<Schema> {
-  if (seen.has(schema)) return;
-  seen.add(schema);
-  yield schema;
+function aspectsOf(schema: Schema): ReadonlySet<Schema> {
+  const known = knownAspects.get(schema);
+  if (known) return known;
+  const aspects = new Set<Schema>();
+  addAspects(schema, aspects);
+  knownAspects.set(schema, aspects);
+  return aspects;
+}
+
+function addAspects(schema: Schema, aspects: Set<Schema>): void {
+  if (aspects.has(schema)) return;
+  aspects.add(schema);
   const parts = partsOf(schema);
-  if (parts.kind === 'wrapper') yield* aspectsOf(parts.inner, seen);
-  else if (parts.kind === 'union') for (const option of parts.options) yield* aspectsOf(option, seen);
-  else if (parts.kind === 'intersection') for (const side of parts.sides) yield* aspectsOf(side, seen);
-  else if (parts.kind === 'pipe') for (const end of [parts.input, parts.output]) yield* aspectsOf(end, seen);
+  if (parts.kind === 'wrapper') addAspects(parts.inner, aspects);
+  else if (parts.kind === 'union') for (const option of parts.options) addAspects(option, aspects);
+  else if (parts.kind === 'intersection') for (const side of parts.sides) addAspects(side, aspects);
+  else if (parts.kind === 'pipe') for (const end of [parts.input, parts.output]) addAspects(end, aspects);
 }
 
 /** The mark of a value in a registry, whatever wraps it. `get` sees what a schema was cloned from (`.meta()`); `has` does not. */
