@@ -17,7 +17,7 @@ import { lazily } from '../../records/lazily.ts';
 import { type Name, type RefRow, refKey } from '../../records/references/queries.ts';
 import { externalRefs } from '../../records/references/record.ts';
 import { answerById, answersById } from '../../records/statements.ts';
-import { assignments, fromExcluded } from '../../records/table.ts';
+import { assignments, fromExcluded, fromRow } from '../../records/table.ts';
 import { hashesOf, tombstonesOf } from '../privacy/tombstones.ts';
 import { successorsOf } from './aliases.ts';
 import { type Customer, customerIdentities, customerRecord, customers } from './record.ts';
@@ -200,8 +200,7 @@ const save = statement<{ renewed: number }>(
     ), identified as (
       ${insertRows(customerIdentities, param('newIdentities'))} order by n."kind", n."value"
     ), renewed as (
-      update external_refs r set version_kind = n."versionKind", version_value = n."versionValue", record_id = n."recordId",
-          customer_id = n."customerId", deleted_at = n."deletedAt", position = n."position"
+      update external_refs r set ${assignments(externalRefs, fromRow('n'))}
         from ${rowsOf(externalRefs, param('keptRefs'), 'n')}
         where r.kind = n."kind" and r.source = n."source" and r.external_id = n."externalId"
           and (r.record_id = n."recordId" or r.record_id is null)

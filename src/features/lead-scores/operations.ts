@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { documentFaults, readsPersonalData } from '../../domain/lead-score.ts';
-import { insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
+import { insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
 import { notFound, Problem, problemType } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import { enqueue } from '../../platform/jobs.ts';
@@ -18,7 +18,7 @@ import { id, instant } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
-import { answered } from '../../records/table.ts';
+import { answered, assignments, fromRow } from '../../records/table.ts';
 import { learnedScoresOf } from '../lead-models/queries.ts';
 import { type RuleScored, scoreDetails } from './details.ts';
 import { indexLeadScores, lockPublication } from './index-job.ts';
@@ -137,8 +137,8 @@ async function lockDraft(tx: Transaction, wanted: string, expected: number | '*'
 
 const change = statement(
   'change_rule_set',
-  sql`update lead_rule_sets set name = ${param('name')}, document = ${param('document')}::jsonb, version = version + 1, updated_at = ${param('now')}::timestamptz
-    where id = ${param('id')}::uuid`,
+  sql`update lead_rule_sets r set ${assignments(leadRuleSets, fromRow('n'))}
+    from ${rowsOf(leadRuleSets, param('rows'), 'n')} where r.id = n."id"`,
 );
 
 export const updateLeadRuleSet = writeOperation({
@@ -156,12 +156,8 @@ export const updateLeadRuleSet = writeOperation({
   async run(tx, context, { id: wanted, expectedVersion: expected, body }) {
     if (body.document) checkDocument(context, body.document);
     const row = await lockDraft(tx, wanted, expected);
-    await tx.all(change, {
-      id: wanted,
-      name: body.name ?? row.name,
-      document: JSON.stringify(body.document ?? row.document),
-      now: context.now,
-    });
+    const after = { ...row, ...body, version: row.version + 1, updatedAt: context.now };
+    await tx.all(change, { rows: JSON.stringify([after]) });
     return { ...(await ruleSetById(tx, wanted)), created: false };
   },
 });

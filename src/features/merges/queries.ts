@@ -1,4 +1,4 @@
-import { getTableColumns, getTableName, type SQL, sql } from 'drizzle-orm';
+import { getTableName, type SQL, sql } from 'drizzle-orm';
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core';
 import { type Db, fields, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
 import type { Columns } from '../../records/catalog.ts';
@@ -8,6 +8,7 @@ import { lazily } from '../../records/lazily.ts';
 import { cleared, countRecords, insertUnder, type Move, type Moved } from '../../records/merge.ts';
 import type { RefRow } from '../../records/references/queries.ts';
 import { externalRefs } from '../../records/references/record.ts';
+import { assignments, fromRow } from '../../records/table.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
 import { customerIdentities, customers } from '../customers/record.ts';
 import { leadStageChanges, leads } from '../leads/record.ts';
@@ -263,12 +264,8 @@ export function saveNames(tx: Transaction, identities: IdentityRow[], references
 
 const updateCustomer = statement(
   'save_merged_customer',
-  sql`update customers c set ${sql.join(
-    Object.entries(getTableColumns(customers))
-      .filter(([member]) => member !== 'id')
-      .map(([member, { name }]) => sql`${sql.identifier(name)} = n.${sql.identifier(member)}`),
-    sql`, `,
-  )} from ${rowsOf(customers, param('rows'), 'n')} where c.id = n."id"`,
+  sql`update customers c set ${assignments(customers, fromRow('n'))}, created_at = n."createdAt"
+    from ${rowsOf(customers, param('rows'), 'n')} where c.id = n."id"`,
 );
 
 /** Writes the members of a locked customer. */

@@ -1,16 +1,11 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { getTableName } from 'drizzle-orm';
 import pg from 'pg';
 import t from 'tap';
-import { packageRoot } from '../../../src/config.ts';
 import { derivedState } from '../../../src/derived-state.ts';
 import { storedTables } from '../../../src/records/table.ts';
 import { testApp } from '../../support/app.ts';
-import { bundleTests } from '../../support/bundle.ts';
 import { fresh, pushOrder, pushRefund, pushReturn } from '../../support/shop.ts';
+import { rollupVerifier } from '../../support/verify-rollups.ts';
 
 const api = await testApp(t);
 const { request } = api;
@@ -18,30 +13,7 @@ const database = new pg.Client(api.connection);
 await database.connect();
 t.teardown(() => database.end());
 
-const bundles = join(packageRoot, '.tap', `verify-rollups-${process.pid}`);
-t.teardown(() => rm(bundles, { recursive: true, force: true }));
-const [command = ''] = await bundleTests([join(packageRoot, 'scripts/verify-rollups.ts')], bundles);
-
-/** `npm run verify-rollups -- …` on the database of this test, without npm and tsx. */
-async function verify(
-  args: string[] = [],
-  env: Record<string, string> = {},
-): Promise<{ code: number; output: string }> {
-  const child = spawn(process.execPath, ['--enable-source-maps', command, ...args], {
-    cwd: packageRoot,
-    env: { ...process.env, NODE_OPTIONS: '', RAPPORT_ALLOW_UNSAFE_DATABASE: 'true', DATABASE_URL: api.url, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on('data', (chunk) => {
-      output += chunk;
-    });
-  }
-  const [code] = await once(child, 'close');
-  return { code, output };
-}
-
+const verify = await rollupVerifier(t, api.url);
 const rows = async (text: string) => (await database.query(text)).rows;
 
 t.test('agreement is exit 0, a difference in any table is exit 1 with a list, and --repair heals it', async (t) => {
