@@ -1,5 +1,5 @@
 import { isSupportedCountry, parsePhoneNumberFromString } from 'libphonenumber-js/min';
-import { invalid } from '../../platform/errors.ts';
+import { invalid, type Problem } from '../../platform/errors.ts';
 import { identityKey } from './queries.ts';
 import type { CustomerPatch } from './record.ts';
 import type { IdentityKind } from './words.ts';
@@ -19,11 +19,16 @@ export function normalizeIdentity(kind: IdentityKind, value: string, country?: s
   return phone?.isPossible() ? phone.number : null;
 }
 
+/** What is wrong with one that cannot be used; its subject stands before it. */
 export const identityAdvice: Record<IdentityKind, string> = {
   email: 'is not an e-mail address',
   phone: 'is not a phone number; write it with its country code, e.g. +442071234567, or give address.country',
   handle: 'is empty',
 };
+
+export function unusableIdentity(pointer: string, kind: IdentityKind): Problem {
+  return invalid(pointer, `invalid_${kind}`, `The ${kind} ${identityAdvice[kind]}.`);
+}
 
 export interface NormalizedIdentity {
   kind: IdentityKind;
@@ -49,7 +54,7 @@ export function normalizeIdentities(
   const list = input.identities.map((identity, index) => {
     const at = `/identities/${index}`;
     const value = normalizeIdentity(identity.kind, identity.value, country);
-    if (value === null) throw invalid(`${at}/value`, `invalid_${identity.kind}`, identityAdvice[identity.kind]);
+    if (value === null) throw unusableIdentity(`${at}/value`, identity.kind);
     const key = identityKey({ kind: identity.kind, value });
     if (seen.has(key)) throw invalid(at, 'duplicate', 'The identity is listed twice.');
     seen.add(key);

@@ -12,7 +12,7 @@ import { nextRow } from '../../records/write.ts';
 import { refreshBounds } from '../lead-scores/bounds.ts';
 import { broughtBy, claimNewCustomers } from '../partners/sharing.ts';
 import { identityHash, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
-import { identityAdvice, normalizeIdentity } from './identity.ts';
+import { identityAdvice, normalizeIdentity, unusableIdentity } from './identity.ts';
 import { customerOwner } from './owner.ts';
 import {
   type CustomerChange,
@@ -124,7 +124,7 @@ function read({ customerId, customer, factSource, consented = false }: CustomerC
     if (given === undefined) continue;
     const value = normalizeIdentity(kind, given);
     if (value === null) {
-      unusable.push(invalid(`/customer/${kind}`, `invalid_${kind}`, identityAdvice[kind]));
+      unusable.push(unusableIdentity(`/customer/${kind}`, kind));
       claimed.warnings.push({
         code: `unusable_${kind}`,
         message: `customer.${kind} ${identityAdvice[kind]}, and was ignored.`,

@@ -118,7 +118,9 @@ t.test('identities are normalised, one of a kind is primary, and each belongs to
       '/identities/1 duplicate',
     ],
   ] as const) {
-    t.same(codes((await create({ identities })).body), [expected]);
+    const { body } = await create({ identities });
+    t.same(codes(body), [expected]);
+    t.match(body.detail, /^[A-Z].*\.$/, 'a sentence of its own');
   }
 
   const rival = await create({ name: 'Rival', identities: [{ kind: 'phone', value: '+44 20 7183 8750' }] });
