@@ -88,7 +88,7 @@ export async function orderPage(pool: pg.Pool, placedTo: string, limit: number) 
   return rows.map(asOrder);
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: a row as the driver gives it; the bench compares the bytes made of it
+// biome-ignore lint/suspicious/noExplicitAny: a row as the driver gives it; the bench compares the answer made of it
 function asOrder(row: any) {
   return {
     id: row.id,

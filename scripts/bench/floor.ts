@@ -1,6 +1,6 @@
 /**
  * What the service is compared with: bare `node:http`, the same token verification, the same pool, one named prepared
- * statement per read, and nothing else: no validation, no limits, no headers beyond the necessary. It answers the same bytes.
+ * statement per read, and nothing else: no validation, no limits, no headers beyond the necessary. It answers the same members.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import pg from 'pg';

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,6 +15,7 @@ import { rulesById } from '../../src/features/lead-scores/queries.ts';
 import type { LeadScoreAnswer } from '../../src/features/lead-scores/record.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
 import { runJobs, type TestApp, testApp } from '../support/app.ts';
+import { runNode } from '../support/command.ts';
 
 /**
  * Rule score and learned score on 6,467 real leads, from the import to the list of whom to call: everything through the
@@ -36,24 +36,11 @@ async function* streamed(some: LeadRecord[]): AsyncGenerator<LeadRecord> {
 }
 
 /** The command as people start it. */
-function runImport(app: TestApp, args: string[]): Promise<{ code: number | null; output: string }> {
-  const child = spawn(process.execPath, ['--import=tsx', 'scripts/import-leads.ts', ...args], {
-    cwd: packageRoot,
-    env: {
-      ...process.env,
-      RAPPORT_URL: app.origin,
-      RAPPORT_TOKEN: app.token('customers:write leads:write interactions:write', 'importer'),
-    },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => {
-      output += text;
-    });
-  }
-  return new Promise((resolve, reject) => {
-    child.on('error', reject).on('close', (code) => resolve({ code, output }));
+function runImport(app: TestApp, args: string[]) {
+  const token = app.token('customers:write leads:write interactions:write', 'importer');
+  return runNode(['--import=tsx', 'scripts/import-leads.ts', ...args], {
+    RAPPORT_URL: app.origin,
+    RAPPORT_TOKEN: token,
   });
 }
 

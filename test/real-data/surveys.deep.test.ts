@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,6 +6,7 @@ import t from 'tap';
 import { packageRoot } from '../../src/config.ts';
 import type { MetricAnswer } from '../../src/features/metrics/model.ts';
 import { type TestApp, testApp } from '../support/app.ts';
+import { runNode } from '../support/command.ts';
 
 /**
  * The answers of 4,106 customers of a chain of garden centres, imported as people would, against a direct count over the
@@ -34,24 +34,11 @@ function rowsOf(text: string): Row[] {
 }
 
 /** The command as people start it. */
-function runImport(app: TestApp, args: string[]): Promise<{ code: number | null; output: string }> {
-  const child = spawn(process.execPath, ['--import=tsx', 'scripts/import-survey-answers.ts', ...args], {
-    cwd: packageRoot,
-    env: {
-      ...process.env,
-      RAPPORT_URL: app.origin,
-      RAPPORT_TOKEN: app.token('customers:write surveys:read surveys:write survey-responses:write', 'importer'),
-    },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => {
-      output += text;
-    });
-  }
-  return new Promise((resolve, reject) => {
-    child.on('error', reject).on('close', (code) => resolve({ code, output }));
+function runImport(app: TestApp, args: string[]) {
+  const token = app.token('customers:write surveys:read surveys:write survey-responses:write', 'importer');
+  return runNode(['--import=tsx', 'scripts/import-survey-answers.ts', ...args], {
+    RAPPORT_URL: app.origin,
+    RAPPORT_TOKEN: token,
   });
 }
 
