@@ -17,10 +17,10 @@ import { clubTable } from './demo/club.ts';
 import { fillStore } from './demo/fill.ts';
 import { filledInAtPurchase, inventLeads } from './demo/leads.ts';
 import { inventMembers } from './demo/members.ts';
-import { eyesTable, inventSharing, partnerId } from './demo/sharing.ts';
+import { inventSharing, partnerId, sharingTable } from './demo/sharing.ts';
 import { baseCurrency, inventStore, now, storeVersion, zone } from './demo/store.ts';
+import { inventCalls } from './demo/survey-scores.ts';
 import { customerView, metricsTable } from './demo/table.ts';
-import { inventCalls } from './demo/voice.ts';
 import { type ServiceClient, ServiceError, serviceClient } from './service-client.ts';
 
 /**
@@ -137,12 +137,14 @@ async function run(): Promise<void> {
     console.log(`\nThe loyalty programme, one year old\n${await clubTable(client)}`);
     console.log(`\nOne customer\n${await customerView(client, store.regular)}`);
     const partnerToken = tokenFor({ partner: await partnerId(client) });
-    const eyes = [
+    const viewers = [
       { who: 'the shop', client },
       { who: sharing.partner.name, client: clientOf(partnerToken) },
       { who: store.regular, client: clientOf(tokenFor({ customer: await idOf(client, store.regular) })) },
     ];
-    console.log(`\nWho sees what: the shop, a partner (customers who agreed), a customer\n${await eyesTable(eyes)}`);
+    console.log(
+      `\nWho sees what: the shop, a partner (customers who agreed), a customer\n${await sharingTable(viewers)}`,
+    );
     console.log(`\n${invitation(origin, { token, partnerToken }, store.regular)}`);
     console.log(`\n${await learnedLine(client)}`);
     if (!once) {

@@ -4,7 +4,7 @@ import type pg from 'pg';
 import { type DatabaseConfig, readDatabaseConfig } from '../src/config.ts';
 import { derivedState, type RecomputeContext } from '../src/derived-state.ts';
 import { lockCustomers } from '../src/features/customers/queries.ts';
-import { resetRates } from '../src/features/rates/queries.ts';
+import { recomputeRates } from '../src/features/rates/queries.ts';
 import type { Difference } from '../src/features/rollups/queries.ts';
 import { tablePolicies } from '../src/features.ts';
 import { type Db, openPool, param, poolDb, statement, transaction } from '../src/platform/db/client.ts';
@@ -13,11 +13,11 @@ import { storeSettings } from '../src/platform/db/settings.ts';
 import { createPrincipal } from '../src/platform/principal.ts';
 
 /**
- * Recounts the derived state from the facts and compares: exit 0 when they agree, 1 with a list when not. `--repair`
+ * Recomputes the derived state from the facts and compares: exit 0 when they agree, 1 with a list when not. `--repair`
  * rebuilds it, customer by customer under their locks, while the service goes on.
  */
 const program = new Command()
-  .description(`Recount from the facts, and compare: ${derivedState.map(({ name }) => name).join('; ')}.`)
+  .description(`Recompute from the facts, and compare: ${derivedState.map(({ name }) => name).join('; ')}.`)
   .option('--repair', 'rebuild the derived state', false)
   .option(
     '--accept-settings',
@@ -76,7 +76,7 @@ async function differencesIn(db: Db, config: DatabaseConfig): Promise<Difference
 async function repair(pool: pg.Pool, config: DatabaseConfig): Promise<void> {
   if (options.acceptSettings) {
     const cleared = await transaction(pool, async (tx) => {
-      const count = await resetRates(tx, config.baseCurrency);
+      const count = await recomputeRates(tx, config.baseCurrency);
       await storeSettings(tx, { ...config, reportingTimeZone: unfinished });
       return count;
     });

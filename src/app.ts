@@ -7,14 +7,13 @@ import { type Config, packageRoot } from './config.ts';
 import { openAuditRecord } from './features/audit/keep.ts';
 import { clientAccess, clientJobs } from './features/clients/access.ts';
 import { tokenEndpoint } from './features/clients/tokens.ts';
-import { successorsOf } from './features/customers/aliases.ts';
+import { redirectsOf } from './features/customers/aliases.ts';
 import { leadModelJobs } from './features/lead-models/train.ts';
 import { leadScoreJobs } from './features/lead-scores/index-job.ts';
 import { leadJobs } from './features/leads/qualification.ts';
 import { loyaltyBonusJobs } from './features/loyalty/bonus-jobs.ts';
-import { restatePublication } from './features/loyalty/publication.ts';
+import { recomputePublication } from './features/loyalty/publication.ts';
 import { settleLoyalty } from './features/loyalty/settle.ts';
-import { takeFieldsFrom } from './features/partners/fields.ts';
 import { partnerSettings } from './features/partners/queries.ts';
 import { retentionJobs } from './features/retention/apply.ts';
 import { surveyInvitationJobs } from './features/survey-invitations/planning.ts';
@@ -48,7 +47,8 @@ import { type AnyJob, enqueueRecurring } from './platform/jobs.ts';
 import { keyedHash } from './platform/keyed-hash.ts';
 import { linkTokens } from './platform/link-token.ts';
 import { compileOutputs, type Operation, type Services } from './platform/operation.ts';
-import type { Confinement } from './platform/principal.ts';
+import type { ScopedTo } from './platform/principal.ts';
+import { serveOperations } from './platform/served-operations.ts';
 
 /** Every operation that has an address or a GraphQL field. */
 function allOperations({ routes, resolvers }: Contract): Set<Operation> {
@@ -66,7 +66,7 @@ export const jobs: readonly AnyJob[] = [
   ...leadModelJobs,
   ...surveyInvitationJobs,
   ...loyaltyBonusJobs,
-  restatePublication,
+  recomputePublication,
   settleLoyalty,
   ...retentionJobs,
   ...clientJobs,
@@ -116,7 +116,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const { contract = { routes: features.routes, resolvers: features.resolvers, sdl: readSdl() } } = options;
   const { routes, resolvers, sdl } = contract;
   compileOutputs(allOperations(contract));
-  takeFieldsFrom(() => routes.map(({ operation }) => operation));
+  serveOperations(routes.map(({ operation }) => operation));
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -141,8 +141,8 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   };
   const pool = openPool(connection, poolOptions);
   app.addHook('onClose', () => pool.end());
-  const confined = { partner: confinedPool('partner'), customer: confinedPool('customer') };
-  function confinedPool(as: Confinement['kind']): pg.Pool {
+  const scopedPools = { partner: scopedPool('partner'), customer: scopedPool('customer') };
+  function scopedPool(as: ScopedTo['kind']): pg.Pool {
     const made = openPool(connection, { ...poolOptions, as });
     app.addHook('onClose', () => made.end());
     return made;
@@ -163,7 +163,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const services: Services = {
     db: poolDb(pool),
     pool,
-    confined,
+    scopedPools,
     baseCurrency: config.baseCurrency,
     reportingTimeZone: config.reportingTimeZone,
     cursors: cursorCodec(keys.cursorSecret),
@@ -172,7 +172,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     directory,
     issuer,
     audit,
-    successors: successorsOf,
+    redirects: redirectsOf,
     clock: clockOrSystem,
   };
 

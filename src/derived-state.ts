@@ -1,14 +1,19 @@
 import type pg from 'pg';
-import { consentDifferences, recountConsents } from './features/consents/queries.ts';
-import { refreshBounds, wrongBounds } from './features/lead-scores/bounds.ts';
-import { leadDifferences, recountLeads } from './features/leads/comparison.ts';
-import { leadsAmong, restateConversions } from './features/leads/conversion.ts';
-import { ledgerDifferences, recountLedger } from './features/loyalty/comparison.ts';
-import { earningDifferences, repairEarnings } from './features/loyalty/earning-comparison.ts';
-import { repairShares, shareDifferences } from './features/partners/sharing.ts';
-import { recountRewards, rewardDifferences } from './features/rewards/comparison.ts';
-import { type Difference, recountCustomers, recountRefunds, rollupDifferences } from './features/rollups/queries.ts';
-import { answerDifferences, clearAnonymousAnswers, recountAnswers } from './features/survey-responses/queries.ts';
+import { consentDifferences, recomputeConsents } from './features/consents/queries.ts';
+import { recomputeBounds, wrongBounds } from './features/lead-scores/bounds.ts';
+import { leadDifferences, recomputeLeads } from './features/leads/comparison.ts';
+import { leadsAmong, recomputeConversions } from './features/leads/conversion.ts';
+import { ledgerDifferences, recomputeLedger } from './features/loyalty/comparison.ts';
+import { earningDifferences, recomputeAllEarnings } from './features/loyalty/earning-comparison.ts';
+import { recomputeAllShares, shareDifferences } from './features/partners/sharing.ts';
+import { recomputeRewards, rewardDifferences } from './features/rewards/comparison.ts';
+import {
+  type Difference,
+  recomputeCustomers,
+  recomputeRefunds,
+  rollupDifferences,
+} from './features/rollups/queries.ts';
+import { answerDifferences, clearAnonymousAnswers, recomputeAnswers } from './features/survey-responses/queries.ts';
 import { type Db, type Transaction, transaction } from './platform/db/client.ts';
 import type { Context } from './platform/operation.ts';
 
@@ -38,8 +43,8 @@ export const derivedState: readonly DerivedState[] = [
     tables: ['customer_stats', 'customer_month'],
     compare: (db, { reportingTimeZone }, limit) => rollupDifferences(db, reportingTimeZone, limit),
     async ofCustomers(tx, { reportingTimeZone }, ids) {
-      await recountRefunds(tx, ids);
-      await recountCustomers(tx, ids, reportingTimeZone);
+      await recomputeRefunds(tx, ids);
+      await recomputeCustomers(tx, ids, reportingTimeZone);
     },
   },
   {
@@ -47,15 +52,15 @@ export const derivedState: readonly DerivedState[] = [
     tables: [],
     compare: (db, _context, limit) => leadDifferences(db, limit),
     async ofCustomers(tx, context, ids) {
-      await recountLeads(tx, ids);
-      restateConversions(tx, context, await leadsAmong(tx, ids));
+      await recomputeLeads(tx, ids);
+      recomputeConversions(tx, context, await leadsAmong(tx, ids));
     },
   },
   {
     name: 'what supersedes survey answers',
     tables: [],
     compare: (db, _context, limit) => answerDifferences(db, limit),
-    ofCustomers: (tx, _context, ids) => recountAnswers(tx, ids),
+    ofCustomers: (tx, _context, ids) => recomputeAnswers(tx, ids),
     ofNobody: (pool) => transaction(pool, clearAnonymousAnswers),
   },
   {
@@ -65,8 +70,8 @@ export const derivedState: readonly DerivedState[] = [
       return [...(await ledgerDifferences(db, limit)), ...(await earningDifferences(db, baseCurrency, limit))];
     },
     async ofCustomers(tx, context, ids) {
-      await recountLedger(tx, ids);
-      await repairEarnings(tx, context, ids);
+      await recomputeLedger(tx, ids);
+      await recomputeAllEarnings(tx, context, ids);
     },
   },
   {
@@ -77,7 +82,7 @@ export const derivedState: readonly DerivedState[] = [
       let after: string | null = '00000000-0000-0000-0000-000000000000';
       while (after !== null) {
         const from: string = after;
-        after = await transaction(pool, (tx) => recountRewards(tx, from));
+        after = await transaction(pool, (tx) => recomputeRewards(tx, from));
       }
     },
   },
@@ -85,7 +90,7 @@ export const derivedState: readonly DerivedState[] = [
     name: 'the consents in force',
     tables: ['consents'],
     compare: (db, _context, limit) => consentDifferences(db, limit),
-    ofCustomers: (tx, _context, ids) => recountConsents(tx, ids),
+    ofCustomers: (tx, _context, ids) => recomputeConsents(tx, ids),
   },
   {
     name: 'the bounds of the scores of leads',
@@ -100,12 +105,12 @@ export const derivedState: readonly DerivedState[] = [
         counted: `${score} or more`,
       }));
     },
-    ofCustomers: refreshBounds,
+    ofCustomers: recomputeBounds,
   },
   {
     name: 'what is shared with partners',
     tables: ['partner_customers'],
     compare: (db, _context, limit) => shareDifferences(db, limit),
-    ofNobody: (pool) => transaction(pool, repairShares),
+    ofNobody: (pool) => transaction(pool, recomputeAllShares),
   },
 ];

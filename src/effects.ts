@@ -1,5 +1,5 @@
 import { interactionRecord } from './features/interactions/record.ts';
-import { refreshScoreBounds } from './features/lead-scores/bounds.ts';
+import { recomputeScoreBounds } from './features/lead-scores/bounds.ts';
 import { convertLeads } from './features/leads/conversion.ts';
 import { earnPointsOfOrders, earnPointsOfRefunded } from './features/loyalty/order-effects.ts';
 import { orderRecord, refundRecord } from './features/orders/record.ts';
@@ -15,4 +15,4 @@ import { follow } from './records/write.ts';
 follow(orderRecord, [recomputeRollupsOfChanged, convertLeads, earnPointsOfOrders]);
 follow(refundRecord, [recomputeRollups, convertLeads, earnPointsOfRefunded]);
 follow(returnRecord, [recomputeRollups]);
-follow(interactionRecord, [refreshScoreBounds]);
+follow(interactionRecord, [recomputeScoreBounds]);

@@ -48,7 +48,7 @@ async function start(config: Config, logger: FastifyBaseLogger): Promise<{ stop(
   };
 }
 
-/** For eyes; programs have the log. */
+/** For people to read; programs have the log. */
 function greet(origin: string): void {
   if (!process.stdout.isTTY) return;
   console.log(`\nRapport is up at ${origin}  ·  docs ${origin}/docs  ·  GraphQL ${origin}/graphiql`);

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import type { Config } from '../../src/config.ts';
 import type { LeadStage } from '../../src/domain/lead-lifecycle.ts';
-import { indexLeadScores, refreshLeadScores } from '../../src/features/lead-scores/index-job.ts';
+import { indexLeadScores, recomputeLeadScores } from '../../src/features/lead-scores/index-job.ts';
 import { listLeads } from '../../src/features/lead-scores/lead-list.ts';
 import type { JobHelpers } from '../../src/platform/jobs.ts';
 import { call } from '../../src/platform/operation.ts';
@@ -166,7 +166,7 @@ export async function indexStore(connection: pg.ClientConfig, config: Config): P
        from lead_rule_sets r where number = (select max(number) from lead_rule_sets)`,
     );
     if (!rows[0].new) {
-      await refreshLeadScores.run(services, {}, helpers());
+      await recomputeLeadScores.run(services, {}, helpers());
       return;
     }
     await services.pool.query('update lead_rule_sets set indexed_at = null where id = $1', [rows[0].id]);

@@ -7,7 +7,7 @@ import { compare, type Shot } from './load.ts';
 import { connections, type Line, line, type Stand, sample } from './stand.ts';
 
 /**
- * What confining costs: the same requests by a partner with half of the customers and by the organisation's own, of
+ * What a scoped token costs: the same requests by a partner with half of the customers and by the organisation's own, of
  * records that both see. The floor is the service itself.
  */
 export async function partner(stand: Stand): Promise<Line[]> {

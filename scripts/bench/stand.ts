@@ -95,7 +95,7 @@ export function servicesOn(connection: pg.ClientConfig, config: Config): Service
     directory: fixedDirectory(),
     issuer: null,
     audit: noAudit,
-    successors: async () => new Map(),
+    redirects: async () => new Map(),
     clock: () => new Date().toISOString(),
   };
 }

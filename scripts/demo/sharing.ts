@@ -79,16 +79,16 @@ export async function mergeTwins(client: ServiceClient, { twins }: Sharing): Pro
   }
 }
 
-/** A row of eyes: what a token sees. */
-interface Eyes {
+/** What one token sees. */
+interface Viewer {
   who: string;
   client: ServiceClient;
 }
 
 /** What the shop, its partner and one customer see of the same store. */
-export async function eyesTable(eyes: readonly Eyes[]): Promise<string> {
+export async function sharingTable(viewers: readonly Viewer[]): Promise<string> {
   const rows = await Promise.all(
-    eyes.map(async ({ who, client }) => [
+    viewers.map(async ({ who, client }) => [
       who,
       await countOf(client, 'customers'),
       await countOf(client, 'orders'),

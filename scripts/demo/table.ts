@@ -35,7 +35,7 @@ export async function metricsTable(client: ServiceClient): Promise<string> {
     ['Customer effort, after a call for help', 'customer-effort'],
   ];
   const voice = await Promise.all(
-    sayings.map(async ([name, path]): Promise<Cells> => voiceCells(name, await metric(`${path}?${lastYear}`))),
+    sayings.map(async ([name, path]): Promise<Cells> => scoreCells(name, await metric(`${path}?${lastYear}`))),
   );
   const group = (key: string) => orderValue.groups.find((candidate) => candidate.key === key);
   const [returning, oneTime] = [group('returning'), group('one_time')];
@@ -98,7 +98,7 @@ export async function metricsTable(client: ServiceClient): Promise<string> {
   ].join('\n');
 }
 
-function voiceCells(name: string, { value, interval, numerator, denominator, reason, values }: Metric): Cells {
+function scoreCells(name: string, { value, interval, numerator, denominator, reason, values }: Metric): Cells {
   if (value === null || interval === null) return [name, '—', reason?.message ?? ''];
   const sure = `95 %: ${interval.low.toFixed(1)} to ${interval.high.toFixed(1)}`;
   const { promoters, passives, detractors } = values;

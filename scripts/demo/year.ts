@@ -4,7 +4,7 @@ import { type ServiceClient, ServiceError } from '../service-client.ts';
 import type { Members, Reward } from './members.ts';
 import { seededRandom } from './random.ts';
 import { later, now, type Store } from './store.ts';
-import { afterPurchase, afterSupport, type Reaction, react } from './voice.ts';
+import { afterPurchase, afterSupport, type Reaction, react } from './survey-scores.ts';
 
 /**
  * The last year of the shop, a week at a time, with the clock of the service moved along: what is bought, who joins the

@@ -29,12 +29,12 @@ export interface CalendarRange extends Range {
 }
 
 /** A calendar interval that meets a period. */
-export interface Bracket extends CalendarRange {
-  /** The part of it that lies in the period: the parts of all brackets make up the period without gap or overlap. */
+export interface Bucket extends CalendarRange {
+  /** The part of it that lies in the period: the parts of all buckets make up the period without gap or overlap. */
   insideFrom: string;
   insideTo: string;
   /**
-   * The interval has ended by `asOf` and lies wholly in the period. A bracket cut by either end of the period holds
+   * The interval has ended by `asOf` and lies wholly in the period. A bucket cut by either end of the period holds
    * fewer days than its neighbours, just like the running one: a smaller number there is no fall.
    */
   complete: boolean;
@@ -145,7 +145,7 @@ export function intervalAt(interval: CalendarInterval, instant: string, timeZone
 }
 
 /** The calendar interval before the one starting on local date `start`; a day that a zone skipped does not count. */
-export function previousBracket(interval: CalendarInterval, start: string, timeZone: string): CalendarRange {
+export function previousBucket(interval: CalendarInterval, start: string, timeZone: string): CalendarRange {
   let date = Temporal.PlainDate.from(start);
   for (;;) {
     date = step(interval, date, -1);
@@ -156,11 +156,11 @@ export function previousBracket(interval: CalendarInterval, start: string, timeZ
 
 /**
  * The whole calendar intervals that meet the period, in order; consecutive ones share their boundary. A day that the
- * zone skipped (Apia 2011-12-30) has no bracket. Bounding their number is the caller's: see `countBrackets`.
+ * zone skipped (Apia 2011-12-30) has no bucket. Bounding their number is the caller's: see `countBuckets`.
  */
-export function brackets(interval: CalendarInterval, period: Period, asOf: string): Bracket[] {
+export function buckets(interval: CalendarInterval, period: Period, asOf: string): Bucket[] {
   const { timeZone } = period;
-  const list: Bracket[] = [];
+  const list: Bucket[] = [];
   let date = startDateAt(interval, Temporal.Instant.from(period.from), timeZone);
   let from = formatInstant(startOfDay(date, timeZone));
   while (isBefore(from, period.to)) {
@@ -184,8 +184,8 @@ export function brackets(interval: CalendarInterval, period: Period, asOf: strin
   return list;
 }
 
-/** How many brackets `brackets` would return, without making them; a skipped day is counted. */
-export function countBrackets(interval: CalendarInterval, period: Period): number {
+/** How many buckets `buckets` would return, without making them; a skipped day is counted. */
+export function countBuckets(interval: CalendarInterval, period: Period): number {
   const { timeZone } = period;
   const first = startDateAt(interval, Temporal.Instant.from(period.from), timeZone);
   const last = startDateAt(interval, Temporal.Instant.from(period.to).subtract({ nanoseconds: 1 }), timeZone);
@@ -198,8 +198,8 @@ export function countBrackets(interval: CalendarInterval, period: Period): numbe
 /** The last calendar month that ended by `asOf`, and the month before it: the default of retention and churn. */
 export function lastCompleteMonth(asOf: string, timeZone: string): { current: CalendarRange; previous: CalendarRange } {
   const running = intervalAt('month', asOf, timeZone);
-  const current = previousBracket('month', running.start, timeZone);
-  return { current, previous: previousBracket('month', current.start, timeZone) };
+  const current = previousBucket('month', running.start, timeZone);
+  return { current, previous: previousBucket('month', current.start, timeZone) };
 }
 
 /** The months (first days, `YYYY-MM-01`) that make up the period exactly, or null when an end is not a month's start. */

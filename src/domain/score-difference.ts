@@ -40,7 +40,7 @@ export const noAnswers = { code: 'no_answers', message: 'Nobody answered in the 
  * proportions, but with other additions: ½, 1, ½ (Agresti & Min 2005) and 1, 0, 1 (Bonett & Price 2012). Without an
  * addition it is the plain Wald interval, which has no width when all answers are alike.
  *
- * How often it holds the true score, computed exactly (test/domain/voice.test.ts): .95 on average over all populations
+ * How often it holds the true score, computed exactly (test/domain/survey-scores.test.ts): .95 on average over all populations
  * (n = 5, 10, 30 and 100). From 10 answers on at least .92 where each band has 5 % or more of the population (grid of 5
  * %, n to 120). It is less where the population has hardly anybody at one end: with nobody there (grid of 1 %) it falls
  * to .861 at n = 10 (79 % at the other end), .897 at 20 (18 %), .903 at 30 (17 %) and .911 at 100 (4 %). Below 10

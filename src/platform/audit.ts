@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { type Act, markOf, membersOf, type Place, type Schema, walker } from '../records/walk.ts';
-import type { Trail, Transaction } from './db/client.ts';
+import type { AuditContext, Transaction } from './db/client.ts';
 import { newId } from './ids.ts';
 import { isPersonal } from './personal.ts';
 import type { Principal } from './principal.ts';
@@ -58,7 +58,7 @@ export function originOf(
   ip: string,
   { anybody, principal }: { anybody: boolean; principal: Principal },
 ): Origin {
-  const customer = anybody || principal.confinement?.kind === 'customer';
+  const customer = anybody || principal.scopedTo?.kind === 'customer';
   // What a proxy says may be anything.
   return {
     door,
@@ -93,8 +93,8 @@ export function auditEntry(
     at: now,
     requestId,
     client: principal.client,
-    confinement: principal.confinement?.kind ?? null,
-    confinementId: principal.confinement?.id ?? null,
+    confinement: principal.scopedTo?.kind ?? null,
+    confinementId: principal.scopedTo?.id ?? null,
     address: origin.address,
     door: origin.door,
     operation: name,
@@ -121,18 +121,18 @@ export function changeEntry(
   operation: Audited,
   input: unknown,
   output: unknown,
-  trail: Trail,
+  auditContext: AuditContext,
 ): AuditEntry | null {
   const { results, applied } = output as { results?: BatchResults; applied?: boolean }; // read if there
   const changed = results?.filter(({ status }) => status === 'created' || status === 'updated');
   if (changed?.length === 0 || applied === false || operation.changed?.(output as never) === false) return null; // its own output
-  const seen: Seen = { customerIds: new Set(trail.customerIds), personal: false };
+  const seen: Seen = { customerIds: new Set(auditContext.customerIds), personal: false };
   witness(operation.output)?.(output, seen);
   return auditEntry(caller, operation, {
     kind: 'write',
     // The record that the address names as well: the partner with whom a customer is shared.
     ...named(seen.customerIds, [input, ...(changed ?? [output])]),
-    members: changed ? [...trail.members] : membersSent(operation.input, input),
+    members: changed ? [...auditContext.members] : membersSent(operation.input, input),
     outcome: changed?.length === results?.length ? 'done' : 'partial',
   });
 }

@@ -134,7 +134,7 @@ export async function runBatch<S extends z.ZodType, P extends string>(
   for (const { index, item } of good) {
     const outcome = outcomes[index];
     if (outcome instanceof Problem || !outcome?.applied) continue;
-    for (const member of Object.keys(item as object)) tx.trail.members.add(member); // items are objects of strict schemas
+    for (const member of Object.keys(item as object)) tx.auditContext.members.add(member); // items are objects of strict schemas
   }
   const results = outcomes.map(report);
   const refused = results.find((result) => result.status === 'refused');

@@ -22,8 +22,6 @@ const generalProblems = {
   method_not_allowed: [405, 'Method not allowed'],
   not_acceptable: [406, 'Not acceptable'],
   already_exists: [409, 'It exists already'],
-  merged: [409, 'It was merged into another customer'],
-  merge_refused: [409, 'The customers cannot be merged'],
   already_undone: [409, 'It was undone already'],
   not_undoable: [409, 'It cannot be undone'],
   idempotency_key_in_flight: [409, 'A request with this Idempotency-Key is in flight'],
@@ -140,7 +138,7 @@ export function checkNotAhead(at: string, now: string, pointer: string): void {
 }
 
 /** What `work` answers, or the problem it throws: one item's fault stays in its place. Other errors are thrown. */
-export function settle<T>(work: () => T): T | Problem {
+export function orProblem<T>(work: () => T): T | Problem {
   try {
     return work();
   } catch (error) {

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { boolean, pgTable, primaryKey, smallint, text } from 'drizzle-orm/pg-core';
-import { declareClaims } from './db/claims.ts';
 import { type Db, insertRows, param, statement, type Transaction } from './db/client.ts';
 import { code, instant } from './db/columns.ts';
+import { declareConflicts } from './db/conflicts.ts';
 import { Problem } from './errors.ts';
 
 /**
@@ -24,7 +24,7 @@ export const idempotencyKeys = pgTable(
   },
   (t) => [primaryKey({ columns: [t.client, t.operation, t.personal, t.key] })],
 );
-declareClaims({ idempotency_keys_client_operation_personal_key_pk: 'already_exists' });
+declareConflicts({ idempotency_keys_client_operation_personal_key_pk: 'already_exists' });
 
 interface Key {
   client: string;
@@ -48,7 +48,7 @@ const claim = statement<{ free: boolean }>(
   sql`select pg_try_advisory_xact_lock(hashtextextended(concat_ws(chr(31), ${param('client')}::text, ${param('operation')}::text, ${param('personal')}::boolean::text, ${param('key')}::text), 7)) as free`,
 );
 
-// A statement of its own, in the same packet: a snapshot older than the lock may lack what the holder before committed,
+// A statement of its own, sent together with it: a snapshot older than the lock may lack what the holder before committed,
 // and the operation would then meet its own first run (`already_exists`).
 const answerOf = statement<{ fingerprint: string; status: number; body: string }>(
   'stored_answer',
@@ -69,7 +69,7 @@ export class Replay extends Error {
 export async function claimKey(tx: Transaction, key: Key): Promise<void> {
   const [claimed, found] = await Promise.all([
     tx.first(claim, { ...key }),
-    tx.elevated((free) => free.first(answerOf, { ...key })),
+    tx.asService((service) => service.first(answerOf, { ...key })),
   ]);
   if (found) {
     if (found.fingerprint !== key.fingerprint) {
@@ -97,7 +97,7 @@ export async function claimKey(tx: Transaction, key: Key): Promise<void> {
 const store = statement('store_answer', insertRows(idempotencyKeys, param('rows')));
 
 export function storeAnswer(tx: Transaction, key: Key, answer: { status: number; body: string }, now: string): void {
-  tx.elevated((free) => free.defer(store, { rows: JSON.stringify([{ ...key, ...answer, createdAt: now }]) }));
+  tx.asService((service) => service.pipeline(store, { rows: JSON.stringify([{ ...key, ...answer, createdAt: now }]) }));
 }
 
 const forget = statement<{ forgotten: number }>(

@@ -121,7 +121,7 @@ export function enqueueAll<Payload extends z.ZodType>(
   if (specs.size === 0) return;
   // In one order, so that two transactions do not wait for each other's keys.
   const ordered = [...specs].sort(([a], [b]) => (String(a) < String(b) ? -1 : 1)).map(([, spec]) => spec);
-  tx.elevated((free) => free.defer(addJobs, { specs: JSON.stringify(ordered) }));
+  tx.asService((service) => service.pipeline(addJobs, { specs: JSON.stringify(ordered) }));
 }
 
 /** Keys are one space for all jobs there. */

@@ -5,23 +5,23 @@ import type { AccessDirectory } from './auth/directory.ts';
 import type { TokenIssuer } from './auth/token-issuer.ts';
 import type { CursorCodec } from './cursor.ts';
 import { type Db, poolDb, type Transaction, transaction } from './db/client.ts';
-import { ConfinedPool, type Pool } from './db/confined.ts';
+import { type Pool, ScopedPool } from './db/scoped-pool.ts';
 import { type FieldError, Problem, type ProblemCode } from './errors.ts';
+import type { GzippedBuffer } from './gzipped-buffer.ts';
 import { claimKey, fingerprint, Replay, storeAnswer } from './idempotency.ts';
 import type { KeyedHash } from './keyed-hash.ts';
 import type { LinkTokens } from './link-token.ts';
+import { maskForScoped, refuseMasked } from './masked-fields.ts';
+import { IdsMerged, idsIn, mayBeMerged, Redirected, type Redirects, withRedirects } from './merged-ids.ts';
 import { type Mask, ordersByPersonal, personalSelectors, redactor } from './personal.ts';
-import type { Confinement, Principal } from './principal.ts';
-import type { Spool } from './spool.ts';
-import { idsIn, Moved, mayBeSuperseded, type Successors, Superseded, withSuccessors } from './superseded.ts';
-import { refuseWithheld, withholder } from './withheld.ts';
+import type { Principal, ScopedTo } from './principal.ts';
 
 /** What the service gives to every operation. */
 export interface Services {
   db: Db;
   pool: pg.Pool;
   /** The connections of scoped tokens (partner and customer tokens). Without them scoped tokens are refused. */
-  confined?: Record<Confinement['kind'], pg.Pool>;
+  scopedPools?: Record<ScopedTo['kind'], pg.Pool>;
   baseCurrency: string;
   reportingTimeZone: string;
   cursors: CursorCodec;
@@ -36,7 +36,7 @@ export interface Services {
   /** Who changed or read what. */
   audit: Audit;
   /** Which of these ids were merged, and into which ids. */
-  successors: (db: Db, ids: readonly string[]) => Promise<Successors>;
+  redirects: (db: Db, ids: readonly string[]) => Promise<Redirects>;
   /** The clock, as an RFC 3339 instant in UTC. A demo holds it still. */
   clock: () => string;
 }
@@ -62,11 +62,11 @@ export function createContext(
   requestId: string,
   origin: Origin = background,
 ): Context {
-  const { confinement } = principal;
-  const pool = confinement === null ? services.pool : confinedPool(services, confinement);
+  const { scopedTo } = principal;
+  const pool = scopedTo === null ? services.pool : scopedPool(services, scopedTo);
   // Member by member: V8 takes 20 µs to spread an object into a larger one, and this is done for every request.
   return {
-    db: confinement === null ? services.db : poolDb(pool),
+    db: scopedTo === null ? services.db : poolDb(pool),
     pool,
     baseCurrency: services.baseCurrency,
     reportingTimeZone: services.reportingTimeZone,
@@ -76,7 +76,7 @@ export function createContext(
     directory: services.directory,
     issuer: services.issuer,
     audit: services.audit,
-    successors: services.successors,
+    redirects: services.redirects,
     clock: services.clock,
     principal,
     requestId,
@@ -86,9 +86,9 @@ export function createContext(
   };
 }
 
-function confinedPool({ confined }: Services, confinement: Confinement): ConfinedPool {
-  if (!confined) throw new Error('Scoped tokens are not served here');
-  return new ConfinedPool(confined[confinement.kind], confinement);
+function scopedPool({ scopedPools }: Services, scopedTo: ScopedTo): ScopedPool {
+  if (!scopedPools) throw new Error('Scoped tokens are not served here');
+  return new ScopedPool(scopedPools[scopedTo.kind], scopedTo);
 }
 
 type Shape = z.ZodObject<z.ZodRawShape>;
@@ -125,7 +125,7 @@ interface Definition<I extends Shape, O extends z.ZodType> {
   personalParameters?: readonly string[];
   /** For the audit: the customers whose personal data it returns, if their ids are not in the response. */
   about?: (context: Context, input: z.output<I>) => readonly string[] | Promise<readonly string[]>;
-  /** Parameters that select by members of other names, `{ q: ['Interaction.topic', 'Interaction.text'] }`: see withheld.ts. */
+  /** Parameters that select by members of other names, `{ q: ['Interaction.topic', 'Interaction.text'] }`: see masked-fields.ts. */
   selects?: Readonly<Record<string, readonly string[]>>;
   /** Problem codes beyond those every operation has; for the documents. */
   problems?: readonly ProblemCode[];
@@ -139,7 +139,7 @@ export interface ReadOperation<I extends Shape = Shape, O extends z.ZodType = z.
    */
   document?: {
     media: Readonly<Record<string, z.ZodType | null>>;
-    of: (output: z.output<O>) => { text: Spool; headers: Readonly<Record<string, string>> };
+    of: (output: z.output<O>) => { text: GzippedBuffer; headers: Readonly<Record<string, string>> };
   };
   run: (context: Context, input: z.output<I>) => Promise<z.output<O>>;
 }
@@ -218,7 +218,7 @@ export interface Answer {
  * runs again with the present ids. If something is found, nothing is looked up.
  *
  * @param addressed ids that stand in the address of the request
- * @throws Moved when one of these is such an id
+ * @throws Redirected when one of these is such an id
  */
 export async function call(
   operation: Operation,
@@ -232,13 +232,13 @@ export async function call(
   for (let round = 1; ; round += 1) {
     const outcome = await attempt(operation, context, input, parsed);
     if (outcome.found) return outcome.answer;
-    const successors = outcome.superseded ?? (await context.successors(context.db, [...idsIn(input)]));
-    if (round === rounds || (successors.size === 0 && !outcome.superseded)) {
+    const redirects = outcome.redirects ?? (await context.redirects(context.db, [...idsIn(input)]));
+    if (round === rounds || (redirects.size === 0 && !outcome.redirects)) {
       if ('answer' in outcome) return outcome.answer;
       throw outcome.error;
     }
-    if (addressed.some((name) => successors.has(name.toLowerCase()))) throw new Moved(successors);
-    input = withSuccessors(input, successors) as never; // ids stand for ids
+    if (addressed.some((name) => redirects.has(name.toLowerCase()))) throw new Redirected(redirects);
+    input = withRedirects(input, redirects) as never; // ids stand for ids
   }
 }
 
@@ -247,8 +247,8 @@ const rounds = 5;
 
 type Outcome =
   | { found: true; answer: Answer }
-  /** Nothing was found, maybe because of merged ids; `superseded`: certainly. */
-  | ({ found: false; superseded?: Successors } & ({ answer: Answer } | { error: unknown }));
+  /** Nothing was found, maybe because of merged ids; `redirects`: certainly. */
+  | ({ found: false; redirects?: Redirects } & ({ answer: Answer } | { error: unknown }));
 
 async function attempt(operation: Operation, context: Context, input: never, parsed: never): Promise<Outcome> {
   try {
@@ -257,8 +257,8 @@ async function attempt(operation: Operation, context: Context, input: never, par
     const isEmpty = operation.kind === 'read' && Array.isArray(data) && data.length === 0;
     return isEmpty && idsIn(input).size > 0 ? { found: false, answer } : { found: true, answer };
   } catch (error) {
-    if (error instanceof Superseded) return { found: false, superseded: error.successors, error };
-    if (!mayBeSuperseded(error)) throw error;
+    if (error instanceof IdsMerged) return { found: false, redirects: error.redirects, error };
+    if (!mayBeMerged(error)) throw error;
     return { found: false, error };
   }
 }
@@ -268,7 +268,7 @@ async function run(operation: Operation, context: Context, input: never, given: 
   const personal = redactor(operation.output);
   const redact = both(
     context.personalData ? null : personal,
-    withholder(operation, context.principal, fieldsOf(context)),
+    maskForScoped(operation, context.principal, fieldsOf(context)),
   );
   if (operation.kind === 'read') {
     const witnessed = context.personalData && personal !== null;
@@ -323,10 +323,10 @@ async function callWrite(
     context.pool,
     async (tx): Promise<Answer> => {
       const output = key
-        ? await tx.behind(claimKey(tx, key), (claimed) => operation.run(claimed, context, input))
+        ? await tx.pipelinedAfter(claimKey(tx, key), (claimed) => operation.run(claimed, context, input))
         : await operation.run(tx, context, input);
       redact?.(output);
-      const entry = dryRun ? null : changeEntry(context, operation, input, output, tx.trail);
+      const entry = dryRun ? null : changeEntry(context, operation, input, output, tx.auditContext);
       changes = entry !== null;
       if (entry) context.audit.changed(tx, entry);
       const answer: Answer = { output, status: operation.created?.(output as never) ? 201 : 200, replayed: false };
@@ -335,7 +335,7 @@ async function callWrite(
       storeAnswer(tx, key, { status: answer.status, body: text }, context.now);
       return { ...answer, text };
     },
-    { rollback: dryRun ?? false, throwSuperseded: true },
+    { rollback: dryRun ?? false, throwMerged: true },
   );
   const answer = await done.catch((error: unknown): Answer => {
     if (!(error instanceof Replay)) throw error;
@@ -373,8 +373,8 @@ export function compileOutputs(operations: Iterable<Operation>): void {
     try {
       redactor(operation.output);
       witness(operation.output);
-      if (operation.partners) withholder(operation, { confinement: { kind: 'partner', id: '' } }, none);
-      if (operation.selfService) withholder(operation, { confinement: { kind: 'customer', id: '' } }, none);
+      if (operation.partners) maskForScoped(operation, { scopedTo: { kind: 'partner', id: '' } }, none);
+      if (operation.selfService) maskForScoped(operation, { scopedTo: { kind: 'customer', id: '' } }, none);
     } catch (cause) {
       throw new Error(`The output of ${operation.name} cannot be masked`, { cause });
     }
@@ -385,8 +385,8 @@ const none: readonly string[] = [];
 
 /** Nullable members that the calling partner may see; none for other callers, who need no list. */
 export function fieldsOf({ principal, directory }: Pick<Context, 'principal' | 'directory'>): readonly string[] {
-  const { confinement } = principal;
-  return confinement?.kind === 'partner' ? (directory.partner(confinement.id)?.fields ?? none) : none;
+  const { scopedTo } = principal;
+  return scopedTo?.kind === 'partner' ? (directory.partner(scopedTo.id)?.fields ?? none) : none;
 }
 
 export function authorize(
@@ -394,9 +394,9 @@ export function authorize(
   { principal }: Pick<Context, 'principal'>,
 ): void {
   requireScope({ principal }, operation.scope);
-  const { confinement } = principal;
-  if (confinement === null || operation[confinement.kind === 'partner' ? 'partners' : 'selfService']) return;
-  const whose = confinement.kind === 'partner' ? 'a partner' : 'one customer';
+  const { scopedTo } = principal;
+  if (scopedTo === null || operation[scopedTo.kind === 'partner' ? 'partners' : 'selfService']) return;
+  const whose = scopedTo.kind === 'partner' ? 'a partner' : 'one customer';
   throw new Problem('not_supported', `This is not available to tokens of ${whose}, whatever their scopes.`);
 }
 
@@ -417,7 +417,7 @@ function parse(operation: Operation, context: Context, raw: unknown): never {
     const parameter = given ?? (ordersByPersonal(operation, input['sort']) ? 'sort' : undefined);
     if (parameter !== undefined) throw needsPersonalScope(parameter);
   }
-  refuseWithheld(operation, context.principal, fieldsOf(context), input);
+  refuseMasked(operation, context.principal, fieldsOf(context), input);
   return input as never; // checked by the schema; see Operation
 }
 

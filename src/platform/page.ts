@@ -224,13 +224,13 @@ function sharesCounter(): Statement<{ shares: number }> {
  * Whether a partner has so few customers that its rows are found faster by customer than by the order of the list. What it
  * sees is decided by the policies, either way.
  */
-async function hasFewCustomers({ db, principal: { confinement } }: Context): Promise<boolean> {
-  if (confinement?.kind !== 'partner') return false;
-  const known = sizes.get(confinement.id);
+async function hasFewCustomers({ db, principal: { scopedTo } }: Context): Promise<boolean> {
+  if (scopedTo?.kind !== 'partner') return false;
+  const known = sizes.get(scopedTo.id);
   if (known && known.until > performance.now()) return known.few;
   const few = ((await db.first(sharesCounter()))?.shares ?? 0) <= fewCustomers;
   if (sizes.size >= mostSizes) sizes.clear();
-  sizes.set(confinement.id, { few, until: performance.now() + rememberedFor });
+  sizes.set(scopedTo.id, { few, until: performance.now() + rememberedFor });
   return few;
 }
 

@@ -1,5 +1,5 @@
-/** Whose records a token is confined to: those shared with a partner, or those of one customer. */
-export interface Confinement {
+/** Whose records a token is scoped to: those shared with a partner, or those of one customer. */
+export interface ScopedTo {
   readonly kind: 'partner' | 'customer';
   /** UUID of the partner or customer. */
   readonly id: string;
@@ -10,24 +10,20 @@ export interface Principal {
   /** The client the token was issued to; what is done in its name says so. */
   readonly client: string;
   /** null: the organisation's own, who see everything their scopes allow. */
-  readonly confinement: Confinement | null;
-  /** What idempotency keys and cursors belong to: the client and its confinement. */
+  readonly scopedTo: ScopedTo | null;
+  /** What idempotency keys and cursors belong to: the client and whom its token is scoped to. */
   readonly key: string;
   readonly scopes: ReadonlySet<string>;
   /** Whether the token grants `scope`; a token with the scope `*` grants every one. */
   has(scope: string): boolean;
 }
 
-/** Stands in no client's name, so that no name is that of another client with its confinement. */
+/** Stands in no client's name, so that no name is that of another client with a scoped token. */
 export const keySeparator = '\u001f';
 
-export function createPrincipal(
-  client: string,
-  scopes: Iterable<string>,
-  confinement: Confinement | null = null,
-): Principal {
+export function createPrincipal(client: string, scopes: Iterable<string>, scopedTo: ScopedTo | null = null): Principal {
   const granted: ReadonlySet<string> = new Set(scopes);
   const all = granted.has('*');
-  const key = confinement === null ? client : [client, confinement.kind, confinement.id].join(keySeparator);
-  return { client, confinement, key, scopes: granted, has: (scope) => all || granted.has(scope) };
+  const key = scopedTo === null ? client : [client, scopedTo.kind, scopedTo.id].join(keySeparator);
+  return { client, scopedTo, key, scopes: granted, has: (scope) => all || granted.has(scope) };
 }

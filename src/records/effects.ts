@@ -57,7 +57,7 @@ export function touchedCustomers(changes: readonly Change[]): string[] {
 }
 
 /** What is special about writing a kind, besides what follows from its definition. */
-export interface Planning<R, Input, Known> {
+export interface Planning<R, Input, Loaded> {
   /** The first statement of a write: the locks to wait for before anything is looked up. */
   await?: (
     tx: Transaction,
@@ -69,9 +69,9 @@ export interface Planning<R, Input, Known> {
     tx: Transaction,
     context: Context,
     given: { inputs: readonly Partial<Input>[]; stored: readonly R[] },
-  ) => Promise<Known>;
+  ) => Promise<Loaded>;
   /** Completes and checks a row that is about to be stored. @throws Problem */
-  plan?: (next: R, state: Planned<R, Input, Known>) => R;
+  plan?: (next: R, state: Planned<R, Input, Loaded>) => R;
   /** Further parts of the statement that inserts, behind `o`, the rows inserted; and their values. */
   insertWith?: { sql: () => SQL; values: (context: Context) => Values };
 }
@@ -81,7 +81,7 @@ export interface Writing extends Planning<StoredRow, object, unknown> {
   after: Effect[];
 }
 
-export interface Planned<R, Input, Known> {
+export interface Planned<R, Input, Loaded> {
   before: R | null;
   /** The input as it was sent; members omitted from a PATCH are undefined. */
   input: Partial<Input>;
@@ -89,5 +89,5 @@ export interface Planned<R, Input, Known> {
   /** Rows of the lines as they will be, by member. */
   lines: Readonly<Record<string, readonly LineRow[]>>;
   context: Context;
-  known: Known;
+  known: Loaded;
 }

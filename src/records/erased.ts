@@ -8,18 +8,18 @@ export const personErasedProblem = problemType('person_erased', 409, 'The person
  * Erased customers that this transaction has locked. Code that locks customers notes them; code that writes records asks: a
  * record of an erased person is kept without personal data.
  */
-const noted = new WeakMap<Transaction['trail'], Set<string>>();
+const noted = new WeakMap<Transaction['auditContext'], Set<string>>();
 
 export function noteErased(tx: Transaction, id: string): void {
-  // The audit context (`trail`) is one object for all views of a transaction.
-  const known = noted.get(tx.trail);
+  // The audit context (`auditContext`) is one object for all views of a transaction.
+  const known = noted.get(tx.auditContext);
   if (known) known.add(id);
-  else noted.set(tx.trail, new Set([id]));
+  else noted.set(tx.auditContext, new Set([id]));
 }
 
 /** Whether a customer that is locked is one that was erased. */
 export function isErased(tx: Transaction, id: string | null): boolean {
-  return id !== null && (noted.get(tx.trail)?.has(id) ?? false);
+  return id !== null && (noted.get(tx.auditContext)?.has(id) ?? false);
 }
 
 export const personErased: Warning = {

@@ -19,6 +19,7 @@ import {
   instant as instantColumn,
   json as jsonColumn,
 } from '../platform/db/columns.ts';
+import { maskedForScoped } from '../platform/masked-fields.ts';
 import { personal as masked } from '../platform/personal.ts';
 import {
   amount,
@@ -31,7 +32,6 @@ import {
   id as uuidText,
   version as versionNumber,
 } from '../platform/values.ts';
-import { ofOthers } from '../platform/withheld.ts';
 
 /**
  * One member of a record, defined once: its column, what clients send and receive, and what it means for everything
@@ -62,6 +62,11 @@ export interface FieldSpec {
   names: Names | null;
   /** For the id of another customer, who cannot be deleted while a row refers to it: what the refusal calls such a row. */
   guard: string | null;
+  /**
+   * For the id of another customer: the kind under which a merge notes the rows in which it replaces the id (`records/merge.ts`);
+   * `true`: `orders.introducedBy`. null: the feature that has the member replaces it, or it stays.
+   */
+  replaced: string | true | null;
   /** Money: in the record's `currency`, or that of the record it is part of; or in the base currency. */
   amount: 'currency' | 'base' | null;
   /** Texts for the documents of both doors. */
@@ -88,6 +93,7 @@ const plainSpec = {
   left: null,
   names: null,
   guard: null,
+  replaced: null,
   amount: null,
   doc: null,
   generated: null,
@@ -177,6 +183,16 @@ export class Field<D, N extends Need, I extends z.ZodType | null, O extends z.Zo
   /** Its value contains the id of another customer. */
   namesCustomer(): this {
     return this.with({ names: 'customer' });
+  }
+
+  /** Merges note the rows in which they replace this id under this kind, not under that of the table and member. */
+  replacedAs(kind: string): this {
+    return this.with({ replaced: kind });
+  }
+
+  /** Merges leave this id to the feature that has it. */
+  replacedByHand(): this {
+    return this.with({ replaced: null });
   }
 
   references(column: () => AnyPgColumn, onDelete?: 'cascade'): this {
@@ -360,14 +376,19 @@ export function recordIds(): Field<string[], 'optional', z.ZodArray<typeof uuidT
 }
 
 /**
- * The id of another customer: masked for partner and customer tokens.
+ * The id of another customer: masked for partner and customer tokens, and replaced when that customer is merged.
  *
  * @param guard the other customer cannot be deleted while a row refers to it; what the refusal calls such a row
  */
 export function otherCustomer(
   guard: string | null = null,
 ): Field<string, 'optional', typeof uuidText, z.ZodNullable<typeof uuidText>> {
-  return new Field({ ...spec(uuid, uuidText, ofOthers(uuidText.nullable())), names: 'customer', guard });
+  return new Field({
+    ...spec(uuid, uuidText, maskedForScoped(uuidText.nullable())),
+    names: 'customer',
+    guard,
+    replaced: true,
+  });
 }
 
 type AnyField = Field<unknown, Need, z.ZodType | null, z.ZodType | null>;

@@ -24,7 +24,7 @@ export interface Move {
   to: string;
 }
 
-export interface Moved {
+export interface RecordCount {
   kind: string;
   count: number;
 }
@@ -156,7 +156,7 @@ export async function moveRecords(
   move: Move,
   columns: Columns,
   direction: 'there' | 'back',
-): Promise<Moved[]> {
+): Promise<RecordCount[]> {
   return Promise.all(
     families().map(async (family) => {
       const query = moving(family, moved, columns, direction === 'back');
@@ -196,21 +196,87 @@ export async function restoreCleared(tx: Transaction, kept: SQL, { to: customerI
   );
 }
 
+interface Mention {
+  kind: string;
+  stored: StoredTable;
+  column: SQL;
+}
+
+/** Members by which rows name other customers. */
+function mentions(): Mention[] {
+  return storedTables().flatMap((stored) =>
+    Object.entries(stored.fields).flatMap(([member, { spec }]) => {
+      if (spec.replaced === null) return [];
+      const kind = spec.replaced === true ? `${stored.name}.${member}` : spec.replaced;
+      return [{ kind, stored, column: sql`${sql.identifier(columnNamed(stored.table, member).name)}` }];
+    }),
+  );
+}
+
+/** Those of rows that are a customer's; what is nobody's needs no lock. */
+function ownedMentions(): Mention[] {
+  return mentions().filter(({ stored }) => stored.owner !== null);
+}
+
+/** Ids of the customers whose rows name one of `ids`, for a statement. */
+export function mentioning(ids: SQL): SQL {
+  const found = ownedMentions().map(
+    ({ stored, column }) => sql`select ${ownerColumn(stored)} from ${stored.table} where ${column} = any(${ids})`,
+  );
+  return sql.join(found, sql` union all `);
+}
+
+/** Ids of the customers whose rows a merge has noted as naming the one that went, for a statement. */
+export function mentioned(moved: MovedRecords): SQL {
+  const found = ownedMentions().map(
+    ({ kind, stored }) => sql`select ${ownerColumn(stored)} from ${stored.table} where id in ${movedOf(moved, kind)}`,
+  );
+  return sql.join(found, sql` union all `);
+}
+
+/**
+ * Rows that name the customer `from` name `to`, and a merge notes which they were (`back`: those that were noted, as far as
+ * they still name `from`). Their versions stay: the old id means the same customer. Whose rows they are is locked.
+ */
+export async function replaceMentions(
+  tx: Transaction,
+  moved: MovedRecords,
+  move: Move,
+  direction: 'there' | 'back',
+): Promise<void> {
+  for (const { kind, stored, column } of mentions()) {
+    const { table, name } = stored;
+    const isItself = stored.owner === 'id' ? sql`and id <> ${to}` : sql``;
+    const query =
+      direction === 'there'
+        ? sql`with named as (
+            update ${table} set ${column} = ${to} where ${column} = ${from} ${isItself} returning id)
+            insert into ${moved} (merge_id, kind, record_id) select ${merge}, ${text(kind)}, id from named`
+        : sql`update ${table} set ${column} = ${to} where id in ${movedOf(moved, kind)} and ${column} = ${from}`;
+    tx.pipeline(statement(`replace_${name}_${direction}`, query, { unprepared: true }), { ...move });
+  }
+}
+
 /** How many records a customer has of every kind that moves, and in further tables of its; what it has none of is left out. */
-export async function countRecords(db: Db, id: string, further: readonly PgTable[]): Promise<Moved[]> {
+export async function countRecords(db: Db, id: string, further: readonly PgTable[]): Promise<RecordCount[]> {
   return count(db, [...families(), ...further.map(definitionOf)], sql``, { from: id });
 }
 
 /** The same of what was recorded since a merge. */
-export async function countSince(db: Db, { from: id, mergeId }: Move): Promise<Moved[]> {
+export async function countSince(db: Db, { from: id, mergeId }: Move): Promise<RecordCount[]> {
   return count(db, families(), sql`and id > ${merge}`, { from: id, mergeId });
 }
 
-async function count(db: Db, tables: StoredTable[], condition: SQL, values: Record<string, string>): Promise<Moved[]> {
+async function count(
+  db: Db,
+  tables: StoredTable[],
+  condition: SQL,
+  values: Record<string, string>,
+): Promise<RecordCount[]> {
   const counts = tables.map(
     (stored) =>
       sql`select ${text(stored.name)} as kind, count(*) as count from ${stored.table} where ${ownerColumn(stored)} = ${from} ${condition}`,
   );
-  const query = statement<Moved>('count_merged', sql.join(counts, sql` union all `), { unprepared: true });
+  const query = statement<RecordCount>('count_merged', sql.join(counts, sql` union all `), { unprepared: true });
   return (await db.all(query, values)).filter((found) => found.count > 0);
 }

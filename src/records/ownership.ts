@@ -45,14 +45,14 @@ export class Ownership<Shape extends z.ZodRawShape = z.ZodRawShape> {
 }
 
 export interface Owners {
-  /** Reads the owners that the claims refer to, as ids, references and identities. */
-  match(claims: OwnerClaim[]): OwnerMatch;
+  /** Reads the owners that the inputs refer to, as ids, references and identities. */
+  match(inputs: OwnerInput[]): OwnerMatch;
   /** Locks owners by id, in id order, and notes in the transaction which of them were erased. */
   lock(tx: Transaction, ids: Iterable<string>): Promise<unknown>;
 }
 
 /** How a document names its owner: the members of `Ownership.input`. */
-export interface OwnerClaim {
+export interface OwnerInput {
   customerId?: string | undefined;
   customer?: object | undefined;
   /** Source of the record, and the default source of the owner's reference; null if the record has none. */
@@ -63,7 +63,7 @@ export interface OwnerMatch {
   /** References and identities by which owners are looked up. */
   names: Name[];
   /**
-   * Looks up names and locks all owners found by them, by `ids` and by what the claims give, in one round trip.
+   * Looks up names and locks all owners found by them, by `ids` and by what the inputs give, in one round trip.
    *
    * @param given.names those of the match, and those of records: the owner of a known record is locked with it
    */
@@ -80,7 +80,7 @@ export interface LockedOwners {
 }
 
 export interface OwnerBook {
-  /** The owner of the claim of this index. @throws Problem what is wrong with the claim */
+  /** The owner of the input of this index. @throws Problem what is wrong with the input */
   owner(index: number): Owner;
   /** Writes the owners and names that were admitted. */
   save(tx: Transaction): Promise<void>;

@@ -3,7 +3,7 @@ import { invalid, notFound, Problem } from '../platform/errors.ts';
 import type { Context } from '../platform/operation.ts';
 import { checkVersion } from '../platform/versions.ts';
 import type { Change, State } from './effects.ts';
-import type { Owner, OwnerClaim, Ownership } from './ownership.ts';
+import type { Owner, OwnerInput, Ownership } from './ownership.ts';
 import { customerRequired } from './ownership.ts';
 import { type RefRow, refsByName, type SourceVersion, sourceVersion } from './references/queries.ts';
 import { type FactReference, type NamelessFact, namesOf, type RefBook, refBook, saveRefs } from './references/write.ts';
@@ -84,13 +84,13 @@ async function prepareOwned<S extends State>(
   const origins = new Map(
     await Promise.all(patched.map(async (id) => [id, await store.originOf(tx, id)] as const)), // a pair
   );
-  const claims: OwnerClaim[] = [];
-  const claimOf = writes.map((write) => {
+  const inputs: OwnerInput[] = [];
+  const inputOf = writes.map((write) => {
     const source = write.mode === 'patch' ? (origins.get(write.id)?.source ?? null) : write.source;
-    const claim = ownerClaim(write, source);
-    return claim && claims.push(claim) - 1;
+    const input = ownerInput(write, source);
+    return input && inputs.push(input) - 1;
   });
-  const match = ownership.owners.match(claims);
+  const match = ownership.owners.match(inputs);
   const { found, locked, decide } = await match.lock(tx, {
     ids: [...origins.values()].flatMap((origin) => origin?.customerId ?? []),
     names: [...namesOf(store.kind, named(writes)), ...match.names],
@@ -102,19 +102,19 @@ async function prepareOwned<S extends State>(
   const owners = await decide(tx, context);
   return {
     tx,
-    scoped: context.principal.confinement !== null,
+    scoped: context.principal.scopedTo !== null,
     owned: true,
     book,
     states,
     owner(index) {
-      const claim = claimOf[index] ?? null;
-      return claim === null ? null : owners.owner(claim);
+      const input = inputOf[index] ?? null;
+      return input === null ? null : owners.owner(input);
     },
     saveOwners: () => owners.save(tx),
   };
 }
 
-function ownerClaim(write: RecordWrite, factSource: string | null): OwnerClaim | null {
+function ownerInput(write: RecordWrite, factSource: string | null): OwnerInput | null {
   const { customerId, customer } = write.input as Owned; // members of `Ownership.input`
   // A patch without an owner leaves it as it is; a whole document must name one.
   if (write.mode === 'patch' && customerId === undefined && customer === undefined) return null;
@@ -139,7 +139,7 @@ async function prepareOwn<S extends State>(
   if (book.records().some((id) => !states.has(id))) throw new Retry(`a ${store.kind} got its name meanwhile`);
   return {
     tx,
-    scoped: context.principal.confinement !== null,
+    scoped: context.principal.scopedTo !== null,
     owned: false,
     book,
     states,
@@ -208,7 +208,7 @@ export async function saveNames<S extends State>(
   for (const { before, after } of changes) {
     if (!after) continue;
     for (const state of before ? [before, after] : [after]) {
-      if (state.row.customerId) tx.trail.customerIds.add(state.row.customerId);
+      if (state.row.customerId) tx.auditContext.customerIds.add(state.row.customerId);
     }
     if (before) {
       updated.push({ before, after });

@@ -8,8 +8,8 @@ import {
   primaryKey,
 } from 'drizzle-orm/pg-core';
 import type { z } from 'zod';
-import { declareClaims } from '../platform/db/claims.ts';
 import { fields as columnsAs } from '../platform/db/client.ts';
+import { declareConflicts } from '../platform/db/conflicts.ts';
 import { declareShares } from '../platform/db/shares.ts';
 import type { ProblemCode } from '../platform/errors.ts';
 import {
@@ -112,8 +112,8 @@ export interface TableDefinition<F extends Fields> {
   merge?: Merging;
   follows?: keyof F & string;
   fields: F;
-  /** Unique constraints that two transactions may meet at (platform/db/claims.ts), and how it is answered. */
-  claims?: Readonly<Record<string, ProblemCode>>;
+  /** Unique constraints that two transactions may meet at (platform/db/conflicts.ts), and how it is answered. */
+  conflicts?: Readonly<Record<string, ProblemCode>>;
   /** Indexes, foreign keys and checks. */
   extras?: (columns: TableOf<F>['_']['columns']) => PgTableExtraConfigValue[];
 }
@@ -136,7 +136,7 @@ export function storedTable<const F extends Fields>(tableName: string, definitio
     merge = mergingOf(tableName, definition),
     follows = null,
     fields,
-    claims = {},
+    conflicts = {},
     extras,
   } = definition;
   const columns = Object.fromEntries(
@@ -154,7 +154,7 @@ export function storedTable<const F extends Fields>(tableName: string, definitio
   if ([...stored.values()].some((other) => getTableName(other.table) === tableName)) {
     throw new Error(`The table ${tableName} is defined twice`);
   }
-  declareClaims(claims);
+  declareConflicts(conflicts);
   if (access === 'shares') declareShares(table, columnNamed(table, owner ?? ''));
   stored.set(table, {
     name,

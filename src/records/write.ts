@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Outcome, Warning } from '../platform/batch.ts';
 import type { Transaction } from '../platform/db/client.ts';
-import { Problem, settle } from '../platform/errors.ts';
+import { orProblem, Problem } from '../platform/errors.ts';
 import { newId } from '../platform/ids.ts';
 import type { Context } from '../platform/operation.ts';
 import {
@@ -36,9 +36,9 @@ export interface Written {
 type InputOf<K> = K extends { document: infer D extends z.ZodType } ? z.output<D> : never;
 
 /** Sets what is special about writing a kind. It is a file of its own, because a plan needs other kinds, which a definition must not. */
-export function writtenBy<const K extends Kind, Known = undefined>(
+export function writtenBy<const K extends Kind, Loaded = undefined>(
   kind: K,
-  planning: Planning<RowOf<K>, InputOf<K>, Known>,
+  planning: Planning<RowOf<K>, InputOf<K>, Loaded>,
 ): void {
   Object.assign(kind.writing, planning);
 }
@@ -75,7 +75,7 @@ export async function writeRecords(
   });
   const changes = new Map<string, Change<State> & { after: State }>();
   const planned = writes.map((write, index) =>
-    settle(() => plan(kind, context, write, index, { prepared, changes, known })),
+    orProblem(() => plan(kind, context, write, index, { prepared, changes, known })),
   );
   await prepared.saveOwners();
   const { created, updated } = await saveNames(tx, changes.values(), prepared.book);
@@ -96,7 +96,7 @@ export async function writeRecords(
   });
 }
 
-interface Known {
+interface Loaded {
   prepared: Prepared<State>;
   changes: Map<string, Change<State> & { after: State }>;
   known: unknown;
@@ -107,7 +107,7 @@ function plan(
   context: Context,
   write: RecordWrite,
   index: number,
-  { prepared, changes, known }: Known,
+  { prepared, changes, known }: Loaded,
 ): Omit<Written, 'complete'> {
   const start = startWrite(prepared, write, index);
   const { before, customerId, incoming, owner, stale } = start;

@@ -27,6 +27,7 @@ const shared = new Set([
   'audit', // platform/audit.ts makes the entries
   'timeline', // what a definition says of it
   'assignments', // of columns, in an UPDATE
+  'merged', // an English word, too
 ]);
 
 /** Words that one file cannot do without. */
@@ -34,18 +35,9 @@ const exceptions: Record<string, readonly string[]> = {
   // Examples in messages and documents: a scope, an address.
   'src/platform/auth/claim-map.ts': ['orders'],
   'src/platform/http/openapi.ts': ['clients', 'leads', 'orders'],
-  // The scopes that tokens of customers may have, in the documents of /oauth/token.
-  'src/platform/http/openapi-service.ts': [
-    'clients',
-    'consents',
-    'loyalty',
-    'orders',
-    'returns',
-    'survey-responses',
-    'surveys',
-  ],
+  'src/platform/http/openapi-service.ts': ['clients', 'orders'],
   // Answers of `metrics:read` are about groups, which have a guard of their own.
-  'src/platform/withheld.ts': ['metrics'],
+  'src/platform/masked-fields.ts': ['metrics'],
 };
 
 /** Words of features in the code of a file, as names, in texts or in SQL. */

@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import t from 'tap';
 import { Temporal } from 'temporal-polyfill';
 import {
-  brackets,
+  buckets,
   type CalendarInterval,
   calendarIntervals,
-  countBrackets,
+  countBuckets,
   daysBetween,
   intervalAt,
   isBefore,
@@ -13,7 +13,7 @@ import {
   monthsBetween,
   monthsCovered,
   PeriodError,
-  previousBracket,
+  previousBucket,
   resolveInstant,
   resolvePeriod,
   timeZoneName,
@@ -112,10 +112,10 @@ t.test('a period must not be empty', async (t) => {
 });
 
 t.test(
-  'brackets are whole calendar intervals, with the part inside the period and whether they can be compared',
+  'buckets are whole calendar intervals, with the part inside the period and whether they can be compared',
   async (t) => {
     const period = resolvePeriod('2010-01-15', '2010-04-01', 'Europe/London');
-    t.same(brackets('month', period, '2010-03-20T00:00:00.000Z'), [
+    t.same(buckets('month', period, '2010-03-20T00:00:00.000Z'), [
       {
         start: '2010-01-01',
         from: '2010-01-01T00:00:00.000Z',
@@ -141,9 +141,9 @@ t.test(
         complete: false,
       },
     ]);
-    t.ok(brackets('month', period, '2010-03-31T23:00:00.000Z')[2]?.complete, 'complete at its very end');
+    t.ok(buckets('month', period, '2010-03-31T23:00:00.000Z')[2]?.complete, 'complete at its very end');
     const starts = (interval: CalendarInterval, from: string, to: string, zone: string) =>
-      brackets(interval, resolvePeriod(from, to, zone), '2030-01-01T00:00:00.000Z').map((b) => b.start);
+      buckets(interval, resolvePeriod(from, to, zone), '2030-01-01T00:00:00.000Z').map((b) => b.start);
     t.same(starts('week', '2009-12-31', '2010-01-12', 'UTC'), ['2009-12-28', '2010-01-04', '2010-01-11'], 'ISO weeks');
     t.same(starts('quarter', '2010-02-01', '2010-08-01', 'UTC'), ['2010-01-01', '2010-04-01', '2010-07-01']);
     t.same(starts('year', '2009-12-31', '2010-01-02', 'UTC'), ['2009-01-01', '2010-01-01']);
@@ -176,16 +176,16 @@ t.test('a month that has begun stays begun when the clock goes back over midnigh
   t.equal(from, '2009-11-01T02:30:00.000Z');
   const day = resolvePeriod('2009-11-01T02:45:00Z', '2009-11-02', 'America/St_Johns');
   t.same(
-    brackets('day', day, '2010-01-01T00:00:00.000Z').map((b) => b.start),
+    buckets('day', day, '2010-01-01T00:00:00.000Z').map((b) => b.start),
     ['2009-11-01'],
   );
 });
 
 t.test('the interval before, and the last complete month', async (t) => {
-  t.equal(previousBracket('month', '2010-01-01', 'UTC').start, '2009-12-01');
-  t.equal(previousBracket('quarter', '2010-01-01', 'UTC').start, '2009-10-01');
-  t.equal(previousBracket('week', '2010-01-04', 'UTC').start, '2009-12-28');
-  t.equal(previousBracket('day', '2011-12-31', 'Pacific/Apia').start, '2011-12-29');
+  t.equal(previousBucket('month', '2010-01-01', 'UTC').start, '2009-12-01');
+  t.equal(previousBucket('quarter', '2010-01-01', 'UTC').start, '2009-10-01');
+  t.equal(previousBucket('week', '2010-01-04', 'UTC').start, '2009-12-28');
+  t.equal(previousBucket('day', '2011-12-31', 'Pacific/Apia').start, '2011-12-29');
   const at = (asOf: string, zone: string) => {
     const { current, previous } = lastCompleteMonth(asOf, zone);
     return [previous.start, current.start];
@@ -231,7 +231,7 @@ const zone = fc.constantFrom(
 );
 const longest = { day: 60, week: 300, month: 1_000, quarter: 2_000, year: 4_000 };
 
-t.test('brackets partition time in every zone', async () => {
+t.test('buckets partition time in every zone', async () => {
   fc.assert(
     fc.property(
       zone,
@@ -242,26 +242,26 @@ t.test('brackets partition time in every zone', async () => {
         const from = new Date(start).toISOString();
         const to = new Date(start + Math.ceil(share * longest[interval] * 86_400_000)).toISOString();
         const period = { from, to, timeZone };
-        const list = brackets(interval, period, '2100-01-01T00:00:00.000Z');
+        const list = buckets(interval, period, '2100-01-01T00:00:00.000Z');
         let at = from;
-        for (const [index, bracket] of list.entries()) {
+        for (const [index, bucket] of list.entries()) {
           const before = list[index - 1];
-          if (bracket.insideFrom !== at || !isBefore(bracket.insideFrom, bracket.insideTo)) return false;
-          if (before && before.to !== bracket.from) return false;
-          if (isBefore(bracket.insideFrom, bracket.from) || isBefore(bracket.to, bracket.insideTo)) return false;
-          const whole = bracket.insideFrom === bracket.from && bracket.insideTo === bracket.to;
-          if (bracket.complete !== whole) return false;
+          if (bucket.insideFrom !== at || !isBefore(bucket.insideFrom, bucket.insideTo)) return false;
+          if (before && before.to !== bucket.from) return false;
+          if (isBefore(bucket.insideFrom, bucket.from) || isBefore(bucket.to, bucket.insideTo)) return false;
+          const whole = bucket.insideFrom === bucket.from && bucket.insideTo === bucket.to;
+          if (bucket.complete !== whole) return false;
           // It starts at the first instant of its date: a microsecond earlier it was another, earlier day.
-          const first = Temporal.Instant.from(bracket.from).toZonedDateTimeISO(timeZone);
+          const first = Temporal.Instant.from(bucket.from).toZonedDateTimeISO(timeZone);
           const justBefore = first.subtract({ microseconds: 1 });
-          if (first.toPlainDate().toString() !== bracket.start) return false;
-          if (justBefore.toPlainDate().toString() >= bracket.start) return false;
-          if (intervalAt(interval, bracket.insideFrom, timeZone).start !== bracket.start) return false;
-          if (before && previousBracket(interval, bracket.start, timeZone).start !== before.start) return false;
-          at = bracket.insideTo;
+          if (first.toPlainDate().toString() !== bucket.start) return false;
+          if (justBefore.toPlainDate().toString() >= bucket.start) return false;
+          if (intervalAt(interval, bucket.insideFrom, timeZone).start !== bucket.start) return false;
+          if (before && previousBucket(interval, bucket.start, timeZone).start !== before.start) return false;
+          at = bucket.insideTo;
         }
         const skipped = interval === 'day' && timeZone === 'Pacific/Apia' ? 1 : 0;
-        const extra = countBrackets(interval, period) - list.length;
+        const extra = countBuckets(interval, period) - list.length;
         return at === to && extra >= 0 && extra <= skipped;
       },
     ),

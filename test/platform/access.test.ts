@@ -7,19 +7,19 @@ import t, { type Test } from 'tap';
 import { tablePolicies } from '../../src/features.ts';
 import { accessPending, applyAccess } from '../../src/platform/db/access.ts';
 import {
-  confinedRoles,
   type Db,
   openPool,
   param,
   poolDb,
+  scopedRoles,
   serviceRole,
   statement,
   transaction,
 } from '../../src/platform/db/client.ts';
-import { ConfinedPool } from '../../src/platform/db/confined.ts';
 import { migrate } from '../../src/platform/db/migrate.ts';
+import { ScopedPool } from '../../src/platform/db/scoped-pool.ts';
 import { Problem } from '../../src/platform/errors.ts';
-import type { Confinement } from '../../src/platform/principal.ts';
+import type { ScopedTo } from '../../src/platform/principal.ts';
 import { testApp } from '../support/app.ts';
 import { emptyDatabase } from '../support/database.ts';
 import { type Person, stockHouse, stockPerson } from '../support/people.ts';
@@ -49,14 +49,14 @@ for (const { partner, customer, writable } of shares) {
 const sharedWith = (partner: string) =>
   shares.flatMap((share) => (share.partner === partner ? [share.customer] : [])).sort();
 
-const poolFor = (t: Pick<Test, 'teardown'>, as: Confinement['kind'], size = 1, statementTimeout = 30_000) => {
+const poolFor = (t: Pick<Test, 'teardown'>, as: ScopedTo['kind'], size = 1, statementTimeout = 30_000) => {
   const pool = openPool(connection, { size, statementTimeout, as });
   t.teardown(() => pool.end());
   return pool;
 };
 const ofPartner = (pool: pg.Pool, n: number) =>
-  new ConfinedPool(pool, { kind: 'partner', id: partners[n] ?? randomUUID() });
-const ofCustomer = (pool: pg.Pool, id: string) => new ConfinedPool(pool, { kind: 'customer', id });
+  new ScopedPool(pool, { kind: 'partner', id: partners[n] ?? randomUUID() });
+const ofCustomer = (pool: pg.Pool, id: string) => new ScopedPool(pool, { kind: 'customer', id });
 
 const customersSeen = statement<{ id: string }>('customers_seen', sql`select id from customers order by id`);
 const seen = async (db: Db) => (await db.all(customersSeen)).map(({ id }) => id);
@@ -86,7 +86,7 @@ t.test('the list names every table of the database', async (t) => {
   t.strictSame(
     owned.map(({ name }) => name).filter((name) => !named.includes(name)),
     [],
-    'what has a customer is confined',
+    'what has a customer is seen by scoped roles as policies allow',
   );
 });
 
@@ -99,12 +99,12 @@ t.test('the roles can do what the list says, and nothing else', async (t) => {
   const all = ['DELETE', 'INSERT', 'SELECT', 'UPDATE'];
   const expected = policies.flatMap(({ table, access }) => {
     const name = getTableName(table);
-    const confined = access === 'owner' ? all : access === 'configuration' ? ['SELECT'] : [];
-    const shares = access === 'shares' ? ['SELECT'] : confined;
+    const scoped = access === 'owner' ? all : access === 'configuration' ? ['SELECT'] : [];
+    const shares = access === 'shares' ? ['SELECT'] : scoped;
     return [
       { role: serviceRole, table: name, privileges: access === 'append' ? ['INSERT', 'SELECT'] : all },
-      { role: confinedRoles.partner, table: name, privileges: shares },
-      { role: confinedRoles.customer, table: name, privileges: confined },
+      { role: scopedRoles.partner, table: name, privileges: shares },
+      { role: scopedRoles.customer, table: name, privileges: scoped },
     ].filter(({ privileges }) => privileges.length > 0);
   });
   const sorted = (list: { role: string; table: string; privileges: string[] | string }[]) =>
@@ -120,7 +120,7 @@ t.test('the roles can do what the list says, and nothing else', async (t) => {
     [...ofCustomers.map(({ name }) => name), 'partner_customers'].sort(),
   );
 
-  const names = [serviceRole, ...Object.values(confinedRoles)];
+  const names = [serviceRole, ...Object.values(scopedRoles)];
   const { rows: powers } = await admin.query(
     `select rolname from pg_roles where rolname = any($1) and (rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolcanlogin
        or rolreplication or exists (select from pg_auth_members m where m.member = pg_roles.oid)
@@ -216,7 +216,7 @@ t.test('a connection forgets for whom it worked', async (t) => {
   const nobody = async (after: string) => {
     t.equal((await pool.query('select from customers')).rowCount, 0, `nobody sees anything after ${after}`);
     t.notOk((await pool.query("select current_setting('rapport.partner', true) as id")).rows[0].id, after);
-    t.match((await pool.query('select current_user as name')).rows, [{ name: confinedRoles.partner }], after);
+    t.match((await pool.query('select current_user as name')).rows, [{ name: scopedRoles.partner }], after);
   };
   await nobody('nothing');
   const first = await pid();
@@ -227,7 +227,7 @@ t.test('a connection forgets for whom it worked', async (t) => {
   await nobody('a transaction');
   await transaction(ofPartner(pool, 2), seen, { snapshot: true });
   await nobody('a snapshot');
-  await transaction(ofPartner(pool, 2), (tx) => tx.elevated(seen), { rollback: true });
+  await transaction(ofPartner(pool, 2), (tx) => tx.asService(seen), { rollback: true });
   await nobody('a dry run');
   t.equal(await pid(), first, 'one connection all along');
   await t.rejects(poolDb(ofPartner(pool, 0)).all(divide, { by: 0 }), { code: '22012' });
@@ -240,16 +240,16 @@ t.test('a connection forgets for whom it worked', async (t) => {
   );
   await nobody('an error in a transaction');
   await t.rejects(
-    transaction(ofPartner(pool, 0), (tx) => tx.elevated((free) => free.all(divide, { by: 0 }))),
+    transaction(ofPartner(pool, 0), (tx) => tx.asService((free) => free.all(divide, { by: 0 }))),
     { code: '22012' },
   );
   await nobody('an error of what was elevated');
 });
 
-t.test('what shares a connection and a packet is kept apart', async (t) => {
+t.test('what is pipelined on one connection is kept apart', async (t) => {
   const client = new pg.Client({
     ...connection,
-    options: `-c role=${confinedRoles.partner}`,
+    options: `-c role=${scopedRoles.partner}`,
     pipeline: true,
   } as pg.ClientConfig);
   await client.connect();
@@ -266,7 +266,7 @@ t.test('what shares a connection and a packet is kept apart', async (t) => {
       }),
   });
   await client.query({
-    name: 'rapport_confine',
+    name: 'rapport_scope',
     text: "select where set_config('rapport.partner', $1, true) is null",
     values: [''],
   });
@@ -309,11 +309,11 @@ t.test('sixteen partners at once, some of them interrupted', async (t) => {
         else if (dice < 20) await t.rejects(transaction(own, (tx) => tx.all(divide, { by: 0 })));
         else if (dice < 40) {
           const both = await transaction(own, (tx) =>
-            Promise.all([seen(tx), tx.elevated(seen), seen(tx), tx.all(whoAmI)]),
+            Promise.all([seen(tx), tx.asService(seen), seen(tx), tx.all(whoAmI)]),
           );
           t.strictSame([both[0], both[2]], [expected, expected]);
           t.ok(both[1].length >= people.length);
-          t.strictSame(both[3], [{ name: confinedRoles.partner }]);
+          t.strictSame(both[3], [{ name: scopedRoles.partner }]);
         } else t.strictSame(await seen(poolDb(own)), expected);
       }
     }),
@@ -369,29 +369,31 @@ t.test('elevated statements are alone with their rights', async (t) => {
   const pool = poolFor(t, 'partner');
   const expected = sharedWith(partners[0] ?? '');
   await transaction(ofPartner(pool, 0), async (tx) => {
-    const all = await tx.elevated(seen);
+    const all = await tx.asService(seen);
     t.ok(all.length > expected.length);
     t.strictSame(await seen(tx), expected, 'afterwards');
-    const slow = tx.elevated(async (free) => {
+    const slow = tx.asService(async (free) => {
       await free.all(nap, { seconds: 0.05 });
       await sleep(20);
       return free.all(whoAmI);
     });
     t.strictSame(await seen(tx), expected, 'while elevated work is under way');
     t.strictSame(await slow, [{ name: serviceRole }]);
-    const attempted = await tx.attempt(() => tx.elevated((free) => free.all(divide, { by: 0 })));
+    const attempted = await tx.attempt(() => tx.asService((free) => free.all(divide, { by: 0 })));
     t.notOk(attempted.ok);
     t.strictSame(await seen(tx), expected, 'after elevated work that was undone');
-    t.strictSame(await tx.all(whoAmI), [{ name: confinedRoles.partner }]);
-    const held = await tx.behind(Promise.resolve(), (behind) => Promise.all([behind.elevated(seen), seen(behind)]));
+    t.strictSame(await tx.all(whoAmI), [{ name: scopedRoles.partner }]);
+    const held = await tx.pipelinedAfter(Promise.resolve(), (behind) =>
+      Promise.all([behind.asService(seen), seen(behind)]),
+    );
     t.strictSame(held, [all, expected], 'behind a gate');
-    tx.elevated((free) => free.defer(rename, { id: cleo.customer, name: 'By the service' }));
+    tx.asService((free) => free.pipeline(rename, { id: cleo.customer, name: 'By the service' }));
   });
   t.match((await admin.query('select name from customers where id = $1', [cleo.customer])).rows, [
     { name: 'By the service' },
   ]);
-  const statements = await transaction(openPoolOf(t), async (tx) => [tx.elevated((same) => same === tx)]);
-  t.strictSame(statements, [true], 'who is not confined pays nothing');
+  const statements = await transaction(openPoolOf(t), async (tx) => [tx.asService((same) => same === tx)]);
+  t.strictSame(statements, [true], 'a token that is not scoped pays nothing');
 });
 
 function openPoolOf(t: Pick<Test, 'teardown'>): pg.Pool {
@@ -400,9 +402,9 @@ function openPoolOf(t: Pick<Test, 'teardown'>): pg.Pool {
   return pool;
 }
 
-t.test('ids that are none are no confinement', async (t) => {
+t.test('ids that are none are no scopedTo', async (t) => {
   for (const id of ['', "' or true --", 'x', `${ada.customer} `, "0'; reset role; --"]) {
-    t.throws(() => new ConfinedPool(openPoolOf(t), { kind: 'partner', id }), TypeError);
+    t.throws(() => new ScopedPool(openPoolOf(t), { kind: 'partner', id }), TypeError);
   }
 });
 
@@ -477,8 +479,8 @@ t.test('an account that may not make roles says what to run, and needs nothing m
   );
   for (const [role, count] of [
     [serviceRole, 1],
-    [confinedRoles.partner, 0],
-    [confinedRoles.customer, 0],
+    [scopedRoles.partner, 0],
+    [scopedRoles.customer, 0],
   ] as const) {
     await client.query(`set role ${role}`);
     t.equal((await client.query('select from customers')).rowCount, count, role);

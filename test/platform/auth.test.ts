@@ -84,7 +84,7 @@ async function serve(
     guarded.addHook('onRequest', requireToken);
     guarded.get('/', (request) => ({
       client: request.principal.client,
-      confinement: request.principal.confinement,
+      scopedTo: request.principal.scopedTo,
       scopes: [...request.principal.scopes],
       reads: request.principal.has('orders:read'),
       writes: request.principal.has('orders:write'),
@@ -132,7 +132,7 @@ t.test('a token of the service opens the door, with the scopes it carries', asyn
   const answer = await get(bearer(token));
   t.strictSame(answer.body, {
     client: 'shop',
-    confinement: null,
+    scopedTo: null,
     scopes: ['orders:read', 'customers:read'],
     reads: true,
     writes: false,
@@ -297,7 +297,7 @@ function changed(token: string): string {
   return [header, Buffer.from(JSON.stringify({ ...read, scope: '*' })).toString('base64url'), signature].join('.');
 }
 
-t.test('a token is confined to the partner or the customer that it names', async (t) => {
+t.test('a token is scoped to the partner or the customer that it names', async (t) => {
   const { config, keys, key } = await own(t);
   const one = '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90';
   const suspended = '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b91';
@@ -308,13 +308,13 @@ t.test('a token is confined to the partner or the customer that it names', async
   ]);
   const get = await serve(t, config, keys, fixedDirectory({ partners }));
   const header = { alg: 'ES256', typ: 'at+jwt', kid: key.kid };
-  const confined = (over: Json) => forge(header, claims({ ...over, scope: '*' }), es256(key.privateKey));
+  const scoped = (over: Json) => forge(header, claims({ ...over, scope: '*' }), es256(key.privateKey));
   for (const kind of ['partner', 'customer'] as const) {
-    const expected = { confinement: { kind, id: one }, reads: true };
+    const expected = { scopedTo: { kind, id: one }, reads: true };
     for (const time of ['first', 'second']) {
-      t.match((await get(bearer(confined({ [kind]: one })))).body, expected, `${kind} ${time}`);
+      t.match((await get(bearer(scoped({ [kind]: one })))).body, expected, `${kind} ${time}`);
     }
-    t.match((await get(bearer(confined({ [kind]: one.toUpperCase() })))).body, expected, 'in lower case');
+    t.match((await get(bearer(scoped({ [kind]: one.toUpperCase() })))).body, expected, 'in lower case');
     const issued = issueToken(config, key, { scope: '*', client: 'shop', ttl: 60, [kind]: one });
     t.match((await get(bearer(issued))).body, expected, 'as the service issues it');
   }
@@ -331,7 +331,7 @@ t.test('a token is confined to the partner or the customer that it names', async
     { partner: one, customer: one },
   ]) {
     t.match(
-      await get(bearer(confined(over))),
+      await get(bearer(scoped(over))),
       { status: 401, body: { code: 'unauthenticated' }, challenge: /error="invalid_token"/ },
       JSON.stringify(over),
     );
@@ -716,7 +716,7 @@ t.test('the claims of an outside provider mean what the configuration says', asy
   t.match((await ask({ realm_access: { roles: ['crm-reader', 'offline', 'crm-reader'] } })).body, {
     client: 'shop',
     scopes: ['orders:read', 'customers:read'],
-    confinement: null,
+    scopedTo: null,
     writes: false,
   });
   t.match((await ask({ realm_access: { roles: 'crm-admin' } })).body, { scopes: ['*'], writes: true });
@@ -734,15 +734,15 @@ t.test('the claims of an outside provider mean what the configuration says', asy
   ]) {
     t.match(
       await ask(over),
-      { status: 200, body: { scopes: [], confinement: null, client: 'shop' } },
+      { status: 200, body: { scopes: [], scopedTo: null, client: 'shop' } },
       JSON.stringify(over),
     );
   }
   t.match((await ask({ azp: undefined, app: { id: 'other' } })).body, { client: 'other' }, 'the first that is there');
   t.match((await ask({ 'https://shop.example/partner': partner })).body, {
-    confinement: { kind: 'partner', id: partner },
+    scopedTo: { kind: 'partner', id: partner },
   });
-  t.match((await ask({ resource: { customer: partner } })).body, { confinement: { kind: 'customer', id: partner } });
+  t.match((await ask({ resource: { customer: partner } })).body, { scopedTo: { kind: 'customer', id: partner } });
   for (const over of [
     { 'https://shop.example/partner': '' },
     { 'https://shop.example/partner': null },

@@ -16,7 +16,7 @@ import {
   validate,
 } from 'graphql';
 import t from 'tap';
-import { successorsOf } from '../../src/features/customers/aliases.ts';
+import { redirectsOf } from '../../src/features/customers/aliases.ts';
 import { noAudit } from '../../src/platform/audit.ts';
 import { fixedDirectory } from '../../src/platform/auth/directory.ts';
 import { openKeys } from '../../src/platform/auth/keys.ts';
@@ -64,7 +64,7 @@ const services = {
   directory: fixedDirectory(),
   issuer: null,
   audit: noAudit,
-  successors: successorsOf,
+  redirects: redirectsOf,
   clock,
 };
 

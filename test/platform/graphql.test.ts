@@ -329,7 +329,7 @@ t.test('refunds, returns and rates', async (t) => {
   t.same(listed.body.data.exchangeRates.nodes, [{ date: '2026-03-01', currency: 'USD', rate: '0.92' }]);
 });
 
-t.test('metrics answer the envelope of REST', async (t) => {
+t.test('metrics answer the metricResponse of REST', async (t) => {
   const input = { from: '2026-03-15', to: '2026-04-01', interval: 'WEEK' };
   const { body } = await graphql(
     `query ($input: RetentionRateInput) { metrics { retentionRate(input: $input) {
@@ -384,7 +384,7 @@ t.test('scopes are checked per field', async (t) => {
   t.equal(write.body.errors[0].extensions.scope, 'customers:write');
 });
 
-t.test('personal data is withheld without customers:pii, wherever it comes from', async (t) => {
+t.test('personal data is masked without customers:pii, wherever it comes from', async (t) => {
   const scope = 'customers:read orders:read returns:read';
   const person = 'name email phone identities { value } birthday address { city } attributes givenName familyName';
   const { body } = await graphql(

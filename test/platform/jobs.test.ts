@@ -69,7 +69,7 @@ async function bench(t: Test, connection?: pg.ClientConfig): Promise<Bench> {
     directory: fixedDirectory(),
     issuer: null,
     audit: noAudit,
-    successors: async () => new Map(),
+    redirects: async () => new Map(),
     clock: () => '2026-03-01T10:00:00.000Z',
   };
   return {

@@ -2,7 +2,7 @@ import { getTableColumns, getTableName } from 'drizzle-orm';
 import pg from 'pg';
 import t from 'tap';
 import '../../src/features.ts';
-import { claimedConstraints } from '../../src/platform/db/claims.ts';
+import { conflictConstraints } from '../../src/platform/db/conflicts.ts';
 import { technicalTables } from '../../src/records/policies.ts';
 import { storedTables } from '../../src/records/table.ts';
 import { testDatabase } from '../support/database.ts';
@@ -90,8 +90,8 @@ t.test('what two transactions may claim at once is a unique index', async (t) =>
   );
   const unique = new Set(rows.map(({ name }) => name));
   t.strictSame(
-    claimedConstraints().filter((name) => !unique.has(name)),
+    conflictConstraints().filter((name) => !unique.has(name)),
     [],
   );
-  t.equal(claimedConstraints().length, 4);
+  t.equal(conflictConstraints().length, 4);
 });

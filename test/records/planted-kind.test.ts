@@ -182,6 +182,27 @@ t.test('merge and unmerge', async (t) => {
   t.match((await request('GET', `/v1/deals/${deal.id}`)).body, { customerId: deal.customerId, items: [{ sku: 'A' }] });
 });
 
+t.test('who is named by a deal: a merge names the survivor, an unmerge the other again', async (t) => {
+  const customer = async () => (await request('POST', '/v1/customers', { body: { name: 'Introducer' } })).body.id;
+  const [survivor, other] = [await customer(), await customer()];
+  const { body: deal } = await create({ introducedBy: other });
+  const introducer = async () => (await request('GET', `/v1/deals/${deal.id}`)).body.introducedBy;
+  const refused = await request('DELETE', `/v1/customers/${other}`, { headers: { 'If-Match': '*' } });
+  t.match(refused, { status: 409, body: { errors: [{ code: 'introduced_deals' }] } });
+  const scoped = await request('GET', `/v1/deals/${deal.id}`, { customer: deal.customerId });
+  t.match(scoped, { status: 200, body: { introducedBy: null } }, 'a scoped token is told of no other customer');
+  const merged = await request('POST', `/v1/customers/${survivor}/merge`, { body: { customerId: other } });
+  t.equal(await introducer(), survivor);
+  const list = await request('GET', `/v1/deals?introducedBy=${survivor}`);
+  t.same(
+    list.body.data.map(({ id }: { id: string }) => id),
+    [deal.id],
+  );
+  const back = await request('POST', `/v1/customers/${survivor}/unmerge`, { body: { mergeId: merged.body.id } });
+  t.equal(back.status, 200);
+  t.equal(await introducer(), other);
+});
+
 t.test('erase, export, timeline', async (t) => {
   const { body: deal } = await create({ customer: { source: 'crm', externalId: 'erased' }, nickname: 'Forgetme' });
   const { customerId } = deal;

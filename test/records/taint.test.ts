@@ -8,13 +8,13 @@ import type { Operation } from '../../src/platform/operation.ts';
 import { redactor } from '../../src/platform/personal.ts';
 import { ownedTables } from '../../src/records/personal-data.ts';
 import { columnNamed } from '../../src/records/table.ts';
-import { type Confined, testApp } from '../support/app.ts';
-import { type Ask, cases, graphqlRequest } from '../support/confined-cases.ts';
+import { type ScopedToken, testApp } from '../support/app.ts';
 import type { Json } from '../support/contract.ts';
 import { guardedFields } from '../support/doors.ts';
 import { personalMembers } from '../support/inventory.ts';
 import { type House, type Person, stockHouse, stockPartner, stockPerson } from '../support/people.ts';
 import { type RawAnswer, rawClient } from '../support/raw-http.ts';
+import { type Ask, cases, graphqlRequest } from '../support/scoped-cases.ts';
 import { newKey } from '../support/shop.ts';
 import { type More, type TaintCase, taintCases, typed } from '../support/taint-cases.ts';
 
@@ -194,8 +194,8 @@ for (const fields of resolvers.flatMap((types) => Object.values(types)))
     for (const operation of operationsOf(resolver)) operations.set(operation.name, operation);
 
 function caseOf(name: string): TaintCase | undefined {
-  const confined = cases[name];
-  return taintCases[name] ?? (confined && ((of: Person, all: House, { turn }: More) => confined.input(of, all, turn)));
+  const scoped = cases[name];
+  return taintCases[name] ?? (scoped && ((of: Person, all: House, { turn }: More) => scoped.input(of, all, turn)));
 }
 
 function inputOf(operation: Operation, extra: More, dry: boolean): Json {
@@ -252,14 +252,19 @@ function graphqlRequests(dry: boolean, extra: () => More): { request: Ask; opera
 
 const withPii = '*';
 const withoutPii = [...new Set([...operations.values()].map(({ scope }) => scope))].sort().join(' ');
-const callers: Record<string, Confined> = {
+const callers: Record<string, ScopedToken> = {
   service: {},
   'a partner who is allowed no member': { partner: partners.none },
   'a partner who is allowed every member': { partner: partners.all },
   'a customer': { customer: person.customer },
 };
 
-async function ask({ door: _door, ...request }: Ask, scope: string, name: string, who: Confined): Promise<RawAnswer> {
+async function ask(
+  { door: _door, ...request }: Ask,
+  scope: string,
+  name: string,
+  who: ScopedToken,
+): Promise<RawAnswer> {
   return send({
     ...request,
     headers: { ...request.headers, Authorization: `Bearer ${service.token(scope, name, who)}` },
@@ -335,7 +340,7 @@ async function full(
   t: Pick<Test, 'fail'>,
   request: Ask,
   through: string[],
-  who: Confined,
+  who: ScopedToken,
   client = newClient(),
 ): Promise<RawAnswer> {
   const answer = await ask(request, withPii, client, who);

@@ -1,10 +1,10 @@
 import t from 'tap';
 import { z } from 'zod';
 import { namesCustomers, witness } from '../../src/platform/audit.ts';
+import { maskableFields, maskedForScoped, maskForScoped } from '../../src/platform/masked-fields.ts';
 import { compileOutputs, readOperation } from '../../src/platform/operation.ts';
 import { personal, redactor } from '../../src/platform/personal.ts';
 import { createPrincipal } from '../../src/platform/principal.ts';
-import { ofOthers, withheldMembers, withholder } from '../../src/platform/withheld.ts';
 import { elementOf, isNullable, membersOf } from '../../src/records/walk.ts';
 
 /** Whatever wraps a mark, it is seen; where it could not be heeded, the service does not start. */
@@ -195,7 +195,7 @@ t.test('partners and customers: members are masked through wrappers as well', as
       z
         .object({
           note: z.string().nullable().default(null).readonly(),
-          other: ofOthers(z.string().nullable()).meta({ description: 'a clone' }),
+          other: maskedForScoped(z.string().nullable()).meta({ description: 'a clone' }),
           deep: z.lazy(() => deep),
           many: z.record(z.string(), deep),
           plain: z.string(),
@@ -205,13 +205,13 @@ t.test('partners and customers: members are masked through wrappers as well', as
   });
   const operation = { name: 'notes', scope: 'notes:read', partners: true, input: z.object({}), output };
   t.strictSame(
-    withheldMembers([operation]).map(({ name }) => name),
+    maskableFields([operation]).map(({ name }) => name),
     ['WalkedNote.deep', 'WalkedNote.many', 'WalkedNote.note'],
   );
   const note = { note: secret, other: secret, deep: { city: secret }, many: { a: { city: secret } }, plain: 'p' };
   const cut = (kind: 'partner' | 'customer', fields: string[]) => {
     const answer = { data: [structuredClone(note)] };
-    withholder(operation, createPrincipal('app', ['*'], { kind, id: '1' }), fields)?.(answer);
+    maskForScoped(operation, createPrincipal('app', ['*'], { kind, id: '1' }), fields)?.(answer);
     return answer.data[0];
   };
   t.strictSame(cut('partner', []), {

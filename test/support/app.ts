@@ -13,8 +13,8 @@ export interface Answer<T = any> {
   body: T;
 }
 
-/** The id of a partner or of a customer that a token is confined to. */
-export interface Confined {
+/** The id of a partner or of a customer that a token is scoped to. */
+export interface ScopedToken {
   partner?: string | undefined;
   customer?: string | undefined;
 }
@@ -26,12 +26,12 @@ export interface TestApp {
   origin: string;
   connection: import('pg').ClientConfig;
   url: string;
-  token(scope: string, client?: string, confinement?: Confined): string;
+  token(scope: string, client?: string, scopedTo?: ScopedToken): string;
   /** A request over real HTTP; the body is JSON unless it is a string. Default: a token of all scopes. */
   request<T = any>(
     method: string,
     path: string,
-    options?: Confined & {
+    options?: ScopedToken & {
       body?: unknown;
       headers?: Record<string, string>;
       scope?: string | null;
@@ -41,7 +41,7 @@ export interface TestApp {
   graphql<T = any>(
     query: string,
     variables?: Record<string, unknown>,
-    options?: Confined & { headers?: Record<string, string>; scope?: string; client?: string },
+    options?: ScopedToken & { headers?: Record<string, string>; scope?: string; client?: string },
   ): Promise<Answer<T>>;
 }
 
@@ -85,7 +85,7 @@ export async function testApp(
   if (!signing) throw new Error('tests issue their own tokens');
   const tokens = new Map<string, string>();
 
-  const token = (scope: string, client = 'test', { partner, customer }: Confined = {}) => {
+  const token = (scope: string, client = 'test', { partner, customer }: ScopedToken = {}) => {
     const key = JSON.stringify([client, scope, partner, customer]);
     const known = tokens.get(key);
     if (known) return known;

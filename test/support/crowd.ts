@@ -2,7 +2,7 @@ import type { Answer, TestApp } from './app.ts';
 import { type House, stockHouse } from './people.ts';
 import { newKey } from './shop.ts';
 
-/** Many customers with records of every family, who name each other: what confined callers see an excerpt of. */
+/** Many customers with records of every family, who name each other: what scoped callers see an excerpt of. */
 
 export interface Member {
   /** Stands in every text about the customer, and nowhere else: `zq7x`. */

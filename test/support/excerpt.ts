@@ -1,7 +1,7 @@
 import pg from 'pg';
 
 /**
- * A copy of a store with everything about some customers, and about nobody else: what somebody who is confined to them
+ * A copy of a store with everything about some customers, and about nobody else: what somebody whose token is scoped to them
  * must be unable to tell from the whole. It is made from the catalog, not from what the service says of its tables.
  */
 
@@ -23,7 +23,7 @@ export const configuration = [
   'surveys',
 ];
 
-/** Not copied: no answer to a confined token is made of them. */
+/** Not copied: no answer to a scoped token is made of them. */
 const leftOut = [
   'audit_entries',
   'client_secrets',

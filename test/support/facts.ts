@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type pg from 'pg';
 import type { Test } from 'tap';
-import { recountCustomers } from '../../src/features/rollups/queries.ts';
+import { recomputeCustomers } from '../../src/features/rollups/queries.ts';
 import { noAudit } from '../../src/platform/audit.ts';
 import { fixedDirectory } from '../../src/platform/auth/directory.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
@@ -147,7 +147,7 @@ const allCustomers = statement<{ id: string }>(
 export async function rollUp(pool: pg.Pool, reportingTimeZone: string): Promise<void> {
   await transaction(pool, async (tx) => {
     const customers = await tx.all(allCustomers);
-    await recountCustomers(
+    await recomputeCustomers(
       tx,
       customers.map(({ id }) => id),
       reportingTimeZone,
@@ -181,7 +181,7 @@ export async function world(
     directory: fixedDirectory(),
     issuer: null,
     audit: noAudit,
-    successors: async () => new Map(),
+    redirects: async () => new Map(),
     clock: () => settings.now,
   };
   // Tests clear tables, which the service may not.

@@ -162,7 +162,7 @@ export function literalOf(tree: Tree): string {
   return `{${tree.members.map(([name, value]) => `${name.replace(/^"(\w+)"$/, '$1')}: ${literalOf(value)}`).join(', ')}}`;
 }
 
-/** The document of a call: `head` is put before it, `tail` are the arguments of its last field with their brackets. */
+/** The document of a call: `head` is put before it, `tail` are the arguments of its last field with their buckets. */
 export function documentOf(call: Call, values: Values, variables: string, tail: string): string {
   const open = call.path.map((field, index) => {
     const last = index === call.path.length - 1;

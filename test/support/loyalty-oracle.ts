@@ -224,7 +224,7 @@ function datesBy(rules: OracleRules | null, t: number) {
 }
 
 /** An order or a bonus is worth `after` points from now on, and was worth `before`. */
-function restate(
+function recompute(
   member: OracleMember,
   source: string,
   before: number,
@@ -327,7 +327,7 @@ function tierHeldAt(member: OracleMember, t: number): string | null {
   return held;
 }
 
-function restateOrder(member: OracleMember, id: string, now: number): void {
+function recomputeOrder(member: OracleMember, id: string, now: number): void {
   const order = member.orders.get(id) ?? null;
   const known = member.entitlements.get(id);
   if (!order && !known) return;
@@ -342,7 +342,7 @@ function restateOrder(member: OracleMember, id: string, now: number): void {
   const points = counts ? oraclePoints(rules, order, tier) : 0;
   const spend = counts ? Math.max(0, order.revenue ?? 0) : 0;
   if (!known && points === 0 && spend === 0) return;
-  restate(member, `order ${id}`, known?.points ?? 0, points, datesBy(rules, placedAt), now);
+  recompute(member, `order ${id}`, known?.points ?? 0, points, datesBy(rules, placedAt), now);
   member.entitlements.set(id, { points, spend, placedAt, tier });
 }
 
@@ -354,14 +354,14 @@ function purchases(member: OracleMember): number[] {
     .sort((a, b) => a - b);
 }
 
-function restateMilestones(member: OracleMember, now: number): void {
+function recomputeMilestones(member: OracleMember, now: number): void {
   const { versions } = member.programme;
   const dates = purchases(member);
   for (const count of new Set(versions.flatMap(({ rules }) => rules.bonuses.purchase?.count ?? []))) {
     const at = dates[count - 1];
     const rules = at === undefined ? null : earningRulesIn(member.programme, at);
     const bonus = rules?.bonuses.purchase;
-    restateBonus(
+    recomputeBonus(
       member,
       `purchase:${count}`,
       bonus?.count === count ? bonus.points : 0,
@@ -371,14 +371,14 @@ function restateMilestones(member: OracleMember, now: number): void {
   }
 }
 
-function restateBonus(
+function recomputeBonus(
   member: OracleMember,
   key: string,
   after: number,
   dates: ReturnType<typeof datesBy>,
   now: number,
 ): void {
-  restate(member, `bonus ${key}`, member.bonuses.get(key) ?? 0, after, dates, now);
+  recompute(member, `bonus ${key}`, member.bonuses.get(key) ?? 0, after, dates, now);
   member.bonuses.set(key, after);
 }
 
@@ -406,12 +406,12 @@ export function enrol(
   };
   const rules = rulesIn(programme, now);
   const welcome = rules?.bonuses.welcome ?? 0;
-  if (welcome > 0) restateBonus(member, 'welcome', welcome, datesBy(rules, now), now);
+  if (welcome > 0) recomputeBonus(member, 'welcome', welcome, datesBy(rules, now), now);
   const first = rules?.tiers?.levels[0];
   if (first) member.steps.push({ at: joinedAt, tier: first.key, reason: 'enrolment', endsAt: null });
   const since = [...orders.values()].filter(({ placedAt }) => placedAt >= joinedAt);
-  for (const { id } of since.sort((a, b) => a.placedAt - b.placedAt)) restateOrder(member, id, now);
-  restateMilestones(member, now);
+  for (const { id } of since.sort((a, b) => a.placedAt - b.placedAt)) recomputeOrder(member, id, now);
+  recomputeMilestones(member, now);
   raise(member, now);
   return member;
 }
@@ -419,8 +419,8 @@ export function enrol(
 /** Orders of a member were written, in this order; `member.orders` is as it is afterwards. */
 export function ordersChanged(member: OracleMember, ids: string[], now: number): void {
   bringUp(member, now);
-  for (const id of ids) restateOrder(member, id, now);
-  restateMilestones(member, now);
+  for (const id of ids) recomputeOrder(member, id, now);
+  recomputeMilestones(member, now);
   raise(member, now);
 }
 
@@ -432,7 +432,7 @@ export function isReferralDue(member: OracleMember, referrer: OracleMember | nul
 }
 
 /** @param other who referred the member, or was said to have: `isReferrer` says whether that still stands */
-export function restateReferral(
+export function recomputeReferral(
   member: OracleMember,
   other: OracleMember | null,
   isReferrer: boolean,
@@ -446,7 +446,7 @@ export function restateReferral(
     const rules = earningRulesIn(side.programme, at);
     const bonus = rules?.bonuses.referral;
     const points = (side === member ? bonus?.referee : bonus?.referrer) ?? 0;
-    restateBonus(side, side === member ? 'referred' : 'referral', earned ? points : 0, datesBy(rules, at), now);
+    recomputeBonus(side, side === member ? 'referred' : 'referral', earned ? points : 0, datesBy(rules, at), now);
   }
   member.referralRewarded = earned;
 }
@@ -463,7 +463,7 @@ export function grantOccasions(member: OracleMember, now: number): void {
       const key = `${kind}:${years}`;
       const rules = earningRulesIn(member.programme, at);
       const points = rules?.bonuses[kind] ?? 0;
-      if (points > 0 && !member.bonuses.has(key)) restateBonus(member, key, points, datesBy(rules, at), now);
+      if (points > 0 && !member.bonuses.has(key)) recomputeBonus(member, key, points, datesBy(rules, at), now);
     }
   }
 }

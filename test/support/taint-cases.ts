@@ -1,7 +1,7 @@
 import type { Json } from './contract.ts';
 import type { House, Person } from './people.ts';
 
-/** What each operation is asked in the taint test, beside the cases of confined tokens. */
+/** What each operation is asked in the taint test, beside the cases of scoped tokens. */
 
 export interface More {
   /** Another one each time. */
@@ -78,7 +78,7 @@ const scoreRules = {
   grades: { A: 40, B: 20, C: 5 },
 };
 
-/** By operation. A new one needs an entry here or among the cases of confined tokens. */
+/** By operation. A new one needs an entry here or among the cases of scoped tokens. */
 export const taintCases: Record<string, TaintCase> = {
   listCustomers: nothing,
   createCustomer: (_of, _house, { turn }) => ({

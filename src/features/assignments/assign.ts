@@ -40,7 +40,7 @@ export async function chooseOwners(
 ): Promise<(Chosen | null)[]> {
   if (subjects.length === 0) return [];
   // Turns and loads are everybody's, whoever may see the leads that they come from.
-  return tx.elevated((service) => chooseAmongAll(service, purpose, subjects));
+  return tx.asService((service) => chooseAmongAll(service, purpose, subjects));
 }
 
 async function chooseAmongAll(

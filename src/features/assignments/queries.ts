@@ -146,7 +146,7 @@ const insert = statement('insert_assignments', insertRows(assignments, param('ro
 
 /** Adds to the history; nobody waits for it but COMMIT. */
 export function insertAssignments(tx: Transaction, rows: Assignment[]): void {
-  tx.defer(insert, { rows: JSON.stringify(rows) });
+  tx.pipeline(insert, { rows: JSON.stringify(rows) });
 }
 
 /** Assignments that come with a lead, at most; the rest is on the pages of its list. */

@@ -83,7 +83,7 @@ export function openAuditRecord(db: Db, log: Log, limits: Partial<Limits> = {}):
   }
 
   return {
-    changed: (tx, entry) => tx.elevated((free) => free.defer(insertOne, { ...entry })),
+    changed: (tx, entry) => tx.asService((service) => service.pipeline(insertOne, { ...entry })),
     admit() {
       if (size < capacity) return;
       throw new Problem('unavailable', 'Earlier reads cannot be written to the audit at the moment. Try again later.', {

@@ -2,17 +2,17 @@ import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { type Db, param, statement } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
+import { IdsMerged } from '../../platform/merged-ids.ts';
 import { type Context, readOperation } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
-import { Superseded } from '../../platform/superseded.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { answered } from '../../records/table.ts';
 import { customerAliases } from '../merges/record.ts';
 import { type AuditEntry, auditEntries, auditEntry, auditKind } from './record.ts';
 
-const ofConfinement = (kind: 'partner' | 'customer') =>
+const scopedToKind = (kind: 'partner' | 'customer') =>
   sql`case when ${auditEntries.confinement} = ${sql.raw(`'${kind}'`)} then ${auditEntries.confinementId} end`;
-const columns = sql`${answered(auditEntries)}, ${ofConfinement('partner')} as "partnerId", ${ofConfinement('customer')} as "selfServiceOf"`;
+const columns = sql`${answered(auditEntries)}, ${scopedToKind('partner')} as "partnerId", ${scopedToKind('customer')} as "selfServiceOf"`;
 
 const byId = statement<AuditEntry>(
   'audit_entry_by_id',
@@ -106,8 +106,8 @@ export const listCustomerAuditEntries = readOperation({
   input: z.strictObject({ id, ...filters }),
   output: auditEntryPage,
   async run(context, { id: customerId, ...input }) {
-    const successors = await context.successors(context.db, [customerId]);
-    if (successors.size > 0) throw new Superseded(successors);
+    const redirects = await context.redirects(context.db, [customerId]);
+    if (redirects.size > 0) throw new IdsMerged(redirects);
     return pageOfEntries(context, { ...input, customerId });
   },
 });

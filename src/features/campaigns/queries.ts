@@ -1,6 +1,9 @@
 import { sql } from 'drizzle-orm';
+import { getTableConfig } from 'drizzle-orm/pg-core';
 import { param, statement, type Transaction } from '../../platform/db/client.ts';
 import { Problem, problemType } from '../../platform/errors.ts';
+import { lazily } from '../../records/lazily.ts';
+import { storedTables } from '../../records/table.ts';
 import { campaigns } from './record.ts';
 
 export const campaignHasRecords = problemType('campaign_has_records', 409, 'The campaign has records');
@@ -17,7 +20,7 @@ const keep = statement<{ id: string }>(
 export async function unknownCampaigns(tx: Transaction, ids: readonly string[]): Promise<Set<string>> {
   const unknown = new Set(ids);
   if (unknown.size === 0) return unknown;
-  const kept = await tx.elevated((service) => service.all(keep, { ids: [...unknown] }));
+  const kept = await tx.asService((service) => service.all(keep, { ids: [...unknown] }));
   for (const { id } of kept) unknown.delete(id);
   return unknown;
 }
@@ -27,11 +30,21 @@ const lockWhole = statement(
   sql`select from ${campaigns} where ${campaigns.id} = ${param('id')}::uuid for update`,
 );
 
-const holders = statement<{ interactions: boolean; orders: boolean }>(
-  'campaign_holders',
-  sql`select exists (select from interactions where campaign_id = ${param('id')}::uuid) as interactions,
-    exists (select from orders where campaign_id = ${param('id')}::uuid) as orders`,
-);
+/** Whether rows of each table that refers to campaigns name this one. */
+const holders = lazily(() => {
+  const found = storedTables().flatMap(({ name, table }) =>
+    getTableConfig(table).foreignKeys.flatMap((key) => {
+      const { columns, foreignTable } = key.reference();
+      const [column] = columns;
+      if (foreignTable !== campaigns || column === undefined) return [];
+      return [
+        sql`select ${sql.raw(`'${name}'`)} as name where exists (
+        select from ${table} where ${column} = ${param('id')}::uuid)`,
+      ];
+    }),
+  );
+  return statement<{ name: string }>('campaign_holders', sql.join(found, sql` union all `));
+});
 
 /**
  * Locks a campaign against everything, records that are about to name it included (see `unknownCampaigns`).
@@ -40,8 +53,7 @@ const holders = statement<{ interactions: boolean; orders: boolean }>(
  */
 export async function refuseNamed(tx: Transaction, id: string): Promise<void> {
   await tx.all(lockWhole, { id });
-  const found = await tx.first(holders, { id });
-  const named = Object.entries(found ?? {}).flatMap(([name, held]) => (held ? [name] : []));
+  const named = (await tx.all(holders(), { id })).map(({ name }) => name).sort();
   if (named.length === 0) return;
   throw new Problem(campaignHasRecords, `${named.join(' and ')} refer to the campaign: delete or change them first.`);
 }

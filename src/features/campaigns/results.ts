@@ -3,7 +3,7 @@ import { campaignFigures } from '../../domain/campaign-results.ts';
 import { notFound } from '../../platform/errors.ts';
 import { type Context, readOperation, requireScope } from '../../platform/operation.ts';
 import { pageOf } from '../../platform/page.ts';
-import { amount, currency, id, instant, smallInteger } from '../../platform/values.ts';
+import { amount, calendarDate, currency, id, instant, smallInteger, text } from '../../platform/values.ts';
 import { targetParameters } from '../../records/references/record.ts';
 import { commonParameters, metricExcluded } from '../metrics/model.ts';
 import { resolveScope, type Scope } from '../metrics/scope.ts';
@@ -112,7 +112,13 @@ export const listCampaignResults = readOperation({
   selfService: false,
   summary: 'Read the results of campaigns',
   description: `A page of campaigns with their results. ${definition}\n\n${scopes}`,
-  input: z.strictObject({ ...campaignOperations.listParameters, ...parameters }),
+  input: z.strictObject({
+    ...campaignOperations.listParameters,
+    channel: text(100).optional().meta({ description: 'Only campaigns on this channel.' }),
+    startsFrom: calendarDate.optional().meta({ description: 'Only campaigns that start on this date or later.' }),
+    startsTo: calendarDate.optional().meta({ description: 'Only campaigns that start before this date.' }),
+    ...parameters,
+  }),
   output: pageOf(campaignResults).meta({ id: 'CampaignResultsPage' }),
   async run(context, { windowDays, from: start, to: until, asOf: as, timeZone: zone, ...filter }) {
     requireScope(context, 'metrics:read');

@@ -29,24 +29,6 @@ export const defaultTtl = 3_600;
 /** A token bound to one customer lasts no longer, whatever the client's tokens do. */
 export const longestSelfServiceTtl = 900;
 
-/** All that a token bound to one customer can be for. */
-export const selfServiceScopes: readonly string[] = [
-  'customers:read',
-  'customers:write',
-  'customers:pii',
-  'customers:export',
-  'consents:read',
-  'consents:write',
-  'orders:read',
-  'orders:write',
-  'returns:read',
-  'loyalty:read',
-  'loyalty:write',
-  'surveys:read',
-  'survey-responses:read',
-  'survey-responses:write',
-];
-
 const scopeName = z
   .string()
   .max(64)

@@ -10,10 +10,11 @@ import type { TokenIssuer } from '../../platform/auth/token-issuer.ts';
 import type { Db } from '../../platform/db/client.ts';
 import { call, createContext, type Services } from '../../platform/operation.ts';
 import { createPrincipal } from '../../platform/principal.ts';
+import { selfServiceScopes } from '../../platform/served-operations.ts';
 import { id } from '../../platform/values.ts';
 import { revokeToken } from './operations.ts';
 import { clientToIssueFor, liveSecrets, noteUse, secretHash, tokenSubject } from './queries.ts';
-import { type ClientRow, longestSelfServiceTtl, selfServiceScopes } from './record.ts';
+import { type ClientRow, longestSelfServiceTtl } from './record.ts';
 
 /** The token endpoint over the clients kept here. */
 export function tokenEndpoint(services: Services, issuer: TokenIssuer): TokenEndpoint {
@@ -29,8 +30,8 @@ export function tokenEndpoint(services: Services, issuer: TokenIssuer): TokenEnd
       const granted = customer === null ? await ownToken(services, owner) : await selfServiceToken(db, owner, customer);
       const scope = granted.scopes(request.scope);
       const ttl = Math.min(owner.tokenTtl, granted.longestTtl);
-      const confined = { partner: owner.partnerId ?? undefined, customer: granted.customer };
-      const token = issuer.issue({ scope, client: owner.id, ttl, ...confined }, Math.max(asked, from));
+      const scoped = { partner: owner.partnerId ?? undefined, customer: granted.customer };
+      const token = issuer.issue({ scope, client: owner.id, ttl, ...scoped }, Math.max(asked, from));
       return { access_token: token, token_type: 'Bearer', expires_in: ttl, scope } satisfies TokenAnswer;
     },
     async revoke(credentials, { token, claims, requestId, address }) {
@@ -93,8 +94,8 @@ async function selfServiceToken(db: Db, owner: ClientRow, customer: string): Pro
   const subject = await tokenSubject(db, parsed.data);
   if (subject === null) throw new OAuthError('invalid_request', 'There is no such customer.');
   const possible = owner.scopes.includes('*')
-    ? selfServiceScopes
-    : selfServiceScopes.filter((scope) => owner.scopes.includes(scope));
+    ? selfServiceScopes()
+    : selfServiceScopes().filter((scope) => owner.scopes.includes(scope));
   return {
     customer: subject,
     longestTtl: longestSelfServiceTtl,

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { batchInput, batchResults, type Outcome, runBatch } from '../../platform/batch.ts';
-import { invalid, notFound, settle } from '../../platform/errors.ts';
+import { invalid, notFound, orProblem } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
@@ -65,7 +65,7 @@ export const batchConsents = writeOperation({
       );
       const rows: ConsentChangeRow[] = [];
       const outcomes = items.map(({ customerId, ...input }) =>
-        settle((): Outcome => {
+        orProblem((): Outcome => {
           if (!locked.has(customerId)) throw invalid('/customerId', 'not_found', 'There is no such customer.');
           refuseErased(tx, customerId, '/customerId');
           const row = consentChangeOf(context, { customerId, input });

@@ -33,8 +33,8 @@ const counted = (which: ReturnType<typeof sql>) => sql`
       and (c.channel is null or c.channel = k.channel)
     order by k.customer_id, k.purpose, k.channel, c.at desc, c.id desc`;
 
-const recount = statement(
-  'recount_consents',
+const recompute = statement(
+  'recompute_consents',
   sql`with counted as materialized (${counted(sql`customer_id = any(${param('ids')}::uuid[])`)}),
     gone as (
       delete from consents s where s.customer_id = any(${param('ids')}::uuid[]) and not exists (
@@ -47,9 +47,9 @@ const recount = statement(
 );
 
 /** Sets what is in force to what the changes say. The customers are locked. */
-export async function recountConsents(tx: Transaction, ids: Iterable<string>): Promise<void> {
+export async function recomputeConsents(tx: Transaction, ids: Iterable<string>): Promise<void> {
   const wanted = [...new Set(ids)];
-  if (wanted.length > 0) await tx.all(recount, { ids: wanted });
+  if (wanted.length > 0) await tx.all(recompute, { ids: wanted });
 }
 
 const compare = statement<Difference>(

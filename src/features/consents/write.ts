@@ -3,8 +3,14 @@ import { checkNotAhead } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import type { ConsentInput } from '../customers/consent-input.ts';
-import { refreshShares } from '../partners/sharing.ts';
-import { type ConsentChangeRow, changesKnownOf, consentsOf, insertConsentChanges, recountConsents } from './queries.ts';
+import { recomputeShares } from '../partners/sharing.ts';
+import {
+  type ConsentChangeRow,
+  changesKnownOf,
+  consentsOf,
+  insertConsentChanges,
+  recomputeConsents,
+} from './queries.ts';
 import { allChannels, type ConsentStatus } from './record.ts';
 
 /** A consent and whose it is. */
@@ -41,8 +47,8 @@ export async function saveConsentChanges(tx: Transaction, rows: ConsentChangeRow
   if (rows.length === 0) return;
   await insertConsentChanges(tx, rows);
   const ids = rows.map(({ customerId }) => customerId);
-  await recountConsents(tx, ids);
-  refreshShares(tx, ids);
+  await recomputeConsents(tx, ids);
+  recomputeShares(tx, ids);
 }
 
 /** What is told of consents in a document has happened. @throws Problem in_the_future */

@@ -8,7 +8,7 @@ const aliases = statement<{ oldId: string; customerId: string }>(
 );
 
 /** Who those of these ids are now that were merged into others. */
-export async function successorsOf(db: Db, ids: readonly string[]): Promise<Map<string, string>> {
+export async function redirectsOf(db: Db, ids: readonly string[]): Promise<Map<string, string>> {
   if (ids.length === 0) return new Map();
   return new Map((await db.all(aliases, { ids })).map(({ oldId, customerId }) => [oldId, customerId]));
 }

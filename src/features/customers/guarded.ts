@@ -7,7 +7,7 @@ import { type CustomerState, identityKey } from './queries.ts';
 import type { CustomerPatch } from './record.ts';
 
 /**
- * What confined callers cannot say of a customer. Nobody who is confined says who referred it, nor, of one that exists,
+ * What scoped tokens cannot say of a customer. None of them says who referred it, nor, of one that exists,
  * where it came from and which company it belongs to: bonuses and costs hang on that. A customer's own token says nothing
  * of the shop's names and attributes either, and adds no e-mail or phone: later orders find their customer by these, so
  * whoever adds an address that is not theirs is told of what somebody else buys. Who has verified an address adds it with
@@ -20,20 +20,20 @@ import type { CustomerPatch } from './record.ts';
  * @throws Problem not_shared, with the member
  */
 export function withoutGuarded(
-  { confinement }: Principal,
+  { scopedTo }: Principal,
   before: CustomerState | null,
   patch: CustomerPatch,
   identities: readonly NormalizedIdentity[] | undefined,
 ): CustomerPatch {
-  if (confinement === null) return patch;
+  if (scopedTo === null) return patch;
   // Not even as they are: whoever guesses would be told.
   if (patch.referredBy) throw guarded('/referredBy');
   if (before === null) return patch;
   const { row } = before;
   const { companyId, referredBy: _, acquisition, ...rest } = patch;
   if (companyId) throw guarded('/companyId');
-  if (acquisition && confinement.kind === 'partner') throw guarded('/acquisition');
-  if (confinement.kind === 'partner') return rest;
+  if (acquisition && scopedTo.kind === 'partner') throw guarded('/acquisition');
+  if (scopedTo.kind === 'partner') return rest;
   const { kind, attributes, references, ...own } = rest;
   const { source, cost = null, acquiredOn = null } = acquisition ?? {};
   keep('acquisition', source === undefined ? null : { source, cost, acquiredOn }, {

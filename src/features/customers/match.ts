@@ -1,16 +1,16 @@
 import type { Warning } from '../../platform/batch.ts';
 import { Retry, type Transaction } from '../../platform/db/client.ts';
-import { invalid, Problem, settle } from '../../platform/errors.ts';
+import { invalid, orProblem, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { isErased, personErased, personErasedProblem } from '../../records/erased.ts';
-import type { Owner, OwnerBook, OwnerClaim, OwnerMatch } from '../../records/ownership.ts';
+import type { Owner, OwnerBook, OwnerInput, OwnerMatch } from '../../records/ownership.ts';
 import { customerRequired } from '../../records/ownership.ts';
 import { byName, newRef, type RefRow, refKey } from '../../records/references/queries.ts';
 import type { ReferenceInput } from '../../records/references/record.ts';
 import { nextRow } from '../../records/write.ts';
-import { refreshBounds } from '../lead-scores/bounds.ts';
-import { broughtBy, claimNewCustomers } from '../partners/sharing.ts';
+import { recomputeBounds } from '../lead-scores/bounds.ts';
+import { broughtBy, shareNewCustomers } from '../partners/sharing.ts';
 import { identityHash, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
 import { identityAdvice, normalizeIdentity, unusableIdentity } from './identity.ts';
 import { customerOwner } from './owner.ts';
@@ -30,8 +30,8 @@ import { customerRecord } from './record.ts';
 import type { CustomerKind } from './words.ts';
 import { deletedReference, unique } from './write.ts';
 
-/** A claim of the owner of a record; `consented`: who was erased under these names is a new customer. */
-interface CustomerClaim extends OwnerClaim {
+/** Who the owner of a record is said to be; `consented`: who was erased under these names is a new customer. */
+interface CustomerInput extends OwnerInput {
   customer?: OwnerDetails | undefined;
   consented?: boolean;
 }
@@ -47,7 +47,7 @@ interface OwnerDetails {
   familyName?: string | undefined;
 }
 
-interface Claimed {
+interface ReadOwner {
   id: string | undefined;
   reference: ReferenceInput | undefined;
   identities: { kind: 'email' | 'phone'; value: string }[];
@@ -60,15 +60,15 @@ interface Claimed {
  * Finds the customers of a set of facts: by reference, then e-mail, then phone. Where these point to different customers
  * the reference wins, nothing is moved, and the owner carries a warning. What is known of nobody makes a new customer,
  * and new names of a known one are added to it, once the fact is admitted: a refused or stale fact leaves no trace.
- * Later claims of the set find customers that earlier ones make. Names of an erased person lead to the anonymous customer
+ * Later inputs of the set find customers that earlier ones make. Names of an erased person lead to the anonymous customer
  * that keeps the facts, and are not stored again.
  */
-export function matchOwners(claims: CustomerClaim[]): OwnerMatch {
-  const claimed = claims.map((claim) => settle(() => read(claim)));
-  const good = claimed.filter((claim): claim is Claimed => !(claim instanceof Problem));
+export function matchOwners(inputs: CustomerInput[]): OwnerMatch {
+  const readOwners = inputs.map((owner) => orProblem(() => read(owner)));
+  const good = readOwners.filter((owner): owner is ReadOwner => !(owner instanceof Problem));
   const references = good.flatMap(({ reference }) => reference ?? []);
   const identities = unique(
-    good.flatMap((claim) => claim.identities),
+    good.flatMap((owner) => owner.identities),
     identityKey,
   );
   return {
@@ -91,20 +91,20 @@ export function matchOwners(claims: CustomerClaim[]): OwnerMatch {
             : [];
           const erased = await tombstonesOf(deciding, unknown);
           await lockCustomers(deciding, erased.values(), 'some');
-          return ownerBook(deciding, context, claimed, { refs, owners, locked, erased });
+          return ownerBook(deciding, context, readOwners, { refs, owners, locked, erased });
         },
       };
     },
   };
 }
 
-function read({ customerId, customer, factSource, consented = false }: CustomerClaim): Claimed {
+function read({ customerId, customer, factSource, consented = false }: CustomerInput): ReadOwner {
   if (customerId !== undefined && customer !== undefined) {
     throw invalid('/customerId', 'customer_twice', 'Give customerId or customer, not both.');
   }
   const details = customer ?? {};
-  const claimed: Claimed = { id: customerId, reference: undefined, identities: [], details, warnings: [], consented };
-  if (customerId !== undefined) return claimed;
+  const owner: ReadOwner = { id: customerId, reference: undefined, identities: [], details, warnings: [], consented };
+  if (customerId !== undefined) return owner;
   if (details.source !== undefined && details.externalId === undefined) {
     throw invalid('/customer/externalId', 'required', 'source needs an externalId: send both, or neither.');
   }
@@ -116,7 +116,7 @@ function read({ customerId, customer, factSource, consented = false }: CustomerC
         'required',
         'Send customer.source: the system that customer.externalId belongs to.',
       );
-    claimed.reference = { source, externalId: details.externalId };
+    owner.reference = { source, externalId: details.externalId };
   }
   const unusable: Problem[] = [];
   for (const kind of ['email', 'phone'] as const) {
@@ -125,15 +125,15 @@ function read({ customerId, customer, factSource, consented = false }: CustomerC
     const value = normalizeIdentity(kind, given);
     if (value === null) {
       unusable.push(unusableIdentity(`/customer/${kind}`, kind));
-      claimed.warnings.push({
+      owner.warnings.push({
         code: `unusable_${kind}`,
         message: `customer.${kind} ${identityAdvice[kind]}, and was ignored.`,
       });
     } else {
-      claimed.identities.push({ kind, value });
+      owner.identities.push({ kind, value });
     }
   }
-  if (!claimed.reference && claimed.identities.length === 0) {
+  if (!owner.reference && owner.identities.length === 0) {
     // A bad phone beside a good reference must not lose an order; as the only name it has to be mended.
     throw (
       unusable[0] ??
@@ -142,30 +142,30 @@ function read({ customerId, customer, factSource, consented = false }: CustomerC
       })
     );
   }
-  return claimed;
+  return owner;
 }
 
 /** What is to be written of a customer that facts name. */
 interface Addition {
-  identities: Claimed['identities'];
+  identities: ReadOwner['identities'];
   references: ReferenceInput[];
   details: OwnerDetails;
   isNew: boolean;
 }
 
-interface Known {
+interface LookedUp {
   refs: Map<string, RefRow>;
   owners: Map<string, string>;
   locked: ReadonlyMap<string, string>;
-  /** Names of erased persons that are among those of the claims: hash → the anonymous customer. */
+  /** Names of erased persons that are among those of the inputs: hash → the anonymous customer. */
   erased: ReadonlyMap<string, string>;
 }
 
 function ownerBook(
   tx: Transaction,
   context: Context,
-  claimed: (Claimed | Problem)[],
-  { refs, owners, locked, erased }: Known,
+  readOwners: (ReadOwner | Problem)[],
+  { refs, owners, locked, erased }: LookedUp,
 ): OwnerBook {
   const additions = new Map<string, Addition>();
   const lifted = new Set<string>();
@@ -188,25 +188,25 @@ function ownerBook(
   }
 
   function owner(index: number): Owner {
-    const claim = claimed[index];
-    if (claim === undefined) throw new RangeError(`There is no claim ${index}`);
-    if (claim instanceof Problem) throw claim;
-    if (claim.id !== undefined) {
-      if (!locked.has(claim.id)) throw invalid('/customerId', 'not_found', 'There is no such customer.');
-      const gone = isErased(tx, claim.id);
-      return { customerId: claim.id, erased: gone, warnings: gone ? [personErased] : [], admit: () => undefined };
+    const given = readOwners[index];
+    if (given === undefined) throw new RangeError(`There is no owner ${index}`);
+    if (given instanceof Problem) throw given;
+    if (given.id !== undefined) {
+      if (!locked.has(given.id)) throw invalid('/customerId', 'not_found', 'There is no such customer.');
+      const gone = isErased(tx, given.id);
+      return { customerId: given.id, erased: gone, warnings: gone ? [personErased] : [], admit: () => undefined };
     }
-    const ref = claim.reference && refs.get(refKey(claim.reference));
-    const { confinement } = context.principal;
-    if (confinement?.kind === 'customer') checkOwnNames(claim, confinement.id, ref?.recordId);
+    const ref = given.reference && refs.get(refKey(given.reference));
+    const { scopedTo } = context.principal;
+    if (scopedTo?.kind === 'customer') checkOwnNames(given, scopedTo.id, ref?.recordId);
     if (ref && !ref.recordId) throw deletedReference('/customer/externalId');
-    const reference = claim.reference;
+    const reference = given.reference;
     const buriedRef = reference && !ref ? buried(() => referenceHash(context, reference)) : undefined;
-    const buriedIdentities = claim.identities.map((identity) =>
+    const buriedIdentities = given.identities.map((identity) =>
       owners.has(identityKey(identity)) ? undefined : buried(() => identityHash(context, identity)),
     );
-    const isBack = claim.consented;
-    const byIdentity = claim.identities.map(
+    const isBack = given.consented;
+    const byIdentity = given.identities.map(
       (identity, i) => owners.get(identityKey(identity)) ?? (isBack ? undefined : buriedIdentities[i]),
     );
     const known = ref?.recordId ?? (isBack ? undefined : buriedRef) ?? byIdentity.find((id) => id !== undefined);
@@ -214,10 +214,10 @@ function ownerBook(
     if (known !== undefined && (isErased(tx, id) || id === buriedRef || buriedIdentities.includes(id))) {
       // Found by a name that was erased while this waited.
       if (isBack) throw new Retry('a person was erased');
-      return { customerId: id, erased: true, warnings: [...claim.warnings, personErased], admit: () => undefined };
+      return { customerId: id, erased: true, warnings: [...given.warnings, personErased], admit: () => undefined };
     }
     if (known !== undefined && !locked.has(id) && !additions.get(id)?.isNew) throw new Retry('a customer vanished');
-    const conflicts = claim.identities.flatMap(({ kind }, i): Warning[] => {
+    const conflicts = given.identities.flatMap(({ kind }, i): Warning[] => {
       const other = byIdentity[i];
       if (other === undefined || other === id) return [];
       if (buriedIdentities[i] !== undefined) {
@@ -227,19 +227,19 @@ function ownerBook(
       const message = `The ${kind} belongs to customer ${other}; the record was added to ${id}, and nothing was moved.`;
       return [{ code: 'customer_conflict', message }];
     });
-    const identities = claim.identities.filter((_, i) => byIdentity[i] === undefined);
-    const references = claim.reference && !ref ? [claim.reference] : [];
+    const identities = given.identities.filter((_, i) => byIdentity[i] === undefined);
+    const references = given.reference && !ref ? [given.reference] : [];
     return {
       customerId: id,
       erased: false,
-      warnings: [...claim.warnings, ...conflicts],
+      warnings: [...given.warnings, ...conflicts],
       admit: () => {
         if (identities.length + references.length === 0) return;
         if (erased.size > 0) {
           for (const one of references) lifted.add(referenceHash(context, one));
           for (const one of identities) lifted.add(identityHash(context, one));
         }
-        add(id, { identities, references, details: claim.details, isNew: known === undefined });
+        add(id, { identities, references, details: given.details, isNew: known === undefined });
       },
     };
   }
@@ -249,7 +249,7 @@ function ownerBook(
    * names that nobody has and of others', be they erased.
    */
   function checkOwnNames(
-    { reference, identities }: Claimed,
+    { reference, identities }: ReadOwner,
     self: string,
     byReference: string | null | undefined,
   ): void {
@@ -303,9 +303,9 @@ async function saveAdditions(tx: Transaction, context: Context, additions: Map<s
     };
     return { before, after };
   });
-  await claimNewCustomers(tx, context, newIds(changes));
+  await shareNewCustomers(tx, context, newIds(changes));
   await saveCustomers(tx, context, changes);
-  await refreshBounds(tx, context, changedIds(changes));
+  await recomputeBounds(tx, context, changedIds(changes));
 }
 
 function newCustomer(id: string, details: OwnerDetails, now: string): CustomerState['row'] {

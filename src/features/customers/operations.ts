@@ -11,7 +11,7 @@ import { personErasedProblem, refuseErased } from '../../records/erased.ts';
 import { operationsOf } from '../../records/operations.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { referenceInput, targetParameters } from '../../records/references/record.ts';
-import { successorsOf } from './aliases.ts';
+import { redirectsOf } from './aliases.ts';
 import { normalizeIdentity } from './identity.ts';
 import { customerById, deleteCustomerRow, lockCustomers, customersByIds as recordsByIds } from './queries.ts';
 import { customerRecord, customers, identityTaken } from './record.ts';
@@ -29,7 +29,7 @@ const ofIdentity = (kind: 'email' | 'phone', max: number) => ({
 const operations = operationsOf(customerRecord, {
   filters: {
     acquisitionSource: {
-      input: text(100).optional(),
+      input: text(100).optional().meta({ description: 'Only customers who came from this source.' }),
       condition: (value) => sql`${customers.acquisitionSource} = ${value}`,
       selects: ['Customer.acquisition'],
     },
@@ -75,9 +75,9 @@ export const customersByIds = readOperation({
   async run({ db }, { ids }) {
     const found = await recordsByIds(db, ids);
     const missing = ids.filter((customerId) => !found.has(customerId));
-    const successors = await successorsOf(db, missing);
-    const survivors = await recordsByIds(db, [...successors.values()]);
-    return ids.map((customerId) => found.get(customerId) ?? survivors.get(successors.get(customerId) ?? '') ?? null);
+    const redirects = await redirectsOf(db, missing);
+    const survivors = await recordsByIds(db, [...redirects.values()]);
+    return ids.map((customerId) => found.get(customerId) ?? survivors.get(redirects.get(customerId) ?? '') ?? null);
   },
 });
 

@@ -9,8 +9,8 @@ import {
   statement,
   type Transaction,
 } from '../../platform/db/client.ts';
+import { IdsMerged } from '../../platform/merged-ids.ts';
 import type { Context } from '../../platform/operation.ts';
-import { Superseded } from '../../platform/superseded.ts';
 import { assertNothingGuards, deletionOfParts } from '../../records/delete-guard.ts';
 import { noteErased } from '../../records/erased.ts';
 import { lazily } from '../../records/lazily.ts';
@@ -19,7 +19,7 @@ import { externalRefs } from '../../records/references/record.ts';
 import { answerById, answersById } from '../../records/statements.ts';
 import { assignments, fromExcluded, fromRow } from '../../records/table.ts';
 import { hashesOf, tombstonesOf } from '../privacy/tombstones.ts';
-import { successorsOf } from './aliases.ts';
+import { redirectsOf } from './aliases.ts';
 import { type Customer, customerIdentities, customerRecord, customers } from './record.ts';
 import type { IdentityKind } from './words.ts';
 
@@ -46,7 +46,7 @@ const lock = statement<{ id: string; kind: string; erased: boolean }>(
  * stale after it, so read what matters again in a later statement. Answers the kinds by id; absent ids are absent, and
  * those that were merged into others are thrown (`Superseded`), for the transaction to be run again.
  *
- * The audit is told that all of them are changed, unless `changing` is `some`: then the caller tells which (`tx.trail`).
+ * The audit is told that all of them are changed, unless `changing` is `some`: then the caller tells which (`tx.auditContext`).
  */
 export async function lockCustomers(
   tx: Transaction,
@@ -57,16 +57,16 @@ export async function lockCustomers(
   if (wanted.length === 0) return new Map();
   const rows = await tx.all(lock, { ids: wanted });
   if (rows.length < wanted.length) await leadOn(tx, wanted, new Set(rows.map(({ id }) => id)));
-  if (changing === 'all') for (const { id } of rows) tx.trail.customerIds.add(id);
+  if (changing === 'all') for (const { id } of rows) tx.auditContext.customerIds.add(id);
   for (const { id, erased } of rows) if (erased) noteErased(tx, id);
   return new Map(rows.map((row) => [row.id, row.kind]));
 }
 
-/** Who is not there any more may have been merged into another one. @throws Superseded */
+/** Who is not there any more may have been merged into another one. @throws IdsMerged */
 async function leadOn(tx: Transaction, wanted: readonly string[], locked: { has(id: string): boolean }): Promise<void> {
   const missing = wanted.filter((id) => !locked.has(id));
-  const successors = await successorsOf(tx, missing);
-  if (successors.size > 0) throw new Superseded(successors);
+  const redirects = await redirectsOf(tx, missing);
+  if (redirects.size > 0) throw new IdsMerged(redirects);
 }
 
 interface OwnerRow extends RefRow {
@@ -220,7 +220,7 @@ export interface CustomerChange {
 
 /**
  * Writes the differences between states before and after, whatever their number, in one or two statements; with new names
- * one more, in the same packet: a name that was looked up before its person was erased must not be written after that.
+ * one more, sent together with it: a name that was looked up before its person was erased must not be written after that.
  */
 export async function saveCustomers(
   tx: Transaction,
@@ -228,7 +228,7 @@ export async function saveCustomers(
   changes: CustomerChange[],
 ): Promise<void> {
   if (changes.length === 0) return;
-  for (const { after } of changes) tx.trail.customerIds.add(after.row.id);
+  for (const { after } of changes) tx.auditContext.customerIds.add(after.row.id);
   const split = <T>(before: T[], after: T[], key: (item: T) => string) => {
     const old = new Set(before.map(key));
     const now = new Set(after.map(key));

@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { problemType } from '../../platform/errors.ts';
+import { maskedForScoped } from '../../platform/masked-fields.ts';
 import { personal } from '../../platform/personal.ts';
 import {
   amount,
@@ -11,7 +12,6 @@ import {
   isStorableJson,
   positiveAmount,
 } from '../../platform/values.ts';
-import { ofOthers } from '../../platform/withheld.ts';
 import {
   boolean,
   code,
@@ -123,8 +123,14 @@ export const customerRecord = record('customer', {
     givenName: text(100).personal(),
     familyName: text(100).personal(),
     // Other customers may live on other shards: checked when written, not by a foreign key.
-    companyId: otherCustomer('company member').filter().says('The company a person belongs to.'),
-    referredBy: otherCustomer('referred customer').filter().says('The customer who referred this one.'),
+    companyId: otherCustomer('company member')
+      .replacedAs('companies')
+      .filter()
+      .says('The company a person belongs to.'),
+    referredBy: otherCustomer('referred customer')
+      .replacedAs('referrers')
+      .filter()
+      .says('The customer who referred this one.'),
     birthday: date().personal(),
     // The country alone is nobody's address, and metrics group by it.
     address: json(address)
@@ -138,7 +144,7 @@ export const customerRecord = record('customer', {
     acquisitionCost: money().inBaseCurrency().internal(),
     acquiredOn: date().plain().internal(),
     acquiredBy: recordId()
-      .answers(ofOthers(id.nullable()))
+      .answers(maskedForScoped(id.nullable()))
       .says('The partner who brought the customer. If omitted it does not change, not even with PUT.'),
     attributes: json(attributes, z.record(z.string(), z.unknown())).personal(),
     /** From then on the row keeps the facts of a person together, and nothing personal. */
@@ -223,6 +229,6 @@ export const customerIdentities = storedTable('customer_identities', {
     primary: boolean().required().named('is_primary'),
     createdAt: instant().required(),
   },
-  claims: { customer_identities_kind_value_pk: identityTaken },
+  conflicts: { customer_identities_kind_value_pk: identityTaken },
   extras: (t) => [index('customer_identities_customer').on(t.customerId)],
 });

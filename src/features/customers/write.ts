@@ -1,5 +1,5 @@
 import { Retry, type Transaction } from '../../platform/db/client.ts';
-import { type FieldError, invalid, Problem, settle } from '../../platform/errors.ts';
+import { type FieldError, invalid, orProblem, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
@@ -8,10 +8,10 @@ import { isNews, newRef, type RefRow, refKey, refsByName, sourceVersion } from '
 import type { ReferenceInput } from '../../records/references/record.ts';
 import { nextRow } from '../../records/write.ts';
 import { checkConsents, recordConsents } from '../consents/write.ts';
-import { refreshBounds } from '../lead-scores/bounds.ts';
+import { recomputeBounds } from '../lead-scores/bounds.ts';
 import { enqueueReferrals } from '../loyalty/referrals.ts';
 import { keepPartners } from '../partners/queries.ts';
-import { broughtBy, claimNewCustomers, refreshShares } from '../partners/sharing.ts';
+import { broughtBy, recomputeShares, shareNewCustomers } from '../partners/sharing.ts';
 import { hashesOf, identityHash, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
 import { withoutGuarded } from './guarded.ts';
 import { type NormalizedIdentity, normalizeIdentities } from './identity.ts';
@@ -66,7 +66,7 @@ export async function writeCustomers(
 ): Promise<(Written | Problem)[]> {
   const countries = await storedCountries(tx, writes);
   const identitiesOf = writes.map((write) =>
-    settle(() => normalizeIdentities(write.input, countries.get(write.id ?? ''))),
+    orProblem(() => normalizeIdentities(write.input, countries.get(write.id ?? ''))),
   );
   const refs = await refsByName(
     tx,
@@ -114,26 +114,26 @@ export async function writeCustomers(
   for (const state of states.values()) for (const ref of state.references) refs.set(refKey(ref), ref);
 
   const changes = new Map<string, CustomerChange>();
-  const partners = await keepPartners(tx, context.principal.confinement ? [] : acquirersOf(writes));
+  const partners = await keepPartners(tx, context.principal.scopedTo ? [] : acquirersOf(writes));
   const plan = new Plan(context, { kinds, refs, owners, states, withMembers, partners, erased }, changes);
   const results = writes.map((write, index) => {
     const identities = identitiesOf[index];
-    return settle(() => {
+    return orProblem(() => {
       if (identities instanceof Problem) throw identities;
       return plan.write(write, identities);
     });
   });
   const all = [...changes.values()];
-  await claimNewCustomers(tx, context, newIds(all));
+  await shareNewCustomers(tx, context, newIds(all));
   await liftTombstones(tx, [...plan.lifted]);
   await saveCustomers(tx, context, all);
-  refreshShares(
+  recomputeShares(
     tx,
     all
       .filter(({ before, after }) => (before?.row.acquiredBy ?? null) !== after.row.acquiredBy)
       .map(({ after }) => after.row.id),
   );
-  await refreshBounds(tx, context, changedIds(all));
+  await recomputeBounds(tx, context, changedIds(all));
   enqueueReferrals(tx, all.flatMap(referralOf));
   await recordConsents(
     tx,
@@ -157,7 +157,7 @@ function referralOf({ before, after }: CustomerChange) {
   return [{ customerId: after.row.id, former: before.row.referredBy ?? undefined }];
 }
 
-interface Known {
+interface PreparedCustomers {
   kinds: Map<string, string>;
   refs: Map<string, RefRow>;
   owners: Map<string, string>;
@@ -173,18 +173,18 @@ interface Known {
 /** What is known while a set of documents is planned; each planned document updates it. */
 class Plan {
   readonly #context: Context;
-  readonly #kinds: Known['kinds'];
-  readonly #refs: Known['refs'];
-  readonly #owners: Known['owners'];
-  readonly #states: Known['states'];
-  readonly #withMembers: Known['withMembers'];
-  readonly #partners: Known['partners'];
+  readonly #kinds: PreparedCustomers['kinds'];
+  readonly #refs: PreparedCustomers['refs'];
+  readonly #owners: PreparedCustomers['owners'];
+  readonly #states: PreparedCustomers['states'];
+  readonly #withMembers: PreparedCustomers['withMembers'];
+  readonly #partners: PreparedCustomers['partners'];
   readonly #changes: Map<string, CustomerChange>;
-  readonly #erased: Known['erased'];
+  readonly #erased: PreparedCustomers['erased'];
   /** Hashes of tombstones that are lifted by what was accepted. */
   readonly lifted = new Set<string>();
 
-  constructor(context: Context, known: Known, changes: Map<string, CustomerChange>) {
+  constructor(context: Context, known: PreparedCustomers, changes: Map<string, CustomerChange>) {
     this.#context = context;
     this.#kinds = known.kinds;
     this.#refs = known.refs;
@@ -325,12 +325,12 @@ class Plan {
 
   /**
    * Left out it stays, on PUT as well: the shop that sends a customer every night does not know who brought it, and must
-   * not unshare it. Who is confined cannot say: what a partner creates it has brought, and that is told to nobody else.
+   * not unshare it. A scoped token cannot say: what a partner creates it has brought, and that is told to nobody else.
    */
   #acquiredBy(before: CustomerRow | null, { acquiredBy }: CustomerPatch): string | null {
     const stored = before ? before.acquiredBy : broughtBy(this.#context);
     if (acquiredBy === undefined) return stored;
-    if (this.#context.principal.confinement !== null) {
+    if (this.#context.principal.scopedTo !== null) {
       if (acquiredBy === null || acquiredBy === stored) return stored;
       const message = 'Your token may not set who brought the customer. Leave this out.';
       throw new Problem('not_shared', message, {
@@ -357,7 +357,7 @@ class Plan {
         throw new Problem(identityTaken, message, {
           errors: [{ pointer: `/identities/${identity.index}`, code: identityTaken, message }],
           // Whose it is may be what the caller is not told of a customer that it sees.
-          ...(this.#context.principal.confinement === null && { extra: { id: owner } }),
+          ...(this.#context.principal.scopedTo === null && { extra: { id: owner } }),
         });
       }
       const old = before.find((i) => identityKey(i) === identityKey(identity));

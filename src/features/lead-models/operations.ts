@@ -241,9 +241,12 @@ export const listLeadModelScores = readOperation({
       description:
         'Only interactions before this instant count; for a lead that became a customer, only those before that. Profiles count as they are now. Default: now.',
     }),
-    converted: z.boolean().optional().meta({ description: 'Whether it has become a customer.' }),
-    enteredFrom: instant.optional(),
-    enteredTo: instant.optional(),
+    converted: z
+      .boolean()
+      .optional()
+      .meta({ description: 'Only leads that have become a customer, or only those that have not.' }),
+    enteredFrom: instant.optional().meta({ description: 'Only leads that entered then or later.' }),
+    enteredTo: instant.optional().meta({ description: 'Only leads that entered before this.' }),
   }),
   output: pageOf(modelScore).meta({ id: 'LeadModelScorePage' }),
   problems: ['not_found', leadModelNotReady],

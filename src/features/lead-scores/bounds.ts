@@ -31,7 +31,7 @@ const newest = statement<{ id: string; leads: string[] }>(
  * Brings the score bounds of these locked customers, as far as they are leads, up to date with their facts, under the
  * rule set published last. One statement when none of them is a lead.
  */
-export async function refreshBounds(
+export async function recomputeBounds(
   tx: Transaction,
   context: Pick<Context, 'now'>,
   customerIds: string[],
@@ -91,5 +91,5 @@ const newestIndexed = statement<{ id: string }>(
 );
 
 /** What follows for the scores of leads when their interactions change. */
-export const refreshScoreBounds: Effect = (tx, context, changes) => () =>
-  refreshBounds(tx, context, touchedCustomers(changes));
+export const recomputeScoreBounds: Effect = (tx, context, changes) => () =>
+  recomputeBounds(tx, context, touchedCustomers(changes));

@@ -96,7 +96,7 @@ const newestId = statement<{ id: string }>(
 );
 
 /** Every day: bounds that were not written for a day are written again, as decay has left them too high to be of use. */
-export const refreshLeadScores = job({
+export const recomputeLeadScores = job({
   name: 'refreshLeadScores',
   payload: z.strictObject({}),
   recurring: '17 3 * * *',
@@ -135,4 +135,4 @@ function rebound({ pool }: Services, rules: ScoringRules, ids: string[], now: st
   });
 }
 
-export const leadScoreJobs = [indexLeadScores, refreshLeadScores];
+export const leadScoreJobs = [indexLeadScores, recomputeLeadScores];

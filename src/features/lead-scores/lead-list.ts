@@ -35,7 +35,10 @@ const input = z.strictObject({
   grade: scoreGrade.optional(),
   scoreFrom: points.optional().meta({ description: 'Only leads whose score is this or more.', example: 20 }),
   scoreTo: points.optional().meta({ description: 'Only leads whose score is below this.', example: 100 }),
-  converted: z.boolean().optional().meta({ description: 'Whether it has become a customer.' }),
+  converted: z
+    .boolean()
+    .optional()
+    .meta({ description: 'Only leads that have become a customer, or only those that have not.' }),
   enteredFrom: instant.optional(),
   enteredTo: instant.optional(),
   updatedFrom: instant.optional(),

@@ -55,15 +55,15 @@ export async function leadDifferences(db: Db, limit: number): Promise<Difference
   return [...(await db.all(compareRecords, { limit })), ...(await db.all(compareConversions, { limit }))];
 }
 
-const recount = statement(
-  'recount_leads',
+const recompute = statement(
+  'recompute_leads',
   sql`update leads l set (stage, stage_since, loss_reason, converted_at, conversion_order_id)
       = (h.stage, h.stage_since, h.loss_reason, h.converted_at, h.conversion_order_id)
     from ${byChanges} h where h.customer_id = l.customer_id and l.customer_id = any(${param('ids')}::uuid[])
       and h.stage is not null and ${row('l')} is distinct from ${row('h')}`,
 );
 
-/** Sets leads to what their stage changes say. Their customers are locked; conversions are restated after it. */
-export async function recountLeads(tx: Transaction, ids: string[]): Promise<void> {
-  await tx.all(recount, { ids });
+/** Sets leads to what their stage changes say. Their customers are locked; conversions are recomputed after it. */
+export async function recomputeLeads(tx: Transaction, ids: string[]): Promise<void> {
+  await tx.all(recompute, { ids });
 }

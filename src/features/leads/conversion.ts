@@ -12,8 +12,8 @@ import { type Effect, touchedCustomers } from '../../records/effects.ts';
  * none, it goes back to where it was. In between, its last step is dated by the first of its orders as known now:
  * history comes in any order. Steps that another step followed stay as they are, and so does who is a customer by hand.
  */
-const restate = statement(
-  'restate_conversions',
+const recompute = statement(
+  'recompute_conversions',
   sql`with subject as (
       select l.customer_id, l.stage, l.stage_since, l.conversion_order_id, n.change_id, first.id as order_id, first.placed_at
       from unnest(${param('ids')}::uuid[], ${param('changeIds')}::uuid[]) as n(customer_id, change_id)
@@ -73,8 +73,8 @@ const among = statement<{ id: string }>(
 );
 
 /**
- * Which of these locked customers are leads: most who order are none, and to find nothing to restate would cost ten
- * times this look. It needs the locks only, and can share a packet with the write of the orders.
+ * Which of these locked customers are leads: most who order are none, and to find nothing to recompute would cost ten
+ * times this look. It needs the locks only, and can be sent together with the write of the orders.
  */
 export async function leadsAmong(tx: Transaction, customerIds: string[]): Promise<string[]> {
   if (customerIds.length === 0) return [];
@@ -82,18 +82,22 @@ export async function leadsAmong(tx: Transaction, customerIds: string[]): Promis
 }
 
 /**
- * Restates which of these leads became a customer by which order, after their orders or they themselves have changed.
+ * Recomputes which of these leads became a customer by which order, after their orders or they themselves have changed.
  * Their customers are locked. Travels with the statement that follows, or with COMMIT: whoever reads leads in the same
  * transaction reads them behind it.
  */
-export function restateConversions(tx: Transaction, context: Pick<Context, 'principal' | 'now'>, ids: string[]): void {
+export function recomputeConversions(
+  tx: Transaction,
+  context: Pick<Context, 'principal' | 'now'>,
+  ids: string[],
+): void {
   if (ids.length === 0) return;
-  tx.defer(restate, { ids, changeIds: ids.map(newId), by: context.principal.client, now: context.now });
+  tx.pipeline(recompute, { ids, changeIds: ids.map(newId), by: context.principal.client, now: context.now });
 }
 
 /** What follows for leads when their orders change. */
 export const convertLeads: Effect = (tx, context, changes) => {
   const leads = leadsAmong(tx, touchedCustomers(changes));
   leads.catch(() => undefined);
-  return async () => restateConversions(tx, context, await leads);
+  return async () => recomputeConversions(tx, context, await leads);
 };

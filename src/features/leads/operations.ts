@@ -12,7 +12,7 @@ import { customerRequired } from '../../records/ownership.ts';
 import { type Target, targetId } from '../../records/references/queries.ts';
 import { referenceInput, targetParameters } from '../../records/references/record.ts';
 import { lockCustomers } from '../customers/queries.ts';
-import { refreshShares } from '../partners/sharing.ts';
+import { recomputeShares } from '../partners/sharing.ts';
 import { deleteLeadRow, leadById, leadsByIds as recordsByIds, stageChangeColumns, stageChangesOf } from './queries.ts';
 import {
   lead,
@@ -160,7 +160,7 @@ export const deleteLead = writeOperation({
     const { row } = await lockLead(tx, target);
     checkVersion(row.version, expected);
     await deleteLeadRow(tx, row.customerId);
-    if (row.segment !== null) refreshShares(tx, [row.customerId]);
+    if (row.segment !== null) recomputeShares(tx, [row.customerId]);
     return { id: row.customerId, deleted: true as const };
   },
 });

@@ -114,7 +114,7 @@ const save = statement(
 /** Writes leads as they are now, and the steps that led there. Their customers are locked. */
 export async function saveLeads(tx: Transaction, rows: LeadRow[], changes: StageChangeRow[]): Promise<void> {
   if (rows.length === 0) return;
-  for (const { customerId } of rows) tx.trail.customerIds.add(customerId);
+  for (const { customerId } of rows) tx.auditContext.customerIds.add(customerId);
   await tx.all(save, { rows: JSON.stringify(rows), changes: JSON.stringify(changes) });
 }
 

@@ -2,7 +2,7 @@ import { type LeadStage, nextStages } from '../../domain/lead-lifecycle.ts';
 import { isBefore } from '../../domain/period.ts';
 import type { Outcome } from '../../platform/batch.ts';
 import type { Transaction } from '../../platform/db/client.ts';
-import { checkNotAhead, invalid, Problem, settle } from '../../platform/errors.ts';
+import { checkNotAhead, invalid, orProblem, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
@@ -11,9 +11,9 @@ import { withoutPersonal } from '../../records/personal-data.ts';
 import { type AssignmentEntry, type Chosen, chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { checkConsents, recordConsents } from '../consents/write.ts';
 import { matchOwners } from '../customers/match.ts';
-import { refreshBounds } from '../lead-scores/bounds.ts';
-import { refreshShares } from '../partners/sharing.ts';
-import { restateConversions } from './conversion.ts';
+import { recomputeBounds } from '../lead-scores/bounds.ts';
+import { recomputeShares } from '../partners/sharing.ts';
+import { recomputeConversions } from './conversion.ts';
 import { type LeadRow, type LeadState, leadStates, type StageChangeRow, saveLeads } from './queries.ts';
 import {
   type LeadInput,
@@ -60,7 +60,7 @@ export async function writeLeads(tx: Transaction, context: Context, writes: Lead
   const owners = await decide(tx, context);
   const changes = new Map<string, LeadChange>();
   const results = writes.map((write, index) =>
-    settle((): Outcome => {
+    orProblem((): Outcome => {
       const owner = owners.owner(index);
       const { customerId: id, warnings } = owner;
       if (owner.erased) throw erasedRefusal(write.input.customerId === undefined ? '/customer' : '/customerId');
@@ -98,7 +98,7 @@ export async function writeLeads(tx: Transaction, context: Context, writes: Lead
  * @throws Problem not_shared
  */
 function refuseSharing({ principal }: Context, pointer: string): void {
-  if (principal.confinement === null) return;
+  if (principal.scopedTo === null) return;
   const message = 'Your token may not change this member: it decides which customers are shared with you.';
   throw new Problem('not_shared', message, { errors: [{ pointer, code: 'not_shared', message }] });
 }
@@ -276,14 +276,14 @@ export async function applyChanges(tx: Transaction, context: Context, changes: L
     changes.flatMap(({ steps }) => steps.map((step) => withoutPersonal(tx, leadStageChanges, step))),
   );
   const idsOf = (some: LeadChange[]) => some.map(({ row }) => row.customerId);
-  restateConversions(tx, context, idsOf(changes.filter(({ steps }) => steps.length > 0)));
+  recomputeConversions(tx, context, idsOf(changes.filter(({ steps }) => steps.length > 0)));
   const entries = changes.flatMap((change) => assignmentOf(change) ?? []);
   if (entries.length > 0) await recordAssignments(tx, context, entries);
   const rated = changes.filter(
     ({ before, row }) => before === null || before.source !== row.source || before.segment !== row.segment,
   );
-  if (rated.length > 0) await refreshBounds(tx, context, idsOf(rated));
-  refreshShares(tx, idsOf(changes.filter(({ before, row }) => (before?.segment ?? null) !== row.segment)));
+  if (rated.length > 0) await recomputeBounds(tx, context, idsOf(rated));
+  recomputeShares(tx, idsOf(changes.filter(({ before, row }) => (before?.segment ?? null) !== row.segment)));
 }
 
 /** Asks the rules for an owner of each of these; where they have none, it stays as it is. */

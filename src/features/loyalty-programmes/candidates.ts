@@ -59,7 +59,7 @@ export const listLoyaltyCandidates = readOperation({
     limit,
     after,
     cursors,
-    programmeId: id,
+    programmeId: id.meta({ description: 'The programme they would join.' }),
     windowDays: z
       .int()
       .min(1)

@@ -12,7 +12,7 @@ import { id } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { assignments, fromRow } from '../../records/table.ts';
 import { unknownCampaigns } from '../campaigns/queries.ts';
-import { restatePublication } from '../loyalty/publication.ts';
+import { recomputePublication } from '../loyalty/publication.ts';
 import {
   type ProgrammeRecord,
   type ProgrammeRow,
@@ -268,7 +268,7 @@ export const publishLoyaltyProgramme = writeOperation({
     if (versions.length > 0) {
       // By then what was under way is done.
       const runAt = new Date(Date.parse(now) + minute).toISOString();
-      enqueue(tx, restatePublication, { programmeId: wanted, since: row.validFrom }, { runAt });
+      enqueue(tx, recomputePublication, { programmeId: wanted, since: row.validFrom }, { runAt });
     }
     return save(tx, record, { status: 'active' }, now);
   },

@@ -9,8 +9,8 @@ import type { Services } from '../../platform/operation.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { bonusEntitlements } from './earning-queries.ts';
 import { earningDates, earningRules } from './earning-rules.ts';
-import { openAccounts, restate, saveAccounts, sourceKey } from './ledger.ts';
-import { restateReferral } from './referrals.ts';
+import { openAccounts, recompute, saveAccounts, sourceKey } from './ledger.ts';
+import { recomputeReferral } from './referrals.ts';
 
 /** So many days late a bonus still comes, if the service was down on the day itself. */
 const caughtUpDays = 7;
@@ -102,7 +102,7 @@ async function grant(services: Services, kind: Kind, found: Candidate[], now: st
       const points = rules?.bonuses[kind] ?? 0;
       const history = { net: 0, expired: 0 };
       const change = { before: 0, after: points, history, dates: earningDates(rules, at), by: kind };
-      restate(account, { bonusKey: key }, change);
+      recompute(account, { bonusKey: key }, change);
     }
     saveAccounts(tx, accounts.values());
   });
@@ -123,4 +123,4 @@ async function withoutBonus<Due extends { customerId: string; key: string }>(db:
 }
 
 /** The jobs behind bonuses. */
-export const loyaltyBonusJobs: readonly AnyJob[] = [grantLoyaltyBonuses, restateReferral];
+export const loyaltyBonusJobs: readonly AnyJob[] = [grantLoyaltyBonuses, recomputeReferral];

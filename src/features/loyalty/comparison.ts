@@ -80,8 +80,8 @@ export async function ledgerDifferences(db: Db, limit: number): Promise<Differen
   ];
 }
 
-const recountLots = statement(
-  'recount_loyalty_lots',
+const recomputeLots = statement(
+  'recompute_loyalty_lots',
   sql`update loyalty_lots l set remaining = h.remaining from (
       select l.customer_id, l.id, coalesce(sum(e.points), 0)::bigint as remaining
       from loyalty_lots l left join loyalty_entries e on e.customer_id = l.customer_id and e.lot_id = l.id
@@ -89,15 +89,15 @@ const recountLots = statement(
     where l.customer_id = h.customer_id and l.id = h.id and l.remaining <> h.remaining`,
 );
 
-const recountAccounts = statement(
-  'recount_loyalty_accounts',
+const recomputeAccounts = statement(
+  'recompute_loyalty_accounts',
   sql`update loyalty_accounts a set (active, pending, debt, tier, tier_since, tier_ends_at, tier_in_grace, next_at)
       = (h.active, h.pending, h.debt, h.tier, h.tier_since, h.tier_ends_at, h.tier_in_grace, h.next_at)
     from ${accountsByLedger} h where h.customer_id = a.customer_id and a.customer_id = any(${param('ids')}::uuid[]) and ${differs}`,
 );
 
 /** Sets lots and accounts to what their postings and tier changes say. The customers are locked. */
-export async function recountLedger(tx: Transaction, ids: string[]): Promise<void> {
-  await tx.all(recountLots, { ids });
-  await tx.all(recountAccounts, { ids });
+export async function recomputeLedger(tx: Transaction, ids: string[]): Promise<void> {
+  await tx.all(recomputeLots, { ids });
+  await tx.all(recomputeAccounts, { ids });
 }

@@ -6,7 +6,7 @@ import { type Db, param, statement, type Transaction } from '../../platform/db/c
 import type { Context } from '../../platform/operation.ts';
 import { type ProgrammeRules, rulesOf } from '../loyalty-programmes/queries.ts';
 import type { Difference } from '../rollups/queries.ts';
-import { restateAllOrders } from './earning.ts';
+import { recomputeAllOrders } from './earning.ts';
 import { earningKey, earningsOfMembers, memberFacts, type OrderFacts, ordersOfMembers } from './earning-queries.ts';
 import { earningRules } from './earning-rules.ts';
 import { openAccounts, saveAccounts } from './ledger.ts';
@@ -128,13 +128,13 @@ async function milestoneDifferences(
   });
 }
 
-/** Restates what all orders of these customers, who are locked, are entitled to. */
-export async function repairEarnings(
+/** Recomputes what all orders of these customers, who are locked, are entitled to. */
+export async function recomputeAllEarnings(
   tx: Transaction,
   context: Pick<Context, 'now' | 'baseCurrency' | 'principal'>,
   customerIds: string[],
 ): Promise<void> {
   const accounts = await openAccounts(tx, context, customerIds, { lots: true, earnings: true });
-  await restateAllOrders(tx, context, accounts);
+  await recomputeAllOrders(tx, context, accounts);
   saveAccounts(tx, accounts.values());
 }

@@ -25,7 +25,7 @@ import {
   type PointsSource,
   raiseTier,
   readLots,
-  restate,
+  recompute,
   type SourceHistory,
   saveAccounts,
   sourceHistories,
@@ -37,7 +37,7 @@ import { enqueueReferrals } from './referrals.ts';
  * An order of a member is entitled to points while it earns (domain/loyalty-earning.ts): by the version of the rules in
  * force when it was placed, and with the tier held then. `loyalty_earnings` remembers what it is entitled to, so that
  * only a change moves points, and the tier, so that what is learned later about the past does not. Whoever writes orders
- * asks `membersAmong` before the write and calls `restateEarnings` after it, under the locks of the customers.
+ * asks `membersAmong` before the write and calls `recomputeEarnings` after it, under the locks of the customers.
  */
 
 /** An order that is being written, for the customer whose points it may change: the old one and the new one if it moves. */
@@ -57,7 +57,7 @@ export interface Members {
 
 /**
  * The members among the customers of these orders, with their accounts brought up to the present by what was known before
- * the write. One statement, which can share a packet with the write if it is sent before it.
+ * the write. One statement, which can be sent together with the write if it is sent before it.
  */
 export async function membersAmong(
   tx: Transaction,
@@ -73,10 +73,10 @@ export async function membersAmong(
 type EarningContext = Pick<Context, 'now' | 'baseCurrency' | 'principal'>;
 
 /**
- * Restates what the orders of members are entitled to, after they were written: points, milestone bonuses, tiers; and
+ * Recomputes what the orders of members are entitled to, after they were written: points, milestone bonuses, tiers; and
  * enqueues what a referral has to do with it. Nobody is a member: no statement. The last one travels with COMMIT.
  */
-export async function restateEarnings(
+export async function recomputeEarnings(
   tx: Transaction,
   context: EarningContext,
   { accounts, touched }: Members,
@@ -97,7 +97,7 @@ export async function restateEarnings(
     facts,
     before: known.get(earningKey({ customerId, orderId })) ?? null,
   }));
-  await restateOrders(tx, context, accounts, changes);
+  await recomputeOrders(tx, context, accounts, changes);
   saveAccounts(tx, accounts.values());
 }
 
@@ -106,7 +106,7 @@ export async function restateEarnings(
  * where they earn with the first tier, and for repairs. The caller saves the accounts, which are new or were opened with
  * their lots and `earnings`.
  */
-export async function restateAllOrders(
+export async function recomputeAllOrders(
   tx: Transaction,
   context: EarningContext,
   accounts: ReadonlyMap<string, OpenAccount>,
@@ -134,7 +134,7 @@ export async function restateAllOrders(
     return { ...key, facts, before };
   });
   for (const before of earnings.values()) changes.push({ ...before, facts: null, before });
-  await restateOrders(tx, context, accounts, changes);
+  await recomputeOrders(tx, context, accounts, changes);
 }
 
 interface Change {
@@ -144,7 +144,7 @@ interface Change {
   before: EarningRow | null;
 }
 
-async function restateOrders(
+async function recomputeOrders(
   tx: Transaction,
   context: EarningContext,
   accounts: ReadonlyMap<string, OpenAccount>,
@@ -164,7 +164,7 @@ async function restateOrders(
     const { before, after, dates } = earningOf(account, change, facts.get(change.customerId), exponent);
     if (after === null) continue;
     const source = { orderId: change.orderId };
-    restate(account, source, {
+    recompute(account, source, {
       before: before?.entitled ?? 0,
       after: after.entitled,
       history: histories.get(sourceKey(account.customerId, source)) ?? noHistory,
@@ -173,7 +173,7 @@ async function restateOrders(
     });
     noteEarning(account, before, after);
   }
-  await restateMilestones(tx, accounts, facts, by);
+  await recomputeMilestones(tx, accounts, facts, by);
   for (const account of accounts.values()) raiseTier(account);
   const due = [...facts.values()].filter((of) => referralIsDue(accounts.get(of.customerId), of));
   enqueueReferrals(tx, due);
@@ -238,8 +238,8 @@ function milestoneCounts({ versions }: ProgrammeRules): number[] {
   return [...new Set(versions.flatMap(({ rules }) => rules.bonuses.purchase?.count ?? []))];
 }
 
-/** The bonus for the n-th purchase: restated like an order, by the rules in force when that one was placed. */
-async function restateMilestones(
+/** The bonus for the n-th purchase: recomputed like an order, by the rules in force when that one was placed. */
+async function recomputeMilestones(
   tx: Transaction,
   accounts: ReadonlyMap<string, OpenAccount>,
   facts: ReadonlyMap<string, MemberFacts>,
@@ -268,7 +268,7 @@ async function restateMilestones(
     const history = histories.get(sourceKey(account.customerId, source)) ?? noHistory;
     // A version of other rules is in force where the purchase is now: the lots were not expected to be needed.
     if (change.after < change.before) await readLots(tx, account);
-    restate(account, source, { ...change, history, by });
+    recompute(account, source, { ...change, history, by });
   }
 }
 

@@ -193,7 +193,7 @@ const openSettled = statement<Opened>(
 const givenPresent = sql`greatest(given.now, loyalty_accounts.settled_at)`;
 
 /*
- * The parameters come out of sight of the planner: it would plan this anew for the values of each call, which takes three
+ * The parameters come in a way the planner cannot look into: it would plan this anew for the values of each call, which takes three
  * times as long as to run it.
  */
 const open = statement<Opened>(
@@ -355,7 +355,7 @@ function settled(stored: Opened, programme: ProgrammeRules, contextNow: string):
         entitled,
       })),
     );
-    restateBalance(account);
+    recomputeBalance(account);
   }
   return account;
 }
@@ -481,7 +481,7 @@ export function creditLots(account: OpenAccount, facts: TransactionFacts, lots: 
       lot.remaining = 0;
     }
   }
-  if (account.lots) restateBalance(account);
+  if (account.lots) recomputeBalance(account);
   return transaction;
 }
 
@@ -525,7 +525,7 @@ export function givePointsBack(account: OpenAccount, facts: TransactionFacts, ta
 /** The order or the bonus that points belong to. */
 export type PointsSource = { orderId: string } | { bonusKey: string };
 
-export interface Restatement {
+export interface Entitlement {
   /** Entitlement before and after; nothing happens when they are equal. */
   before: number;
   after: number;
@@ -548,7 +548,7 @@ export interface SourceHistory {
  * force on the way down, for which the account was opened with its lots.
  * @returns null when nothing changed
  */
-export function restate(account: OpenAccount, source: PointsSource, change: Restatement): TransactionRow | null {
+export function recompute(account: OpenAccount, source: PointsSource, change: Entitlement): TransactionRow | null {
   const { before, after, history, dates, by } = change;
   if (before === after) return null;
   const kind = 'orderId' in source ? 'earn' : 'bonus';
@@ -584,11 +584,11 @@ function post(account: OpenAccount, entries: readonly Posting[]): void {
     const lot = lotId === null ? undefined : lotsOf(account).get(lotId);
     if (lot) lot.remaining += points;
   }
-  restateBalance(account);
+  recomputeBalance(account);
 }
 
 /** The balance and the next change out of the lots. */
-function restateBalance(account: OpenAccount): void {
+function recomputeBalance(account: OpenAccount): void {
   const { row, now, payments } = account;
   const lots = [...lotsOf(account).values()];
   row.debt = account.unpaid;
@@ -656,7 +656,7 @@ export function raiseTier(account: OpenAccount): void {
   if (!change) return;
   account.draft.changed = true;
   noteTier(account, state, [change]);
-  if (account.lots) restateBalance(account);
+  if (account.lots) recomputeBalance(account);
   else if (state.tierEndsAt !== null) considerNext(row, state.tierEndsAt);
 }
 
@@ -806,7 +806,7 @@ export function saveAccounts(tx: Transaction, accounts: Iterable<OpenAccount>): 
   }
   const wanted = (Object.keys(sets) as Part[]).filter((part) => sets[part].length > 0); // keys of a record of parts
   const values = Object.fromEntries(wanted.map((part) => [part, JSON.stringify(sets[part])]));
-  tx.defer(saveStatement(wanted), values);
+  tx.pipeline(saveStatement(wanted), values);
 }
 
 function lotRow(customerId: string, { stored: _, ...lot }: OpenLot): LotRow {

@@ -16,7 +16,7 @@ import { targetParameters } from '../../records/references/record.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { programmeNotPublished, rulesAt, rulesOf } from '../loyalty-programmes/queries.ts';
 import { programmeEnded } from '../loyalty-programmes/record.ts';
-import { restateAllOrders } from './earning.ts';
+import { recomputeAllOrders } from './earning.ts';
 import {
   creditLots,
   givePointsBack,
@@ -71,7 +71,7 @@ export const enrolCustomer = writeOperation({
   problems: ['not_found', 'already_exists', programmeNotPublished, programmeEnded, personErasedProblem],
   async run(tx, context, { body: { programmeId, joinedAt: asked = context.now }, ...target }) {
     const customerId = await targetId(tx, 'customer', target);
-    if (context.principal.confinement?.kind === 'customer' && asked !== context.now) {
+    if (context.principal.scopedTo?.kind === 'customer' && asked !== context.now) {
       // Years of orders would earn points by the customer's own word.
       const message = 'Your token may not set joinedAt: you join now. Leave it out.';
       throw new Problem('not_shared', message, { errors: [{ pointer: '/joinedAt', code: 'not_shared', message }] });
@@ -105,7 +105,7 @@ export const enrolCustomer = writeOperation({
       creditLots(account, facts, [{ points: welcome, ...lotDates(rules, context.now) }]);
     }
     const accounts = new Map([[customerId, account]]);
-    await restateAllOrders(tx, context, accounts);
+    await recomputeAllOrders(tx, context, accounts);
     saveAccounts(tx, accounts.values());
     const written = await loyaltyOf(tx, customerId, { asOf: context.now });
     if (!written) throw notFound('member');

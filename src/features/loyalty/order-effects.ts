@@ -1,7 +1,7 @@
 import { baseAmount } from '../../domain/money.ts';
 import type { Change, Effect, State } from '../../records/effects.ts';
 import type { orderItems, orders, refunds } from '../orders/record.ts';
-import { membersAmong, restateEarnings, type TouchedOrder } from './earning.ts';
+import { membersAmong, recomputeEarnings, type TouchedOrder } from './earning.ts';
 import type { OrderFacts } from './earning-queries.ts';
 
 /** What follows for the points of members when their orders change. */
@@ -27,7 +27,7 @@ function recompute(
   // Sent before the orders are written: what was known before decides what was due.
   const members = membersAmong(tx, context, touched);
   members.catch(() => undefined);
-  return async () => restateEarnings(tx, context, await members);
+  return async () => recomputeEarnings(tx, context, await members);
 }
 
 /** Whose points the change of an order may move; nobody's when nothing has changed that decides about them. */

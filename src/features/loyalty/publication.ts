@@ -5,7 +5,7 @@ import { type Job, job } from '../../platform/jobs.ts';
 import { createPrincipal } from '../../platform/principal.ts';
 import { id, instant } from '../../platform/values.ts';
 import { lockCustomers } from '../customers/queries.ts';
-import { membersAmong, restateEarnings } from './earning.ts';
+import { membersAmong, recomputeEarnings } from './earning.ts';
 
 interface Earned {
   customerId: string;
@@ -25,10 +25,10 @@ const principal = createPrincipal('publication', []);
 const payload = z.strictObject({ programmeId: id, since: instant });
 
 /**
- * Restates orders that were placed since a version began, but earned before it was known: those whose shop's clock is
+ * Recomputes orders that were placed since a version began, but earned before it was known: those whose shop's clock is
  * ahead, and those that were under way while it was published. There are hardly any.
  */
-export const restatePublication: Job<typeof payload> = job({
+export const recomputePublication: Job<typeof payload> = job({
   name: 'restateLoyaltyPublication',
   payload,
   run: async ({ pool, db, baseCurrency }, { programmeId, since }, { now, signal }) => {
@@ -44,7 +44,7 @@ export const restatePublication: Job<typeof payload> = job({
         );
         const touched = found.map((order) => ({ ...order, isNew: false }));
         const members = await membersAmong(tx, { now }, touched);
-        await restateEarnings(tx, { now, baseCurrency, principal }, members);
+        await recomputeEarnings(tx, { now, baseCurrency, principal }, members);
       });
     }
   },

@@ -3,10 +3,10 @@ import { index, uniqueIndex } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { mostPoints } from '../../domain/loyalty-earning.ts';
 import { problemType } from '../../platform/errors.ts';
+import { maskedForScoped } from '../../platform/masked-fields.ts';
 import { typeNames } from '../../platform/type-names.ts';
 import { text as boundedText, id, instant as instantText, smallInteger } from '../../platform/values.ts';
 import { created } from '../../platform/versions.ts';
-import { ofOthers } from '../../platform/withheld.ts';
 import {
   boolean,
   code,
@@ -123,7 +123,7 @@ const bonusKey = (description: string) =>
     .plain()
     .readOnly()
     .namesCustomer()
-    .answers(ofOthers(z.string().nullable().meta({ description }), namesReferral));
+    .answers(maskedForScoped(z.string().nullable().meta({ description }), namesReferral));
 
 const transactionFields = {
   id: key(),
@@ -145,8 +145,12 @@ const transactionFields = {
   redemptionId: recordId().readOnly(),
   relatedId: recordId()
     .readOnly()
-    .answers(ofOthers(id.nullable().meta({ description: 'The other side of a transfer, or what a `return` undoes.' }))),
-  relatedCustomerId: otherCustomer().readOnly(),
+    .answers(
+      maskedForScoped(id.nullable().meta({ description: 'The other side of a transfer, or what a `return` undoes.' })),
+    ),
+  relatedCustomerId: otherCustomer()
+    .replacedByHand() // with the bonus key that holds it
+    .readOnly(),
   reason: text(500).personal().readOnly(),
   by: text(255).plain().required().readOnly().says('The client that requested it, or the rule that made it.'),
   /** Repeated, it is not done again. */

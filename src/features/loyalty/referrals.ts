@@ -4,11 +4,11 @@ import { isBefore } from '../../domain/period.ts';
 import { param, Retry, statement, type Transaction, transaction } from '../../platform/db/client.ts';
 import { enqueueAll, type Job, job } from '../../platform/jobs.ts';
 import { id } from '../../platform/values.ts';
-import { successorsOf } from '../customers/aliases.ts';
+import { redirectsOf } from '../customers/aliases.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { bonusEntitlements, memberFacts } from './earning-queries.ts';
 import { earningDates, earningRules } from './earning-rules.ts';
-import { type OpenAccount, openAccounts, restate, saveAccounts, sourceHistories, sourceKey } from './ledger.ts';
+import { type OpenAccount, openAccounts, recompute, saveAccounts, sourceHistories, sourceKey } from './ledger.ts';
 
 interface Involved {
   referrer: string | null;
@@ -32,11 +32,11 @@ const payload = z.strictObject({
 });
 
 /**
- * Restates what a member and whoever referred them have for it: both get their bonus while they are members of the same
+ * Recomputes what a member and whoever referred them have for it: both get their bonus while they are members of the same
  * programme and the referred one has bought something since joining. Points by the rules in force then, or when the other
  * one joined if that was later. Changes two accounts, so it is not done in the transaction of the order.
  */
-export const restateReferral: Job<typeof payload> = job({
+export const recomputeReferral: Job<typeof payload> = job({
   name: 'restateLoyaltyReferral',
   payload,
   run: async ({ pool }, { customerId, former }, { now }) => {
@@ -44,7 +44,7 @@ export const restateReferral: Job<typeof payload> = job({
       const seen = await tx.first(involved, { customerId });
       if (!seen) return;
       // Who was said to be the referrer may have been merged into somebody since.
-      const today = former && ((await successorsOf(tx, [former])).get(former) ?? former);
+      const today = former && ((await redirectsOf(tx, [former])).get(former) ?? former);
       const ids = [customerId, ...namedIn({ ...seen, former: today })];
       await lockCustomers(tx, ids);
       const found = await tx.first(involved, { customerId });
@@ -52,7 +52,7 @@ export const restateReferral: Job<typeof payload> = job({
       const accounts = await openAccounts(tx, { now }, ids, { lots: true });
       const member = accounts.get(customerId);
       if (!member) return;
-      await restateBoth(tx, accounts, member, found);
+      await recomputeBoth(tx, accounts, member, found);
       saveAccounts(tx, accounts.values());
     });
   },
@@ -72,7 +72,7 @@ export function enqueueReferrals(
 ): void {
   enqueueAll(
     tx,
-    restateReferral,
+    recomputeReferral,
     referrals.map(({ customerId, former }) => ({
       payload: { customerId, former },
       key: former === undefined ? customerId : `${customerId}:${former}`,
@@ -80,7 +80,7 @@ export function enqueueReferrals(
   );
 }
 
-async function restateBoth(
+async function recomputeBoth(
   tx: Transaction,
   accounts: ReadonlyMap<string, OpenAccount>,
   member: OpenAccount,
@@ -117,7 +117,7 @@ async function restateBoth(
   for (const { account, source, after, dates, relatedCustomerId } of sides) {
     const key = sourceKey(account.customerId, source);
     const change = { before: entitled.get(key) ?? 0, after, history: histories.get(key) ?? { net: 0, expired: 0 } };
-    const transaction = restate(account, source, { ...change, dates, by });
+    const transaction = recompute(account, source, { ...change, dates, by });
     if (transaction) transaction.relatedCustomerId = relatedCustomerId;
   }
   if (row.referralRewarded !== isEarned) {

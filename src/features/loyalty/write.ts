@@ -2,7 +2,7 @@ import { lotDates } from '../../domain/loyalty-earning.ts';
 import { transferLots } from '../../domain/loyalty-ledger.ts';
 import { isBefore } from '../../domain/period.ts';
 import type { Transaction } from '../../platform/db/client.ts';
-import { invalid, Problem, settle } from '../../platform/errors.ts';
+import { invalid, orProblem, Problem } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
 import { refuseErased } from '../../records/erased.ts';
 import { customerRequired } from '../../records/ownership.ts';
@@ -37,7 +37,7 @@ export async function writeTransactions(
 ): Promise<(WrittenTransaction | Problem)[]> {
   const references = inputs.flatMap(({ customer }) => customer ?? []);
   const found = await refsByName(tx, 'customer', references);
-  const owners = inputs.map((input) => settle(() => ownerOf(input, found)));
+  const owners = inputs.map((input) => orProblem(() => ownerOf(input, found)));
   const ids = owners.filter((owner) => typeof owner === 'string');
   const others = inputs.flatMap(({ toCustomerId }) => toCustomerId ?? []);
   const locked = await lockCustomers(tx, [...ids, ...others], 'some');
@@ -53,7 +53,7 @@ export async function writeTransactions(
   ]);
   const done = new Map<string, WrittenTransaction>();
   const results = inputs.map((input, index) =>
-    settle((): WrittenTransaction => {
+    orProblem((): WrittenTransaction => {
       const customerId = owners[index];
       if (customerId === undefined || customerId instanceof Problem) throw customerId ?? noCustomer();
       const account = accounts.get(customerId);
@@ -70,7 +70,8 @@ export async function writeTransactions(
       }
       const written = writtenBy(account, plan(context, account, accounts, input));
       if (key !== null) done.set(key, written);
-      for (const id of [customerId, input.toCustomerId]) if (typeof id === 'string') tx.trail.customerIds.add(id);
+      for (const id of [customerId, input.toCustomerId])
+        if (typeof id === 'string') tx.auditContext.customerIds.add(id);
       return written;
     }),
   );

@@ -6,7 +6,7 @@ import type { Columns } from '../../records/catalog.ts';
 import { keptRows, madeRow, restoreRows } from '../../records/kept-rows.ts';
 import { insertUnder } from '../../records/merge.ts';
 import { assignments, fromRow } from '../../records/table.ts';
-import { recountLeads } from '../leads/comparison.ts';
+import { recomputeLeads } from '../leads/comparison.ts';
 import { leadStageChanges, leads } from '../leads/record.ts';
 import { type Renumbered, renameOccasions } from './occasions.ts';
 import type { LeadRow, Party, StageRow } from './queries.ts';
@@ -17,7 +17,7 @@ import { customerMerges } from './record.ts';
  * times. The steps of the one that ended are put between them in the order of their times, dated back to the last step of
  * the other where they are later; so the stage, its date and the conversion are those of the lifecycle that goes on. That
  * the record was lost as a `duplicate` was a decision about the record: it gets the rule `merge`, and does not count as
- * the loss of a lead. One lead: it is the survivor's, as it is. Conversions by orders are restated after it.
+ * the loss of a lead. One lead: it is the survivor's, as it is. Conversions by orders are recomputed after it.
  */
 
 const clear = statement(
@@ -97,7 +97,7 @@ export async function mergeLeads(
   const steps = mergeHistories(main.stages, ended, main.stages.length - 1, wasUndone);
   await tx.all(open(columns), { from: other.row.id, to: customerId });
   await rewrite(tx, ids, before, [{ lead, steps }]);
-  if (both) await recountLeads(tx, [customerId]);
+  if (both) await recomputeLeads(tx, [customerId]);
 }
 
 const keptLeads = keptRows<LeadRow>(customerMerges, leads);
@@ -156,7 +156,7 @@ export async function unmergeLeads(
   }
   await rewrite(tx, [customerId, otherId], survivor.stages, lifecycles);
   const rewritten = lifecycles.map(({ lead }) => lead.customerId);
-  if (!untouched && rewritten.length > 0) await recountLeads(tx, rewritten);
+  if (!untouched && rewritten.length > 0) await recomputeLeads(tx, rewritten);
   return { kept: own && !untouched ? since.length : 0, exact: untouched };
 }
 

@@ -7,8 +7,8 @@ import type { Context } from '../../platform/operation.ts';
 import { type Columns, columnsIn } from '../../records/catalog.ts';
 import { keptRows, restoreRows } from '../../records/kept-rows.ts';
 import { insertUnder, type Move } from '../../records/merge.ts';
-import { recountLedger } from '../loyalty/comparison.ts';
-import { repairEarnings } from '../loyalty/earning-comparison.ts';
+import { recomputeLedger } from '../loyalty/comparison.ts';
+import { recomputeAllEarnings } from '../loyalty/earning-comparison.ts';
 import { openAccounts, saveAccounts } from '../loyalty/ledger.ts';
 import {
   loyaltyAccounts,
@@ -27,7 +27,7 @@ import { customerMerges, type KeptRecords } from './record.ts';
  * Two accounts of one programme become one: since the earlier of the two, with the lots and postings of both, so that
  * points add up; a debt of one is paid from what the account earns next. Bonuses that both have are kept (the person was
  * told so) and not given again. Of the tiers the higher one goes on, with its dates; the steps of the other are put
- * between its steps (domain/merged-history.ts). Then the orders of both are restated as those of one member, which may
+ * between its steps (domain/merged-history.ts). Then the orders of both are recomputed as those of one member, which may
  * add points for orders between the two beginnings, bonuses for purchases, and a higher tier.
  */
 
@@ -87,7 +87,7 @@ export async function moveLedger(
   const [main, side] = own && rank(own.row) >= rank(other.row) ? [to, from] : [from, to];
   await writeTiers(tx, [from, to], mergeTiers(tiers, main, side, to));
   await joinAccounts(tx, context, to, own ? [own.row, other.row] : [other.row]);
-  await recountLedger(tx, [to]);
+  await recomputeLedger(tx, [to]);
   return moved?.moved ?? 0;
 }
 
@@ -127,8 +127,8 @@ async function joinAccounts(tx: Transaction, { now }: Context, to: string, rows:
 }
 
 /** What the orders of both are entitled to as those of one member, after they have moved. */
-export function restateMember(tx: Transaction, context: Context, ids: string[]): Promise<void> {
-  return repairEarnings(tx, context, ids);
+export function recomputeMember(tx: Transaction, context: Context, ids: string[]): Promise<void> {
+  return recomputeAllEarnings(tx, context, ids);
 }
 
 const ledger = [loyaltyTransactions, loyaltyLots, loyaltyEntries, loyaltyEarnings, loyaltyTierChanges];
@@ -215,7 +215,7 @@ const keepSettled = statement(
  * The same where points have moved since the merge. What happened before it, and since then to orders, redemptions, lots
  * and transactions of the other, is the other's; all else the survivor's. Where points of one were spent by the other
  * they become a transfer at that moment, so that each ledger adds up by itself, and so does the sum of both. Where only
- * one had an account, all of it is that one's. What orders are entitled to is restated after it, and with it what the
+ * one had an account, all of it is that one's. What orders are entitled to is recomputed after it, and with it what the
  * merge had added.
  */
 export async function splitLedgers(
@@ -304,7 +304,7 @@ export async function splitLedgers(
     tiers: JSON.stringify(tierRows),
   });
   await tx.all(keepSettled, { ids: [from, to], settledAt });
-  await recountLedger(tx, [from, to]);
+  await recomputeLedger(tx, [from, to]);
   const stay = split.transactions.filter(
     ({ id, customerId }) => customerId === from && id > mergeId && !split.made.has(id),
   );

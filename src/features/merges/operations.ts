@@ -9,8 +9,10 @@ import {
   type CustomerMerge,
   customerMerge,
   customerMerges,
+  mergedProblem,
   mergeInput,
   mergePreview,
+  mergeRefused,
   mergeResult,
   unmergeInput,
   unmergeResult,
@@ -27,7 +29,7 @@ export const previewCustomerMerge = readOperation({
     'Which values win and why, what moves, and what stands against it. Nothing is written; the versions it tells make sure of what was seen.',
   input: z.strictObject({ id, body: mergeInput }),
   output: mergePreview,
-  problems: ['not_found', 'merged'],
+  problems: ['not_found', mergedProblem],
   run: (context, { id: survivorId, body }) => previewMerge(context, { ...body, survivorId }),
 });
 
@@ -42,7 +44,7 @@ export const mergeCustomer = writeOperation({
   input: z.strictObject({ id, ...writeParameters, expectedVersion: expectedVersion.optional(), body: mergeInput }),
   output: mergeResult,
   idempotency: 'accepted',
-  problems: ['not_found', 'merged', 'merge_refused', 'version_mismatch'],
+  problems: ['not_found', mergedProblem, mergeRefused, 'version_mismatch'],
   run: (tx, context, { id: survivorId, expectedVersion: survivorVersion, body }) =>
     mergeCustomers(tx, context, { ...body, survivorId, survivorVersion }),
 });

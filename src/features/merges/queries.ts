@@ -5,7 +5,16 @@ import type { Columns } from '../../records/catalog.ts';
 import { deletionOfParts } from '../../records/delete-guard.ts';
 import { rowsToKeep } from '../../records/kept-rows.ts';
 import { lazily } from '../../records/lazily.ts';
-import { cleared, countRecords, insertUnder, type Move, type Moved } from '../../records/merge.ts';
+import {
+  cleared,
+  countRecords,
+  insertUnder,
+  type Move,
+  mentioned,
+  mentioning,
+  type RecordCount,
+  replaceMentions,
+} from '../../records/merge.ts';
 import type { RefRow } from '../../records/references/queries.ts';
 import { externalRefs } from '../../records/references/record.ts';
 import { assignments, fromRow } from '../../records/table.ts';
@@ -14,7 +23,7 @@ import { customerIdentities, customers } from '../customers/record.ts';
 import { leadStageChanges, leads } from '../leads/record.ts';
 import { loyaltyAccounts, loyaltyTierChanges, loyaltyTransactions } from '../loyalty/record.ts';
 import { partnerShares } from '../partners/record.ts';
-import { customerAliases, customerMerges } from './record.ts';
+import { customerAliases, customerMergeRecords, customerMerges } from './record.ts';
 
 export type MergeRow = typeof customerMerges.$inferSelect;
 export type LeadRow = typeof leads.$inferSelect;
@@ -22,16 +31,25 @@ export type StageRow = typeof leadStageChanges.$inferSelect;
 export type AccountRow = typeof loyaltyAccounts.$inferSelect;
 export type TierRow = typeof loyaltyTierChanges.$inferSelect;
 
-/** Both, and whoever names one of them, since their rows change as well. */
-const lock = statement<{ id: string }>(
-  'lock_merged',
-  sql`select id from ${customers} where id = any(${param('ids')}::uuid[]) or company_id = any(${param('named')}::uuid[])
-    or referred_by = any(${param('named')}::uuid[]) order by id for update`,
-);
+/** `others`: a statement for the ids of whoever names one of them, since their rows change as well. */
+function lockStatement(name: string, others: SQL) {
+  return statement<{ id: string }>(
+    name,
+    sql`select id from ${customers} where id in (select unnest(${param('ids')}::uuid[]) union all ${others}) order by id for update`,
+  );
+}
+const lockForMerge = lazily(() => lockStatement('lock_merged', mentioning(sql`${param('named')}::uuid[]`)));
+const lockForUnmerge = lazily(() => lockStatement('lock_unmerged', mentioned(customerMergeRecords)));
 
-/** Locks, in id order, these customers and those whose company or referrer is one of `named`; the audit names them all. */
-export async function lockWithNamesakes(tx: Transaction, ids: string[], named: string[]): Promise<void> {
-  for (const { id } of await tx.all(lock, { ids, named })) tx.trail.customerIds.add(id);
+/** Locks, in id order, both customers of a merge and those who name the one that goes; the audit names them all. */
+export async function lockMerged(tx: Transaction, { from, to }: { from: string; to: string }): Promise<void> {
+  const locked = await tx.all(lockForMerge(), { ids: [from, to], named: [from] });
+  for (const { id } of locked) tx.auditContext.customerIds.add(id);
+}
+
+/** The same of an unmerge: `ids` are its customers, and whoever the merge has noted is locked with them. */
+export async function lockUnmerged(tx: Transaction, ids: string[], mergeId: string): Promise<void> {
+  for (const { id } of await tx.all(lockForUnmerge(), { ids, mergeId })) tx.auditContext.customerIds.add(id);
 }
 
 /** A customer as far as merging decides about it. */
@@ -96,7 +114,7 @@ export async function partiesOf(db: Db, ids: string[]): Promise<Map<string, Part
 const rewritten = [leadStageChanges, loyaltyTransactions, partnerShares];
 
 /** How many records a customer has that a merge would move or write anew, by kind. */
-export function countMergeable(db: Db, id: string): Promise<Moved[]> {
+export function countMergeable(db: Db, id: string): Promise<RecordCount[]> {
   return countRecords(db, id, rewritten);
 }
 
@@ -138,7 +156,7 @@ const end = statement(
 
 /** Notes what a merge has made: what is different later has changed since. Travels with COMMIT, behind all its writes. */
 export function endMerge(tx: Transaction, mergeId: string, to: string): void {
-  tx.defer(end, { mergeId, to });
+  tx.pipeline(end, { mergeId, to });
 }
 
 const point = statement(
@@ -181,15 +199,10 @@ export async function unredirect(tx: Transaction, values: { mergeId: string; to:
   await tx.all(unpoint, values);
 }
 
-/** Members that name other customers, and those who are named so by others: as they are noted with a merge. */
-const named = statement(
-  'rename_customer',
-  sql`with companies as (
-      update customers set company_id = ${param('to')}::uuid where company_id = ${param('from')}::uuid returning id
-    ), referrers as (
-      update customers set referred_by = ${param('to')}::uuid where referred_by = ${param('from')}::uuid
-        and id <> ${param('to')}::uuid returning id
-    ), others as materialized (
+/** Who has to do with the points of `from` names `to`, in postings and in the keys of bonuses. */
+const namedInPoints = statement(
+  'rename_in_points',
+  sql`with others as materialized (
       select distinct related_customer_id as id from loyalty_transactions
       where customer_id = ${param('from')}::uuid and related_customer_id is not null
     ), related as (
@@ -202,29 +215,19 @@ const named = statement(
     )
     insert into customer_merge_records (merge_id, kind, record_id)
       select ${param('mergeId')}::uuid, kind, id from (
-        select 'companies' as kind, id from companies union all select 'referrers', id from referrers
-        union all select 'related', id from related union all select 'referralLots', id from lots) x`,
+        select 'related' as kind, id from related union all select 'referralLots', id from lots) x`,
 );
 
-/**
- * Whoever names the one names the other: members of a company, who was referred, the other side of points. Their versions
- * stay: the old id means the same customer. Sent before the ledger of `from` moves, which says who has to do with it.
- */
-export async function rename(tx: Transaction, values: { mergeId: string; from: string; to: string }): Promise<void> {
-  await tx.all(named, values);
+/** Whoever names the one names the other. Sent before the ledger of `from` moves, which says who has to do with its points. */
+export async function rename(tx: Transaction, move: Move): Promise<void> {
+  await Promise.all([replaceMentions(tx, customerMergeRecords, move, 'there'), tx.all(namedInPoints, { ...move })]);
 }
 
-const unnamed = statement(
-  'restore_names_of_customer',
+const namedBackInPoints = statement(
+  'restore_names_in_points',
   sql`with r as materialized (
       select kind, record_id from customer_merge_records where merge_id = ${param('mergeId')}::uuid
-        and kind in ('companies', 'referrers', 'related', 'referralLots')
-    ), companies as (
-      update customers c set company_id = ${param('to')}::uuid from r
-      where r.kind = 'companies' and c.id = r.record_id and c.company_id = ${param('from')}::uuid
-    ), referrers as (
-      update customers c set referred_by = ${param('to')}::uuid from r
-      where r.kind = 'referrers' and c.id = r.record_id and c.referred_by = ${param('from')}::uuid
+        and kind in ('related', 'referralLots')
     ), related as (
       update loyalty_transactions t set related_customer_id = ${param('to')}::uuid,
         bonus_key = case when t.bonus_key = 'referral:' || ${param('from')}::text then 'referral:' || ${param('to')}::text else t.bonus_key end
@@ -237,11 +240,8 @@ const unnamed = statement(
 );
 
 /** What `rename` did, undone, as far as it is still so. */
-export async function restoreNames(
-  tx: Transaction,
-  values: { mergeId: string; from: string; to: string },
-): Promise<void> {
-  await tx.all(unnamed, values);
+export async function restoreNames(tx: Transaction, move: Move): Promise<void> {
+  await Promise.all([replaceMentions(tx, customerMergeRecords, move, 'back'), tx.all(namedBackInPoints, { ...move })]);
 }
 
 const saveIdentities = statement(
@@ -258,8 +258,8 @@ const saveReferences = statement(
 
 /** Sets whose these identities and references are, which is primary, and in which order they come. */
 export function saveNames(tx: Transaction, identities: IdentityRow[], references: RefRow[]): void {
-  if (identities.length > 0) tx.defer(saveIdentities, { rows: JSON.stringify(identities) });
-  if (references.length > 0) tx.defer(saveReferences, { rows: JSON.stringify(references) });
+  if (identities.length > 0) tx.pipeline(saveIdentities, { rows: JSON.stringify(identities) });
+  if (references.length > 0) tx.pipeline(saveReferences, { rows: JSON.stringify(references) });
 }
 
 const updateCustomer = statement(
@@ -270,7 +270,7 @@ const updateCustomer = statement(
 
 /** Writes the members of a locked customer. */
 export async function saveCustomerRow(tx: Transaction, row: CustomerRow): Promise<void> {
-  tx.trail.customerIds.add(row.id);
+  tx.auditContext.customerIds.add(row.id);
   await tx.all(updateCustomer, { rows: JSON.stringify([row]) });
 }
 
@@ -377,5 +377,5 @@ const undone = statement(
 
 /** The merge is history, and what it kept is not needed any more. */
 export function endUnmerge(tx: Transaction, values: { mergeId: string; now: string; by: string }): void {
-  tx.defer(undone, values);
+  tx.pipeline(undone, values);
 }

@@ -1,11 +1,15 @@
 import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
+import { problemType } from '../../platform/errors.ts';
 import { personal } from '../../platform/personal.ts';
 import { id, smallInteger, version } from '../../platform/values.ts';
 import { code, instant, json, key, otherCustomer, ownerId, recordId, text } from '../../records/fields.ts';
 import { columnNamed, outputShape, storedTable } from '../../records/table.ts';
 import { customerRecord, customers } from '../customers/record.ts';
 import type { IdentityKind } from '../customers/words.ts';
+
+export const mergedProblem = problemType('merged', 409, 'It was merged into another customer');
+export const mergeRefused = problemType('merge_refused', 409, 'The customers cannot be merged');
 
 /** Members of a customer that consist of several columns, which go together. */
 const groups: Readonly<Record<string, readonly string[]>> = {
@@ -48,8 +52,8 @@ const mergeFields = {
   id: key(),
   /** The survivor, or whoever that was merged into. */
   customerId: ownerId(() => customers.id).says('Who has the records now.'),
-  survivorId: otherCustomer().required().answers(id).says('Whom it was merged into.'),
-  mergedId: otherCustomer().required().answers(id).says('The id that became an alias.'),
+  survivorId: otherCustomer().replacedByHand().required().answers(id).says('Whom it was merged into.'),
+  mergedId: otherCustomer().replacedByHand().required().answers(id).says('The id that became an alias.'),
   at: instant().required(),
   by: text(255).plain().required().says('The client that asked for it.'),
   /** Members whose value came from the other. */
@@ -106,7 +110,7 @@ export const customerAliases = storedTable('customer_aliases', {
   guard: 'former id',
   merge: 'none',
   fields: {
-    oldId: otherCustomer().required(),
+    oldId: otherCustomer().replacedByHand().required(),
     customerId: ownerId(() => customers.id),
     createdAt: instant().required(),
   },

@@ -6,21 +6,21 @@ import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
 import { storedColumns } from '../../records/catalog.ts';
 import { completeRows, keptRows, madeRow, restoreRows } from '../../records/kept-rows.ts';
-import { countSince, type Move, type Moved, moveRecords, restoreCleared } from '../../records/merge.ts';
+import { countSince, type Move, moveRecords, type RecordCount, restoreCleared } from '../../records/merge.ts';
 import type { RefRow } from '../../records/references/queries.ts';
 import { externalRefs } from '../../records/references/record.ts';
-import { recountConsents } from '../consents/queries.ts';
-import { successorsOf } from '../customers/aliases.ts';
+import { recomputeConsents } from '../consents/queries.ts';
+import { redirectsOf } from '../customers/aliases.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
 import { customerIdentities, customers } from '../customers/record.ts';
-import { refreshBounds } from '../lead-scores/bounds.ts';
-import { leadsAmong, restateConversions } from '../leads/conversion.ts';
+import { recomputeBounds } from '../lead-scores/bounds.ts';
+import { leadsAmong, recomputeConversions } from '../leads/conversion.ts';
 import { enqueueReferrals } from '../loyalty/referrals.ts';
-import { refreshShares } from '../partners/sharing.ts';
-import { recountCustomers } from '../rollups/queries.ts';
-import { recountAnswers } from '../survey-responses/queries.ts';
+import { recomputeShares } from '../partners/sharing.ts';
+import { recomputeCustomers } from '../rollups/queries.ts';
+import { recomputeAnswers } from '../survey-responses/queries.ts';
 import { mergeLeads, unmergeLeads } from './leads.ts';
-import { moveLedger, reopenAccount, restateMember, restoreLedgers, splitLedgers } from './ledger.ts';
+import { moveLedger, recomputeMember, reopenAccount, restoreLedgers, splitLedgers } from './ledger.ts';
 import { copyMembers, decide, isSame, notesOf, obstaclesOf, storedIn } from './profile.ts';
 import {
   beginMerge,
@@ -30,7 +30,8 @@ import {
   dropMerged,
   endMerge,
   endUnmerge,
-  lockWithNamesakes,
+  lockMerged,
+  lockUnmerged,
   mergeShares,
   mergesOf,
   type Party,
@@ -51,7 +52,9 @@ import {
   type MergeObstacle,
   type MergePreview,
   type MergeResult,
+  mergedProblem,
   mergeMembers,
+  mergeRefused,
   profileMembers,
   type UnmergeResult,
 } from './record.ts';
@@ -74,7 +77,7 @@ export interface MergeWrite extends MergeInput {
 
 /**
  * Two records of one person become one, in a constant number of statements: both are locked, in id order and with
- * whoever names the one that goes; their facts move, what is derived is recounted, and the id that goes leads to the
+ * whoever names the one that goes; their facts move, what is derived is recomputed, and the id that goes leads to the
  * survivor from then on.
  *
  * @throws Problem not_found, merged, merge_refused, version_mismatch
@@ -83,7 +86,7 @@ export async function mergeCustomers(tx: Transaction, context: Context, write: M
   const { now } = context;
   const { survivorId: to, customerId: from, take = [] } = write;
   await checkOther(tx, to, from);
-  await lockWithNamesakes(tx, [from, to], [from]);
+  await lockMerged(tx, { from, to });
   const parties = await partiesOf(tx, [from, to]);
   const survivor = parties.get(to);
   const other = parties.get(from);
@@ -117,8 +120,8 @@ export async function mergeCustomers(tx: Transaction, context: Context, write: M
   const shares = (await countMergeable(tx, from)).filter(({ kind }) => kind === 'partnerShares');
   await dropMerged(tx, from);
   await saveCustomerRow(tx, { ...decided.row, version: survivor.row.version + 1, updatedAt: now });
-  await restate(tx, context, [to]);
-  await restateMember(tx, context, [to]);
+  await recompute(tx, context, [to]);
+  await recomputeMember(tx, context, [to]);
   enqueueReferrals(
     tx,
     [other.row.referredBy, survivor.row.referredBy].flatMap((former) =>
@@ -128,7 +131,7 @@ export async function mergeCustomers(tx: Transaction, context: Context, write: M
     ),
   );
   if (survivor.account || other.account) enqueueReferrals(tx, [{ customerId: to }]);
-  tx.trail.customerIds.add(from);
+  tx.auditContext.customerIds.add(from);
   endMerge(tx, mergeId, to);
   return {
     id: mergeId,
@@ -169,14 +172,14 @@ export async function previewMerge(context: Context, write: MergeWrite): Promise
 }
 
 /** @throws Problem for an other that cannot be one */
-async function checkOther(db: Parameters<typeof successorsOf>[0], to: string, from: string): Promise<void> {
+async function checkOther(db: Parameters<typeof redirectsOf>[0], to: string, from: string): Promise<void> {
   if (from === to) throw invalid('/customerId', 'same_customer', 'A customer is not merged into itself.');
-  const successor = (await successorsOf(db, [from])).get(from);
-  if (successor === undefined) return;
-  const message = `It was merged into ${successor} already.`;
-  throw new Problem('merged', message, {
-    errors: [{ pointer: '/customerId', code: 'merged', message }],
-    extra: { id: successor },
+  const survivor = (await redirectsOf(db, [from])).get(from);
+  if (survivor === undefined) return;
+  const message = `It was merged into ${survivor} already.`;
+  throw new Problem(mergedProblem, message, {
+    errors: [{ pointer: '/customerId', code: mergedProblem, message }],
+    extra: { id: survivor },
   });
 }
 
@@ -187,25 +190,25 @@ function unknownOther(): Problem {
 function refuse(obstacles: MergeObstacle[]): void {
   const [first] = obstacles;
   if (!first) return;
-  throw new Problem('merge_refused', first.message, {
+  throw new Problem(mergeRefused, first.message, {
     errors: obstacles.map(({ code, message }) => ({ pointer: '/customerId', code, message })),
   });
 }
 
-function present(counts: readonly Moved[]): Moved[] {
+function present(counts: readonly RecordCount[]): RecordCount[] {
   return counts.filter(({ count }) => count > 0);
 }
 
 /** What is derived from the facts of these locked customers, after these have moved. */
-async function restate(tx: Transaction, context: Context, ids: string[]): Promise<void> {
+async function recompute(tx: Transaction, context: Context, ids: string[]): Promise<void> {
   await Promise.all([
-    recountCustomers(tx, ids, context.reportingTimeZone),
-    recountAnswers(tx, ids),
-    recountConsents(tx, ids),
+    recomputeCustomers(tx, ids, context.reportingTimeZone),
+    recomputeAnswers(tx, ids),
+    recomputeConsents(tx, ids),
   ]);
-  restateConversions(tx, context, await leadsAmong(tx, ids));
-  await refreshBounds(tx, context, ids);
-  refreshShares(tx, ids);
+  recomputeConversions(tx, context, await leadsAmong(tx, ids));
+  await recomputeBounds(tx, context, ids);
+  recomputeShares(tx, ids);
 }
 
 const keptCustomers = keptRows<CustomerRow>(customerMerges, customers);
@@ -236,7 +239,7 @@ export async function unmergeCustomers(
 ): Promise<UnmergeResult> {
   const { now } = context;
   const before = await mergesOf(tx, from, mergeId);
-  await lockUnmerged(tx, from, before.found?.mergedId, mergeId);
+  await lockUnmerged(tx, before.found ? [from, before.found.mergedId] : [from], mergeId);
   const survivor = (await partiesOf(tx, [from])).get(from);
   if (!survivor) throw notFound('customer');
   const { found, last } = await mergesOf(tx, from, mergeId);
@@ -278,13 +281,13 @@ export async function unmergeCustomers(
   await saveCustomerRow(tx, { ...profile.row, version: survivor.row.version + 1, updatedAt: now });
   await unredirect(tx, move);
   await restoreNames(tx, move);
-  await restate(tx, context, [from, to]);
-  if (!untouched) await restateMember(tx, context, [from, to]);
+  await recompute(tx, context, [from, to]);
+  if (!untouched) await recomputeMember(tx, context, [from, to]);
   if (survivor.account) {
     enqueueReferrals(tx, [{ customerId: from }, { customerId: to }]);
   }
   const later = await countSince(tx, move);
-  tx.trail.customerIds.add(to);
+  tx.auditContext.customerIds.add(to);
   await carryVersions(tx, { mergeId, from, account: untouched, lead: lead.exact });
   endUnmerge(tx, { mergeId, now, by: context.principal.client });
   const why = 'recorded since the merge, when the two were one';
@@ -316,19 +319,8 @@ function refusedUndo(code: 'already_undone' | 'not_undoable', message: string, i
   });
 }
 
-const lockUnmerging = statement<{ ids: string[] | null }>(
-  'namesakes_of_merge',
-  sql`select array_agg(record_id) as ids from customer_merge_records
-    where merge_id = ${param('mergeId')}::uuid and kind in ('companies', 'referrers')`,
-);
-
-async function lockUnmerged(tx: Transaction, from: string, to: string | undefined, mergeId: string): Promise<void> {
-  const named = await tx.first(lockUnmerging, { mergeId });
-  await lockWithNamesakes(tx, [from, ...(to === undefined ? [] : [to]), ...(named?.ids ?? [])], []);
-}
-
 /** Records that were moved then, and are not there to go back. */
-function gone(counts: readonly Moved[], moves: readonly Moved[]): Moved[] {
+function gone(counts: readonly RecordCount[], moves: readonly RecordCount[]): RecordCount[] {
   return moves.map(({ kind, count }) => ({
     kind,
     count: (counts.find((of) => of.kind === kind)?.count ?? 0) - count,

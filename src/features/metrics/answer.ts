@@ -4,8 +4,8 @@ import { precedingPeriod } from '../../domain/preceding-period.ts';
 import type { RetentionCounts } from '../../domain/retention-rate.ts';
 import { notFound } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
-import { envelope, seriesPoints } from './envelope.ts';
 import { excludedOrders, firstFact } from './excluded.ts';
+import { metricResponse, seriesPoints } from './metric-response.ts';
 import type { Excluded, MetricAnswer } from './model.ts';
 import { retentionCounts, retentionSeries } from './retention-queries.ts';
 import {
@@ -43,14 +43,14 @@ export async function compareBuyers(
   const current = { from: asked.from, to: asked.to };
   const { asOf } = asked;
   const minOrders = input.minOrders ?? 1;
-  const brackets = seriesOf(asked, null);
+  const buckets = seriesOf(asked, null);
   const cut = (range: Range): Range => ({ from: range.from, to: earlier(range.to, asOf) });
   const [counts, series, excluded] = await Promise.all([
     retentionCounts(context.db, context, asked, { previous, current }, minOrders),
-    retentionSeries(context.db, context, asked, brackets, minOrders),
+    retentionSeries(context.db, context, asked, buckets, minOrders),
     excludedOrders(context.db, asked, [cut(previous), cut(current)]),
   ]);
-  return envelope({
+  return metricResponse({
     metric,
     unit: 'ratio',
     currency: null,
@@ -60,7 +60,7 @@ export async function compareBuyers(
     result: judge(counts),
     excluded,
     complete: hasEnded(previous.to, asOf) && hasEnded(current.to, asOf),
-    series: seriesPoints(brackets, series.map(judge)),
+    series: seriesPoints(buckets, series.map(judge)),
   });
 }
 
@@ -101,14 +101,14 @@ export async function cumulative(
   compute: (ends: string[]) => Promise<MetricResult[]>,
 ): Promise<MetricAnswer> {
   const first = await firstFact(context.db, asked, { returns: false });
-  const brackets = seriesOf(asked, first.at);
+  const buckets = seriesOf(asked, first.at);
   const [[result], series, excluded] = await Promise.all([
     compute([asked.end]),
-    brackets.length === 0 ? [] : compute(brackets.map((bracket) => bracket.insideTo)),
+    buckets.length === 0 ? [] : compute(buckets.map((bucket) => bucket.insideTo)),
     excludedOrders(context.db, asked, [{ from: beginningOfTime, to: asked.end }]),
   ]);
   if (!result) throw new Error(`${metric} has no result`);
-  return envelope({
+  return metricResponse({
     metric,
     unit: 'ratio',
     currency: null,
@@ -117,7 +117,7 @@ export async function cumulative(
     result,
     excluded,
     complete: hasEnded(asked.to, asked.asOf),
-    series: seriesPoints(brackets, series),
+    series: seriesPoints(buckets, series),
   });
 }
 
@@ -145,14 +145,14 @@ export async function perRange(
 ): Promise<MetricAnswer> {
   const first = await firstFact(context.db, asked, { returns });
   if (!first.known) throw notFound('customer');
-  const brackets = seriesOf(asked, first.at);
+  const buckets = seriesOf(asked, first.at);
   const [[total], series, excluded] = await Promise.all([
     compute([wholePeriod(asked)]),
-    brackets.length === 0 ? [] : compute(brackets),
+    buckets.length === 0 ? [] : compute(buckets),
     excludedOrders(context.db, asked, [{ from: asked.from ?? beginningOfTime, to: asked.end }]),
   ]);
   if (!total) throw new Error(`${metric} has no result`);
-  return envelope({
+  return metricResponse({
     metric,
     unit,
     currency: money ? (asked.currency ?? context.baseCurrency) : null,
@@ -162,7 +162,7 @@ export async function perRange(
     excluded: [...excluded, ...total.excluded],
     complete: hasEnded(asked.to, asked.asOf),
     series: seriesPoints(
-      brackets,
+      buckets,
       series.map(({ result }) => result),
     ),
   });

@@ -12,7 +12,7 @@ interface Shape {
 
 type CountRow = Record<`outcome_${FollowUpOutcome}`, number> & {
   /** null: the whole period. */
-  bracket: number | null;
+  bucket: number | null;
   opened: number;
   closed: number;
   closedInTime: number;
@@ -40,13 +40,13 @@ const countsOf = shaped<Shape, CountRow>('closed_loop', ({ series, oneSurvey }) 
     (outcome) =>
       sql`${count(`o.state = 'done' and o.outcome = '${outcome}'`)} as ${sql.identifier(`outcome_${outcome}`)}`,
   );
-  const bracket = series ? sql`width_bucket(f.created_at, ${param('bounds')}::timestamptz[])` : sql`0`;
+  const bucket = series ? sql`width_bucket(f.created_at, ${param('bounds')}::timestamptz[])` : sql`0`;
   const ofSurvey = oneSurvey
     ? sql`join survey_responses r on r.id = f.response_id and r.survey_id = ${param('surveyId')}::uuid`
     : sql``;
   return sql`with opened as materialized (
       select f.id, f.customer_id, f.due_at, f.closed_at, f.outcome, case when f.closed_at < ${asOf} then f.status else 'open' end as state,
-        b.score, b.band, ${bracket} as bracket
+        b.score, b.band, ${bucket} as bucket
       from follow_ups f ${ofSurvey} left join survey_answers b on b.response_id = f.response_id and ${counted('b')}
       where f.kind = 'detractor' and f.created_at >= ${param('from')}::timestamptz and f.created_at < ${param('end')}::timestamptz
     ), again as materialized (
@@ -55,14 +55,14 @@ const countsOf = shaped<Shape, CountRow>('closed_loop', ({ series, oneSurvey }) 
         and a.answered_at > o.closed_at and a.answered_at < ${asOf}
       where o.state = 'done' and o.score is not null order by o.id, a.answered_at, a.response_id
     )
-    select ${series ? sql`o.bracket::int` : sql`null::int`} as bracket, ${count("o.state <> 'cancelled'")} as opened, ${count("o.state = 'done'")} as closed,
+    select ${series ? sql`o.bucket::int` : sql`null::int`} as bucket, ${count("o.state <> 'cancelled'")} as opened, ${count("o.state = 'done'")} as closed,
       ${count("o.state = 'done' and (o.due_at is null or o.closed_at <= o.due_at)")} as "closedInTime",
       count(*) filter (where o.state = 'open' and o.due_at < ${asOf}) as overdue, ${count("o.state = 'cancelled'")} as cancelled,
       ${sql.join(outcomes, sql`, `)}, count(n.id) as "answeredAgain",
       coalesce(sum(o.score) filter (where n.id is not null), 0) as "beforeSum", ${count('n.id is not null and o.band = 1')} as "beforePromoters",
       ${count('n.id is not null and o.band = -1')} as "beforeDetractors",
       coalesce(sum(n.score), 0) as "afterSum", ${count('n.band = 1')} as "afterPromoters", ${count('n.band = -1')} as "afterDetractors"
-    from opened o left join again n on n.id = o.id group by ${series ? sql`grouping sets ((), (o.bracket))` : sql`()`}`;
+    from opened o left join again n on n.id = o.id group by ${series ? sql`grouping sets ((), (o.bucket))` : sql`()`}`;
 });
 
 export interface LoopCounts {
@@ -71,20 +71,20 @@ export interface LoopCounts {
   cancelled: number;
 }
 
-/** The whole period, and each bracket of its series. */
+/** The whole period, and each bucket of its series. */
 export async function loopCounts(
   db: Db,
   scope: Scope,
   surveyId: string | null,
-  brackets: readonly Part[],
+  buckets: readonly Part[],
 ): Promise<{ whole: LoopCounts; series: LoopCounts[] }> {
   const [from, end] = boundsOf([wholePeriod(scope)], scope.end);
-  const query = countsOf({ series: brackets.length > 0, oneSurvey: surveyId !== null });
-  const rows = await db.all(query, { from, end, asOf: scope.asOf, surveyId, bounds: boundsOf(brackets, scope.end) });
-  const byBracket = new Map(rows.map((row) => [row.bracket, row]));
+  const query = countsOf({ series: buckets.length > 0, oneSurvey: surveyId !== null });
+  const rows = await db.all(query, { from, end, asOf: scope.asOf, surveyId, bounds: boundsOf(buckets, scope.end) });
+  const byBucket = new Map(rows.map((row) => [row.bucket, row]));
   return {
-    whole: toCounts(byBracket.get(null)),
-    series: brackets.map((_, index) => toCounts(byBracket.get(index + 1))),
+    whole: toCounts(byBucket.get(null)),
+    series: buckets.map((_, index) => toCounts(byBucket.get(index + 1))),
   };
 }
 

@@ -4,8 +4,8 @@ import { notFound } from '../../platform/errors.ts';
 import { id } from '../../platform/values.ts';
 import { surveyById } from '../surveys/queries.ts';
 import { firstDetractorAt, loopCounts } from './closed-loop-queries.ts';
-import { envelope, seriesPoints } from './envelope.ts';
 import { metricOperation } from './group-size.ts';
+import { metricResponse, seriesPoints } from './metric-response.ts';
 import { commonParameters, metricResult } from './model.ts';
 import { hasEnded, resolveScope, seriesOf } from './scope.ts';
 
@@ -32,9 +32,9 @@ export const getClosedLoop = metricOperation(
       if (surveyId !== null && !(await surveyById(context.db, surveyId))) throw notFound('survey');
       const scope = resolveScope(context, input);
       const firstFact = await firstDetractorAt(context.db, scope);
-      const brackets = seriesOf(scope, firstFact);
-      const { whole, series } = await loopCounts(context.db, scope, surveyId, brackets);
-      return envelope({
+      const buckets = seriesOf(scope, firstFact);
+      const { whole, series } = await loopCounts(context.db, scope, surveyId, buckets);
+      return metricResponse({
         metric: 'closed-loop',
         unit: 'ratio',
         currency: null,
@@ -44,7 +44,7 @@ export const getClosedLoop = metricOperation(
         excluded: whole.cancelled > 0 ? [{ reason: 'cancelled', count: whole.cancelled }] : [],
         complete: hasEnded(scope.to, scope.asOf),
         series: seriesPoints(
-          brackets,
+          buckets,
           series.map(({ counts }) => closedLoop(counts)),
         ),
       });

@@ -7,7 +7,7 @@ import { factsOnly, orderValue, overBounds, qualifyingOrders, type Shape, shaped
 import type { Unvalued } from './value-queries.ts';
 
 interface FactorRow {
-  bracket: number;
+  bucket: number;
   orders: number;
   buyers: number;
   revenue: string;
@@ -52,7 +52,7 @@ const factors = shaped<Shape & { silence: boolean }, FactorRow>('lifetime_value_
       select o.k, count(*) as lines, count(i.cost) as known, sum(${cost}) as cost
       from valued o join order_items i on i.customer_id = o.customer_id and i.order_id = o.id group by o.k
     )${shape.silence ? exposure : sql``}
-    select m.k as bracket, coalesce(s.orders, 0) as orders, coalesce(s.buyers, 0) as buyers, coalesce(s.revenue, 0) as revenue,
+    select m.k as bucket, coalesce(s.orders, 0) as orders, coalesce(s.buyers, 0) as buyers, coalesce(s.revenue, 0) as revenue,
       coalesce(s.days, 0) as "lifetimeDays", m.n as "missingRate", coalesce(c.lines, 0) as lines, coalesce(c.known, 0) as "linesWithCost",
       coalesce(c.cost, 0)::numeric as cost,
       ${shape.silence ? sql`coalesce(e.days, 0)` : sql`0::bigint`} as "exposureDays", ${shape.silence ? sql`coalesce(e.events, 0)` : sql`0::bigint`} as events
@@ -86,9 +86,9 @@ export async function factorSums(
   const silence = choice.basis === 'silence';
   const more = { timeZone: scope.timeZone, silenceDays: silence ? choice.silenceDays : 0, endDates };
   const rows = await overBounds(db, scope, bounds, factsOnly(), (shape) => factors({ ...shape, silence }), more);
-  const byBracket = new Map(rows.map((row) => [row.bracket, row]));
+  const byBucket = new Map(rows.map((row) => [row.bucket, row]));
   return bounds.slice(1).map((_, index) => {
-    const row = byBracket.get(index + 1);
+    const row = byBucket.get(index + 1);
     return {
       revenue: exactInteger(row?.revenue ?? 0),
       orders: row?.orders ?? 0,

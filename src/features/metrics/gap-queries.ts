@@ -14,7 +14,7 @@ import { factsOnly, overBounds, qualifyingOrders, type Shape, shaped } from './s
 
 type GapRow = {
   kind: 'gap' | 'customer' | 'first';
-  bracket: number;
+  bucket: number;
   days: number | null;
   gaps: number | null;
   n: number;
@@ -44,7 +44,7 @@ const gapRows = shaped<Shape & { merge: boolean }, GapRow>('purchase_gaps', (sha
     ), customers as (
       select k, sum(days) as days, count(*) as gaps from gaps group by k, customer_id
     )
-    select 'gap' as kind, k as bracket, days::bigint as days, null::bigint as gaps, count(*) as n from gaps group by k, days
+    select 'gap' as kind, k as bucket, days::bigint as days, null::bigint as gaps, count(*) as n from gaps group by k, days
     union all select 'customer', k, days::bigint, gaps, count(*) from customers group by k, days, gaps
     union all select 'first', k, null, null, count(*) from steps where first group by k`;
 });
@@ -60,9 +60,9 @@ export async function gapStatistics(
   const rows = await overBounds(db, scope, bounds, factsOnly(), (shape) => gapRows({ ...shape, merge }), more);
   const ranges = bounds.slice(1).map(() => ({ histogram: [] as Bin[], byCustomer: [] as CustomerGaps[] }));
   const firsts: [number, number][] = [];
-  for (const { kind, bracket, days, gaps, n } of rows) {
-    const range = ranges[bracket - 1];
-    if (kind === 'first') firsts.push([Math.max(bracket - 1, 0), n]);
+  for (const { kind, bucket, days, gaps, n } of rows) {
+    const range = ranges[bucket - 1];
+    if (kind === 'first') firsts.push([Math.max(bucket - 1, 0), n]);
     else if (kind === 'gap') range?.histogram.push({ value: days ?? 0, count: n });
     else range?.byCustomer.push({ days: days ?? 0, gaps: gaps ?? 0, customers: n });
   }
@@ -75,7 +75,7 @@ export async function gapStatistics(
  * Between two references only the latest order matters. It is its customer's last, and silent, at those references that
  * come after the silence limit and not after the next order: consecutive ones, so one step up and one down each.
  */
-const silenceRows = shaped<Shape, { measure: 'buyers' | 'silent'; bracket: number; change: number }>(
+const silenceRows = shaped<Shape, { measure: 'buyers' | 'silent'; bucket: number; change: number }>(
   'churn_silence',
   (shape) => sql`with ${purchases(shape)}, latest as (
       select customer_id, width_bucket(at, ${param('bounds')}::timestamptz[]) as seen, max(at) as at from placed group by 1, 2
@@ -86,7 +86,7 @@ const silenceRows = shaped<Shape, { measure: 'buyers' | 'silent'; bracket: numbe
     ), spans as (
       select silent_from, silent_to from visits where silent_from < coalesce(silent_to, ${param('references')}::int)
     )
-    select 'buyers' as measure, seen as bracket, count(*) as change from visits where first group by 2
+    select 'buyers' as measure, seen as bucket, count(*) as change from visits where first group by 2
     union all select 'silent', silent_from, count(*) from spans group by 2
     union all select 'silent', silent_to, -count(*) from spans where silent_to is not null group by 2`,
 );
@@ -107,7 +107,7 @@ export async function silenceCounts(
   const total = (measure: string) =>
     runningTotals(
       bounds.length,
-      rows.filter((row) => row.measure === measure).map((row) => [row.bracket, row.change]),
+      rows.filter((row) => row.measure === measure).map((row) => [row.bucket, row.change]),
     );
   const customers = total('buyers');
   const silent = total('silent');
@@ -119,7 +119,7 @@ export async function silenceCounts(
  * `factor` × that mean after the day. Days and dates are whole, so the comparison is with the whole part of the product,
  * which `div` gives exactly.
  */
-const ownGapRows = shaped<Shape, { measure: 'buyers' | 'with_gap' | 'silent'; bracket: number; change: number }>(
+const ownGapRows = shaped<Shape, { measure: 'buyers' | 'with_gap' | 'silent'; bucket: number; change: number }>(
   'churn_gap',
   (shape) => sql`with ${purchases(shape)}, days as (
       select customer_id, day, min(at) as at from placed group by 1, 2
@@ -135,7 +135,7 @@ const ownGapRows = shaped<Shape, { measure: 'buyers' | 'with_gap' | 'silent'; br
       select greatest(seen, after) as silent_from, silent_to from limits
       where greatest(seen, after) < coalesce(silent_to, ${param('references')}::int)
     )
-    select 'buyers' as measure, seen as bracket, count(*) as change from states where gaps = 0 group by 2
+    select 'buyers' as measure, seen as bucket, count(*) as change from states where gaps = 0 group by 2
     union all select 'with_gap', seen, count(*) from states where gaps = 1 group by 2
     union all select 'silent', silent_from, count(*) from spans group by 2
     union all select 'silent', silent_to, -count(*) from spans where silent_to is not null group by 2`,
@@ -155,7 +155,7 @@ export async function ownGapCounts(
   const total = (measure: string) =>
     runningTotals(
       bounds.length,
-      rows.filter((row) => row.measure === measure).map((row) => [row.bracket, row.change]),
+      rows.filter((row) => row.measure === measure).map((row) => [row.bucket, row.change]),
     );
   const buyers = total('buyers');
   const withGap = total('with_gap');

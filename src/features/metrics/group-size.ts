@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { type OpenEdges, openEdges } from '../../domain/group-size.ts';
-import { intervalAt, isBefore, previousBracket, resolveInstant } from '../../domain/period.ts';
+import { intervalAt, isBefore, previousBucket, resolveInstant } from '../../domain/period.ts';
 import { Problem, problemType } from '../../platform/errors.ts';
 import { type Context, type ReadOperation, readOperation } from '../../platform/operation.ts';
 import { type Family, monthsOf } from './group-queries.ts';
@@ -64,7 +64,7 @@ export function metricOperation<I extends Shape>(
     selfService: false,
     problems: [...(definition.problems ?? []), 'not_shared', groupTooSmall],
     run: (context, input) =>
-      context.principal.confinement === null ? run(context, input) : answerPartner(context, guard, input, run),
+      context.principal.scopedTo === null ? run(context, input) : answerPartner(context, guard, input, run),
   });
   guarded.add(operation);
   return operation;
@@ -86,8 +86,8 @@ async function answerPartner<I>(
   input: I,
   run: (context: Context, input: I) => Promise<MetricAnswer>,
 ): Promise<MetricAnswer> {
-  const { confinement } = context.principal;
-  const settings = confinement && context.directory.partner(confinement.id);
+  const { scopedTo } = context.principal;
+  const settings = scopedTo && context.directory.partner(scopedTo.id);
   const k = Math.max(settings?.minimumGroupSize ?? usualSize, 2);
   const { timeZone } = resolveZone(context, {});
   const present = intervalAt('month', context.now, timeZone);
@@ -158,7 +158,7 @@ function restsOnGroups(
   const [first] = series;
   if (first && period.previous && (interval === 'month' || interval === 'quarter' || interval === 'year')) {
     // Each interval is compared with the whole one before it.
-    const before = previousBracket(interval, first.start, timeZone);
+    const before = previousBucket(interval, first.start, timeZone);
     asked.push(before.from, before.to);
   }
   const starts = asked.map((at) => monthAt(at, timeZone));

@@ -89,10 +89,10 @@ function leadsOfPeriod(reach: Reach, rules: ScoringRules, { series, groupBy }: S
         left join lateral (${responses(reach)}) r on true left join lateral (${identities(reach)}) e on true, ${derived}`,
     };
   }
-  const bracket = series ? sql`, width_bucket(l.entered_at, ${param('bounds')}::timestamptz[]) as bracket` : sql``;
+  const bucket = series ? sql`, width_bucket(l.entered_at, ${param('bounds')}::timestamptz[]) as bucket` : sql``;
   return {
     before: sql`with population as materialized (
-        select l.customer_id, l.entered_at, l.source, l.segment, l.owner ${bracket} from leads l where ${entered}
+        select l.customer_id, l.entered_at, l.source, l.segment, l.owner ${bucket} from leads l where ${entered}
       ), stages as materialized (${stages(reach)}), touches as materialized (${touches(reach)}),
       responses as materialized (${responses(reach)}), identities as materialized (${identities(reach)})`,
     from: sql`population l join customers c on c.id = l.customer_id join stages s on s.customer_id = l.customer_id
@@ -144,8 +144,8 @@ function valuesOf({ scope, completeness: threshold, silentSince }: FunnelQuestio
 }
 
 type CountRow = Record<`lost_${LossReason}`, number> & {
-  part: 'whole' | 'bracket' | 'group';
-  bracket: number | null;
+  part: 'whole' | 'bucket' | 'group';
+  bucket: number | null;
   key: string | null;
   /** Groups there are, beyond those that are answered. */
   groups: number;
@@ -173,7 +173,7 @@ type CountRow = Record<`lost_${LossReason}`, number> & {
 export const mostGroups = 1_000;
 
 /**
- * One row for the whole period, one per bracket of the series and one per group. Percentiles of times are taken here:
+ * One row for the whole period, one per bucket of the series and one per group. Percentiles of times are taken here:
  * there are as many times as leads.
  */
 function countsSql(rules: ScoringRules, shape: Shape): SQL {
@@ -186,16 +186,16 @@ function countsSql(rules: ScoringRules, shape: Shape): SQL {
     (reason) =>
       sql`${count(sql`${lost} and s.loss_reason = ${sql.raw(`'${reason}'`)}`)} as ${sql.identifier(`lost_${reason}`)}`,
   );
-  const bracket = {
-    set: sql`, (l.bracket)`,
-    part: sql`when grouping(l.bracket) = 0 then 'bracket'`,
-    column: sql`l.bracket`,
+  const bucket = {
+    set: sql`, (l.bucket)`,
+    part: sql`when grouping(l.bucket) = 0 then 'bucket'`,
+    column: sql`l.bucket`,
   };
   const group = { set: sql`, (f.key)`, part: sql`when grouping(f.key) = 0 then 'group'`, column: sql`f.key` };
   const none = { set: sql``, part: sql``, column: sql`null` };
-  const [b, g] = [shape.series ? bracket : none, shape.groupBy ? group : none];
+  const [b, g] = [shape.series ? bucket : none, shape.groupBy ? group : none];
   return sql`${before}, counts as (
-      select case ${b.part} ${g.part} when true then 'whole' end as part, ${b.column}::int as bracket, ${g.column}::text as key,
+      select case ${b.part} ${g.part} when true then 'whole' end as part, ${b.column}::int as bucket, ${g.column}::text as key,
         count(*) as leads, ${on('converted')} as converted, ${on('stage_subscriber')} as subscriber, ${on('stage_lead')} as lead,
         ${on('stage_marketing_qualified')} as "marketingQualified", ${on('stage_sales_qualified')} as "salesQualified", ${on('stage_customer')} as customer,
         ${on('lost')} as lost, ${count(sql`${lost} and ${onList('converted', rules)}`)} as "lostCustomers", ${sql.join(byReason, sql`, `)},
@@ -211,7 +211,7 @@ function countsSql(rules: ScoringRules, shape: Shape): SQL {
     ) ranked where part <> 'group' or place <= ${sql.raw(String(mostGroups))} order by place`;
 }
 
-/** The funnel of the period, of each bracket of its series, and of each group, the largest first. */
+/** The funnel of the period, of each bucket of its series, and of each group, the largest first. */
 export interface FunnelCounts {
   whole: LeadFunnelCounts;
   series: LeadFunnelCounts[];
@@ -220,18 +220,18 @@ export interface FunnelCounts {
   groupsLeftOut: number;
 }
 
-export async function funnelCounts(db: Db, question: FunnelQuestion, brackets: readonly Part[]): Promise<FunnelCounts> {
+export async function funnelCounts(db: Db, question: FunnelQuestion, buckets: readonly Part[]): Promise<FunnelCounts> {
   const { scope, rules, groupBy } = question;
-  const shape = { groupBy, series: brackets.length > 0 };
+  const shape = { groupBy, series: buckets.length > 0 };
   const query = compiled<CountRow>(rules, `funnel ${JSON.stringify(shape)}`, () => countsSql(rules, shape));
-  const rows = await db.all(query, { ...valuesOf(question), bounds: boundsOf(brackets, scope.end) });
+  const rows = await db.all(query, { ...valuesOf(question), bounds: boundsOf(buckets, scope.end) });
   const ofPart = (part: CountRow['part']) => rows.filter((row) => row.part === part);
-  const byBracket = new Map(ofPart('bracket').map((row) => [row.bracket, row]));
+  const byBucket = new Map(ofPart('bucket').map((row) => [row.bucket, row]));
   const groups = ofPart('group');
   const countsOf = (row: CountRow | undefined) => (row ? toCounts(row) : noLeads);
   return {
     whole: countsOf(ofPart('whole')[0]),
-    series: brackets.map((_, index) => countsOf(byBracket.get(index + 1))),
+    series: buckets.map((_, index) => countsOf(byBucket.get(index + 1))),
     groups: groups.map((row) => ({ key: row.key ?? '', counts: toCounts(row) })),
     groupsLeftOut: (groups[0]?.groups ?? 0) - groups.length,
   };

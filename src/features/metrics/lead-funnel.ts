@@ -6,7 +6,6 @@ import { type Context, personalScope, readOperation, requireScope } from '../../
 import { defaultLimit, pageFrom } from '../../platform/page.ts';
 import { rulesInForce } from '../lead-scores/queries.ts';
 import { leadsByIds } from '../leads/queries.ts';
-import { envelope, seriesPoints } from './envelope.ts';
 import { metricOperation } from './group-size.ts';
 import {
   type LeadFunnelMember,
@@ -23,6 +22,7 @@ import {
   type MemberRow,
   mostGroups,
 } from './lead-funnel-queries.ts';
+import { metricResponse, seriesPoints } from './metric-response.ts';
 import { metricResult } from './model.ts';
 import { forParameter, hasEnded, invalidParameter, resolveScope, seriesOf } from './scope.ts';
 
@@ -71,8 +71,8 @@ export const getLeadFunnel = metricOperation(
       const question = await resolve(context, input);
       const { scope } = question;
       const first = await firstLeadAt(context.db, scope);
-      const brackets = seriesOf(scope, first);
-      const counts = await funnelCounts(context.db, question, brackets);
+      const buckets = seriesOf(scope, first);
+      const counts = await funnelCounts(context.db, question, buckets);
       const { completeness = completenessUnlessTold, silentDays = silentDaysUnlessTold } = input;
       const told = (result: MetricResult) => ({ ...result, values: { ...result.values, completeness, silentDays } });
       const whole = told(leadFunnel(counts.whole));
@@ -84,7 +84,7 @@ export const getLeadFunnel = metricOperation(
         code: 'groups_left_out',
         message: `Only the ${mostGroups} largest groups are returned; ${counts.groupsLeftOut} are left out.`,
       };
-      return envelope({
+      return metricResponse({
         metric: 'lead-funnel',
         unit: 'ratio',
         currency: null,
@@ -94,7 +94,7 @@ export const getLeadFunnel = metricOperation(
         excluded: [],
         complete: hasEnded(scope.to, scope.asOf),
         series: seriesPoints(
-          brackets,
+          buckets,
           counts.series.map((one) => told(leadFunnel(one))),
         ),
       });

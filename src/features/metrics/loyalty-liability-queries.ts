@@ -151,7 +151,7 @@ function changesSql(ofOne: boolean): SQL {
       select array_agg(m + interval '1 microsecond' order by m) as list, count(*)::int as marks from unnest(${param('marks')}::timestamptz[]) m
     ), lots as materialized (
       select customer_id, id, earned_at, active_at, expires_at from loyalty_lots
-    ), restated as materialized (
+    ), recomputed as materialized (
       select t.customer_id, t.id, t.kind = 'reverse' as taken_back from loyalty_transactions t
       where t.kind in ('transfer_in', 'return') or t.kind = 'reverse' and t.points < 0
     ), spans as materialized (
@@ -164,7 +164,7 @@ function changesSql(ofOne: boolean): SQL {
       from bounds b cross join loyalty_entries e
       join loyalty_accounts a on a.customer_id = e.customer_id
       left join lots l on l.customer_id = e.customer_id and l.id = e.lot_id
-      left join restated r on r.customer_id = e.customer_id and r.id = e.transaction_id
+      left join recomputed r on r.customer_id = e.customer_id and r.id = e.transaction_id
       where ${ofOne ? sql`a.programme_id = ${param('programmeId')}::uuid` : sql`true`}
       group by 1, 2, 3, 4, 5, 6
     )

@@ -5,7 +5,6 @@ import { notFound } from '../../platform/errors.ts';
 import { type Context, readOperation, requireScope } from '../../platform/operation.ts';
 import { defaultLimit, pageFrom } from '../../platform/page.ts';
 import { type ProgrammeRules, rulesAt } from '../loyalty-programmes/queries.ts';
-import { envelope, seriesPoints } from './envelope.ts';
 import { holdersAt } from './group-queries.ts';
 import { metricOperation } from './group-size.ts';
 import {
@@ -26,6 +25,7 @@ import {
   programmesAsked,
   unsettledTiers,
 } from './loyalty-liability-queries.ts';
+import { metricResponse, seriesPoints } from './metric-response.ts';
 import { metricResult } from './model.ts';
 import { earlier, hasEnded, invalidParameter, resolveScope, resolveZone, seriesOf } from './scope.ts';
 
@@ -68,8 +68,8 @@ export const getLoyaltyLiability = metricOperation(
       const at = scope.end;
       const programmes = await programmesOf(context, programmeId);
       const first = firstJoined(programmes, at);
-      const brackets = seriesOf(scope, first);
-      const ends = brackets.map(({ insideTo }) => earlier(insideTo, at));
+      const buckets = seriesOf(scope, first);
+      const ends = buckets.map(({ insideTo }) => earlier(insideTo, at));
       const marks = [...new Set([...ends, at])].sort(compareInstants);
       const [balances, groups] = await Promise.all([
         outstandingAt(db, programmeId, marks),
@@ -85,7 +85,7 @@ export const getLoyaltyLiability = metricOperation(
         code: 'groups_left_out',
         message: `Only ${mostGroups} groups are returned; ${ordered.length - mostGroups} are left out.`,
       };
-      return envelope({
+      return metricResponse({
         metric: 'loyalty-liability',
         unit: 'money',
         currency: context.baseCurrency,
@@ -98,7 +98,7 @@ export const getLoyaltyLiability = metricOperation(
         },
         excluded: [],
         complete: hasEnded(scope.to, scope.asOf),
-        series: seriesPoints(brackets, ends.map(resultAt)),
+        series: seriesPoints(buckets, ends.map(resultAt)),
       });
     },
   },

@@ -23,7 +23,7 @@ import {
   listCustomerSatisfactionReasons,
   listNetPromoterScoreMembers,
   listNetPromoterScoreReasons,
-} from './voice.ts';
+} from './survey-scores.ts';
 
 export const metricResolvers: Resolvers = {
   Query: {

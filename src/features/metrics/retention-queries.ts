@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { type Bracket, intervalAt, previousBracket, type Range } from '../../domain/period.ts';
+import { type Bucket, intervalAt, previousBucket, type Range } from '../../domain/period.ts';
 import type { RetentionCounts } from '../../domain/retention-rate.ts';
 import { type Db, param } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
@@ -73,11 +73,11 @@ export async function retentionCounts(
 }
 
 /**
- * Bounds: the interval before the first bracket, the start of the first bracket as a whole, and the parts of the
- * brackets that lie in the period. A visit counts for bracket k when it lies inside the period, and as a previous visit
- * for bracket k + 1 wherever it lies in the whole interval: only the first can be cut at its start.
+ * Bounds: the interval before the first bucket, the start of the first bucket as a whole, and the parts of the
+ * buckets that lie in the period. A visit counts for bucket k when it lies inside the period, and as a previous visit
+ * for bucket k + 1 wherever it lies in the whole interval: only the first can be cut at its start.
  */
-const consecutive = shaped<Counted, RetentionCounts & { bracket: number }>('retention_series', (shape) => {
+const consecutive = shaped<Counted, RetentionCounts & { bucket: number }>('retention_series', (shape) => {
   const enough = shape.minimum ? sql`and orders >= ${param('minOrders')}::bigint` : sql``;
   const placed = bucketed('placed', orderRows(shape), shape, { amounts: false, sinceStart: !shape.minimum });
   return sql`with ${placed}, visits as (
@@ -87,28 +87,28 @@ const consecutive = shaped<Counted, RetentionCounts & { bracket: number }>('rete
       select k, lead(k) over next as next_k, lead(inside) over next as next_inside, sum(n) over next as orders
       from visits window next as (partition by customer_id order by k)
     )
-    select k + 1 as bracket, count(*) as "previousBuyers",
+    select k + 1 as bucket, count(*) as "previousBuyers",
       count(*) filter (where next_k = k + 1 and next_inside) as retained
     from pairs where k >= 0 ${enough} group by k`;
 });
 
-/** For each bracket: the buyers of the calendar interval before it, and those of them who bought in it. */
+/** For each bucket: the buyers of the calendar interval before it, and those of them who bought in it. */
 export async function retentionSeries(
   db: Db,
   context: Pick<Context, 'reportingTimeZone'>,
   scope: Scope,
-  brackets: readonly Bracket[],
+  buckets: readonly Bucket[],
   minOrders: number,
 ): Promise<RetentionCounts[]> {
-  const first = brackets[0];
+  const first = buckets[0];
   if (!first || scope.interval === null) return [];
-  const before = previousBracket(scope.interval, first.start, scope.timeZone);
+  const before = previousBucket(scope.interval, first.start, scope.timeZone);
   const cut = (instant: string) => earlier(instant, scope.asOf);
   const bounds = [
     before.from,
     first.from,
-    ...brackets.map((b) => b.insideFrom),
-    ...brackets.slice(-1).map((b) => b.insideTo),
+    ...buckets.map((b) => b.insideFrom),
+    ...buckets.slice(-1).map((b) => b.insideTo),
   ].map(cut);
   const source = chooseSource(scope, bounds, context.reportingTimeZone);
   const rows = await overBounds(
@@ -119,14 +119,14 @@ export async function retentionSeries(
     (shape) => consecutive({ ...shape, minimum: minOrders > 1 }),
     { minOrders },
   );
-  const counts = brackets.map((): RetentionCounts => ({ previousBuyers: 0, retained: 0 }));
-  for (const { bracket, previousBuyers, retained } of rows) {
-    if (bracket <= counts.length) counts[bracket - 1] = { previousBuyers, retained };
+  const counts = buckets.map((): RetentionCounts => ({ previousBuyers: 0, retained: 0 }));
+  for (const { bucket, previousBuyers, retained } of rows) {
+    if (bucket <= counts.length) counts[bucket - 1] = { previousBuyers, retained };
   }
   return counts;
 }
 
-const repeats = shaped<Shape, { nth: boolean; bracket: number; customers: number }>('repeat_purchase', (shape) => {
+const repeats = shaped<Shape, { nth: boolean; bucket: number; customers: number }>('repeat_purchase', (shape) => {
   const placed = bucketed('placed', orderRows(shape), shape, { amounts: false, sinceStart: false });
   return sql`with ${placed}, buckets as (
       select customer_id, k, sum(n) as n from placed group by 1, 2
@@ -135,7 +135,7 @@ const repeats = shaped<Shape, { nth: boolean; bracket: number; customers: number
     ), milestones as (
       select min(k) as first_k, min(k) filter (where orders >= ${param('minOrders')}::bigint) as nth_k from running group by customer_id
     )
-    select false as nth, first_k as bracket, count(*) as customers from milestones group by 2
+    select false as nth, first_k as bucket, count(*) as customers from milestones group by 2
     union all select true, nth_k, count(*) from milestones where nth_k is not null group by 2`;
 });
 
@@ -156,11 +156,11 @@ export async function repeatCounts(
   // Bucket k of ascending ends: before the k-th end, counted from 0, and at or after the one before it.
   const buyers = runningTotals(
     bounds.length,
-    rows.filter((row) => !row.nth).map((row) => [row.bracket, row.customers]),
+    rows.filter((row) => !row.nth).map((row) => [row.bucket, row.customers]),
   );
   const repeatBuyers = runningTotals(
     bounds.length,
-    rows.filter((row) => row.nth).map((row) => [row.bracket, row.customers]),
+    rows.filter((row) => row.nth).map((row) => [row.bucket, row.customers]),
   );
   return bounds.map((_, index) => ({ buyers: buyers[index] ?? 0, repeatBuyers: repeatBuyers[index] ?? 0 }));
 }

@@ -22,7 +22,7 @@ import {
   listCustomerSatisfactionReasons,
   listNetPromoterScoreMembers,
   listNetPromoterScoreReasons,
-} from './voice.ts';
+} from './survey-scores.ts';
 
 export const metricRoutes = [
   route('GET', '/v1/metrics/retention-rate', getRetentionRate),

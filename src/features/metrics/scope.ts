@@ -1,8 +1,8 @@
 import {
-  type Bracket,
-  brackets,
+  type Bucket,
+  buckets,
   type CalendarInterval,
-  countBrackets,
+  countBuckets,
   intervalAt,
   isBefore,
   PeriodError,
@@ -50,7 +50,7 @@ export interface Scope extends Filter {
 /** Before all facts, in Postgres and in the order of `isBefore`. */
 export const beginningOfTime = '-infinity';
 
-const maxBrackets = 1_000;
+const maxBuckets = 1_000;
 
 export function earlier(a: string, b: string): string {
   return isBefore(b, a) ? b : a;
@@ -125,25 +125,25 @@ export function scopeOf(
  * series of all time begins with the whole interval of the first fact: nothing is cut off there.
  * @throws Problem `invalid_input` (`too_many_intervals`)
  */
-export function seriesOf(scope: Scope, firstFact: string | null): Bracket[] {
+export function seriesOf(scope: Scope, firstFact: string | null): Bucket[] {
   const { interval, timeZone, to } = scope;
   if (interval === null) return [];
   const from = scope.from ?? (firstFact === null ? null : intervalAt(interval, firstFact, timeZone).from);
   if (from === null) return [];
   const period = forParameter('interval', () => resolvePeriod(from, to, timeZone));
-  const count = countBrackets(interval, period);
-  if (count > maxBrackets) {
+  const count = countBuckets(interval, period);
+  if (count > maxBuckets) {
     throw invalidParameter(
       'interval',
       'too_many_intervals',
-      `the period has ${count} of them, more than ${maxBrackets}`,
+      `the period has ${count} of them, more than ${maxBuckets}`,
     );
   }
-  return brackets(interval, period, scope.asOf);
+  return buckets(interval, period, scope.asOf);
 }
 
-/** A range that a number is about: a bracket, or the whole period. */
-export type Part = Pick<Bracket, 'insideFrom' | 'insideTo'>;
+/** A range that a number is about: a bucket, or the whole period. */
+export type Part = Pick<Bucket, 'insideFrom' | 'insideTo'>;
 
 /** The ends of consecutive ranges, cut at `end`: bucket k (from 1) of `width_bucket` is the k-th range. */
 export function boundsOf(parts: readonly Part[], end: string): string[] {

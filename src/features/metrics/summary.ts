@@ -16,7 +16,7 @@ import { progressOfCustomers } from '../loyalty/queries.ts';
 import { customerLoyalty, tierProgress } from '../loyalty/record.ts';
 import { orderStatus } from '../orders/record.ts';
 import { answerBand, bandName } from '../survey-responses/record.ts';
-import type { ScoreType } from './voice-queries.ts';
+import type { ScoreType } from './survey-score-queries.ts';
 
 /** The single view: who a customer is, and what the facts say about them now. */
 

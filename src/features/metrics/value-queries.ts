@@ -30,7 +30,7 @@ type Zone = Pick<Context, 'reportingTimeZone'>;
 
 type AverageRow = Omit<OrderSums, 'revenue'> & {
   revenue: Numeric;
-  bracket: number;
+  bucket: number;
   returning: boolean;
   missingRate: number;
 };
@@ -43,7 +43,7 @@ const averages = shaped<Shape, AverageRow>('average_order_value', (shape) => {
     ), running as (
       select k, n, valued, revenue, sum(n) over (partition by customer_id order by k) as by_now from buckets
     )
-    select k as bracket, by_now >= 2 as returning, sum(valued)::bigint as orders, sum(revenue) as revenue,
+    select k as bucket, by_now >= 2 as returning, sum(valued)::bigint as orders, sum(revenue) as revenue,
       count(*) filter (where valued > 0) as customers, sum(n - valued)::bigint as "missingRate"
     from running where k >= 1 group by 1, 2`;
 });
@@ -60,7 +60,7 @@ export async function averageOrderSums(
   const none = (): OrderSums => ({ orders: 0, revenue: 0n, customers: 0 });
   const ranges = bounds.slice(1).map(() => ({ returning: none(), oneTime: none(), missingRate: 0 }));
   for (const row of rows) {
-    const range = ranges[row.bracket - 1];
+    const range = ranges[row.bucket - 1];
     if (!range) continue;
     range[row.returning ? 'returning' : 'oneTime'] = {
       orders: row.orders,
@@ -120,7 +120,7 @@ function boughtAndBrought(shape: Shape) {
     )`;
 }
 
-type RevenueRow = LeftOutRow & { bracket: number; buyers: number; revenue: Numeric; missingRate: number };
+type RevenueRow = LeftOutRow & { bucket: number; buyers: number; revenue: Numeric; missingRate: number };
 
 const revenues = shaped<Shape, RevenueRow>('revenue_per_customer', (shape) => {
   const counts = sql`f.first_k <= b.k`;
@@ -131,7 +131,7 @@ const revenues = shaped<Shape, RevenueRow>('revenue_per_customer', (shape) => {
         sum(b.valued) filter (where (${counts}) is not true) as strangers_n, sum(b.returned) filter (where (${counts}) is not true) as strangers
       from brought b left join firsts f using (customer_id) group by b.k
     )
-    select k as bracket, coalesce(s.buyers, 0) as buyers, coalesce(s.revenue, 0) - coalesce(r.returned, 0) as revenue,
+    select k as bucket, coalesce(s.buyers, 0) as buyers, coalesce(s.revenue, 0) - coalesce(r.returned, 0) as revenue,
       coalesce(s.missing, 0)::bigint as "missingRate", coalesce(r.missing, 0)::bigint as "returnsWithoutRate",
       coalesce(r.strangers_n, 0)::bigint as "strangersReturns", coalesce(r.strangers, 0)::numeric as "strangersReturned",
       0::bigint as "earlierReturns", 0::numeric as "earlierReturned"
@@ -149,9 +149,9 @@ export async function revenueSums(
 ): Promise<RevenueSums[]> {
   const source = chooseSource(scope, bounds, context.reportingTimeZone);
   const rows = await overBounds(db, scope, bounds, source, revenues);
-  const byBracket = new Map(rows.map((row) => [row.bracket, row]));
+  const byBucket = new Map(rows.map((row) => [row.bucket, row]));
   return bounds.slice(1).map((_, index) => {
-    const row = byBracket.get(index + 1);
+    const row = byBucket.get(index + 1);
     if (!row) return { revenue: 0n, buyers: 0, missingRate: 0, ...nothingLeftOut };
     return { revenue: exactInteger(row.revenue), buyers: row.buyers, missingRate: row.missingRate, ...leftOut(row) };
   });
@@ -189,7 +189,7 @@ const asideColumns = sql`a.missing as "missingRate", a.no_rate as "returnsWithou
       a.strangers as "strangersReturned", a.earlier_n as "earlierReturns", a.earlier as "earlierReturned"`;
 
 type HistoricRow = LeftOutRow & {
-  bracket: number;
+  bucket: number;
   missingRate: number;
   buyers: number;
   sum: Numeric;
@@ -210,7 +210,7 @@ const historic = shaped<Shape, HistoricRow>(
     ), picked as (
       select k, json_object_agg(rank, net::text) as ranked from ranked join wanted using (k, rank) group by k
     )
-    select k as bracket, coalesce(s.buyers, 0) as buyers, coalesce(s.sum, 0) as sum, coalesce(s.squares, 0) as squares, p.ranked, ${asideColumns}
+    select k as bucket, coalesce(s.buyers, 0) as buyers, coalesce(s.sum, 0) as sum, coalesce(s.squares, 0) as squares, p.ranked, ${asideColumns}
     from aside a left join sums s using (k) left join picked p using (k)`,
 );
 
@@ -228,9 +228,9 @@ export async function historicSums(
 ): Promise<HistoricSums[]> {
   const source = chooseSource(scope, bounds, context.reportingTimeZone);
   const rows = await overBounds(db, scope, bounds, source, historic, { percentiles: percentileSteps });
-  const byBracket = new Map(rows.map((row) => [row.bracket, row]));
+  const byBucket = new Map(rows.map((row) => [row.bucket, row]));
   return bounds.slice(1).map((_, index) => {
-    const row = byBracket.get(index + 1);
+    const row = byBucket.get(index + 1);
     if (!row)
       return { buyers: 0, sum: 0n, sumOfSquares: 0n, orderStatistics: new Map(), missingRate: 0, ...nothingLeftOut };
     return {
@@ -247,7 +247,7 @@ export async function historicSums(
 }
 
 type SimpleRow = LeftOutRow & {
-  bracket: number;
+  bucket: number;
   missingRate: number;
   buyers: number;
   sum: Numeric;
@@ -268,7 +268,7 @@ const simple = shaped<Shape, SimpleRow>(
         sum(a.cost) filter (where a.day between (${param('firstDates')}::date[])[n.k] and (${param('lastDates')}::date[])[n.k]) as cost
       from net n left join acquired a using (customer_id) group by n.k
     )
-    select k as bracket, coalesce(s.buyers, 0) as buyers, coalesce(s.sum, 0) as sum, coalesce(s.known, 0) as known, coalesce(s.cost, 0) as cost, ${asideColumns}
+    select k as bucket, coalesce(s.buyers, 0) as buyers, coalesce(s.sum, 0) as sum, coalesce(s.known, 0) as known, coalesce(s.cost, 0) as cost, ${asideColumns}
     from aside a left join sums s using (k)`,
 );
 
@@ -291,9 +291,9 @@ export async function simpleSums(
   days: { firstDates: string[]; lastDates: string[] },
 ): Promise<SimpleSums[]> {
   const rows = await overBounds(db, scope, bounds, factsOnly(), simple, { ...days, timeZone: scope.timeZone });
-  const byBracket = new Map(rows.map((row) => [row.bracket, row]));
+  const byBucket = new Map(rows.map((row) => [row.bucket, row]));
   return bounds.slice(1).map((_, index) => {
-    const row = byBracket.get(index + 1);
+    const row = byBucket.get(index + 1);
     if (!row) {
       return {
         buyers: 0,

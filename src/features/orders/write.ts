@@ -22,7 +22,7 @@ writtenBy(orderRecord, {
     return { rates, campaigns };
   },
   plan(next, { before, input, lines, context, known: { rates, campaigns } }) {
-    if (context.principal.confinement?.kind === 'customer') checkSelfService(input, before);
+    if (context.principal.scopedTo?.kind === 'customer') checkSelfService(input, before);
     if (input.campaignId && campaigns.has(input.campaignId)) {
       throw invalid('/campaignId', 'unknown_campaign', 'There is no such campaign.');
     }

@@ -1,22 +1,19 @@
 import { z } from 'zod';
 import { type FieldError, Problem } from '../../platform/errors.ts';
+import { type MaskableField, maskableFields } from '../../platform/masked-fields.ts';
 import { type Operation, readOperation } from '../../platform/operation.ts';
-import { type WithheldMember, withheldMembers } from '../../platform/withheld.ts';
+import { servedOperations } from '../../platform/served-operations.ts';
 
 /** What of records partners may be allowed to see: read off the documents of the service, so that no list can be old. */
 
-let operationsOf: (() => Iterable<Operation>) | null = null;
-let members: Map<string, WithheldMember> | null = null;
+const byOperations = new WeakMap<readonly Operation[], Map<string, MaskableField>>();
 
-/** Called once by what puts the service together and knows every operation (app.ts). */
-export function takeFieldsFrom(operations: () => Iterable<Operation>): void {
-  operationsOf = operations;
-  members = null;
-}
-
-function knownFields(): Map<string, WithheldMember> {
-  if (operationsOf === null) throw new Error('The list of operations is not set yet');
-  members ??= new Map(withheldMembers(operationsOf()).map((member) => [member.name, member]));
+function knownFields(): Map<string, MaskableField> {
+  const operations = servedOperations();
+  const before = byOperations.get(operations);
+  if (before) return before;
+  const members = new Map(maskableFields(operations).map((member) => [member.name, member]));
+  byOperations.set(operations, members);
   return members;
 }
 

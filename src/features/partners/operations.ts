@@ -41,7 +41,7 @@ import {
   partnerStatus,
   partners,
 } from './record.ts';
-import { lockSharing, recountPartner, refreshShares } from './sharing.ts';
+import { lockSharing, recomputePartnerShares, recomputeShares } from './sharing.ts';
 
 const partnerHasCustomers = problemType('partner_has_customers', 409, 'The partner has customers');
 
@@ -72,7 +72,7 @@ export const createPartner = writeOperation({
     };
     await lockSharing(tx);
     await insertPartner(tx, row);
-    await recountPartner(tx, row.id);
+    await recomputePartnerShares(tx, row.id);
     return row;
   },
 });
@@ -167,7 +167,7 @@ export const updatePartner = writeOperation({
     checkVersion(before.version, expected);
     const row = { ...before, ...members(body, before), version: before.version + 1, updatedAt: now };
     await savePartner(tx, row);
-    if (body.rules !== undefined || row.status !== before.status) await recountPartner(tx, partnerId);
+    if (body.rules !== undefined || row.status !== before.status) await recomputePartnerShares(tx, partnerId);
     return row;
   },
 });
@@ -276,7 +276,7 @@ async function share(
       ]),
   );
   const shared = await shareCustomers(tx, [...rows.values()]);
-  refreshShares(tx, shared.keys());
+  recomputeShares(tx, shared.keys());
   return shared;
 }
 
@@ -292,7 +292,7 @@ export const unshareCustomer = writeOperation({
   async run(tx, _context, { id: partnerId, customerId }) {
     await lockCustomers(tx, [customerId]);
     if (!(await removeShare(tx, partnerId, customerId))) throw notFound('share');
-    refreshShares(tx, [customerId]);
+    recomputeShares(tx, [customerId]);
     return { id: customerId, deleted: true as const };
   },
 });

@@ -6,7 +6,7 @@ import type { Difference } from '../rollups/queries.ts';
 
 /**
  * Who is shared with whom, in one definition. `partner_customers` is written from it: for the customers that a write
- * holds the locks of (`refreshShares`), for one partner whose rules change (`recountPartner`), for everybody (`repairShares`).
+ * holds the locks of (`recomputeShares`), for one partner whose rules change (`recomputePartnerShares`), for everybody (`recomputeAllShares`).
  *
  * The locks: a write that changes what rules look at holds the sharing lock together with others of its kind, a change of
  * a partner holds it alone. So neither misses what the other has not committed yet. It comes after those of customers.
@@ -14,7 +14,7 @@ import type { Difference } from '../rollups/queries.ts';
 
 /**
  * `partner_id, customer_id, reason, writable`: a row per reason. A new input of the rules is another branch here, and a
- * call of `refreshShares` where that input is written.
+ * call of `recomputeShares` where that input is written.
  *
  * @param partner restricts `partners p`
  * @param customer restricts the customer of this column
@@ -69,26 +69,26 @@ const together = statement('share_lock', sql`select pg_advisory_xact_lock_shared
 const alone = statement('sharing_lock', sql`select pg_advisory_xact_lock(hashtext('rapport.sharing'))`);
 
 const ofCustomers = statement(
-  'refresh_shares',
+  'recompute_shares',
   rewrite(sql`true`, (id) => sql`${id} = ${ids}`, sql`t.customer_id = ${ids}`),
 );
 const ofPartner = statement(
-  'recount_partner',
+  'recompute_partner_shares',
   rewrite(sql`p.id = ${param('partnerId')}::uuid`, anyone, sql`t.partner_id = ${param('partnerId')}::uuid`),
 );
-const ofAll = statement('repair_shares', rewrite(sql`true`, anyone, sql`true`));
+const ofAll = statement('recompute_all_shares', rewrite(sql`true`, anyone, sql`true`));
 
 /**
- * Restates with whom these locked customers are shared, after what rules look at has changed: who brought them, the
+ * Recomputes with whom these locked customers are shared, after what rules look at has changed: who brought them, the
  * segment of their lead, their consents, explicit shares. Travels with COMMIT.
  */
-export function refreshShares(tx: Transaction, customerIds: Iterable<string>): void {
+export function recomputeShares(tx: Transaction, customerIds: Iterable<string>): void {
   const some = [...new Set(customerIds)];
   if (some.length === 0) return;
-  tx.elevated((service) => {
+  tx.asService((service) => {
     // In a statement of its own: the next one sees what was committed while this one waited.
-    service.defer(together);
-    service.defer(ofCustomers, { ids: some });
+    service.pipeline(together);
+    service.pipeline(ofCustomers, { ids: some });
   });
 }
 
@@ -97,19 +97,19 @@ export async function lockSharing(tx: Transaction): Promise<void> {
   await tx.all(alone);
 }
 
-/** Restates which customers are shared with a partner, under `lockSharing`. */
-export async function recountPartner(tx: Transaction, partnerId: string): Promise<void> {
+/** Recomputes which customers are shared with a partner, under `lockSharing`. */
+export async function recomputePartnerShares(tx: Transaction, partnerId: string): Promise<void> {
   await tx.all(ofPartner, { partnerId });
 }
 
 /** Makes all of it what the definition says. */
-export async function repairShares(tx: Transaction): Promise<void> {
+export async function recomputeAllShares(tx: Transaction): Promise<void> {
   await lockSharing(tx);
   await tx.all(ofAll);
 }
 
-const claim = statement<{ id: string }>(
-  'claim_new_customers',
+const insertNew = statement<{ id: string }>(
+  'share_new_customers',
   sql`insert into partner_customers (partner_id, customer_id, writable)
     select p.id, n, true from partners p, unnest(${param('ids')}::uuid[]) as n
     where p.id = ${param('partnerId')}::uuid and p.status = 'active' and (p.rules -> 'acquired')::boolean
@@ -122,25 +122,25 @@ const claim = statement<{ id: string }>(
  *
  * @throws Problem not_shared, where customers that a partner brings are not shared with it
  */
-export async function claimNewCustomers(
+export async function shareNewCustomers(
   tx: Transaction,
   context: Context,
   customerIds: readonly string[],
 ): Promise<void> {
   const partnerId = broughtBy(context);
   if (partnerId === null || customerIds.length === 0) return;
-  const claimed = await tx.elevated(async (service) => {
+  const inserted = await tx.asService(async (service) => {
     await service.all(together);
-    return service.all(claim, { partnerId, ids: [...customerIds] });
+    return service.all(insertNew, { partnerId, ids: [...customerIds] });
   });
-  if (claimed.length < customerIds.length) {
+  if (inserted.length < customerIds.length) {
     throw new Problem('not_shared', 'Customers that this partner brings are not shared with it, so it cannot add any.');
   }
 }
 
 /** The partner whose token writes, who brings what customers it creates. */
 export function broughtBy({ principal }: Context): string | null {
-  return principal.confinement?.kind === 'partner' ? principal.confinement.id : null;
+  return principal.scopedTo?.kind === 'partner' ? principal.scopedTo.id : null;
 }
 
 const different = statement<Difference>(

@@ -6,7 +6,7 @@ import { isErased, noteErased } from '../../records/erased.ts';
 import { lazily } from '../../records/lazily.ts';
 import { erasure, ownedTables } from '../../records/personal-data.ts';
 import { lockCustomers } from '../customers/queries.ts';
-import { refreshBounds } from '../lead-scores/bounds.ts';
+import { recomputeBounds } from '../lead-scores/bounds.ts';
 import type { RuleSetDocument } from '../lead-scores/record.ts';
 import { fieldSql } from '../lead-scores/score-sql.ts';
 import { addTombstones, identityHash, referenceHash } from './tombstones.ts';
@@ -61,7 +61,7 @@ export async function eraseCustomers(
   for (const { kind, run } of steps()) note(kind, (await tx.first(run, { ids, now }))?.records);
   await tx.all(keepFilled, { rows: JSON.stringify([...filled].map(([id, fields]) => ({ id, fields }))) });
   for (const id of ids) noteErased(tx, id);
-  await refreshBounds(tx, context, ids);
+  await recomputeBounds(tx, context, ids);
   return { erased: ids, removed };
 }
 

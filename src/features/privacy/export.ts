@@ -2,8 +2,8 @@ import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { param, statement, type Transaction, transaction } from '../../platform/db/client.ts';
 import { notFound, Problem } from '../../platform/errors.ts';
+import { GzippedBuffer } from '../../platform/gzipped-buffer.ts';
 import { type Context, personalScope, readOperation, requireScope } from '../../platform/operation.ts';
-import { Spool } from '../../platform/spool.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
 import { customerById } from '../customers/queries.ts';
@@ -42,7 +42,10 @@ export const exportCustomer = readOperation({
   document: {
     media: { 'application/json': exportDocument, 'text/html': null },
     // What `run` has put there.
-    of: ({ format, exportedAt, text }) => ({ text: text as unknown as Spool, headers: headers(format, exportedAt) }),
+    of: ({ format, exportedAt, text }) => ({
+      text: text as unknown as GzippedBuffer,
+      headers: headers(format, exportedAt),
+    }),
   },
   problems: ['not_found'],
   async run(context, { format = 'json', ...target }) {
@@ -51,10 +54,10 @@ export const exportCustomer = readOperation({
     const found = await transaction(
       context.pool,
       async (tx) => {
-        // Here a confined caller finds itself, or nobody.
+        // Here a scoped caller finds itself, or nobody.
         const customer = await customerById(tx, await targetId(tx, 'customer', target));
         if (!customer) throw notFound('customer');
-        const text = await tx.elevated((service) => writeExport(service, context, customer, written));
+        const text = await tx.asService((service) => writeExport(service, context, customer, written));
         return { customerId: customer.id, text };
       },
       { snapshot: true },
@@ -79,14 +82,14 @@ function writeExport(
   { now, baseCurrency, principal }: Context,
   { id, erasedAt }: { id: string; erasedAt: string | null },
   writer: ExportWriter,
-): Promise<Spool> {
-  return Spool.of(async (write) => {
+): Promise<GzippedBuffer> {
+  return GzippedBuffer.of(async (write) => {
     const [counts, aliases] = await Promise.all([tx.first(held().countAll, { id }), tx.all(former, { id })]);
     const mergedFrom = aliases.map(({ oldId }) => oldId);
     await write(
       writer.begin({ customerId: id, exportedAt: now, baseCurrency, erasedAt, mergedFrom, counts: counts ?? {} }),
     );
-    const tell = principal.confinement === null ? asItIs : withoutOthers([id, ...mergedFrom]);
+    const tell = principal.scopedTo === null ? asItIs : withoutOthers([id, ...mergedFrom]);
     for (const section of held().sections) {
       const count = counts?.[section.name] ?? 0;
       await write(writer.section(section, count));
@@ -104,7 +107,7 @@ const asItIs = (_section: Section, row: Row): Row => row;
 
 const ids = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g;
 
-/** Who asks for what is held about itself is not told of other customers, as everywhere (platform/withheld.ts). */
+/** Who asks for what is held about itself is not told of other customers, as everywhere (platform/masked-fields.ts). */
 function withoutOthers(own: readonly string[]): (section: Section, row: Row) => Row {
   const others = (value: unknown) =>
     typeof value === 'string' && (value.match(ids) ?? []).some((id) => !own.includes(id));

@@ -56,5 +56,5 @@ const lift = statement(
 
 /** The person is back, by a consent: these names may be stored again. Also for callers who see no tombstones. */
 export async function liftTombstones(tx: Transaction, hashes: string[]): Promise<void> {
-  if (hashes.length > 0) await tx.elevated((free) => free.all(lift, { hashes }));
+  if (hashes.length > 0) await tx.asService((service) => service.all(lift, { hashes }));
 }

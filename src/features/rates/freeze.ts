@@ -11,7 +11,7 @@ export interface Frozen {
   baseFactor: string | null;
 }
 
-export interface RateClaim extends RateWanted {
+export interface RateRequest extends RateWanted {
   /** The rate that came with the fact. */
   given?: string | null | undefined;
 }
@@ -20,33 +20,37 @@ export interface RateClaim extends RateWanted {
  * Looks up the rates of a set of facts in one statement and answers how to freeze each: the rate given with the fact, 1
  * in the base currency, the latest uploaded one of its date, or none yet.
  */
-async function rateFreezer(tx: Transaction, context: Context, claims: RateClaim[]): Promise<Freeze> {
+async function rateFreezer(tx: Transaction, context: Context, requests: RateRequest[]): Promise<Freeze> {
   const { baseCurrency, reportingTimeZone } = context;
-  const open = claims.filter(({ given, currency }) => !given && currency !== baseCurrency);
+  const open = requests.filter(({ given, currency }) => !given && currency !== baseCurrency);
   const wanted = [...new Map(open.map(({ currency, at }) => [rateKey({ currency, at }), { currency, at }])).values()];
   const rates = await ratesAt(tx, wanted, reportingTimeZone);
-  return (claim) => {
-    if (claim.currency === baseCurrency) {
-      if (claim.given && Number(claim.given) !== 1) {
+  return (request) => {
+    if (request.currency === baseCurrency) {
+      if (request.given && Number(request.given) !== 1) {
         throw invalid('/exchangeRate', 'base_currency', 'The amounts are in the base currency, whose rate is 1.');
       }
       return { exchangeRate: '1', baseFactor: '1' };
     }
-    return frozen(claim.given ?? rates.get(rateKey(claim)) ?? null, claim.currency, baseCurrency);
+    return frozen(request.given ?? rates.get(rateKey(request)) ?? null, request.currency, baseCurrency);
   };
 }
 
-export type Freeze = (claim: RateClaim) => Frozen;
+export type Freeze = (request: RateRequest) => Frozen;
 
 export function frozen(rate: string | null, currency: string, baseCurrency: string): Frozen {
   return { exchangeRate: rate, baseFactor: rate === null ? null : baseFactor(rate, currency, baseCurrency) };
 }
 
 /** The rate a stored fact has keeps, unless another is given or the currency or local date it belongs to changes. */
-function keptRate(before: (Frozen & RateWanted) | null, claim: RateClaim, reportingTimeZone: string): Frozen | null {
-  if (!before?.baseFactor || claim.given || before.currency !== claim.currency) return null;
+function keptRate(
+  before: (Frozen & RateWanted) | null,
+  request: RateRequest,
+  reportingTimeZone: string,
+): Frozen | null {
+  if (!before?.baseFactor || request.given || before.currency !== request.currency) return null;
   const dateOf = (at: string) => intervalAt('day', at, reportingTimeZone).start;
-  if (before.at !== claim.at && dateOf(before.at) !== dateOf(claim.at)) return null;
+  if (before.at !== request.at && dateOf(before.at) !== dateOf(request.at)) return null;
   return { exchangeRate: before.exchangeRate, baseFactor: before.baseFactor };
 }
 
@@ -83,8 +87,8 @@ export function freezeRate<At extends string>(
     known,
   }: { before: Rated<At> | null; input: RatedInput<At>; context: Context; known: Freeze },
 ): Frozen {
-  const claim = { currency: next.currency, at: next[at], given: input.exchangeRate };
-  return keptRate(before && { ...before, at: before[at] }, claim, context.reportingTimeZone) ?? known(claim);
+  const request = { currency: next.currency, at: next[at], given: input.exchangeRate };
+  return keptRate(before && { ...before, at: before[at] }, request, context.reportingTimeZone) ?? known(request);
 }
 
 /** The rates a document may need; a patch may change one of date and currency, of whichever stored fact it is. */
@@ -92,7 +96,7 @@ function ratesWanted(
   at: string | undefined,
   input: { currency?: string | undefined; exchangeRate?: string | null | undefined },
   stored: readonly RateWanted[],
-): RateClaim[] {
+): RateRequest[] {
   const { currency, exchangeRate: given } = input;
   if (currency !== undefined && at !== undefined) return [{ currency, at, given }];
   return stored.map((fact) => ({ currency: currency ?? fact.currency, at: at ?? fact.at, given }));

@@ -7,8 +7,8 @@ import { keysetList, pageOf, pageParameters, sortParameter } from '../../platfor
 import { calendarDate, currency } from '../../platform/values.ts';
 import { answered } from '../../records/table.ts';
 import { lockCustomers } from '../customers/queries.ts';
-import { membersAmong, restateEarnings } from '../loyalty/earning.ts';
-import { recountCustomers } from '../rollups/queries.ts';
+import { membersAmong, recomputeEarnings } from '../loyalty/earning.ts';
+import { recomputeCustomers } from '../rollups/queries.ts';
 import { frozen } from './freeze.ts';
 import { excludeRates, upsertRates, waitingFacts } from './queries.ts';
 import { type ExchangeRate, exchangeRate, exchangeRates, exchangeRatesInput, storedRates } from './record.ts';
@@ -77,8 +77,8 @@ async function completeFacts(
       ...frozen(rate, from, context.baseCurrency),
     }));
     completed += (await tx.all(complete, { rows: JSON.stringify(rows), now: context.now })).length;
-    await recountCustomers(tx, customers, zone);
-    await restateEarnings(tx, context, members);
+    await recomputeCustomers(tx, customers, zone);
+    await recomputeEarnings(tx, context, members);
     if (seen.length < step) return completed;
   }
 }

@@ -94,7 +94,7 @@ export const waitingFacts = {
 };
 
 const reset = statement<{ cleared: number }>(
-  'reset_rates',
+  'recompute_rates',
   sql`with dropped as (delete from exchange_rates),
     o as (update orders set exchange_rate = case when currency = ${param('base')} then 1 end, base_factor = case when currency = ${param('base')} then 1 end
       where (currency = ${param('base')}) <> (base_factor is not distinct from 1) or (currency <> ${param('base')} and base_factor is not null) returning currency),
@@ -112,7 +112,7 @@ const baseOf = statement<{ value: string }>(
  * For a change of base currency: rates say what things were worth in the old one, so they go, and so do the values
  * frozen with them, except of facts in the new base currency. Answers how many facts have no base value now.
  */
-export async function resetRates(tx: Transaction, baseCurrency: string): Promise<number> {
+export async function recomputeRates(tx: Transaction, baseCurrency: string): Promise<number> {
   const before = await tx.first(baseOf);
   if (before === null || before.value === baseCurrency) return 0;
   return (await tx.first(reset, { base: baseCurrency }))?.cleared ?? 0;

@@ -37,16 +37,16 @@ const nextRewards = statement<{ id: string }>(
   'next_rewards',
   sql`select id from rewards where id > ${param('after')}::uuid order by id limit 100`,
 );
-const recount = statement(
-  'recount_rewards',
+const recompute = statement(
+  'recompute_rewards',
   sql`update rewards set redeemed = ${standing} where id = any(${param('ids')}::uuid[])`,
 );
 
 /** Counts the pieces of the next rewards after an id anew, under their locks; answers the last of them, null: none. */
-export async function recountRewards(tx: Transaction, after: string): Promise<string | null> {
+export async function recomputeRewards(tx: Transaction, after: string): Promise<string | null> {
   const ids = (await tx.all(nextRewards, { after })).map(({ id }) => id);
   if (ids.length === 0) return null;
   await lockRewards(tx, ids);
-  await tx.all(recount, { ids });
+  await tx.all(recompute, { ids });
   return ids.at(-1) ?? null;
 }

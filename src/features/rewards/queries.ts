@@ -46,7 +46,7 @@ const lock = statement<RewardRow>(
 
 /** Locks rewards in id order, after the customers: the lock under which stock changes. As they are under the lock. */
 export async function lockRewards(tx: Transaction, ids: string[]): Promise<Map<string, RewardRow>> {
-  return new Map((await tx.elevated((service) => service.all(lock, { ids }))).map((row) => [row.id, row]));
+  return new Map((await tx.asService((service) => service.all(lock, { ids }))).map((row) => [row.id, row]));
 }
 
 const taken = statement<{ rewardId: string; quantity: number }>(
@@ -132,7 +132,7 @@ const redeem = statement(
  * both are locked. Travels with COMMIT.
  */
 export function insertRedemption(tx: Transaction, row: RedemptionRow): void {
-  tx.elevated((service) => service.defer(redeem, { rows: JSON.stringify([row]) }));
+  tx.asService((service) => service.pipeline(redeem, { rows: JSON.stringify([row]) }));
 }
 
 const restatus = statement(
@@ -147,5 +147,5 @@ const restatus = statement(
 
 /** A redemption in its next status; `given`: pieces that go back into the stock. Travels with COMMIT. */
 export function changeRedemption(tx: Transaction, row: RedemptionRow, { given }: { given: number }): void {
-  tx.defer(restatus, { given, rows: JSON.stringify([row]) });
+  tx.pipeline(restatus, { given, rows: JSON.stringify([row]) });
 }

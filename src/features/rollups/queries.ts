@@ -44,7 +44,7 @@ function monthsFromFacts(ofOrders: SQL, ofReturns: SQL): SQL {
 
 const chosen = sql`customer_id = any(${param('ids')}::uuid[])`;
 
-function recount(table: string, keys: string[], values: string[], fresh: SQL): SQL {
+function recompute(table: string, keys: string[], values: string[], fresh: SQL): SQL {
   const columns = [...keys, ...values];
   return sql`with fresh as (${fresh}), gone as (
       delete from ${sql.raw(table)} t where ${sql.raw('t.')}customer_id = any(${param('ids')}::uuid[])
@@ -59,20 +59,20 @@ const statsKeys = ['customer_id', 'currency'];
 const monthKeys = ['customer_id', 'month', 'currency'];
 const statsValues = [...counters, ...extremes];
 
-const recountStats = statement(
-  'recount_stats',
-  recount('customer_stats', statsKeys, statsValues, statsFromFacts(chosen, chosen)),
+const recomputeStats = statement(
+  'recompute_stats',
+  recompute('customer_stats', statsKeys, statsValues, statsFromFacts(chosen, chosen)),
 );
-const recountMonths = statement(
-  'recount_months',
-  recount('customer_month', monthKeys, counters, monthsFromFacts(chosen, chosen)),
+const recomputeMonths = statement(
+  'recompute_months',
+  recompute('customer_month', monthKeys, counters, monthsFromFacts(chosen, chosen)),
 );
 
 /**
  * Rebuilds the derived state of these customers from their facts. The customers must be locked, in an earlier statement:
- * a recount in the statement that waits for the lock would count what it saw before waiting.
+ * a recompute in the statement that waits for the lock would count what it saw before waiting.
  */
-export async function recountCustomers(
+export async function recomputeCustomers(
   tx: Transaction,
   ids: Iterable<string>,
   reportingTimeZone: string,
@@ -80,7 +80,7 @@ export async function recountCustomers(
   const wanted = [...new Set(ids)];
   if (wanted.length === 0) return;
   const values = { ids: wanted, zone: reportingTimeZone };
-  await Promise.all([tx.all(recountStats, values), tx.all(recountMonths, values)]);
+  await Promise.all([tx.all(recomputeStats, values), tx.all(recomputeMonths, values)]);
 }
 
 /**
@@ -113,8 +113,8 @@ export function addOrdersToRollups(zone: SQL): SQL {
     )`;
 }
 
-const recountRefundsOf = statement(
-  'recount_refunds',
+const recomputeRefundsOf = statement(
+  'recompute_refunds',
   sql`update orders o set refunds = r.refunds, refunded = r.refunded
     from (select o.customer_id, o.id, count(r.id)::int as refunds, coalesce(sum(r.amount), 0)::bigint as refunded
       from orders o left join refunds r on r.customer_id = o.customer_id and r.order_id = o.id
@@ -123,8 +123,8 @@ const recountRefundsOf = statement(
 );
 
 /** Sets what orders remember of their refunds to what the refunds say. The customers are locked. */
-export async function recountRefunds(tx: Transaction, ids: string[]): Promise<void> {
-  await tx.all(recountRefundsOf, { ids });
+export async function recomputeRefunds(tx: Transaction, ids: string[]): Promise<void> {
+  await tx.all(recomputeRefundsOf, { ids });
 }
 
 export interface Difference {
@@ -170,7 +170,7 @@ const compareRefunds = statement<Difference>(
     order by 2, 3 limit ${param('limit')}::int`,
 );
 
-/** Recounts everything and answers where the derived state disagrees with the facts, at most `limit` per table. */
+/** Recomputes everything and answers where the derived state disagrees with the facts, at most `limit` per table. */
 export async function rollupDifferences(db: Db, reportingTimeZone: string, limit: number): Promise<Difference[]> {
   const values = { zone: reportingTimeZone, limit };
   return [
@@ -182,8 +182,8 @@ export async function rollupDifferences(db: Db, reportingTimeZone: string, limit
 
 /** What follows for the derived state of customers when facts of theirs change. */
 export const recomputeRollups: Effect = (tx, context, changes) => () =>
-  recountCustomers(tx, touchedCustomers(changes), context.reportingTimeZone);
+  recomputeCustomers(tx, touchedCustomers(changes), context.reportingTimeZone);
 
 /** The same of facts that are added to it by the statement that inserts them (`addOrdersToRollups`). */
 export const recomputeRollupsOfChanged: Effect = (tx, context, changes) => () =>
-  recountCustomers(tx, touchedCustomers(changes.filter(({ before }) => before !== null)), context.reportingTimeZone);
+  recomputeCustomers(tx, touchedCustomers(changes.filter(({ before }) => before !== null)), context.reportingTimeZone);

@@ -8,7 +8,7 @@ const sum = () => money().required().internal();
 
 /**
  * Derived state: what a customer's qualifying orders and unattached returns add up to, per currency of the facts.
- * Written in the transaction of the fact, under the customer's row lock; `npm run verify-rollups` recounts it.
+ * Written in the transaction of the fact, under the customer's row lock; `npm run verify-rollups` recomputes it.
  * `base…` columns hold the part that has a base-currency value (an order without a rate has none yet).
  * The counters carry no secondary index, so that updates stay HOT.
  */

@@ -16,7 +16,7 @@ import { surveyClosed } from '../surveys/record.ts';
 import {
   deleteResponseRow,
   fromState,
-  recountAnswers,
+  recomputeAnswers,
   responseById,
   responseColumns,
   responseStates,
@@ -147,8 +147,10 @@ const searchText = text(200).refine((value) => value.split('-').length <= 21, {
 const score = z.int().min(-100).max(100).optional();
 
 const answerFilters = {
-  question: text(64).optional().meta({ description: 'Responses that answered it.', example: 'recommend' }),
-  band: answerBand.optional().meta({ description: 'Responses with such an answer, to `question` if it is given.' }),
+  question: text(64).optional().meta({ description: 'Only responses that answered it.', example: 'recommend' }),
+  band: answerBand
+    .optional()
+    .meta({ description: 'Only responses with such an answer, to `question` if it is given.' }),
   scoreFrom: score.meta({ description: 'Responses with at least this score, to `question` if it is given.' }),
   scoreTo: score.meta({ description: 'Responses with a score up to this one, inclusive.' }),
 };
@@ -294,7 +296,7 @@ export const deleteSurveyResponse = writeOperation({
     if (found?.row.customerId !== before.customerId) throw new Retry('a survey response moved or vanished');
     checkVersion(found.row.version, expected);
     await deleteResponseRow(tx, responseId);
-    await recountAnswers(tx, owner);
+    await recomputeAnswers(tx, owner);
     return { id: responseId, deleted: true as const };
   },
 });

@@ -96,7 +96,7 @@ export async function insertResponses(tx: Transaction, states: ResponseState[]):
   });
 }
 
-/** Of another customer, or of none, it begins anew; a recount of the customers follows. */
+/** Of another customer, or of none, it begins anew; a recompute of the customers follows. */
 const kept = (column: string) =>
   sql`${sql.identifier(column)} = case when survey_answers.customer_id = excluded.customer_id then survey_answers.${sql.identifier(column)} end`;
 
@@ -128,7 +128,7 @@ const remove = statement(
   sql`delete from ${surveyResponses} where ${surveyResponses.id} = ${param('id')}::uuid`,
 );
 
-/** Deletes a response with its answers. A recount of its customer follows. */
+/** Deletes a response with its answers. A recompute of its customer follows. */
 export async function deleteResponseRow(tx: Transaction, id: string): Promise<void> {
   await tx.all(remove, { id });
 }
@@ -147,8 +147,8 @@ function supersessions(of: SQL): SQL {
     from (select *, counted and score is not null and customer_id is not null as counts from survey_answers where ${of}) a`;
 }
 
-const recount = statement(
-  'recount_answers',
+const recompute = statement(
+  'recompute_answers',
   sql`update survey_answers a set superseded_at = f.superseded_at, superseded_in_survey_at = f.superseded_in_survey_at
     from (${supersessions(sql`customer_id = any(${param('ids')}::uuid[])`)}) f
     where a.response_id = f.response_id and a.question = f.question
@@ -159,9 +159,9 @@ const recount = statement(
  * Sets what the answers of these customers say of being superseded. The customers were locked in an earlier statement,
  * and their answers written in one.
  */
-export async function recountAnswers(tx: Transaction, customerIds: Iterable<string>): Promise<void> {
+export async function recomputeAnswers(tx: Transaction, customerIds: Iterable<string>): Promise<void> {
   const ids = [...new Set(customerIds)];
-  if (ids.length > 0) await tx.all(recount, { ids });
+  if (ids.length > 0) await tx.all(recompute, { ids });
 }
 
 const clearAnonymous = statement(
@@ -170,7 +170,7 @@ const clearAnonymous = statement(
     where customer_id is null and (superseded_at is not null or superseded_in_survey_at is not null)`,
 );
 
-/** For verify-rollups: anonymous answers have no customer whose recount would mend them. */
+/** For verify-rollups: anonymous answers have no customer whose recompute would mend them. */
 export async function clearAnonymousAnswers(tx: Transaction): Promise<void> {
   await tx.all(clearAnonymous);
 }
@@ -196,7 +196,7 @@ const compare = statement<AnswerDifference>(
     order by 2, 3 limit ${param('limit')}::int`,
 );
 
-/** For verify-rollups: answers whose derived state disagrees with a recount, at most `limit`. */
+/** For verify-rollups: answers whose derived state disagrees with a recompute, at most `limit`. */
 export function answerDifferences(db: Db, limit: number): Promise<AnswerDifference[]> {
   return db.all(compare, { limit });
 }

@@ -152,7 +152,7 @@ export const surveyResponses = storedTable('survey_responses', {
     },
   },
   fields: responseFields,
-  claims: { survey_responses_submission: 'already_exists' },
+  conflicts: { survey_responses_submission: 'already_exists' },
   extras: (t) => [
     uniqueIndex('survey_responses_submission').on(t.surveyId, t.submissionId),
     index('survey_responses_customer').on(t.customerId, t.answeredAt, t.id),

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Outcome, Warning } from '../../platform/batch.ts';
 import { Retry, type Transaction } from '../../platform/db/client.ts';
-import { checkNotAhead, invalid, notFound, Problem, settle } from '../../platform/errors.ts';
+import { checkNotAhead, invalid, notFound, orProblem, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
@@ -23,7 +23,7 @@ import {
   knownResponses,
   type ResponseRow,
   type ResponseState,
-  recountAnswers,
+  recomputeAnswers,
   replaceResponses,
   responseStates,
 } from './queries.ts';
@@ -72,7 +72,7 @@ export async function writeResponses(
   const found = await prepare(tx, context, surveyId, writes);
   const changes = new Map<string, { before: ResponseState | null; after: ResponseState }>();
   const results = writes.map((write, index) =>
-    settle((): ResponseOutcome => {
+    orProblem((): ResponseOutcome => {
       const before = stateBefore(write, found);
       const owner = found.owner(index);
       const planned = plan(context, write, before, owner, found);
@@ -104,7 +104,7 @@ async function save(
   if (changes.length === 0) return;
   const after = changes.map((change) => change.after);
   const touched = changes.flatMap((change) => [change.before?.row.customerId ?? [], change.after.row.customerId ?? []]);
-  for (const id of touched.flat()) tx.trail.customerIds.add(id);
+  for (const id of touched.flat()) tx.auditContext.customerIds.add(id);
   // Sent together and in this order; when the responses are refused, theirs is the error that is thrown.
   await Promise.all([
     insertResponses(
@@ -115,7 +115,7 @@ async function save(
       tx,
       changes.filter(({ before }) => before !== null).map((change) => change.after),
     ),
-    recountAnswers(tx, touched.flat()),
+    recomputeAnswers(tx, touched.flat()),
     noteAnswered(
       tx,
       context,
@@ -143,8 +143,8 @@ async function prepare(tx: Transaction, context: Context, surveyId: string, writ
     ownersOf(tx, orderRecord, orderIds),
     ownersOf(tx, interactionRecord, interactionIds),
   ]);
-  const claims: Parameters<typeof matchOwners>[0] = [];
-  const claimOf = writes.map(({ input }) => {
+  const ownerInputs: Parameters<typeof matchOwners>[0] = [];
+  const ownerInputOf = writes.map(({ input }) => {
     const { orderId, interactionId, customer } = input;
     if (input.customerId === null && customer === undefined) return null;
     const customerId = input.customerId ?? undefined;
@@ -152,10 +152,10 @@ async function prepare(tx: Transaction, context: Context, surveyId: string, writ
     const about =
       ordersBefore.get(orderId ?? '') ?? (orderId ? undefined : interactionsBefore.get(interactionId ?? ''));
     if (!named && about === undefined) return null;
-    const claim = named ? { customerId, customer, factSource: null } : { customerId: about, factSource: null };
-    return { place: claims.push(claim) - 1, named, about };
+    const ownerInput = named ? { customerId, customer, factSource: null } : { customerId: about, factSource: null };
+    return { place: ownerInputs.push(ownerInput) - 1, named, about };
   });
-  const match = matchOwners(claims);
+  const match = matchOwners(ownerInputs);
   const { locked, decide } = await match.lock(tx, {
     ids: known.flatMap(({ customerId }) => customerId ?? []),
     names: match.names,
@@ -180,11 +180,11 @@ async function prepare(tx: Transaction, context: Context, surveyId: string, writ
     orderOwners,
     interactionOwners,
     owner(index) {
-      const claim = claimOf[index];
-      if (!claim) return null;
+      const ownerInput = ownerInputOf[index];
+      if (!ownerInput) return null;
       // Taken from an order or interaction that went away before its customer was locked.
-      if (!claim.named && !locked.has(claim.about ?? '')) throw new Retry('a customer vanished');
-      return { ...owners.owner(claim.place), named: claim.named };
+      if (!ownerInput.named && !locked.has(ownerInput.about ?? '')) throw new Retry('a customer vanished');
+      return { ...owners.owner(ownerInput.place), named: ownerInput.named };
     },
     saveOwners: () => owners.save(tx),
   };

@@ -49,7 +49,7 @@ const keep = statement<{ id: string }>(
  * customers' locks, and in a statement before the one that reads them.
  */
 export async function keepSurvey(tx: Transaction, id: string): Promise<void> {
-  await tx.elevated((service) => service.all(keep, { id }));
+  await tx.asService((service) => service.all(keep, { id }));
 }
 
 const lock = statement<{ id: string }>(

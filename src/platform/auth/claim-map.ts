@@ -12,7 +12,7 @@ export interface ClaimMap {
    * spaces; a table says what each value of the claim grants, and values that are not in it grant nothing.
    */
   readonly scopes: Readonly<Record<string, 'verbatim' | Readonly<Record<string, readonly string[]>>>>;
-  /** The claim that confines a token to a partner, and the one that confines it to a customer; null: none does. */
+  /** The claim that scopes a token to a partner, and the one that scopes it to a customer; null: none does. */
   readonly partner: string | null;
   readonly customer: string | null;
 }

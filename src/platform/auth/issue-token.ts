@@ -16,8 +16,8 @@ export interface TokenRequest {
  * @param request.scope space-separated scopes; `*` grants all
  * @param request.client the client it is for
  * @param request.ttl seconds it is valid
- * @param request.partner UUID; confines the token to what is shared with this partner
- * @param request.customer UUID; confines it to this one customer
+ * @param request.partner UUID; scopes the token to what is shared with this partner
+ * @param request.customer UUID; scopes it to this one customer
  * @param now seconds since the epoch
  */
 export function issueToken(

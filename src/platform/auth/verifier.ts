@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import type { JWT } from '@fastify/jwt';
 import { z } from 'zod';
 import { Problem } from '../errors.ts';
-import { type Confinement, createPrincipal, keySeparator, type Principal } from '../principal.ts';
+import { createPrincipal, keySeparator, type Principal, type ScopedTo } from '../principal.ts';
 import { id } from '../values.ts';
 import { challenge } from './challenge.ts';
 import { type ClaimMap, claimAt } from './claim-map.ts';
@@ -36,7 +36,7 @@ const headerSchema = z.object({
 /** Headers that carry or point to a key, or demand what is not understood here: refused before anything is verified. */
 const refusedHeaders = ['crit', 'b64', 'jku', 'jwk', 'x5u', 'x5c'];
 
-/** Without NUL, which is not stored, and without what parts a client from its confinement (principal.ts). */
+/** Without NUL, which is not stored, and without what parts a client from whom its token is scoped to (principal.ts). */
 const storable = (text: string) => text.isWellFormed() && !text.includes('\u0000') && !text.includes(keySeparator);
 const clientName = z.string().min(1).max(255).refine(storable);
 const words = z.union([z.string().transform((text) => text.split(' ')), z.array(z.string())]);
@@ -54,7 +54,7 @@ export interface TokenClaims extends IssuedToken {
   /** Seconds since the epoch. */
   readonly exp: number;
   readonly scopes: readonly string[];
-  readonly confinement: Confinement | null;
+  readonly scopedTo: ScopedTo | null;
 }
 
 interface Expected {
@@ -109,20 +109,20 @@ export function createBearerVerifier(jwt: Pick<JWT, 'decode' | 'verify'>, expect
   }
 
   function admit(authorization: string, genuine: Genuine): Principal | Promise<Principal> {
-    const { confinement } = genuine.claims;
+    const { scopedTo } = genuine.claims;
     // A partner may have been added by another replica a moment ago.
-    return confinement?.kind === 'partner' && directory.partner(confinement.id) === null
+    return scopedTo?.kind === 'partner' && directory.partner(scopedTo.id) === null
       ? directory.lookAgain().then(() => admitKnown(authorization, genuine))
       : admitKnown(authorization, genuine);
   }
 
   function admitKnown(authorization: string, { claims, until }: Genuine): Principal {
     if (directory.isRevoked(claims)) throw refused('The token was revoked.');
-    const { confinement } = claims;
-    if (confinement?.kind === 'partner' && directory.partner(confinement.id)?.status !== 'active') {
+    const { scopedTo } = claims;
+    if (scopedTo?.kind === 'partner' && directory.partner(scopedTo.id)?.status !== 'active') {
       throw refused('The partner of the token is not known, or suspended.');
     }
-    const principal = createPrincipal(claims.client, claims.scopes, confinement);
+    const principal = createPrincipal(claims.client, claims.scopes, scopedTo);
     remember(authorization, principal, Math.min(until, Date.now() + cachedFor));
     return principal;
   }
@@ -200,7 +200,7 @@ function readClaims(jwt: Pick<JWT, 'verify'>, token: string, check: Check): Toke
     jti,
     client: clientOf(payload, map),
     scopes: scopesOf(payload, map),
-    confinement: confinementOf(payload, map),
+    scopedTo: scopedToOf(payload, map),
   };
 }
 
@@ -224,8 +224,8 @@ function scopesOf(payload: Record<string, unknown>, map: ClaimMap): string[] {
   });
 }
 
-/** A claim that is there and is no UUID confines to nothing that there is: it is refused, not ignored. */
-function confinementOf(payload: Record<string, unknown>, map: ClaimMap): Confinement | null {
+/** A claim that is there and is no UUID scopes the token to nothing that there is: it is refused, not ignored. */
+function scopedToOf(payload: Record<string, unknown>, map: ClaimMap): ScopedTo | null {
   const [partner, customer] = [map.partner, map.customer].map((path) =>
     path === null ? undefined : claimAt(payload, path),
   );

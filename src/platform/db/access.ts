@@ -3,13 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { getTableName } from 'drizzle-orm';
 import type { PgTable } from 'drizzle-orm/pg-core';
 import pg from 'pg';
-import { confinedRoles, serviceRole } from './client.ts';
-import { confinementSetting } from './confined.ts';
+import { scopedRoles, serviceRole } from './client.ts';
+import { scopeSetting } from './scoped-pool.ts';
 
 /**
  * Who may touch a table.
- * `owner`: rows belong to customers, by `owner`; confined roles see and change those of theirs.
- * `configuration`: the same for everybody; confined roles read it.
+ * `owner`: rows belong to customers, by `owner`; scoped roles see and change those of theirs.
+ * `configuration`: the same for everybody; scoped roles read it.
  * `service`: the service alone.
  * `append`: the service alone, which adds and reads, and can neither change nor delete.
  * `shares`: which customers (`owner`) are shared with which partner (its columns `partner_id` and `writable`); the
@@ -27,13 +27,13 @@ export class AccessError extends Error {
   override name = 'AccessError';
 }
 
-const roles = [serviceRole, confinedRoles.partner, confinedRoles.customer];
+const roles = [serviceRole, scopedRoles.partner, scopedRoles.customer];
 const everything = 'SELECT, INSERT, UPDATE, DELETE';
 const ATTEMPTS = 6;
 
-/** The id that the transaction is confined to. Once set on a connection, an absent setting reads as an empty text. */
-const confinedTo = (kind: keyof typeof confinementSetting) =>
-  `(SELECT nullif(current_setting('${confinementSetting[kind]}', true), '')::uuid)`;
+/** The id that the transaction is scoped to. Once set on a connection, an absent setting reads as an empty text. */
+const scopedId = (kind: keyof typeof scopeSetting) =>
+  `(SELECT nullif(current_setting('${scopeSetting[kind]}', true), '')::uuid)`;
 
 /**
  * What a partner's policies ask of a row. Whose shares are looked at, the policy of the table of shares itself says: to
@@ -66,12 +66,12 @@ export function accessDefinitions(tables: readonly TableAccess[]): string[] {
       `GRANT ${access === 'append' ? 'SELECT, INSERT' : everything} ON ${name} TO ${serviceRole}`,
     ];
     if (access === 'configuration') {
-      definitions.push(`GRANT SELECT ON ${name} TO ${confinedRoles.partner}, ${confinedRoles.customer}`);
+      definitions.push(`GRANT SELECT ON ${name} TO ${scopedRoles.partner}, ${scopedRoles.customer}`);
     }
     if (access === 'shares') {
       definitions.push(
-        `GRANT SELECT ON ${name} TO ${confinedRoles.partner}`,
-        policy(confinedRoles.partner, 'SELECT', `USING (partner_id = ${confinedTo('partner')})`),
+        `GRANT SELECT ON ${name} TO ${scopedRoles.partner}`,
+        policy(scopedRoles.partner, 'SELECT', `USING (partner_id = ${scopedId('partner')})`),
       );
     }
     if (access === 'owner') {
@@ -79,15 +79,15 @@ export function accessDefinitions(tables: readonly TableAccess[]): string[] {
       const column = `${name}.${quoted(owner)}`;
       const seen = `USING (${share('true', column)})`;
       const changeable = `(${share('s.writable', column)})`;
-      const own = `(${column} = ${confinedTo('customer')})`;
+      const own = `(${column} = ${scopedId('customer')})`;
       definitions.push(
-        `GRANT ${everything} ON ${name} TO ${confinedRoles.partner}, ${confinedRoles.customer}`,
-        policy(confinedRoles.partner, 'SELECT', seen),
-        policy(confinedRoles.partner, 'INSERT', `WITH CHECK ${changeable}`),
+        `GRANT ${everything} ON ${name} TO ${scopedRoles.partner}, ${scopedRoles.customer}`,
+        policy(scopedRoles.partner, 'SELECT', seen),
+        policy(scopedRoles.partner, 'INSERT', `WITH CHECK ${changeable}`),
         // What is seen and not to be changed is refused and not passed over in silence: hence two conditions.
-        policy(confinedRoles.partner, 'UPDATE', `${seen} WITH CHECK ${changeable}`),
-        policy(confinedRoles.partner, 'DELETE', `USING ${changeable}`),
-        policy(confinedRoles.customer, 'ALL', `USING ${own} WITH CHECK ${own}`),
+        policy(scopedRoles.partner, 'UPDATE', `${seen} WITH CHECK ${changeable}`),
+        policy(scopedRoles.partner, 'DELETE', `USING ${changeable}`),
+        policy(scopedRoles.customer, 'ALL', `USING ${own} WITH CHECK ${own}`),
       );
     }
     return definitions;
@@ -101,7 +101,7 @@ function quoted(name: string): string {
 /** Definitions that change what is there, whatever tables there are. */
 const schemaDefinitions = [
   `GRANT USAGE ON SCHEMA public, drizzle, graphile_worker TO ${serviceRole}`,
-  `GRANT USAGE ON SCHEMA public TO ${confinedRoles.partner}, ${confinedRoles.customer}`,
+  `GRANT USAGE ON SCHEMA public TO ${scopedRoles.partner}, ${scopedRoles.customer}`,
   `GRANT SELECT ON ALL TABLES IN SCHEMA drizzle TO ${serviceRole}`,
   `GRANT ${everything} ON ALL TABLES IN SCHEMA graphile_worker TO ${serviceRole}`,
   `GRANT USAGE ON ALL SEQUENCES IN SCHEMA graphile_worker TO ${serviceRole}`,

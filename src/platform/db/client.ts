@@ -2,12 +2,12 @@ import { getTableColumns, type SQL, sql } from 'drizzle-orm';
 import { PgDialect, type PgTable } from 'drizzle-orm/pg-core';
 import pg from 'pg';
 import { Problem, type ProblemCode } from '../errors.ts';
-import type { Confinement } from '../principal.ts';
-import { mayBeSuperseded, Superseded } from '../superseded.ts';
-import { claimProblem } from './claims.ts';
+import { IdsMerged, mayBeMerged } from '../merged-ids.ts';
+import type { ScopedTo } from '../principal.ts';
 import { canonicalInstant } from './columns.ts';
-import { ConfinedPool, ConfinedQuery, confineTransaction, type Pool, prepareConfinement } from './confined.ts';
+import { conflictProblem } from './conflicts.ts';
 import { refusedInput, refusedValue } from './refused.ts';
+import { type Pool, prepareScope, ScopedPool, ScopedQuery, scopeTransaction } from './scoped-pool.ts';
 
 const dialect = new PgDialect();
 
@@ -40,7 +40,7 @@ export function statement<Row>(name: string, query: SQL, options: { unprepared?:
   anonymous += 1;
   const slots = compiled.params.map((value) => (isPlaceholder(value) ? value.name : { constant: value }));
   return {
-    // 63 characters are the limit; one is for the mark of elevated statements.
+    // 63 characters are the limit; one is for the mark of statements as the service.
     name: `${name}_${anonymous}`.slice(0, 62),
     unprepared: options.unprepared ?? false,
     text: compiled.sql,
@@ -73,9 +73,9 @@ export interface Db {
 export interface Transaction extends Db {
   /**
    * Sends a statement without waiting for its answer; the commit does. For last writes whose result nobody reads:
-   * they travel in the same packet as COMMIT. An error in one of them fails the transaction.
+   * they travel together with COMMIT. An error in one of them fails the transaction.
    */
-  defer(query: Statement<unknown>, values?: Values): void;
+  pipeline(query: Statement<unknown>, values?: Values): void;
   /**
    * Runs `work` under a savepoint. When the database refuses its data (SQLSTATE class 22 or 23), everything since the
    * savepoint is undone and `refusal` says why; any other error is thrown.
@@ -83,22 +83,22 @@ export interface Transaction extends Db {
   attempt<T>(work: () => Promise<T>): Promise<{ ok: true; value: T } | { ok: false; refusal: Problem }>;
   /**
    * Runs `work` without waiting for `gate`, a result of statements that were sent before: the first statements of the
-   * work share their packet. If the gate is refused, so is everything the work waits for, and what it did is undone with
+   * work are sent together with it. If the gate is refused, so is everything the work waits for, and what it did is undone with
    * the transaction.
    */
-  behind<T>(gate: Promise<unknown>, work: (tx: Transaction) => Promise<T>): Promise<T>;
+  pipelinedAfter<T>(gate: Promise<unknown>, work: (tx: Transaction) => Promise<T>): Promise<T>;
   /**
-   * In a confined transaction (confined.ts) the statements that `work` sends by its own `tx`, and only these, see and
+   * In a scoped transaction (scoped-pool.ts) the statements that `work` sends by its own `tx`, and only these, see and
    * change everything, as they do in any other: for what the service needs for itself, such as turns and stocks. Their
-   * results are not for the caller's eyes.
+   * results must not reach the caller.
    */
-  elevated<T>(work: (tx: Transaction) => T): T;
+  asService<T>(work: (tx: Transaction) => T): T;
   /** For the audit: writes tell it what their answers do not. What `attempt` undoes is not in it. */
-  readonly trail: Trail;
+  readonly auditContext: AuditContext;
 }
 
 /** What a transaction changes: ids and names of members, never values. */
-export interface Trail {
+export interface AuditContext {
   /** Ids of the customers whose records it changes. */
   readonly customerIds: Set<string>;
   /** Members of the documents that were written. */
@@ -129,12 +129,12 @@ export const types: pg.CustomTypesConfig = {
 export const serviceRole = 'rapport_service';
 
 /** Who sees what is shared with one partner, or one customer. */
-export const confinedRoles = { partner: 'rapport_partner', customer: 'rapport_customer' } as const;
+export const scopedRoles = { partner: 'rapport_partner', customer: 'rapport_customer' } as const;
 
 export interface PoolOptions {
   size: number;
   /** The role of the connections. Default: `service`. `login`: those of the account, to look after the database. */
-  as?: 'service' | Confinement['kind'] | 'login';
+  as?: 'service' | ScopedTo['kind'] | 'login';
   /** A statement that takes longer is cancelled and answered with 503; milliseconds. */
   statementTimeout: number;
   onIdleError?: (error: Error) => void;
@@ -142,7 +142,7 @@ export interface PoolOptions {
 
 export function openPool(connection: pg.ClientConfig, options: PoolOptions): pg.Pool {
   const { as = 'service' } = options;
-  const role = as === 'login' ? null : as === 'service' ? serviceRole : confinedRoles[as];
+  const role = as === 'login' ? null : as === 'service' ? serviceRole : scopedRoles[as];
   const pool = new pg.Pool({
     ...connection,
     types,
@@ -165,17 +165,17 @@ export function openPool(connection: pg.ClientConfig, options: PoolOptions): pg.
   // So does one that is in use; its statements are rejected with the same error, and whoever waits for them is told.
   pool.on('connect', (client) => {
     client.on('error', () => undefined);
-    if (as === 'partner' || as === 'customer') prepareConfinement(client, as);
+    if (as === 'partner' || as === 'customer') prepareScope(client, as);
   });
   return pool;
 }
 
 export function poolDb(pool: Pool): Db {
-  if (!(pool instanceof ConfinedPool)) return onClient((query, values) => run(pool, query, values));
-  const { confinement } = pool;
+  if (!(pool instanceof ScopedPool)) return onClient((query, values) => run(pool, query, values));
+  const { scopedTo } = pool;
   const sender: Sender = {
     // The pool promises the result of whatever it sends; its types know that of texts only.
-    query: (config) => pool.pool.query(new ConfinedQuery(config, confinement)) as unknown as Promise<pg.QueryResult>,
+    query: (config) => pool.pool.query(new ScopedQuery(config, scopedTo)) as unknown as Promise<pg.QueryResult>,
   };
   return onClient((query, values) => run(sender, query, values));
 }
@@ -206,7 +206,10 @@ async function run<Row>(sender: Sender, query: Statement<Row>, values: Values): 
  * same time comes before or after the three. After an error they are skipped until the transaction, or the part of it
  * since a savepoint, is undone, and the change of role with it.
  */
-function elevated(client: { query(config: pg.QueryConfig | string): Promise<pg.QueryResult> }, role: string): Sender {
+function asServiceRole(
+  client: { query(config: pg.QueryConfig | string): Promise<pg.QueryResult> },
+  role: string,
+): Sender {
   const become = (name: string) => {
     client.query(`SET LOCAL ROLE ${name}`).catch(() => undefined);
   };
@@ -230,14 +233,14 @@ export interface TransactionOptions {
   /** Everything is done and then undone (dry run). */
   rollback?: boolean;
   /** Who finds that records go by other ids now has to be told so, and begins anew itself. */
-  throwSuperseded?: boolean;
+  throwMerged?: boolean;
   /** All statements see the state at the first of them, and may only read: for what is read in several passes. */
   snapshot?: boolean;
 }
 
 /**
  * Runs `work` in a READ COMMITTED transaction and resolves only after COMMIT was confirmed. Deadlocks, serialisation
- * failures, `Retry`, and collisions on names being claimed at once (see claims.ts) are run again.
+ * failures, `Retry`, and collisions on names taken at once (see conflicts.ts) are run again.
  */
 export async function transaction<T>(
   pool: Pool,
@@ -248,9 +251,9 @@ export async function transaction<T>(
     try {
       return await once(pool, work, options);
     } catch (error) {
-      const again = error instanceof Superseded ? !options.throwSuperseded : isRetryable(error);
+      const again = error instanceof IdsMerged ? !options.throwMerged : isRetryable(error);
       if (!again) throw error;
-      const taken = pool instanceof ConfinedPool && attempt > 1 ? takenName(error) : null;
+      const taken = pool instanceof ScopedPool && attempt > 1 ? takenName(error) : null;
       if (taken) throw taken;
       if (attempt === attempts) {
         throw new Problem(
@@ -271,52 +274,52 @@ async function once<T>(
   work: (tx: Transaction) => Promise<T>,
   { rollback = false, snapshot = false }: TransactionOptions,
 ): Promise<T> {
-  const confinement = pool instanceof ConfinedPool ? pool.confinement : null;
-  const connections = pool instanceof ConfinedPool ? pool.pool : pool;
+  const scopedTo = pool instanceof ScopedPool ? pool.scopedTo : null;
+  const connections = pool instanceof ScopedPool ? pool.pool : pool;
   const client = await connections.connect().catch((error: unknown) => {
     throw translate(error);
   });
-  const deferred: Promise<unknown>[] = [];
-  const gathered = {
+  const pipelined: Promise<unknown>[] = [];
+  const corked = {
     query(config: pg.QueryConfig | string) {
-      gather(client);
+      cork(client);
       return client.query(config);
     },
   };
-  // BEGIN is not waited for: it shares the packet of the first statement.
+  // BEGIN is not waited for: it is sent together with the first statement.
   const level = `BEGIN ISOLATION LEVEL ${snapshot ? 'REPEATABLE READ READ ONLY' : 'READ COMMITTED'}`;
-  const begin = gathered.query(confinement === null ? level : `${level}; ${confineTransaction(confinement)}`);
+  const begin = corked.query(scopedTo === null ? level : `${level}; ${scopeTransaction(scopedTo)}`);
   begin.catch(() => undefined);
-  const sending = (sender: Sender): Pick<Transaction, 'all' | 'first' | 'defer'> => ({
+  const sending = (sender: Sender): Pick<Transaction, 'all' | 'first' | 'pipeline'> => ({
     ...onClient((query, values) => run(sender, query, values)),
-    defer(query, values = {}) {
+    pipeline(query, values = {}) {
       const sent = run(sender, query, values);
       sent.catch(() => undefined);
-      deferred.push(sent);
+      pipelined.push(sent);
     },
   });
-  const elevate = confinement && sending(elevated(gathered, confinedRoles[confinement.kind]));
+  const service = scopedTo && sending(asServiceRole(corked, scopedRoles[scopedTo.kind]));
   const tx: Transaction = {
-    ...sending(gathered),
-    elevated: (work) => work(elevate ? { ...tx, ...elevate } : tx),
-    trail: { customerIds: new Set(), members: new Set() },
+    ...sending(corked),
+    asService: (work) => work(service ? { ...tx, ...service } : tx),
+    auditContext: { customerIds: new Set(), members: new Set() },
     async attempt(work) {
-      gathered.query('SAVEPOINT attempt').catch(() => undefined);
-      const customerIds = [...tx.trail.customerIds];
+      corked.query('SAVEPOINT attempt').catch(() => undefined);
+      const customerIds = [...tx.auditContext.customerIds];
       try {
         const value = await work();
-        await Promise.all(deferred.splice(0));
+        await Promise.all(pipelined.splice(0));
         return { ok: true, value };
       } catch (error) {
         const refused = error instanceof pg.DatabaseError && /^2[23]/.test(error.code ?? '') && !isRetryable(error);
         if (!refused) throw error;
         await client.query('ROLLBACK TO SAVEPOINT attempt');
-        tx.trail.customerIds.clear();
-        for (const id of customerIds) tx.trail.customerIds.add(id);
+        tx.auditContext.customerIds.clear();
+        for (const id of customerIds) tx.auditContext.customerIds.add(id);
         return { ok: false, refusal: refusedInput(error) ?? refusedValue() };
       }
     },
-    async behind(gate, work) {
+    async pipelinedAfter(gate, work) {
       const gated = (db: Transaction): Transaction => {
         const all: Db['all'] = async (query, values) => {
           const rows = db.all(query, values);
@@ -325,7 +328,7 @@ async function once<T>(
           return rows;
         };
         const first: Db['first'] = async (query, values) => (await all(query, values))[0] ?? null;
-        return { ...db, all, first, elevated: (inner) => db.elevated((free) => inner(gated(free))) };
+        return { ...db, all, first, asService: (inner) => db.asService((service) => inner(gated(service))) };
       };
       gate.catch(() => undefined);
       try {
@@ -337,20 +340,20 @@ async function once<T>(
   };
   try {
     const result = await work(tx);
-    const end = gathered.query(rollback ? 'ROLLBACK' : 'COMMIT');
+    const end = corked.query(rollback ? 'ROLLBACK' : 'COMMIT');
     end.catch(() => undefined);
-    await Promise.all([begin, ...deferred]);
+    await Promise.all([begin, ...pipelined]);
     const { command } = await end;
     // After a failed statement COMMIT answers ROLLBACK and no error.
     if (command !== (rollback ? 'ROLLBACK' : 'COMMIT')) throw new Error(`COMMIT was answered with ${command}`);
     client.release();
     return result;
   } catch (thrown) {
-    const error = await causeOf(thrown, deferred);
+    const error = await causeOf(thrown, pipelined);
     const undone = undo(client, translate(error));
     // A refusal is answered at once: ROLLBACK may stand behind a statement that waits for somebody's lock.
     // What begins anew after it would meet the locks of this one.
-    if (isRetryable(error) || mayBeSuperseded(error)) await undone;
+    if (isRetryable(error) || mayBeMerged(error)) await undone;
     throw translate(error);
   }
 }
@@ -359,7 +362,7 @@ async function once<T>(
  * What is sent before the process turns to something else goes out in one piece. The driver writes every statement by
  * itself, and for this process a system call is as much work as a statement.
  */
-function gather(client: pg.PoolClient): void {
+function cork(client: pg.PoolClient): void {
   const { stream } = client.connection;
   if (stream.writableCorked > 0) return;
   stream.cork();
@@ -367,9 +370,9 @@ function gather(client: pg.PoolClient): void {
 }
 
 /** What follows a refused statement is refused because of it: of those nobody waited for, the first one says why. */
-async function causeOf(error: unknown, deferred: readonly Promise<unknown>[]): Promise<unknown> {
+async function causeOf(error: unknown, pipelined: readonly Promise<unknown>[]): Promise<unknown> {
   if (!follows(error)) return error;
-  for (const sent of deferred) {
+  for (const sent of pipelined) {
     const reason = await sent.then(
       () => null,
       (refusal: unknown) => refusal,
@@ -402,21 +405,21 @@ async function undo(client: pg.PoolClient, error: unknown): Promise<void> {
  * said. That somebody has it cannot be kept from whoever writes it.
  */
 function takenName(error: unknown): Problem | null {
-  const code = claimOf(error);
+  const code = conflictOf(error);
   if (code === undefined) return null;
   const message = 'A name in it belongs to another record.';
   return new Problem(code, message, { errors: [{ pointer: '', code, message }] });
 }
 
-function claimOf(error: unknown): ProblemCode | undefined {
+function conflictOf(error: unknown): ProblemCode | undefined {
   if (!(error instanceof pg.DatabaseError) || error.code !== '23505') return undefined;
-  return claimProblem(error.constraint);
+  return conflictProblem(error.constraint);
 }
 
 function isRetryable(error: unknown): boolean {
   if (error instanceof Retry) return true;
   if (!(error instanceof pg.DatabaseError)) return false;
-  return error.code === '40001' || error.code === '40P01' || claimOf(error) !== undefined;
+  return error.code === '40001' || error.code === '40P01' || conflictOf(error) !== undefined;
 }
 
 const unavailableStates = /^(08...|57P0[1-5]|53...|57014|25006|55P03)$/;
@@ -424,7 +427,7 @@ const unavailableMessages =
   /ECONNREFUSED|ECONNRESET|ENOENT|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|timeout|terminated|Connection ended|not queryable|closed the connection/i;
 
 /**
- * Rows that a confined role may not write, told by where in the server they are refused: its messages are in the language
+ * Rows that a scoped role may not write, told by where in the server they are refused: its messages are in the language
  * of `lc_messages`. Anything else that its role may not do is a fault of ours.
  */
 function refusedByPolicy(error: Error): boolean {

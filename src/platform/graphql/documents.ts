@@ -17,7 +17,7 @@ import { RequestRefused, refuse, refuseDocument } from './errors.ts';
 import { limits, type Measured, measure, type Variables } from './limits.ts';
 
 /** The operations of a document by their names, ready to be run. */
-type Known = ReadonlyMap<string, Measured>;
+type MeasuredOperations = ReadonlyMap<string, Measured>;
 
 export interface Documents {
   /**
@@ -34,10 +34,10 @@ export interface Documents {
 export const rememberedDocuments = 256;
 
 export function knownDocuments(schema: GraphQLSchema): Documents {
-  const good = new Map<string, Known>();
+  const good = new Map<string, MeasuredOperations>();
   const bad = new Map<string, RequestRefused>();
 
-  function look(source: string): Known {
+  function look(source: string): MeasuredOperations {
     const known = good.get(source);
     if (known) return known;
     const refused = bad.get(source);
@@ -85,7 +85,7 @@ function parseDocument(source: string): DocumentNode {
 }
 
 /** Limits come before validation, whose time grows with the square of some sizes. */
-function check(schema: GraphQLSchema, source: string): Known {
+function check(schema: GraphQLSchema, source: string): MeasuredOperations {
   if (source.length > limits.characters) {
     throw refuse('graphql_query_too_complex', `The query is longer than ${limits.characters} characters.`, [
       { parameter: 'query', code: 'too_much_characters', message: `More than ${limits.characters}.` },
@@ -105,7 +105,7 @@ function check(schema: GraphQLSchema, source: string): Known {
   return operations;
 }
 
-function pick(operations: Known, name: string | null): Measured {
+function pick(operations: MeasuredOperations, name: string | null): Measured {
   const [only, ...more] = operations.values();
   if (name === null && only && more.length === 0) return only;
   const found = name === null ? undefined : operations.get(name);

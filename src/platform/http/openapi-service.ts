@@ -1,3 +1,5 @@
+import type { Operation } from '../operation.ts';
+import { selfServiceScopes } from '../served-operations.ts';
 import { headerReferences, problemResponses } from './openapi-problems.ts';
 import type { Json } from './openapi-schemas.ts';
 
@@ -9,7 +11,7 @@ export const serviceSections: Record<string, string> = {
 };
 
 /** The addresses that are no operations: the GraphQL door, health, and this document. */
-export function servicePaths(responses: Map<string, Json>): Record<string, Json> {
+export function servicePaths(responses: Map<string, Json>, operations: readonly Operation[]): Record<string, Json> {
   const guarded = problemResponses(['unauthenticated', 'not_supported', 'rate_limited', 'unavailable'], responses);
   return {
     '/graphql': { post: graphql },
@@ -30,7 +32,7 @@ export function servicePaths(responses: Map<string, Json>): Record<string, Json>
         },
       },
     },
-    ...oauthPaths(responses),
+    ...oauthPaths(responses, operations),
     '/livez': {
       get: {
         operationId: 'getLiveness',
@@ -73,7 +75,10 @@ export function servicePaths(responses: Map<string, Json>): Record<string, Json>
 }
 
 /** OAuth speaks a language of its own, so these are no operations. */
-function oauthPaths(responses: Map<string, Json>): Record<string, Json> {
+function oauthPaths(responses: Map<string, Json>, operations: readonly Operation[]): Record<string, Json> {
+  const scopes = selfServiceScopes(operations)
+    .map((scope) => `\`${scope}\``)
+    .join(', ');
   const limited = problemResponses(['rate_limited', 'unavailable'], responses);
   const off = problemResponses(['not_found'], responses);
   const form = (properties: Record<string, Json>, required: string[], example: Json): Json => ({
@@ -99,8 +104,7 @@ function oauthPaths(responses: Map<string, Json>): Record<string, Json> {
         operationId: 'issueToken',
         tags: ['oauth'],
         summary: 'Get a token',
-        description:
-          'The client credentials grant (RFC 6749, 4.4), with Basic authorization or the credentials in the body. With `customer`, a client with the right to self-service gets a customer token: it lasts at most 15 minutes, is scoped to this customer, and has those of the client’s scopes that a customer token can have: `customers:read`, `customers:write`, `customers:pii`, `customers:export`, `consents:read`, `consents:write`, `orders:read`, `orders:write`, `returns:read`, `loyalty:read`, `loyalty:write`, `surveys:read`, `survey-responses:read`, `survey-responses:write`. Not available with an outside provider.',
+        description: `The client credentials grant (RFC 6749, 4.4), with Basic authorization or the credentials in the body. With \`customer\`, a client with the right to self-service gets a customer token: it lasts at most 15 minutes, is scoped to this customer, and has those of the client’s scopes that a customer token can have: ${scopes}. Not available with an outside provider.`,
         security: [{ clientBasic: [] }, {}],
         requestBody: form(
           {

@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { membersOf, type Schema } from '../../records/walk.ts';
 import { batchItem } from '../batch.ts';
-import { personalSelectors } from '../personal.ts';
+import type { Operation } from '../operation.ts';
+import { pageParameters } from '../page.ts';
+import { listedRecord, personalSelectors } from '../personal.ts';
 import {
   accepts,
   headerReferences,
@@ -47,7 +49,13 @@ export function openApiDocument(routes: readonly Route[], guide: Guide): Json {
     const path = route.url.replaceAll(/:([A-Za-z]+)/g, '{$1}');
     paths[path] = { ...paths[path], [route.method.toLowerCase()]: describeRoute(route, id, section, book, responses) };
   }
-  Object.assign(paths, servicePaths(responses));
+  Object.assign(
+    paths,
+    servicePaths(
+      responses,
+      routes.map(({ operation }) => operation),
+    ),
+  );
   const used = new Set(routes.map(sectionOf));
   const sections = Object.entries(guide.sections).filter(([name]) => used.has(name));
   const document: Json = {
@@ -182,18 +190,24 @@ function describeParameter(route: Route, name: string, schema: Json, book: Schem
   const component =
     typeof schema.$ref === 'string' ? book.components.get(schema.$ref.split('/').at(-1) ?? '') : undefined;
   const own = schema.description ?? component?.description;
-  const { shape } = route.operation.input;
-  const isFilter = 'after' in shape && !Object.hasOwn(ownWords, name) && !route.url.includes(`:${name}`);
-  const range = /^(\w+)(From|To)$/.exec(name);
   // A description that begins so says what the filter does; others say what its values are.
   const saysSo = typeof schema.description === 'string' && /^(Only|Also) /.test(schema.description);
-  const meaning =
-    !isFilter || saysSo
-      ? undefined
-      : range
-        ? `Only records whose \`${memberOfRange(range[1] ?? '', schema)}\` is ${range[2] === 'From' ? 'this or later' : 'before this'}.`
-        : `Only records with this \`${name}\`.`;
+  const meaning = saysSo || route.url.includes(`:${name}`) ? undefined : meaningOfFilter(route.operation, name, schema);
   return [meaning, own].filter((part) => typeof part === 'string').join(' ');
+}
+
+/** What a parameter of a list selects by: a member of the records listed, or the ends of its range. */
+function meaningOfFilter({ input, output }: Operation, name: string, schema: Json): string | undefined {
+  // Those of a metric say which period and which facts are meant: their descriptions say how.
+  if (name in pageParameters || 'timeZone' in input.shape) return undefined;
+  const record = listedRecord(output);
+  const members = new Set((record ? membersOf(record) : []).map(([member]) => member));
+  if (members.has(name)) return `Only records with this \`${name}\`.`;
+  const [, stem, end] = /^(\w+)(From|To)$/.exec(name) ?? [];
+  if (stem === undefined) return undefined;
+  const member = memberOfRange(stem, schema);
+  if (!members.has(member)) return undefined;
+  return `Only records whose \`${member}\` is ${end === 'From' ? 'this or later' : 'before this'}.`;
 }
 
 /** `placed` of `placedFrom` is the member `placedAt`; `at` of `atFrom` is one already. */
@@ -201,29 +215,6 @@ function memberOfRange(stem: string, schema: Json): string {
   if (stem === 'at') return stem;
   return `${stem}${schema.format === 'date' ? 'On' : 'At'}`;
 }
-
-/** Parameters of lists that are no filters, or whose descriptions say what they filter. */
-const ownWords = {
-  limit: true,
-  after: true,
-  sort: true,
-  count: true,
-  kinds: true,
-  stage: true,
-  scoreFrom: true,
-  scoreTo: true,
-  from: true,
-  to: true,
-  asOf: true,
-  timeZone: true,
-  windowDays: true,
-  dryRun: true,
-  q: true,
-  completeness: true,
-  silentDays: true,
-  list: true,
-  groupBy: true,
-};
 
 const ifMatch = (required: boolean): Json => ({
   name: 'If-Match',

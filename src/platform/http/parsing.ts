@@ -64,7 +64,7 @@ function isPlain(encoding: string | undefined): boolean {
 
 const maxDepth = 64;
 
-/** Depth is at most the number of opening brackets in a row of text without a closing one: checked before parsing. */
+/** Depth is at most the number of opening buckets in a row of text without a closing one: checked before parsing. */
 function tooDeep(text: string): boolean {
   let depth = 0;
   let inString = false;

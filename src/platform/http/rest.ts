@@ -2,6 +2,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 
 import { z } from 'zod';
 import { originOf } from '../audit.ts';
 import { type FieldError, Problem } from '../errors.ts';
+import { viewerTag } from '../masked-fields.ts';
+import { Redirected, type Redirects } from '../merged-ids.ts';
 import {
   type Answer,
   type Context,
@@ -11,8 +13,6 @@ import {
   type Operation,
   type Services,
 } from '../operation.ts';
-import { Moved, type Successors } from '../superseded.ts';
-import { eyesOf } from '../withheld.ts';
 import type { parseQuery } from './parsing.ts';
 
 /** A line of the URL table: what is at an address. */
@@ -107,10 +107,10 @@ export function serve(app: FastifyInstance, services: Services, routes: readonly
           const answer = await call(target.operation, context, raw, addressed);
           return send(target, request, reply, answer, context);
         } catch (error) {
-          if (!(error instanceof Moved)) throw error;
+          if (!(error instanceof Redirected)) throw error;
           // 308 has the caller repeat the method and the body.
           const status = target.method === 'GET' ? 301 : 308;
-          return reply.code(status).header('Location', addressOfToday(request.url, error.successors)).send();
+          return reply.code(status).header('Location', addressOfToday(request.url, error.redirects)).send();
         }
       },
     });
@@ -118,9 +118,9 @@ export function serve(app: FastifyInstance, services: Services, routes: readonly
 }
 
 /** The same address with the ids of today in its path. */
-function addressOfToday(url: string, successors: Successors): string {
+function addressOfToday(url: string, redirects: Redirects): string {
   const [path = '', ...query] = url.split('?');
-  const steps = path.split('/').map((step) => successors.get(step.toLowerCase()) ?? step);
+  const steps = path.split('/').map((step) => redirects.get(step.toLowerCase()) ?? step);
   return [steps.join('/'), ...query].join('?');
 }
 
@@ -200,8 +200,8 @@ function send(target: Route, request: FastifyRequest, reply: FastifyReply, answe
   if (answer.status === 201 && output.id && target.collection)
     reply.header('Location', `${target.collection}/${output.id}`);
   if (output.version !== undefined) {
-    const eyes = `${context.personalData ? '' : '-public'}${eyesOf(context.principal, fieldsOf(context))}`;
-    const etag = `"${output.version}${eyes}"`;
+    const viewer = `${context.personalData ? '' : '-public'}${viewerTag(context.principal, fieldsOf(context))}`;
+    const etag = `"${output.version}${viewer}"`;
     reply.header('ETag', etag);
     const seen = request.method === 'GET' && target.conditional && matches(request.headers['if-none-match'], etag);
     if (seen) return reply.code(304).send();

@@ -42,7 +42,7 @@ export const externalRefs = storedTable('external_refs', {
     createdAt: instant().required(),
     deletedAt: instant(),
   },
-  claims: { external_refs_kind_source_external_id_pk: 'already_exists' },
+  conflicts: { external_refs_kind_source_external_id_pk: 'already_exists' },
   extras: (t) => [index('external_refs_record').on(t.recordId)],
 });
 

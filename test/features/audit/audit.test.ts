@@ -5,7 +5,7 @@ import { openAuditRecord } from '../../../src/features/audit/keep.ts';
 import { auditEntries } from '../../../src/features/audit/record.ts';
 import { resolvers, routes, tablePolicies } from '../../../src/features.ts';
 import { type AuditEntry, auditEntry, namesCustomers, originOf } from '../../../src/platform/audit.ts';
-import { confinedRoles, openPool, poolDb, serviceRole } from '../../../src/platform/db/client.ts';
+import { openPool, poolDb, scopedRoles, serviceRole } from '../../../src/platform/db/client.ts';
 import { operationsOf } from '../../../src/platform/graphql/field.ts';
 import { newId } from '../../../src/platform/ids.ts';
 import type { Operation } from '../../../src/platform/operation.ts';
@@ -699,7 +699,7 @@ t.test('the service can add to the audit and neither change nor remove anything'
     'select from audit_entries for update',
   ];
   for (const statement of refused) await t.rejects(pool.query(statement), { code: /^(42501|42809)$/ }, statement);
-  for (const role of Object.values(confinedRoles)) {
+  for (const role of Object.values(scopedRoles)) {
     await client.query(`set role ${role}`);
     for (const statement of [
       'select from audit_entries',

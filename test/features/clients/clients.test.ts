@@ -1,18 +1,15 @@
-import { execFile } from 'node:child_process';
 import { createHash, generateKeyPairSync, sign } from 'node:crypto';
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
-import { promisify } from 'node:util';
 import pg from 'pg';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { createApp } from '../../../src/app.ts';
-import { packageRoot, readConfig } from '../../../src/config.ts';
+import { readConfig } from '../../../src/config.ts';
 import { openKeys } from '../../../src/platform/auth/keys.ts';
 import { createLogger } from '../../../src/platform/http/logging.ts';
 import { runJobs, type TestApp, testApp } from '../../support/app.ts';
-import { bundleTests } from '../../support/bundle.ts';
+import { newClient, post, tokenFor, tried, within } from '../../support/oauth.ts';
 
 type Json = Record<string, any>;
 
@@ -24,70 +21,6 @@ function claimsOf(token: string): Json {
 
 function headerOf(token: string): Json {
   return JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString());
-}
-
-/** A request to the token endpoint: the form as it is given, and Basic authorization if there is one. */
-async function post(
-  { origin }: TestApp,
-  path: string,
-  form: Record<string, string> | string,
-  basic?: readonly [string, string],
-  headers: Record<string, string> = {},
-) {
-  const response = await fetch(origin + path, {
-    method: 'POST',
-    headers: {
-      'Content-Type': 'application/x-www-form-urlencoded',
-      ...(basic && { Authorization: `Basic ${btoa(basic.map(encodeURIComponent).join(':'))}` }),
-      ...headers,
-    },
-    body: typeof form === 'string' ? form : new URLSearchParams(form).toString(),
-  });
-  const text = await response.text();
-  return {
-    status: response.status,
-    cache: response.headers.get('cache-control'),
-    challenge: response.headers.get('www-authenticate'),
-    type: response.headers.get('content-type'),
-    body: (text === '' ? null : JSON.parse(text)) as Json,
-  };
-}
-
-async function newClient(
-  api: TestApp,
-  body: Json = {},
-): Promise<{ id: string; secret: string; basic: [string, string] }> {
-  const client = await api.request('POST', '/v1/clients', {
-    body: { name: 'Shop', scopes: ['customers:read', 'orders:read'], ...body },
-  });
-  const secret = await api.request('POST', `/v1/clients/${client.body.id}/secrets`);
-  if (secret.status !== 201) throw new Error(JSON.stringify([client.body, secret.body]));
-  return { id: client.body.id, secret: secret.body.secret, basic: [client.body.id, secret.body.secret] };
-}
-
-async function tokenFor(
-  api: TestApp,
-  client: { basic: [string, string] },
-  form: Record<string, string> = {},
-): Promise<string> {
-  const answer = await post(api, '/oauth/token', { grant_type: 'client_credentials', ...form }, client.basic);
-  if (answer.status !== 200) throw new Error(JSON.stringify(answer.body));
-  return answer.body.access_token;
-}
-
-/** The status that a token gets, e.g. for a list that its scopes open. */
-async function tried({ origin }: TestApp, token: string, path = '/v1/customers'): Promise<number> {
-  return (await fetch(origin + path, { headers: { Authorization: `Bearer ${token}` } })).status;
-}
-
-async function within(t: Test, what: string, wanted: number, look: () => Promise<number>): Promise<void> {
-  const deadline = Date.now() + 15_000;
-  let seen = await look();
-  while (seen !== wanted && Date.now() < deadline) {
-    await sleep(50);
-    seen = await look();
-  }
-  t.equal(seen, wanted, what);
 }
 
 t.test('clients are managed on both doors', async (t) => {
@@ -546,7 +479,7 @@ t.test('self-service: a short-lived token that is bound to one customer', async 
   const answer = await ask({ customer: customer.body.id.toUpperCase() });
   t.match(answer, {
     status: 200,
-    body: { expires_in: 900, scope: 'customers:read customers:pii orders:read orders:write' },
+    body: { expires_in: 900, scope: 'customers:pii customers:read orders:read orders:write' },
   });
   const claims = claimsOf(answer.body.access_token);
   t.match(claims, { customer: customer.body.id, client_id: client.id });
@@ -773,12 +706,12 @@ t.test('signing keys rotate while every replica goes on', async (t) => {
   ]);
 
   const next = await one.graphql('mutation { rotateSigningKey { signingKey { kid status } } }');
-  const successor = next.body.data.rotateSigningKey.signingKey.kid;
+  const survivor = next.body.data.rotateSigningKey.signingKey.kid;
   now += 300_000;
   // Names that are not known make a replica look once a second.
   await sleep(1_100);
   const third = await tokenFor(one, client);
-  t.equal(headerOf(third).kid, successor, 'after five minutes by default');
+  t.equal(headerOf(third).kid, survivor, 'after five minutes by default');
   t.strictSame([await tried(one, token), await tried(two, third)], [200, 200]);
   now += 86_400_000;
   await one.request('POST', '/v1/signing-keys/rotate', { body: {} });
@@ -791,11 +724,11 @@ t.test('signing keys rotate while every replica goes on', async (t) => {
   t.notOk((await kids(one)).includes(kid), 'and it is no longer published');
   t.equal(await tried(one, token), 401);
 
-  const revoked = await one.request('POST', `/v1/signing-keys/${successor}/revoke`);
+  const revoked = await one.request('POST', `/v1/signing-keys/${survivor}/revoke`);
   t.match(revoked.body, { status: 'revoked', verifiesUntil: null });
   t.equal(await tried(one, third), 401, 'every token that it signed is refused');
   t.equal(headerOf(await tokenFor(one, client)).kid, configured, 'the key before it signs again');
-  t.equal((await one.request('POST', `/v1/signing-keys/${successor}/revoke`)).status, 200, 'again');
+  t.equal((await one.request('POST', `/v1/signing-keys/${survivor}/revoke`)).status, 200, 'again');
   t.equal(
     (await one.request('POST', `/v1/signing-keys/${configured}/revoke`)).status,
     404,
@@ -951,45 +884,4 @@ t.test('under an outside provider everything of one’s own says that it is off'
     headers: { authorization: `Bearer ${api.token('*')}` },
   });
   t.equal(own.statusCode, 401, 'tokens of the service itself are not');
-});
-
-t.test('the command line does what the addresses do', async (t) => {
-  const api = await testApp(t, { accessRefresh: 100 });
-  const bundles = join(packageRoot, '.tap', `clients-${process.pid}`);
-  t.teardown(() => rm(bundles, { recursive: true, force: true }));
-  const scripts = ['clients', 'keys'].map((name) => join(packageRoot, `scripts/${name}.ts`));
-  const [clients = '', keys = ''] = await bundleTests(scripts, bundles);
-  const run = async (script: string, ...args: string[]) => {
-    const answer = await promisify(execFile)(process.execPath, [script, ...args], {
-      cwd: packageRoot,
-      env: {
-        PATH: process.env['PATH'],
-        DATABASE_URL: api.url,
-        JWT_SIGNING_KEY_FILE: join(api.config.dataDir, 'signing-key.pem'),
-        RAPPORT_ALLOW_UNSAFE_DATABASE: 'true',
-      },
-    }).catch((error: { stdout: string; stderr: string }) => error);
-    return { out: answer.stdout, refusal: answer.stderr };
-  };
-  const made = await run(clients, 'create', '--name', 'Shop', '--scope', 'customers:read orders:read', '--ttl', '90');
-  const [, id = '', secret = ''] = /^CLIENT_ID=(\S+)\nCLIENT_SECRET=(\S+)\n$/.exec(made.out) ?? [];
-  t.ok(secret, made.refusal);
-  const token = await tokenFor(api, { basic: [id, secret] });
-  t.equal(await tried(api, token), 200);
-  t.match((await run(clients, 'list')).out, new RegExp(`${id}.*Shop.*active.*customers:read orders:read`));
-  const rotated = await run(clients, 'rotate-secret', id, '--revoke-others');
-  const [, next = ''] = /CLIENT_SECRET=(\S+)/.exec(rotated.out) ?? [];
-  t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, secret])).status, 401);
-  t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, next])).status, 200);
-  const [, last = ''] = /CLIENT_SECRET=(\S+)/.exec((await run(clients, 'rotate-secret', id)).out) ?? [];
-  t.match((await run(clients, 'revoke-secret', id, 'none')).refusal, /No active secret of this client ends in none/);
-  await run(clients, 'revoke-secret', id, next.slice(-4), '--keep-tokens');
-  t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, next])).status, 401);
-  t.equal((await post(api, '/oauth/token', { grant_type: 'client_credentials' }, [id, last])).status, 200);
-  t.equal(await tried(api, token), 200, 'tokens of the old secret go on');
-  t.match((await run(keys, 'rotate', '--signs-after', '600')).out, /^\S{43} signs from /);
-  t.match((await run(keys, 'list')).out, /signing \(configuration\)[\s\S]*pending/);
-  t.match((await run(clients, 'create', '--name', 'x', '--scope', 'all')).refusal, /scopes\/0/);
-  await run(clients, 'revoke', id);
-  await within(t, 'a running service hears of it', 401, () => tried(api, token));
 });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { consentDifferences, recountConsents } from '../../../src/features/consents/queries.ts';
+import { consentDifferences, recomputeConsents } from '../../../src/features/consents/queries.ts';
 import { openPool, poolDb, transaction } from '../../../src/platform/db/client.ts';
 import { type Answer, testApp } from '../../support/app.ts';
 import { fresh, newKey, orderOf } from '../../support/shop.ts';
@@ -272,7 +272,7 @@ t.test('what is in force is what the history says, whatever the order in which i
   );
   const [wrong] = await consentDifferences(poolDb(pool), 10);
   t.match(wrong, { table: 'consents' });
-  await transaction(pool, (tx) => recountConsents(tx, [wrong?.customerId ?? '']));
+  await transaction(pool, (tx) => recomputeConsents(tx, [wrong?.customerId ?? '']));
   t.same(await consentDifferences(poolDb(pool), 10), []);
 });
 

@@ -241,7 +241,7 @@ t.test('versions and ETags tell old from new', async (t) => {
   t.equal(unchanged.headers.get('etag'), '"1"');
   for (const same of ['*', 'W/"1"', '"0", "1"']) t.equal((await get(same)).status, 304, same);
   for (const other of ['"2"', '1', '"1-public"']) t.equal((await get(other)).status, 200, other);
-  t.equal((await get('"1"', 'customers:read')).status, 200, 'what is withheld has another tag');
+  t.equal((await get('"1"', 'customers:read')).status, 200, 'what is masked has another tag');
   t.equal((await get('"1-public"', 'customers:read')).status, 304);
 
   const change = (ifMatch?: string) =>
@@ -298,7 +298,7 @@ t.test('without customers:pii personal data is null on every answer, writes and 
     'address',
     'attributes',
   ];
-  const withheld = (answer: { status: number; body: Record<string, unknown> }, what: string) => {
+  const masked = (answer: { status: number; body: Record<string, unknown> }, what: string) => {
     t.ok(answer.status < 300, what);
     for (const member of hidden) t.equal(answer.body[member], null, `${what}: ${member}`);
     t.equal(answer.body['locale'], 'en-GB');
@@ -306,22 +306,22 @@ t.test('without customers:pii personal data is null on every answer, writes and 
   };
   const headers = newKey();
   const created = await create(body, { scope, headers });
-  withheld(created, 'POST');
+  masked(created, 'POST');
   const replayed = await create(body, { scope, headers });
   t.equal(replayed.headers.get('idempotency-replayed'), 'true');
-  withheld(replayed, 'replay');
+  masked(replayed, 'replay');
   const full = await create(body, { headers });
   t.match(full, { status: 409, body: { code: 'already_exists' } }, 'the key of one who sees less is another key');
   const { id } = created.body;
-  withheld(await request('GET', `/v1/customers/${id}`, { scope }), 'GET');
-  withheld(await request('GET', at(externalId), { scope }), 'GET by reference');
-  withheld(await request('PUT', at(externalId), { body, scope }), 'PUT');
-  withheld(
+  masked(await request('GET', `/v1/customers/${id}`, { scope }), 'GET');
+  masked(await request('GET', at(externalId), { scope }), 'GET by reference');
+  masked(await request('PUT', at(externalId), { body, scope }), 'PUT');
+  masked(
     await request('PATCH', `/v1/customers/${id}`, { body: { name: 'B' }, scope, headers: { 'If-Match': '*' } }),
     'PATCH',
   );
   const list = await request('GET', '/v1/customers?limit=100', { scope });
-  withheld({ status: list.status, body: list.body.data.find((one: { id: string }) => one.id === id) }, 'list');
+  masked({ status: list.status, body: list.body.data.find((one: { id: string }) => one.id === id) }, 'list');
   t.match((await request('GET', `/v1/customers/${id}`)).body, { name: 'B', email: `${externalId}@example.org` });
 
   for (const parameter of ['email', 'phone']) {

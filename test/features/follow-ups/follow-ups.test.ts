@@ -93,8 +93,8 @@ t.test('a follow-up is opened, given to somebody, closed with an outcome and ope
   later('2T10:00:00');
   t.match((await change(id, { status: 'cancelled', owner: null })).body, { closedAt: now, owner: null });
 
-  const trail = await allPages(api, `/v1/assignments?customerId=${customerId}&sort=at&limit=2`);
-  t.match(trail, [
+  const history = await allPages(api, `/v1/assignments?customerId=${customerId}&sort=at&limit=2`);
+  t.match(history, [
     {
       followUpId: id,
       purpose: 'retention',
@@ -107,7 +107,7 @@ t.test('a follow-up is opened, given to somebody, closed with an outcome and ope
     { previousOwner: 'maria', owner: 'jo', at: '2026-06-02T09:00:00.000Z' },
     { previousOwner: 'jo', owner: null, at: now },
   ]);
-  t.equal(trail.length, 3, 'a change that leaves the owner is none of the history');
+  t.equal(history.length, 3, 'a change that leaves the owner is none of the history');
 
   t.same(codes((await open({ customerId: newId() })).body), ['/customerId not_found']);
   t.same(codes((await open({ customerId, kind: 'birthday' })).body), ['/kind invalid_value']);

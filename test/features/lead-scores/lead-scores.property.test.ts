@@ -209,7 +209,7 @@ const services: Services = {
   directory: fixedDirectory(),
   issuer: null,
   audit: noAudit,
-  successors: async () => new Map(),
+  redirects: async () => new Map(),
   clock: () => now,
 };
 const context = createContext(services, createPrincipal('test', ['*']), 'request');

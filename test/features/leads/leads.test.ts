@@ -787,7 +787,7 @@ class Replay {
   }
 
   /** To be called after everything that happens. */
-  restate(): void {
+  recompute(): void {
     for (const [customer, lead] of this.leads) {
       const { changes } = lead;
       const last = changes.at(-1) as Change; // a lead has a beginning
@@ -947,7 +947,7 @@ t.test('random histories of stages, orders, cancellations, refunds, moves and de
         replay.sales.splice(replay.sales.indexOf(found), 1);
       }
     }
-    replay.restate();
+    replay.recompute();
   }
 
   const property = fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40, size: 'max' }), async (all) => {

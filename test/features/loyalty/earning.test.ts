@@ -806,7 +806,7 @@ for (const policy of policies) {
   });
 }
 
-t.test('an order that was there before the version it was placed under is restated', async (t) => {
+t.test('an order that was there before the version it was placed under is recomputed', async (t) => {
   const club = await programme({});
   const who = await member(club);
   const before = await push(who, { ...total(1_000), placedAt: '2026-06-01T11:59:00.000Z' });

@@ -21,7 +21,7 @@ import {
   type OracleProgramme,
   type OracleRules,
   ordersChanged,
-  restateReferral,
+  recomputeReferral,
   rulesIn,
   spend,
   standingAt,
@@ -457,7 +457,7 @@ class Story {
     const [first] = this.customers;
     for (const customer of this.referrals) {
       if (!customer.member) continue;
-      restateReferral(customer.member, first?.member ?? null, customer.referrer !== null, now);
+      recomputeReferral(customer.member, first?.member ?? null, customer.referrer !== null, now);
     }
     this.referrals.clear();
   }

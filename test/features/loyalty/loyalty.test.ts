@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import t from 'tap';
 import { addDays } from '../../../src/domain/period.ts';
-import { ledgerDifferences, recountLedger } from '../../../src/features/loyalty/comparison.ts';
+import { ledgerDifferences, recomputeLedger } from '../../../src/features/loyalty/comparison.ts';
 import { settleLoyalty } from '../../../src/features/loyalty/settle.ts';
 import { openPool, poolDb, transaction } from '../../../src/platform/db/client.ts';
 import { testApp } from '../../support/app.ts';
@@ -853,7 +853,7 @@ t.test('stored state that is not what the ledger says is found and healed', asyn
   ]) {
     await database.query(`${harm} where customer_id = $1`, [id]);
     t.match(await shop.differences(), [{ customerId: id }], harm);
-    await transaction(shop.pool, (tx) => recountLedger(tx, [id]));
+    await transaction(shop.pool, (tx) => recomputeLedger(tx, [id]));
     t.strictSame(await shop.differences(), [], harm);
     t.same(await stored(), right, harm);
   }

@@ -220,6 +220,20 @@ t.test('chains are flat, and merges are undone in reverse order', async (t) => {
   t.equal(again.body.code, 'already_undone');
 });
 
+t.test('a person whose company also referred it: both ids follow a merge of companies, and come back', async (t) => {
+  const company = async () => (await make('/v1/customers', { kind: 'company', name: 'Works' })).id;
+  const [survivor, other] = [await company(), await company()];
+  const person = (await make('/v1/customers', { name: 'Member', companyId: other, referredBy: other })).id;
+  const names = async () => {
+    const { companyId, referredBy } = (await request('GET', `/v1/customers/${person}`)).body;
+    return { companyId, referredBy };
+  };
+  const { id: mergeId } = await make(`/v1/customers/${survivor}/merge`, { customerId: other }, 200);
+  t.same(await names(), { companyId: survivor, referredBy: survivor });
+  t.same((await make(`/v1/customers/${survivor}/unmerge`, { mergeId }, 200)).kept, []);
+  t.same(await names(), { companyId: other, referredBy: other });
+});
+
 t.test('what cannot be merged says why', async (t) => {
   const [a, b, c] = [await stockPerson(api, house), await stockPerson(api, house), await stockPerson(api, house)];
   const merge = (to: string, body: object, headers = {}) =>

@@ -6,7 +6,7 @@ import { Temporal } from 'temporal-polyfill';
 import { binQuantiles } from '../../../src/domain/distribution.ts';
 import { type LeadFunnelCounts, leadFunnel } from '../../../src/domain/lead-funnel.ts';
 import type { MetricResult } from '../../../src/domain/metric-result.ts';
-import { brackets, type CalendarInterval, intervalAt, resolveInstant } from '../../../src/domain/period.ts';
+import { buckets, type CalendarInterval, intervalAt, resolveInstant } from '../../../src/domain/period.ts';
 import { lossReasons } from '../../../src/features/leads/record.ts';
 import { getLeadFunnel, listLeadFunnelMembers } from '../../../src/features/metrics/lead-funnel.ts';
 import {
@@ -273,7 +273,7 @@ function oracle(leads: LeadFact[], asked: Asked, now: string) {
 
   const first = facts.map(({ entered }) => entered).sort((a, b) => time(a) - time(b))[0] ?? null;
   const start = from ?? (first && asked.interval ? intervalAt(asked.interval, first, timeZone).from : null);
-  const parts = asked.interval && start !== null ? brackets(asked.interval, { from: start, to, timeZone }, asOf) : [];
+  const parts = asked.interval && start !== null ? buckets(asked.interval, { from: start, to, timeZone }, asOf) : [];
   const within = (fact: Fact, part: { insideFrom: string; insideTo: string }) =>
     time(fact.entered) >= time(part.insideFrom) && time(fact.entered) < time(part.insideTo);
   const names = groupBy ? [...new Set(facts.map(keys[groupBy]))] : [];
@@ -717,7 +717,7 @@ t.test('where days begin and leads enter', async (t) => {
   t.match(await ask(15, '2025-11-02T23:00:00Z'), { leads: 1, untouched: 0 });
 });
 
-t.test('statements do not grow with the leads, the groups or the brackets', async (t) => {
+t.test('statements do not grow with the leads, the groups or the buckets', async (t) => {
   const sent = (path: string) => statementsOf(() => get(path));
   const few = await sent('?from=2026-03-03&to=2026-03-04&groupBy=source&interval=day');
   t.equal(await sent('?from=2026-01-01&to=2026-04-01&groupBy=source&interval=day'), few);

@@ -3,10 +3,10 @@ import fc from 'fast-check';
 import t from 'tap';
 import type { MetricResult } from '../../../src/domain/metric-result.ts';
 import {
-  brackets,
+  buckets,
   type CalendarInterval,
   intervalAt,
-  previousBracket,
+  previousBucket,
   resolveInstant,
 } from '../../../src/domain/period.ts';
 import { precedingPeriod } from '../../../src/domain/preceding-period.ts';
@@ -194,7 +194,7 @@ function expectations(given: Required<Facts>, asked: Asked): Expectation[] {
   const series = (withReturns: boolean, of = naive) => {
     const first = of.firstFact(to, withReturns);
     const start = from ?? (first === null || !interval ? null : intervalAt(interval, first, timeZone).from);
-    return interval && start !== null ? brackets(interval, { from: start, to, timeZone }, asOf) : [];
+    return interval && start !== null ? buckets(interval, { from: start, to, timeZone }, asOf) : [];
   };
   const one = oracle(ofCustomer(given, 1), { ...asked, asOf });
   const expect = (operation: Operation, more: object, total: Measured, excluded: Left[], points: MetricResult[]) => ({
@@ -248,7 +248,7 @@ function expectations(given: Required<Facts>, asked: Asked): Expectation[] {
     judge: (previous: Span, current: Span) => MetricResult,
   ) => {
     const points = series(false).map((b) =>
-      judge(previousBracket(interval ?? 'month', b.start, timeZone), { from: b.insideFrom, to: b.insideTo }),
+      judge(previousBucket(interval ?? 'month', b.start, timeZone), { from: b.insideFrom, to: b.insideTo }),
     );
     return expect(
       operation,

@@ -6,8 +6,16 @@ import { customerEffort } from '../../../src/domain/customer-effort.ts';
 import { customerSatisfaction } from '../../../src/domain/customer-satisfaction.ts';
 import type { MetricResult } from '../../../src/domain/metric-result.ts';
 import { netPromoterScore } from '../../../src/domain/net-promoter-score.ts';
-import { brackets, type CalendarInterval, intervalAt, resolveInstant } from '../../../src/domain/period.ts';
+import { buckets, type CalendarInterval, intervalAt, resolveInstant } from '../../../src/domain/period.ts';
 import { metricResult } from '../../../src/features/metrics/model.ts';
+import {
+  type ScoreFilter,
+  type ScoreGroup,
+  scoreFilters,
+  scoreGroups,
+  scoreMemberPage,
+  scoreReasonPage,
+} from '../../../src/features/metrics/survey-score-model.ts';
 import {
   getCustomerEffort,
   getCustomerSatisfaction,
@@ -18,15 +26,7 @@ import {
   listCustomerSatisfactionReasons,
   listNetPromoterScoreMembers,
   listNetPromoterScoreReasons,
-} from '../../../src/features/metrics/voice.ts';
-import {
-  type VoiceFilter,
-  type VoiceGroup,
-  voiceFilters,
-  voiceGroups,
-  voiceMemberPage,
-  voiceReasonPage,
-} from '../../../src/features/metrics/voice-model.ts';
+} from '../../../src/features/metrics/survey-scores.ts';
 import { openPool } from '../../../src/platform/db/client.ts';
 import type { Operation } from '../../../src/platform/operation.ts';
 import { testApp } from '../../support/app.ts';
@@ -253,12 +253,12 @@ interface Asked {
   asOf?: string | undefined;
   timeZone: string;
   interval?: CalendarInterval | undefined;
-  groupBy?: VoiceGroup | undefined;
+  groupBy?: ScoreGroup | undefined;
   surveyId?: string | undefined;
   question?: string | undefined;
   answers?: 'latest' | 'all' | undefined;
   include?: readonly ('partial' | 'late')[] | undefined;
-  filter: Partial<Record<VoiceFilter, string>>;
+  filter: Partial<Record<ScoreFilter, string>>;
 }
 
 const time = (instant: string) => Date.parse(instant);
@@ -310,7 +310,7 @@ function oracle(responses: ResponseFact[], tiers: TierChange[], asked: Asked, no
   type Fact = (typeof facts)[number];
 
   const isSelected = ({ said }: Fact) =>
-    voiceFilters.every((name) => filter[name] === undefined || said[name] === filter[name]);
+    scoreFilters.every((name) => filter[name] === undefined || said[name] === filter[name]);
   const given = facts.filter((fact) => inPeriod(fact) && fact.score !== null);
   const eligible = given.filter(
     ({ response: { status, late } }) =>
@@ -352,7 +352,7 @@ function oracle(responses: ResponseFact[], tiers: TierChange[], asked: Asked, no
   const scaled = eligible.filter(isSelected);
   const first = scaled.map(({ at }) => at).sort((a, b) => time(a) - time(b))[0] ?? null;
   const start = from ?? (first && asked.interval ? intervalAt(asked.interval, first, timeZone).from : null);
-  const parts = asked.interval && start !== null ? brackets(asked.interval, { from: start, to, timeZone }, asOf) : [];
+  const parts = asked.interval && start !== null ? buckets(asked.interval, { from: start, to, timeZone }, asOf) : [];
   const inPart = (part: { insideFrom: string; insideTo: string }) =>
     eligible.filter(({ at }) => time(at) >= time(part.insideFrom) && time(at) < time(part.insideTo));
   const keyOf = ({ said }: Fact) => (groupBy === undefined ? '' : (said[groupBy] ?? ''));
@@ -467,7 +467,7 @@ const responseFact = fc
 
 const tierChange = fc.record({ customer, at: instant, tier: fc.constantFrom('silver', 'gold') });
 
-const filterValues: Record<VoiceFilter, string> = {
+const filterValues: Record<ScoreFilter, string> = {
   staff: 'maria',
   department: 'support',
   process: 'returns',
@@ -487,7 +487,7 @@ const questions: fc.Arbitrary<Asked> = fc
       asOf: fc.constantFrom(undefined, undefined, cut, '2019-02-18', '2019-01-14T23:59:59.999Z'),
       timeZone: fc.constantFrom(...zones),
       interval: fc.constantFrom(undefined, 'day' as const, 'week' as const, 'month' as const, 'quarter' as const),
-      groupBy: fc.constantFrom(undefined, ...voiceGroups),
+      groupBy: fc.constantFrom(undefined, ...scoreGroups),
       of: fc.oneof(
         { weight: 3, arbitrary: fc.constant({}) },
         fc.integer({ min: 0, max: 2 }).map((n) => ({ surveyId: surveyId(n) })),
@@ -504,8 +504,8 @@ const questions: fc.Arbitrary<Asked> = fc
         ['partial' as const, 'late' as const],
       ),
       filter: fc.oneof(
-        { weight: 2, arbitrary: fc.constant<VoiceFilter[]>([]) },
-        fc.subarray([...voiceFilters], { minLength: 1, maxLength: 2 }),
+        { weight: 2, arbitrary: fc.constant<ScoreFilter[]>([]) },
+        fc.subarray([...scoreFilters], { minLength: 1, maxLength: 2 }),
       ),
     },
     { noNullPrototype: true },
@@ -621,7 +621,7 @@ t.test('scores, their series, groups and lists agree with a naive count', { time
   async function compareLists(type: Type, input: object, expected: Members, name: string): Promise<number> {
     const { members, reasons } = operations[type];
     const told = `${name} ${JSON.stringify(input)}`;
-    const found = await everyPage(members, input, (page) => voiceMemberPage.parse(page), expected.length);
+    const found = await everyPage(members, input, (page) => scoreMemberPage.parse(page), expected.length);
     assert.deepEqual(
       found.map(({ question, score, response }) => ({
         id: response.id,
@@ -640,7 +640,7 @@ t.test('scores, their series, groups and lists agree with a naive count', { time
       told,
     );
     const written = expected.filter(({ response }) => Object.keys(response.texts).length > 0);
-    const why = await everyPage(reasons, input, (page) => voiceReasonPage.parse(page), written.length);
+    const why = await everyPage(reasons, input, (page) => scoreReasonPage.parse(page), written.length);
     assert.deepEqual(
       why.map(({ responseId: id, question, score, texts }) => ({ id, question, score, texts })),
       written.map(({ id, question, score, response }) => ({

@@ -14,7 +14,7 @@ import {
 import t from 'tap';
 import { routes } from '../../../src/features.ts';
 import type { Operation } from '../../../src/platform/operation.ts';
-import { type Confined, testApp } from '../../support/app.ts';
+import { type ScopedToken, testApp } from '../../support/app.ts';
 import { type ContractOperation, contractOperations, type Json } from '../../support/contract.ts';
 import { type Crowd, type Member, stockCrowd } from '../../support/crowd.ts';
 import { guardedFields, schema } from '../../support/doors.ts';
@@ -25,7 +25,7 @@ import { type RawAnswer, type RawRequest, rawClient } from '../../support/raw-ht
 import { parsed } from '../../support/refusals.ts';
 
 /**
- * What a confined token is answered by a store of everybody equals, to the byte, what it is answered by a store that
+ * What a scoped token is answered by a store of everybody equals, to the byte, what it is answered by a store that
  * holds only its customers: every address and field, every filter, random queries with cursors followed to the end,
  * aliases and connections within each other. No id and no word of anybody else is in any answer.
  *
@@ -47,11 +47,11 @@ const crowd: Crowd = await stockCrowd(whole, 48);
 now = '2026-06-01T12:00:00.000Z';
 const { house, members } = crowd;
 
-/** A caller who is confined, its store, and what may be told to it. */
-interface Eyes {
+/** A caller with a scoped token, its store, and what may be told to it. */
+interface Viewer {
   name: string;
   kind: 'partners' | 'selfService';
-  who: Confined;
+  who: ScopedToken;
   scope: string;
   own: Member[];
   others: Member[];
@@ -69,7 +69,7 @@ interface Sent {
 
 const sendWhole = rawClient(t, whole.origin);
 
-async function eyesOf(name: string, who: Confined, own: Member[], scope = '*'): Promise<Eyes> {
+async function viewerTag(name: string, who: ScopedToken, own: Member[], scope = '*'): Promise<Viewer> {
   const excerpt = await service();
   const customers = own.map(({ id }) => id);
   await copyExcerpt(whole.connection, excerpt.connection, { customers, partner: who.partner ?? null });
@@ -92,17 +92,17 @@ const first = {
 };
 const last = { customers: members.slice(18, 40).map(({ id }) => id), fields: [] };
 const partners = [
-  await eyesOf('a partner with all fields', { partner: await stockPartner(whole, first) }, members.slice(0, 26)),
-  await eyesOf('a partner without fields', { partner: await stockPartner(whole, last) }, members.slice(18, 40)),
+  await viewerTag('a partner with all fields', { partner: await stockPartner(whole, first) }, members.slice(0, 26)),
+  await viewerTag('a partner without fields', { partner: await stockPartner(whole, last) }, members.slice(18, 40)),
 ];
 const noPersonalData = allScopes().filter((scope) => scope !== 'customers:pii');
-const everyEyes: Eyes[] = [
+const viewers: Viewer[] = [
   ...partners,
-  { ...(partners[0] as Eyes), name: 'a partner without customers:pii', scope: noPersonalData.join(' ') },
+  { ...(partners[0] as Viewer), name: 'a partner without customers:pii', scope: noPersonalData.join(' ') },
   ...(await Promise.all(
     [4, 13].map(async (n) => {
       const member = members[n] as Member;
-      return eyesOf(`customer ${n}`, { customer: member.id }, [member]);
+      return viewerTag(`customer ${n}`, { customer: member.id }, [member]);
     }),
   )),
 ];
@@ -151,12 +151,12 @@ function withoutCursors(value: unknown): unknown {
 }
 
 /** Ids and words in an answer that are neither the caller's to see nor its own. */
-function strangers(eyes: Eyes, request: Sent, { text, headers }: RawAnswer): string[] {
+function strangers(viewer: Viewer, request: Sent, { text, headers }: RawAnswer): string[] {
   const { 'x-request-id': _id, ...told } = headers;
   const said = `${text.replace(/"instance":"[^"]*"/g, '')} ${JSON.stringify(told)}`;
   const sent = decodeURIComponent(`${request.path} ${request.body ?? ''}`.replaceAll(/%(?![0-9a-f]{2})/gi, '%25'));
-  const ids = (said.match(uuid) ?? []).filter((id) => !eyes.ids.has(id.toLowerCase()) && !sent.includes(id));
-  const words = (said.match(/zq\d+x/g) ?? []).filter((word) => !eyes.words.has(word) && !sent.includes(word));
+  const ids = (said.match(uuid) ?? []).filter((id) => !viewer.ids.has(id.toLowerCase()) && !sent.includes(id));
+  const words = (said.match(/zq\d+x/g) ?? []).filter((word) => !viewer.words.has(word) && !sent.includes(word));
   return [...new Set([...ids, ...words])];
 }
 
@@ -177,17 +177,17 @@ let compared = 0;
 const answeredWell = new Set<string>();
 
 /** Asks both stores, page by page. @throws Error on the first difference */
-async function compare(eyes: Eyes, request: Sent, pages = 6): Promise<RawAnswer> {
-  const headers = { ...request.headers, Authorization: `Bearer ${whole.token(eyes.scope, 'app', eyes.who)}` };
+async function compare(viewer: Viewer, request: Sent, pages = 6): Promise<RawAnswer> {
+  const headers = { ...request.headers, Authorization: `Bearer ${whole.token(viewer.scope, 'app', viewer.who)}` };
   const [ofWhole, ofExcerpt] = await Promise.all([
     sendWhole({ ...request, headers }),
-    eyes.send({ ...request, headers }),
+    viewer.send({ ...request, headers }),
   ]);
   compared += 1;
   const [seen, expected] = [comparable(ofWhole), comparable(ofExcerpt)];
-  const about = `${eyes.name}: ${request.method} ${decodeURI(request.path)} ${request.body ?? ''}`;
+  const about = `${viewer.name}: ${request.method} ${decodeURI(request.path)} ${request.body ?? ''}`;
   if (!isDeepStrictEqual(seen, expected)) throw new Error(`${about}: ${difference(seen, expected)}`);
-  const leaked = strangers(eyes, request, ofWhole);
+  const leaked = strangers(viewer, request, ofWhole);
   if (leaked.length > 0) throw new Error(`${about} tells ${leaked} ${ofWhole.text.slice(0, 2_000)}`);
   if (ofWhole.status >= 500) throw new Error(`${about} ${ofWhole.text}`);
   const next = nextPage(ofWhole);
@@ -195,27 +195,28 @@ async function compare(eyes: Eyes, request: Sent, pages = 6): Promise<RawAnswer>
   if (pages > 1 && next !== null && nextExpected !== null && request.method === 'GET') {
     const page = (after: string) => withParameter(request, 'after', after);
     // Cursors are each store's own.
-    await comparePages(eyes, page(next), page(nextExpected), pages - 1);
+    await comparePages(viewer, page(next), page(nextExpected), pages - 1);
   }
   return ofWhole;
 }
 
-async function comparePages(eyes: Eyes, request: Sent, ofExcerpt: Sent, pages: number): Promise<void> {
-  const headers = { Authorization: `Bearer ${whole.token(eyes.scope, 'app', eyes.who)}` };
+async function comparePages(viewer: Viewer, request: Sent, ofExcerpt: Sent, pages: number): Promise<void> {
+  const headers = { Authorization: `Bearer ${whole.token(viewer.scope, 'app', viewer.who)}` };
   const [seen, expected] = await Promise.all([
     sendWhole({ ...request, headers }),
-    eyes.send({ ...ofExcerpt, headers }),
+    viewer.send({ ...ofExcerpt, headers }),
   ]);
   compared += 1;
   const [told, right] = [comparable(seen), comparable(expected)];
   if (!isDeepStrictEqual(told, right))
-    throw new Error(`${eyes.name}: a later page of ${request.path}: ${difference(told, right)}`);
-  const leaked = strangers(eyes, request, seen);
-  if (leaked.length > 0) throw new Error(`${eyes.name}: ${request.path} tells ${leaked} ${seen.text.slice(0, 2_000)}`);
+    throw new Error(`${viewer.name}: a later page of ${request.path}: ${difference(told, right)}`);
+  const leaked = strangers(viewer, request, seen);
+  if (leaked.length > 0)
+    throw new Error(`${viewer.name}: ${request.path} tells ${leaked} ${seen.text.slice(0, 2_000)}`);
   const [next, nextExpected] = [nextPage(seen), nextPage(expected)];
   if (pages > 1 && next !== null && nextExpected !== null) {
     const page = (after: string) => withParameter(request, 'after', after);
-    await comparePages(eyes, page(next), page(nextExpected), pages - 1);
+    await comparePages(viewer, page(next), page(nextExpected), pages - 1);
   }
 }
 
@@ -236,8 +237,8 @@ const nothing = nobody();
 const records = await idsOfRecords(whole.connection);
 
 /** Ids of a table's records: of the caller's customers, of others and of nobody. */
-function someIds(eyes: Eyes, table: string, count = 3): string[] {
-  const own = new Set(eyes.own.map(({ id }) => id));
+function someIds(viewer: Viewer, table: string, count = 3): string[] {
+  const own = new Set(viewer.own.map(({ id }) => id));
   const all = records.get(table) ?? [];
   const mine = all.filter(({ customer }) => own.has(customer)).map(({ id }) => id);
   const theirs = all.filter(({ customer }) => !own.has(customer)).map(({ id }) => id);
@@ -266,17 +267,17 @@ const configured: Record<string, string> = {
 };
 
 /** Addresses of a path that say something: its own records, others' and none. */
-function pathsOf(eyes: Eyes, { path }: ContractOperation): string[] {
+function pathsOf(viewer: Viewer, { path }: ContractOperation): string[] {
   if (!path.includes('{')) return [path];
   const collection = path.slice(0, path.indexOf('/{'));
   if (path.includes('{externalId}')) {
     const suffix = { '/v1/orders/external': '-o0', '/v1/returns/external': '-r0', '/v1/interactions/external': '-i0' };
     const end = suffix[collection as keyof typeof suffix] ?? '';
-    const names = [...eyes.own.slice(0, 2), ...eyes.others.slice(0, 2)].map(({ name }) => `${name}${end}`);
+    const names = [...viewer.own.slice(0, 2), ...viewer.others.slice(0, 2)].map(({ name }) => `${name}${end}`);
     return [...names, 'nobody'].map((name) => path.replace('{source}', 'shop').replace('{externalId}', name));
   }
   const fixed = configured[collection];
-  const ids = fixed === undefined ? someIds(eyes, tableOf[collection] ?? 'customers') : [fixed, nothing.order];
+  const ids = fixed === undefined ? someIds(viewer, tableOf[collection] ?? 'customers') : [fixed, nothing.order];
   return ids.map((id) => path.replace('{id}', id));
 }
 
@@ -284,15 +285,15 @@ const months = ['2026-01-01', '2026-02-01', '2026-03-01', '2026-04-01', '2026-05
 const days = [...months.map((day) => `${day}T00:00:00Z`), '2026-05-30T00:00:00Z', '2026-03-14T15:09:26Z'];
 
 /** Values of a parameter that make a difference, beside those of the contract. */
-function valuesOf(eyes: Eyes, operation: string, { name, edges }: { name: string; edges: string[] }): string[] {
-  const both = <T>(of: (member: Member) => T) => [...eyes.own.slice(-2), ...eyes.others.slice(0, 2)].map(of);
+function valuesOf(viewer: Viewer, operation: string, { name, edges }: { name: string; edges: string[] }): string[] {
+  const both = <T>(of: (member: Member) => T) => [...viewer.own.slice(-2), ...viewer.others.slice(0, 2)].map(of);
   const ofRecords: Record<string, string> = {
     orderId: 'orders',
     interactionId: 'interactions',
     responseId: 'survey_responses',
   };
   const table = ofRecords[name];
-  if (table !== undefined) return someIds(eyes, table);
+  if (table !== undefined) return someIds(viewer, table);
   if (/From$|To$|^from$|^to$|^asOf$/.test(name)) {
     const changes = operation === 'listLeadStageChanges' && /^(from|to)$/.test(name);
     return changes
@@ -356,7 +357,7 @@ function valuesOf(eyes: Eyes, operation: string, { name, edges }: { name: string
 }
 
 /** What `kind` of tokens may read. Exports tell who has asked, so that no two are the same: they have a test below. */
-function readable(kind: Eyes['kind']): { contract: ContractOperation; operation: Operation }[] {
+function readable(kind: Viewer['kind']): { contract: ContractOperation; operation: Operation }[] {
   return contractOperations().flatMap((contract) => {
     const url = contract.path.replaceAll(/\{(\w+)\}/g, ':$1');
     const operation = routes.find((one) => one.method === contract.method && one.url === url)?.operation;
@@ -374,24 +375,24 @@ function some<T>(values: readonly T[]): T[] {
   return values.filter((_, index) => places.includes(index));
 }
 
-for (const eyes of everyEyes.filter(({ scope }) => scope === '*')) {
-  t.test(`${eyes.name}: every address, every filter on its own`, async (t) => {
-    for (const { contract, operation } of readable(eyes.kind)) {
+for (const viewer of viewers.filter(({ scope }) => scope === '*')) {
+  t.test(`${viewer.name}: every address, every filter on its own`, async (t) => {
+    for (const { contract, operation } of readable(viewer.kind)) {
       const given = required[operation.name];
       const base = (path: string) => (given === undefined ? path : `${path}?${given}`);
       const faults: string[] = [];
       const attempt = async (path: string) => {
         try {
-          const { status } = await compare(eyes, { method: 'GET', path });
-          if (status < 300) answeredWell.add(`${eyes.kind} ${contract.id}`);
+          const { status } = await compare(viewer, { method: 'GET', path });
+          if (status < 300) answeredWell.add(`${viewer.kind} ${contract.id}`);
         } catch (error) {
           faults.push(error instanceof Error ? error.message : String(error));
         }
       };
-      const paths = pathsOf(eyes, contract);
+      const paths = pathsOf(viewer, contract);
       for (const path of paths) await attempt(base(path));
       for (const parameter of contract.parameters.filter((one) => one.in === 'query')) {
-        for (const value of some(valuesOf(eyes, operation.name, parameter))) {
+        for (const value of some(valuesOf(viewer, operation.name, parameter))) {
           const { path } = withParameter({ method: 'GET', path: base(paths[0] ?? '') }, parameter.name, value);
           await attempt(path);
         }
@@ -424,18 +425,18 @@ function drawing(g: fc.GeneratorValue): Draw {
   };
 }
 
-function restQuestion(eyes: Eyes): fc.Arbitrary<Sent> {
-  const all = readable(eyes.kind);
+function restQuestion(viewer: Viewer): fc.Arbitrary<Sent> {
+  const all = readable(viewer.kind);
   return fc.gen().map((g) => {
     const draw = drawing(g);
     const { contract, operation } = draw(all);
-    const path = draw(pathsOf(eyes, contract));
+    const path = draw(pathsOf(viewer, contract));
     const query = contract.parameters.filter((one) => one.in === 'query' && one.name !== 'after');
     const chosen = query.length === 0 ? [] : Array.from({ length: draw([0, 1, 2, 3, 4]) }, () => draw(query));
     const url = new URL(path, 'http://self');
     if (required[operation.name]) url.searchParams.set('programmeId', house.programme);
     for (const parameter of chosen) {
-      const values = valuesOf(eyes, operation.name, parameter);
+      const values = valuesOf(viewer, operation.name, parameter);
       if (values.length > 0) url.searchParams.set(parameter.name, draw(values));
     }
     return { method: 'GET', path: `${url.pathname}${url.search}` };
@@ -447,17 +448,20 @@ function restQuestion(eyes: Eyes): fc.Arbitrary<Sent> {
 const guarded = new Map(guardedFields().map((field) => [field.name, field.operations]));
 
 /** A document with aliases and connections within each other; what is closed to the caller is in it at times. */
-function graphqlQuestion(eyes: Eyes): fc.Arbitrary<Sent> {
+function graphqlQuestion(viewer: Viewer): fc.Arbitrary<Sent> {
   const query = schema.getQueryType();
   if (!query) throw new Error('there is no query type');
   const roots = Object.values(query.getFields()).filter(({ name }) => {
     const through = guarded.get(`Query.${name}`);
-    return through === undefined || through.every((operation) => operation[eyes.kind]);
+    return through === undefined || through.every((operation) => operation[viewer.kind]);
   });
   return fc.gen().map((g) => {
     const draw = drawing(g);
     const count = draw([1, 1, 2, 3]);
-    const aliases = Array.from({ length: count }, (_, n) => `a${n}: ${fieldText(eyes, draw, draw(roots), 'Query', 0)}`);
+    const aliases = Array.from(
+      { length: count },
+      (_, n) => `a${n}: ${fieldText(viewer, draw, draw(roots), 'Query', 0)}`,
+    );
     return {
       method: 'POST',
       path: '/graphql',
@@ -467,21 +471,27 @@ function graphqlQuestion(eyes: Eyes): fc.Arbitrary<Sent> {
   });
 }
 
-function fieldText(eyes: Eyes, draw: Draw, field: GraphQLField<unknown, unknown>, type: string, depth: number): string {
+function fieldText(
+  viewer: Viewer,
+  draw: Draw,
+  field: GraphQLField<unknown, unknown>,
+  type: string,
+  depth: number,
+): string {
   const given = field.args.flatMap(({ name, type: wanted }) => {
     const needed = isNonNullType(wanted) || ['id', 'first'].includes(name);
     if (!needed && draw([true, true, true, false])) return [];
-    const value = literal(eyes, draw, name, wanted, `${type}.${field.name}`);
+    const value = literal(viewer, draw, name, wanted, `${type}.${field.name}`);
     return value === null ? [] : [`${name}: ${value}`];
   });
   // One of the two names a record.
   const unique = given.some((text) => text.startsWith('id:'))
     ? given.filter((text) => !text.startsWith('reference:'))
     : given;
-  return `${field.name}${unique.length > 0 ? `(${unique.join(', ')})` : ''}${selectionText(eyes, draw, field, depth + 1)}`;
+  return `${field.name}${unique.length > 0 ? `(${unique.join(', ')})` : ''}${selectionText(viewer, draw, field, depth + 1)}`;
 }
 
-function selectionText(eyes: Eyes, draw: Draw, field: GraphQLField<unknown, unknown>, depth: number): string {
+function selectionText(viewer: Viewer, draw: Draw, field: GraphQLField<unknown, unknown>, depth: number): string {
   const type = getNamedType(field.type);
   if (isLeafType(type)) return '';
   if (!isObjectType(type)) return ' { __typename }';
@@ -491,7 +501,7 @@ function selectionText(eyes: Eyes, draw: Draw, field: GraphQLField<unknown, unkn
     const always = ['nodes', 'edges', 'node', 'pageInfo'].includes(member.name);
     const likely = guarded.has(`${type.name}.${member.name}`) ? [true, false, false] : [true, false];
     if (depth > 6 || (!always && !draw(likely))) return [];
-    return [fieldText(eyes, draw, member, type.name, depth)];
+    return [fieldText(viewer, draw, member, type.name, depth)];
   });
   return ` { ${['__typename', ...parts].join(' ')} }`;
 }
@@ -507,19 +517,19 @@ const kindsOfIds: Record<string, string> = {
   redemption: 'redemptions',
 };
 
-function literal(eyes: Eyes, draw: Draw, name: string, given: GraphQLInputType, place: string): string | null {
+function literal(viewer: Viewer, draw: Draw, name: string, given: GraphQLInputType, place: string): string | null {
   const type = isNonNullType(given) ? given.ofType : given;
   if (isListType(type)) {
-    const item = literal(eyes, draw, name, type.ofType, place);
+    const item = literal(viewer, draw, name, type.ofType, place);
     return item === null ? null : `[${item}]`;
   }
   if (isEnumType(type)) return draw(type.getValues()).name;
   if (isInputObjectType(type)) {
     if (type.name === 'ReferenceInput')
-      return `{source: "shop", externalId: "${draw([...eyes.own.slice(0, 3), ...eyes.others.slice(0, 2)]).name}"}`;
+      return `{source: "shop", externalId: "${draw([...viewer.own.slice(0, 3), ...viewer.others.slice(0, 2)]).name}"}`;
     const parts = Object.values(type.getFields()).flatMap((member) => {
       if (!isNonNullType(member.type) && draw([true, true, false])) return [];
-      const value = literal(eyes, draw, member.name, member.type, place);
+      const value = literal(viewer, draw, member.name, member.type, place);
       return value === null ? [] : [`${member.name}: ${value}`];
     });
     return `{${parts.join(', ')}}`;
@@ -531,20 +541,20 @@ function literal(eyes: Eyes, draw: Draw, name: string, given: GraphQLInputType, 
   const [owner, field = ''] = place.split('.');
   const fixed = /survey/i.test(field) ? house.survey : /programme/i.test(field) ? house.programme : house.reward;
   const table = kindsOfIds[field];
-  if (name === 'id' && owner === 'Query' && table !== undefined) return JSON.stringify(draw(someIds(eyes, table, 4)));
+  if (name === 'id' && owner === 'Query' && table !== undefined) return JSON.stringify(draw(someIds(viewer, table, 4)));
   if (name === 'id' && ['survey', 'loyaltyProgramme', 'reward', 'responsesOfSurvey'].includes(field))
     return `"${fixed}"`;
   const parameter = name === 'id' ? 'customerId' : name;
   const metric = owner === 'Metrics' ? 'getNetPromoterScore' : '';
-  const values = valuesOf(eyes, metric, { name: parameter, edges: [] });
+  const values = valuesOf(viewer, metric, { name: parameter, edges: [] });
   return values.length === 0 ? null : JSON.stringify(draw(values));
 }
 
-async function hunt(eyes: Eyes, seed: number, count: number, limit: number): Promise<void> {
-  for (const questions of [restQuestion(eyes), graphqlQuestion(eyes)]) {
+async function hunt(viewer: Viewer, seed: number, count: number, limit: number): Promise<void> {
+  for (const questions of [restQuestion(viewer), graphqlQuestion(viewer)]) {
     await fc.assert(
       fc.asyncProperty(questions, async (request) => {
-        await compare(eyes, request);
+        await compare(viewer, request);
       }),
       {
         numRuns: count,
@@ -557,10 +567,10 @@ async function hunt(eyes: Eyes, seed: number, count: number, limit: number): Pro
   }
 }
 
-for (const eyes of everyEyes) {
-  t.test(`${eyes.name}: whatever is asked`, async (t) => {
+for (const viewer of viewers) {
+  t.test(`${viewer.name}: whatever is asked`, async (t) => {
     t.comment(`RAPPORT_TEST_SEED=${start}`);
-    await hunt(eyes, start, draws({ quick: 20, deep: 80 }), 0);
+    await hunt(viewer, start, draws({ quick: 20, deep: 80 }), 0);
     t.pass(`${compared} answers compared`);
   });
 }
@@ -571,17 +581,17 @@ if (seconds > 0) {
     let seed = start;
     while (Date.now() < until) {
       seed += 1;
-      for (const eyes of everyEyes) await hunt(eyes, seed, 300, Math.max(1_000, until - Date.now()));
+      for (const viewer of viewers) await hunt(viewer, seed, 300, Math.max(1_000, until - Date.now()));
     }
     t.pass(`${compared} answers compared, seeds to ${seed}`);
   });
 }
 
 t.test('exports of customers for themselves tell of nobody else', async (t) => {
-  for (const eyes of everyEyes.filter(({ kind }) => kind === 'selfService')) {
-    const [own] = eyes.own;
+  for (const viewer of viewers.filter(({ kind }) => kind === 'selfService')) {
+    const [own] = viewer.own;
     const request: Sent = { method: 'GET', path: `/v1/customers/${own?.id}/export` };
-    const headers = { Authorization: `Bearer ${whole.token('*', 'app', eyes.who)}` };
+    const headers = { Authorization: `Bearer ${whole.token('*', 'app', viewer.who)}` };
     const answer = await sendWhole({ ...request, headers });
     t.equal(answer.status, 200, answer.text.slice(0, 300));
     const { sections, ...head } = parsed(answer.text) as Json & { sections: Record<string, { records: Json[] }> };
@@ -596,17 +606,17 @@ t.test('exports of customers for themselves tell of nobody else', async (t) => {
       ...(sections['merges']?.records ?? []).map(({ id }) => id),
     ];
     const text = JSON.stringify([head, told]);
-    const found = strangers(eyes, request, { ...answer, headers: {}, text });
+    const found = strangers(viewer, request, { ...answer, headers: {}, text });
     t.strictSame(
       found.filter((id) => !known.includes(id)),
       [],
-      eyes.name,
+      viewer.name,
     );
     const page = await sendWhole({ method: 'GET', path: `${request.path}?format=html`, headers });
-    const words = (page.text.match(/zq\d+x/g) ?? []).filter((word) => !eyes.words.has(word));
-    t.strictSame(words, [], `${eyes.name}, to read`);
-    const others = eyes.others.filter(({ id }) => page.text.includes(id));
-    t.strictSame(others, [], `${eyes.name}, to read`);
+    const words = (page.text.match(/zq\d+x/g) ?? []).filter((word) => !viewer.words.has(word));
+    t.strictSame(words, [], `${viewer.name}, to read`);
+    const others = viewer.others.filter(({ id }) => page.text.includes(id));
+    t.strictSame(others, [], `${viewer.name}, to read`);
   }
 });
 
@@ -817,8 +827,8 @@ const attempts: Attempt[] = [
 ];
 
 t.test('writes that name others change nothing and tell nothing', async (t) => {
-  const [eyes] = everyEyes;
-  if (!eyes) throw new Error('nobody looks');
+  const [viewer] = viewers;
+  if (!viewer) throw new Error('nobody looks');
   const idOf = (table: string) => records.get(table)?.find(({ customer }) => customer === theirs.id)?.id ?? '';
   const foreign = {
     ...theirs,
@@ -837,7 +847,7 @@ t.test('writes that name others change nothing and tell nothing', async (t) => {
   };
   const before = await hashesWithout(
     whole.connection,
-    eyes.own.map(({ id }) => id),
+    viewer.own.map(({ id }) => id),
   );
   for (const { what, method, path, body, answer: expected } of attempts) {
     const ask = async (of: typeof foreign | typeof missing) => {
@@ -847,11 +857,11 @@ t.test('writes that name others change nothing and tell nothing', async (t) => {
         headers: { 'Content-Type': 'application/json', 'If-Match': '*', 'Idempotency-Key': crypto.randomUUID() },
         body: JSON.stringify(body(of)),
       };
-      const headers = { ...request.headers, Authorization: `Bearer ${whole.token('*', 'app', eyes.who)}` };
+      const headers = { ...request.headers, Authorization: `Bearer ${whole.token('*', 'app', viewer.who)}` };
       return { request, answer: await sendWhole({ ...request, headers }) };
     };
     const { request, answer } = await ask(foreign);
-    t.strictSame(strangers(eyes, request, answer), [], `${what}: ${answer.text.slice(0, 500)}`);
+    t.strictSame(strangers(viewer, request, answer), [], `${what}: ${answer.text.slice(0, 500)}`);
     if (expected !== 'missing') {
       t.match(
         parsed(answer.text),
@@ -876,7 +886,7 @@ t.test('writes that name others change nothing and tell nothing', async (t) => {
   t.strictSame(
     await hashesWithout(
       whole.connection,
-      eyes.own.map(({ id }) => id),
+      viewer.own.map(({ id }) => id),
     ),
     before,
     'others are as they were',
@@ -884,9 +894,9 @@ t.test('writes that name others change nothing and tell nothing', async (t) => {
 });
 
 t.test("keys and cursors of others are nobody's", async (t) => {
-  const [first, second] = everyEyes;
+  const [first, second] = viewers;
   if (!first || !second) throw new Error('nobody looks');
-  const as = async (who: Confined, request: Sent) =>
+  const as = async (who: ScopedToken, request: Sent) =>
     sendWhole({ ...request, headers: { ...request.headers, Authorization: `Bearer ${whole.token('*', 'app', who)}` } });
   const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': 'the same key' };
   const create = (body: Json): Sent => ({

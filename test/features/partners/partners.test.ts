@@ -165,19 +165,19 @@ test('administration of partners is not for partners, nor for customers', async 
   const api = await testApp(t, fresh);
   const partner = await newPartner(api);
   const customer = await newCustomer(api);
-  for (const confined of [{ partner }, { customer }]) {
+  for (const scoped of [{ partner }, { customer }]) {
     for (const [method, path] of [
       ['GET', '/v1/partners'],
       ['GET', `/v1/partners/${partner}`],
       ['GET', `/v1/partners/${partner}/customers`],
       ['PUT', `/v1/partners/${partner}/customers/${customer}`],
     ] as const) {
-      const answer = await api.request(method, path, { ...confined, ...(method === 'PUT' && { body: {} }) });
+      const answer = await api.request(method, path, { ...scoped, ...(method === 'PUT' && { body: {} }) });
       t.match(answer, { status: 403, body: { code: 'not_supported' } }, `${method} ${path}`);
     }
   }
-  const scoped = await api.request('GET', '/v1/partners', { scope: 'customers:read' });
-  t.match(scoped, { status: 403, body: { code: 'insufficient_scope', scope: 'partners:read' } });
+  const withoutScope = await api.request('GET', '/v1/partners', { scope: 'customers:read' });
+  t.match(withoutScope, { status: 403, body: { code: 'insufficient_scope', scope: 'partners:read' } });
 });
 
 test('customers are shared by name, by who brought them, by segment and by consent, as long as one of them holds', async (t) => {

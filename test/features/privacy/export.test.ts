@@ -6,7 +6,7 @@ import { exportDocument } from '../../../src/features/privacy/export-model.ts';
 import { labelOf, moneyText } from '../../../src/features/privacy/export-page.ts';
 import { tablePolicies } from '../../../src/features.ts';
 import { types } from '../../../src/platform/db/client.ts';
-import { Spool } from '../../../src/platform/spool.ts';
+import { GzippedBuffer } from '../../../src/platform/gzipped-buffer.ts';
 import { type Answer, testApp } from '../../support/app.ts';
 import { stockHouse, stockPartner, stockPerson, tracesOf } from '../../support/people.ts';
 import { fresh, newKey } from '../../support/shop.ts';
@@ -102,7 +102,7 @@ t.test('who may', async (t) => {
   t.equal(own.status, 200, 'a customer has its own');
   const all = await of({ scope: both });
   for (const [name, section] of Object.entries<{ records: Records }>(all.body.sections)) {
-    // Who is confined is not told of other customers.
+    // A scoped token is not told of other customers.
     const others = name === 'customer' ? { companyId: null, referredBy: null } : {};
     const records = section.records.map((record) => ({ ...record, ...others }));
     if (name !== 'accesses') t.strictSame(own.body.sections[name].records, records, `all of ${name}`);
@@ -491,20 +491,20 @@ t.test('many records come in pages, all of one instant, and no more of them are 
   });
 });
 
-t.test('a spool gives back what was written', async (t) => {
+t.test('a gzipped buffer gives back what was written', async (t) => {
   const parts = Array.from({ length: 200 }, (_, index) => `${'ä'.repeat(index * 7)}😀${index}`);
-  const spool = await Spool.of(async (write) => {
+  const buffer = await GzippedBuffer.of(async (write) => {
     for (const part of parts) await write(part);
   });
   const whole = parts.join('');
-  t.equal(spool.size, Buffer.byteLength(whole));
-  t.equal(spool.valueOf(), whole);
-  t.equal(JSON.stringify({ spool }), JSON.stringify({ spool: whole }));
+  t.equal(buffer.size, Buffer.byteLength(whole));
+  t.equal(buffer.valueOf(), whole);
+  t.equal(JSON.stringify({ buffer }), JSON.stringify({ buffer: whole }));
   const read: Buffer[] = [];
-  for await (const chunk of spool.stream()) read.push(chunk);
+  for await (const chunk of buffer.stream()) read.push(chunk);
   t.equal(Buffer.concat(read).toString(), whole);
   await t.rejects(
-    Spool.of(async (write) => {
+    GzippedBuffer.of(async (write) => {
       await write('begun');
       throw new Error('then lost');
     }),

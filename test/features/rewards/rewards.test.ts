@@ -4,7 +4,7 @@ import pg from 'pg';
 import t from 'tap';
 import { addDays } from '../../../src/domain/period.ts';
 import { ledgerDifferences } from '../../../src/features/loyalty/comparison.ts';
-import { recountRewards, rewardDifferences } from '../../../src/features/rewards/comparison.ts';
+import { recomputeRewards, rewardDifferences } from '../../../src/features/rewards/comparison.ts';
 import { openPool, poolDb, transaction } from '../../../src/platform/db/client.ts';
 import { testApp } from '../../support/app.ts';
 import { allPages, fresh, newKey, orderOf } from '../../support/shop.ts';
@@ -631,7 +631,7 @@ t.test(
 );
 
 t.test(
-  'redeemed, spent, cancelled, deleted and restocked at once: ledger, stock and limits agree with a recount',
+  'redeemed, spent, cancelled, deleted and restocked at once: ledger, stock and limits agree with a recompute',
   async () => {
     const step = fc.oneof(
       {
@@ -755,7 +755,7 @@ t.test('a counter that is wrong is found, and counted anew', async (t) => {
   let after: string | null = '00000000-0000-0000-0000-000000000000';
   while (after !== null) {
     const from: string = after;
-    after = await transaction(pool, (tx) => recountRewards(tx, from));
+    after = await transaction(pool, (tx) => recomputeRewards(tx, from));
   }
   t.equal((await read(can.id)).redeemed, 2);
 });

@@ -438,7 +438,7 @@ async function holdsIn(t: Test, zone: string, runs: number): Promise<void> {
       const history = new History(api, foreignCurrencies[used % foreignCurrencies.length] ?? 'USD');
       for (const [n, one] of steps.entries()) {
         await history.run(one);
-        // Not only at the end: a change recounts its customer, and would hide what an insert before it got wrong.
+        // Not only at the end: a change recomputes its customer, and would hide what an insert before it got wrong.
         if (n % 2 === 1 || n === steps.length - 1) compare(history.expected(), await stored(database, history.names));
       }
     }),

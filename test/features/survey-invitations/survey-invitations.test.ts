@@ -588,7 +588,7 @@ t.test('the job plans what claims would', async (t) => {
     directory: fixedDirectory(),
     issuer: null,
     audit: noAudit,
-    successors: async () => new Map(),
+    redirects: async () => new Map(),
     clock: () => at(110),
   };
   const helpers = { now: at(110), attempt: 1, signal: new AbortController().signal, log };

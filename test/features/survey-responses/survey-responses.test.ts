@@ -499,7 +499,7 @@ const steps = fc.array(
     },
     {
       weight: 7,
-      arbitrary: fc.record({ kind: kindOf('redate', 'move', 'move', 'restate', 'answer'), place, said: drawn }),
+      arbitrary: fc.record({ kind: kindOf('redate', 'move', 'move', 'recompute', 'answer'), place, said: drawn }),
     },
     { weight: 1, arbitrary: fc.record({ kind: kindOf('delete'), place }) },
   ),
@@ -597,7 +597,7 @@ t.test('what supersedes an answer is what a plain loop says, whatever happens to
             const patches = {
               redate: { answeredAt: said.answeredAt },
               move: { customerId: personOf(said) },
-              restate: { status: said.status, askedAt: askedAt(said) },
+              recompute: { status: said.status, askedAt: askedAt(said) },
               answer: { answers: answersOf(said) },
             };
             const { status, body: answer } = await change(one.id, patches[step.kind]);
@@ -605,7 +605,7 @@ t.test('what supersedes an answer is what a plain loop says, whatever happens to
             const after = remember(said, one.id);
             if (step.kind === 'redate') one.answeredAt = after.answeredAt;
             else if (step.kind === 'move') one.customer = after.customer;
-            else if (step.kind === 'restate') one.counts = after.counts;
+            else if (step.kind === 'recompute') one.counts = after.counts;
             else one.scores = after.scores;
           }
         }

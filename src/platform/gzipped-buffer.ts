@@ -6,7 +6,7 @@ import { createGunzip, createGzip, gunzipSync } from 'node:zlib';
  * A text that is too long to be held as a value: it is written piece by piece, kept compressed, and read again as a
  * stream. What it was read from is done with before anybody waits for a slow client.
  */
-export class Spool {
+export class GzippedBuffer {
   /** Of the text as UTF-8, bytes. */
   readonly size: number;
   private readonly chunks: readonly Buffer[];
@@ -17,7 +17,7 @@ export class Spool {
   }
 
   /** Takes what `fill` writes. It has to wait for each piece. */
-  static async of(fill: (write: (text: string) => Promise<void>) => Promise<void>): Promise<Spool> {
+  static async of(fill: (write: (text: string) => Promise<void>) => Promise<void>): Promise<GzippedBuffer> {
     const gzip = createGzip({ level: 1 });
     const chunks: Buffer[] = [];
     let size = 0;
@@ -36,7 +36,7 @@ export class Spool {
     }
     gzip.end();
     await done;
-    return new Spool(chunks, size);
+    return new GzippedBuffer(chunks, size);
   }
 
   stream(): Readable {

@@ -1,5 +1,5 @@
 import type { MetricResult } from '../../domain/metric-result.ts';
-import type { Bracket, Range } from '../../domain/period.ts';
+import type { Bucket, Range } from '../../domain/period.ts';
 import { sortExcluded } from './excluded.ts';
 import type { Excluded, MetricAnswer, MetricUnit, SeriesPoint } from './model.ts';
 import type { Scope } from './scope.ts';
@@ -19,7 +19,7 @@ export interface Answered {
 }
 
 /** The response of a metric, around what the domain computed. */
-export function envelope({
+export function metricResponse({
   metric,
   unit,
   currency,
@@ -54,21 +54,21 @@ export function envelope({
   };
 }
 
-/** One entry per bracket, in order; the results belong to the brackets by position. */
-export function seriesPoints(brackets: readonly Bracket[], results: readonly MetricResult[]): SeriesPoint[] {
-  return brackets.map((bracket, index) => {
+/** One entry per bucket, in order; the results belong to the buckets by position. */
+export function seriesPoints(buckets: readonly Bucket[], results: readonly MetricResult[]): SeriesPoint[] {
+  return buckets.map((bucket, index) => {
     const result = results[index];
-    if (!result) throw new Error(`the interval of ${bracket.start} has no result`);
+    if (!result) throw new Error(`the interval of ${bucket.start} has no result`);
     const { value, values, numerator, denominator, lowSample, reason } = result;
     return {
-      start: bracket.start,
-      from: bracket.insideFrom,
-      to: bracket.insideTo,
+      start: bucket.start,
+      from: bucket.insideFrom,
+      to: bucket.insideTo,
       value,
       values,
       numerator,
       denominator,
-      complete: bracket.complete,
+      complete: bucket.complete,
       lowSample,
       reason,
     };

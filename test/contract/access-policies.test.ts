@@ -5,8 +5,14 @@ import { routes } from '../../src/features.ts';
 import type { Operation } from '../../src/platform/operation.ts';
 import { listedRecord } from '../../src/platform/personal.ts';
 import { isNullable, membersOf } from '../../src/records/walk.ts';
-import { type Confined, testApp } from '../support/app.ts';
+import { type ScopedToken, testApp } from '../support/app.ts';
 import { changeLog } from '../support/change-log.ts';
+import type { Json } from '../support/contract.ts';
+import { guardedFields } from '../support/doors.ts';
+import { conditionOf, configuration, tablesOf } from '../support/excerpt.ts';
+import { nobody, type Person, stockHouse, stockPartner, stockPerson, tracesOf } from '../support/people.ts';
+import { type RawAnswer, rawClient } from '../support/raw-http.ts';
+import { parsed } from '../support/refusals.ts';
 import {
   type Ask,
   type Case,
@@ -15,13 +21,7 @@ import {
   graphqlRequest,
   restRequests,
   rootFields,
-} from '../support/confined-cases.ts';
-import type { Json } from '../support/contract.ts';
-import { guardedFields } from '../support/doors.ts';
-import { conditionOf, configuration, tablesOf } from '../support/excerpt.ts';
-import { nobody, type Person, stockHouse, stockPartner, stockPerson, tracesOf } from '../support/people.ts';
-import { type RawAnswer, rawClient } from '../support/raw-http.ts';
-import { parsed } from '../support/refusals.ts';
+} from '../support/scoped-cases.ts';
 
 /**
  * Every operation, every GraphQL field and every table, seen by partners and by single customers: their own, others'
@@ -60,17 +60,17 @@ type Kind = 'partners' | 'selfService';
 const kinds: Kind[] = ['partners', 'selfService'];
 
 /** Who asks: tokens with all scopes. */
-function tokensOf(kind: Kind, of: Person, as?: Case['as']): Confined {
+function tokensOf(kind: Kind, of: Person, as?: Case['as']): ScopedToken {
   if (kind === 'selfService') return { customer: as === 'newcomer' ? of.newcomer : of.customer };
   return { partner: of === foreign ? other : partner };
 }
 
-async function ask({ door: _door, ...request }: Ask, who: Confined): Promise<RawAnswer> {
+async function ask({ door: _door, ...request }: Ask, who: ScopedToken): Promise<RawAnswer> {
   const headers = { ...request.headers, Authorization: `Bearer ${service.token('*', 'app', who)}` };
   return send({ ...request, headers });
 }
 
-/** Operations that are open to confined tokens and have no case, and cases of operations that are not. */
+/** Operations that are open to scoped tokens and have no case, and cases of operations that are not. */
 function casesMissing(all: readonly Pick<Operation, 'name' | 'partners' | 'selfService'>[]): string[] {
   const roots = all.filter(({ name }) => addressedNames.has(name) || !childNames.has(name));
   const open = roots.filter((one) => one.partners || one.selfService).map(({ name }) => name);
@@ -78,19 +78,19 @@ function casesMissing(all: readonly Pick<Operation, 'name' | 'partners' | 'selfS
     ...open.filter((name) => !(name in cases)).map((name) => `${name} has no case`),
     ...Object.keys(cases)
       .filter((name) => !open.includes(name))
-      .map((name) => `${name} is not open to anybody confined`),
+      .map((name) => `${name} is not open to a scoped token`),
   ];
 }
 const addressedNames = new Set([...addressed].map(({ name }) => name));
 const childNames = new Set(childFields().flatMap((field) => field.operations.map(({ name }) => name)));
 
-t.test('every operation that confined tokens may call has a case', async (t) => {
+t.test('every operation that scoped tokens may call has a case', async (t) => {
   t.strictSame(casesMissing(operations), []);
   const forgotten = { name: 'listSecrets', partners: true, selfService: false };
   t.strictSame(casesMissing([...operations, forgotten]), ['listSecrets has no case'], 'a new one is missed');
   const closed = { name: 'getCustomer', partners: false, selfService: false };
   t.strictSame(casesMissing([...operations.filter(({ name }) => name !== 'getCustomer'), closed]), [
-    'getCustomer is not open to anybody confined',
+    'getCustomer is not open to a scoped token',
   ]);
 });
 
@@ -238,7 +238,7 @@ for (const kind of kinds) {
   });
 }
 
-/** What names other customers is null for confined tokens. */
+/** What names other customers is null for scoped tokens. */
 const namesOthers = new Set(['Customer.company', 'Customer.referrer']);
 
 /** The values at a path, through lists. */
@@ -251,8 +251,8 @@ function valuesAt(from: readonly unknown[], path: readonly string[]): unknown[] 
 
 // Tables
 
-/** A connection with the eyes of a partner or customer, as somebody who had forgotten every filter. */
-async function eyes(role: string, setting: string | null, id = ''): Promise<pg.Client> {
+/** A connection as a partner or customer, as somebody who had forgotten every filter. */
+async function connectAs(role: string, setting: string | null, id = ''): Promise<pg.Client> {
   const client = new pg.Client({ ...service.connection, options: `-c role=${role}` });
   await client.connect();
   t.teardown(() => client.end());
@@ -274,7 +274,7 @@ async function rowsSeen(client: pg.Client, query: string, values: unknown[] = []
   }
 }
 
-t.test("tables: confined roles see and change nothing but their customers' rows, whatever the statement", async (t) => {
+t.test("tables: scoped roles see and change nothing but their customers' rows, whatever the statement", async (t) => {
   const all = new pg.Client(service.connection);
   await all.connect();
   t.teardown(() => all.end());
@@ -283,23 +283,27 @@ t.test("tables: confined roles see and change nothing but their customers' rows,
     [[own, second].flatMap(({ customer, newcomer }) => [customer, newcomer]), partner],
   );
   const shared = shares.map(({ id }) => id);
-  const partnerEyes = await eyes('rapport_partner', 'rapport.partner', partner);
+  const asPartner = await connectAs('rapport_partner', 'rapport.partner', partner);
   const callers = [
-    { client: partnerEyes, theirs: shared, word: 'the partner' },
+    { client: asPartner, theirs: shared, word: 'the partner' },
     {
-      client: await eyes('rapport_customer', 'rapport.customer', own.customer),
+      client: await connectAs('rapport_customer', 'rapport.customer', own.customer),
       theirs: [own.customer],
       word: 'the customer',
     },
-    { client: await eyes('rapport_partner', null), theirs: [], word: 'a partner without its setting' },
-    { client: await eyes('rapport_partner', 'rapport.partner'), theirs: [], word: 'a partner whose setting is empty' },
+    { client: await connectAs('rapport_partner', null), theirs: [], word: 'a partner without its setting' },
     {
-      client: await eyes('rapport_partner', 'rapport.customer', own.customer),
+      client: await connectAs('rapport_partner', 'rapport.partner'),
+      theirs: [],
+      word: 'a partner whose setting is empty',
+    },
+    {
+      client: await connectAs('rapport_partner', 'rapport.customer', own.customer),
       theirs: [],
       word: "a partner with a customer's",
     },
     {
-      client: await eyes('rapport_customer', 'rapport.partner', partner),
+      client: await connectAs('rapport_customer', 'rapport.partner', partner),
       theirs: [],
       word: "a customer with a partner's",
     },
@@ -380,7 +384,7 @@ t.test("tables: confined roles see and change nothing but their customers' rows,
   await all.query('drop table forgotten, forgotten_too');
 });
 
-t.test('no list that is open to them is ordered by a member that can be withheld: the order would tell it', (t) => {
+t.test('no list that is open to them is ordered by a member that can be masked: the order would tell it', (t) => {
   let lists = 0;
   for (const { name, input, output, partners, selfService } of operations) {
     const sort = input.shape['sort'];

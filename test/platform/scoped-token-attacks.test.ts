@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { test } from 'tap';
-import { type Answer, type Confined, type TestApp, testApp } from '../support/app.ts';
+import { type Answer, type ScopedToken, type TestApp, testApp } from '../support/app.ts';
 
 const now = '2026-07-15T12:00:00.000Z';
 
@@ -36,10 +36,10 @@ async function scene(api: TestApp) {
 
 let keys = 0;
 
-function write(api: TestApp, method: string, path: string, body: object, confined: Confined = {}): Promise<Answer> {
+function write(api: TestApp, method: string, path: string, body: object, scoped: ScopedToken = {}): Promise<Answer> {
   keys += 1;
   const headers = method === 'PATCH' ? { 'If-Match': '*' } : { 'Idempotency-Key': `k${keys}` };
-  return api.request(method, path, { body, headers, ...confined });
+  return api.request(method, path, { body, headers, ...scoped });
 }
 
 const orderOf = (customerId: string, body: object = {}) => ({
@@ -321,15 +321,15 @@ test('a client gets no token that is wider than itself, and the log none at all'
   }
 });
 
-test('what is elevated is known', async (t) => {
+test('what runs as the service is known', async (t) => {
   const found: Record<string, number> = {};
   const folder = new URL('../../src/', import.meta.url);
   for (const entry of await readdir(folder, { recursive: true })) {
     if (!entry.endsWith('.ts') || entry === 'platform/db/client.ts') continue;
-    const uses = (await readFile(new URL(entry, folder), 'utf8')).match(/\belevated\b/g)?.length ?? 0;
+    const uses = (await readFile(new URL(entry, folder), 'utf8')).match(/\basService\b/g)?.length ?? 0;
     if (uses > 0) found[entry] = uses;
   }
-  // Of each: a confined caller learns and changes nothing by it. A new one is thought about before it stands here.
+  // Of each: a scoped caller learns and changes nothing by it. A new one is thought about before it stands here.
   t.strictSame(found, {
     'features/assignments/assign.ts': 1, // turns and loads: the owner chosen is all that is told
     'features/audit/keep.ts': 1, // adds an entry

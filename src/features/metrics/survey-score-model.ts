@@ -8,11 +8,11 @@ import { commonParameters } from './model.ts';
 
 /** What the metrics of scores (NPS, CSAT, CES), their lists and reasons take and answer. */
 
-export const voiceGroups = ['staff', 'department', 'process', 'stage', 'channel', 'product', 'tier', 'survey'] as const;
-export type VoiceGroup = (typeof voiceGroups)[number];
+export const scoreGroups = ['staff', 'department', 'process', 'stage', 'channel', 'product', 'tier', 'survey'] as const;
+export type ScoreGroup = (typeof scoreGroups)[number];
 
 /** What answers are selected by; `surveyId` aside, which changes what the latest answer is. */
-export const voiceFilters = [
+export const scoreFilters = [
   'staff',
   'department',
   'process',
@@ -22,12 +22,12 @@ export const voiceFilters = [
   'tier',
   'language',
 ] as const;
-export type VoiceFilter = (typeof voiceFilters)[number];
+export type ScoreFilter = (typeof scoreFilters)[number];
 
 const { from, to, timeZone, asOf, interval } = commonParameters;
 const exactly = (description: string, example: string) => text(200).optional().meta({ description, example });
 
-const voiceInclude = z.enum(['partial', 'late']).meta({
+const scoreInclude = z.enum(['partial', 'late']).meta({
   id: 'VoiceInclude',
   description: 'partial: broken off. late: answered after the time that the survey allows.',
   example: 'late',
@@ -50,7 +50,7 @@ const question = {
       '`latest`: the latest answer of each customer in the period (in a `series`: in the interval), and all anonymous ones. `all`: every answer. Default: `latest`.',
   }),
   include: z
-    .array(voiceInclude)
+    .array(scoreInclude)
     .min(1)
     .max(2)
     .optional()
@@ -65,9 +65,9 @@ const question = {
   language: text(35).optional().meta({ description: 'Only answers in this language.', example: 'en' }),
 };
 
-const groupBy = z.enum(voiceGroups).register(typeNames, { name: 'VoiceGroup' }).optional();
+const groupBy = z.enum(scoreGroups).register(typeNames, { name: 'VoiceGroup' }).optional();
 
-export const voiceInput = z
+export const scoreInput = z
   .strictObject({
     ...question,
     interval,
@@ -78,7 +78,7 @@ export const voiceInput = z
     }),
   })
   .register(typeNames, { name: 'VoiceInput' });
-export type VoiceInput = z.output<typeof voiceInput>;
+export type ScoreInput = z.output<typeof scoreInput>;
 
 const ofGroup = {
   groupBy: groupBy.meta({ description: 'With `group`.', example: 'staff' }),
@@ -102,12 +102,12 @@ function listInput<B extends readonly [string, ...string[]]>(name: string, bands
   });
 }
 
-export const voiceListInputs = {
+export const scoreListInputs = {
   nps: listInput('NetPromoterBand', ['promoter', 'passive', 'detractor']),
   csat: listInput('SatisfactionBand', ['satisfied', 'not_satisfied']),
   ces: listInput('EffortBand', ['easy', 'neutral', 'hard']),
 };
-export type VoiceListInput = z.output<(typeof voiceListInputs)[keyof typeof voiceListInputs]>;
+export type ScoreListInput = z.output<(typeof scoreListInputs)[keyof typeof scoreListInputs]>;
 
 const answered = {
   question: z.string().meta({ description: 'Key of the question.', example: 'recommend' }),
@@ -115,11 +115,11 @@ const answered = {
   band: answerBand,
 };
 
-export const voiceMember = z
+export const scoreMember = z
   .strictObject({ ...answered, response: surveyResponse })
   .meta({ id: 'VoiceMember', description: 'An answer that a metric counts, and the response it belongs to.' });
-export type VoiceMember = z.output<typeof voiceMember>;
-export const voiceMemberPage = pageOf(voiceMember).meta({ id: 'VoiceMemberPage' });
+export type ScoreMember = z.output<typeof scoreMember>;
+export const scoreMemberPage = pageOf(scoreMember).meta({ id: 'VoiceMemberPage' });
 
 const reasonText = z
   .strictObject({
@@ -128,7 +128,7 @@ const reasonText = z
   })
   .meta({ id: 'VoiceReasonText' });
 
-export const voiceReason = z
+export const scoreReason = z
   .strictObject({
     responseId: id,
     surveyId: id,
@@ -139,5 +139,5 @@ export const voiceReason = z
     texts: z.array(reasonText).meta({ description: 'The text answers of the same response, by key.' }),
   })
   .meta({ id: 'VoiceReason', description: 'A score, and the text answers of the same response.' });
-export type VoiceReason = z.output<typeof voiceReason>;
-export const voiceReasonPage = pageOf(voiceReason).meta({ id: 'VoiceReasonPage' });
+export type ScoreReason = z.output<typeof scoreReason>;
+export const scoreReasonPage = pageOf(scoreReason).meta({ id: 'VoiceReasonPage' });

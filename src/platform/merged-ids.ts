@@ -1,34 +1,34 @@
 import { Problem } from './errors.ts';
 
 /** Id → the id that its record has now. */
-export type Successors = ReadonlyMap<string, string>;
+export type Redirects = ReadonlyMap<string, string>;
 
 /**
  * Thrown in a transaction by whoever looked for records that go by other ids now: it is run again, by `call` with the ids
  * of today in its input.
  */
-export class Superseded extends Error {
-  readonly successors: Successors;
+export class IdsMerged extends Error {
+  readonly redirects: Redirects;
 
-  constructor(successors: Successors) {
+  constructor(redirects: Redirects) {
     super('a record goes by another id now');
-    this.successors = successors;
+    this.redirects = redirects;
   }
 }
 
 /** An address that names a record by an id it had before; a door that has addresses sends the caller to the one of today. */
-export class Moved extends Error {
-  readonly successors: Successors;
+export class Redirected extends Error {
+  readonly redirects: Redirects;
 
-  constructor(successors: Successors) {
+  constructor(redirects: Redirects) {
     super('a record has another address now');
-    this.successors = successors;
+    this.redirects = redirects;
   }
 }
 
 /** Whether an error may come of an id that its record had before: then the call begins anew. */
-export function mayBeSuperseded(error: unknown): boolean {
-  if (error instanceof Superseded) return true;
+export function mayBeMerged(error: unknown): boolean {
+  if (error instanceof IdsMerged) return true;
   if (!(error instanceof Problem)) return false;
   return (
     error.code === 'not_found' ||
@@ -50,9 +50,9 @@ export function idsIn(value: unknown, found: Set<string> = new Set()): Set<strin
 }
 
 /** The same input with the ids of today. */
-export function withSuccessors(value: unknown, successors: Successors): unknown {
-  if (typeof value === 'string') return successors.get(value.toLowerCase()) ?? value;
-  if (Array.isArray(value)) return value.map((item) => withSuccessors(item, successors));
+export function withRedirects(value: unknown, redirects: Redirects): unknown {
+  if (typeof value === 'string') return redirects.get(value.toLowerCase()) ?? value;
+  if (Array.isArray(value)) return value.map((item) => withRedirects(item, redirects));
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, withSuccessors(member, successors)]));
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, withRedirects(member, redirects)]));
 }

@@ -7,7 +7,7 @@ import type { QuestionType } from '../surveys/record.ts';
 import type { Excluded, ExclusionReason } from './model.ts';
 import { boundsOf, type Part, type Scope } from './scope.ts';
 import { shaped } from './source.ts';
-import type { VoiceFilter, VoiceGroup } from './voice-model.ts';
+import type { ScoreFilter, ScoreGroup } from './survey-score-model.ts';
 
 /**
  * What is counted as an answer, said once for the number, its series and groups, and the lists behind it. The answer is
@@ -17,7 +17,7 @@ import type { VoiceFilter, VoiceGroup } from './voice-model.ts';
 export type ScoreType = Extract<QuestionType, 'nps' | 'csat' | 'ces'>;
 
 /** A question about scores, resolved. */
-export interface VoiceQuestion {
+export interface ScoreQuestion {
   type: ScoreType;
   scope: Scope;
   /** One question of one survey; null: the first of the type of every survey. */
@@ -26,8 +26,8 @@ export interface VoiceQuestion {
   latest: boolean;
   partial: boolean;
   late: boolean;
-  filters: Partial<Record<VoiceFilter, string>>;
-  groupBy: VoiceGroup | null;
+  filters: Partial<Record<ScoreFilter, string>>;
+  groupBy: ScoreGroup | null;
 }
 
 /** What of a question shapes the text of its statements. */
@@ -38,11 +38,11 @@ interface Shape {
   latest: boolean;
   partial: boolean;
   late: boolean;
-  filters: VoiceFilter[];
-  groupBy: VoiceGroup | null;
+  filters: ScoreFilter[];
+  groupBy: ScoreGroup | null;
 }
 
-function shapeOf({ type, scope, asked, latest, partial, late, filters, groupBy }: VoiceQuestion): Shape {
+function shapeOf({ type, scope, asked, latest, partial, late, filters, groupBy }: ScoreQuestion): Shape {
   return {
     type,
     oneSurvey: asked !== null,
@@ -51,18 +51,18 @@ function shapeOf({ type, scope, asked, latest, partial, late, filters, groupBy }
     partial,
     late,
     // `filters` has its members by name.
-    filters: (Object.keys(filters) as VoiceFilter[]).sort(),
+    filters: (Object.keys(filters) as ScoreFilter[]).sort(),
     groupBy,
   };
 }
 
-function valuesOf({ scope, asked, filters }: VoiceQuestion): Values {
+function valuesOf({ scope, asked, filters }: ScoreQuestion): Values {
   return { from: scope.from, end: scope.end, surveyId: asked?.surveyId, question: asked?.question, ...filters };
 }
 
 const tier = tierAtSql(sql`r.customer_id`, sql`r.answered_at`);
 
-const dimensions: Record<VoiceFilter | VoiceGroup, SQL> = {
+const dimensions: Record<ScoreFilter | ScoreGroup, SQL> = {
   staff: sql`r.staff`,
   department: sql`r.department`,
   process: sql`r.process`,
@@ -98,7 +98,7 @@ function eligible(shape: Pick<Shape, 'partial' | 'late'>): SQL {
   return shape.late ? sql`r.status ${statuses}` : sql`r.status ${statuses} and not r.late`;
 }
 
-const bracketOf = (at: SQL) => sql`width_bucket(${at}, ${param('bounds')}::timestamptz[])`;
+const bucketOf = (at: SQL) => sql`width_bucket(${at}, ${param('bounds')}::timestamptz[])`;
 
 interface Population {
   from: SQL;
@@ -107,7 +107,7 @@ interface Population {
   /** Whether it is the latest of its customer in the period; null: all count. */
   latest: SQL | null;
   /** The same within its interval of the series. */
-  latestInBracket: SQL | null;
+  latestInBucket: SQL | null;
 }
 
 /**
@@ -122,15 +122,15 @@ function population(shape: Shape, { response, series = false }: { response: bool
   const needsResponse = response || shape.filters.length > 0 || (groupBy !== null && groupBy !== 'survey');
   const key = groupBy ? sql` cross join lateral (select coalesce(${dimensions[groupBy]}, '') as key) g` : sql``;
   if (sorted) {
-    const place = (bracket: SQL) =>
-      sql`row_number() over (partition by a.customer_id, case when a.customer_id is null then a.response_id end${bracket} order by a.answered_at desc, a.response_id desc)`;
-    const inBracket = series ? sql`, ${place(sql`, ${bracketOf(sql`a.answered_at`)}`)} as place_in_bracket` : sql``;
+    const place = (bucket: SQL) =>
+      sql`row_number() over (partition by a.customer_id, case when a.customer_id is null then a.response_id end${bucket} order by a.answered_at desc, a.response_id desc)`;
+    const inBucket = series ? sql`, ${place(sql`, ${bucketOf(sql`a.answered_at`)}`)} as place_in_bucket` : sql``;
     return {
-      from: sql`(select a.*, ${place(sql``)} as place ${inBracket} from survey_answers a${joined}
+      from: sql`(select a.*, ${place(sql``)} as place ${inBucket} from survey_answers a${joined}
         where ${sql.join(within, sql` and `)}) a${needsResponse ? joined : sql``}${key}`,
       where: filtersOf(shape),
       latest: sql`a.place = 1`,
-      latestInBracket: sql`a.place_in_bracket = 1`,
+      latestInBucket: sql`a.place_in_bucket = 1`,
     };
   }
   const superseded = sql.raw(shape.oneSurvey ? 'a.superseded_in_survey_at' : 'a.superseded_at');
@@ -138,8 +138,8 @@ function population(shape: Shape, { response, series = false }: { response: bool
     from: sql`survey_answers a${needsResponse || widened(shape) ? joined : sql``}${key}`,
     where: [...within, ...filtersOf(shape)],
     latest: shape.latest ? sql`(${superseded} is null or ${superseded} >= ${param('end')}::timestamptz)` : null,
-    latestInBracket: shape.latest
-      ? sql`(${superseded} is null or ${bracketOf(superseded)} > ${bracketOf(sql`a.answered_at`)})`
+    latestInBucket: shape.latest
+      ? sql`(${superseded} is null or ${bucketOf(superseded)} > ${bucketOf(sql`a.answered_at`)})`
       : null,
   };
 }
@@ -162,8 +162,8 @@ interface Sums {
 }
 
 interface CountRow extends Sums {
-  part: 'whole' | 'bracket' | 'group';
-  bracket: number | null;
+  part: 'whole' | 'bucket' | 'group';
+  bucket: number | null;
   key: string | null;
   /** Groups there are, beyond those that are answered. */
   groups: number;
@@ -187,7 +187,7 @@ const unprepared = { unprepared: true };
 
 /** The whole period alone: read from the narrow index of the type where there are neither filters nor groups. */
 const wholeSums = shaped<Shape, Sums>(
-  'voice_sums',
+  'score_sums',
   (shape) => {
     const { from, where, latest } = population(shape, { response: false });
     const columns = sums(null).map(([name, sum]) => sql`${sum} as ${sql.identifier(name)}`);
@@ -197,32 +197,32 @@ const wholeSums = shaped<Shape, Sums>(
 );
 
 /**
- * One row for the whole period, one per bracket and one per group. A bracket has more latest answers than the period has
- * in it: who answered in two brackets counts in both.
+ * One row for the whole period, one per bucket and one per group. A bucket has more latest answers than the period has
+ * in it: who answered in two buckets counts in both.
  */
 const partSums = shaped<Shape & { series: boolean }, CountRow>(
-  'voice_parts',
+  'score_parts',
   (shape) => {
     const { series, groupBy } = shape;
-    const { from, where, latest, latestInBracket } = population(shape, { response: false, series });
+    const { from, where, latest, latestInBucket } = population(shape, { response: false, series });
     const counts = sums(sql`in_whole`).map(([name, ofWhole], index) => {
-      const [, ofBracket] = sums(null)[index] ?? [];
-      return sql`${series ? sql`case when grouping(bracket) = 0 then ${ofBracket} else ${ofWhole} end` : ofWhole} as ${sql.identifier(name)}`;
+      const [, ofBucket] = sums(null)[index] ?? [];
+      return sql`${series ? sql`case when grouping(bucket) = 0 then ${ofBucket} else ${ofWhole} end` : ofWhole} as ${sql.identifier(name)}`;
     });
     const parts = [
-      ...(series ? [{ set: sql`(bracket)`, part: sql`when grouping(bracket) = 0 then 'bracket'` }] : []),
+      ...(series ? [{ set: sql`(bucket)`, part: sql`when grouping(bucket) = 0 then 'bucket'` }] : []),
       ...(groupBy ? [{ set: sql`(key)`, part: sql`when grouping(key) = 0 then 'group'` }] : []),
     ];
     const sets = sql.join([sql`()`, ...parts.map(({ set }) => set)], sql`, `);
     return sql`with answers as (
-        select ${series ? bracketOf(sql`a.answered_at`) : sql`null::int`} as bracket, ${groupBy ? sql`g.key` : sql`null::text`} as key,
+        select ${series ? bucketOf(sql`a.answered_at`) : sql`null::int`} as bucket, ${groupBy ? sql`g.key` : sql`null::text`} as key,
           a.band, ${(series && latest) || sql`true`} as in_whole
-        from ${from} where ${all([...where, series ? latestInBracket : latest])}
+        from ${from} where ${all([...where, series ? latestInBucket : latest])}
       ), counts as (
         select case ${sql.join(
           parts.map(({ part }) => part),
           sql` `,
-        )} else 'whole' end as part, ${series ? sql`bracket` : sql`null::int as bracket`}, ${groupBy ? sql`key` : sql`null::text as key`},
+        )} else 'whole' end as part, ${series ? sql`bucket` : sql`null::int as bucket`}, ${groupBy ? sql`key` : sql`null::text as key`},
           ${sql.join(counts, sql`, `)}
         from answers a group by grouping sets (${sets})
       )
@@ -234,8 +234,8 @@ const partSums = shaped<Shape & { series: boolean }, CountRow>(
   unprepared,
 );
 
-/** The answers of the period, of each bracket of its series, and of each group, the largest first. */
-export interface VoiceCounts {
+/** The answers of the period, of each bucket of its series, and of each group, the largest first. */
+export interface ScoreCounts {
   whole: BandCounts;
   series: BandCounts[];
   groups: { key: string; counts: BandCounts }[];
@@ -243,21 +243,21 @@ export interface VoiceCounts {
   groupsLeftOut: number;
 }
 
-export async function voiceCounts(db: Db, question: VoiceQuestion, brackets: readonly Part[]): Promise<VoiceCounts> {
+export async function scoreCounts(db: Db, question: ScoreQuestion, buckets: readonly Part[]): Promise<ScoreCounts> {
   const shape = shapeOf(question);
-  const series = brackets.length > 0;
+  const series = buckets.length > 0;
   if (!series && question.groupBy === null) {
     const whole = await db.first(wholeSums(shape), valuesOf(question));
     return { whole: toBands(whole), series: [], groups: [], groupsLeftOut: 0 };
   }
-  const values = { ...valuesOf(question), bounds: boundsOf(brackets, question.scope.end) };
+  const values = { ...valuesOf(question), bounds: boundsOf(buckets, question.scope.end) };
   const rows = await db.all(partSums({ ...shape, series }), values);
   const ofPart = (part: CountRow['part']) => rows.filter((row) => row.part === part);
-  const byBracket = new Map(ofPart('bracket').map((row) => [row.bracket, row]));
+  const byBucket = new Map(ofPart('bucket').map((row) => [row.bucket, row]));
   const groups = ofPart('group');
   return {
     whole: toBands(ofPart('whole')[0]),
-    series: brackets.map((_, index) => toBands(byBracket.get(index + 1))),
+    series: buckets.map((_, index) => toBands(byBucket.get(index + 1))),
     groups: groups.map((row) => ({ key: row.key ?? '', counts: toBands(row) })),
     groupsLeftOut: (groups[0]?.groups ?? 0) - groups.length,
   };
@@ -285,7 +285,7 @@ const asks = (shape: Shape) => {
  * ones with an answer to it.
  */
 const leftOut = shaped<Shape, { reason: Extract<ExclusionReason, 'dismissed' | 'partial' | 'late'>; count: number }>(
-  'voice_excluded',
+  'score_excluded',
   (shape) => {
     const reasons = [
       ...(shape.partial ? [] : [sql`when r.status = 'partial' then 'partial'`]),
@@ -306,12 +306,12 @@ const leftOut = shaped<Shape, { reason: Extract<ExclusionReason, 'dismissed' | '
 );
 
 /** The answers of the period that are in scope and do not count. */
-export function excludedAnswers(db: Db, question: VoiceQuestion): Promise<Excluded[]> {
+export function excludedAnswers(db: Db, question: ScoreQuestion): Promise<Excluded[]> {
   return db.all(leftOut(shapeOf(question)), valuesOf(question));
 }
 
 const first = shaped<Shape, { at: string }>(
-  'voice_first',
+  'score_first',
   (shape) => {
     const { from, where } = population({ ...shape, from: false, latest: false, groupBy: null }, { response: false });
     return sql`select a.answered_at as at from ${from} where ${all(where)} order by a.answered_at limit 1`;
@@ -320,13 +320,13 @@ const first = shaped<Shape, { at: string }>(
 );
 
 /** When the first answer that counts was given: where a period of all time begins. */
-export async function firstAnswerAt(db: Db, question: VoiceQuestion): Promise<string | null> {
+export async function firstAnswerAt(db: Db, question: ScoreQuestion): Promise<string | null> {
   if (question.scope.from !== null) return null;
   return (await db.first(first(shapeOf(question)), valuesOf(question)))?.at ?? null;
 }
 
 const scales = shaped<Shape, { scales: number }>(
-  'voice_scales',
+  'score_scales',
   (shape) => {
     const { from, where } = population({ ...shape, latest: false, groupBy: null }, { response: false });
     return sql`select count(distinct q.scale) as scales
@@ -338,14 +338,14 @@ const scales = shaped<Shape, { scales: number }>(
 );
 
 /** Whether the answers of the period were given on different scales. */
-export async function hasMixedScales(db: Db, question: VoiceQuestion): Promise<boolean> {
+export async function hasMixedScales(db: Db, question: ScoreQuestion): Promise<boolean> {
   // A question keeps its scale once it is answered.
   if (question.type === 'nps' || question.asked !== null) return false;
   return ((await db.first(scales(shapeOf(question)), valuesOf(question)))?.scales ?? 0) > 1;
 }
 
 const questionsAsked = statement<{ current: boolean; key: string | null; type: QuestionType | null }>(
-  'voice_questions',
+  'score_questions',
   sql`select v.number = s.current_version as current, q.question ->> 'key' as key, q.question ->> 'type' as type
     from surveys s join survey_versions v on v.survey_id = s.id
     left join jsonb_array_elements(v.questions) with ordinality q (question, place) on true
@@ -359,7 +359,7 @@ export async function questionsOf(db: Db, surveyId: string) {
 }
 
 /** Which of the answers a list has. */
-export interface VoiceSelection {
+export interface ScoreSelection {
   /** As stored; null: any. */
   band: number | null;
   /** Only this group of `groupBy`. */
@@ -404,7 +404,7 @@ export interface ListedAnswer {
 }
 
 const answersOfList = shaped<ListShape & { descending: boolean; after: boolean }, ListedAnswer>(
-  'voice_list',
+  'score_list',
   ({ descending, after, ...shape }) => {
     const { from, where } = listed(shape, true);
     const compare = sql.raw(descending ? '<' : '>');
@@ -429,15 +429,15 @@ interface Place {
   after: { answeredAt: string; id: string } | null;
 }
 
-function listShape(question: VoiceQuestion, { band, group, withTexts }: VoiceSelection): ListShape {
+function listShape(question: ScoreQuestion, { band, group, withTexts }: ScoreSelection): ListShape {
   return { ...shapeOf(question), band: band !== null, group: group !== null, withTexts };
 }
 
 /** Answers that the metric counts in the order in which they were given, one more than `limit` where there are more. */
 export function listAnswers(
   db: Db,
-  question: VoiceQuestion,
-  selection: VoiceSelection,
+  question: ScoreQuestion,
+  selection: ScoreSelection,
   { descending, after }: Place,
   limit: number,
 ): Promise<ListedAnswer[]> {
@@ -453,7 +453,7 @@ export function listAnswers(
 }
 
 const countOfList = shaped<ListShape, { total: number }>(
-  'voice_count',
+  'score_count',
   (shape) => {
     const { from, where } = listed(shape, false);
     return sql`select count(*) as total from ${from} where ${where}`;
@@ -461,14 +461,14 @@ const countOfList = shaped<ListShape, { total: number }>(
   unprepared,
 );
 
-export async function countAnswers(db: Db, question: VoiceQuestion, selection: VoiceSelection): Promise<number> {
+export async function countAnswers(db: Db, question: ScoreQuestion, selection: ScoreSelection): Promise<number> {
   const { band, group } = selection;
   const values = { ...valuesOf(question), band, group };
   return (await db.first(countOfList(listShape(question, selection)), values))?.total ?? 0;
 }
 
 const responses = statement<SurveyResponse>(
-  'voice_responses',
+  'score_responses',
   sql`select ${responseColumns} from ${surveyResponses} where ${surveyResponses.id} = any(${param('ids')}::uuid[])`,
 );
 

@@ -6,21 +6,21 @@ import { notFound } from '../../platform/errors.ts';
 import { type Context, readOperation, requireScope } from '../../platform/operation.ts';
 import { defaultLimit, pageFrom } from '../../platform/page.ts';
 import { type AnswerBand, bandName, storedBand } from '../survey-responses/record.ts';
-import { envelope, seriesPoints } from './envelope.ts';
 import { metricOperation } from './group-size.ts';
+import { metricResponse, seriesPoints } from './metric-response.ts';
 import { metricResult } from './model.ts';
 import { hasEnded, invalidParameter, refuseParameters, resolveScope, seriesOf } from './scope.ts';
 import {
-  type VoiceInput,
-  type VoiceListInput,
-  type VoiceMember,
-  type VoiceReason,
-  voiceFilters,
-  voiceInput,
-  voiceListInputs,
-  voiceMemberPage,
-  voiceReasonPage,
-} from './voice-model.ts';
+  type ScoreInput,
+  type ScoreListInput,
+  type ScoreMember,
+  type ScoreReason,
+  scoreFilters,
+  scoreInput,
+  scoreListInputs,
+  scoreMemberPage,
+  scoreReasonPage,
+} from './survey-score-model.ts';
 import {
   type BandCounts,
   countAnswers,
@@ -32,30 +32,30 @@ import {
   mostGroups,
   questionsOf,
   responsesByIds,
+  type ScoreQuestion,
   type ScoreType,
-  type VoiceQuestion,
-  voiceCounts,
-} from './voice-queries.ts';
+  scoreCounts,
+} from './survey-score-queries.ts';
 
 /** The metrics of scores that customers give: NPS, CSAT and CES, the answers behind them, and the reasons given. */
 
-interface VoiceMetric {
+interface SurveyScore {
   name: string;
   type: ScoreType;
   judge: (counts: BandCounts) => MetricResult;
 }
 
-const nps: VoiceMetric = {
+const nps: SurveyScore = {
   name: 'net-promoter-score',
   type: 'nps',
   judge: ({ good, middle, bad }) => netPromoterScore({ promoters: good, passives: middle, detractors: bad }),
 };
-const csat: VoiceMetric = {
+const csat: SurveyScore = {
   name: 'customer-satisfaction',
   type: 'csat',
   judge: ({ good, middle, bad }) => customerSatisfaction({ satisfied: good, answers: good + middle + bad }),
 };
-const ces: VoiceMetric = {
+const ces: SurveyScore = {
   name: 'customer-effort',
   type: 'ces',
   judge: ({ good, middle, bad }) => customerEffort({ easy: good, neutral: middle, hard: bad }),
@@ -72,11 +72,11 @@ const mixedScales: Notice = {
     'The answers were given on different scales, and are counted together by what each scale calls good or bad. Ask per survey to compare.',
 };
 
-async function resolve(context: Context, { type }: VoiceMetric, input: VoiceInput): Promise<VoiceQuestion> {
+async function resolve(context: Context, { type }: SurveyScore, input: ScoreInput): Promise<ScoreQuestion> {
   const { surveyId, include = [], groupBy = null } = input;
   if (surveyId === undefined) refuseParameters(input, ['question'], 'surveyId');
-  const filters: VoiceQuestion['filters'] = {};
-  for (const name of voiceFilters) {
+  const filters: ScoreQuestion['filters'] = {};
+  for (const name of scoreFilters) {
     const wanted = input[name];
     if (wanted !== undefined) filters[name] = wanted;
   }
@@ -109,43 +109,43 @@ async function questionIn(context: Context, type: ScoreType, surveyId: string, k
   return key;
 }
 
-function metric(voice: VoiceMetric, told: { name: string; summary: string; description: string }) {
+function metric(surveyScore: SurveyScore, told: { name: string; summary: string; description: string }) {
   return metricOperation(
     {
       ...told,
       description: `${told.description}\n${population}`,
-      input: voiceInput,
+      input: scoreInput,
       output: metricResult,
       problems: ['not_found'],
       async run(context, input) {
         const { db } = context;
-        const question = await resolve(context, voice, input);
+        const question = await resolve(context, surveyScore, input);
         const { scope } = question;
         // A series of all time begins with the first answer.
         const first = firstAnswerAt(db, question);
-        const brackets = scope.interval === null ? [] : seriesOf(scope, await first);
+        const buckets = scope.interval === null ? [] : seriesOf(scope, await first);
         const [counts, excluded, mixed, firstFact] = await Promise.all([
-          voiceCounts(db, question, brackets),
+          scoreCounts(db, question, buckets),
           excludedAnswers(db, question),
           hasMixedScales(db, question),
           first,
         ]);
         const groups = counts.groups.map((group): MetricGroup => {
-          const { warnings: _, missingInputs: __, groups: ___, ...result } = voice.judge(group.counts);
+          const { warnings: _, missingInputs: __, groups: ___, ...result } = surveyScore.judge(group.counts);
           return { key: group.key, ...result };
         });
         const cut = {
           code: 'groups_left_out',
           message: `Only the ${mostGroups} largest groups are returned; ${counts.groupsLeftOut} are left out.`,
         };
-        const whole = voice.judge(counts.whole);
+        const whole = surveyScore.judge(counts.whole);
         const warnings = [
           ...whole.warnings,
           ...(mixed ? [mixedScales] : []),
           ...(counts.groupsLeftOut > 0 ? [cut] : []),
         ];
-        return envelope({
-          metric: voice.name,
+        return metricResponse({
+          metric: surveyScore.name,
           unit: 'points',
           currency: null,
           scope,
@@ -153,12 +153,12 @@ function metric(voice: VoiceMetric, told: { name: string; summary: string; descr
           result: { ...whole, groups, warnings },
           excluded,
           complete: hasEnded(scope.to, scope.asOf),
-          series: seriesPoints(brackets, counts.series.map(voice.judge)),
+          series: seriesPoints(buckets, counts.series.map(surveyScore.judge)),
         });
       },
     },
     {
-      family: voice.type,
+      family: surveyScore.type,
       // The latest of each customer over two windows and over both together would tell what those answered who are in both.
       fixed: { answers: 'all' },
       values: /./,
@@ -188,9 +188,9 @@ export const getCustomerEffort = metric(ces, {
 /** A page of the answers that are counted. `name` tells its cursors from those of other lists. */
 async function pageOfAnswers(
   context: Context,
-  voice: VoiceMetric,
+  surveyScore: SurveyScore,
   { name, withTexts }: { name: string; withTexts: boolean },
-  { limit = defaultLimit, after, count, cursors, ...input }: VoiceListInput,
+  { limit = defaultLimit, after, count, cursors, ...input }: ScoreListInput,
 ) {
   requireScope(context, 'survey-responses:read');
   const { group = null, sort = '-answeredAt', band } = input;
@@ -199,7 +199,7 @@ async function pageOfAnswers(
   }
   const cursorScope = JSON.stringify([context.principal.key, name, sort, input]);
   const position = after === undefined ? null : toPosition(context.cursors.decode(after, cursorScope));
-  const question = await resolve(context, voice, { ...input, asOf: input.asOf ?? position?.asOf });
+  const question = await resolve(context, surveyScore, { ...input, asOf: input.asOf ?? position?.asOf });
   const selection = {
     // The input has the bands of the metric.
     band: band === undefined ? null : storedBand(band as AnswerBand).band,
@@ -230,28 +230,28 @@ function bandOf(type: ScoreType, { id, band }: ListedAnswer): AnswerBand {
   return name;
 }
 
-function members(voice: VoiceMetric, told: { name: string; summary: string }) {
+function members(surveyScore: SurveyScore, told: { name: string; summary: string }) {
   return readOperation({
     ...told,
     description: `Exactly the answers that the metric counts for the same input, with their responses. Needs the scope \`survey-responses:read\` as well. Without \`asOf\` all pages are as of the first one.\n${population}`,
     scope: 'metrics:read',
     partners: false,
     selfService: false,
-    input: voiceListInputs[voice.type],
-    output: voiceMemberPage,
+    input: scoreListInputs[surveyScore.type],
+    output: scoreMemberPage,
     problems: ['not_found'],
     async run(context, input) {
-      const { data, page } = await pageOfAnswers(context, voice, { name: told.name, withTexts: false }, input);
+      const { data, page } = await pageOfAnswers(context, surveyScore, { name: told.name, withTexts: false }, input);
       const responses = await responsesByIds(
         context.db,
         data.map(({ id }) => id),
       );
       return {
-        data: data.flatMap((row): VoiceMember[] => {
+        data: data.flatMap((row): ScoreMember[] => {
           const response = responses.get(row.id);
           // Deleted since the page was read.
           if (!response) return [];
-          return [{ ...judged(row, bandOf(voice.type, row)), response }];
+          return [{ ...judged(row, bandOf(surveyScore.type, row)), response }];
         }),
         page,
       };
@@ -259,27 +259,27 @@ function members(voice: VoiceMetric, told: { name: string; summary: string }) {
   });
 }
 
-function reasons(voice: VoiceMetric, told: { name: string; summary: string }) {
+function reasons(surveyScore: SurveyScore, told: { name: string; summary: string }) {
   return readOperation({
     ...told,
     description: `Why: the answers that the metric counts whose response has text answers too, with these texts (personal data), the newest first. Needs the scope \`survey-responses:read\` as well. Without \`asOf\` all pages are as of the first one.\n${population}`,
     scope: 'metrics:read',
     partners: false,
     selfService: false,
-    input: voiceListInputs[voice.type],
-    output: voiceReasonPage,
+    input: scoreListInputs[surveyScore.type],
+    output: scoreReasonPage,
     problems: ['not_found'],
     async run(context, input) {
-      const { data, page } = await pageOfAnswers(context, voice, { name: told.name, withTexts: true }, input);
+      const { data, page } = await pageOfAnswers(context, surveyScore, { name: told.name, withTexts: true }, input);
       return {
-        data: data.map((row): VoiceReason => {
+        data: data.map((row): ScoreReason => {
           const { id: responseId, surveyId, customerId, answeredAt, staff, texts } = row;
           return {
             responseId,
             surveyId,
             customerId,
             answeredAt,
-            ...judged(row, bandOf(voice.type, row)),
+            ...judged(row, bandOf(surveyScore.type, row)),
             staff,
             texts,
           };

@@ -8,11 +8,11 @@ import type { Principal } from './principal.ts';
 /**
  * Masked fields: what scoped tokens do not see of the records they may read. A partner sees the required members of a
  * document and those nullable ones that it is allowed (`Customer.name`); the others are null over REST and GraphQL, and
- * it cannot filter or sort by them. No scoped token sees other customers: members marked with `ofOthers` are null.
+ * it cannot filter or sort by them. No scoped token sees other customers: members marked with `maskedForScoped` are null.
  *
  * @param names whether a value names another customer. Default: every one.
  */
-export function ofOthers<T extends z.ZodNullable>(schema: T, names?: Names): T {
+export function maskedForScoped<T extends z.ZodNullable>(schema: T, names?: Names): T {
   others.add(schema, { names: names ?? null });
   return schema;
 }
@@ -21,12 +21,12 @@ type Names = (value: string) => boolean;
 
 const others = z.registry<{ names: Names | null }>();
 
-function isAlwaysOfOthers(schema: Schema): boolean {
+function isAlwaysMasked(schema: Schema): boolean {
   return markOf(others, schema)?.names === null;
 }
 
 /** A nullable member that a partner may be allowed. */
-export interface WithheldMember {
+export interface MaskableField {
   /** `Customer.name` */
   name: string;
   description: string | null;
@@ -48,7 +48,7 @@ interface Answering {
 type Compile = (schema: Schema) => Mask | null;
 
 /** What a list of allowed members makes of documents. */
-interface Sight {
+interface FieldMask {
   allowed: ReadonlySet<string>;
   compile: Compile;
   digest: string;
@@ -56,36 +56,36 @@ interface Sight {
 
 const ofCustomers = maskOf(null);
 /** Equal lists are looked at once, and one list, which stays the same from request to request, is not even joined again. */
-const sights = new Map<string, Sight>();
-const sightOf = new WeakMap<readonly string[], Sight>();
-const mostSights = 1_000;
+const masks = new Map<string, FieldMask>();
+const maskOfList = new WeakMap<readonly string[], FieldMask>();
+const maxMasks = 1_000;
 
-function sight(fields: readonly string[]): Sight {
-  const before = sightOf.get(fields);
+function fieldMaskOf(fields: readonly string[]): FieldMask {
+  const before = maskOfList.get(fields);
   if (before) return before;
   const key = fields.join();
-  if (sights.size >= mostSights) sights.clear();
-  const made = sights.get(key) ?? sightFor(key, new Set(fields));
-  sights.set(key, made);
-  sightOf.set(fields, made);
+  if (masks.size >= maxMasks) masks.clear();
+  const made = masks.get(key) ?? makeFieldMask(key, new Set(fields));
+  masks.set(key, made);
+  maskOfList.set(fields, made);
   return made;
 }
 
-function sightFor(key: string, allowed: ReadonlySet<string>): Sight {
+function makeFieldMask(key: string, allowed: ReadonlySet<string>): FieldMask {
   return { allowed, compile: maskOf(allowed), digest: createHash('sha256').update(key).digest('hex').slice(0, 6) };
 }
 
 /** Sets what the caller is not told to null, in place; null when there is nothing of this kind in the output. */
-export function withholder(
+export function maskForScoped(
   { output, scope }: Pick<Answering, 'output' | 'scope'>,
-  { confinement }: Pick<Principal, 'confinement'>,
+  { scopedTo }: Pick<Principal, 'scopedTo'>,
   fields: readonly string[],
 ): Mask | null {
-  if (confinement === null) return null;
-  if (confinement.kind === 'customer') return ofCustomers(output);
+  if (scopedTo === null) return null;
+  if (scopedTo.kind === 'customer') return ofCustomers(output);
   // Numbers of groups have a guard of their own, and null where there is none.
   if (scope === 'metrics:read') return null;
-  return sight(fields).compile(output);
+  return fieldMaskOf(fields).compile(output);
 }
 
 /** Documents that are another one with a few members more or less share its names. */
@@ -94,7 +94,7 @@ function documentOf(schema: Schema): string | null {
   return typeof given === 'string' ? given.replace(/^(Written|Listed|Partial)(?=[A-Z])/, '') : null;
 }
 
-/** Whose a record is comes with it: what belongs to nobody no confined caller sees. */
+/** Whose a record is comes with it: what belongs to nobody no scoped caller sees. */
 const owner = 'customerId';
 
 /** Pages are ours, not anybody's record. */
@@ -123,9 +123,9 @@ function maskOf(allowed: ReadonlySet<string> | null): Compile {
     at: (place) => {
       if (isOfPage(place)) return 'leave';
       const name = nameOf(place);
-      const withheld = allowed !== null && name !== null && isNullable(place.schema) && !allowed.has(name);
+      const masked = allowed !== null && name !== null && isNullable(place.schema) && !allowed.has(name);
       const mark = markOf(others, place.schema);
-      if (withheld || mark?.names === null) return 'clear';
+      if (masked || mark?.names === null) return 'clear';
       const names = mark?.names;
       return names ? (value) => (typeof value === 'string' && names(value) ? null : value) : 'enter';
     },
@@ -134,12 +134,12 @@ function maskOf(allowed: ReadonlySet<string> | null): Compile {
 }
 
 /** What partners may be allowed, of the answers of all operations that are open to them; by name. */
-export function withheldMembers(operations: Iterable<Answering>): WithheldMember[] {
-  const found = new Map<string, WithheldMember>();
+export function maskableFields(operations: Iterable<Answering>): MaskableField[] {
+  const found = new Map<string, MaskableField>();
   const look = walker({
     at: (place) => {
       const { schema } = place;
-      if (isOfPage(place) || isAlwaysOfOthers(schema)) return 'leave';
+      if (isOfPage(place) || isAlwaysMasked(schema)) return 'leave';
       const name = nameOf(place);
       if (name !== null && isNullable(schema) && !found.has(name)) {
         const description = descriptionOf(schema);
@@ -164,14 +164,14 @@ function descriptionOf(schema: Schema): string | null {
  *
  * @throws Problem not_shared, with the parameter
  */
-export function refuseWithheld(
+export function refuseMasked(
   operation: Answering,
-  { confinement }: Principal,
+  { scopedTo }: Principal,
   fields: readonly string[],
   input: Record<string, unknown>,
 ): void {
-  if (confinement === null) return;
-  const allowed = confinement.kind === 'customer' ? null : sight(fields).allowed;
+  if (scopedTo === null) return;
+  const allowed = scopedTo.kind === 'customer' ? null : fieldMaskOf(fields).allowed;
   for (const [parameter, member] of selectors(operation)) {
     if (input[parameter] === undefined || (member !== null && (allowed === null || allowed.has(member)))) continue;
     const message = `${parameter} selects by a member that is not shared with your token. Leave it out.`;
@@ -195,7 +195,7 @@ function selectors(operation: Answering): [parameter: string, member: string | n
   for (const [key, schema] of holder ? membersOf(holder) : []) {
     if (!(key in shape) || address.includes(key) || !isNullable(schema)) continue;
     const name = nameOf({ schema, key, holder: holder && unwrapped(holder), within: null });
-    if (isAlwaysOfOthers(schema)) made.push([key, null]);
+    if (isAlwaysMasked(schema)) made.push([key, null]);
     else if (name !== null) made.push([key, name]);
   }
   known.set(operation, made);
@@ -206,7 +206,7 @@ function selectors(operation: Answering): [parameter: string, member: string | n
  * Tells answers apart that say different things of the same version of a record, for ETags: empty for the own. Partners
  * who are allowed the same are told the same.
  */
-export function eyesOf({ confinement }: Principal, fields: readonly string[]): string {
-  if (confinement === null) return '';
-  return confinement.kind === 'customer' ? '-customer' : `-partner-${sight(fields).digest}`;
+export function viewerTag({ scopedTo }: Principal, fields: readonly string[]): string {
+  if (scopedTo === null) return '';
+  return scopedTo.kind === 'customer' ? '-customer' : `-partner-${fieldMaskOf(fields).digest}`;
 }

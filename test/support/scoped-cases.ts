@@ -16,7 +16,7 @@ import { type Field, guardedFields } from './doors.ts';
 import type { House, Person } from './people.ts';
 import type { RawRequest } from './raw-http.ts';
 
-/** What each operation that confined tokens may call is asked, about one's own records, others' and none. */
+/** What each operation that scoped tokens may call is asked, about one's own records, others' and none. */
 export interface Case {
   /** The operation's input about somebody's records. `turn` is another one each time, for what may be sent only once. */
   input: (of: Person, house: House, turn: string) => Json;
@@ -50,7 +50,7 @@ const house = (member: keyof House): Case => ({
 
 const order = { placedAt: '2026-05-21T00:00:00Z', currency: 'EUR', total: 100, paymentStatus: 'pending' };
 
-/** By operation. A new one that is open to partners or self-service needs an entry (test/contract/confinement.test.ts). */
+/** By operation. A new one that is open to partners or self-service needs an entry (test/contract/access-policies.test.ts). */
 export const cases: Cases = {
   listCustomers: { input: (of) => ({ email: of.email }), own: 200, others: 'nothing' },
   createCustomer: {
