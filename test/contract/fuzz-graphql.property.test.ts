@@ -17,7 +17,7 @@ import { checkWords, leads, namesAPlace } from '../support/refusals.ts';
  * internal_error, a clear code, the place of the fault, and nothing changed. `RAPPORT_TEST_DRAWS` sets the requests per
  * field, `RAPPORT_TEST_SEED` what they are drawn from.
  */
-const runs = draws({ quick: 8, deep: 30 });
+const runs = draws({ quick: 4, deep: 30 });
 const seed = firstSeed(20_260_301);
 t.setTimeout(120_000 + 10_000 * runs);
 t.comment(`RAPPORT_TEST_SEED=${seed} RAPPORT_TEST_DRAWS=${runs}`);

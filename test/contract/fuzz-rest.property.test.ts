@@ -13,7 +13,7 @@ import { hostileRequests } from '../support/rest-requests.ts';
  * wherever the input could be parsed, and nothing changed. `RAPPORT_TEST_DRAWS` sets the requests per operation,
  * `RAPPORT_TEST_SEED` what they are drawn from.
  */
-const runs = draws({ quick: 25, deep: 150 });
+const runs = draws({ quick: 8, deep: 150 });
 const seed = firstSeed(20_260_301);
 const timeout = 60_000 + 100 * runs;
 t.setTimeout(60_000 + 100 * runs * 60);

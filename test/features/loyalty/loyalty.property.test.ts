@@ -39,7 +39,7 @@ import { fresh, newKey } from '../../support/shop.ts';
  * `RAPPORT_TEST_DRAWS` sets the number of histories, `RAPPORT_TEST_SEED` what they are drawn from, and
  * `RAPPORT_TEST_SECONDS` for how long the hunt goes on, with one seed after the other.
  */
-const runs = draws({ quick: 25, deep: 100 });
+const runs = draws({ quick: 12, deep: 100 });
 const seed = firstSeed(20_261_123);
 const seconds = soakSeconds(0);
 t.setTimeout(280_000 + seconds * 2_000);

@@ -101,27 +101,6 @@ t.test('another time zone or base currency is refused until the derived state is
   t.same(await rows('select * from exchange_rates'), [], 'rates into the old currency are gone');
 });
 
-t.test('a rebuild under new settings that is interrupted leaves a database that nobody starts on', async (t) => {
-  await database.query(
-    `create function no_rebuild() returns trigger language plpgsql as $$ begin raise 'interrupted'; end $$`,
-  );
-  await database.query(
-    'create trigger no_rebuild before insert or update on customer_month execute function no_rebuild()',
-  );
-  const madrid = { REPORTING_TIME_ZONE: 'Europe/Madrid', BASE_CURRENCY: 'USD' };
-  t.equal((await verify(['--repair', '--accept-settings'], madrid)).code, 1);
-  await database.query('drop function no_rebuild cascade');
-  for (const zone of ['Asia/Tokyo', 'Europe/Madrid']) {
-    t.match(
-      await verify([], { ...madrid, REPORTING_TIME_ZONE: zone }),
-      { code: 1, output: /--repair --accept-settings/ },
-      zone,
-    );
-  }
-  t.match(await verify(['--repair', '--accept-settings'], madrid), { code: 0 });
-  t.match(await verify([], madrid), { code: 0 });
-});
-
 t.test('every table that its definition calls derived is compared, and made anew', (t) => {
   const derived = storedTables().flatMap(({ table, nature }) => (nature === 'derived' ? [getTableName(table)] : []));
   // Whose turn it is and what is planned next follow from time, and not from facts alone: they are not made anew.
