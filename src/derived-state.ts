@@ -5,14 +5,10 @@ import { leadDifferences, recomputeLeads } from './features/leads/comparison.ts'
 import { leadsAmong, recomputeConversions } from './features/leads/conversion.ts';
 import { ledgerDifferences, recomputeLedger } from './features/loyalty/comparison.ts';
 import { earningDifferences, recomputeAllEarnings } from './features/loyalty/earning-comparison.ts';
+import { recomputeRefunds, refundDifferences } from './features/orders/refund-nets.ts';
 import { recomputeAllShares, shareDifferences } from './features/partners/sharing.ts';
 import { recomputeRewards, rewardDifferences } from './features/rewards/comparison.ts';
-import {
-  type Difference,
-  recomputeCustomers,
-  recomputeRefunds,
-  rollupDifferences,
-} from './features/rollups/queries.ts';
+import { type Difference, recomputeCustomers, rollupDifferences } from './features/rollups/queries.ts';
 import { answerDifferences, clearAnonymousAnswers, recomputeAnswers } from './features/survey-responses/queries.ts';
 import { type Db, type Transaction, transaction } from './platform/db/client.ts';
 import type { Context } from './platform/operation.ts';
@@ -39,13 +35,16 @@ interface DerivedState {
  */
 export const derivedState: readonly DerivedState[] = [
   {
-    name: 'the statistics of customers and the refunds of orders',
+    name: 'what refunds take from orders',
+    tables: [],
+    compare: (db, _context, limit) => refundDifferences(db, limit),
+    ofCustomers: (tx, { now }, ids) => recomputeRefunds(tx, now, ids),
+  },
+  {
+    name: 'the statistics of customers',
     tables: ['customer_stats', 'customer_month'],
     compare: (db, { reportingTimeZone }, limit) => rollupDifferences(db, reportingTimeZone, limit),
-    async ofCustomers(tx, { reportingTimeZone }, ids) {
-      await recomputeRefunds(tx, ids);
-      await recomputeCustomers(tx, ids, reportingTimeZone);
-    },
+    ofCustomers: (tx, { reportingTimeZone }, ids) => recomputeCustomers(tx, ids, reportingTimeZone),
   },
   {
     name: 'the stages of leads',

@@ -3,6 +3,7 @@ import { recomputeScoreBounds } from './features/lead-scores/bounds.ts';
 import { convertLeads } from './features/leads/conversion.ts';
 import { earnPointsOfOrders, earnPointsOfRefunded } from './features/loyalty/order-effects.ts';
 import { orderRecord, refundRecord } from './features/orders/record.ts';
+import { recomputeRefundsOfChanged, recomputeRefundsOfOrders } from './features/orders/refund-nets.ts';
 import { returnRecord } from './features/returns/record.ts';
 import { recomputeRollups, recomputeRollupsOfChanged } from './features/rollups/queries.ts';
 import { follow } from './records/write.ts';
@@ -12,7 +13,7 @@ import { follow } from './records/write.ts';
  * customers. Here and not with the kinds: orders do not know that there are points.
  */
 
-follow(orderRecord, [recomputeRollupsOfChanged, convertLeads, earnPointsOfOrders]);
-follow(refundRecord, [recomputeRollups, convertLeads, earnPointsOfRefunded]);
+follow(orderRecord, [recomputeRefundsOfOrders, recomputeRollupsOfChanged, convertLeads, earnPointsOfOrders]);
+follow(refundRecord, [recomputeRefundsOfChanged, recomputeRollups, convertLeads, earnPointsOfRefunded]);
 follow(returnRecord, [recomputeRollups]);
 follow(interactionRecord, [recomputeScoreBounds]);

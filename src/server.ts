@@ -2,16 +2,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import closeWithGrace from 'close-with-grace';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
+import type pg from 'pg';
 import { createApp } from './app.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { tablePolicies } from './features.ts';
 import { openKeys } from './platform/auth/keys.ts';
 import { KeyError } from './platform/auth/signing-key.ts';
+import { openPool } from './platform/db/client.ts';
 import { EmbeddedPostgresError } from './platform/db/embedded-binaries.ts';
 import { MigrationError, UnsafeDatabaseError } from './platform/db/migrate.ts';
 import { DatabaseUnreachableError, openDatabase } from './platform/db/open.ts';
 import { SettingsError } from './platform/db/settings.ts';
+import { upgrade } from './platform/db/upgrade.ts';
 import { createLogger } from './platform/http/logging.ts';
+import { upgradesFor } from './upgrades.ts';
 
 /** Time that load balancers get to see /readyz turn before connections are refused; a developer need not wait. */
 const noticeInProduction = 3_000;
@@ -26,6 +30,7 @@ async function start(config: Config, logger: FastifyBaseLogger): Promise<{ stop(
   const database = await openDatabase(config, tablePolicies(), (message) => logger.info(message));
   let app: FastifyInstance | undefined;
   try {
+    await upgradeStore(database.connection, config, logger);
     app = await createApp({ config, keys, connection: database.connection, logger });
     await app.listen({ host: config.host, port: config.port });
     if (config.worker) app.jobs.startWorker();
@@ -46,6 +51,15 @@ async function start(config: Config, logger: FastifyBaseLogger): Promise<{ stop(
       await database.stop();
     },
   };
+}
+
+async function upgradeStore(connection: pg.ClientConfig, config: Config, logger: FastifyBaseLogger): Promise<void> {
+  const pool = openPool(connection, { size: 3, statementTimeout: 3_600_000 });
+  try {
+    await upgrade(pool, upgradesFor(config), (message) => logger.warn(message));
+  } finally {
+    await pool.end();
+  }
 }
 
 /** For people to read; programs have the log. */

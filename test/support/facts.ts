@@ -11,6 +11,7 @@ import { linkTokens } from '../../src/platform/link-token.ts';
 import { type Context, call, createContext, type Operation, type Services } from '../../src/platform/operation.ts';
 import { createPrincipal } from '../../src/platform/principal.ts';
 import { testDatabase } from './database.ts';
+import { netLeft } from './refund-oracle.ts';
 
 /** Facts written straight into the tables, for tests of what is counted rather than of how it got there. */
 
@@ -57,6 +58,14 @@ export function idOf(n: number, kind = 0): string {
   return `0193a6c2-8f00-7${kind}00-8000-${String(n).padStart(12, '0')}`;
 }
 
+function refundedNet({ total = 1000, tax = 0, refunds = [] }: OrderFact): number {
+  const left = netLeft(
+    { total, tax },
+    refunds.map((amount) => ({ amount })),
+  );
+  return total - tax - left;
+}
+
 export async function insertFacts(pool: pg.Pool, { customers = [], orders = [], returns = [] }: Facts): Promise<void> {
   const known = new Map(customers.map((c) => [c.customer, c]));
   const owners = [...new Set([...known.keys(), ...orders.map((o) => o.customer), ...returns.map((r) => r.customer)])];
@@ -80,11 +89,11 @@ export async function insertFacts(pool: pg.Pool, { customers = [], orders = [], 
   const offset = base.rows[0]?.n ?? 0;
   await pool.query(
     `insert into orders (customer_id, id, version, source, external_id, placed_at, currency, total, discount, shipping, fees, tax, tax_included,
-       rounding, payment_status, fulfillment_status, cancelled_at, test, exchange_rate, base_factor, refunds, refunded, created_at, updated_at)
+       rounding, payment_status, fulfillment_status, cancelled_at, test, exchange_rate, base_factor, refunds, refunded, refunded_net, created_at, updated_at)
      select customer, id, 1, 'shop', id::text, "at", currency, total, 0, 0, 0, tax, true, 0, payment, 'unfulfilled',
-       case when cancelled then "at" end, test, factor, factor, refunds, refunded, now(), now()
+       case when cancelled then "at" end, test, factor, factor, refunds, refunded, "refundedNet", now(), now()
      from json_to_recordset($1) as n(customer uuid, id uuid, "at" timestamptz, currency char(3), total bigint, tax bigint, payment text, cancelled boolean,
-       test boolean, factor numeric, refunds int, refunded bigint)`,
+       test boolean, factor numeric, refunds int, refunded bigint, "refundedNet" bigint)`,
     [
       JSON.stringify(
         orders.map((o, i) => ({
@@ -100,6 +109,7 @@ export async function insertFacts(pool: pg.Pool, { customers = [], orders = [], 
           factor: o.factor === undefined ? '1' : o.factor,
           refunds: o.refunds?.length ?? 0,
           refunded: (o.refunds ?? []).reduce((sum, amount) => sum + amount, 0),
+          refundedNet: refundedNet(o),
         })),
       ),
     ],

@@ -14,6 +14,7 @@ import { repeatPurchaseRate } from '../../src/domain/repeat-purchase-rate.ts';
 import { retentionRate } from '../../src/domain/retention-rate.ts';
 import { revenuePerCustomer } from '../../src/domain/revenue-per-customer.ts';
 import type { CustomerFact, OrderFact, ReturnFact } from './facts.ts';
+import { netLeft } from './refund-oracle.ts';
 
 /**
  * The definitions of the metrics over arrays, as plainly as they can be put: the statistics are counted here, the
@@ -69,7 +70,10 @@ export function oracle(facts: OracleFacts, question: Question) {
     return divideRounded(BigInt(minor) * digits, 10n ** BigInt(scale));
   };
   const worthOf = (o: OrderFact) => {
-    const revenue = total(o) - (o.tax ?? 0) - refunded(o);
+    const revenue = netLeft(
+      { total: total(o), tax: o.tax ?? 0 },
+      (o.refunds ?? []).map((amount) => ({ amount })),
+    );
     return currency === undefined ? toBase(revenue, o.factor) : BigInt(revenue);
   };
   const returnValue = (r: ReturnFact) => (currency === undefined ? toBase(r.total, r.factor) : BigInt(r.total));
@@ -77,7 +81,7 @@ export function oracle(facts: OracleFacts, question: Question) {
   const reasonOf = (o: OrderFact): string | null => {
     if (o.test) return 'test';
     if (o.cancelled) return 'cancelled';
-    if ((o.refunds ?? []).length > 0 && refunded(o) === total(o)) return 'refunded';
+    if (refunded(o) > 0 && refunded(o) >= total(o)) return 'refunded';
     if (question.payment === 'paid' && o.pending) return 'unpaid';
     if (question.zeroValue === 'exclude' && total(o) === 0) return 'zero_value';
     return null;

@@ -18,6 +18,13 @@ export interface Answered {
   series: SeriesPoint[];
 }
 
+/** Of definitions that have changed. 2: refunds and returns are taken without their tax. */
+const definitionVersions: Readonly<Record<string, number>> = {
+  'average-order-value': 2,
+  'revenue-per-customer': 2,
+  'lifetime-value': 2,
+};
+
 /** The response of a metric, around what the domain computed. */
 export function metricResponse({
   metric,
@@ -33,7 +40,7 @@ export function metricResponse({
 }: Answered): MetricAnswer {
   return {
     metric,
-    definition: `${metric}@1`,
+    definition: `${metric}@${definitionVersions[metric] ?? 1}`,
     period: { from: scope.from ?? firstFact, to: scope.to, timeZone: scope.timeZone, previous: previous ?? null },
     asOf: scope.asOf,
     value: result.value,

@@ -134,7 +134,7 @@ export function returnRows(shape: Shape): Rows {
       amount: shape.currency ? sql`r.returned` : sql`r.base_returned`,
     };
   }
-  const value = shape.currency ? sql`r.total` : sql`r.base_total`;
+  const value = shape.currency ? sql`r.net` : sql`r.base_net`;
   const conditions = [sql`true`];
   if (shape.currency) conditions.push(sql`r.currency = ${param('currency')}`);
   if (shape.customer) conditions.push(sql`r.customer_id = ${param('customerId')}::uuid`);

@@ -169,7 +169,7 @@ const byCurrency = statement<CurrencyRow>(
         min(placed_at) as first_at, max(placed_at) as last_at
       from orders where customer_id = ${ids} and qualifying and placed_at < ${param('asOf')}::timestamptz group by customer_id, currency
     ), brought as (
-      select customer_id, currency, count(*) as returns, sum(total) as returned, count(base_total) as base_returns, coalesce(sum(base_total), 0) as base_returned
+      select customer_id, currency, count(*) as returns, sum(net) as returned, count(base_net) as base_returns, coalesce(sum(base_net), 0) as base_returned
       from returns where customer_id = ${ids} and returned_at < ${param('asOf')}::timestamptz group by customer_id, currency
     )
     select customer_id as "customerId", currency, coalesce(orders, 0) as orders, coalesce(revenue, 0) as revenue, coalesce(base_orders, 0) as "baseOrders",

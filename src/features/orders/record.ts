@@ -94,25 +94,27 @@ export const orderRecord = record('order', {
     ...frozenRate,
     refunds: integer(0, 1_000_000).defaultsTo(0).internal(),
     refunded: money().defaultsTo(0).readOnly().says('Sum of the refunds so far.'),
+    /** Without their taxes: refund-nets.ts. */
+    refundedNet: money().defaultsTo(0).internal(),
     status: words(orderStatus)
       .required()
       .filter()
       .generated(
-        sql`case when cancelled_at is not null then 'cancelled' when refunds > 0 and refunded = total then 'refunded' when refunds > 0 then 'partially_refunded' when fulfillment_status = 'fulfilled' then 'fulfilled' when payment_status = 'paid' then 'paid' else 'placed' end`,
+        sql`case when cancelled_at is not null then 'cancelled' when refunded > 0 and refunded >= total then 'refunded' when refunded > 0 then 'partially_refunded' when fulfillment_status = 'fulfilled' then 'fulfilled' when payment_status = 'paid' then 'paid' else 'placed' end`,
       ),
-    /** Whether metrics count it: not cancelled, not a test order, not fully refunded (at least one refund, and their sum is the total). */
+    /** Whether metrics count it: not cancelled, not a test order, not fully refunded. A refund of 0 changes nothing. */
     qualifying: boolean()
       .required()
-      .generated(sql`cancelled_at is null and not test and not (refunds > 0 and refunded = total)`)
+      .generated(sql`cancelled_at is null and not test and not (refunded > 0 and refunded >= total)`)
       .hidden(),
     revenue: money()
       .required()
-      .generated(sql`total - tax - refunded`)
-      .says('total − tax − refunds: what the metrics count.'),
+      .generated(sql`total - tax - refunded_net`)
+      .says('total − tax − refunds without their tax: what the metrics count.'),
     /** At the frozen rate; numeric round() goes half away from zero. Beyond 2^53 there is none. */
     baseRevenue: count()
       .generated(
-        sql`case when abs((total - tax - refunded) * base_factor) < 9007199254740991 then round((total - tax - refunded) * base_factor)::bigint end`,
+        sql`case when abs((total - tax - refunded_net) * base_factor) < 9007199254740991 then round((total - tax - refunded_net) * base_factor)::bigint end`,
       )
       .inBaseCurrency()
       .says('The same in minor units of the base currency; null without a rate.'),
@@ -150,7 +152,7 @@ export const orderRecord = record('order', {
 export const orders = orderRecord.table;
 export const orderItems = orderRecord.lineTables.items;
 
-/** Money given back for an order, in part or in full; taken back as a whole, and never changed. */
+/** Money given back for an order, in part or in full. `net` is kept: refund-nets.ts. */
 export const refundRecord = record('refund', {
   plural: 'refunds',
   label: 'Refunds',
@@ -158,11 +160,21 @@ export const refundRecord = record('refund', {
   naming: 'none',
   partOf: { table: orders, by: 'orderId' },
   access: { scope: 'orders', partners: ['read'], selfService: ['read'] },
-  unchanging: true,
   says: { record: 'Money given back for an order.' },
   fields: {
     orderId: recordId().required().readOnly(),
-    amount: money().required().says('Minor units of the order; all refunds together at most its total.', 500),
+    amount: money().required().says('With tax, minor units of the order; all refunds together at most its total.', 500),
+    tax: money().says('The tax in the amount. Default: its share of the tax that earlier refunds have left.', 80),
+    shipping: money().says('The shipping in the amount.'),
+    net: money()
+      .defaultsTo(0)
+      .readOnly()
+      .says('The amount without its tax: what the refund takes from the revenue of the order.'),
+    netBefore: money({ min: -1e12 }).defaultsTo(0).internal(),
+    taxEstimated: boolean()
+      .required()
+      .generated(sql`tax is null`)
+      .says('Whether the tax was estimated, as none was stated.'),
     refundedAt: instant().required().sort().happened(),
     reason: text(500).personal().says('The reason of the refund.', 'damaged'),
   },

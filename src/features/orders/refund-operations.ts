@@ -11,9 +11,10 @@ import { deleteState, operationsOf } from '../../records/operations.ts';
 import { withoutPersonal } from '../../records/personal-data.ts';
 import { targetParameters } from '../../records/references/record.ts';
 import { type AnswerRow, answerColumns, readAnswer } from '../../records/statements.ts';
-import { answerOf, createState, newLines } from '../../records/write.ts';
+import { answerOf, createState, newLines, nextRow } from '../../records/write.ts';
 import { orderOperations } from './operations.ts';
 import { refundRecord, refunds } from './record.ts';
+import { netAmong, refundsOfOrders } from './refund-nets.ts';
 import type { OrderRow } from './write.ts';
 
 const refund = refundRecord.output;
@@ -39,7 +40,8 @@ export const createRefund = writeOperation({
   problems: ['not_found'],
   async run(tx, context, { body, id: orderId, source, externalId }): Promise<Refund> {
     const order = await orderOperations.lockRecord(tx, { id: orderId, source, externalId });
-    const { refunded, total } = order.row as OrderRow; // of an order
+    const orderRow = order.row as OrderRow; // of an order
+    const { refunded, total } = orderRow;
     if (refunded + body.amount > total) {
       throw invalid(
         '/amount',
@@ -49,20 +51,32 @@ export const createRefund = writeOperation({
     }
     checkNotAhead(body.refundedAt, context.now, '/refundedAt');
     const row = withoutPersonal(tx, refunds, {
-      customerId: order.row.customerId,
-      id: newId(),
+      ...nextRow(refundRecord, { mode: 'new', input: body }, null, {
+        id: newId(),
+        customerId: order.row.customerId,
+        now: context.now,
+      }),
       orderId: order.row.id,
-      version: 1,
-      amount: body.amount,
-      refundedAt: body.refundedAt,
-      reason: body.reason ?? null,
-      createdAt: context.now,
-    });
+    }) as typeof refunds.$inferSelect; // of a refund
+    const others = (await refundsOfOrders(tx, [orderRow])).get(orderRow.id) ?? [];
+    checkTaxes(orderRow, [...others, row]);
+    Object.assign(row, netAmong(orderRow, others, row), { taxEstimated: row.tax === null });
     const state = { row, lines: newLines(refundRecord, body, row), references: [] };
     await createState(refundRecord, tx, context, state);
     return answerOf(refundRecord, state);
   },
 });
+
+/** @throws Problem refund_tax_exceeds_order, when the taxes stated are more than the order's tax */
+function checkTaxes(order: { tax: number }, all: readonly { tax: number | null; amount: number }[]): void {
+  const stated = all.reduce((sum, { tax }) => sum + (tax ?? 0), 0);
+  if (stated <= order.tax) return;
+  throw invalid(
+    '/tax',
+    'refund_tax_exceeds_order',
+    `The taxes of the refunds come to ${stated}, more than the order's tax of ${order.tax}.`,
+  );
+}
 
 export const listRefunds = readOperation({
   name: 'listRefunds',
@@ -101,13 +115,6 @@ export const refundsByOrders = readOperation({
   },
 });
 
-const subtract = statement(
-  'take_back_refund',
-  sql`update orders set refunds = refunds - 1, refunded = refunded - ${param('amount')}::bigint, version = version + 1,
-      updated_at = ${param('now')}::timestamptz
-    where customer_id = ${param('customerId')}::uuid and id = ${param('orderId')}::uuid`,
-);
-
 export const deleteRefund = writeOperation({
   name: 'deleteRefund',
   scope: 'orders:write',
@@ -122,8 +129,6 @@ export const deleteRefund = writeOperation({
   async run(tx, context, { id: refundId, expectedVersion: expected }) {
     const state = await operations.lockRecord(tx, { id: refundId });
     checkVersion(state.row.version, expected);
-    const { customerId, orderId, amount } = state.row as typeof refunds.$inferSelect; // of a refund
-    await tx.all(subtract, { customerId, orderId, amount, now: context.now });
     await deleteState(refundRecord, tx, context, state);
     return { id: refundId, deleted: true as const };
   },

@@ -1,5 +1,5 @@
-import { sql } from 'drizzle-orm';
 import { orderTotal } from '../../domain/money.ts';
+import { netsOfRefunds } from '../../domain/refund-tax.ts';
 import { param } from '../../platform/db/client.ts';
 import { checkNotAhead, invalid, Problem } from '../../platform/errors.ts';
 import type { RowOf } from '../../records/record.ts';
@@ -7,7 +7,8 @@ import { writtenBy } from '../../records/write.ts';
 import { unknownCampaigns } from '../campaigns/queries.ts';
 import { awaitRates, freezeRate, lookUpRates } from '../rates/freeze.ts';
 import { addOrdersToRollups } from '../rollups/queries.ts';
-import { orderRecord, refundRecord } from './record.ts';
+import { orderRecord } from './record.ts';
+import { refundedNetOf, refundsOfOrders } from './refund-nets.ts';
 
 export type OrderRow = RowOf<typeof orderRecord>;
 
@@ -19,9 +20,9 @@ writtenBy(orderRecord, {
       tx,
       given.inputs.flatMap(({ campaignId }) => campaignId ?? []),
     );
-    return { rates, campaigns };
+    return { rates, campaigns, refunds: await refundsOfOrders(tx, given.stored) };
   },
-  plan(next, { before, input, lines, context, known: { rates, campaigns } }) {
+  plan(next, { before, input, lines, context, known: { rates, campaigns, refunds }, warn }) {
     if (context.principal.scopedTo?.kind === 'customer') checkSelfService(input, before);
     if (input.campaignId && campaigns.has(input.campaignId)) {
       throw invalid('/campaignId', 'unknown_campaign', 'There is no such campaign.');
@@ -30,24 +31,17 @@ writtenBy(orderRecord, {
     const row = { ...next, ...freezeRate('placedAt', next, { before, input, context, known: rates }) };
     checkSum(row, (lines['items'] ?? []) as readonly { total: number }[]); // rows of its lines
     if (row.refunded > row.total) {
-      throw invalid('/total', 'total_below_refunds', `The refunds of the order come to ${row.refunded} already.`);
+      warn({
+        code: 'refunds_exceed_total',
+        message: `The refunds of the order come to ${row.refunded}, more than its total.`,
+      });
     }
-    return row;
+    return { ...row, refundedNet: refundedNetOf(netsOfRefunds(row, refunds.get(row.id) ?? [])) };
   },
   // With the orders themselves: two statements less for each push.
   insertWith: {
     sql: () => addOrdersToRollups(param('zone')),
     values: ({ reportingTimeZone }) => ({ zone: reportingTimeZone }),
-  },
-});
-
-writtenBy(refundRecord, {
-  // What the order remembers of its refunds.
-  insertWith: {
-    sql: () => sql`totals as (
-      update orders t set refunds = t.refunds + 1, refunded = t.refunded + o.amount, version = t.version + 1, updated_at = o.created_at
-      from o where t.customer_id = o.customer_id and t.id = o.order_id)`,
-    values: () => ({}),
   },
 });
 

@@ -17,8 +17,19 @@ export const returnRecord = record('return', {
     returnedAt: instant().required().sort().range().happened(),
     currency: currency().required().filter(),
     total: money({ min: 1 }).required().says('Minor units, positive.', 1290),
+    tax: money().says('The tax in the total. Without it the whole total is taken from the revenue.', 206),
     reason: text(500).personal(),
     ...frozenRate,
+    net: money()
+      .required()
+      .generated(sql`total - coalesce(tax, 0)`)
+      .says('total − tax: what the metrics take from the revenue.'),
+    baseNet: count()
+      .generated(
+        sql`case when (total - coalesce(tax, 0)) * base_factor < 9007199254740991 then round((total - coalesce(tax, 0)) * base_factor)::bigint end`,
+      )
+      .inBaseCurrency()
+      .says('The same in minor units of the base currency at the frozen rate; null without one.'),
     baseTotal: count()
       .generated(sql`case when total * base_factor < 9007199254740991 then round(total * base_factor)::bigint end`)
       .inBaseCurrency()

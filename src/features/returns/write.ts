@@ -1,4 +1,4 @@
-import { checkNotAhead } from '../../platform/errors.ts';
+import { checkNotAhead, invalid } from '../../platform/errors.ts';
 import { writtenBy } from '../../records/write.ts';
 import { awaitRates, freezeRate, lookUpRates } from '../rates/freeze.ts';
 import { returnRecord } from './record.ts';
@@ -10,6 +10,9 @@ writtenBy(returnRecord, {
   },
   plan(next, state) {
     checkNotAhead(next.returnedAt, state.context.now, '/returnedAt');
+    if (next.tax !== null && next.tax > next.total) {
+      throw invalid('/tax', 'tax_exceeds_total', `The tax is ${next.tax}, more than the total.`);
+    }
     return { ...next, ...freezeRate('returnedAt', next, state) };
   },
 });

@@ -24,8 +24,8 @@ function statsFromFacts(ofOrders: SQL, ofReturns: SQL): SQL {
             coalesce(sum(base_revenue), 0)::bigint as base_revenue, min(placed_at) as first_order_at, max(placed_at) as last_order_at,
             count(distinct (placed_at at time zone ${param('zone')}::text)::date)::int as purchase_days
           from orders where qualifying and ${ofOrders} group by 1, 2) o
-    full join (select customer_id, currency, count(*)::int as returns, sum(total)::bigint as returned, count(base_total)::int as base_returns,
-            coalesce(sum(base_total), 0)::bigint as base_returned
+    full join (select customer_id, currency, count(*)::int as returns, sum(net)::bigint as returned, count(base_net)::int as base_returns,
+            coalesce(sum(base_net), 0)::bigint as base_returned
           from returns where ${ofReturns} group by 1, 2) r using (customer_id, currency)`;
 }
 
@@ -37,8 +37,8 @@ function monthsFromFacts(ofOrders: SQL, ofReturns: SQL): SQL {
     from (select customer_id, ${month('placed_at')} as month, currency, count(*)::int as orders, sum(revenue)::bigint as revenue,
             count(base_revenue)::int as base_orders, coalesce(sum(base_revenue), 0)::bigint as base_revenue
           from orders where qualifying and ${ofOrders} group by 1, 2, 3) o
-    full join (select customer_id, ${month('returned_at')} as month, currency, count(*)::int as returns, sum(total)::bigint as returned,
-            count(base_total)::int as base_returns, coalesce(sum(base_total), 0)::bigint as base_returned
+    full join (select customer_id, ${month('returned_at')} as month, currency, count(*)::int as returns, sum(net)::bigint as returned,
+            count(base_net)::int as base_returns, coalesce(sum(base_net), 0)::bigint as base_returned
           from returns where ${ofReturns} group by 1, 2, 3) r using (customer_id, month, currency)`;
 }
 
@@ -113,20 +113,6 @@ export function addOrdersToRollups(zone: SQL): SQL {
     )`;
 }
 
-const recomputeRefundsOf = statement(
-  'recompute_refunds',
-  sql`update orders o set refunds = r.refunds, refunded = r.refunded
-    from (select o.customer_id, o.id, count(r.id)::int as refunds, coalesce(sum(r.amount), 0)::bigint as refunded
-      from orders o left join refunds r on r.customer_id = o.customer_id and r.order_id = o.id
-      where o.customer_id = any(${param('ids')}::uuid[]) group by 1, 2) r
-    where o.customer_id = r.customer_id and o.id = r.id and (o.refunds, o.refunded) is distinct from (r.refunds, r.refunded)`,
-);
-
-/** Sets what orders remember of their refunds to what the refunds say. The customers are locked. */
-export async function recomputeRefunds(tx: Transaction, ids: string[]): Promise<void> {
-  await tx.all(recomputeRefundsOf, { ids });
-}
-
 export interface Difference {
   table: string;
   customerId: string;
@@ -160,24 +146,10 @@ const compareMonths = statement<Difference>(
   'compare_months',
   compare('customer_month', monthKeys, counters, monthsFromFacts(everything, everything)),
 );
-const compareRefunds = statement<Difference>(
-  'compare_refunds',
-  sql`select 'orders'::text as table, o.customer_id as "customerId", o.id::text as key,
-      json_build_object('refunds', o.refunds, 'refunded', o.refunded)::text as stored,
-      json_build_object('refunds', count(r.id), 'refunded', coalesce(sum(r.amount), 0))::text as counted
-    from orders o left join refunds r on r.customer_id = o.customer_id and r.order_id = o.id
-    group by o.customer_id, o.id having o.refunds <> count(r.id) or o.refunded <> coalesce(sum(r.amount), 0)
-    order by 2, 3 limit ${param('limit')}::int`,
-);
-
 /** Recomputes everything and answers where the derived state disagrees with the facts, at most `limit` per table. */
 export async function rollupDifferences(db: Db, reportingTimeZone: string, limit: number): Promise<Difference[]> {
   const values = { zone: reportingTimeZone, limit };
-  return [
-    ...(await db.all(compareStats, values)),
-    ...(await db.all(compareMonths, values)),
-    ...(await db.all(compareRefunds, { limit })),
-  ];
+  return [...(await db.all(compareStats, values)), ...(await db.all(compareMonths, values))];
 }
 
 /** What follows for the derived state of customers when facts of theirs change. */

@@ -29,6 +29,7 @@ import {
   type Taking,
   transfer,
 } from '../../support/loyalty-oracle.ts';
+import { netLeft } from '../../support/refund-oracle.ts';
 import { fresh, newKey } from '../../support/shop.ts';
 
 /**
@@ -283,8 +284,8 @@ class Story {
     return {
       id: order.id,
       placedAt: order.placedAt,
-      revenue: inEuros(total - order.tax - refunded, order.dollars),
-      qualifying: !order.cancelled && !order.test && !(order.refunds.length > 0 && refunded === total),
+      revenue: inEuros(netLeft({ total, tax: order.tax }, order.refunds), order.dollars),
+      qualifying: !order.cancelled && !order.test && !(refunded > 0 && refunded >= total),
       paid: order.paid,
       fulfilled: order.fulfilled,
       campaignId: null,

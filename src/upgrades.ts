@@ -1,0 +1,56 @@
+import { sql } from 'drizzle-orm';
+import type pg from 'pg';
+import { derivedState } from './derived-state.ts';
+import { lockCustomers } from './features/customers/queries.ts';
+import { type Db, param, poolDb, statement, transaction } from './platform/db/client.ts';
+import type { Settings } from './platform/db/settings.ts';
+import type { Upgrade } from './platform/db/upgrade.ts';
+import { createPrincipal } from './platform/principal.ts';
+
+const customersWithRefunds = statement<{ id: string }>(
+  'customers_with_refunds',
+  sql`select distinct customer_id as id from refunds where customer_id > ${param('after')}::uuid order by 1 limit 500`,
+);
+const refundedRevenue = statement<{ currency: string; orders: number; revenue: string }>(
+  'refunded_revenue',
+  sql`select currency, count(*) as orders, sum(revenue) as revenue from orders where refunds > 0 group by 1 order by 1`,
+);
+
+/** Until now a refund was taken from an order as a whole; now without the tax in it (domain/refund-tax.ts). */
+function refundsWithTax(settings: Settings): Upgrade {
+  return {
+    name: 'refunds with tax',
+    async run(pool, note) {
+      const db = poolDb(pool);
+      const before = await db.all(refundedRevenue);
+      const count = await recomputeCustomersWithRefunds(pool, db, settings);
+      const after = new Map((await db.all(refundedRevenue)).map((row) => [row.currency, row]));
+      for (const { currency, orders, revenue } of before) {
+        note(
+          `refunds are counted without their tax now: the revenue of ${orders} refunded orders in ${currency} was ${revenue} and is ${after.get(currency)?.revenue}`,
+        );
+      }
+      if (count > 0) note(`the statistics and points of ${count} customers were recomputed`);
+    },
+  };
+}
+
+async function recomputeCustomersWithRefunds(pool: pg.Pool, db: Db, settings: Settings): Promise<number> {
+  const principal = createPrincipal('upgrade', []);
+  let after = '00000000-0000-0000-0000-000000000000';
+  for (let count = 0; ; ) {
+    const ids = (await db.all(customersWithRefunds, { after })).map(({ id }) => id);
+    const last = ids.at(-1);
+    if (last === undefined) return count;
+    await transaction(pool, async (tx) => {
+      await lockCustomers(tx, ids);
+      const context = { now: new Date().toISOString(), principal, ...settings };
+      for (const { ofCustomers } of derivedState) await ofCustomers?.(tx, context, ids);
+    });
+    after = last;
+    count += ids.length;
+  }
+}
+
+/** In order; a new one is added at the end. */
+export const upgradesFor = (settings: Settings): readonly Upgrade[] => [refundsWithTax(settings)];
