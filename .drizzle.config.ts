@@ -5,7 +5,6 @@ import { defineConfig } from 'drizzle-kit';
 export default defineConfig({
   dialect: 'postgresql',
   schema: [
-    './src/features/*/model.ts',
     './src/features/*/record.ts',
     './src/records/references/record.ts',
     './src/platform/idempotency.ts',

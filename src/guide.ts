@@ -84,7 +84,6 @@ with \`Retry-After\`. Bodies have at most 1 MB, batches 16 MB. If the database c
 503, with \`Retry-After\`: repeat the call with the same Idempotency-Key.
 `.trim();
 
-/** What openapi.yaml says beyond the operations. */
 /** What each part of the addresses is about, where the definition of a record kind does not say enough. */
 const sections: Readonly<Record<string, string>> = {
   customers:
@@ -106,7 +105,7 @@ const sections: Readonly<Record<string, string>> = {
   'assignment-rules': 'Who gets new leads and follow-ups: in turn, by key, or whoever has least to do.',
   assignments: 'The history of who was given what, when and by which rule.',
   'follow-ups':
-    'Retention and prevention events, and detractors to call back: something to be done about a customer, by somebody, until some day.',
+    'Retention and prevention events, and detractors to call back: tasks about a customer, each with an owner and a due date.',
   loyalty: 'Loyalty programmes with versioned rules, their members, the ledger of points, tiers and rewards.',
   surveys:
     'Surveys and their questions: versions, scales, when they are asked. What was answered never changes its meaning.',
@@ -120,7 +119,7 @@ const sections: Readonly<Record<string, string>> = {
   'exchange-rates': 'Rates of the day, by which amounts of other currencies are valued in the base currency.',
   'retention-rules': 'What is kept for how long, and what goes then: every night, by hand, or tried without doing it.',
   'retention-runs': 'Applications of retention rules: how far they are and what they removed.',
-  clients: 'Programs that get their tokens from this service: what they may, their secrets, and how to stop them.',
+  clients: 'Programs that get their tokens from this service: what they may do, their secrets, and how to stop them.',
   'revoked-tokens': 'Tokens that are refused although they have not expired.',
   'signing-keys': 'The keys that sign tokens: made, published before they sign, replaced and revoked.',
   'audit-entries': 'Who changed or read what, when and from where. Names of members only, never their values.',

@@ -177,6 +177,24 @@ export function refuseMasked(
     const message = `${parameter} selects by a member that is not shared with your token. Leave it out.`;
     throw new Problem('not_shared', message, { errors: [{ parameter, code: 'not_shared', message }] });
   }
+  // The order of a list tells the values of its member, as a filter does.
+  const by = typeof input['sort'] === 'string' ? input['sort'].replace(/^-/, '') : null;
+  const member = by === null ? undefined : nullableMember(operation, by);
+  if (member === undefined || (member !== null && (allowed === null || allowed.has(member)))) return;
+  const message = `The list cannot be ordered by ${by}: it is not shared with your token. Choose another order.`;
+  throw new Problem('not_shared', message, { errors: [{ parameter: 'sort', code: 'not_shared', message }] });
+}
+
+/** The name of a nullable member of the records listed; null: it is always masked; undefined: there is none of this name. */
+function nullableMember({ output }: Answering, wanted: string): string | null | undefined {
+  const holder = listedRecord(output);
+  const found = (holder ? membersOf(holder) : []).find(([key]) => key === wanted);
+  if (!holder || !found) return undefined;
+  const [key, schema] = found;
+  if (isAlwaysMasked(schema)) return null;
+  return isNullable(schema)
+    ? (nameOf({ schema, key, holder: unwrapped(holder), within: null }) ?? undefined)
+    : undefined;
 }
 
 const known = new WeakMap<object, [parameter: string, member: string | null][]>();

@@ -43,6 +43,13 @@ interface Sort {
   type: string;
   /** Where a row carries the value of the expression. */
   field: string;
+  /** What rows whose value is null are ordered by, as text. Left out: it is never null. */
+  whenNull?: string;
+}
+
+/** A value to order by; without one a row stands at `whenNull`. A comparison with null would lose it. */
+function ordered(value: SQL, { type, whenNull }: Sort): SQL {
+  return whenNull === undefined ? value : sql`coalesce(${value}, ${sql.raw(`'${whenNull}'::${type}`)})`;
 }
 
 interface ListDefinition {
@@ -126,19 +133,20 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     const cacheKey = `${sort}|${after}|${few}|${given.join()}|${around?.key ?? ''}`;
     const known = shapes.get(cacheKey);
     if (known) return known;
-    const { expression, type, field } = definition.sorts[sort.replace(/^-/, '')] ?? unknownSort(sort);
+    const by = definition.sorts[sort.replace(/^-/, '')] ?? unknownSort(sort);
+    const expression = ordered(by.expression, by);
     const descending = sort.startsWith('-');
     const direction = descending ? sql.raw('desc') : sql.raw('asc');
     const all = conditions(given, few);
     if (after) {
       const compare = descending ? sql.raw('<') : sql.raw('>');
       all.push(
-        sql`(${expression}, ${definition.id}) ${compare} (${param('$key')}::${sql.raw(type)}, ${param('$id')}::${sql.raw(definition.idType ?? 'uuid')})`,
+        sql`(${expression}, ${definition.id}) ${compare} (${param('$key')}::${sql.raw(by.type)}, ${param('$id')}::${sql.raw(definition.idType ?? 'uuid')})`,
       );
     }
     // The inner limit is for the planner: of a limit that is a parameter it expects a tenth of the table, and so never
     // keeps the plan but makes one for every page. Rows come through the outer one as they are asked for.
-    const order = sql`page.${sql.identifier(field)} ${direction}, page.id ${direction}`;
+    const order = sql`${ordered(sql`page.${sql.identifier(by.field)}`, by)} ${direction}, page.id ${direction}`;
     const page = sql`select * from (select ${definition.select} from ${definition.from} ${where(all)}
         order by ${expression} ${direction}, ${definition.id} ${direction} limit ${sql.raw(String(longestPage + 1))}) page
       order by ${order} limit ${param('$limit')}::int`;
@@ -168,8 +176,8 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
   function cursorFor(context: Context, sort: string | undefined, values: Values): (row: { id: string }) => string {
     const order = sort ?? definition.defaultSort;
     const scope = scopeOf(context, order, values);
-    const field = definition.sorts[order.replace(/^-/, '')]?.field ?? 'id';
-    return (row) => context.cursors.encode({ scope, key: [String((row as Values)[field]), row.id] }); // a row has its sort field
+    const { field, whenNull } = definition.sorts[order.replace(/^-/, '')] ?? { field: 'id' };
+    return (row) => context.cursors.encode({ scope, key: [String((row as Values)[field] ?? whenNull), row.id] }); // a row has its sort field
   }
 
   async function list(

@@ -43,6 +43,8 @@ export interface ListFilter {
 }
 
 export interface ListSort {
+  /** See `Sort` of platform/page.ts. */
+  whenNull?: string;
   expression: SQL;
   type: string;
   /** Where a row carries the value, when that is not the member itself. */
@@ -82,6 +84,19 @@ const castOf: Readonly<Record<string, string>> = {
   integer: 'int',
   bigint: 'bigint',
   'timestamp with time zone': 'timestamptz',
+  numeric: 'numeric',
+};
+
+/** What rows without a value are ordered by: nothing is less. In `asc` they come first, in `desc` last. */
+const lowestOf: Readonly<Record<string, string>> = {
+  uuid: '00000000-0000-0000-0000-000000000000',
+  boolean: 'false',
+  date: '-infinity',
+  int: '-2147483648',
+  bigint: '-9223372036854775808',
+  timestamptz: '-infinity',
+  numeric: '-infinity',
+  text: '',
 };
 
 /** `placedAt` → `placed`: of `placedFrom` and `placedTo`. */
@@ -116,7 +131,11 @@ export function listParts(kind: Kind, { filters = {}, sorts = {}, defaultSort }:
         ...marks,
       };
     }
-    if (spec.sort) sortable[member] = { expression: sql`${column}`, type: cast ?? 'text' };
+    if (spec.sort) {
+      const sortType = cast ?? 'text';
+      const whenNull = spec.need === 'optional' ? lowestOf[sortType] : undefined;
+      sortable[member] = { expression: sql`${column}`, type: sortType, ...(whenNull !== undefined && { whenNull }) };
+    }
     if (spec.happened) happened ??= member;
   }
   const [first] = Object.keys({ ...sortable, ...sorts });
@@ -171,10 +190,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       },
       uneven: Object.entries(parts.filters).flatMap(([filter, { uneven }]) => (uneven ? [filter] : [])),
       sorts: Object.fromEntries(
-        Object.entries(parts.sorts).map(([member, { expression, type: sqlType, field = member }]) => [
-          member,
-          { expression, type: sqlType, field },
-        ]),
+        Object.entries(parts.sorts).map(([member, { field = member, ...by }]) => [member, { ...by, field }]),
       ),
       defaultSort: parts.defaultSort,
     }),

@@ -108,7 +108,7 @@ export interface TableDefinition<F extends Fields> {
   guard: string | null;
   isLifeSign?: StoredTable['isLifeSign'];
   timeline?: InTimeline;
-  /** `move` for facts with an id, if not said; whatever else is owned and not derived has to say it. */
+  /** Default: `move`, for facts with an id; whatever else is owned and not derived has to say it. */
   merge?: Merging;
   follows?: keyof F & string;
   fields: F;
@@ -154,6 +154,7 @@ export function storedTable<const F extends Fields>(tableName: string, definitio
   if ([...stored.values()].some((other) => getTableName(other.table) === tableName)) {
     throw new Error(`The table ${tableName} is defined twice`);
   }
+  checkFields(tableName, owner, fields);
   declareConflicts(conflicts);
   if (access === 'shares') declareShares(table, columnNamed(table, owner ?? ''));
   stored.set(table, {
@@ -173,6 +174,22 @@ export function storedTable<const F extends Fields>(tableName: string, definitio
     follows,
   });
   return table;
+}
+
+/** @throws Error where a field promises what its table cannot keep */
+function checkFields(tableName: string, owner: string | null, fields: Fields): void {
+  for (const [member, { spec }] of Object.entries(fields)) {
+    const of = `${tableName}.${member}`;
+    if (spec.personal === 'clear' && spec.left === null && spec.need !== 'optional') {
+      throw new Error(`${of}: erasing a person clears it, so it cannot be required; say what is left of it (leaves)`);
+    }
+    if (spec.replaced !== null && !('id' in fields)) {
+      throw new Error(`${of}: merges note the rows that name another customer by their id, and these rows have none`);
+    }
+    if (spec.guard !== null && owner === null) {
+      throw new Error(`${of}: only rows of a customer keep another customer from being deleted`);
+    }
+  }
 }
 
 /** @throws Error where rows of a merged customer would be lost */

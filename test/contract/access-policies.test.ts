@@ -1,10 +1,7 @@
 import pg from 'pg';
 import t from 'tap';
-import { z } from 'zod';
 import { routes } from '../../src/features.ts';
 import type { Operation } from '../../src/platform/operation.ts';
-import { listedRecord } from '../../src/platform/personal.ts';
-import { isNullable, membersOf } from '../../src/records/walk.ts';
 import { type ScopedToken, testApp } from '../support/app.ts';
 import { changeLog } from '../support/change-log.ts';
 import type { Json } from '../support/contract.ts';
@@ -382,22 +379,4 @@ t.test("tables: scoped roles see and change nothing but their customers' rows, w
   for (const { client, word } of callers) t.equal(await rowsSeen(client, 'select from forgotten'), 'denied', word);
   t.throws(() => conditionOf({ name: 'forgotten_too', columns: ['note'] }), /forgotten_too/);
   await all.query('drop table forgotten, forgotten_too');
-});
-
-t.test('no list that is open to them is ordered by a member that can be masked: the order would tell it', (t) => {
-  let lists = 0;
-  for (const { name, input, output, partners, selfService } of operations) {
-    const sort = input.shape['sort'];
-    const record = listedRecord(output);
-    if (!sort || !record || !(partners || selfService)) continue;
-    lists += 1;
-    const nullable = membersOf(record).filter(([, schema]) => isNullable(schema));
-    t.strictSame(
-      nullable.map(([member]) => member).filter((member) => z.safeParse(sort, member).success),
-      [],
-      name,
-    );
-  }
-  t.ok(lists > 20, 'there are such lists');
-  t.end();
 });

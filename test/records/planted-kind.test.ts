@@ -203,6 +203,60 @@ t.test('who is named by a deal: a merge names the survivor, an unmerge the other
   t.equal(await introducer(), other);
 });
 
+t.test('lists in the order of members that may be null: every row once, in pages of one', async (t) => {
+  const values = [
+    { nickname: 'b', dueAt: '2026-05-02T00:00:00.000Z', weight: 2 },
+    { nickname: null, dueAt: null, weight: null },
+    { nickname: 'a', dueAt: '2026-05-01T00:00:00.000Z', weight: 0 },
+    { nickname: null, dueAt: null, weight: null },
+  ];
+  const customer = { source: 'crm', externalId: 'sorted' };
+  let customerId = '';
+  for (const one of values) customerId = (await create({ customer, ...one })).body.customerId;
+  for (const member of ['nickname', 'dueAt', 'weight'] as const) {
+    for (const sort of [member, `-${member}`]) {
+      const seen: unknown[] = [];
+      const ids = new Set<string>();
+      for (let after = ''; ; ) {
+        const { body, status } = await request(
+          'GET',
+          `/v1/deals?customerId=${customerId}&sort=${sort}&limit=1${after}`,
+        );
+        t.equal(status, 200, JSON.stringify(body));
+        for (const deal of body.data) {
+          seen.push(deal[member]);
+          ids.add(deal.id);
+        }
+        if (!body.page.hasMore) break;
+        after = `&after=${encodeURIComponent(body.page.next)}`;
+      }
+      const [second, , first] = values.map((value) => value[member]);
+      t.same(seen, sort === member ? [null, null, first, second] : [second, first, null, null], sort);
+      t.equal(ids.size, 4);
+    }
+  }
+});
+
+t.test('a partner orders a list by no member that is not shared with it', async (t) => {
+  const make = async (fields: string[]) => {
+    const { body, status } = await request('POST', '/v1/partners', { body: { name: 'Broker', fields } });
+    t.equal(status, 201, JSON.stringify(body));
+    return body.id;
+  };
+  const scope = 'deals:read customers:pii';
+  const list = (partner: string, sort: string) => request('GET', `/v1/deals?sort=${sort}`, { scope, partner });
+  const blindPartner = await make([]);
+  t.match(await list(blindPartner, 'nickname'), {
+    status: 403,
+    body: { errors: [{ parameter: 'sort', code: 'not_shared' }] },
+  });
+  t.match(await list(blindPartner, '-dueAt'), { status: 403 });
+  t.match(await list(blindPartner, 'closedAt'), { status: 200 });
+  const seeing = await make(['Deal.nickname', 'Deal.dueAt']);
+  t.match(await list(seeing, 'nickname'), { status: 200 });
+  t.match(await list(seeing, '-dueAt'), { status: 200 });
+});
+
 t.test('erase, export, timeline', async (t) => {
   const { body: deal } = await create({ customer: { source: 'crm', externalId: 'erased' }, nickname: 'Forgetme' });
   const { customerId } = deal;

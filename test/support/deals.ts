@@ -3,7 +3,7 @@ import pg from 'pg';
 import { customerOwner } from '../../src/features/customers/owner.ts';
 import { quantityNumber } from '../../src/features/orders/record.ts';
 import { applyAccess } from '../../src/platform/db/access.ts';
-import { currency, instant, money, otherCustomer, quantity, text } from '../../src/records/fields.ts';
+import { currency, instant, integer, money, otherCustomer, quantity, text } from '../../src/records/fields.ts';
 import { lineSet } from '../../src/records/lines.ts';
 import { operationsOf } from '../../src/records/operations.ts';
 import { record } from '../../src/records/record.ts';
@@ -29,6 +29,8 @@ export const dealRecord = record('deal', {
     /** Personal, filtered and sorted by. */
     nickname: text(100).personal().filter().sort(),
     introducedBy: otherCustomer('introduced deal').filter(),
+    dueAt: instant().sort(),
+    weight: integer(0, 9).sort(),
   },
   lines: {
     items: {

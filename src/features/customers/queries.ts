@@ -44,7 +44,7 @@ const lock = statement<{ id: string; kind: string; erased: boolean }>(
 /**
  * Locks customers in id order: the lock under which their facts and derived state change. What was read before is
  * stale after it, so read what matters again in a later statement. Answers the kinds by id; absent ids are absent, and
- * those that were merged into others are thrown (`Superseded`), for the transaction to be run again.
+ * those that were merged into others are thrown (`IdsMerged`), for the transaction to be run again.
  *
  * The audit is told that all of them are changed, unless `changing` is `some`: then the caller tells which (`tx.auditContext`).
  */

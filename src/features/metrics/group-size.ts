@@ -77,7 +77,7 @@ export function isGuarded(operation: object): boolean {
 
 const moments = ['from', 'to', 'previousFrom', 'previousTo', 'asOf'];
 const intervals: readonly unknown[] = ['month', 'quarter', 'year'];
-/** Unless the directory says otherwise. */
+/** Default of `minimumGroupSize`. */
 const usualSize = 10;
 
 async function answerPartner<I>(

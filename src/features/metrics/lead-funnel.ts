@@ -36,8 +36,8 @@ A lead belongs to the period in which it entered; all else is as of \`asOf\`: it
 - first response: the first interaction from when the lead entered that is outbound or names a member of staff, ad impressions aside. \`unanswered\` leads have none yet, and are in no percentile. Percentiles interpolate linearly.
 - \`reached…\`: leads that have been in the stage or a later one: a skipped stage counts as reached. \`leadToMarketingQualified\` and the like are the share of leads in one stage that reached the next.`;
 
-const silentDaysUnlessTold = 14;
-const completenessUnlessTold = 0.5;
+const defaultSilentDays = 14;
+const defaultCompleteness = 0.5;
 
 type Question = Pick<
   z.output<typeof leadFunnelInput>,
@@ -45,7 +45,7 @@ type Question = Pick<
 >;
 
 async function resolve(context: Context, input: Question): Promise<FunnelQuestion> {
-  const { completeness = completenessUnlessTold, silentDays = silentDaysUnlessTold, groupBy = null } = input;
+  const { completeness = defaultCompleteness, silentDays = defaultSilentDays, groupBy = null } = input;
   // An address is personal: groups of one would tell it.
   if (groupBy === 'country') requireScope(context, personalScope);
   const scope = resolveScope(context, input);
@@ -73,7 +73,7 @@ export const getLeadFunnel = metricOperation(
       const first = await firstLeadAt(context.db, scope);
       const buckets = seriesOf(scope, first);
       const counts = await funnelCounts(context.db, question, buckets);
-      const { completeness = completenessUnlessTold, silentDays = silentDaysUnlessTold } = input;
+      const { completeness = defaultCompleteness, silentDays = defaultSilentDays } = input;
       const told = (result: MetricResult) => ({ ...result, values: { ...result.values, completeness, silentDays } });
       const whole = told(leadFunnel(counts.whole));
       const groups = counts.groups.map((group): MetricGroup => {

@@ -48,7 +48,7 @@ const noted = sql`version = x.version + 1, updated_at = ${param('now')}::timesta
 
 const definitions = {
   customer: {
-    says: 'who has been known for longer and has had no fact and no contact for so long is erased.',
+    says: 'erases customers who are older than the limit and have had no record and no contact since.',
     conditions: ['customerKind', 'keepConsented'],
     aged: {
       from: sql`customers c`,

@@ -12,7 +12,7 @@ import { loyaltyProgrammes } from '../loyalty-programmes/record.ts';
 
 export const notAvailable = problemType('not_available', 422, 'The reward is not available now');
 export const tierRequired = problemType('tier_required', 422, 'The reward is for a higher tier');
-export const limitReached = problemType('limit_reached', 422, 'The customer has as many as one may have');
+export const limitReached = problemType('limit_reached', 422, 'The customer has reached the limit for this reward');
 export const outOfStock = problemType('out_of_stock', 422, 'There are not enough pieces left');
 
 export const redemptionStatuses = ['redeemed', 'fulfilled', 'cancelled'] as const;

@@ -150,7 +150,8 @@ function describe({ operation, bodyLimit }: Route): string {
     operation.public
       ? `Needs no token; GraphQL needs the scope \`${operation.scope}\`.`
       : `Needs the scope \`${operation.scope}\`.`,
-    personal.length > 0 && `With ${personal.map((name) => `\`${name}\``).join(' or ')} also \`customers:pii\`.`,
+    personal.length > 0 &&
+      `Filtering by ${personal.map((name) => `\`${name}\``).join(' or ')} also needs \`customers:pii\`.`,
     'body' in operation.input.shape && `The body has at most ${bodyLimit / 1024 / 1024} MB.`,
   ]
     .filter((part) => part !== undefined && part !== false)

@@ -4,6 +4,7 @@ import t from 'tap';
 import { campaignFigures } from '../../../src/domain/campaign-results.ts';
 import { type InteractionKind, interactionKinds } from '../../../src/features/interactions/record.ts';
 import { testApp } from '../../support/app.ts';
+import { netLeft } from '../../support/refund-oracle.ts';
 import { allPages, fresh, newKey, orderOf, pushOrder } from '../../support/shop.ts';
 
 const now = '2026-06-01T12:00:00.000Z';
@@ -492,7 +493,7 @@ function expected(history: Written, n: number, question: { from: number | null; 
   );
   const valued = orders.filter(({ state }) => state !== 'dollars');
   const revenue = valued.reduce(
-    (sum, one) => sum + (one.state === 'free' ? 0 : one.total - one.tax - (one.state === 'partly' ? 40 : 0)),
+    (sum, one) => sum + (one.state === 'free' ? 0 : netLeft(one, one.state === 'partly' ? [{ amount: 40 }] : [])),
     0,
   );
   const leads = history.leads.filter(({ customer: who, enteredAt }) => {
