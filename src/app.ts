@@ -15,6 +15,7 @@ import { loyaltyBonusJobs } from './features/loyalty/bonus-jobs.ts';
 import { recomputePublication } from './features/loyalty/publication.ts';
 import { settleLoyalty } from './features/loyalty/settle.ts';
 import { partnerSettings } from './features/partners/queries.ts';
+import { restateRates } from './features/rates/restate.ts';
 import { retentionJobs } from './features/retention/apply.ts';
 import { surveyInvitationJobs } from './features/survey-invitations/planning.ts';
 import './effects.ts';
@@ -69,6 +70,7 @@ export const jobs: readonly AnyJob[] = [
   ...loyaltyBonusJobs,
   recomputePublication,
   settleLoyalty,
+  restateRates,
   ...retentionJobs,
   ...clientJobs,
 ];

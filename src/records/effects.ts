@@ -1,4 +1,5 @@
 import type { SQL } from 'drizzle-orm';
+import type { Warning } from '../platform/batch.ts';
 import type { Transaction, Values } from '../platform/db/client.ts';
 import type { Context } from '../platform/operation.ts';
 import type { RefRow } from './references/queries.ts';
@@ -90,4 +91,6 @@ export interface Planned<R, Input, Loaded> {
   lines: Readonly<Record<string, readonly LineRow[]>>;
   context: Context;
   known: Loaded;
+  /** Adds a warning to the answer of the write. */
+  warn: (warning: Warning) => void;
 }

@@ -111,7 +111,7 @@ function plan(
 ): Omit<Written, 'complete'> {
   const start = startWrite(prepared, write, index);
   const { before, customerId, incoming, owner, stale } = start;
-  const warnings = owner?.warnings ?? [];
+  const warnings = [...(owner?.warnings ?? [])];
   if (before && stale) return { id: before.row.id, created: false, applied: false, warnings, state: before };
   const id = before?.row.id ?? newId();
   const next = nextRow(kind, write, before?.row ?? null, { id, customerId, now: context.now });
@@ -123,6 +123,7 @@ function plan(
     lines,
     context,
     known,
+    warn: (warning) => warnings.push(warning),
   });
   const row = withoutPersonal(prepared.tx, kind.table, checked ?? next);
   const references =

@@ -21,13 +21,15 @@ writtenBy(orderRecord, {
     );
     return { rates, campaigns };
   },
-  plan(next, { before, input, lines, context, known: { rates, campaigns } }) {
+  plan(next, state) {
+    const { before, input, lines, context } = state;
+    const { rates, campaigns } = state.known;
     if (context.principal.scopedTo?.kind === 'customer') checkSelfService(input, before);
     if (input.campaignId && campaigns.has(input.campaignId)) {
       throw invalid('/campaignId', 'unknown_campaign', 'There is no such campaign.');
     }
     checkNotAhead(next.placedAt, context.now, '/placedAt');
-    const row = { ...next, ...freezeRate('placedAt', next, { before, input, context, known: rates }) };
+    const row = { ...next, ...freezeRate('placedAt', next, { ...state, known: rates }) };
     checkSum(row, (lines['items'] ?? []) as readonly { total: number }[]); // rows of its lines
     if (row.refunded > row.total) {
       throw invalid('/total', 'total_below_refunds', `The refunds of the order come to ${row.refunded} already.`);

@@ -1,10 +1,14 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import { index } from 'drizzle-orm/pg-core';
 import { count, currency, instant, money, text } from '../../records/fields.ts';
 import { record } from '../../records/record.ts';
 import { customerOwner } from '../customers/owner.ts';
 import { refundItem } from '../orders/record.ts';
 import { frozenRate } from '../rates/fields.ts';
+
+/** At a rate's factor; beyond 2^53 there is none. */
+export const totalInBase = (factor: SQL) =>
+  sql`case when total * ${factor} < 9007199254740991 then round(total * ${factor})::bigint end`;
 
 /** Returns that name no order: they lower the customer's net revenue on their own date and touch no order. */
 export const returnRecord = record('return', {
@@ -20,7 +24,7 @@ export const returnRecord = record('return', {
     reason: text(500).personal(),
     ...frozenRate,
     baseTotal: count()
-      .generated(sql`case when total * base_factor < 9007199254740991 then round(total * base_factor)::bigint end`)
+      .generated(totalInBase(sql`base_factor`))
       .inBaseCurrency()
       .says('Minor units of the base currency at the frozen rate; null without one.'),
   },
