@@ -15,6 +15,7 @@ import { loyaltyBonusJobs } from './features/loyalty/bonus-jobs.ts';
 import { recomputePublication } from './features/loyalty/publication.ts';
 import { settleLoyalty } from './features/loyalty/settle.ts';
 import { partnerSettings } from './features/partners/queries.ts';
+import { restateRates } from './features/rates/restate.ts';
 import { retentionJobs } from './features/retention/apply.ts';
 import { surveyInvitationJobs } from './features/survey-invitations/planning.ts';
 import './effects.ts';
@@ -22,6 +23,7 @@ import * as features from './features.ts';
 import { firstQuery, guide } from './guide.ts';
 import { accessDirectory } from './platform/auth/directory.ts';
 import type { Keys } from './platform/auth/keys.ts';
+import { keysOfStore } from './platform/auth/root-key.ts';
 import { keySeal } from './platform/auth/sealed-key.ts';
 import { tokenIssuer } from './platform/auth/token-issuer.ts';
 import { cursorCodec } from './platform/cursor.ts';
@@ -68,6 +70,7 @@ export const jobs: readonly AnyJob[] = [
   ...loyaltyBonusJobs,
   recomputePublication,
   settleLoyalty,
+  restateRates,
   ...retentionJobs,
   ...clientJobs,
 ];
@@ -110,9 +113,13 @@ export interface AppOptions {
   accessRefresh?: number | undefined;
 }
 
-/** Builds the service without listening: tests and the process (server.ts) start from here. */
+/**
+ * Builds the service without listening: tests and the process (server.ts) start from here.
+ *
+ * @throws KeyError when the database belongs to another root key
+ */
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
-  const { config, keys, connection, logger, clock, accessRefresh } = options;
+  const { config, connection, logger, clock, accessRefresh } = options;
   const { contract = { routes: features.routes, resolvers: features.resolvers, sdl: readSdl() } } = options;
   const { routes, resolvers, sdl } = contract;
   compileOutputs(allOperations(contract));
@@ -141,6 +148,10 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   };
   const pool = openPool(connection, poolOptions);
   app.addHook('onClose', () => pool.end());
+  const keys = await keysOfStore(poolDb(pool), options.keys).catch(async (error: unknown) => {
+    await app.close();
+    throw error;
+  });
   const scopedPools = { partner: scopedPool('partner'), customer: scopedPool('customer') };
   function scopedPool(as: ScopedTo['kind']): pg.Pool {
     const made = openPool(connection, { ...poolOptions, as });

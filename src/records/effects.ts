@@ -91,6 +91,6 @@ export interface Planned<R, Input, Loaded> {
   lines: Readonly<Record<string, readonly LineRow[]>>;
   context: Context;
   known: Loaded;
-  /** Tells the caller what looks wrong but is accepted. */
+  /** Adds a warning to the answer of the write. */
   warn: (warning: Warning) => void;
 }

@@ -2,12 +2,12 @@ import { sql } from 'drizzle-orm';
 import type { CampaignCounts } from '../../domain/campaign-results.ts';
 import { exactInteger } from '../../domain/money.ts';
 import { type Db, param, statement } from '../../platform/db/client.ts';
-import type { InteractionKind } from '../interactions/record.ts';
+import { type InteractionKind, isTouch } from '../interactions/record.ts';
 
 /**
  * Which campaign an order, a new lead or a conversion is put down to.
  *
- * A touch is an interaction that names a campaign. An event belongs to the campaign of its customer's last touch at or
+ * A touch is an interaction that names a campaign and is not automatic. An event belongs to the campaign of its customer's last touch at or
  * before it (of touches at one instant, the one with the higher id), when that touch is at most the window older;
  * whichever campaign that is, earlier ones get nothing. What names a campaign itself belongs to that one: an order with
  * a `campaignId`, and the conversion that it made. Touches count whenever they were; the period is about the events.
@@ -59,13 +59,13 @@ const totals = statement<TotalsRow>(
   'campaign_results',
   sql`with touches as materialized (
       select campaign_id, customer_id, occurred_at, kind, direction from interactions
-      where campaign_id = ${ids} and occurred_at >= ${from} - ${reach} and occurred_at < ${end}
+      where campaign_id = ${ids} and ${isTouch} and occurred_at >= ${from} - ${reach} and occurred_at < ${end}
     ), spans as materialized (
       select customer_id, min(occurred_at) as first, max(occurred_at) + ${reach} as last from touches group by customer_id
     ), events as (
       select i.customer_id, i.occurred_at as at, i.id, i.campaign_id as touch, 0 as what, null::bigint as revenue
         from spans s join interactions i on i.customer_id = s.customer_id
-        where i.campaign_id is not null and i.occurred_at >= s.first and i.occurred_at <= s.last and i.occurred_at < ${end}
+        where i.campaign_id is not null and ${isTouch} and i.occurred_at >= s.first and i.occurred_at <= s.last and i.occurred_at < ${end}
       union all select o.customer_id, o.placed_at, o.id, null, ${order}, o.base_revenue
         from spans s join orders o on o.customer_id = s.customer_id
         where o.qualifying and o.campaign_id is null and o.placed_at >= s.first and o.placed_at <= s.last and o.placed_at >= ${from} and o.placed_at < ${end}

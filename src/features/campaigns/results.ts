@@ -43,7 +43,7 @@ const campaignResults = z
     timeZone: z.string(),
     windowDays: smallInteger.meta({ description: 'How old the last touch may be, in days of 24 hours.' }),
     currency: currency.meta({ description: 'The base currency: of all amounts here.' }),
-    touches: count('Interactions with this campaign.'),
+    touches: count('Interactions with this campaign, without `automatic` ones.'),
     touchedCustomers: count('Distinct customers of these.'),
     responses: count(
       'Touches by which the customer reacted: inbound ones except `unsubscribe` and `email_bounced`, and whatever their direction `email_opened`, `email_clicked`, `email_received`, `ad_click` and `form`.',
@@ -82,7 +82,7 @@ const parameters = {
 };
 
 const definition =
-  'A touch is an interaction with a `campaignId`. An order counts for its own campaign; an order without one counts for the campaign of its customer’s last touch at or before the order, if that touch is not older than `windowDays`. Earlier touches get no credit. New leads and conversions are attributed in the same way. Only qualifying orders count; returns without an order are ignored. The period selects by when things happened (`occurredAt`, `enteredAt`, `convertedAt`, `placedAt`); the cost is always the total.';
+  'A touch is an interaction with a `campaignId` that is not `automatic`. An order counts for its own campaign; an order without one counts for the campaign of its customer’s last touch at or before the order, if that touch is not older than `windowDays`. Earlier touches get no credit. New leads and conversions are attributed in the same way. Only qualifying orders count; returns without an order are ignored. The period selects by when things happened (`occurredAt`, `enteredAt`, `convertedAt`, `placedAt`); the cost is always the total.';
 const scopes = 'Needs the scope `metrics:read` as well: it reveals revenue.';
 
 export const getCampaignResults = readOperation({

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
-import { instant, integer, money, recordId, text, words } from '../../records/fields.ts';
+import { boolean, instant, integer, money, recordId, text, words } from '../../records/fields.ts';
 import { record } from '../../records/record.ts';
 import { campaigns } from '../campaigns/record.ts';
 import { customerOwner } from '../customers/owner.ts';
@@ -43,8 +43,11 @@ export const direction = z
 /** The words of an interaction: neither stems nor accents are folded, for texts come in all languages. */
 export const searchedWords = sql`to_tsvector('simple', coalesce(topic, '') || ' ' || coalesce("text", ''))`;
 
-/** We have answered somebody: outbound, or with a member of staff. An ad that is shown answers nobody. */
-export const isResponse = sql`(direction = 'outbound' or staff is not null) and kind <> 'ad_impression'`;
+/** Somebody was in contact: what a machine sent by itself is none. */
+export const isTouch = sql`not automatic`;
+
+/** We have answered somebody: outbound, or with a member of staff. An ad that is shown answers nobody, nor does a machine. */
+export const isResponse = sql`(direction = 'outbound' or staff is not null) and kind <> 'ad_impression' and ${isTouch}`;
 
 /**
  * Members that lists are filtered by, as one set: one small index for all of them. A value may be that of half of all rows
@@ -77,6 +80,12 @@ export const interactionRecord = record('interaction', {
   fields: {
     kind: words(interactionKind).required(),
     direction: words(direction),
+    automatic: boolean()
+      .defaultsTo(false)
+      .says(
+        'Sent by a machine by itself, such as a confirmation of receipt or an out-of-office reply: it is neither an answer nor a touch, so no metric of leads and campaigns, no score and no survey counts it. A mailing that somebody sends is not automatic. Default: false.',
+        false,
+      ),
     channel: text(100).plain().says('Channel, as your systems call it.', 'hotline'),
     occurredAt: instant().required().range().sort().happened(),
     topic: text(200).personal().says('The topic, in a few words: personal data.', 'delivery'),
@@ -95,8 +104,8 @@ export const interactionRecord = record('interaction', {
     text: text(10_000).personal().says('Free text: personal data.'),
   },
   extras: (t) => [
-    // The timeline's order, and what scores read.
-    index('interactions_customer_occurred').on(t.customerId, t.occurredAt, t.id),
+    // The timeline's order, what scores read, and the last touch, from the index alone.
+    index('interactions_customer_time').on(t.customerId, t.occurredAt, t.id, t.automatic),
     index('interactions_occurred').on(t.occurredAt, t.id),
     // A page of a campaign's, and whom it touched when, read from the index alone.
     index('interactions_campaign')
@@ -105,13 +114,27 @@ export const interactionRecord = record('interaction', {
     // Whose staff have left is far back: neither of the indexes around would find them soon.
     index('interactions_staff').on(t.staff, t.occurredAt, t.id).where(sql`staff is not null`),
     // When a lead was first answered, read from the index alone: a fetch per lead is ten times the time.
-    index('interactions_responses').on(t.customerId, t.occurredAt).where(isResponse),
+    index('interactions_answers').on(t.customerId, t.occurredAt).where(isResponse),
+    // What was told late or changed since invitations to surveys were planned.
+    index('interactions_updated').on(t.updatedAt, t.id),
     index('interactions_terms').using('gin', terms),
     // Of all rows: where the index is partial, the planner takes a common word for a rare one.
     index('interactions_words').using('gin', searchedWords),
   ],
   timeline: {
-    members: ['kind', 'direction', 'channel', 'topic', 'outcome', 'staff', 'seconds', 'campaignId', 'orderId', 'text'],
+    members: [
+      'kind',
+      'direction',
+      'automatic',
+      'channel',
+      'topic',
+      'outcome',
+      'staff',
+      'seconds',
+      'campaignId',
+      'orderId',
+      'text',
+    ],
   },
   refine: (input) =>
     input

@@ -8,6 +8,7 @@ import {
   leadScorer,
 } from '../../domain/lead-features.ts';
 import { type Db, param, statement } from '../../platform/db/client.ts';
+import { isTouch } from '../interactions/record.ts';
 import type { LearnedScoreAnswer } from './record.ts';
 
 /**
@@ -40,7 +41,7 @@ export interface FactsRow extends LeadProfile {
 
 /**
  * What is known of the leads in `subjects` (customer_id, source, cut), in the order of their ids: the profile as it stands
- * and the interactions before `cut`, grouped; for `toFacts`. `offset 0` keeps the planner to one look-up per lead: it
+ * and the touches before `cut`, grouped; for `toFacts`. `offset 0` keeps the planner to one look-up per lead: it
  * would read all customers for a page of them.
  */
 export function factsQuery(subjects: SQL, more: SQL = sql``): SQL {
@@ -55,7 +56,7 @@ export function factsQuery(subjects: SQL, more: SQL = sql``): SQL {
       cross join lateral (select json_agg(json_build_array(kind, topic, outcome, direction, count, seconds, pages, last_at)) as interactions
         from (select i.kind, i.topic, i.outcome, i.direction, count(*) as count, coalesce(sum(i.seconds), 0) as seconds,
             coalesce(sum(i.pages), 0) as pages, max(i.occurred_at) as last_at
-          from interactions i where i.customer_id = s.customer_id and i.occurred_at < s.cut
+          from interactions i where i.customer_id = s.customer_id and ${isTouch} and i.occurred_at < s.cut
           group by i.kind, i.topic, i.outcome, i.direction) grouped) g
     order by s.customer_id`;
 }

@@ -16,6 +16,7 @@ import { Problem } from '../../platform/errors.ts';
 import { job } from '../../platform/jobs.ts';
 import type { Services } from '../../platform/operation.ts';
 import { id } from '../../platform/values.ts';
+import { isTouch } from '../interactions/record.ts';
 import { rulesInForce, scoresAt } from '../lead-scores/queries.ts';
 import { type FactsRow, factsQuery, firstConversion, toFacts } from './queries.ts';
 import type { LeadModelCounts, LeadModelParameters, LeadModelQuality, LeadModelReason } from './record.ts';
@@ -66,7 +67,7 @@ const page = statement<LabelledRow>(
     sql`${labelled} and l.customer_id > ${param('after')}::uuid and x.outcome is not null
       order by l.customer_id limit ${sql.raw(String(chunk))}`,
     sql`s.outcome, coalesce((select max(i.occurred_at) + interval '1 microsecond' from interactions i
-        where i.customer_id = s.customer_id and i.occurred_at < s.cut), s.cut) as "heardAt",`,
+        where i.customer_id = s.customer_id and ${isTouch} and i.occurred_at < s.cut), s.cut) as "heardAt",`,
   ),
 );
 

@@ -80,7 +80,10 @@ export const ruleTouchesInput = z
       .optional()
       .meta({ description: 'It happened within this many days before `asOf`.' }),
   })
-  .meta({ id: 'RuleTouches', description: 'Which interactions count; everything you send must hold.' });
+  .meta({
+    id: 'RuleTouches',
+    description: 'Which interactions count; everything you send must hold. `automatic` ones never count.',
+  });
 
 export const scoreRuleInput = z
   .strictObject({

@@ -8,6 +8,7 @@ import {
   type ScoreRule,
   unitsOf,
 } from '../../domain/lead-score.ts';
+import { isTouch } from '../interactions/record.ts';
 import type { RuleSetDocument } from './record.ts';
 
 /**
@@ -64,7 +65,7 @@ export function scoreQuery(document: RuleSetDocument, subject: Subject, mode: Sc
       ? sql``
       : sql`cross join lateral (
           select ${list(counting.flatMap(({ rule, index }) => aggregates(subject, mode, rule, index)))}
-          from interactions i where i.customer_id = ${subject.customerId}
+          from interactions i where i.customer_id = ${subject.customerId} and ${isTouch}
             ${mode === 'exact' ? sql`and i.occurred_at < ${subject.asOf}` : sql``}
         ) t`;
   const numbers = (prefix: string) => list(rules.map(({ index }) => raw(`${prefix}${index}`)));
@@ -240,7 +241,7 @@ export function evidenceQuery(document: RuleSetDocument, subject: Subject): SQL 
       sql`select ${raw(String(index))} as rule, max(e.matching) as count, json_agg(json_build_array(e.id, e.kind, e.occurred_at, e.topic, e.channel, e.units)
           order by e.occurred_at desc, e.id desc) as evidence
         from (select i.id, i.kind, i.occurred_at, i.topic, i.channel, ${evidenceUnits(rule, subject, 'exact')} as units, ${rule.per === 'latest' ? raw('1') : raw('count(*) over ()')} as matching
-          from interactions i where i.customer_id = ${subject.customerId} and i.occurred_at < ${subject.asOf} and ${touchSql(rule.on, subject)}
+          from interactions i where i.customer_id = ${subject.customerId} and ${isTouch} and i.occurred_at < ${subject.asOf} and ${touchSql(rule.on, subject)}
           order by i.occurred_at desc, i.id desc limit ${raw(String(limit))}) e having count(*) > 0`,
     ];
   });

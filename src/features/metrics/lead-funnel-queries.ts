@@ -3,7 +3,7 @@ import type { LeadFunnelCounts } from '../../domain/lead-funnel.ts';
 import type { LeadStage } from '../../domain/lead-lifecycle.ts';
 import { profileFieldsOf } from '../../domain/lead-score.ts';
 import { type Db, param, statement, type Values } from '../../platform/db/client.ts';
-import { isResponse } from '../interactions/record.ts';
+import { isResponse, isTouch } from '../interactions/record.ts';
 import { compiled, type ScoringRules } from '../lead-scores/queries.ts';
 import { fieldSql } from '../lead-scores/score-sql.ts';
 import { type LossReason, lossReasons } from '../leads/record.ts';
@@ -38,9 +38,9 @@ const stages = (
       window backwards as (partition by h.customer_id order by h.sequence desc)
     ) steps group by customer_id`;
 
-/** The latest interaction before `asOf`. Apart from the responses: each is read from an index alone. */
+/** The latest touch before `asOf`. Apart from the responses: each is read from an index alone. */
 const touches = (reach: Reach) => sql`select i.customer_id, max(i.occurred_at) as last_at
-    from ${rowsOfLeads(reach, sql`interactions i`)} where i.customer_id = l.customer_id and i.occurred_at < ${asOf} group by i.customer_id`;
+    from ${rowsOfLeads(reach, sql`interactions i`)} where i.customer_id = l.customer_id and ${isTouch} and i.occurred_at < ${asOf} group by i.customer_id`;
 
 /** The first response since the lead entered, before `asOf`. */
 const responses = (reach: Reach) => sql`select i.customer_id, min(i.occurred_at) as first_at

@@ -32,8 +32,8 @@ A lead belongs to the period in which it entered; all else is as of \`asOf\`: it
 - \`value\`: leads that became a customer ÷ leads. A conversion that the next stage change takes back (\`no_qualifying_order_left\`) does not count; a customer who left later still does.
 - open: in a stage before \`customer\`. \`former\` is \`lost\`; \`lostCustomers\` of these had been converted.
 - \`underQualified\`: open leads with a smaller share of the profile fields filled in than \`completeness\`. The fields are the rule set's \`profileFields\`: by default name, email, phone, country and source.
-- \`untouched\`: open leads without any interaction in the \`silentDays\` calendar days before the day of \`asOf\`, nor on that day; \`neverTouched\` without one at all. Interactions of every kind count, those before the lead entered too.
-- first response: the first interaction from when the lead entered that is outbound or names a member of staff, ad impressions aside. \`unanswered\` leads have none yet, and are in no percentile. Percentiles interpolate linearly.
+- \`untouched\`: open leads without any interaction in the \`silentDays\` calendar days before the day of \`asOf\`, nor on that day; \`neverTouched\` without one at all. Interactions of every kind count unless they are \`automatic\`, those before the lead entered too.
+- first response: the first interaction from when the lead entered that is outbound or names a member of staff, ad impressions and \`automatic\` ones aside. \`unanswered\` leads have none yet, and are in no percentile. Percentiles interpolate linearly.
 - \`reached…\`: leads that have been in the stage or a later one: a skipped stage counts as reached. \`leadToMarketingQualified\` and the like are the share of leads in one stage that reached the next.`;
 
 const defaultSilentDays = 14;

@@ -11,7 +11,7 @@ import { targetParameters } from '../../records/references/record.ts';
 import { getCustomer } from '../customers/operations.ts';
 import { customersByIds } from '../customers/queries.ts';
 import { type Customer, customerRecord } from '../customers/record.ts';
-import { type Direction, direction, type InteractionKind, interactionKind } from '../interactions/record.ts';
+import { type Direction, direction, type InteractionKind, interactionKind, isTouch } from '../interactions/record.ts';
 import { progressOfCustomers } from '../loyalty/queries.ts';
 import { customerLoyalty, tierProgress } from '../loyalty/record.ts';
 import { orderStatus } from '../orders/record.ts';
@@ -68,7 +68,7 @@ const touches = z
       description: 'Σ cost to serve, minor units of the base currency; null where none is known.',
     }),
   })
-  .meta({ id: 'CustomerTouches', description: 'Interactions up to `asOf`.' });
+  .meta({ id: 'CustomerTouches', description: 'Interactions up to `asOf`, without `automatic` ones.' });
 
 const latestTouch = z
   .strictObject({
@@ -80,7 +80,7 @@ const latestTouch = z
     occurredAt: instant,
     staff: z.string().nullable(),
   })
-  .meta({ id: 'LatestTouch', description: 'The last interaction before `asOf`.' });
+  .meta({ id: 'LatestTouch', description: 'The last interaction before `asOf` that is not `automatic`.' });
 
 const latestScore = z
   .strictObject({
@@ -117,29 +117,45 @@ const standing = customerLoyalty
     description: 'Points and tier in the loyalty programme at `asOf`, and the way to the next tier.',
   });
 
+const purchaseFigures = {
+  orders: count.meta({ description: 'Qualifying orders in all currencies.' }),
+  purchaseDays: count.meta({ description: 'Distinct days with a qualifying order, in the reporting zone.' }),
+  meanGapDays: days.meta({ description: 'Mean days between consecutive purchase days; null with fewer than two.' }),
+  daysSinceLastOrder: smallInteger.nullable().meta({ description: 'Calendar days in the reporting zone.' }),
+  isReturning: z.boolean().meta({ description: 'At least two qualifying orders.' }),
+  isSilent: z
+    .boolean()
+    .nullable()
+    .meta({ description: 'No order for 90 days (churn, variant `silence`); null without orders.' }),
+  isOverdue: z
+    .boolean()
+    .nullable()
+    .meta({ description: 'No order for twice their own mean gap (churn, variant `gap`); null without a gap.' }),
+  perCurrency: z.array(currencySummary),
+  base: baseSummary,
+};
+
+const companySummary = z
+  .strictObject({
+    people: count.meta({ description: 'Customers whose `companyId` is the company.' }),
+    ...purchaseFigures,
+    touches,
+  })
+  .meta({ id: 'CompanySummary', description: 'The figures of a company and its people, taken together.' });
+
 export const customerSummary = z
   .strictObject({
     customer: customerRecord.output,
     asOf: instant,
-    orders: count.meta({ description: 'Qualifying orders in all currencies.' }),
-    purchaseDays: count.meta({ description: 'Distinct days with a qualifying order, in the reporting zone.' }),
-    meanGapDays: days.meta({ description: 'Mean days between consecutive purchase days; null with fewer than two.' }),
-    daysSinceLastOrder: smallInteger.nullable().meta({ description: 'Calendar days in the reporting zone.' }),
-    isReturning: z.boolean().meta({ description: 'At least two qualifying orders.' }),
-    isSilent: z
-      .boolean()
-      .nullable()
-      .meta({ description: 'No order for 90 days (churn, variant `silence`); null without orders.' }),
-    isOverdue: z
-      .boolean()
-      .nullable()
-      .meta({ description: 'No order for twice their own mean gap (churn, variant `gap`); null without a gap.' }),
-    perCurrency: z.array(currencySummary),
-    base: baseSummary,
+    ...purchaseFigures,
     lastOrders: z.array(latestOrder).meta({ description: 'The five latest, whatever their status.' }),
     touches,
     latestTouch: latestTouch.nullable().meta({ description: 'null: none, or no scope `interactions:read`.' }),
     latestScores: latestScores.meta({ description: 'All null without the scope `survey-responses:read`.' }),
+    withPeople: companySummary.nullable().meta({
+      description:
+        'Of a company: its own figures and those of its people together; the figures beside it are its own alone. null: a person, or a partner or customer token.',
+    }),
     loyalty: standing.nullable().meta({ description: 'null: not a member, or no scope `loyalty:read`.' }),
   })
   .meta({ id: 'CustomerSummary', description: 'The single view of a customer.' });
@@ -162,21 +178,35 @@ interface CurrencyRow {
 
 const ids = sql`any(${param('ids')}::uuid[])`;
 
-const byCurrency = statement<CurrencyRow>(
-  'summary_currencies',
-  sql`with bought as (
-      select customer_id, currency, count(*) as orders, sum(revenue) as revenue, count(base_revenue) as base_orders, coalesce(sum(base_revenue), 0) as base_revenue,
+/** Whose facts make a summary: the customer's own, or those of a company (`owner`) and its people. */
+type Whose = 'own' | 'together';
+
+const together = sql`(select c.id as owner, c.id as customer_id from customers c where c.id = ${ids}
+  union all select c.company_id, c.id from customers c where c.company_id = ${ids}) m`;
+
+function factsOf(whose: Whose, table: 'orders' | 'returns' | 'interactions') {
+  const facts = sql.raw(table);
+  return whose === 'own'
+    ? sql`(select f.*, f.customer_id as owner from ${facts} f where f.customer_id = ${ids}) facts`
+    : sql`(select f.*, m.owner from ${together} join ${facts} f on f.customer_id = m.customer_id) facts`;
+}
+
+const byCurrency = (whose: Whose) =>
+  statement<CurrencyRow>(
+    `summary_currencies_${whose}`,
+    sql`with bought as (
+      select owner, currency, count(*) as orders, sum(revenue) as revenue, count(base_revenue) as base_orders, coalesce(sum(base_revenue), 0) as base_revenue,
         min(placed_at) as first_at, max(placed_at) as last_at
-      from orders where customer_id = ${ids} and qualifying and placed_at < ${param('asOf')}::timestamptz group by customer_id, currency
+      from ${factsOf(whose, 'orders')} where qualifying and placed_at < ${param('asOf')}::timestamptz group by owner, currency
     ), brought as (
-      select customer_id, currency, count(*) as returns, sum(net) as returned, count(base_net) as base_returns, coalesce(sum(base_net), 0) as base_returned
-      from returns where customer_id = ${ids} and returned_at < ${param('asOf')}::timestamptz group by customer_id, currency
+      select owner, currency, count(*) as returns, sum(net) as returned, count(base_net) as base_returns, coalesce(sum(base_net), 0) as base_returned
+      from ${factsOf(whose, 'returns')} where returned_at < ${param('asOf')}::timestamptz group by owner, currency
     )
-    select customer_id as "customerId", currency, coalesce(orders, 0) as orders, coalesce(revenue, 0) as revenue, coalesce(base_orders, 0) as "baseOrders",
+    select owner as "customerId", currency, coalesce(orders, 0) as orders, coalesce(revenue, 0) as revenue, coalesce(base_orders, 0) as "baseOrders",
       coalesce(base_revenue, 0) as "baseRevenue", coalesce(returns, 0) as returns, coalesce(returned, 0) as returned,
       coalesce(base_returns, 0) as "baseReturns", coalesce(base_returned, 0) as "baseReturned", first_at as "firstOrderAt", last_at as "lastOrderAt"
-    from bought full join brought using (customer_id, currency) order by currency`,
-);
+    from bought full join brought using (owner, currency) order by currency`,
+  );
 
 interface Purchases {
   days: number;
@@ -184,14 +214,15 @@ interface Purchases {
   last: string | null;
 }
 
-const purchaseDays = statement<Purchases & { customerId: string }>(
-  'summary_days',
-  sql`select customer_id as "customerId", count(distinct day) as days, min(day) as first, max(day) as last
+const purchaseDays = (whose: Whose) =>
+  statement<Purchases & { customerId: string }>(
+    `summary_days_${whose}`,
+    sql`select owner as "customerId", count(distinct day) as days, min(day) as first, max(day) as last
     from (
-      select customer_id, (placed_at at time zone ${param('timeZone')}::text)::date as day
-      from orders where customer_id = ${ids} and qualifying and placed_at < ${param('asOf')}::timestamptz
-    ) purchases group by customer_id`,
-);
+      select owner, (placed_at at time zone ${param('timeZone')}::text)::date as day
+      from ${factsOf(whose, 'orders')} where qualifying and placed_at < ${param('asOf')}::timestamptz
+    ) purchases group by owner`,
+  );
 
 type LatestOrder = CustomerSummary['lastOrders'][number];
 
@@ -212,11 +243,23 @@ interface TouchRow {
   cost: string | null;
 }
 
-const touchCounts = statement<TouchRow & { customerId: string }>(
-  'summary_touches',
-  sql`select customer_id as "customerId", kind, direction, count(*) as count, min(occurred_at) as "firstAt", max(occurred_at) as "lastAt",
+const touchCounts = (whose: Whose) =>
+  statement<TouchRow & { customerId: string }>(
+    `summary_touches_${whose}`,
+    sql`select owner as "customerId", kind, direction, count(*) as count, min(occurred_at) as "firstAt", max(occurred_at) as "lastAt",
       sum(seconds)::numeric as seconds, sum(cost) as cost
-    from interactions where customer_id = ${ids} and occurred_at < ${param('asOf')}::timestamptz group by customer_id, kind, direction`,
+    from ${factsOf(whose, 'interactions')} where ${isTouch} and occurred_at < ${param('asOf')}::timestamptz group by owner, kind, direction`,
+  );
+
+/** The figures of orders, returns and touches. */
+const figuresOf = {
+  own: { currencies: byCurrency('own'), days: purchaseDays('own'), touches: touchCounts('own') },
+  together: { currencies: byCurrency('together'), days: purchaseDays('together'), touches: touchCounts('together') },
+};
+
+const peopleOf = statement<{ customerId: string; people: number }>(
+  'summary_people',
+  sql`select company_id as "customerId", count(*) as people from customers where company_id = ${ids} group by company_id`,
 );
 
 type LatestTouch = NonNullable<CustomerSummary['latestTouch']>;
@@ -225,7 +268,7 @@ const lastTouch = statement<LatestTouch & { customerId: string }>(
   'summary_latest_touch',
   sql`select i.customer_id as "customerId", i.id, i.kind, i.channel, i.direction, i.topic, i.occurred_at as "occurredAt", i.staff
     from (select distinct on (customer_id) customer_id, id from interactions
-      where customer_id = ${ids} and occurred_at < ${param('asOf')}::timestamptz order by customer_id desc, occurred_at desc, id desc) latest
+      where customer_id = ${ids} and ${isTouch} and occurred_at < ${param('asOf')}::timestamptz order by customer_id desc, occurred_at desc, id desc) latest
     join interactions i on i.customer_id = latest.customer_id and i.id = latest.id`,
 );
 
@@ -254,7 +297,7 @@ export const getCustomerSummary = readOperation({
   selfService: false,
   summary: 'The single view of a customer',
   description:
-    'The profile, figures of orders and returns per currency and in the base currency, the last contact, the latest survey scores, and the loyalty account.',
+    'The profile, figures of orders and returns per currency and in the base currency, the last contact, the latest survey scores, and the loyalty account. Of a company, also the figures of the company and its people together.',
   input: z.strictObject(targetParameters),
   output: customerSummary,
   problems: ['not_found'],
@@ -284,39 +327,63 @@ export const customerSummaries = readOperation({
 });
 
 /** Statistics come with the customer; single records of a family only with the scope of their own lists. */
-async function summariesOf(
-  { db, now, reportingTimeZone, baseCurrency, principal }: Context,
-  records: Customer[],
-): Promise<CustomerSummary[]> {
+async function summariesOf(context: Context, records: Customer[]): Promise<CustomerSummary[]> {
+  const { db, now, principal } = context;
   const wanted = { ids: records.map((record) => record.id) };
-  const [currencies, purchases, lastOrders, counts, lastTouches, scores, members] = await Promise.all([
-    db.all(byCurrency, { ...wanted, asOf: now }),
-    db.all(purchaseDays, { ...wanted, asOf: now, timeZone: reportingTimeZone }),
+  // Who belongs to a company is for partners and customers to see only as far as single records tell it.
+  const companies = principal.scopedTo
+    ? []
+    : records.filter(({ kind }) => kind === 'company').map(({ id: own }) => own);
+  const [ownFigures, whole, people, lastOrders, lastTouches, scores, members] = await Promise.all([
+    figures(context, 'own', wanted.ids),
+    companies.length > 0 ? figures(context, 'together', companies) : () => null,
+    companies.length > 0 ? db.all(peopleOf, { ids: companies }) : [],
     db.all(latest, wanted),
-    db.all(touchCounts, { ...wanted, asOf: now }),
     principal.has('interactions:read') ? db.all(lastTouch, { ...wanted, asOf: now }) : [],
     principal.has('survey-responses:read') ? db.all(lastScores, { ...wanted, asOf: now }) : [],
     principal.has('loyalty:read') ? progressOfCustomers(db, wanted.ids, now) : new Map<string, never>(),
   ]);
-  const today = localDateOf(now, reportingTimeZone);
   return records.map((record) => {
     const own = <T extends { customerId: string }>(rows: T[]) => rows.filter((row) => row.customerId === record.id);
-    const facts = {
-      currencies: own(currencies),
-      purchases: own(purchases)[0] ?? { days: 0, first: null, last: null },
-      lastOrders: own(lastOrders).map(({ customerId: _, ...order }) => order),
-    };
     const [touch] = own(lastTouches).map(({ customerId: _, ...members }) => members);
+    const together = companies.includes(record.id) ? whole(record.id) : null;
     return {
       customer: record,
       asOf: now,
-      ...summarise(facts, today, baseCurrency),
-      touches: touchesOf(own(counts)),
+      ...ownFigures(record.id),
+      lastOrders: own(lastOrders).map(({ customerId: _, ...order }) => order),
       latestTouch: touch ?? null,
       latestScores: scoresOf(own(scores)),
+      withPeople: together && { people: own(people)[0]?.people ?? 0, ...together },
       loyalty: standingOf(members.get(record.id)),
     };
   });
+}
+
+type Figures = Omit<z.output<typeof companySummary>, 'people'>;
+
+/** The figures of customers, or of companies together with their people, by id. */
+async function figures(
+  { db, now, reportingTimeZone, baseCurrency }: Context,
+  whose: Whose,
+  customerIds: string[],
+): Promise<(id: string) => Figures> {
+  const statements = figuresOf[whose];
+  const values = { ids: customerIds, asOf: now };
+  const [currencies, purchases, counts] = await Promise.all([
+    db.all(statements.currencies, values),
+    db.all(statements.days, { ...values, timeZone: reportingTimeZone }),
+    db.all(statements.touches, values),
+  ]);
+  const today = localDateOf(now, reportingTimeZone);
+  return (customerId) => {
+    const own = <T extends { customerId: string }>(rows: T[]) => rows.filter((row) => row.customerId === customerId);
+    const days = own(purchases)[0] ?? { days: 0, first: null, last: null };
+    return {
+      ...summarise({ currencies: own(currencies), purchases: days }, today, baseCurrency),
+      touches: touchesOf(own(counts)),
+    };
+  };
 }
 
 type Member = NonNullable<CustomerSummary['loyalty']>;
@@ -330,17 +397,12 @@ function standingOf(member: Member | undefined): CustomerSummary['loyalty'] {
 interface Facts {
   currencies: CurrencyRow[];
   purchases: Purchases;
-  lastOrders: LatestOrder[];
 }
 
 const silenceDays = 90;
 const gapFactor = 2;
 
-function summarise(
-  { currencies, purchases, lastOrders }: Facts,
-  today: string,
-  baseCurrency: string,
-): Omit<CustomerSummary, 'customer' | 'asOf' | 'touches' | 'latestTouch' | 'latestScores' | 'loyalty'> {
+function summarise({ currencies, purchases }: Facts, today: string, baseCurrency: string): Omit<Figures, 'touches'> {
   const orders = total(currencies, (row) => row.orders);
   const { days: distinctDays, first, last } = purchases;
   const span = first === null || last === null ? 0 : daysFrom(first, last);
@@ -364,7 +426,6 @@ function summarise(
       lastOrderAt: row.lastOrderAt,
     })),
     base: inBase(currencies, baseCurrency),
-    lastOrders,
   };
 }
 

@@ -22,13 +22,15 @@ writtenBy(orderRecord, {
     );
     return { rates, campaigns, refunds: await refundsOfOrders(tx, given.stored) };
   },
-  plan(next, { before, input, lines, context, known: { rates, campaigns, refunds }, warn }) {
+  plan(next, state) {
+    const { before, input, lines, context, warn } = state;
+    const { rates, campaigns, refunds } = state.known;
     if (context.principal.scopedTo?.kind === 'customer') checkSelfService(input, before);
     if (input.campaignId && campaigns.has(input.campaignId)) {
       throw invalid('/campaignId', 'unknown_campaign', 'There is no such campaign.');
     }
     checkNotAhead(next.placedAt, context.now, '/placedAt');
-    const row = { ...next, ...freezeRate('placedAt', next, { before, input, context, known: rates }) };
+    const row = { ...next, ...freezeRate('placedAt', next, { ...state, known: rates }) };
     checkSum(row, (lines['items'] ?? []) as readonly { total: number }[]); // rows of its lines
     if (row.refunded > row.total) {
       warn({

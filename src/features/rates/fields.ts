@@ -1,5 +1,5 @@
 import { decimalText } from '../../platform/values.ts';
-import { decimal } from '../../records/fields.ts';
+import { boolean, decimal } from '../../records/fields.ts';
 import { rateInput } from './record.ts';
 
 /** The rate that a record keeps for ever, and the factor between minor units that follows from it. */
@@ -8,4 +8,6 @@ export const frozenRate = {
     'Base-currency major units per major unit of the currency, frozen with the record. Default: the uploaded rate of its date; null until there is one.',
   ),
   baseFactor: decimal(rateInput, decimalText).internal(),
+  /** Whether the rate came with the record, and so is not for uploads to correct. null: written before this was noted. */
+  rateGiven: boolean().internal(),
 };

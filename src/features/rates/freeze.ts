@@ -1,5 +1,6 @@
 import { baseFactor } from '../../domain/money.ts';
 import { intervalAt } from '../../domain/period.ts';
+import type { Warning } from '../../platform/batch.ts';
 import type { Transaction } from '../../platform/db/client.ts';
 import { invalid } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
@@ -9,7 +10,16 @@ import { type RateWanted, rateKey, ratesAt, shareRates } from './queries.ts';
 export interface Frozen {
   exchangeRate: string | null;
   baseFactor: string | null;
+  /** Whether it came with the fact; null: a previous version did not note it. */
+  rateGiven: boolean | null;
 }
+
+/** A record without a rate counts in its own currency only. */
+const missingRate: Warning = {
+  code: 'missing_rate',
+  message:
+    'There is no exchange rate for the currency and date, so the record has no value in the base currency yet. Upload the rate, or send exchangeRate.',
+};
 
 export interface RateRequest extends RateWanted {
   /** The rate that came with the fact. */
@@ -30,15 +40,16 @@ async function rateFreezer(tx: Transaction, context: Context, requests: RateRequ
       if (request.given && Number(request.given) !== 1) {
         throw invalid('/exchangeRate', 'base_currency', 'The amounts are in the base currency, whose rate is 1.');
       }
-      return { exchangeRate: '1', baseFactor: '1' };
+      return { exchangeRate: '1', baseFactor: '1', rateGiven: false };
     }
-    return frozen(request.given ?? rates.get(rateKey(request)) ?? null, request.currency, baseCurrency);
+    const rate = request.given ?? rates.get(rateKey(request)) ?? null;
+    return { ...frozen(rate, request.currency, baseCurrency), rateGiven: Boolean(request.given) };
   };
 }
 
 export type Freeze = (request: RateRequest) => Frozen;
 
-export function frozen(rate: string | null, currency: string, baseCurrency: string): Frozen {
+export function frozen(rate: string | null, currency: string, baseCurrency: string): Omit<Frozen, 'rateGiven'> {
   return { exchangeRate: rate, baseFactor: rate === null ? null : baseFactor(rate, currency, baseCurrency) };
 }
 
@@ -51,7 +62,7 @@ function keptRate(
   if (!before?.baseFactor || request.given || before.currency !== request.currency) return null;
   const dateOf = (at: string) => intervalAt('day', at, reportingTimeZone).start;
   if (before.at !== request.at && dateOf(before.at) !== dateOf(request.at)) return null;
-  return { exchangeRate: before.exchangeRate, baseFactor: before.baseFactor };
+  return { exchangeRate: before.exchangeRate, baseFactor: before.baseFactor, rateGiven: before.rateGiven };
 }
 
 /** A record whose amounts are worth something in the base currency, by the rate of the date in `at`. */
@@ -76,19 +87,34 @@ export function lookUpRates<At extends string>(at: At) {
   };
 }
 
-/** The rate of a record that is about to be stored: the one it has, where that still holds. */
+/** The rate of a record that is about to be stored: the one it has, where that still holds; `null` in a PATCH looks again. */
 export function freezeRate<At extends string>(
   at: At,
   next: Rated<At>,
   {
     before,
     input,
+    mode,
     context,
     known,
-  }: { before: Rated<At> | null; input: RatedInput<At>; context: Context; known: Freeze },
+    warn,
+  }: {
+    before: Rated<At> | null;
+    input: RatedInput<At>;
+    mode: string;
+    context: Context;
+    known: Freeze;
+    warn: (warning: Warning) => void;
+  },
 ): Frozen {
   const request = { currency: next.currency, at: next[at], given: input.exchangeRate };
-  return keptRate(before && { ...before, at: before[at] }, request, context.reportingTimeZone) ?? known(request);
+  const kept =
+    mode === 'patch' && input.exchangeRate === null
+      ? null
+      : keptRate(before && { ...before, at: before[at] }, request, context.reportingTimeZone);
+  const rate = kept ?? known(request);
+  if (rate.baseFactor === null) warn(missingRate);
+  return rate;
 }
 
 /** The rates a document may need; a patch may change one of date and currency, of whichever stored fact it is. */

@@ -10,8 +10,9 @@ import { lockCustomers } from '../customers/queries.ts';
 import { membersAmong, recomputeEarnings } from '../loyalty/earning.ts';
 import { recomputeCustomers } from '../rollups/queries.ts';
 import { frozen } from './freeze.ts';
-import { excludeRates, upsertRates, waitingFacts } from './queries.ts';
+import { excludeRates, formerRates, upsertRates, waitingFacts } from './queries.ts';
 import { type ExchangeRate, exchangeRate, exchangeRates, exchangeRatesInput, storedRates } from './record.ts';
+import { restate, restatingBy } from './restate.ts';
 
 export const putExchangeRates = writeOperation({
   name: 'putExchangeRates',
@@ -20,12 +21,21 @@ export const putExchangeRates = writeOperation({
   selfService: false,
   summary: 'Upload exchange rates',
   description:
-    'Adds rates, or replaces those of the same date and currency. Records that had no rate are completed; records that have one keep it (each record keeps the rate of its date).',
-  input: z.strictObject({ ...writeParameters, body: exchangeRatesInput }),
+    'Adds rates, or replaces those of the same date and currency. Records that had no rate are completed; records that have one keep it (each record keeps the rate of its date), unless you send `restate`.',
+  input: z.strictObject({
+    ...writeParameters,
+    restate: z.boolean().optional().meta({
+      description:
+        'Orders and returns from the first date sent to seven days after the last take the rate that is uploaded for them now, and with it their base value, points and tiers. Those whose `exchangeRate` was sent with them stay. With `dryRun`, you see what would change.',
+    }),
+    body: exchangeRatesInput,
+  }),
   output: storedRates,
   idempotency: 'accepted',
-  changed: ({ stored, completedOrders, completedReturns }) => stored + completedOrders + completedReturns > 0,
-  async run(tx, context, { body: { rates } }) {
+  changed: ({ stored, completedOrders, completedReturns, restated }) =>
+    stored + completedOrders + completedReturns > 0 ||
+    (restated?.currencies.some(({ orders, returns }) => orders + returns > 0) ?? false),
+  async run(tx, context, { body: { rates }, restate: restates = false, dryRun = false }) {
     const rows = new Map<string, (typeof rates)[number]>();
     for (const [index, rate] of rates.entries()) {
       const key = `${rate.currency} ${rate.date}`;
@@ -35,6 +45,7 @@ export const putExchangeRates = writeOperation({
       rows.set(key, rate);
     }
     await excludeRates(tx);
+    const former = restates ? await formerRates(tx, rates) : null;
     const stored = await upsertRates(
       tx,
       [...rows.values()].map((rate) => ({ ...rate, updatedAt: context.now })),
@@ -42,6 +53,7 @@ export const putExchangeRates = writeOperation({
     const currencies = [...new Set(rates.map((rate) => rate.currency))];
     return {
       stored,
+      restated: former && (await restate(tx, context, restatingBy(former), { dryRun })),
       completedOrders: await completeFacts(tx, context, 'orders', currencies),
       completedReturns: await completeFacts(tx, context, 'returns', currencies),
     };

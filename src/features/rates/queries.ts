@@ -44,6 +44,26 @@ export async function excludeRates(tx: Transaction): Promise<void> {
   await tx.all(exclude);
 }
 
+/** What was uploaded for a date until now; null: nothing. */
+export interface FormerRate {
+  currency: string;
+  date: string;
+  rate: string | null;
+}
+
+const former = statement<FormerRate>(
+  'former_rates',
+  sql`select n."currency", n."date", x.rate from json_to_recordset(${param('rows')}::json) as n("currency" text, "date" date)
+    left join exchange_rates x on x.currency = n."currency" and x.date = n."date"`,
+);
+
+export function formerRates(
+  tx: Transaction,
+  rows: readonly { currency: string; date: string }[],
+): Promise<FormerRate[]> {
+  return tx.all(former, { rows: JSON.stringify(rows) });
+}
+
 const upsert = statement<{ currency: string }>(
   'upsert_rates',
   sql`${insertRows(exchangeRates, param('rows'))}
@@ -80,7 +100,7 @@ function waiting(table: 'orders' | 'returns', at: 'placed_at' | 'returned_at') {
 function complete(table: 'orders' | 'returns') {
   return statement<{ id: string }>(
     `complete_${table}`,
-    sql`update ${sql.raw(table)} f set exchange_rate = n."exchangeRate", base_factor = n."baseFactor", version = f.version + 1,
+    sql`update ${sql.raw(table)} f set exchange_rate = n."exchangeRate", base_factor = n."baseFactor", rate_given = false, version = f.version + 1,
         updated_at = ${param('now')}::timestamptz
       from json_to_recordset(${param('rows')}::json) as n("customerId" uuid, "id" uuid, "exchangeRate" numeric, "baseFactor" numeric)
       where f.customer_id = n."customerId" and f.id = n."id" and f.base_factor is null returning f.id`,
@@ -96,9 +116,9 @@ export const waitingFacts = {
 const reset = statement<{ cleared: number }>(
   'recompute_rates',
   sql`with dropped as (delete from exchange_rates),
-    o as (update orders set exchange_rate = case when currency = ${param('base')} then 1 end, base_factor = case when currency = ${param('base')} then 1 end
+    o as (update orders set rate_given = false, exchange_rate = case when currency = ${param('base')} then 1 end, base_factor = case when currency = ${param('base')} then 1 end
       where (currency = ${param('base')}) <> (base_factor is not distinct from 1) or (currency <> ${param('base')} and base_factor is not null) returning currency),
-    r as (update returns set exchange_rate = case when currency = ${param('base')} then 1 end, base_factor = case when currency = ${param('base')} then 1 end
+    r as (update returns set rate_given = false, exchange_rate = case when currency = ${param('base')} then 1 end, base_factor = case when currency = ${param('base')} then 1 end
       where (currency = ${param('base')}) <> (base_factor is not distinct from 1) or (currency <> ${param('base')} and base_factor is not null) returning currency)
     select (select count(*) from o where currency <> ${param('base')}) + (select count(*) from r where currency <> ${param('base')}) as cleared`,
 );

@@ -1,10 +1,15 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import { index } from 'drizzle-orm/pg-core';
 import { count, currency, instant, money, text } from '../../records/fields.ts';
 import { record } from '../../records/record.ts';
 import { customerOwner } from '../customers/owner.ts';
 import { refundItem } from '../orders/record.ts';
 import { frozenRate } from '../rates/fields.ts';
+
+/** At a rate's factor; beyond 2^53 there is none. */
+const inBase = (amount: SQL, factor: SQL) =>
+  sql`case when ${amount} * ${factor} < 9007199254740991 then round(${amount} * ${factor})::bigint end`;
+export const returnedInBase = (factor: SQL) => inBase(sql`(total - coalesce(tax, 0))`, factor);
 
 /** Returns that name no order: they lower the customer's net revenue on their own date and touch no order. */
 export const returnRecord = record('return', {
@@ -25,13 +30,11 @@ export const returnRecord = record('return', {
       .generated(sql`total - coalesce(tax, 0)`)
       .says('total − tax: what the metrics take from the revenue.'),
     baseNet: count()
-      .generated(
-        sql`case when (total - coalesce(tax, 0)) * base_factor < 9007199254740991 then round((total - coalesce(tax, 0)) * base_factor)::bigint end`,
-      )
+      .generated(returnedInBase(sql`base_factor`))
       .inBaseCurrency()
       .says('The same in minor units of the base currency at the frozen rate; null without one.'),
     baseTotal: count()
-      .generated(sql`case when total * base_factor < 9007199254740991 then round(total * base_factor)::bigint end`)
+      .generated(inBase(sql`total`, sql`base_factor`))
       .inBaseCurrency()
       .says('Minor units of the base currency at the frozen rate; null without one.'),
   },

@@ -31,7 +31,7 @@ export function sent(row: InvitationRow, now: string, linkDays: number): Invitat
 /**
  * Takes what is due and may be sent now, under the locks of the customers: each goes to one claim only, and nobody is
  * asked twice within the days of the survey, whoever claims at the same time. What may not be sent is put off until it
- * may, or ends: its survey is closed, its order is cancelled, or it waited longer than a link lives.
+ * may, or ends: its survey is closed, what it asks about is gone, or it waited longer than a link lives.
  */
 export async function claim(
   tx: Transaction,
@@ -57,20 +57,20 @@ export async function claim(
       ),
     ]);
     const changed: InvitationRow[] = [];
-    for (const { orderGone, ...row } of due) {
+    for (const { occasionGone, ...row } of due) {
       const survey = surveys.get(row.surveyId);
       const known = contacts.get(row.customerId);
       if (!survey || !known) throw new Error('An invitation lacks its survey or customer');
       const contact = asked.has(row.customerId) ? { ...known, invitedAt: now } : known;
       const { reasons, nextEligibleAt } = judge(survey, contact, { now, channel: row.channel });
-      const eligible = reasons.length === 0 && !orderGone;
+      const eligible = reasons.length === 0 && !occasionGone;
       if (eligible && taken.length === limit) {
         hasMore = true;
         continue;
       }
       const next = eligible
         ? sent(row, now, survey.settings.linkDays)
-        : putOff(row, { orderGone, until: nextEligibleAt }, survey.settings.linkDays, now);
+        : putOff(row, { occasionGone, until: nextEligibleAt }, survey.settings.linkDays, now);
       changed.push(next);
       if (!eligible) continue;
       taken.push(next);
@@ -85,12 +85,12 @@ export async function claim(
 
 function putOff(
   row: InvitationRow,
-  { orderGone, until }: { orderGone: boolean; until: string | null },
+  { occasionGone, until }: { occasionGone: boolean; until: string | null },
   linkDays: number,
   now: string,
 ): InvitationRow {
   const changed = { ...row, version: row.version + 1, updatedAt: now };
-  if (orderGone) return { ...changed, status: 'cancelled' };
+  if (occasionGone) return { ...changed, status: 'cancelled' };
   if (until === null || Date.parse(until) > Date.parse(daysAfter(row.createdAt, linkDays)))
     return { ...changed, status: 'expired' };
   return { ...changed, dueAt: until };

@@ -4,7 +4,8 @@ import { insertRows, param, statement, type Transaction, transaction } from '../
 import { newId } from '../../platform/ids.ts';
 import { job } from '../../platform/jobs.ts';
 import { hasConsent } from '../consents/queries.ts';
-import { type Survey, surveys } from '../surveys/record.ts';
+import { isTouch } from '../interactions/record.ts';
+import { type Survey, type SurveyTriggerEvent, surveys } from '../surveys/record.ts';
 import type { InvitationRow } from './queries.ts';
 import { type InvitationTrigger, surveyInvitations, surveyPlans } from './record.ts';
 
@@ -45,8 +46,11 @@ const asking = statement<AskingSurvey>(
 /** A trigger of an open survey, and when what it asks about happened. */
 interface Window {
   surveyId: string;
-  on: InvitationTrigger;
+  on: SurveyTriggerEvent;
   stage: string | null;
+  kind: string | null;
+  topic: string | null;
+  outcome: string | null;
   delayDays: number;
   from: string;
   /** What happened from here on is due since the last planning. Before it, only what was told or changed since then is new. */
@@ -69,7 +73,8 @@ function windowsOf(survey: AskingSurvey, now: string): Window[] {
   // Clocks of those who tell may be ahead.
   const later = new Date(Date.parse(now) + overlap).toISOString();
   const until = known ? Date.parse(plannedUntil) : null;
-  return settings.triggers.flatMap(({ on, stage, delayDays }) => {
+  return settings.triggers.flatMap((trigger) => {
+    const { delayDays } = trigger;
     const end = Date.parse(now) - delayDays * day;
     const opened = Date.parse(openedAt);
     const from = Math.max(opened, end - lookBackDays * day);
@@ -79,9 +84,7 @@ function windowsOf(survey: AskingSurvey, now: string): Window[] {
     return [
       {
         surveyId: id,
-        on,
-        stage,
-        delayDays,
+        ...trigger,
         from: text(from),
         newFrom: text(Math.max(from, (until ?? 0) - delayDays * day)),
         to: new Date(end).toISOString(),
@@ -101,10 +104,12 @@ interface Occasion {
   trigger: InvitationTrigger;
   occasion: string;
   orderId: string | null;
+  interactionId: string | null;
+  staff: string | null;
   dueAt: string;
 }
 
-const windows = sql`json_to_recordset(${param('windows')}::json) as w("surveyId" uuid, "on" text, "stage" text, "delayDays" int, "from" timestamptz, "newFrom" timestamptz, "to" timestamptz, "changedSince" timestamptz, "changedUntil" timestamptz, "purpose" text, "channel" text)`;
+const windows = sql`json_to_recordset(${param('windows')}::json) as w("surveyId" uuid, "on" text, "stage" text, "kind" text, "topic" text, "outcome" text, "delayDays" int, "from" timestamptz, "newFrom" timestamptz, "to" timestamptz, "changedSince" timestamptz, "changedUntil" timestamptz, "purpose" text, "channel" text)`;
 const limit = sql.raw(String(chunk));
 
 /** Not asked about it yet, and there to be asked. */
@@ -117,8 +122,8 @@ const isNew = (customer: string, occasion: string) =>
 const dueOrders = (some: SQL) =>
   statement<Occasion>(
     'due_orders',
-    sql`select w."surveyId", o.customer_id as "customerId", w."on" as trigger, o.id::text as occasion, o.id as "orderId",
-      o.placed_at + w."delayDays" * interval '1 day' as "dueAt"
+    sql`select w."surveyId", o.customer_id as "customerId", w."on" as trigger, o.id::text as occasion,
+      o.id as "orderId", null::uuid as "interactionId", null::text as staff, o.placed_at + w."delayDays" * interval '1 day' as "dueAt"
     from ${windows}, lateral (select * from orders o where ${some} offset 0) o
     where o.placed_at >= w."from" and o.placed_at <= w."to" and o.cancelled_at is null and not o.test
       and case w."on" when 'order_paid' then o.payment_status = 'paid' when 'order_fulfilled' then o.fulfillment_status = 'fulfilled' else true end
@@ -129,11 +134,33 @@ const dueOrders = (some: SQL) =>
 const dueStages = (some: SQL) =>
   statement<Occasion>(
     'due_stages',
-    sql`select w."surveyId", h.customer_id as "customerId", w."on" as trigger, h.customer_id || ':' || h.sequence as occasion, null::uuid as "orderId",
-      h.at + w."delayDays" * interval '1 day' as "dueAt"
+    sql`select w."surveyId", h.customer_id as "customerId", w."on" as trigger, h.customer_id || ':' || h.sequence as occasion,
+      null::uuid as "orderId", null::uuid as "interactionId", null::text as staff, h.at + w."delayDays" * interval '1 day' as "dueAt"
     from ${windows}, lateral (${some} offset 0) h
     where h.at >= w."from" and h.at <= w."to" and (w."stage" is null or h.to_stage = w."stage") and ${isNew('h.customer_id', `h.customer_id || ':' || h.sequence`)}
     order by h.at + w."delayDays" * interval '1 day', h.customer_id, h.sequence limit ${limit}`,
+  );
+
+const dueInteractions = (some: SQL) =>
+  statement<Occasion>(
+    'due_interactions',
+    sql`select w."surveyId", i.customer_id as "customerId", w."on" as trigger, i.id::text as occasion,
+      null::uuid as "orderId", i.id as "interactionId", i.staff, i.occurred_at + w."delayDays" * interval '1 day' as "dueAt"
+    from ${windows}, lateral (select * from interactions i where ${some} offset 0) i
+    where i.occurred_at >= w."from" and i.occurred_at <= w."to" and ${isTouch} and (w."kind" is null or i.kind = w."kind")
+      and (w."topic" is null or i.topic = w."topic") and (w."outcome" is null or i.outcome = w."outcome")
+      and ${isNew('i.customer_id', 'i.id::text')}
+    order by i.occurred_at + w."delayDays" * interval '1 day', i.id limit ${limit}`,
+  );
+
+const dueReturns = (some: SQL) =>
+  statement<Occasion>(
+    'due_returns',
+    sql`select w."surveyId", r.customer_id as "customerId", w."on" as trigger, r.id::text as occasion,
+      null::uuid as "orderId", null::uuid as "interactionId", null::text as staff, r.returned_at + w."delayDays" * interval '1 day' as "dueAt"
+    from ${windows}, lateral (select * from returns r where ${some} offset 0) r
+    where r.returned_at >= w."from" and r.returned_at <= w."to" and ${isNew('r.customer_id', 'r.id::text')}
+    order by r.returned_at + w."delayDays" * interval '1 day', r.id limit ${limit}`,
   );
 
 // With both ends named the planner expects a few rows; of what is later than something, a third of the table.
@@ -150,6 +177,23 @@ const stagesOf = {
   ),
 };
 
+const interactionsOf = {
+  due: dueInteractions(sql`i.occurred_at >= w."newFrom" and i.occurred_at <= w."to"`),
+  changed: dueInteractions(changed('i')),
+};
+const returnsOf = {
+  due: dueReturns(sql`r.returned_at >= w."newFrom" and r.returned_at <= w."to"`),
+  changed: dueReturns(changed('r')),
+};
+const queriesOf = {
+  order_placed: ordersOf,
+  order_paid: ordersOf,
+  order_fulfilled: ordersOf,
+  return_received: returnsOf,
+  interaction_occurred: interactionsOf,
+  stage_entered: stagesOf,
+} satisfies Record<SurveyTriggerEvent, object>;
+
 // They were read without a lock: who deletes one has found no invitations of it.
 const keep = statement<{ id: string }>(
   'keep_asking_surveys',
@@ -164,7 +208,7 @@ const insert = statement<{ id: string }>(
 /**
  * Makes due what the triggers of open surveys say, in steps of some 1,000: once per customer, survey and occasion, and not
  * before its delay is over. An order counts as it is then: there is no record of when it was paid or fulfilled, so the
- * delay runs from when it was placed. It has to be placed, and a stage entered, since the survey was opened. What is read
+ * delay runs from when it was placed. What a trigger asks about has to have happened since the survey was opened. What is read
  * is what has become due since the last planning, and what was changed since then.
  *
  * Who plans the same at the same time waits for the other and finds it done.
@@ -174,14 +218,9 @@ const insert = statement<{ id: string }>(
 export async function planDue(tx: Transaction, now: string, surveyId: string | null = null): Promise<boolean> {
   const open = await tx.all(asking, { now, surveyId });
   const all = open.flatMap((survey) => windowsOf(survey, now));
-  const ofStages = JSON.stringify(all.filter(({ on }) => on === 'stage_entered'));
-  const ofOrders = JSON.stringify(all.filter(({ on }) => on !== 'stage_entered'));
   const both = { due: [] as Occasion[][], changed: [] as Occasion[][] };
-  for (const [queries, triggers] of [
-    [ordersOf, ofOrders],
-    [stagesOf, ofStages],
-  ] as const) {
-    if (triggers === '[]') continue;
+  for (const queries of new Set(all.map(({ on }) => queriesOf[on]))) {
+    const triggers = JSON.stringify(all.filter(({ on }) => queriesOf[on] === queries));
     const [due, changed] = await Promise.all([
       tx.all(queries.due, { windows: triggers }),
       tx.all(queries.changed, { windows: triggers }),
@@ -213,9 +252,7 @@ async function insertPlanned(tx: Transaction, now: string, open: AskingSurvey[],
       id: newId(),
       version: 1,
       status: 'due',
-      interactionId: null,
       sku: null,
-      staff: null,
       department: null,
       process: null,
       channel: channels.get(occasion.surveyId) ?? null,

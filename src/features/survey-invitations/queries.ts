@@ -3,6 +3,7 @@ import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction
 import type { LinkTokens } from '../../platform/link-token.ts';
 import { assignments, fromRow } from '../../records/table.ts';
 import type { ConsentStatus } from '../consents/record.ts';
+import { isTouch } from '../interactions/record.ts';
 import { type SentInvitation, type SurveyInvitation, surveyInvitations } from './record.ts';
 
 export type InvitationRow = typeof surveyInvitations.$inferSelect;
@@ -106,13 +107,19 @@ export function pickDue(tx: Transaction, which: Picked): Promise<{ id: string; c
   return tx.all(pick, { ...which });
 }
 
-/** An invitation that is due, and whether the order that triggered it is no longer one to ask about. */
-export type DueRow = InvitationRow & { orderGone: boolean };
+/** An invitation that is due, and whether what triggered it is no longer there to ask about. */
+export type DueRow = InvitationRow & { occasionGone: boolean };
+
+const lacks = (table: string, id: string, condition = sql`true`) =>
+  sql`not exists (select from ${sql.raw(table)} f where f.customer_id = ${surveyInvitations.customerId} and f.id = ${sql.raw(id)} and ${condition})`;
 
 const stillDue = statement<DueRow>(
   'still_due_invitations',
-  sql`select ${invitationColumns}, (trigger like 'order!_%' escape '!' and not exists (select from orders o
-      where o.customer_id = ${surveyInvitations.customerId} and o.id = ${surveyInvitations.orderId} and o.cancelled_at is null and not o.test)) as "orderGone"
+  sql`select ${invitationColumns}, case
+      when trigger like 'order!_%' escape '!' then ${lacks('orders', 'order_id', sql`f.cancelled_at is null and not f.test`)}
+      when trigger = 'interaction_occurred' then ${lacks('interactions', 'interaction_id', isTouch)}
+      when trigger = 'return_received' then ${lacks('returns', 'occasion::uuid')}
+      else false end as "occasionGone"
     from ${surveyInvitations} where customer_id = any(${param('customerIds')}::uuid[]) and id = any(${param('ids')}::uuid[])
       and status = 'due' and due_at <= ${param('now')}::timestamptz
     order by due_at, id`,

@@ -20,6 +20,8 @@ export const invitationTriggers = [
   'order_placed',
   'order_paid',
   'order_fulfilled',
+  'return_received',
+  'interaction_occurred',
   'stage_entered',
   'reservation',
   'manual',
@@ -47,7 +49,7 @@ const invitationFields = {
     .references(() => surveys.id),
   status: words(invitationStatus).required(),
   trigger: words(invitationTrigger).required(),
-  /** The order, or the stage change as `<customer>:<sequence>`, that triggered it: once per survey. */
+  /** The id of the order, return or interaction, or the stage change as `<customer>:<sequence>`, that triggered it: once per survey. */
   occasion: text(100).plain().namesCustomer().internal(),
   ...aboutFields,
   dueAt: instant().required(),

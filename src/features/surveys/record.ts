@@ -5,6 +5,7 @@ import { text as boundedText, smallInteger } from '../../platform/values.ts';
 import { instant, integer, json, key, recordId, text, version, words } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 import { consentPurpose } from '../customers/consent-input.ts';
+import { interactionKind } from '../interactions/record.ts';
 import { leadStage } from '../leads/record.ts';
 
 export const surveyClosed = problemType('survey_closed', 422, 'The survey takes no answers');
@@ -116,10 +117,27 @@ export const surveyQuestion = z
   .meta({ id: 'SurveyQuestion', description: 'A question as it is asked; it is stored with its scale.' });
 export type SurveyQuestion = z.output<typeof surveyQuestion>;
 
-const surveyTriggerEvents = ['order_placed', 'order_paid', 'order_fulfilled', 'stage_entered'] as const;
-export const surveyTriggerEvent = z
-  .enum(surveyTriggerEvents)
-  .meta({ id: 'SurveyTriggerEvent', description: 'What makes an invitation due.', example: 'order_fulfilled' });
+const surveyTriggerEvents = [
+  'order_placed',
+  'order_paid',
+  'order_fulfilled',
+  'return_received',
+  'interaction_occurred',
+  'stage_entered',
+] as const;
+export type SurveyTriggerEvent = (typeof surveyTriggerEvents)[number];
+export const surveyTriggerEvent = z.enum(surveyTriggerEvents).meta({
+  id: 'SurveyTriggerEvent',
+  description:
+    'What makes an invitation due. return_received: a return without an order. interaction_occurred: an interaction that is not `automatic`.',
+  example: 'order_fulfilled',
+});
+
+/** What a trigger may say of its event. */
+const membersOfEvent = {
+  stage_entered: ['stage'],
+  interaction_occurred: ['kind', 'topic', 'outcome'],
+} as const satisfies Partial<Record<SurveyTriggerEvent, readonly string[]>>;
 
 const days = (from: number) => z.int().min(from).max(3_650);
 
@@ -127,12 +145,25 @@ const surveyTriggerInput = z
   .strictObject({
     on: surveyTriggerEvent,
     stage: leadStage.nullable().optional().meta({ description: 'stage_entered: the stage. Default: every stage.' }),
+    kind: interactionKind.nullable().optional().meta({ description: 'interaction_occurred: its kind. Default: any.' }),
+    topic: boundedText(200)
+      .nullable()
+      .optional()
+      .meta({ description: 'interaction_occurred: the exact topic; needs `customers:pii`. Default: any.' }),
+    outcome: boundedText(200)
+      .nullable()
+      .optional()
+      .meta({ description: 'interaction_occurred: the exact outcome; needs `customers:pii`. Default: any.' }),
     delayDays: days(0).optional().meta({ description: 'Days from the event to the invitation. Default: 0.' }),
   })
-  .refine(({ on, stage }) => on === 'stage_entered' || !stage, {
-    error: 'is only allowed with stage_entered',
-    path: ['stage'],
-    params: { code: 'not_allowed' },
+  .superRefine((trigger, context) => {
+    for (const [event, members] of Object.entries(membersOfEvent)) {
+      for (const member of members) {
+        if (trigger.on === event || !trigger[member]) continue;
+        const message = `is only allowed with ${event}`;
+        context.addIssue({ code: 'custom', path: [member], message, params: { code: 'not_allowed' } });
+      }
+    }
   })
   .meta({ id: 'SurveyTriggerInput' });
 
@@ -178,7 +209,14 @@ export const surveySettings = z
     linkDays: smallInteger,
     triggers: z.array(
       z
-        .strictObject({ on: surveyTriggerEvent, stage: leadStage.nullable(), delayDays: smallInteger })
+        .strictObject({
+          on: surveyTriggerEvent,
+          stage: leadStage.nullable(),
+          kind: interactionKind.nullable(),
+          topic: z.string().nullable(),
+          outcome: z.string().nullable(),
+          delayDays: smallInteger,
+        })
         .meta({ id: 'SurveyTrigger' }),
     ),
     followUp: z

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Transaction } from '../../platform/db/client.ts';
 import { type FieldError, invalid, Problem, problemType } from '../../platform/errors.ts';
-import type { Context } from '../../platform/operation.ts';
+import { type Context, personalScope, requireScope } from '../../platform/operation.ts';
 import { answeredQuestions, surveyUses, surveyVersionsFrom } from './queries.ts';
 import { changedMeaning, readQuestions } from './questions.ts';
 import {
@@ -24,8 +24,14 @@ function readSettings(input: SurveySettingsInput | undefined, before: SurveySett
     answerWithinDays: answerWithinDays === undefined ? before.answerWithinDays : answerWithinDays,
     linkDays: linkDays ?? before.linkDays,
     triggers:
-      triggers?.map(({ on, stage, delayDays }) => ({ on, stage: stage ?? null, delayDays: delayDays ?? 0 })) ??
-      before.triggers,
+      triggers?.map(({ on, stage, kind, topic, outcome, delayDays }) => ({
+        on,
+        stage: stage ?? null,
+        kind: kind ?? null,
+        topic: topic ?? null,
+        outcome: outcome ?? null,
+        delayDays: delayDays ?? 0,
+      })) ?? before.triggers,
     followUp:
       followUp === undefined
         ? before.followUp
@@ -34,8 +40,15 @@ function readSettings(input: SurveySettingsInput | undefined, before: SurveySett
   };
 }
 
-/** A survey that is new. @throws Problem with what is wrong with its questions */
-export function newSurvey({ now }: Context, id: string, input: SurveyInput): Survey {
+/** Who is invited tells whose interactions have the words that a trigger names, and these are personal data. */
+function checkTriggers(context: Context, settings: SurveySettingsInput | undefined): void {
+  if (settings?.triggers?.some(({ topic, outcome }) => topic || outcome)) requireScope(context, personalScope);
+}
+
+/** A survey that is new. @throws Problem with what is wrong with its questions or triggers */
+export function newSurvey(context: Context, id: string, input: SurveyInput): Survey {
+  const { now } = context;
+  checkTriggers(context, input.settings);
   const questions = readQuestions(input.questions);
   const status = input.status ?? 'draft';
   return {
@@ -65,10 +78,12 @@ function closing(status: Survey['status'], closesAt: string | null, now: string)
 /** A locked survey as a patch makes it; new questions have a version of their own. @throws Problem */
 export async function changedSurvey(
   tx: Transaction,
-  { now }: Context,
+  context: Context,
   before: Survey,
   patch: SurveyPatch,
 ): Promise<Survey> {
+  const { now } = context;
+  checkTriggers(context, patch.settings);
   const status = patch.status ?? before.status;
   if (status === 'draft' && before.status !== 'draft') {
     throw invalid(

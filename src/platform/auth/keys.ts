@@ -20,8 +20,19 @@ export interface Keys {
   readonly linkSecret: Buffer;
   /**
    * 32 bytes by which erased persons are recognised. Always of the root key, which stays when others are rotated, and under
-   * an outside provider of the secret of cursors: with another key nobody who was erased is recognised any more.
+   * an outside provider of the secret of cursors: with another key nobody who was erased is recognised any more. That of a
+   * store whose root key was replaced is the former one: `keysOfStore` knows.
    */
+  readonly tombstoneSecret: Buffer;
+  readonly root: RootKey;
+}
+
+/** What the database may know of the root key, and what only its owner can do. */
+export interface RootKey {
+  /** The same for the same key; says nothing else of it. */
+  readonly fingerprint: string;
+  /** 32 bytes that keep the secret of erased persons in the database when another root key follows. */
+  readonly sealSecret: Buffer;
   readonly tombstoneSecret: Buffer;
 }
 
@@ -37,13 +48,17 @@ export async function openKeys(config: Config): Promise<Keys> {
     return { signing: null, verifying: () => provider, sealSecret: null, ...derivedSecrets(secret, secret) };
   }
   const signing = await openSigningKey(config);
-  const der = signing.privateKey.export({ type: 'pkcs8', format: 'der' });
+  const der = derOf(signing);
   return {
     signing,
     verifying: (directory) => ownKeys(signing, directory),
     sealSecret: derive(der, 'rapport signing keys'),
     ...derivedSecrets(config.cursorSecret ?? der, der),
   };
+}
+
+function derOf({ privateKey }: SigningKey): Buffer {
+  return privateKey.export({ type: 'pkcs8', format: 'der' });
 }
 
 async function openSigningKey(config: Config): Promise<SigningKey> {
@@ -70,12 +85,33 @@ function newSecret(): string {
 function derivedSecrets(
   material: string | Buffer,
   root: string | Buffer,
-): Pick<Keys, 'cursorSecret' | 'linkSecret' | 'tombstoneSecret'> {
+): Pick<Keys, 'cursorSecret' | 'linkSecret' | 'tombstoneSecret' | 'root'> {
+  const rootKey = rootKeyOf(root);
   return {
     cursorSecret: derive(material, 'rapport cursors'),
     linkSecret: derive(material, 'rapport links'),
-    tombstoneSecret: derive(root, 'rapport tombstones'),
+    tombstoneSecret: rootKey.tombstoneSecret,
+    root: rootKey,
   };
+}
+
+function rootKeyOf(material: string | Buffer): RootKey {
+  return {
+    fingerprint: derive(material, 'rapport root key').toString('base64url'),
+    sealSecret: derive(material, 'rapport erasure key'),
+    tombstoneSecret: derive(material, 'rapport tombstones'),
+  };
+}
+
+/**
+ * The root key in a file: a signing key, or a secret (`cursor-secret`, a CURSOR_SECRET).
+ *
+ * @throws KeyError
+ */
+export async function readRootKey(path: string): Promise<RootKey> {
+  const content = await readIfThere(path);
+  if (content === null) throw new KeyError(`${path} is not there`);
+  return rootKeyOf(content.includes('-----BEGIN') ? derOf(readSigningKey(content, path)) : content.trim());
 }
 
 function derive(material: string | Buffer, purpose: string): Buffer {

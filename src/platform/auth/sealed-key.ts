@@ -17,27 +17,37 @@ const tagBytes = 16;
 /** @param secret 32 bytes */
 export function keySeal(secret: Buffer): KeySeal {
   return {
-    seal(privateKey, kid) {
-      const iv = randomBytes(ivBytes);
-      const cipher = createCipheriv('aes-256-gcm', secret, iv).setAAD(Buffer.from(kid));
-      const text = cipher.update(privateKey.export({ type: 'pkcs8', format: 'pem' }));
-      return Buffer.concat([iv, text, cipher.final(), cipher.getAuthTag()]).toString('base64');
-    },
-    open(sealed, kid) {
+    seal: (privateKey, kid) =>
+      sealed(secret, kid, Buffer.from(privateKey.export({ type: 'pkcs8', format: 'pem' }).toString())),
+    open(text, kid) {
+      const pem = opened(secret, kid, text);
       try {
-        const bytes = Buffer.from(sealed, 'base64');
-        const decipher = createDecipheriv('aes-256-gcm', secret, bytes.subarray(0, ivBytes), {
-          authTagLength: tagBytes,
-        });
-        decipher.setAAD(Buffer.from(kid)).setAuthTag(bytes.subarray(-tagBytes));
-        const pem = Buffer.concat([decipher.update(bytes.subarray(ivBytes, -tagBytes)), decipher.final()]);
-        const key = readSigningKey(pem.toString(), kid);
-        return key.kid === kid ? key : null;
+        const key = pem && readSigningKey(pem.toString(), kid);
+        return key && key.kid === kid ? key : null;
       } catch {
         return null;
       }
     },
   };
+}
+
+/** AES-256-GCM under a name: what is sealed under one does not open under another. */
+export function sealed(secret: Buffer, name: string, content: Buffer): string {
+  const iv = randomBytes(ivBytes);
+  const cipher = createCipheriv('aes-256-gcm', secret, iv).setAAD(Buffer.from(name));
+  return Buffer.concat([iv, cipher.update(content), cipher.final(), cipher.getAuthTag()]).toString('base64');
+}
+
+/** null: not sealed under this secret and name; or changed since. */
+export function opened(secret: Buffer, name: string, text: string): Buffer | null {
+  try {
+    const bytes = Buffer.from(text, 'base64');
+    const decipher = createDecipheriv('aes-256-gcm', secret, bytes.subarray(0, ivBytes), { authTagLength: tagBytes });
+    decipher.setAAD(Buffer.from(name)).setAuthTag(bytes.subarray(-tagBytes));
+    return Buffer.concat([decipher.update(bytes.subarray(ivBytes, -tagBytes)), decipher.final()]);
+  } catch {
+    return null;
+  }
 }
 
 /** The public members of a key as RFC 7517 has them; nothing of the private part passes through here. */

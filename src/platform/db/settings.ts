@@ -45,10 +45,10 @@ const overwrite = statement<never>(
  * @throws SettingsError when the database was built with others
  */
 export async function assertSettings(db: Db, settings: Settings): Promise<void> {
-  const stored = new Map((await db.all(readAll)).map(({ key, value }) => [key, value]));
+  let stored = await storedSettings(db);
   if (variables.some(([name]) => !stored.has(name))) {
-    await db.all(insertMissing, { settings: byVariable(settings) });
-    for (const { key, value } of await db.all(readAll)) stored.set(key, value);
+    await keepSettings(db, byVariable(settings));
+    stored = await storedSettings(db);
   }
   const changed = variables.filter(([name, field]) => stored.get(name) !== settings[field]);
   if (changed.length === 0) return;
@@ -63,7 +63,20 @@ export async function assertSettings(db: Db, settings: Settings): Promise<void> 
 
 /** Accepts new settings, once the derived state is rebuilt under them. */
 export async function storeSettings(db: Db, settings: Settings): Promise<void> {
-  await db.all(overwrite, { settings: byVariable(settings) });
+  await overwriteSettings(db, byVariable(settings));
+}
+
+export async function storedSettings(db: Db): Promise<Map<string, string>> {
+  return new Map((await db.all(readAll)).map(({ key, value }) => [key, value]));
+}
+
+/** Stores those that are not there yet. */
+export async function keepSettings(db: Db, settings: Record<string, string>): Promise<void> {
+  await db.all(insertMissing, { settings });
+}
+
+export async function overwriteSettings(db: Db, settings: Record<string, string>): Promise<void> {
+  await db.all(overwrite, { settings });
 }
 
 function byVariable(settings: Settings): Record<string, string> {

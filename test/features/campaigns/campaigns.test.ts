@@ -327,6 +327,7 @@ interface Touch {
   at: number;
   kind: InteractionKind;
   direction: 'inbound' | 'outbound' | null;
+  automatic: boolean;
 }
 interface Order {
   customer: number;
@@ -363,6 +364,7 @@ const histories: fc.Arbitrary<History> = fc.record({
       at,
       kind: fc.constantFrom(...interactionKinds),
       direction: fc.constantFrom('inbound' as const, 'outbound' as const, null),
+      automatic: fc.oneof({ weight: 3, arbitrary: fc.constant(false) }, fc.constant(true)),
     }),
     { maxLength: 14 },
   ),
@@ -415,6 +417,7 @@ async function write({ touches, orders, leads }: History, channel: string): Prom
       customerId: owners[one.customer],
       kind: one.kind,
       direction: one.direction,
+      automatic: one.automatic,
       occurredAt: when(one.at),
       campaignId: campaigns[one.campaign],
       source: 'x',
@@ -455,7 +458,7 @@ async function write({ touches, orders, leads }: History, channel: string): Prom
   const stored = await Promise.all(owners.map((id) => request('GET', `/v1/leads/${id}`)));
   return {
     campaigns,
-    touches: touches.map((one, n) => ({ ...one, id: ids[n] ?? '' })),
+    touches: touches.map((one, n) => ({ ...one, id: ids[n] ?? '' })).filter(({ automatic }) => !automatic),
     orders,
     leads: stored.flatMap(({ status, body }, n) => {
       if (status !== 200) return [];

@@ -9,6 +9,7 @@ import { readConfig } from '../../../src/config.ts';
 import { openKeys } from '../../../src/platform/auth/keys.ts';
 import { createLogger } from '../../../src/platform/http/logging.ts';
 import { runJobs, type TestApp, testApp } from '../../support/app.ts';
+import { testDatabase } from '../../support/database.ts';
 import { newClient, post, tokenFor, tried, within } from '../../support/oauth.ts';
 
 type Json = Record<string, any>;
@@ -755,7 +756,9 @@ t.test('private keys are sealed: neither shown nor usable by others', async (t) 
   const sealed = Buffer.from(rows[0].sealed, 'base64');
   t.notMatch(sealed.toString('latin1'), /PRIVATE KEY/);
 
-  const stranger = await testApp(t, { beside: api, env: { RAPPORT_DATA_DIR: t.testdir({ other: {} }) } });
+  const forgetRootKey = () => database.query(`delete from deployment_settings where key = 'ROOT_KEY'`);
+  await forgetRootKey();
+  const stranger = await testApp(t, { beside: api, env: { RAPPORT_DATA_DIR: join(api.config.dataDir, 'other') } });
   const others = await stranger.request('GET', '/.well-known/jwks.json', { scope: null });
   t.equal(others.body.keys.length, 1, 'another key of the configuration opens none of them');
   t.match((await stranger.request('GET', '/v1/signing-keys')).body.data, [
@@ -763,6 +766,7 @@ t.test('private keys are sealed: neither shown nor usable by others', async (t) 
     { kid, status: 'retired' },
   ]);
 
+  await forgetRootKey();
   sealed[20] = (sealed[20] ?? 0) ^ 1;
   await database.query('update signing_keys set sealed = $1', [sealed.toString('base64')]);
   const again = await testApp(t, { beside: api });
@@ -819,7 +823,6 @@ t.test('the metadata of the authorization server is there when the issuer is a U
 });
 
 t.test('under an outside provider everything of one’s own says that it is off', async (t) => {
-  const api = await testApp(t);
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const dir = t.testdir({
     'jwks.json': JSON.stringify({ keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'k', use: 'sig' }] }),
@@ -836,7 +839,7 @@ t.test('under an outside provider everything of one’s own says that it is off'
   const app = await createApp({
     config,
     keys: await openKeys(config),
-    connection: api.connection,
+    connection: (await testDatabase(t)).connection,
     logger: createLogger(config),
   });
   t.teardown(() => app.close());
@@ -881,7 +884,7 @@ t.test('under an outside provider everything of one’s own says that it is off'
   const own = await app.inject({
     method: 'GET',
     url: '/v1/clients',
-    headers: { authorization: `Bearer ${api.token('*')}` },
+    headers: { authorization: `Bearer ${(await testApp(t)).token('*')}` },
   });
   t.equal(own.statusCode, 401, 'tokens of the service itself are not');
 });

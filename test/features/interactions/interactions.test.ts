@@ -60,6 +60,7 @@ t.test('an interaction is created with everything it can have, and read back as 
     customerId: order.customerId,
     kind: 'phone',
     direction: 'inbound',
+    automatic: true,
     channel: 'hotline',
     occurredAt: '2026-03-01T12:00:00.000001+02:00',
     topic: 'Lieferung',
@@ -125,6 +126,7 @@ t.test('an interaction is created with everything it can have, and read back as 
     externalId: null,
     references: [],
     direction: null,
+    automatic: false,
     topic: null,
     seconds: null,
     cost: null,
@@ -849,6 +851,7 @@ t.test('the single view counts touches as a reader of the facts would', async (t
     cost: fc.option(fc.integer({ min: 0, max: 1_000_000_000_000 })),
     topic: fc.option(fc.constantFrom('a', 'b')),
     staff: fc.option(fc.constantFrom('maria', 'jo')),
+    automatic: fc.oneof({ weight: 3, arbitrary: fc.constant(false) }, fc.constant(true)),
   });
   await fc.assert(
     fc.asyncProperty(fc.array(fact, { minLength: 1, maxLength: 12 }), async (facts) => {
@@ -862,6 +865,7 @@ t.test('the single view counts touches as a reader of the facts would', async (t
       for (const [n, name] of names.entries()) {
         const own = facts
           .map((one, i) => ({ ...one, id: ids[i] ?? '' }))
+          .filter(({ automatic }) => !automatic)
           .filter(({ customer, occurredAt }) => customer === n && occurredAt.slice(0, -1) < now.slice(0, -1))
           .sort((a, b) => `${a.occurredAt.slice(0, -1)} ${a.id}`.localeCompare(`${b.occurredAt.slice(0, -1)} ${b.id}`));
         if (!facts.some(({ customer }) => customer === n)) continue;

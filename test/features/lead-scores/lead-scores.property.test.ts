@@ -168,6 +168,7 @@ interface TouchFact {
   topic: string | null;
   seconds: number | null;
   pages: number | null;
+  automatic: boolean;
 }
 const touchFact = (lead: fc.Arbitrary<number>, latest = nowMs + 30 * day): fc.Arbitrary<TouchFact> =>
   fc.record({
@@ -182,6 +183,7 @@ const touchFact = (lead: fc.Arbitrary<number>, latest = nowMs + 30 * day): fc.Ar
     topic: fc.constantFrom('prices', 'other', null),
     seconds: fc.constantFrom(0, 59, 60, 601, null),
     pages: fc.constantFrom(0, 3, null),
+    automatic: fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, fc.constant(true)),
   });
 
 interface Store {
@@ -252,9 +254,9 @@ async function fill({ leads, touches: made }: Store): Promise<void> {
     [rows],
   );
   await pool.query(
-    `insert into interactions (customer_id, id, version, kind, direction, channel, occurred_at, topic, seconds, pages, created_at, updated_at)
-     select customer, id, 1, kind, direction, channel, "at", topic, seconds, pages, now(), now()
-     from json_to_recordset($1) as n(customer uuid, id uuid, kind text, direction text, channel text, "at" timestamptz, topic text, seconds int, pages int)`,
+    `insert into interactions (customer_id, id, version, kind, direction, channel, occurred_at, topic, seconds, pages, automatic, created_at, updated_at)
+     select customer, id, 1, kind, direction, channel, "at", topic, seconds, pages, automatic, now(), now()
+     from json_to_recordset($1) as n(customer uuid, id uuid, kind text, direction text, channel text, "at" timestamptz, topic text, seconds int, pages int, automatic boolean)`,
     [JSON.stringify(made.map((one, i) => ({ ...one, customer: idOf(one.lead), id: idOf(i, 3), at: at(one.ms) })))],
   );
   await pool.query('analyze lead_score_bounds, leads, interactions, customers');
@@ -302,7 +304,9 @@ const profileOf = (fact: LeadFact): Profile => ({
   attributes: fact.attributes,
 });
 const touchesOf = (store: Store, lead: number): Touch[] =>
-  store.touches.flatMap((one, i) => (one.lead === lead ? [{ ...one, id: idOf(i, 3), occurredAt: at(one.ms) }] : []));
+  store.touches.flatMap((one, i) =>
+    one.lead === lead && !one.automatic ? [{ ...one, id: idOf(i, 3), occurredAt: at(one.ms) }] : [],
+  );
 
 const score = async (lead: number, asOf: string, ruleSetId?: string) =>
   (await ask(getLeadScore, { id: idOf(lead), asOf, ...(ruleSetId && { ruleSetId }) })) as LeadScoreAnswer;
@@ -558,7 +562,7 @@ t.test('in the past, bounds of today say nothing', async (t) => {
   assert.ok(any);
   const leads = Array.from({ length: 120 }, (_, i) => ({ ...any, lead: i + 1, name: i === 0 ? null : 'Ada' }));
   const form = { lead: 1, kind: 'form', direction: null, channel: null, topic: null, seconds: null, pages: null };
-  await fill({ leads, touches: [{ ...form, ms: nowMs - 21 * day }] });
+  await fill({ leads, touches: [{ ...form, automatic: false, ms: nowMs - 21 * day }] });
   await bound(id, leads, () => 0);
   const top = async (input: object) => ((await ask(listLeads, { limit: 5, ...input })) as Listed).data[0];
   t.match(await top({}), { score: 10 });

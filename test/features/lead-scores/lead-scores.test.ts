@@ -268,3 +268,22 @@ t.test('the service', async (t) => {
     return testPool;
   }
 });
+
+t.test('by the default rules an ad that was seen is worth little, and an automatic message nothing', async (t) => {
+  const { request } = await testApp(t, { clock: () => now });
+  const { body: lead } = await request('POST', '/v1/leads', {
+    body: { customer: { source: 'web', externalId: 'ads' } },
+  });
+  const touch = (kind: string, more: object = {}) =>
+    request('POST', '/v1/interactions', {
+      body: { customerId: lead.id, kind, occurredAt: at(nowMs - 7 * day), ...more },
+    });
+  for (let seen = 0; seen < 3; seen += 1) await touch('ad_impression');
+  for (const kind of ['email_received', 'form']) await touch(kind, { direction: 'inbound', automatic: true });
+  const { body } = await request('GET', `/v1/leads/${lead.id}/score`);
+  t.equal(body.rule.score, 0.375, 'a quarter each, which halves in a week');
+  t.match(
+    body.rule.contributions.filter(({ points }: { points: number }) => points !== 0),
+    [{ rule: 'Saw ads', points: 0.375, evidenceCount: 3 }],
+  );
+});

@@ -409,6 +409,28 @@ t.test('an order without a rate earns when the rate is uploaded', async (t) => {
   t.same(await faultsOf([one, two]), []);
 });
 
+t.test('corrected rates restate the points that came of them, and raise the tier', async (t) => {
+  const club = await programme({ tiers: { ...tiers, levels: [bronze, { ...gold, threshold: 6_500 }] } });
+  const [who, given] = [await member(club, { tier: 'bronze' }), await member(club, { tier: 'bronze' })];
+  const placedAt = '2026-04-21T10:00:00Z';
+  const upload = (rate: string) =>
+    request('PUT', '/v1/exchange-rates?restate=true', {
+      body: { rates: [{ currency: 'CAD', date: '2026-04-20', rate }] },
+    });
+  const tierOf = async (id: string) => (await request('GET', `/v1/customers/${id}/loyalty`)).body.tier;
+  await upload('0.6');
+  await push(who, { ...total(10_000), currency: 'CAD', placedAt });
+  await push(given, { ...total(10_000), currency: 'CAD', placedAt, exchangeRate: '0.6' });
+  t.same(await moves(who), ['earn 60']);
+  t.match((await upload('0.7')).body.restated, { currencies: [{ currency: 'CAD', orders: 1, kept: 1 }] });
+  t.same(await moves(who), ['earn 60', 'earn 10']);
+  t.strictSame([await tierOf(who), await tierOf(given)], ['gold', 'bronze']);
+  await upload('0.5');
+  t.same(await moves(who), ['earn 60', 'earn 10', 'reverse -20']);
+  t.same(await moves(given), ['earn 60']);
+  t.same(await faultsOf([who, given]), []);
+});
+
 t.test('categories, campaigns and the tax have their say', async (t) => {
   const campaign = (await request('POST', '/v1/campaigns', { body: { name: 'May', channel: 'email' } })).body;
   const who = await member(

@@ -36,6 +36,7 @@ interface Touch {
   kind: string;
   direction: string | null;
   staff: string | null;
+  automatic: boolean;
 }
 
 interface LeadFact {
@@ -108,9 +109,9 @@ async function insertLeads(pool: pg.Pool, leads: LeadFact[]): Promise<void> {
     ),
   );
   await pool.query(
-    `insert into interactions (customer_id, id, version, kind, direction, staff, occurred_at, created_at, updated_at)
-     select lead, id, 1, kind, direction, staff, at, now(), now()
-     from json_to_recordset($1) as n(lead uuid, id uuid, kind text, direction text, staff text, at timestamptz)`,
+    `insert into interactions (customer_id, id, version, kind, direction, staff, automatic, occurred_at, created_at, updated_at)
+     select lead, id, 1, kind, direction, staff, automatic, at, now(), now()
+     from json_to_recordset($1) as n(lead uuid, id uuid, kind text, direction text, staff text, automatic boolean, at timestamptz)`,
     rows(
       leads.flatMap((l) =>
         l.touches.map((touch, i) => ({ ...touch, lead: idOf(l.lead), id: idOf(l.lead * 100 + i, 4) })),
@@ -170,7 +171,9 @@ function oracle(leads: LeadFact[], asked: Asked, now: string) {
     );
     const last = steps.at(-1);
     if (!last) throw new Error('a lead without a stage');
-    const touches = lead.touches.filter((touch) => known(touch.at)).sort((a, b) => time(a.at) - time(b.at));
+    const touches = lead.touches
+      .filter((touch) => known(touch.at) && !touch.automatic)
+      .sort((a, b) => time(a.at) - time(b.at));
     const answer = touches.find(
       (touch) =>
         time(touch.at) >= time(entered) &&
@@ -375,6 +378,7 @@ const leadFact = fc
         kind: fc.constantFrom('phone', 'email_sent', 'web_visit', 'ad_impression'),
         direction: word('inbound', 'outbound'),
         staff: word('maria'),
+        automatic: fc.oneof({ weight: 3, arbitrary: fc.constant(false) }, fc.constant(true)),
       }),
       { maxLength: 5 },
     ),
@@ -589,6 +593,11 @@ t.test('through the doors', async (t) => {
   await touch(lost, 'email_sent', '2026-03-02T14:00:00Z', { direction: 'outbound' });
   await move(lost, { to: 'former', lossReason: 'no_budget', at: '2026-03-10T08:00:00Z' });
   const alone = await lead({ enteredAt: '2026-03-03T08:00:00Z' });
+  await touch(alone, 'email_sent', '2026-03-03T08:00:05Z', {
+    direction: 'outbound',
+    topic: 'we got your message',
+    automatic: true,
+  });
 
   const { body } = await get('?from=2026-03-01&to=2026-04-01&groupBy=source&interval=month');
   t.match(body, {

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import t from 'tap';
-import { testApp } from '../../support/app.ts';
-import { fresh, orderOf, pushOrder, pushReturn } from '../../support/shop.ts';
+import { type Answer, runJobs, testApp } from '../../support/app.ts';
+import { fresh, newKey, orderOf, pushOrder, pushReturn } from '../../support/shop.ts';
 
 /** A shop in New York that reports in euros. Local dates there begin at 04:00 or 05:00 UTC. */
 const api = await testApp(t, { env: { REPORTING_TIME_ZONE: 'America/New_York' } });
@@ -146,7 +146,7 @@ t.test('an edit freezes anew only when the currency or the local date changes', 
   t.equal(await rateAfter({ placedAt: '2026-03-10T12:00:00Z' }), '0.15');
   t.equal(await rateAfter({ currency: 'NOK' }), '0.3');
   t.equal(await rateAfter({ exchangeRate: '0.7' }), '0.7');
-  t.equal(await rateAfter({ exchangeRate: null }), '0.7', 'null gives none, so the frozen one stays');
+  t.equal(await rateAfter({ exchangeRate: null }), '0.3', 'null looks up again');
   t.equal(await rateAfter({ currency: 'EUR' }), '1');
   t.equal(await rateAfter({ currency: 'DKK' }), null);
   const {
@@ -214,4 +214,153 @@ t.test('an upload that races with orders leaves none without its rate', async (t
       { orders: 5, base_orders: 5, base_revenue: 3000, returns: 1, base_returns: 1, base_returned: 300 },
     ]);
   }
+});
+
+t.test('corrected rates restate what was looked up, and nothing else', async (t) => {
+  const restate = (rates: unknown[], query = '') =>
+    request('PUT', `/v1/exchange-rates?restate=true${query}`, { body: { rates } });
+  const customer = { externalId: fresh('restated') };
+  const push = (day: string, members: object = {}) =>
+    pushOrder(api, { customer, currency: 'AUD', placedAt: `${day}T12:00:00Z`, ...members });
+  await upload(...['2026-05-09', '2026-05-10', '2026-05-12'].map((date) => rate('AUD', date, '0.5')));
+  const before = (await push('2026-05-09')).body;
+  const first = (await push('2026-05-10', { total: 3000, items: [{ sku: 'A', quantity: 1, total: 3000 }] })).body;
+  const between = (await push('2026-05-12')).body;
+  const cancelled = (await push('2026-05-11', { cancelledAt: '2026-05-11T13:00:00Z' })).body;
+  const given = (await push('2026-05-10', { exchangeRate: '0.55' })).body;
+  const same = (await push('2026-05-10', { exchangeRate: '0.5' })).body;
+  const returned = (await pushReturn(api, { customer, currency: 'AUD', returnedAt: '2026-05-11T12:00:00Z' })).body;
+  const customerId = first.customerId;
+
+  const corrected = [rate('AUD', '2026-05-10', '0.6')];
+  const expected = {
+    asJob: false,
+    currencies: [
+      {
+        currency: 'AUD',
+        orders: 2,
+        returns: 1,
+        kept: 2,
+        revenueBefore: 1500,
+        revenueAfter: 1800,
+        returnedBefore: 250,
+        returnedAfter: 300,
+      },
+    ],
+  };
+  const plain = await upload(rate('AUD', '2026-05-10', '0.5'));
+  t.equal(plain.body.restated, null, 'only on request');
+  const tried = await restate(corrected, '&dryRun=true');
+  t.match(tried, { status: 200, body: { stored: 1 } });
+  t.strictSame(tried.body.restated, expected, 'a dry run says what would change');
+  t.match(await order(first.id), { exchangeRate: '0.5', version: 1 }, 'and changes nothing');
+  const graph = await api.graphql(
+    `mutation { putExchangeRates(restate: true, dryRun: true, rates: [{ currency: "AUD", date: "2026-05-10", rate: "0.6" }]) {
+      restated { asJob currencies { currency orders returns kept revenueBefore revenueAfter returnedBefore returnedAfter } } } }`,
+  );
+  t.strictSame(graph.body.data?.putExchangeRates.restated, expected, JSON.stringify(graph.body.errors));
+
+  t.strictSame((await restate(corrected)).body.restated, expected);
+  t.match(await order(first.id), { exchangeRate: '0.6', baseRevenue: 1800, version: 2 });
+  t.match(await order(cancelled.id), { exchangeRate: '0.6', version: 2 });
+  for (const [kept, is] of [
+    [before, '0.5'],
+    [between, '0.5'],
+    [given, '0.55'],
+    [same, '0.5'],
+  ] as const) {
+    t.match(await order(kept.id), { exchangeRate: is, version: 1 });
+  }
+  t.match((await request('GET', `/v1/returns/${returned.id}`)).body, { exchangeRate: '0.6', baseTotal: 300 });
+  t.match(await stats(customerId), [
+    { orders: 5, base_orders: 5, base_revenue: 500 + 1800 + 500 + 550 + 500, returns: 1, base_returned: 300 },
+  ]);
+  t.match((await restate(corrected)).body, {
+    stored: 0,
+    restated: { currencies: [{ orders: 0, returns: 0, kept: 2, revenueBefore: 0, revenueAfter: 0 }] },
+  });
+
+  await change('orders', given.id, { exchangeRate: null });
+  t.match(await order(given.id), { exchangeRate: '0.6', baseRevenue: 600 }, 'null takes what is uploaded');
+  t.match((await restate([rate('AUD', '2026-05-10', '0.7')])).body.restated.currencies, [{ orders: 3, kept: 1 }]);
+  t.equal((await order(given.id)).exchangeRate, '0.7', 'and from then on it is looked up');
+});
+
+t.test('a rate reaches seven days, also when it is corrected or comes in between', async (t) => {
+  await upload(rate('NZD', '2026-05-01', '0.5'));
+  const orders = new Map<string, string>();
+  for (const day of ['01', '02', '08']) {
+    const { body } = await pushOrder(api, { currency: 'NZD', placedAt: `2026-05-${day}T12:00:00Z` });
+    orders.set(day, body.id);
+  }
+  const restate = (...rates: unknown[]) => request('PUT', '/v1/exchange-rates?restate=true', { body: { rates } });
+  const rates = () => Promise.all([...orders.values()].map(async (id) => (await order(id)).exchangeRate));
+  await restate(rate('NZD', '2026-05-02', '0.6'));
+  t.strictSame(await rates(), ['0.5', '0.6', '0.6']);
+  await upload(rate('NZD', '2026-05-01', '0.4'));
+  t.strictSame(await rates(), ['0.5', '0.6', '0.6']);
+  await restate(rate('NZD', '2026-05-01', '0.4'));
+  t.strictSame(await rates(), ['0.4', '0.6', '0.6'], 'what was corrected before is restated by sending it again');
+});
+
+t.test('what a previous version wrote counts as looked up if it has the rate that was uploaded', async (t) => {
+  await upload(rate('SGD', '2026-05-01', '0.6'));
+  const placedAt = '2026-05-03T12:00:00Z';
+  const { body: looked } = await pushOrder(api, { currency: 'SGD', placedAt });
+  const { body: other } = await pushOrder(api, { currency: 'SGD', placedAt, exchangeRate: '0.61' });
+  await database.query('update orders set rate_given = null where id = any($1)', [[looked.id, other.id]]);
+  const body = { rates: [rate('SGD', '2026-05-01', '0.7')] };
+  const { restated } = (await request('PUT', '/v1/exchange-rates?restate=true', { body })).body;
+  t.match(restated.currencies, [{ orders: 1, kept: 1 }]);
+  t.equal((await order(looked.id)).exchangeRate, '0.7');
+  t.equal((await order(other.id)).exchangeRate, '0.61');
+});
+
+t.test('a job restates what is much', async (t) => {
+  await upload(rate('HKD', '2026-05-01', '0.1'));
+  const count = 501;
+  const orders = Array.from({ length: count }, (_, n) =>
+    orderOf({ customer: { externalId: `much-${n % 7}` }, currency: 'HKD', placedAt: '2026-05-01T12:00:00Z' }),
+  );
+  await request('POST', '/v1/orders/batch', { body: { orders }, headers: newKey() });
+  const body = { rates: [rate('HKD', '2026-05-01', '0.2')] };
+  const restate = (query = '') => request('PUT', `/v1/exchange-rates?restate=true${query}`, { body });
+  const sum = async () => {
+    const { rows } = await database.query(
+      `select sum(base_revenue)::int as facts, (select sum(base_revenue)::int from customer_stats where currency = 'HKD') as stats from orders where currency = 'HKD'`,
+    );
+    return rows[0];
+  };
+  const expected = {
+    asJob: true,
+    currencies: [{ orders: count, revenueBefore: count * 100, revenueAfter: count * 200 }],
+  };
+  t.match((await restate('&dryRun=true')).body.restated, expected);
+  t.equal(await runJobs(api), 0, 'a dry run adds no job');
+  t.match((await restate()).body.restated, expected);
+  t.strictSame(await sum(), { facts: count * 100, stats: count * 100 });
+  t.equal(await runJobs(api), 1);
+  t.strictSame(await sum(), { facts: count * 200, stats: count * 200 });
+  t.match((await restate()).body.restated, { asJob: false, currencies: [{ orders: 0, kept: 0 }] });
+});
+
+t.test('who writes a record without a rate is warned', async (t) => {
+  const warned = ({ body }: Answer) => body.warnings.map(({ code }: { code: string }) => code);
+  const foreign = { currency: 'BRL', customer: { externalId: fresh('warned') } };
+  const made = await pushOrder(api, foreign);
+  t.strictSame(warned(made), ['missing_rate']);
+  t.strictSame(warned(await pushReturn(api, foreign)), ['missing_rate']);
+  t.strictSame(warned(await change('orders', made.body.id, { channel: 'web' })), ['missing_rate']);
+  t.strictSame(warned(await change('orders', made.body.id, { exchangeRate: '0.2' })), []);
+  t.strictSame(warned(await change('orders', made.body.id, { exchangeRate: null })), ['missing_rate']);
+  t.strictSame(warned(await pushOrder(api, { ...foreign, exchangeRate: '0.2' })), []);
+  t.strictSame(warned(await pushOrder(api)), []);
+  const batch = await request('POST', '/v1/orders/batch', { body: { orders: [orderOf(foreign), orderOf()] } });
+  t.match(batch.body.results, [{ status: 'created', warnings: [{ code: 'missing_rate' }] }, { status: 'created' }]);
+  t.equal(batch.body.results[1].warnings, undefined);
+  const graph = await api.graphql(
+    `mutation ($id: ID!) { updateOrder(id: $id, expectedVersion: "*", input: { exchangeRate: null }) { warnings { code } } }`,
+    { id: made.body.id },
+  );
+  t.same(graph.body.data?.updateOrder.warnings, [{ code: 'missing_rate' }], JSON.stringify(graph.body.errors));
 });

@@ -550,6 +550,93 @@ t.test('entering a stage asks once per step', async (t) => {
   t.equal((await claim({ surveyId })).invitations.length, 1, 'again, when it is entered again');
 });
 
+t.test('an interaction asks by its kind, topic and outcome, a return by itself', async (t) => {
+  set(102.5);
+  const trigger = { on: 'interaction_occurred', kind: 'phone', topic: 'delivery', outcome: 'solved', delayDays: 1 };
+  const surveyId = await newSurvey({ contactFrequencyDays: 0, triggers: [trigger, { on: 'return_received' }] });
+  const anySurvey = await newSurvey({ contactFrequencyDays: 0, triggers: [{ on: 'interaction_occurred' }] });
+  t.match((await request('GET', `/v1/surveys/${surveyId}`)).body.settings.triggers, [
+    { ...trigger, stage: null },
+    { on: 'return_received', stage: null, kind: null, topic: null, outcome: null, delayDays: 0 },
+  ]);
+  const call = async (more: object = {}) => {
+    const customerId = await newCustomer();
+    const members = { kind: 'phone', direction: 'inbound', topic: 'delivery', outcome: 'solved', staff: 'maria' };
+    const occurredAt = new Date(now).toISOString();
+    const { id } = await made('/v1/interactions', { ...members, customerId, occurredAt, ...more });
+    return { customerId, id: String(id) };
+  };
+  const asked = await call();
+  const again = await call();
+  const chat = await call({ kind: 'chat' });
+  const price = await call({ topic: 'prices' });
+  const later = await call({ outcome: null });
+  await call({ automatic: true });
+  const claimed = async (of: string) => (await claim({ surveyId: of })).invitations.map(({ invitation: one }) => one);
+  t.strictSame(
+    (await claimed(anySurvey)).map((one) => one['interactionId']).sort(),
+    [asked, again, chat, price, later].map(({ id }) => id).sort(),
+    'all but the automatic one',
+  );
+  const customerId = await newCustomer();
+  const returned = { source: 'shop', currency: 'EUR', total: 100, returnedAt: new Date(now).toISOString() };
+  await made('/v1/returns', { ...returned, externalId: `r${fresh()}`, customerId });
+  t.match(await claimed(surveyId), [{ customerId, trigger: 'return_received', interactionId: null }]);
+  set(103.5);
+  await patch(`/v1/interactions/${later.id}`, { outcome: 'solved' });
+  const found = await claimed(surveyId);
+  t.strictSame(
+    found.map((one) => one['interactionId']).sort(),
+    [asked, again, later].map(({ id }) => id).sort(),
+    'also what was found out later',
+  );
+  t.match(found[0], { trigger: 'interaction_occurred', staff: 'maria', dueAt: at(103.5) });
+  t.strictSame(await claimed(surveyId), [], 'once');
+});
+
+t.test('nobody is asked about an interaction or return that is gone', async (t) => {
+  set(103.6);
+  const triggers = [{ on: 'interaction_occurred' }, { on: 'return_received' }];
+  // Asked at once by hand, everybody is put off for a day; meanwhile the records go.
+  const surveyId = await newSurvey({ contactFrequencyDays: 1, triggers });
+  const customerId = await newCustomer();
+  await newInvitation(surveyId, customerId);
+  const event = { customerId, source: 'shop', externalId: `gone${fresh()}` };
+  const occurredAt = new Date(now).toISOString();
+  const paths = [
+    `/v1/interactions/${(await made('/v1/interactions', { ...event, kind: 'phone', occurredAt })).id}`,
+    `/v1/returns/${(await made('/v1/returns', { ...event, currency: 'EUR', total: 100, returnedAt: occurredAt })).id}`,
+  ];
+  t.match((await claim({ surveyId })).invitations, [{ invitation: { trigger: 'manual' } }]);
+  for (const path of paths) t.equal((await request('DELETE', path, { headers: { 'If-Match': '*' } })).status, 204);
+  set(103.9);
+  await patch(`/v1/surveys/${surveyId}`, { settings: { contactFrequencyDays: 0 } });
+  set(105);
+  t.strictSame((await claim({ surveyId })).invitations, []);
+  t.strictSame((await invitationsOf(surveyId)).map((one) => `${one['trigger']} ${one['status']}`).sort(), [
+    'interaction_occurred cancelled',
+    'manual sent',
+    'return_received cancelled',
+  ]);
+});
+
+t.test('a trigger says only what its event has, and words of interactions are personal', async (t) => {
+  const create = (trigger: object, scope = '*') =>
+    request('POST', '/v1/surveys', { body: { name: 'S', questions, settings: { triggers: [trigger] } }, scope });
+  const at0 = (member: string) => `/settings/triggers/0/${member} not_allowed`;
+  t.strictSame(errorsOf(await create({ on: 'order_paid', kind: 'phone', topic: 'a', outcome: 'b' })), [
+    at0('kind'),
+    at0('topic'),
+    at0('outcome'),
+  ]);
+  t.strictSame(errorsOf(await create({ on: 'interaction_occurred', stage: 'lead' })), [at0('stage')]);
+  t.equal((await create({ on: 'interaction_occurred', kind: 'phone' }, 'surveys:write')).status, 201);
+  for (const words of [{ topic: 'delivery' }, { outcome: 'solved' }]) {
+    const refused = await create({ on: 'interaction_occurred', ...words }, 'surveys:write');
+    t.match(refused, { status: 403, body: { detail: /customers:pii/ } });
+  }
+});
+
 t.test('what is told late is planned all the same, and so is what another trigger asks about', async (t) => {
   set(104);
   const surveyId = await newSurvey({ contactFrequencyDays: 0, triggers: [{ on: 'order_placed' }] });
