@@ -180,6 +180,7 @@ t.test('one stream of every kind, newest first, with what people need at a glanc
   t.strictSame(interaction.interaction, {
     kind: 'phone',
     direction: 'inbound',
+    automatic: false,
     channel: 'hotline',
     topic: 'delivery',
     outcome: 'solved',
