@@ -4,6 +4,7 @@ import closeWithGrace from 'close-with-grace';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import { createApp } from './app.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
+import { normalizeStoredOnce } from './features/customers/stored-identities.ts';
 import { tablePolicies } from './features.ts';
 import { openKeys } from './platform/auth/keys.ts';
 import { KeyError } from './platform/auth/signing-key.ts';
@@ -26,6 +27,7 @@ async function start(config: Config, logger: FastifyBaseLogger): Promise<{ stop(
   const database = await openDatabase(config, tablePolicies(), (message) => logger.info(message));
   let app: FastifyInstance | undefined;
   try {
+    await normalizeStoredOnce(database.connection, (message) => logger.warn(message));
     app = await createApp({ config, keys, connection: database.connection, logger });
     await app.listen({ host: config.host, port: config.port });
     if (config.worker) app.jobs.startWorker();

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { id, text } from '../../platform/values.ts';
 import { Ownership } from '../../records/ownership.ts';
-import { customers } from './record.ts';
+import { address, customers } from './record.ts';
 import { customerKind } from './words.ts';
 
 /** How a record names its customer: matched by reference, then e-mail, then phone, and created if unknown. */
@@ -15,6 +15,9 @@ export const customerClaim = z
     name: text(200).optional(),
     givenName: text(100).optional(),
     familyName: text(100).optional(),
+    address: address.nullable().optional().meta({
+      description: 'The address of a new customer. Its country is that of a phone without a country code.',
+    }),
   })
   .meta({
     id: 'CustomerClaim',

@@ -48,12 +48,14 @@ export const address = z
       .meta({ description: 'ISO 3166-1 alpha-2 code.', example: 'GB' }),
   })
   .meta({ id: 'Address' });
+export type Address = z.output<typeof address>;
 
 export const identityInput = z
   .strictObject({
     kind: identityKind,
     value: boundedText(254).meta({
-      description: 'Normalised when stored: e-mail in lower case, phone as E.164.',
+      description:
+        'Stored in one normal form: an e-mail in lower case with its domain in ASCII, a phone as E.164 with its extension (`;ext=11`), read in the country of the address when it has no country code.',
       example: 'ada@example.org',
     }),
     primary: z.boolean().optional().meta({
@@ -166,7 +168,9 @@ export const customerRecord = record('customer', {
     },
     output: {
       email: personal(z.string().meta({ description: 'The primary e-mail.' })),
-      phone: personal(z.string().meta({ description: 'The primary phone, E.164.' })),
+      phone: personal(
+        z.string().meta({ description: 'The primary phone, E.164 with its extension: `+16082719000;ext=11`.' }),
+      ),
       identities: personal(z.array(identity)),
       acquisition: acquisition.nullable(),
     },
@@ -223,7 +227,7 @@ export const customerIdentities = storedTable('customer_identities', {
   merge: 'rewrite',
   fields: {
     kind: words(identityKind).required(),
-    /** Normalised: lower-case e-mail, E.164 phone. */
+    /** In normal form (normal-form.ts). */
     value: code(254).personal().removedWithPerson().required(),
     customerId: ownerId(() => customers.id, 'cascade'),
     primary: boolean().required().named('is_primary'),

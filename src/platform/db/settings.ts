@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { pgTable, text } from 'drizzle-orm/pg-core';
 import { type Db, param, statement } from './client.ts';
 
-/** What the derived state was built with: under other values it would be wrong without anybody noticing. */
+/** What the stored state was built with: under other values it would be wrong without anybody noticing. */
 export const deploymentSettings = pgTable('deployment_settings', {
   key: text('key').primaryKey(),
   value: text('value').notNull(),
@@ -64,6 +64,15 @@ export async function assertSettings(db: Db, settings: Settings): Promise<void> 
 /** Accepts new settings, once the derived state is rebuilt under them. */
 export async function storeSettings(db: Db, settings: Settings): Promise<void> {
   await db.all(overwrite, { settings: byVariable(settings) });
+}
+
+/** Whether a step that is taken once per database, when a version needs it, was taken under this value. */
+export async function isDone(db: Db, step: string, value: string): Promise<boolean> {
+  return (await db.all(readAll)).some((row) => row.key === step && row.value === value);
+}
+
+export async function noteDone(db: Db, step: string, value: string): Promise<void> {
+  await db.all(overwrite, { settings: { [step]: value } });
 }
 
 function byVariable(settings: Settings): Record<string, string> {
