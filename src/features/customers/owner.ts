@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { id, text } from '../../platform/values.ts';
+import { anyText, id, text } from '../../platform/values.ts';
 import { Ownership } from '../../records/ownership.ts';
 import { address, customers } from './record.ts';
 import { customerKind } from './words.ts';
@@ -9,8 +9,8 @@ export const customerClaim = z
   .strictObject({
     source: text(64).optional(),
     externalId: text(255).optional(),
-    email: text(254).optional(),
-    phone: text(64).optional(),
+    email: anyText.optional().meta({ description: 'Left out with a warning when it is none.' }),
+    phone: anyText.optional().meta({ description: 'Left out with a warning when it is none.' }),
     kind: customerKind.optional(),
     name: text(200).optional(),
     givenName: text(100).optional(),

@@ -8,6 +8,7 @@ import {
   amount,
   text as boundedText,
   calendarDate,
+  country,
   id,
   isStorableJson,
   positiveAmount,
@@ -40,12 +41,7 @@ export const address = z
     postalCode: boundedText(32).nullable().optional(),
     city: boundedText(100).nullable().optional(),
     region: boundedText(100).nullable().optional(),
-    country: z
-      .string()
-      .regex(/^[A-Z]{2}$/)
-      .nullable()
-      .optional()
-      .meta({ description: 'ISO 3166-1 alpha-2 code.', example: 'GB' }),
+    country: country.nullable().optional(),
   })
   .meta({ id: 'Address' });
 export type Address = z.output<typeof address>;
@@ -93,7 +89,8 @@ const maxAttributes = 16_384;
 export const attributes = z
   .record(boundedText(100), z.unknown())
   .refine((value) => isStorableJson(value), {
-    error: 'is nested deeper than 64 levels, or has NUL characters or lone surrogates',
+    error:
+      'is nested deeper than 64 levels, or has NUL characters, lone surrogates or numbers beyond 2^53 − 1 (send these as strings)',
     params: { code: 'invalid_json' },
   })
   .refine((value) => JSON.stringify(value).length <= maxAttributes, {
