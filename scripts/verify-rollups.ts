@@ -4,6 +4,7 @@ import type pg from 'pg';
 import { type DatabaseConfig, readDatabaseConfig } from '../src/config.ts';
 import { derivedState, type RecomputeContext } from '../src/derived-state.ts';
 import { lockCustomers } from '../src/features/customers/queries.ts';
+import { compareStored, describeKept } from '../src/features/customers/stored-identities.ts';
 import { recomputeRates } from '../src/features/rates/queries.ts';
 import type { Difference } from '../src/features/rollups/queries.ts';
 import { tablePolicies } from '../src/features.ts';
@@ -47,6 +48,8 @@ async function verify(config: DatabaseConfig): Promise<number> {
   try {
     if (options.repair) await repair(pool, config);
     const differences = await differencesIn(poolDb(pool), config);
+    const { kept } = await compareStored(poolDb(pool));
+    if (kept.length > 0) console.log(describeKept(kept, kept.length));
     if (differences.length === 0) {
       console.log('The derived state agrees with the records.');
       return 0;

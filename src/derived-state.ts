@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { consentDifferences, recomputeConsents } from './features/consents/queries.ts';
+import { compareStored, normalizeStored } from './features/customers/stored-identities.ts';
 import { recomputeBounds, wrongBounds } from './features/lead-scores/bounds.ts';
 import { leadDifferences, recomputeLeads } from './features/leads/comparison.ts';
 import { leadsAmong, recomputeConversions } from './features/leads/conversion.ts';
@@ -26,7 +27,7 @@ interface DerivedState {
   /** Makes it anew for these customers, whose locks are held. */
   ofCustomers?(tx: Transaction, context: RecomputeContext, ids: string[]): Promise<void>;
   /** Makes anew what is of no customer. */
-  ofNobody?(pool: pg.Pool): Promise<void>;
+  ofNobody?(pool: pg.Pool): Promise<unknown>;
 }
 
 /**
@@ -39,6 +40,22 @@ export const derivedState: readonly DerivedState[] = [
     tables: [],
     compare: (db, _context, limit) => refundDifferences(db, limit),
     ofCustomers: (tx, { now }, ids) => recomputeRefunds(tx, now, ids),
+  },
+  {
+    name: 'the normal form of e-mails, phones and handles',
+    tables: [],
+    async compare(db, _context, limit) {
+      const { wrong } = await compareStored(db);
+      // Without the values: they are personal.
+      return wrong.slice(0, limit).map(({ customerId, kind }) => ({
+        table: 'customer_identities',
+        customerId,
+        key: kind,
+        stored: 'a former spelling',
+        counted: 'the normal form',
+      }));
+    },
+    ofNobody: normalizeStored,
   },
   {
     name: 'the statistics of customers',

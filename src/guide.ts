@@ -46,6 +46,9 @@ filter, search or sort by them.
 
 ## Writing safely
 
+- **null** for an optional member or argument means 'not given'. In PATCH it clears.
+- **An unusable e-mail, phone or SKU** of an order, return, interaction or lead is left out with a warning: the record is
+  not lost. Currencies are taken in any case, also those that were withdrawn since 1999.
 - **Idempotency-Key**: send one with every POST, and the same one when you retry. The retry gets the response of the first call,
   byte for byte, with \`Idempotency-Replayed: true\`. The same key with another payload is 422; while the first call is still
   running, 409. Keys are kept for 48 hours; a refused request does not use up its key.

@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import type pg from 'pg';
 import { derivedState } from './derived-state.ts';
 import { lockCustomers } from './features/customers/queries.ts';
+import { normalFormUpgrade } from './features/customers/stored-identities.ts';
 import { type Db, param, poolDb, statement, transaction } from './platform/db/client.ts';
 import type { Settings } from './platform/db/settings.ts';
 import type { Upgrade } from './platform/db/upgrade.ts';
@@ -53,4 +54,4 @@ async function recomputeCustomersWithRefunds(pool: pg.Pool, db: Db, settings: Se
 }
 
 /** In order; a new one is added at the end. */
-export const upgradesFor = (settings: Settings): readonly Upgrade[] => [refundsWithTax(settings)];
+export const upgradesFor = (settings: Settings): readonly Upgrade[] => [refundsWithTax(settings), normalFormUpgrade];

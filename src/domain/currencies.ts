@@ -12,8 +12,14 @@ const twoDecimals =
   'KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK ' +
   'NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB ' +
   'TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XAD XCD XCG YER ZAR ZMW ZWG';
-/** Withdrawn since 2021. A shop's history reaches further back than the list: such an order must not be lost. */
-const withdrawn = 'ANG BGN CUC HRK SLL ZWL';
+/**
+ * Withdrawn since 1999, as list three has them, with the decimals they had. A shop's history reaches further back than list
+ * one: such an order must not be lost.
+ */
+const withdrawn =
+  'AFA ANG AON AOR ATS AYM AZM BGL BGN CSD CUC CYP DEM ECS EEK FIM FRF GHC HRK IEP LTL LVL MRO MTL MZM NLG ROL RUR SDD ' +
+  'SIT SKK SLL SRG STD TJR TMM VEB VEF YUM ZMK ZRN ZWD ZWL ZWN ZWR';
+const withdrawnWithoutDecimals = 'ADP BEF BYB BYR ESP GRD ITL LUF MGF PTE TPE TRL';
 const noDecimals = 'BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF';
 const threeDecimals = 'BHD IQD JOD KWD LYD OMR TND';
 const fourDecimals = 'CLF UYW';
@@ -24,6 +30,7 @@ const exponents: ReadonlyMap<string, number> = new Map(
       [noDecimals, 0],
       [twoDecimals, 2],
       [withdrawn, 2],
+      [withdrawnWithoutDecimals, 0],
       [threeDecimals, 3],
       [fourDecimals, 4],
     ] as const

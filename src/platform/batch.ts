@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Transaction } from './db/client.ts';
 import { Problem, problemCodes } from './errors.ts';
+import { withoutNulls } from './not-given.ts';
 import { inputProblem, reportInput, writeParameters } from './operation.ts';
 import { typeNames } from './type-names.ts';
 import { id, smallInteger } from './values.ts';
@@ -112,7 +113,7 @@ export async function runBatch<S extends z.ZodType, P extends string>(
   const outcomes: Outcome[] = [];
   const good: { index: number; item: z.output<S> }[] = [];
   for (const [index, item] of body[options.plural].entries()) {
-    const parsed = schema.safeParse(item, reportInput);
+    const parsed = schema.safeParse(withoutNulls(schema, item), reportInput);
     if (parsed.success) good.push({ index, item: parsed.data });
     else outcomes[index] = inputProblem(parsed.error, ['body']);
   }

@@ -13,6 +13,7 @@ import type { KeyedHash } from './keyed-hash.ts';
 import type { LinkTokens } from './link-token.ts';
 import { maskForScoped, refuseMasked } from './masked-fields.ts';
 import { IdsMerged, idsIn, mayBeMerged, Redirected, type Redirects, withRedirects } from './merged-ids.ts';
+import { withoutNulls } from './not-given.ts';
 import { type Mask, ordersByPersonal, personalSelectors, redactor } from './personal.ts';
 import type { Principal, ScopedTo } from './principal.ts';
 
@@ -409,7 +410,7 @@ export function requireScope(context: Pick<Context, 'principal'>, scope: string)
 }
 
 function parse(operation: Operation, context: Context, raw: unknown): never {
-  const parsed = operation.input.safeParse(raw, reportInput);
+  const parsed = operation.input.safeParse(withoutNulls(operation.input, raw), reportInput);
   if (!parsed.success) throw inputProblem(parsed.error);
   const input = parsed.data as Record<string, unknown>; // an object schema gives an object
   if (!context.personalData) {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { countryOf, isCountry } from '../domain/countries.ts';
 import { isCurrency } from '../domain/currencies.ts';
 import { divideRounded, formatDecimal, parseDecimal } from '../domain/money.ts';
 import { timeZoneName } from '../domain/period.ts';
@@ -9,15 +10,17 @@ import { typeNames } from './type-names.ts';
  * (NUL, lone surrogates), so that nothing is stored that differs from what was sent.
  */
 export function text(max: number, min = 1) {
-  return z
-    .string()
-    .min(min)
-    .max(max)
-    .refine((value) => !value.includes('\u0000') && value.isWellFormed(), {
-      error: 'contains a NUL character or a lone surrogate',
-      params: { code: 'invalid_text' },
-    });
+  return z.string().min(min).max(max).refine(isStorableText, unstorable);
 }
+
+const unstorable = { error: 'contains a NUL character or a lone surrogate', params: { code: 'invalid_text' } };
+
+function isStorableText(value: string): boolean {
+  return !value.includes('\u0000') && value.isWellFormed();
+}
+
+/** A text of any length, also an empty one: for what is left out with a warning, not refused, when it is unusable. */
+export const anyText = z.string().refine(isStorableText, unstorable);
 
 export const id = z
   .uuid()
@@ -96,11 +99,19 @@ export const calendarDate = z.iso
   .refine((value) => value >= '0001-01-01', { error: 'is out of range' })
   .meta({ description: 'Calendar date.', example: '2026-03-01' });
 
+/** Taken in any case. */
 export const currency = z
   .string()
-  .regex(/^[A-Z]{3}$/)
+  .overwrite((value) => (/^[a-z]{3}$/i.test(value) ? value.toUpperCase() : value))
   .refine(isCurrency, { error: 'is not an ISO 4217 currency code', params: { code: 'unknown_currency' } })
   .meta({ description: 'ISO 4217 code.', example: 'EUR' });
+
+export const country = z
+  .string()
+  .regex(/^[A-Z]{2}$/, { abort: true })
+  .overwrite(countryOf)
+  .refine(isCountry, { error: 'is not an ISO 3166-1 country code', params: { code: 'unknown_country' } })
+  .meta({ description: 'ISO 3166-1 alpha-2 code. UK and EL are taken for GB and GR.', example: 'GB' });
 
 /** Money in minor units of the record's currency. */
 export const maxAmount = 1_000_000_000_000;
@@ -156,11 +167,12 @@ function isTimeZone(name: string): boolean {
   }
 }
 
-/** What of free JSON (custom attributes) can be stored and answered as it came: no NUL, no 1e400, not too deep. */
+/** What of free JSON (custom attributes) can be stored and answered as it came: no NUL, no 1e400, no 2^53 + 1, not too deep. */
 export function isStorableJson(value: unknown, depth = 0): boolean {
   if (depth > 64) return false;
-  if (typeof value === 'string') return !value.includes('\u0000') && value.isWellFormed();
-  if (typeof value === 'number') return Number.isFinite(value);
+  if (typeof value === 'string') return isStorableText(value);
+  // A larger integer has lost its last digits already.
+  if (typeof value === 'number') return Math.abs(value) <= Number.MAX_SAFE_INTEGER;
   if (Array.isArray(value)) return value.every((item) => isStorableJson(item, depth + 1));
   if (value !== null && typeof value === 'object') {
     return Object.entries(value).every(

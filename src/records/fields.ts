@@ -23,6 +23,7 @@ import { maskedForScoped } from '../platform/masked-fields.ts';
 import { personal as masked } from '../platform/personal.ts';
 import {
   amount,
+  anyText,
   text as boundedText,
   calendarDate,
   currency as currencyCode,
@@ -53,6 +54,8 @@ export interface FieldSpec {
   /** What is sent → what is stored, and back; null: they are the same. */
   convert: { store: (sent: unknown) => unknown; load: (stored: unknown) => unknown } | null;
   need: Need;
+  /** Of lines: what is sent and cannot be used is left out with a warning. */
+  lenient: boolean;
   /** The value when none is sent. */
   fallback: unknown;
   /** What erasing a person does: clears the value, or removes the row. null: not personal. */
@@ -88,6 +91,7 @@ const plainSpec = {
   columnName: null,
   convert: null,
   need: 'optional',
+  lenient: false,
   fallback: null,
   personal: null,
   left: null,
@@ -129,6 +133,11 @@ export class Field<D, N extends Need, I extends z.ZodType | null, O extends z.Zo
   /** Takes this value when none is sent. */
   defaultsTo(value: D): Field<D, 'defaulted', I, O> {
     return new Field({ ...this.spec, need: 'defaulted', fallback: value });
+  }
+
+  /** Of lines: what is sent and cannot be used is left out with a warning, so that the record is not lost. */
+  lenient(this: Field<D, 'optional', z.ZodString, O>): Field<D, 'optional', z.ZodString, O> {
+    return new Field({ ...this.spec, lenient: true });
   }
 
   /** Clients do not send it. */
@@ -447,9 +456,10 @@ export type OutputShape<F> = { [K in Given<F, 'output'>]: OutputOf<F[K]> };
 export type Row<F> = { [K in keyof F]: StoredOf<F[K]> };
 
 /** What clients may send of a field; null: nothing. */
-export function inputOf({ spec: { input, need, doc } }: AnyField): z.ZodType | null {
+export function inputOf({ spec: { input, need, lenient, doc } }: AnyField): z.ZodType | null {
   if (input === null) return null;
-  const wrapped = need === 'required' ? input : need === 'defaulted' ? input.optional() : input.nullable().optional();
+  const taken = lenient ? anyText : input;
+  const wrapped = need === 'required' ? taken : need === 'defaulted' ? taken.optional() : taken.nullable().optional();
   return documented(wrapped, doc);
 }
 

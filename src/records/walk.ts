@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 
 /**
- * The one walker over schemas. Masks, the audit and the documents ask it what is inside a schema. It knows every kind of
+ * The one walker over schemas. Masks, the audit, the documents and what takes null for 'not given' ask it what is inside a schema. It knows every kind of
  * node that zod has, and throws on one that it does not know: skipping a node would mean missing a mark.
  */
 
@@ -160,7 +160,7 @@ export interface Place {
   within: string | null;
 }
 
-/** Looks at a value and answers what stands in its place from then on: mostly the same. */
+/** Looks at a value and answers what stands in its place from then on: mostly the same. A member that becomes undefined goes. */
 export type Act<State = void> = (value: unknown, state: State) => unknown;
 
 /** `clear`: it becomes null. `enter`: what is inside is looked at. `leave`: it is not. Else this is done with the value. */
@@ -266,7 +266,9 @@ export function walker<State = void>(rules: Rules<State>): (schema: Schema) => A
       for (const [key, act] of acts) {
         const before = record[key];
         const after = act(before, state);
-        if (after !== before) record[key] = after;
+        if (after === before) continue;
+        if (after === undefined) delete record[key];
+        else record[key] = after;
       }
       inOthers?.(value, state);
       return value;

@@ -115,7 +115,7 @@ function plan(
   if (before && stale) return { id: before.row.id, created: false, applied: false, warnings, state: before };
   const id = before?.row.id ?? newId();
   const next = nextRow(kind, write, before?.row ?? null, { id, customerId, now: context.now });
-  const lines = nextLines(kind, write, before, next);
+  const lines = nextLines(kind, write, before, next, warnings);
   const checked = kind.writing.plan?.(next, {
     before: before?.row ?? null,
     input: write.input,
@@ -182,11 +182,12 @@ function nextLines(
   { mode, input }: RecordWrite,
   before: State | null,
   { id, customerId }: StoredRow,
+  warnings: Warning[],
 ): Record<string, readonly LineRow[]> {
-  const given = input as Readonly<Record<string, readonly LineRow[] | undefined>>; // parsed by the kind's schema
+  const documents = input as Readonly<Record<string, readonly LineRow[] | undefined>>; // parsed by the kind's schema
   return Object.fromEntries(
     Object.entries(kind.lines).map(([member, { set }]) => {
-      const sent = given[member];
+      const sent = documents[member];
       const kept = mode === 'patch' ? (before?.lines[member] ?? []) : [];
       if (!sent) return [member, kept.map((line) => ({ ...line, customerId }))];
       return [
@@ -197,7 +198,10 @@ function nextLines(
           line,
           ...Object.fromEntries(
             Object.entries(set.fields).map(([key, { spec }]) => {
-              const value = item[key] ?? spec.fallback;
+              const given = item[key] ?? spec.fallback;
+              const isUnusable = spec.lenient && given !== null && !spec.input?.safeParse(given).success;
+              if (isUnusable) warnings.push(unusable(`${member}[${line}].${key}`, key));
+              const value = isUnusable ? null : given;
               return [key, spec.convert && value !== null ? spec.convert.store(value) : value];
             }),
           ),
@@ -205,6 +209,10 @@ function nextLines(
       ];
     }),
   );
+}
+
+function unusable(place: string, member: string): Warning {
+  return { code: `unusable_${member}`, message: `${place} is empty or too long, and was ignored.` };
 }
 
 /** Stores a new record that was planned elsewhere, under the lock of its owner, and what follows from it. */
@@ -216,7 +224,7 @@ export async function createState(kind: Kind, tx: Transaction, context: Context,
 
 /** Rows of the lines of a new record. */
 export function newLines(kind: Kind, input: object, row: StoredRow): State['lines'] {
-  return nextLines(kind, { mode: 'new', source: null, input }, null, row);
+  return nextLines(kind, { mode: 'new', source: null, input }, null, row, []);
 }
 
 /** The answer that a stored state makes. */

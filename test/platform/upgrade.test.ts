@@ -7,11 +7,11 @@ import { recomputeCustomers } from '../../src/features/rollups/queries.ts';
 import { tablePolicies } from '../../src/features.ts';
 import { openPool, poolDb, transaction } from '../../src/platform/db/client.ts';
 import { migrate } from '../../src/platform/db/migrate.ts';
-import { upgrade } from '../../src/platform/db/upgrade.ts';
 import { createPrincipal } from '../../src/platform/principal.ts';
 import { upgradesFor } from '../../src/upgrades.ts';
 import { emptyDatabase } from '../support/database.ts';
 import { migrationsFolder } from '../support/server.ts';
+import { upgradeAs } from '../support/upgrade.ts';
 
 /** The migrations up to one of them, as a version of the past had them. */
 function migrationsUpTo(t: Test, last: string): string {
@@ -70,11 +70,7 @@ t.test(
     const config = { baseCurrency: 'EUR', reportingTimeZone: 'UTC' };
     await transaction(pool, (tx) => recomputeCustomers(tx, [customer], 'UTC'));
     const notes: string[] = [];
-    const start = async () => {
-      const own = openPool(connection, { size: 3, statementTimeout: 30_000 });
-      await upgrade(own, upgradesFor(config), (message) => notes.push(message));
-      await own.end();
-    };
+    const start = () => upgradeAs(connection, upgradesFor(config), (message) => notes.push(message));
     await Promise.all([start(), start(), start()]);
     t.same(await revenue(), [1000, 600, 600, 450]);
     t.same((await client.query('select revenue::int from customer_stats')).rows, [{ revenue: 2650 }]);

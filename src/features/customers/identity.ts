@@ -1,22 +1,26 @@
-import { isSupportedCountry, parsePhoneNumberFromString } from 'libphonenumber-js/min';
 import { invalid, type Problem } from '../../platform/errors.ts';
+import { formerForms, normalForm } from './normal-form.ts';
 import { identityKey } from './queries.ts';
 import type { CustomerPatch } from './record.ts';
 import type { IdentityKind } from './words.ts';
 
-const email = /^[^\s@"(),:;<>[\\\]]+@[^\s@"(),:;<>[\\\]]+\.[^\s@"(),:;<>[\\\]]+$/;
+/** An identity as a message gives it. */
+export interface GivenIdentity<Kind extends IdentityKind = IdentityKind> {
+  kind: Kind;
+  /** In normal form. */
+  value: string;
+  /** What it would have been in former normal forms: for persons who were erased under these. */
+  former: string[];
+}
 
-/**
- * The form an identity is stored and compared in: e-mail lower-cased, phone as E.164 (read in the address' country when
- * it has no country code), handle trimmed and lower-cased. null when it is none.
- */
-export function normalizeIdentity(kind: IdentityKind, value: string, country?: string | null): string | null {
-  const trimmed = value.trim();
-  if (kind === 'email') return trimmed.length <= 254 && email.test(trimmed) ? trimmed.toLowerCase() : null;
-  if (kind === 'handle') return trimmed === '' ? null : trimmed.toLowerCase();
-  const region = country && isSupportedCountry(country) ? country : undefined;
-  const phone = parsePhoneNumberFromString(trimmed, region ? { defaultCountry: region } : {});
-  return phone?.isPossible() ? phone.number : null;
+/** @returns null when it is none */
+export function readIdentity<Kind extends IdentityKind>(
+  kind: Kind,
+  given: string,
+  country?: string | null,
+): GivenIdentity<Kind> | null {
+  const value = normalForm(kind, given, country);
+  return value === null ? null : { kind, value, former: formerForms(kind, given, value) };
 }
 
 /** What is wrong with one that cannot be used; its subject stands before it. */
@@ -30,9 +34,7 @@ export function unusableIdentity(pointer: string, kind: IdentityKind): Problem {
   return invalid(pointer, `invalid_${kind}`, `The ${kind} ${identityAdvice[kind]}.`);
 }
 
-export interface NormalizedIdentity {
-  kind: IdentityKind;
-  value: string;
+export interface NormalizedIdentity extends GivenIdentity {
   primary: boolean;
   /** Its place in the list that was sent. */
   index: number;
@@ -53,12 +55,12 @@ export function normalizeIdentities(
   const seen = new Set<string>();
   const list = input.identities.map((identity, index) => {
     const at = `/identities/${index}`;
-    const value = normalizeIdentity(identity.kind, identity.value, country);
-    if (value === null) throw unusableIdentity(`${at}/value`, identity.kind);
-    const key = identityKey({ kind: identity.kind, value });
+    const read = readIdentity(identity.kind, identity.value, country);
+    if (read === null) throw unusableIdentity(`${at}/value`, identity.kind);
+    const key = identityKey(read);
     if (seen.has(key)) throw invalid(at, 'duplicate', 'The identity is listed twice.');
     seen.add(key);
-    return { kind: identity.kind, value, primary: identity.primary ?? false, index };
+    return { ...read, primary: identity.primary ?? false, index };
   });
   for (const kind of new Set(list.map((i) => i.kind))) {
     const ofKind = list.filter((i) => i.kind === kind);

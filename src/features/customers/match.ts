@@ -11,8 +11,8 @@ import type { ReferenceInput } from '../../records/references/record.ts';
 import { nextRow } from '../../records/write.ts';
 import { recomputeBounds } from '../lead-scores/bounds.ts';
 import { broughtBy, shareNewCustomers } from '../partners/sharing.ts';
-import { identityHash, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
-import { identityAdvice, normalizeIdentity, unusableIdentity } from './identity.ts';
+import { identityHashes, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
+import { type GivenIdentity, identityAdvice, readIdentity, unusableIdentity } from './identity.ts';
 import { customerOwner } from './owner.ts';
 import {
   type CustomerChange,
@@ -26,7 +26,7 @@ import {
   ownersOf,
   saveCustomers,
 } from './queries.ts';
-import { customerRecord } from './record.ts';
+import { type Address, customerRecord } from './record.ts';
 import type { CustomerKind } from './words.ts';
 import { deletedReference, unique } from './write.ts';
 
@@ -45,12 +45,13 @@ interface OwnerDetails {
   name?: string | undefined;
   givenName?: string | undefined;
   familyName?: string | undefined;
+  address?: Address | null | undefined;
 }
 
 interface ReadOwner {
   id: string | undefined;
   reference: ReferenceInput | undefined;
-  identities: { kind: 'email' | 'phone'; value: string }[];
+  identities: GivenIdentity<'email' | 'phone'>[];
   details: OwnerDetails;
   warnings: Warning[];
   consented: boolean;
@@ -86,7 +87,7 @@ export function matchOwners(inputs: CustomerInput[]): OwnerMatch {
           const unknown = tombstones
             ? [
                 ...references.flatMap((ref) => (refs.has(refKey(ref)) ? [] : [referenceHash(context, ref)])),
-                ...identities.flatMap((one) => (owners.has(identityKey(one)) ? [] : [identityHash(context, one)])),
+                ...identities.flatMap((one) => (owners.has(identityKey(one)) ? [] : identityHashes(context, one))),
               ]
             : [];
           const erased = await tombstonesOf(deciding, unknown);
@@ -122,15 +123,15 @@ function read({ customerId, customer, factSource, consented = false }: CustomerI
   for (const kind of ['email', 'phone'] as const) {
     const given = details[kind];
     if (given === undefined) continue;
-    const value = normalizeIdentity(kind, given);
-    if (value === null) {
+    const identity = readIdentity(kind, given, details.address?.country);
+    if (identity === null) {
       unusable.push(unusableIdentity(`/customer/${kind}`, kind));
       owner.warnings.push({
         code: `unusable_${kind}`,
         message: `customer.${kind} ${identityAdvice[kind]}, and was ignored.`,
       });
     } else {
-      owner.identities.push({ kind, value });
+      owner.identities.push(identity);
     }
   }
   if (!owner.reference && owner.identities.length === 0) {
@@ -170,7 +171,11 @@ function ownerBook(
   const additions = new Map<string, Addition>();
   const lifted = new Set<string>();
   /** Whose tombstone it is; hashes are made only where there are some. */
-  const buried = (hash: () => string) => (erased.size > 0 ? erased.get(hash()) : undefined);
+  function buried(hashes: () => string[]): string | undefined {
+    if (erased.size === 0) return undefined;
+    const found = hashes().find((hash) => erased.has(hash));
+    return found && erased.get(found);
+  }
 
   function add(id: string, added: Addition): void {
     const { identities, references } = added;
@@ -201,9 +206,9 @@ function ownerBook(
     if (scopedTo?.kind === 'customer') checkOwnNames(given, scopedTo.id, ref?.recordId);
     if (ref && !ref.recordId) throw deletedReference('/customer/externalId');
     const reference = given.reference;
-    const buriedRef = reference && !ref ? buried(() => referenceHash(context, reference)) : undefined;
+    const buriedRef = reference && !ref ? buried(() => [referenceHash(context, reference)]) : undefined;
     const buriedIdentities = given.identities.map((identity) =>
-      owners.has(identityKey(identity)) ? undefined : buried(() => identityHash(context, identity)),
+      owners.has(identityKey(identity)) ? undefined : buried(() => identityHashes(context, identity)),
     );
     const isBack = given.consented;
     const byIdentity = given.identities.map(
@@ -237,7 +242,7 @@ function ownerBook(
         if (identities.length + references.length === 0) return;
         if (erased.size > 0) {
           for (const one of references) lifted.add(referenceHash(context, one));
-          for (const one of identities) lifted.add(identityHash(context, one));
+          for (const hash of identities.flatMap((one) => identityHashes(context, one))) lifted.add(hash);
         }
         add(id, { identities, references, details: given.details, isNew: known === undefined });
       },

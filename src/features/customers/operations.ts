@@ -12,7 +12,7 @@ import { operationsOf } from '../../records/operations.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { referenceInput, targetParameters } from '../../records/references/record.ts';
 import { redirectsOf } from './aliases.ts';
-import { normalizeIdentity } from './identity.ts';
+import { normalForm } from './normal-form.ts';
 import { customerById, deleteCustomerRow, lockCustomers, customersByIds as recordsByIds } from './queries.ts';
 import { customerRecord, customers, identityTaken } from './record.ts';
 import { type CustomerWrite, writeCustomers } from './write.ts';
@@ -22,7 +22,7 @@ const ofIdentity = (kind: 'email' | 'phone', max: number) => ({
   condition: (value: SQL) =>
     sql`${customers.id} = (select customer_id from customer_identities where kind = ${sql.raw(`'${kind}'`)} and value = ${value})`,
   // A value that is no e-mail or phone belongs to nobody: the list is empty, as for any unknown one.
-  normalize: (value: string) => normalizeIdentity(kind, value) ?? '',
+  normalize: (value: string) => normalForm(kind, value) ?? '',
   personal: true,
 });
 

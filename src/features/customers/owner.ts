@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { id, text } from '../../platform/values.ts';
+import { anyText, id, text } from '../../platform/values.ts';
 import { Ownership } from '../../records/ownership.ts';
-import { customers } from './record.ts';
+import { address, customers } from './record.ts';
 import { customerKind } from './words.ts';
 
 /** How a record names its customer: matched by reference, then e-mail, then phone, and created if unknown. */
@@ -9,12 +9,15 @@ export const customerClaim = z
   .strictObject({
     source: text(64).optional(),
     externalId: text(255).optional(),
-    email: text(254).optional(),
-    phone: text(64).optional(),
+    email: anyText.optional().meta({ description: 'Left out with a warning when it is none.' }),
+    phone: anyText.optional().meta({ description: 'Left out with a warning when it is none.' }),
     kind: customerKind.optional(),
     name: text(200).optional(),
     givenName: text(100).optional(),
     familyName: text(100).optional(),
+    address: address.nullable().optional().meta({
+      description: 'The address of a new customer. Its country is that of a phone without a country code.',
+    }),
   })
   .meta({
     id: 'CustomerClaim',

@@ -8,6 +8,7 @@ import {
   amount,
   text as boundedText,
   calendarDate,
+  country,
   id,
   isStorableJson,
   positiveAmount,
@@ -40,20 +41,17 @@ export const address = z
     postalCode: boundedText(32).nullable().optional(),
     city: boundedText(100).nullable().optional(),
     region: boundedText(100).nullable().optional(),
-    country: z
-      .string()
-      .regex(/^[A-Z]{2}$/)
-      .nullable()
-      .optional()
-      .meta({ description: 'ISO 3166-1 alpha-2 code.', example: 'GB' }),
+    country: country.nullable().optional(),
   })
   .meta({ id: 'Address' });
+export type Address = z.output<typeof address>;
 
 export const identityInput = z
   .strictObject({
     kind: identityKind,
     value: boundedText(254).meta({
-      description: 'Normalised when stored: e-mail in lower case, phone as E.164.',
+      description:
+        'Stored in one normal form: an e-mail in lower case with its domain in ASCII, a phone as E.164 with its extension (`;ext=11`), read in the country of the address when it has no country code.',
       example: 'ada@example.org',
     }),
     primary: z.boolean().optional().meta({
@@ -91,7 +89,8 @@ const maxAttributes = 16_384;
 export const attributes = z
   .record(boundedText(100), z.unknown())
   .refine((value) => isStorableJson(value), {
-    error: 'is nested deeper than 64 levels, or has NUL characters or lone surrogates',
+    error:
+      'is nested deeper than 64 levels, or has NUL characters, lone surrogates or numbers beyond 2^53 − 1 (send these as strings)',
     params: { code: 'invalid_json' },
   })
   .refine((value) => JSON.stringify(value).length <= maxAttributes, {
@@ -166,7 +165,9 @@ export const customerRecord = record('customer', {
     },
     output: {
       email: personal(z.string().meta({ description: 'The primary e-mail.' })),
-      phone: personal(z.string().meta({ description: 'The primary phone, E.164.' })),
+      phone: personal(
+        z.string().meta({ description: 'The primary phone, E.164 with its extension: `+16082719000;ext=11`.' }),
+      ),
       identities: personal(z.array(identity)),
       acquisition: acquisition.nullable(),
     },
@@ -223,7 +224,7 @@ export const customerIdentities = storedTable('customer_identities', {
   merge: 'rewrite',
   fields: {
     kind: words(identityKind).required(),
-    /** Normalised: lower-case e-mail, E.164 phone. */
+    /** In normal form (normal-form.ts). */
     value: code(254).personal().removedWithPerson().required(),
     customerId: ownerId(() => customers.id, 'cascade'),
     primary: boolean().required().named('is_primary'),

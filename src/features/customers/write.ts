@@ -12,7 +12,7 @@ import { recomputeBounds } from '../lead-scores/bounds.ts';
 import { enqueueReferrals } from '../loyalty/referrals.ts';
 import { keepPartners } from '../partners/queries.ts';
 import { broughtBy, recomputeShares, shareNewCustomers } from '../partners/sharing.ts';
-import { hashesOf, identityHash, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
+import { hashesOf, identityHashes, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
 import { withoutGuarded } from './guarded.ts';
 import { type NormalizedIdentity, normalizeIdentities } from './identity.ts';
 import {
@@ -248,7 +248,7 @@ class Plan {
     ) {
       throw invalid('', 'name_identity_or_reference_required', 'A customer needs a name, an identity or a reference.');
     }
-    const lifted = this.#liftedBy(input, before, after);
+    const lifted = this.#liftedBy(input, before, { ...after, given: identities ?? [] });
     this.#remember(recordId, before, after);
     for (const hash of lifted) this.lifted.add(hash);
     return { id: recordId, created: before === null, applied: true };
@@ -259,17 +259,23 @@ class Plan {
    *
    * @throws Problem person_erased: no consent comes with them
    */
-  #liftedBy(input: CustomerPatch | CustomerInput, before: CustomerState | null, after: CustomerState): string[] {
+  #liftedBy(
+    input: CustomerPatch | CustomerInput,
+    before: CustomerState | null,
+    after: Pick<CustomerState, 'references'> & { given: NormalizedIdentity[] },
+  ): string[] {
     if (this.#erased.size === 0) return [];
     const isBack = 'consents' in input && input.consents?.some(({ status }) => status === 'granted');
-    const old = new Set([
-      ...(before?.identities.map((one) => identityHash(this.#context, one)) ?? []),
-      ...(before?.references.map((ref) => referenceHash(this.#context, ref)) ?? []),
-    ]);
+    const identities = new Set(before?.identities.map(identityKey));
+    const references = new Set(before?.references.map(refKey));
     const named = [
-      ...after.references.map((ref) => ({ hash: referenceHash(this.#context, ref), pointer: '/references' })),
-      ...after.identities.map((one) => ({ hash: identityHash(this.#context, one), pointer: '/identities' })),
-    ].filter(({ hash }) => this.#erased.has(hash) && !old.has(hash) && !this.lifted.has(hash));
+      ...after.references
+        .filter((ref) => !references.has(refKey(ref)))
+        .map((ref) => ({ hash: referenceHash(this.#context, ref), pointer: '/references' })),
+      ...after.given
+        .filter((one) => !identities.has(identityKey(one)))
+        .flatMap((one) => identityHashes(this.#context, one).map((hash) => ({ hash, pointer: '/identities' }))),
+    ].filter(({ hash }) => this.#erased.has(hash) && !this.lifted.has(hash));
     if (named[0] && !isBack) throw erasedRefusal(named[0].pointer);
     return named.map(({ hash }) => hash);
   }

@@ -11,6 +11,7 @@ import type { RefRow } from '../../records/references/queries.ts';
 import { externalRefs } from '../../records/references/record.ts';
 import { recomputeConsents } from '../consents/queries.ts';
 import { redirectsOf } from '../customers/aliases.ts';
+import { normalForm } from '../customers/normal-form.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
 import { customerIdentities, customers } from '../customers/record.ts';
 import { recomputeBounds } from '../lead-scores/bounds.ts';
@@ -349,7 +350,13 @@ function namesBack(given: { survivor: Party; to: string; identities: IdentityRow
   const { survivor, to } = given;
   const identityOf = ({ kind, value }: IdentityRow) => `${kind} ${value}`;
   const nameOf = ({ source, externalId }: RefRow) => `${source} ${externalId}`;
-  const before = new Map(given.identities.map((row) => [identityOf(row), row]));
+  // Kept as they were then; those that are there may have been brought to another normal form since.
+  const before = new Map([
+    ...given.identities.map(
+      (row) => [identityOf({ ...row, value: normalForm(row.kind, row.value) ?? row.value }), row] as const,
+    ), // a pair
+    ...given.identities.map((row) => [identityOf(row), row] as const), // as above
+  ]);
   const identities = survivor.identities.map((row) => {
     const was = before.get(identityOf(row));
     return was ? { ...row, customerId: was.customerId, primary: was.primary } : row;

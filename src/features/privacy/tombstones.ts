@@ -7,25 +7,37 @@ import { privacyTombstones } from './record.ts';
 
 type Hashing = Pick<Context, 'tombstones'>;
 
+interface PersonIdentity {
+  kind: string;
+  /** In normal form. */
+  value: string;
+  /** What it would have been in former normal forms: a hash cannot be made anew. */
+  former?: readonly string[];
+}
+
 /** What a person may be known by. */
 export interface PersonNames {
   references: readonly ReferenceInput[];
-  /** Normalised. */
-  identities: readonly { kind: string; value: string }[];
+  identities: readonly PersonIdentity[];
 }
 
 export function referenceHash({ tombstones }: Hashing, { source, externalId }: ReferenceInput): string {
   return tombstones('reference', source, externalId);
 }
 
-export function identityHash({ tombstones }: Hashing, { kind, value }: PersonNames['identities'][number]): string {
+export function identityHash({ tombstones }: Hashing, { kind, value }: PersonIdentity): string {
   return tombstones('identity', kind, value);
+}
+
+/** Under which an identity may be found: that of its normal form, and those of former ones. */
+export function identityHashes({ tombstones }: Hashing, { kind, value, former = [] }: PersonIdentity): string[] {
+  return [value, ...former].map((form) => tombstones('identity', kind, form));
 }
 
 export function hashesOf(hashing: Hashing, { references, identities }: PersonNames): string[] {
   return [
     ...references.map((reference) => referenceHash(hashing, reference)),
-    ...identities.map((identity) => identityHash(hashing, identity)),
+    ...identities.flatMap((identity) => identityHashes(hashing, identity)),
   ];
 }
 

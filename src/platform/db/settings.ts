@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { pgTable, text } from 'drizzle-orm/pg-core';
 import { type Db, param, statement } from './client.ts';
 
-/** What the derived state was built with: under other values it would be wrong without anybody noticing. */
+/** What the stored state was built with: under other values it would be wrong without anybody noticing. */
 export const deploymentSettings = pgTable('deployment_settings', {
   key: text('key').primaryKey(),
   value: text('value').notNull(),

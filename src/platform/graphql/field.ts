@@ -351,27 +351,14 @@ async function named<T>(names: ArgumentNames, answer: Promise<T>): Promise<T> {
   }
 }
 
-/** Arguments that steer a call: null means not given. A filter set to null is refused by the operation, not ignored. */
-const steering = new Set([
-  'first',
-  'after',
-  'sort',
-  'id',
-  'reference',
-  'expectedVersion',
-  'idempotencyKey',
-  'dryRun',
-  'atomic',
-]);
-
-/** Arguments as the operation's input: `input` is the body, `first` the limit, a reference its two members. */
+/** Arguments as the operation's input: `input` is the body, `first` the limit, a reference its two members; null is not given. */
 function rawInput(operation: Operation, args: Arguments, names: ArgumentNames = {}): Arguments {
   const shape = operation.input.shape;
   const raw: Arguments = {};
   const body: Arguments = {};
   for (const [argument, value] of Object.entries(args)) {
     const name = names[argument] ?? argument;
-    if (value === undefined || (value === null && steering.has(name))) continue;
+    if (value === undefined || value === null) continue;
     if (name === 'input' && 'body' in shape) raw.body = value;
     else if (name === 'input') Object.assign(raw, value);
     else if (name === 'first') raw.limit = value;

@@ -483,3 +483,40 @@ t.test('rows that are there throughout appear exactly once, whatever is written 
     { numRuns: 25 },
   );
 });
+
+t.test('attributes keep their numbers, or are refused, on both doors', async (t) => {
+  for (const literal of [
+    '1161888007138312192',
+    '9007199254740992',
+    '-9007199254740993',
+    '1e300',
+    '{"deep":[9007199254740993]}',
+  ]) {
+    const rest = await request('POST', '/v1/customers', { body: `{"name":"D","attributes":{"n":${literal}}}` });
+    t.match(rest, { status: 422, body: { errors: [{ pointer: '/attributes', code: 'invalid_json' }] } }, literal);
+    const inQuery = literal.replaceAll('"', '');
+    const query = `mutation { createCustomer(input: { name: "D", attributes: { n: ${inQuery} } }) { customer { id } } }`;
+    const graphql = await api.graphql(query);
+    t.match(graphql.body.errors, [{ extensions: { errors: [{ pointer: '/attributes' }] } }], literal);
+    const variables = `{"query":"mutation($a: JSON) { createCustomer(input: { name: \\"D\\", attributes: $a }) { customer { id } } }","variables":{"a":{"n":${literal}}}}`;
+    const varied = await request('POST', '/graphql', { body: variables });
+    t.match(varied.body.errors, [{ extensions: { errors: [{ pointer: '/attributes' }] } }], literal);
+  }
+  const attributes = { most: 9007199254740991, least: -9007199254740991, fraction: 0.1, id: '1161888007138312192' };
+  t.same((await create({ name: 'D', attributes })).body.attributes, attributes);
+});
+
+t.test('the country of an address is one', async (t) => {
+  for (const [given, stored] of [
+    ['UK', 'GB'],
+    ['EL', 'GR'],
+    ['GB', 'GB'],
+    ['XK', 'XK'],
+  ]) {
+    t.equal((await create({ name: 'C', address: { country: given } })).body.address.country, stored);
+  }
+  for (const given of ['XX', 'ZZ', 'EU', 'QQ']) {
+    const refused = await create({ name: 'C', address: { country: given } });
+    t.same(codes(refused.body), ['/address/country unknown_country'], given);
+  }
+});

@@ -1,0 +1,27 @@
+/**
+ * ISO 3166-1 alpha-2 as of 2026. XK (Kosovo), AC (Ascension) and TA (Tristan da Cunha) are reserved, not assigned, but shops
+ * ship there.
+ */
+const codes =
+  'AC AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD ' +
+  'CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG ' +
+  'GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR ' +
+  'KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF ' +
+  'NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM ' +
+  'SN SO SR SS ST SV SX SY SZ TA TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS ' +
+  'XK YE YT ZA ZM ZW';
+
+const countries: ReadonlySet<string> = new Set(codes.split(' '));
+
+/** What the European Union writes for two of its (former) members. */
+const otherCodes: Readonly<Record<string, string>> = { EL: 'GR', UK: 'GB' };
+
+/** The country that a code means; the code itself when it is none. */
+export function countryOf(code: string): string {
+  return otherCodes[code] ?? code;
+}
+
+/** Upper case only, as ISO 3166 writes them. */
+export function isCountry(code: string): boolean {
+  return countries.has(code);
+}
