@@ -8,6 +8,7 @@ import type { Owner, OwnerBook, OwnerInput, OwnerMatch } from '../../records/own
 import { customerRequired } from '../../records/ownership.ts';
 import { byName, newRef, type RefRow, refKey } from '../../records/references/queries.ts';
 import type { ReferenceInput } from '../../records/references/record.ts';
+import { nextStamps } from '../../records/stamps.ts';
 import { nextRow } from '../../records/write.ts';
 import { recomputeBounds } from '../lead-scores/bounds.ts';
 import { broughtBy, shareNewCustomers } from '../partners/sharing.ts';
@@ -291,7 +292,7 @@ async function saveAdditions(tx: Transaction, context: Context, additions: Map<s
     const position = before?.references.length ?? 0;
     const after: CustomerState = {
       row: before
-        ? { ...before.row, version: before.row.version + 1, updatedAt: now }
+        ? { ...before.row, ...nextStamps(before.row, now) }
         : { ...newCustomer(id, details, now), acquiredBy: broughtBy(context) },
       identities: [...(before?.identities ?? []), ...addedIdentities],
       references: [

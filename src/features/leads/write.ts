@@ -8,6 +8,7 @@ import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
 import { erasedRefusal } from '../../records/erased.ts';
 import { withoutPersonal } from '../../records/personal-data.ts';
+import { nextStamps, type Stamps } from '../../records/stamps.ts';
 import { type AssignmentEntry, type Chosen, chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { checkConsents, recordConsents } from '../consents/write.ts';
 import { matchOwners } from '../customers/match.ts';
@@ -188,8 +189,8 @@ export function setMembers(context: Context, change: LeadChange, members: LeadPa
 }
 
 /** Several documents of one set are one change of the stored row. */
-function touched(context: Context, { before }: LeadChange): Pick<LeadRow, 'version' | 'updatedAt'> {
-  return { version: (before?.version ?? 0) + 1, updatedAt: context.now };
+function touched(context: Context, { before }: LeadChange): Stamps {
+  return nextStamps(before, context.now);
 }
 
 interface Step extends StageChangeInput {

@@ -10,6 +10,7 @@ import { checkVersion, deletedRecord, expectedVersion } from '../../platform/ver
 import { deleteState, operationsOf } from '../../records/operations.ts';
 import { withoutPersonal } from '../../records/personal-data.ts';
 import { targetParameters } from '../../records/references/record.ts';
+import { raiseStamps } from '../../records/stamps.ts';
 import { type AnswerRow, answerColumns, readAnswer } from '../../records/statements.ts';
 import { answerOf, createState, newLines } from '../../records/write.ts';
 import { orderOperations } from './operations.ts';
@@ -103,8 +104,7 @@ export const refundsByOrders = readOperation({
 
 const subtract = statement(
   'take_back_refund',
-  sql`update orders set refunds = refunds - 1, refunded = refunded - ${param('amount')}::bigint, version = version + 1,
-      updated_at = ${param('now')}::timestamptz
+  sql`update orders set refunds = refunds - 1, refunded = refunded - ${param('amount')}::bigint, ${raiseStamps('orders')}
     where customer_id = ${param('customerId')}::uuid and id = ${param('orderId')}::uuid`,
 );
 

@@ -3,6 +3,7 @@ import { orderTotal } from '../../domain/money.ts';
 import { param } from '../../platform/db/client.ts';
 import { checkNotAhead, invalid, Problem } from '../../platform/errors.ts';
 import type { RowOf } from '../../records/record.ts';
+import { raiseStamps } from '../../records/stamps.ts';
 import { writtenBy } from '../../records/write.ts';
 import { unknownCampaigns } from '../campaigns/queries.ts';
 import { awaitRates, freezeRate, lookUpRates } from '../rates/freeze.ts';
@@ -45,7 +46,7 @@ writtenBy(refundRecord, {
   // What the order remembers of its refunds.
   insertWith: {
     sql: () => sql`totals as (
-      update orders t set refunds = t.refunds + 1, refunded = t.refunded + o.amount, version = t.version + 1, updated_at = o.created_at
+      update orders t set refunds = t.refunds + 1, refunded = t.refunded + o.amount, ${raiseStamps('t', { now: sql`o.created_at` })}
       from o where t.customer_id = o.customer_id and t.id = o.order_id)`,
     values: () => ({}),
   },

@@ -8,6 +8,7 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { nextStamps } from '../../records/stamps.ts';
 import { answered, sentMembers } from '../../records/table.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { checkedFields } from './fields.ts';
@@ -165,7 +166,7 @@ export const updatePartner = writeOperation({
     const before = await lockPartner(tx, partnerId);
     if (!before) throw notFound('partner');
     checkVersion(before.version, expected);
-    const row = { ...before, ...members(body, before), version: before.version + 1, updatedAt: now };
+    const row = { ...before, ...members(body, before), ...nextStamps(before, now) };
     await savePartner(tx, row);
     if (body.rules !== undefined || row.status !== before.status) await recomputePartnerShares(tx, partnerId);
     return row;
