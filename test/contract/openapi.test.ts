@@ -220,6 +220,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
   await tourInvitations(visit, any, unchanged);
   await tourRetention(visit, any, unchanged);
   await tourClients(visit, any, unchanged);
+  await tourLateDeletions(visit, any);
   await tourAudit(visit);
   await tourOauth(api, book, t);
   await visit(200, 'PUT', '/v1/exchange-rates', {
@@ -278,6 +279,25 @@ async function tourFormerId(visit: Visit, any: Any, former: string): Promise<voi
       ...any,
       ...('body' in operation.input.shape && { body: bodies[operation.name] ?? {} }),
     });
+  }
+}
+
+/** Deletions that come too late delete nothing. */
+async function tourLateDeletions(visit: Visit, any: Any): Promise<void> {
+  const customer = { externalId: 'late' };
+  const at = '2026-05-01T08:00:00Z';
+  const documents = {
+    customers: { name: 'Late' },
+    orders: { customer, placedAt: at, currency: 'EUR', total: 0, items: [], paymentStatus: 'pending' },
+    returns: { customer, returnedAt: at, currency: 'EUR', total: 1 },
+    interactions: { customer, kind: 'phone', direction: 'inbound', occurredAt: at },
+    campaigns: { name: 'Late' },
+  };
+  for (const [kind, document] of Object.entries(documents)) {
+    const named = `/v1/${kind}/external/late/1`;
+    const { body } = await visit(201, 'PUT', named, { body: { ...document, sourceVersion: 5 } });
+    await visit(200, 'DELETE', `${named}?sourceVersion=5`, any);
+    await visit(200, 'DELETE', `/v1/${kind}/${body.id}?sourceVersion=4`, any);
   }
 }
 

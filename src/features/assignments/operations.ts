@@ -168,7 +168,7 @@ export const deleteAssignmentRule = writeOperation({
     if (!found) throw notFound('assignment rule');
     checkVersion(found.version, expected);
     await deleteRule(tx, ruleId);
-    return { id: ruleId, deleted: true as const };
+    return { id: ruleId, deleted: true };
   },
 });
 

@@ -251,7 +251,7 @@ export const deleteClient = writeOperation({
       status: 'revoked',
       tokensFrom: fromNowOn(),
     });
-    return { id: clientId, deleted: true as const };
+    return { id: clientId, deleted: true };
   },
 });
 
@@ -352,7 +352,7 @@ export const deleteClientSecret = writeOperation({
     if ((await deleteSecrets(tx, clientId, secretId)) === 0) throw notFound('secret of this client');
     if (keepTokens) await updateClientRow(tx, { ...owner, ...nextStamps(owner, context.now) });
     else await forgetTokens(tx, owner, context.now);
-    return { id: secretId, deleted: true as const };
+    return { id: secretId, deleted: true };
   },
 });
 

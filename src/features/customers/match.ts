@@ -8,6 +8,7 @@ import type { Owner, OwnerBook, OwnerInput, OwnerMatch } from '../../records/own
 import { customerRequired } from '../../records/ownership.ts';
 import { byName, newRef, type RefRow, refKey } from '../../records/references/queries.ts';
 import type { ReferenceInput } from '../../records/references/record.ts';
+import { deletedReference } from '../../records/references/write.ts';
 import { nextStamps } from '../../records/stamps.ts';
 import { nextRow } from '../../records/write.ts';
 import { recomputeBounds } from '../lead-scores/bounds.ts';
@@ -29,7 +30,7 @@ import {
 } from './queries.ts';
 import { customerRecord } from './record.ts';
 import type { CustomerKind } from './words.ts';
-import { deletedReference, unique } from './write.ts';
+import { unique } from './write.ts';
 
 /** Who the owner of a record is said to be; `consented`: who was erased under these names is a new customer. */
 interface CustomerInput extends OwnerInput {

@@ -214,7 +214,7 @@ const save = statement<{ renewed: number }>(
 export interface CustomerChange {
   before: CustomerState | null;
   after: CustomerState;
-  /** Tombstones that a newer message of their source brings back to life. */
+  /** Tombstones that come back to life. */
   revived?: RefRow[];
 }
 
@@ -263,7 +263,7 @@ export async function saveCustomers(
   const named = { references: refs.added, identities: identities.added };
   const [saved, erased] = await Promise.all([saving, tombstonesOf(tx, hashesOf(hashing, named))]);
   if (erased.size > 0) throw new Retry('a person was erased');
-  // Two newer messages may find one tombstone, which has no customer whose lock would order them.
+  // Two messages may restore one tombstone, which has no customer whose lock would order them.
   if (saved?.renewed !== refs.kept.length) throw new Retry('a name was taken');
 }
 

@@ -1,11 +1,12 @@
 import { Retry, type Transaction } from '../../platform/db/client.ts';
-import { type FieldError, invalid, orProblem, Problem } from '../../platform/errors.ts';
+import { invalid, orProblem, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
 import { erasedRefusal } from '../../records/erased.ts';
 import { isNews, newRef, type RefRow, refKey, refsByName, sourceVersion } from '../../records/references/queries.ts';
 import type { ReferenceInput } from '../../records/references/record.ts';
+import { deletedReference } from '../../records/references/write.ts';
 import { nextRow } from '../../records/write.ts';
 import { checkConsents, recordConsents } from '../consents/write.ts';
 import { recomputeBounds } from '../lead-scores/bounds.ts';
@@ -46,6 +47,8 @@ export interface CustomerWrite {
   id?: string;
   input: CustomerInput | CustomerPatch;
   expectedVersion?: number | '*' | undefined;
+  /** An upsert that says so brings a deleted customer back. */
+  restore?: boolean | undefined;
 }
 
 export interface Written {
@@ -219,8 +222,7 @@ class Plan {
     if (before?.row.erasedAt) throw erasedRefusal();
 
     if (write.expectedVersion !== undefined) checkVersion(before?.row.version ?? 0, write.expectedVersion);
-    if (known?.deletedAt && mode === 'upsert' && !(incoming && known.versionKind && isNews(known, incoming)))
-      throw deletedReference();
+    if (known?.deletedAt && mode === 'upsert' && !write.restore) throw deletedReference();
     if (before && known && mode === 'upsert' && !isNews(known, incoming))
       return { id: before.row.id, created: false, applied: false };
 
@@ -230,7 +232,7 @@ class Plan {
     this.#checkRelations(before?.row.id, input);
     const recordId = before?.row.id ?? newId();
     // The names first: a POST that is repeated is told that its record exists, not that its e-mail is taken.
-    const names = this.#references(recordId, before?.references ?? [], references, mode, incoming);
+    const names = this.#references(recordId, before?.references ?? [], references, write, incoming);
     const after: CustomerState = {
       row: this.#row(recordId, before?.row ?? null, input, mode),
       identities: this.#identities(recordId, before?.identities ?? [], identities, mode),
@@ -375,7 +377,7 @@ class Plan {
     id: string,
     before: RefRow[],
     wanted: ReferenceInput[] | undefined,
-    mode: CustomerWrite['mode'],
+    { mode, restore = false }: CustomerWrite,
     incoming: ReturnType<typeof sourceVersion>,
   ): RefRow[] {
     if (wanted === undefined) return before;
@@ -394,7 +396,7 @@ class Plan {
         });
       }
       const versioned = index === 0 && incoming ? incoming : null;
-      if (known?.deletedAt && !(mode === 'upsert' && index === 0)) throw deletedReference(at);
+      if (known?.deletedAt && !restore) throw deletedReference(at);
       const fresh = newRef(
         'customer',
         ref,
@@ -410,12 +412,6 @@ class Plan {
     const others = before.filter((ref) => !seen.has(refKey(ref)));
     return [...listed, ...others.map((ref, i) => ({ ...ref, position: listed.length + i }))];
   }
-}
-
-export function deletedReference(pointer?: string): Problem {
-  const message = 'The record with this reference was deleted; a late message does not create it again.';
-  const errors: FieldError[] = pointer === undefined ? [] : [{ pointer, code: 'deleted', message }];
-  return new Problem('deleted', message, { errors });
 }
 
 const noName: ReferenceInput = { source: '', externalId: '' };

@@ -255,7 +255,7 @@ export const deleteFollowUp = writeOperation({
     const found = await lockFollowUp(tx, followUpId);
     checkVersion(found.version, expected);
     await deleteFollowUpRow(tx, found);
-    return { id: followUpId, deleted: true as const };
+    return { id: followUpId, deleted: true };
   },
 });
 

@@ -179,7 +179,7 @@ export const deleteLeadRuleSet = writeOperation({
   async run(tx, _context, { id: wanted, expectedVersion: expected }) {
     await lockDraft(tx, wanted, expected);
     await tx.all(remove, { id: wanted });
-    return { id: wanted, deleted: true as const };
+    return { id: wanted, deleted: true };
   },
 });
 

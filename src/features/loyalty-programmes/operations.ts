@@ -225,7 +225,7 @@ export const deleteLoyaltyProgramme = writeOperation({
       throw new Problem(programmeHasRewards, 'The programme has rewards: delete them first.');
     }
     await tx.all(remove, { id: wanted });
-    return { id: wanted, deleted: true as const };
+    return { id: wanted, deleted: true };
   },
 });
 

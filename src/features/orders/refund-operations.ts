@@ -125,6 +125,6 @@ export const deleteRefund = writeOperation({
     const { customerId, orderId, amount } = state.row as typeof refunds.$inferSelect; // of a refund
     await tx.all(subtract, { customerId, orderId, amount, now: context.now });
     await deleteState(refundRecord, tx, context, state);
-    return { id: refundId, deleted: true as const };
+    return { id: refundId, deleted: true };
   },
 });

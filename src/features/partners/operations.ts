@@ -193,7 +193,7 @@ export const deletePartner = writeOperation({
       throw new Problem(partnerHasCustomers, 'Customers have this partner as acquiredBy: suspend it instead.');
     }
     await deletePartnerRow(tx, partnerId);
-    return { id: partnerId, deleted: true as const };
+    return { id: partnerId, deleted: true };
   },
 });
 
@@ -294,7 +294,7 @@ export const unshareCustomer = writeOperation({
     await lockCustomers(tx, [customerId]);
     if (!(await removeShare(tx, partnerId, customerId))) throw notFound('share');
     recomputeShares(tx, [customerId]);
-    return { id: customerId, deleted: true as const };
+    return { id: customerId, deleted: true };
   },
 });
 

@@ -160,7 +160,7 @@ export const deleteRetentionRule = writeOperation({
     if (!found) throw notFound('retention rule');
     checkVersion(found.version, expected);
     await deleteRule(tx, ruleId);
-    return { id: ruleId, deleted: true as const };
+    return { id: ruleId, deleted: true };
   },
 });
 

@@ -235,6 +235,6 @@ export const deleteReward = writeOperation({
       );
     }
     await tx.all(remove, { id: wanted });
-    return { id: wanted, deleted: true as const };
+    return { id: wanted, deleted: true };
   },
 });

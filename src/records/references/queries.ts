@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, rowsOf, statement } from '../../platform/db/client.ts';
-import { Problem } from '../../platform/errors.ts';
+import { type FieldError, Problem } from '../../platform/errors.ts';
 import { instantNanoseconds } from '../../platform/values.ts';
 import { assignments, fromRow } from '../table.ts';
 import { externalRefs, type Reference, type ReferenceInput } from './record.ts';
@@ -125,13 +125,17 @@ export function sourceVersion(input: number | string | undefined): SourceVersion
  * Whether to apply a message: not if its version is equal to or older than the stored one. If nothing is stored,
  * or the message has no version, it is applied.
  */
-export function isNews(stored: Pick<RefRow, 'versionKind' | 'versionValue'>, incoming: SourceVersion | null): boolean {
+export function isNews(
+  stored: Pick<RefRow, 'versionKind' | 'versionValue'>,
+  incoming: SourceVersion | null,
+  place: Pick<FieldError, 'pointer' | 'parameter'> = { pointer: '/sourceVersion' },
+): boolean {
   if (!incoming || !stored.versionKind || stored.versionValue === null) return true;
   if (stored.versionKind !== incoming.kind) {
     throw new Problem('invalid_input', `sourceVersion: this record is versioned by ${stored.versionKind}s.`, {
       errors: [
         {
-          pointer: '/sourceVersion',
+          ...place,
           code: 'source_version_kind',
           message: `Versions of this record are ${stored.versionKind}s.`,
         },
