@@ -22,6 +22,7 @@ import {
   changedIds,
   customerStates,
   findAndLockOwners,
+  type IdentityRow,
   identityKey,
   lockCustomers,
   newIds,
@@ -149,7 +150,7 @@ function read({ customerId, customer, factSource, consented = false }: CustomerI
 
 /** What is to be written of a customer that facts name. */
 interface Addition {
-  identities: ReadOwner['identities'];
+  identities: (ReadOwner['identities'][number] & Pick<IdentityRow, 'broughtBy'>)[];
   references: ReferenceInput[];
   details: OwnerDetails;
   isNew: boolean;
@@ -229,7 +230,9 @@ function ownerBook(
       const message = `The ${kind} belongs to customer ${other}; the record was added to ${id}, and nothing was moved.`;
       return [{ code: 'customer_conflict', message }];
     });
-    const identities = given.identities.filter((_, i) => byIdentity[i] === undefined);
+    const identities = given.identities
+      .filter((_, i) => byIdentity[i] === undefined)
+      .map((one) => ({ ...one, broughtBy: [given.reference ?? null] }));
     const references = given.reference && !ref ? [given.reference] : [];
     return {
       customerId: id,
@@ -285,10 +288,10 @@ async function saveAdditions(tx: Transaction, context: Context, additions: Map<s
   const changes = [...additions].map(([id, { identities, references, details }]): CustomerChange => {
     const before = states.get(id) ?? null;
     const had = new Set(before?.identities.map(({ kind }) => kind));
-    const addedIdentities = identities.map(({ kind, value }) => {
+    const addedIdentities = identities.map(({ kind, value, broughtBy }) => {
       const primary = !had.has(kind);
       had.add(kind);
-      return { kind, value, customerId: id, primary, createdAt: now };
+      return { kind, value, customerId: id, primary, broughtBy, createdAt: now };
     });
     const position = before?.references.length ?? 0;
     const after: CustomerState = {

@@ -9,7 +9,7 @@ import { checkVersion, deletedRecord, expectedVersion } from '../../platform/ver
 import { customerHasRecords } from '../../records/delete-guard.ts';
 import { personErasedProblem, refuseErased } from '../../records/erased.ts';
 import { operationsOf } from '../../records/operations.ts';
-import { targetId } from '../../records/references/queries.ts';
+import { referenceOf, targetId } from '../../records/references/queries.ts';
 import { deletionVersion, referenceInput, restoreInput, targetParameters } from '../../records/references/record.ts';
 import { isDeletionNews } from '../../records/references/write.ts';
 import { redirectsOf } from './aliases.ts';
@@ -112,6 +112,7 @@ export const updateCustomer = writeOperation({
     return writeOne(tx, context, {
       mode: 'patch',
       id: await targetId(tx, 'customer', target),
+      by: referenceOf(target),
       input: body,
       expectedVersion: expected,
     });
@@ -125,7 +126,7 @@ export const upsertCustomer = writeOperation({
   selfService: false,
   summary: 'Create or replace a customer by reference',
   description:
-    'Omitted members are cleared; references of other sources stay. An equal or older `sourceVersion` changes nothing and returns `applied: false`.',
+    'Omitted members are cleared, but for what others have brought: references, consents, and identities that did not come under this reference. An equal or older `sourceVersion` changes nothing and returns `applied: false`.',
   input: z.strictObject({
     ...referenceInput.shape,
     ...writeParameters,

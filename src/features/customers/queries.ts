@@ -195,8 +195,9 @@ const save = statement<{ renewed: number }>(
       ${insertRows(customers, param('rows'))}
       on conflict (id) do update set ${assignments(customers, fromExcluded, ['erasedAt', 'erasedFields'])}
     ), primaries as (
-      update customer_identities i set is_primary = n."primary" from ${rowsOf(customerIdentities, param('keptIdentities'), 'n')}
-        where i.kind = n."kind" and i.value = n."value" and i.is_primary <> n."primary"
+      update customer_identities i set is_primary = n."primary", brought_by = n."broughtBy"
+        from ${rowsOf(customerIdentities, param('keptIdentities'), 'n')}
+        where i.kind = n."kind" and i.value = n."value" and (i.is_primary, i.brought_by) is distinct from (n."primary", n."broughtBy")
     ), identified as (
       ${insertRows(customerIdentities, param('newIdentities'))} order by n."kind", n."value"
     ), renewed as (

@@ -14,6 +14,7 @@ import { enqueueReferrals } from '../loyalty/referrals.ts';
 import { keepPartners } from '../partners/queries.ts';
 import { broughtBy, recomputeShares, shareNewCustomers } from '../partners/sharing.ts';
 import { hashesOf, identityHash, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
+import { afterDocument, withBringer } from './brought.ts';
 import { withoutGuarded } from './guarded.ts';
 import { type NormalizedIdentity, normalizeIdentities } from './identity.ts';
 import {
@@ -46,6 +47,8 @@ export interface CustomerWrite {
   mode: 'create' | 'upsert' | 'patch';
   id?: string;
   input: CustomerInput | CustomerPatch;
+  /** Under which reference a change came; a document comes under its first one. */
+  by?: ReferenceInput | undefined;
   expectedVersion?: number | '*' | undefined;
   /** An upsert that says so brings a deleted customer back. */
   restore?: boolean | undefined;
@@ -142,9 +145,10 @@ export async function writeCustomers(
     tx,
     context,
     results.flatMap((result, index) => {
-      const input = writes[index]?.input;
+      const { mode, input } = writes[index] ?? {};
       if (result instanceof Problem || !result.applied || !input || !('consents' in input)) return [];
-      return (input.consents ?? []).map((consent) => ({ customerId: result.id, input: consent }));
+      const isRepeatable = mode === 'upsert';
+      return (input.consents ?? []).map((consent) => ({ customerId: result.id, input: consent, isRepeatable }));
     }),
   );
   return results;
@@ -235,7 +239,7 @@ class Plan {
     const names = this.#references(recordId, before?.references ?? [], references, write, incoming);
     const after: CustomerState = {
       row: this.#row(recordId, before?.row ?? null, input, mode),
-      identities: this.#identities(recordId, before?.identities ?? [], identities, mode),
+      identities: this.#identities(recordId, before?.identities ?? [], identities, write),
       references: names,
     };
     if (after.row.kind === 'person' && this.#withMembers.has(recordId)) {
@@ -349,10 +353,11 @@ class Plan {
     id: string,
     before: IdentityRow[],
     wanted: NormalizedIdentity[] | undefined,
-    mode: CustomerWrite['mode'],
+    { mode, by, input }: CustomerWrite,
   ): IdentityRow[] {
-    if (wanted === undefined) return mode === 'patch' ? before : [];
-    return wanted.map((identity) => {
+    if (wanted === undefined && mode === 'patch') return before;
+    const bringer = by ?? (mode === 'patch' ? null : (input.references?.[0] ?? null));
+    const listed = (wanted ?? []).map((identity): IdentityRow => {
       const owner = this.#owners.get(identityKey(identity));
       if (owner !== undefined && owner !== id) {
         const message = `This ${identity.kind} belongs to another customer.`;
@@ -368,9 +373,12 @@ class Plan {
         value: identity.value,
         customerId: id,
         primary: identity.primary,
+        // A PATCH has to list what it means to keep: it does not bring that.
+        broughtBy: old && mode === 'patch' ? old.broughtBy : withBringer(old?.broughtBy ?? null, bringer),
         createdAt: old?.createdAt ?? this.#context.now,
       };
     });
+    return mode === 'upsert' ? afterDocument(before, listed, bringer) : listed;
   }
 
   #references(

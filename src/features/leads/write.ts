@@ -85,7 +85,11 @@ export async function writeLeads(tx: Transaction, context: Context, writes: Lead
     results.flatMap((result, index) =>
       result instanceof Problem
         ? []
-        : (writes[index]?.input.consents ?? []).map((input) => ({ customerId: result.id, input })),
+        : (writes[index]?.input.consents ?? []).map((input) => ({
+            customerId: result.id,
+            input,
+            isRepeatable: writes[index]?.mode === 'upsert',
+          })),
     ),
   );
   await applyChanges(tx, context, [...changes.values()]);

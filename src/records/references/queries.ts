@@ -47,6 +47,11 @@ export interface Target {
   externalId?: string | undefined;
 }
 
+/** The reference that a request addresses a record by. */
+export function referenceOf({ source, externalId }: Target): ReferenceInput | undefined {
+  return source === undefined || externalId === undefined ? undefined : { source, externalId };
+}
+
 /** The id of the record that a request addresses by id or by reference; 404 if there is none with this reference. */
 export async function targetId(db: Db, kind: string, target: Target): Promise<string> {
   const { id, source, externalId } = target;
