@@ -19,13 +19,19 @@ export function checkVersion(actual: number, expected: number | '*'): void {
   );
 }
 
-/** What a deletion returns (REST: 204 without a body). */
+/** What a deletion returns (REST: 204 without a body, unless nothing was deleted). */
 export const deletedRecord = z
-  .strictObject({ id, deleted: z.literal(true) })
+  .strictObject({
+    id,
+    deleted: z.boolean().meta({
+      description:
+        'false: the `sourceVersion` of the deletion was not newer than the stored one, and nothing was deleted.',
+    }),
+  })
   .meta({
     id: 'Deleted',
     description:
-      'The record that was deleted. Its references are kept as tombstones, so that a late message does not create it again.',
+      'The record that was deleted. Its references are kept as tombstones, so that no late message creates it again.',
   })
   .register(typeNames, { name: 'DeletedPayload' });
 

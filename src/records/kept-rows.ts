@@ -3,6 +3,7 @@ import type { PgTable } from 'drizzle-orm/pg-core';
 import { fields, param, statement, type Transaction } from '../platform/db/client.ts';
 import { type Column, type Columns, columnsIn } from './catalog.ts';
 import { externalRefs } from './references/record.ts';
+import { raisedColumn } from './stamps.ts';
 import { columnNamed, definitionOf, type StoredTable, storedTables } from './table.ts';
 
 /*
@@ -62,23 +63,37 @@ export function madeRow<Row>(keeper: Merges, table: PgTable) {
   );
 }
 
-/** Puts kept rows of these customers back. Their table has none with their keys. */
+export interface Restoring {
+  mergeId: string;
+  ids: string[];
+  columns: Columns;
+  now: string;
+  above?: number | undefined;
+}
+
+/**
+ * Puts kept rows of these customers back. Their table has none with their keys. Those with a version come in a next one: one
+ * above `above`, which is what was found at their address in the meantime.
+ */
 export async function restoreRows(
   tx: Transaction,
   keeper: Merges,
   table: PgTable,
-  { mergeId, ids, columns }: { mergeId: string; ids: string[]; columns: Columns },
+  { mergeId, ids, columns, now, above = 0 }: Restoring,
 ): Promise<void> {
-  const names = columnsIn(columns, table).map((name) => sql.identifier(name));
-  const values = names.map((name) => sql`x.${name}`);
+  const columnNames = columnsIn(columns, table);
+  const names = columnNames.map((name) => sql.identifier(name));
+  const values = columnNames.map(
+    (name) => raisedColumn(name, 'kept', { above: sql`${param('above')}::int` }) ?? sql`kept.${sql.identifier(name)}`,
+  );
   const query = statement(
     `restore_${getTableName(table)}`,
     sql`insert into ${table} (${sql.join(names, sql`, `)}) select ${sql.join(values, sql`, `)}
-      from ${keeper} m, jsonb_populate_recordset(null::${table}, m.before -> ${nameOf(table)}) x
-      where ${merge} and x.${ofCustomer(table)} = any(${param('ids')}::uuid[])`,
+      from ${keeper} m, jsonb_populate_recordset(null::${table}, m.before -> ${nameOf(table)}) kept
+      where ${merge} and kept.${ofCustomer(table)} = any(${param('ids')}::uuid[])`,
     { unprepared: true },
   );
-  await tx.all(query, { mergeId, ids });
+  await tx.all(query, { mergeId, ids, now, above });
 }
 
 const membersKept = (keeper: Merges) =>

@@ -4,6 +4,7 @@ import { type Db, param, statement, type Transaction } from '../platform/db/clie
 import { type Columns, columnsIn } from './catalog.ts';
 import { recordKinds } from './record.ts';
 import { externalRefs } from './references/record.ts';
+import { raisedColumn, raisedStamps } from './stamps.ts';
 import { columnNamed, definitionOf, type StoredTable, storedTables } from './table.ts';
 
 /*
@@ -22,6 +23,7 @@ export interface Move {
   mergeId: string;
   from: string;
   to: string;
+  now: string;
 }
 
 export interface RecordCount {
@@ -79,7 +81,7 @@ function conflictsOf(table: PgTable): Conflict[] {
   });
 }
 
-/** `insert into T … select` of the rows of a CTE, under the customer `to`. */
+/** `insert into T … select` of the rows of a CTE, under the customer `to`; in a next version, as they tell of another customer. */
 export function insertUnder(table: PgTable, rows: string, columns: Columns): SQL {
   const ownerName = columnNamed(table, definitionOf(table).owner ?? '').name;
   const conflicts = new Map(conflictsOf(table).map(({ column, isMet }) => [column, isMet]));
@@ -87,7 +89,8 @@ export function insertUnder(table: PgTable, rows: string, columns: Columns): SQL
   const values = names.map((name) => {
     const value = sql`gone.${sql.identifier(name)}`;
     const isMet = conflicts.get(name);
-    return name === ownerName ? to : isMet ? sql`case when not ${isMet} then ${value} end` : value;
+    if (name === ownerName) return to;
+    return isMet ? sql`case when not ${isMet} then ${value} end` : (raisedColumn(name, 'gone') ?? value);
   });
   const list = sql.join(
     names.map((name) => sql.identifier(name)),
@@ -117,7 +120,8 @@ function moving(family: StoredTable, moved: MovedRecords, columns: Columns, back
       );
     } else {
       // Keyed by its id alone, as it may have no customer.
-      ctes.push(sql`${gone} as (update ${table} set ${column} = ${to} where ${mine} returning *)`);
+      const sets = sql.join([sql`${column} = ${to}`, ...raisedStamps(table, getTableName(table))], sql`, `);
+      ctes.push(sql`${gone} as (update ${table} set ${sets} where ${mine} returning *)`);
     }
     if (withReferences.has(table)) {
       ctes.push(sql`${sql.identifier(`${name}_references`)} as (update ${externalRefs} set customer_id = ${to}
@@ -236,7 +240,7 @@ export function mentioned(moved: MovedRecords): SQL {
 
 /**
  * Rows that name the customer `from` name `to`, and a merge notes which they were (`back`: those that were noted, as far as
- * they still name `from`). Their versions stay: the old id means the same customer. Whose rows they are is locked.
+ * they still name `from`), in a next version of theirs. Whose rows they are is locked.
  */
 export async function replaceMentions(
   tx: Transaction,
@@ -246,13 +250,14 @@ export async function replaceMentions(
 ): Promise<void> {
   for (const { kind, stored, column } of mentions()) {
     const { table, name } = stored;
+    const sets = sql.join([sql`${column} = ${to}`, ...raisedStamps(table, getTableName(table))], sql`, `);
     const isItself = stored.owner === 'id' ? sql`and id <> ${to}` : sql``;
     const query =
       direction === 'there'
         ? sql`with named as (
-            update ${table} set ${column} = ${to} where ${column} = ${from} ${isItself} returning id)
+            update ${table} set ${sets} where ${column} = ${from} ${isItself} returning id)
             insert into ${moved} (merge_id, kind, record_id) select ${merge}, ${text(kind)}, id from named`
-        : sql`update ${table} set ${column} = ${to} where id in ${movedOf(moved, kind)} and ${column} = ${from}`;
+        : sql`update ${table} set ${sets} where id in ${movedOf(moved, kind)} and ${column} = ${from}`;
     tx.pipeline(statement(`replace_${name}_${direction}`, query, { unprepared: true }), { ...move });
   }
 }

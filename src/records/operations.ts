@@ -13,7 +13,8 @@ import { customerRequired } from './ownership.ts';
 import type { RecordWrite } from './prepare.ts';
 import type { Access, Kind } from './record.ts';
 import { type Target, targetId } from './references/queries.ts';
-import { referenceInput, targetParameters } from './references/record.ts';
+import { deletionVersion, referenceInput, restoreInput, targetParameters } from './references/record.ts';
+import { isDeletionNews } from './references/write.ts';
 import { type AnswerRow, answerById, answerByReference, answersById, readAnswer, statementsOf } from './statements.ts';
 import { columnNamed, definitionOf } from './table.ts';
 import { asOutcome, storeOf, writeOne, writeRecords } from './write.ts';
@@ -163,6 +164,9 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
     .extend({ ...written, ...(owner && { warnings: z.array(warning) }) })
     .meta({ id: `Written${type}` }) as unknown as K['output']; // and what became of the message
   const addressed = naming === 'none' ? { id } : targetParameters;
+  const deletionParameters = (naming === 'none' ? {} : { sourceVersion: deletionVersion }) as {
+    sourceVersion: typeof deletionVersion; // absent without references
+  };
   const idOf = (db: Transaction | Context['db'], target: Target) => targetId(db, name, target);
   const answer = (found: Answer | null): Answer => {
     if (!found) throw notFound(name);
@@ -384,19 +388,21 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
         ...referenceInput.shape,
         ...writeParameters,
         expectedVersion: expectedVersion.optional(),
+        restore: restoreInput,
         body: document,
       }),
       output: writtenRecord,
       idempotency: 'accepted',
       created: (made) => (made as unknown as { created: boolean }).created, // of what was written
       problems: problems.upsert ?? ['version_mismatch', 'already_exists', 'deleted', customerRequired],
-      run: (tx, context, { source, externalId, body, expectedVersion: expected }) =>
+      run: (tx, context, { source, externalId, body, expectedVersion: expected, restore }) =>
         writeOne<Answer>(kind, tx, context, {
           mode: 'upsert',
           source,
           externalId,
           input: body,
           expectedVersion: expected,
+          restore,
         }),
     }),
 
@@ -405,18 +411,28 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       scope: write,
       ...never,
       summary: `Delete ${a(name)}`,
-      description: 'The references are kept as tombstones, so that a late message does not create it again.',
+      description:
+        'The references are kept as tombstones: whatever message comes late under one of them, of whatever version, is answered with 410 `deleted`.',
       ...texts.delete,
-      input: z.strictObject({ ...addressed, ...writeParameters, expectedVersion }),
+      input: z.strictObject({
+        ...addressed,
+        ...writeParameters,
+        expectedVersion,
+        ...deletionParameters,
+      }),
       output: deletedRecord,
+      changed: ({ deleted }) => deleted,
       idempotency: 'accepted',
       problems: problems.delete ?? ['not_found', 'version_mismatch', 'version_required'],
-      async run(tx, context, { expectedVersion: expected, ...target }) {
+      async run(tx, context, { expectedVersion: expected, sourceVersion, ...target }) {
         const state = await lockRecord(tx, target as Target); // by `addressed`
         checkVersion(state.row.version, expected);
+        if (!(await isDeletionNews(tx, state.references, target as Target, sourceVersion))) {
+          return { id: state.row.id, deleted: false };
+        }
         await options.beforeDelete?.(tx, state.row.id);
         await deleteState(kind, tx, context, state);
-        return { id: state.row.id, deleted: true as const };
+        return { id: state.row.id, deleted: true };
       },
     }),
 

@@ -1,7 +1,8 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { getTableName, type SQL, sql } from 'drizzle-orm';
 import type { PgTable } from 'drizzle-orm/pg-core';
 import { param, type Transaction } from '../platform/db/client.ts';
 import { isErased } from './erased.ts';
+import { raisedStamps } from './stamps.ts';
 import { columnNamed, definitionOf, type StoredTable, storedTables } from './table.ts';
 
 /** The row as it may be stored: without personal data if the customer was erased. */
@@ -31,8 +32,7 @@ export function erasure({ table, fields, owner }: StoredTable): SQL | null {
   if (personal.some(([, { spec }]) => spec.personal === 'row')) return sql`delete from ${table} where ${mine}`;
   const column = (member: string) => sql.identifier(columnNamed(table, member).name);
   const sets = personal.map(([member, { spec }]) => sql`${column(member)} = ${spec.left ?? sql`null`}`);
-  if ('version' in fields) sets.push(sql`version = ${columnNamed(table, 'version')} + 1`);
-  if ('updatedAt' in fields) sets.push(sql`updated_at = ${param('now')}::timestamptz`);
+  sets.push(...raisedStamps(table, getTableName(table)));
   // The row of the person itself is marked, whatever was in it.
   if ('erasedAt' in fields) {
     return sql`update ${table} set ${sql.join([...sets, sql`erased_at = ${param('now')}::timestamptz`], sql`, `)} where ${mine}`;

@@ -17,6 +17,7 @@ import type { Origin } from './prepare.ts';
 import type { Kind } from './record.ts';
 import { insertRefs, type ReferenceTuple, type RefRow, referencesOf, toReferences } from './references/queries.ts';
 import { externalRefs } from './references/record.ts';
+import { raisedColumn } from './stamps.ts';
 import { answered, columnNamed, definitionOf, storedTables } from './table.ts';
 
 /*
@@ -201,17 +202,18 @@ function make(kind: Kind): KindStatements {
 const moves = sql`json_to_recordset(${param('moves')}::json) as n("id" uuid, "from" uuid, "to" uuid)`;
 
 /**
- * What is part of a record, other than its own lines, is copied under its new owner: never an UPDATE of the customer. The
- * record is deleted after that, and its parts under the old owner with it.
+ * What is part of a record, other than its own lines, is copied under its new owner, in a next version: never an UPDATE of
+ * the customer. The record is deleted after that, and its parts under the old owner with it.
  */
 function partsToMove(kind: Kind): Statement<unknown>[] {
   const own = new Set<PgTable>(Object.values(kind.lineTables));
   const copy = (table: PgTable, from: SQL): Statement<unknown>[] => {
     const columns = Object.values(getTableColumns(table)).filter((column) => column.generated === undefined);
     const targets = columns.map(({ name }) => sql.identifier(name));
-    const values = columns.map(({ name }) =>
-      name === 'customer_id' ? sql`n."to"` : sql`part.${sql.identifier(name)}`,
-    );
+    const values = columns.map(({ name }) => {
+      if (name === 'customer_id') return sql`n."to"`;
+      return raisedColumn(name, 'part') ?? sql`part.${sql.identifier(name)}`;
+    });
     const parts = storedTables().filter(({ partOf }) => partOf?.table === table);
     return [
       statement(
@@ -305,6 +307,7 @@ export async function insertStates(
 /** Changed records; one whose owner changed is inserted there and deleted here, with what is part of it (never an UPDATE of the key). */
 export async function updateStates(
   tx: Transaction,
+  { now }: Pick<Context, 'now'>,
   kind: Kind,
   changes: readonly { before: State; after: State }[],
 ): Promise<void> {
@@ -318,7 +321,7 @@ export async function updateStates(
   if (stay.length > 0) await tx.all(update, { rows: JSON.stringify(stay.map(({ after }) => after.row)) });
   if (move.length > 0) {
     await tx.all(moved, { rows: JSON.stringify(move.map(({ after }) => after.row)) });
-    for (const copy of moveParts) await tx.all(copy, { moves });
+    for (const copy of moveParts) await tx.all(copy, { moves, now });
   }
   for (const { member, insert } of lines) {
     await tx.all(insert, { rows: JSON.stringify(changes.flatMap(({ after }) => after.lines[member] ?? [])) });

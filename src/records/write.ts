@@ -19,6 +19,7 @@ import { withoutPersonal } from './personal-data.ts';
 import { noteChange, type Prepared, prepare, type RecordWrite, type Store, saveNames, startWrite } from './prepare.ts';
 import type { Kind, RowOf } from './record.ts';
 import { newVersion, planReferences } from './references/write.ts';
+import { nextStamps, type Stamps } from './stamps.ts';
 import { answerById, insertStates, readAnswer, statementsOf, statesOf, updateStates } from './statements.ts';
 
 /** The result of one document. */
@@ -80,7 +81,7 @@ export async function writeRecords(
   await prepared.saveOwners();
   const { created, updated } = await saveNames(tx, changes.values(), prepared.book);
   const finish = beginEffects(writing.after, tx, context, [...changes.values()]);
-  await updateStates(tx, kind, updated);
+  await updateStates(tx, context, kind, updated);
   // In one round trip where nothing waits for the other; when the records are refused, theirs is the error that is thrown.
   const [inserted] = await Promise.all([insertStates(tx, context, kind, created), finish()]);
   const generates = Object.values(kind.fields).some(({ spec }) => spec.generated && spec.output);
@@ -171,9 +172,8 @@ export function nextRow(
   return {
     ...row,
     id,
-    version: (before?.version ?? 0) + 1,
     createdAt: old?.['createdAt'] ?? now,
-    updatedAt: now,
+    ...nextStamps(old as Stamps | null, now), // every row has them
   } as unknown as StoredRow; // all members of the fields
 }
 

@@ -8,8 +8,10 @@ import { isObject, type Json } from '../../src/platform/http/openapi-schemas.ts'
 import { isPublic } from '../../src/platform/http/public.ts';
 import { type Answer, runJobs, type TestApp, testApp } from '../support/app.ts';
 import { type Contract, contract, type DocumentedOperation } from '../support/document.ts';
+import { guardStamps, stampReader } from '../support/stamps.ts';
 
 const now = '2026-06-01T12:00:00.000Z';
+const aMinuteEarlier = '2026-06-01T11:59:00.000Z';
 
 t.test('the committed openapi.yaml is what the code makes', async (t) => {
   const committed: unknown = parse(readFileSync(join(packageRoot, 'openapi.yaml'), 'utf8'));
@@ -171,8 +173,11 @@ function requiredHeaders({ parameters }: DocumentedOperation): Record<string, st
 }
 
 t.test('a tour through every operation meets nothing but what is documented', async (t) => {
-  const api = await testApp(t, { clock: () => now, env: { JWT_ISSUER: 'https://crm.example' } });
+  let clock = now;
+  const api = await testApp(t, { clock: () => clock, env: { JWT_ISSUER: 'https://crm.example' } });
   const { app, request, graphql } = api;
+  t.ok((await guardStamps(api.connection)) > 20);
+  const wrongStamps = stampReader();
   const book = contract();
   let keys = 0;
   /** A request whose answer is as documented and has the status given. */
@@ -183,6 +188,9 @@ t.test('a tour through every operation meets nothing but what is documented', as
     { body, headers = {}, scope = '*' }: { body?: unknown; headers?: Record<string, string>; scope?: string } = {},
   ): Promise<Answer> => {
     keys += 1;
+    // What changes a record has an earlier clock than what made it: no record goes back in time, stored or answered.
+    const isChange = method === 'PATCH' || method === 'PUT' || (method === 'POST' && path.split('/').length > 4);
+    clock = isChange ? aMinuteEarlier : now;
     const answer = await request(method, path, {
       headers: { ...(method === 'POST' && { 'Idempotency-Key': `tour-${keys}` }), ...headers },
       scope,
@@ -190,6 +198,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
     });
     t.equal(answer.status, status, `${method} ${path} ${JSON.stringify(answer.body).slice(0, 400)}`);
     t.strictSame(book.faults(method, path, answer), []);
+    t.strictSame(wrongStamps(answer.body), [], `${method} ${path}`);
     return answer;
   };
   const any = { headers: { 'If-Match': '*' } };
@@ -211,6 +220,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
   await tourInvitations(visit, any, unchanged);
   await tourRetention(visit, any, unchanged);
   await tourClients(visit, any, unchanged);
+  await tourLateDeletions(visit, any);
   await tourAudit(visit);
   await tourOauth(api, book, t);
   await visit(200, 'PUT', '/v1/exchange-rates', {
@@ -269,6 +279,25 @@ async function tourFormerId(visit: Visit, any: Any, former: string): Promise<voi
       ...any,
       ...('body' in operation.input.shape && { body: bodies[operation.name] ?? {} }),
     });
+  }
+}
+
+/** Deletions that come too late delete nothing. */
+async function tourLateDeletions(visit: Visit, any: Any): Promise<void> {
+  const customer = { externalId: 'late' };
+  const at = '2026-05-01T08:00:00Z';
+  const documents = {
+    customers: { name: 'Late' },
+    orders: { customer, placedAt: at, currency: 'EUR', total: 0, items: [], paymentStatus: 'pending' },
+    returns: { customer, returnedAt: at, currency: 'EUR', total: 1 },
+    interactions: { customer, kind: 'phone', direction: 'inbound', occurredAt: at },
+    campaigns: { name: 'Late' },
+  };
+  for (const [kind, document] of Object.entries(documents)) {
+    const named = `/v1/${kind}/external/late/1`;
+    const { body } = await visit(201, 'PUT', named, { body: { ...document, sourceVersion: 5 } });
+    await visit(200, 'DELETE', `${named}?sourceVersion=5`, any);
+    await visit(200, 'DELETE', `/v1/${kind}/${body.id}?sourceVersion=4`, any);
   }
 }
 

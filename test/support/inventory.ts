@@ -3,17 +3,15 @@ import type pg from 'pg';
 import { ownedTables } from '../../src/records/personal-data.ts';
 import { columnNamed, type StoredTable } from '../../src/records/table.ts';
 
-/** Everything that is held of these customers: rows of every table of theirs, by its name, each as JSON in the order of its key. */
+/**
+ * Everything that is held of these customers: rows of every table of theirs, by its name, each as JSON in the order of its key,
+ * without their versions and `updated_at`, which rise with every change.
+ */
 export type Dump = Record<string, Record<string, unknown>[]>;
 
-/** Counters that only ever rise, and what is told of merges themselves. */
-const rising: Record<string, string[]> = {
-  customer: ['version', 'updated_at'],
-  lead: ['version', 'updated_at'],
-  loyaltyAccount: ['version', 'updated_at'],
-  // Bounds are of when they were written: what they may be is `wrongBounds`.
-  scoreBounds: ['bound', 'bound_at'],
-};
+const stamps = ['version', 'updated_at'];
+// Bounds of scores are of when they were written: what they may be is `wrongBounds`.
+const ofItsTime: Record<string, string[]> = { scoreBounds: ['bound', 'bound_at'] };
 const ofMerges = new Set(['merges', 'aliases']);
 
 export async function dumpOf(database: pg.ClientBase, customers: readonly string[]): Promise<Dump> {
@@ -27,7 +25,7 @@ export async function dumpOf(database: pg.ClientBase, customers: readonly string
       [customers],
     );
     dump[name] = rows.map(({ row }) => {
-      for (const column of rising[name] ?? []) delete row[column];
+      for (const column of [...stamps, ...(ofItsTime[name] ?? [])]) delete row[column];
       return row;
     });
   }

@@ -15,6 +15,7 @@ import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
+import { nextStamps } from '../../records/stamps.ts';
 import { answered } from '../../records/table.ts';
 import { leadById } from '../leads/queries.ts';
 import { assignmentsOfLeads, deleteRule, insertRule, lockRule, ruleById, updateRule } from './queries.ts';
@@ -135,7 +136,7 @@ export const updateAssignmentRule = writeOperation({
     checkVersion(before.version, expected);
     const row: AssignmentRule = {
       ...before,
-      version: before.version + 1,
+      ...nextStamps(before, context.now),
       name: body.name ?? before.name,
       purpose: body.purpose ?? before.purpose,
       method: body.method ?? before.method,
@@ -143,7 +144,6 @@ export const updateAssignmentRule = writeOperation({
       groups: body.groups ?? before.groups,
       position: body.position ?? before.position,
       active: body.active ?? before.active,
-      updatedAt: context.now,
     };
     if (body.key !== undefined || body.groups !== undefined) checkKey(context, row);
     checkGroups(row);
@@ -168,7 +168,7 @@ export const deleteAssignmentRule = writeOperation({
     if (!found) throw notFound('assignment rule');
     checkVersion(found.version, expected);
     await deleteRule(tx, ruleId);
-    return { id: ruleId, deleted: true as const };
+    return { id: ruleId, deleted: true };
   },
 });
 

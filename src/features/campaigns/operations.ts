@@ -12,7 +12,7 @@ export const campaignOperations = operationsOf(campaignRecord, {
   defaultSort: '-createdAt',
   beforeDelete: refuseNamed,
   problems: {
-    create: ['already_exists'],
+    create: ['already_exists', 'deleted'],
     upsert: ['version_mismatch', 'already_exists', 'deleted'],
     delete: ['not_found', campaignHasRecords, 'version_mismatch', 'version_required'],
   },

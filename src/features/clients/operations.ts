@@ -14,6 +14,7 @@ import {
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { nextStamps } from '../../records/stamps.ts';
 import { answered, answeredMembers, sentMembers } from '../../records/table.ts';
 import { issuerOf, issuingOff } from './keys.ts';
 import {
@@ -202,10 +203,9 @@ async function answerOf(db: Db, row: ClientRow, now: string): Promise<Client> {
 function changed(before: ClientRow, given: ClientPatch, now: string): ClientRow {
   const row: ClientRow = {
     ...before,
-    version: before.version + 1,
+    ...nextStamps(before, now),
     ...sentMembers(clientFields, given, before),
     status: given.status ?? before.status,
-    updatedAt: now,
   };
   return losesSomething(before, row) ? { ...row, tokensFrom: fromNowOn() } : row;
 }
@@ -247,12 +247,11 @@ export const deleteClient = writeOperation({
     await deleteSecrets(tx, clientId, null);
     await updateClientRow(tx, {
       ...before,
-      version: before.version + 1,
+      ...nextStamps(before, context.now),
       status: 'revoked',
       tokensFrom: fromNowOn(),
-      updatedAt: context.now,
     });
-    return { id: clientId, deleted: true as const };
+    return { id: clientId, deleted: true };
   },
 });
 
@@ -276,7 +275,7 @@ export const revokeClientTokens = writeOperation({
 });
 
 async function forgetTokens(tx: Transaction, before: ClientRow, now: string): Promise<ClientRow> {
-  const row = { ...before, version: before.version + 1, tokensFrom: fromNowOn(), updatedAt: now };
+  const row = { ...before, ...nextStamps(before, now), tokensFrom: fromNowOn() };
   await updateClientRow(tx, row);
   return row;
 }
@@ -322,7 +321,7 @@ export const createClientSecret = writeOperation({
       createdAt: context.now,
     };
     await insertSecret(tx, row, context.now);
-    await updateClientRow(tx, { ...owner, version: owner.version + 1, updatedAt: context.now });
+    await updateClientRow(tx, { ...owner, ...nextStamps(owner, context.now) });
     return { ...answeredMembers(secretFields, row), clientId, secret };
   },
 });
@@ -351,9 +350,9 @@ export const deleteClientSecret = writeOperation({
   async run(tx, context, { id: clientId, secretId, keepTokens }) {
     const owner = await lockedClient(tx, clientId);
     if ((await deleteSecrets(tx, clientId, secretId)) === 0) throw notFound('secret of this client');
-    if (keepTokens) await updateClientRow(tx, { ...owner, version: owner.version + 1, updatedAt: context.now });
+    if (keepTokens) await updateClientRow(tx, { ...owner, ...nextStamps(owner, context.now) });
     else await forgetTokens(tx, owner, context.now);
-    return { id: secretId, deleted: true as const };
+    return { id: secretId, deleted: true };
   },
 });
 

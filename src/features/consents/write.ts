@@ -3,6 +3,7 @@ import { checkNotAhead } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import type { ConsentInput } from '../customers/consent-input.ts';
+import { channels } from '../customers/words.ts';
 import { recomputeShares } from '../partners/sharing.ts';
 import {
   type ConsentChangeRow,
@@ -17,6 +18,12 @@ import { allChannels, type ConsentStatus } from './record.ts';
 export interface ConsentWrite {
   customerId: string;
   input: ConsentInput;
+}
+
+/** A consent that came with a document of its customer. */
+export interface DocumentedConsent extends ConsentWrite {
+  /** The document may be sent again (PUT, batch): what it says without an instant is how its sender has it, and not of now. */
+  isRepeatable: boolean;
 }
 
 /** The change a consent makes. @throws Problem in_the_future */
@@ -58,10 +65,10 @@ export function checkConsents({ now }: Context, consents: readonly ConsentInput[
 
 /**
  * Records the consents that came with documents of customers. A document may come again: what is known with its instant
- * is not recorded twice, and where no instant is told, only what changes what is in force is. Their customers are locked
- * or new; `checkConsents` has looked at them.
+ * is not recorded twice, and where no instant is told, only what changes what is in force is; what was taken back is not
+ * given again by it. Their customers are locked or new; `checkConsents` has looked at them.
  */
-export async function recordConsents(tx: Transaction, context: Context, writes: ConsentWrite[]): Promise<void> {
+export async function recordConsents(tx: Transaction, context: Context, writes: DocumentedConsent[]): Promise<void> {
   if (writes.length === 0) return;
   const ids = [...new Set(writes.map(({ customerId }) => customerId))];
   const [changes, states] = await Promise.all([changesKnownOf(tx, ids), consentsOf(tx, ids)]);
@@ -70,14 +77,26 @@ export async function recordConsents(tx: Transaction, context: Context, writes: 
   const rows: ConsentChangeRow[] = [];
   for (const write of writes) {
     const row = consentChangeOf(context, write);
+    const isTimeless = write.input.at === undefined;
     const state = inForce.get(stateKey(row, row.channel ?? allChannels));
-    const isKnown = write.input.at === undefined ? state === row.status : known.has(keyOf(row));
-    if (isKnown) continue;
+    const isKnown = isTimeless ? state === row.status : known.has(keyOf(row));
+    if (isKnown || (isTimeless && write.isRepeatable && givesBack(row, inForce))) continue;
     rows.push(row);
     known.add(keyOf(row));
-    if (write.input.at === undefined) inForce.set(stateKey(row, row.channel ?? allChannels), row.status);
+    if (isTimeless) inForce.set(stateKey(row, row.channel ?? allChannels), row.status);
   }
   await saveConsentChanges(tx, rows);
+}
+
+/** Whether a consent, dated now, would lift a withdrawal: that of its channel, or of all; given for all channels, that of any. */
+function givesBack(
+  { customerId, purpose, channel, status }: ConsentChangeRow,
+  inForce: Map<string, ConsentStatus>,
+): boolean {
+  if (status !== 'granted') return false;
+  const covered = channel === null ? [...channels, allChannels] : [channel, allChannels];
+  const states = covered.flatMap((one) => inForce.get(stateKey({ customerId, purpose }, one)) ?? []);
+  return channel === null ? states.includes('withdrawn') : states[0] === 'withdrawn';
 }
 
 type Said = Pick<ConsentChangeRow, 'customerId' | 'purpose' | 'channel' | 'status' | 'at'>;

@@ -8,6 +8,8 @@ import type { Owner, OwnerBook, OwnerInput, OwnerMatch } from '../../records/own
 import { customerRequired } from '../../records/ownership.ts';
 import { byName, newRef, type RefRow, refKey } from '../../records/references/queries.ts';
 import type { ReferenceInput } from '../../records/references/record.ts';
+import { deletedReference } from '../../records/references/write.ts';
+import { nextStamps } from '../../records/stamps.ts';
 import { nextRow } from '../../records/write.ts';
 import { recomputeBounds } from '../lead-scores/bounds.ts';
 import { broughtBy, shareNewCustomers } from '../partners/sharing.ts';
@@ -20,6 +22,7 @@ import {
   changedIds,
   customerStates,
   findAndLockOwners,
+  type IdentityRow,
   identityKey,
   lockCustomers,
   newIds,
@@ -28,7 +31,7 @@ import {
 } from './queries.ts';
 import { type Address, customerRecord } from './record.ts';
 import type { CustomerKind } from './words.ts';
-import { deletedReference, unique } from './write.ts';
+import { unique } from './write.ts';
 
 /** Who the owner of a record is said to be; `consented`: who was erased under these names is a new customer. */
 interface CustomerInput extends OwnerInput {
@@ -148,7 +151,7 @@ function read({ customerId, customer, factSource, consented = false }: CustomerI
 
 /** What is to be written of a customer that facts name. */
 interface Addition {
-  identities: ReadOwner['identities'];
+  identities: (ReadOwner['identities'][number] & Pick<IdentityRow, 'broughtBy'>)[];
   references: ReferenceInput[];
   details: OwnerDetails;
   isNew: boolean;
@@ -232,7 +235,9 @@ function ownerBook(
       const message = `The ${kind} belongs to customer ${other}; the record was added to ${id}, and nothing was moved.`;
       return [{ code: 'customer_conflict', message }];
     });
-    const identities = given.identities.filter((_, i) => byIdentity[i] === undefined);
+    const identities = given.identities
+      .filter((_, i) => byIdentity[i] === undefined)
+      .map((one) => ({ ...one, broughtBy: [given.reference ?? null] }));
     const references = given.reference && !ref ? [given.reference] : [];
     return {
       customerId: id,
@@ -288,15 +293,15 @@ async function saveAdditions(tx: Transaction, context: Context, additions: Map<s
   const changes = [...additions].map(([id, { identities, references, details }]): CustomerChange => {
     const before = states.get(id) ?? null;
     const had = new Set(before?.identities.map(({ kind }) => kind));
-    const addedIdentities = identities.map(({ kind, value }) => {
+    const addedIdentities = identities.map(({ kind, value, broughtBy }) => {
       const primary = !had.has(kind);
       had.add(kind);
-      return { kind, value, customerId: id, primary, createdAt: now };
+      return { kind, value, customerId: id, primary, broughtBy, createdAt: now };
     });
     const position = before?.references.length ?? 0;
     const after: CustomerState = {
       row: before
-        ? { ...before.row, version: before.row.version + 1, updatedAt: now }
+        ? { ...before.row, ...nextStamps(before.row, now) }
         : { ...newCustomer(id, details, now), acquiredBy: broughtBy(context) },
       identities: [...(before?.identities ?? []), ...addedIdentities],
       references: [

@@ -9,11 +9,18 @@ import { checkVersion, deletedRecord, expectedVersion } from '../../platform/ver
 import { customerHasRecords } from '../../records/delete-guard.ts';
 import { personErasedProblem, refuseErased } from '../../records/erased.ts';
 import { operationsOf } from '../../records/operations.ts';
-import { targetId } from '../../records/references/queries.ts';
-import { referenceInput, targetParameters } from '../../records/references/record.ts';
+import { referenceOf, targetId } from '../../records/references/queries.ts';
+import { deletionVersion, referenceInput, restoreInput, targetParameters } from '../../records/references/record.ts';
+import { isDeletionNews } from '../../records/references/write.ts';
 import { redirectsOf } from './aliases.ts';
 import { normalForm } from './normal-form.ts';
-import { customerById, deleteCustomerRow, lockCustomers, customersByIds as recordsByIds } from './queries.ts';
+import {
+  customerById,
+  customerStates,
+  deleteCustomerRow,
+  lockCustomers,
+  customersByIds as recordsByIds,
+} from './queries.ts';
 import { customerRecord, customers, identityTaken } from './record.ts';
 import { type CustomerWrite, writeCustomers } from './write.ts';
 
@@ -105,6 +112,7 @@ export const updateCustomer = writeOperation({
     return writeOne(tx, context, {
       mode: 'patch',
       id: await targetId(tx, 'customer', target),
+      by: referenceOf(target),
       input: body,
       expectedVersion: expected,
     });
@@ -118,23 +126,25 @@ export const upsertCustomer = writeOperation({
   selfService: false,
   summary: 'Create or replace a customer by reference',
   description:
-    'Omitted members are cleared; references of other sources stay. An equal or older `sourceVersion` changes nothing and returns `applied: false`.',
+    'Omitted members are cleared, but for what others have brought: references, consents, and identities that did not come under this reference. An equal or older `sourceVersion` changes nothing and returns `applied: false`.',
   input: z.strictObject({
     ...referenceInput.shape,
     ...writeParameters,
     expectedVersion: expectedVersion.optional(),
+    restore: restoreInput,
     body: customerInput,
   }),
   output: writtenCustomer,
   idempotency: 'accepted',
   created: (made) => (made as unknown as { created: boolean }).created, // of what was written
   problems: ['version_mismatch', 'already_exists', identityTaken, 'deleted', personErasedProblem],
-  run(tx, context, { source, externalId, body, expectedVersion: expected }) {
+  run(tx, context, { source, externalId, body, expectedVersion: expected, restore }) {
     const others = (body.references ?? []).filter((ref) => ref.source !== source || ref.externalId !== externalId);
     return writeOne(tx, context, {
       mode: 'upsert',
       input: { ...body, references: [{ source, externalId }, ...others] },
       expectedVersion: expected,
+      restore,
     });
   },
 });
@@ -146,12 +156,13 @@ export const deleteCustomer = writeOperation({
   selfService: false,
   summary: 'Delete a customer',
   description:
-    'Refused with `customer_has_records` while the customer has records or history: orders, returns, interactions, a lead, consents, assignments, follow-ups, points, invitations to surveys and responses, merges and their former ids, or customers whose company or referrer it is. `errors` has an entry for each kind, with the count. Consents, assignments, points and merges cannot be deleted: erase the person instead. A customer that is only a profile is deleted together with its shares with partners; its references are kept as tombstones.',
-  input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion }),
+    'Refused with `customer_has_records` while the customer has records or history: orders, returns, interactions, a lead, consents, assignments, follow-ups, points, invitations to surveys and responses, merges and their former ids, or customers whose company or referrer it is. `errors` has an entry for each kind, with the count. Consents, assignments, points and merges cannot be deleted: erase the person instead. A customer that is only a profile is deleted together with its shares with partners; its references are kept as tombstones: whatever message comes late under one of them, of whatever version, is answered with 410 `deleted`.',
+  input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion, sourceVersion: deletionVersion }),
   output: deletedRecord,
+  changed: ({ deleted }) => deleted,
   idempotency: 'accepted',
   problems: ['not_found', customerHasRecords, 'version_mismatch', 'version_required', personErasedProblem],
-  async run(tx, context, { expectedVersion: expected, ...target }) {
+  async run(tx, context, { expectedVersion: expected, sourceVersion, ...target }) {
     const customerId = await targetId(tx, 'customer', target);
     await lockCustomers(tx, [customerId]);
     // Its facts may be gone; that it was erased is to be remembered.
@@ -159,8 +170,10 @@ export const deleteCustomer = writeOperation({
     const found = await customerById(tx, customerId);
     if (!found) throw notFound('customer');
     checkVersion(found.version, expected);
+    const references = (await customerStates(tx, [customerId])).get(customerId)?.references ?? [];
+    if (!(await isDeletionNews(tx, references, target, sourceVersion))) return { id: customerId, deleted: false };
     await deleteCustomerRow(tx, customerId, context.now);
-    return { id: customerId, deleted: true as const };
+    return { id: customerId, deleted: true };
   },
 });
 

@@ -195,8 +195,9 @@ const save = statement<{ renewed: number }>(
       ${insertRows(customers, param('rows'))}
       on conflict (id) do update set ${assignments(customers, fromExcluded, ['erasedAt', 'erasedFields'])}
     ), primaries as (
-      update customer_identities i set is_primary = n."primary" from ${rowsOf(customerIdentities, param('keptIdentities'), 'n')}
-        where i.kind = n."kind" and i.value = n."value" and i.is_primary <> n."primary"
+      update customer_identities i set is_primary = n."primary", brought_by = n."broughtBy"
+        from ${rowsOf(customerIdentities, param('keptIdentities'), 'n')}
+        where i.kind = n."kind" and i.value = n."value" and (i.is_primary, i.brought_by) is distinct from (n."primary", n."broughtBy")
     ), identified as (
       ${insertRows(customerIdentities, param('newIdentities'))} order by n."kind", n."value"
     ), renewed as (
@@ -214,7 +215,7 @@ const save = statement<{ renewed: number }>(
 export interface CustomerChange {
   before: CustomerState | null;
   after: CustomerState;
-  /** Tombstones that a newer message of their source brings back to life. */
+  /** Tombstones that come back to life. */
   revived?: RefRow[];
 }
 
@@ -263,7 +264,7 @@ export async function saveCustomers(
   const named = { references: refs.added, identities: identities.added };
   const [saved, erased] = await Promise.all([saving, tombstonesOf(tx, hashesOf(hashing, named))]);
   if (erased.size > 0) throw new Retry('a person was erased');
-  // Two newer messages may find one tombstone, which has no customer whose lock would order them.
+  // Two messages may restore one tombstone, which has no customer whose lock would order them.
   if (saved?.renewed !== refs.kept.length) throw new Retry('a name was taken');
 }
 

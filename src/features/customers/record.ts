@@ -160,7 +160,7 @@ export const customerRecord = record('customer', {
     document: {
       consents: consentInputs.meta({
         description:
-          'Consents to record with the customer. For a customer that exists, only new ones are recorded; without `at`, only those that change what is in force.',
+          'Consents to record with the customer. For a customer that exists, only new ones are recorded; without `at`, only those that change what is in force, and none that gives again what was taken back: send `at` for that.',
       }),
     },
     output: {
@@ -228,6 +228,8 @@ export const customerIdentities = storedTable('customer_identities', {
     value: code(254).personal().removedWithPerson().required(),
     customerId: ownerId(() => customers.id, 'cascade'),
     primary: boolean().required().named('is_primary'),
+    /** Who told it (brought.ts); null: it was stored before this was noted. */
+    broughtBy: json(z.array(referenceInput.nullable())).plain().internal(),
     createdAt: instant().required(),
   },
   conflicts: { customer_identities_kind_value_pk: identityTaken },

@@ -13,6 +13,7 @@ import {
   transaction,
 } from '../../platform/db/client.ts';
 import type { Upgrade } from '../../platform/db/upgrade.ts';
+import { raiseStamps } from '../../records/stamps.ts';
 import { recomputeBounds } from '../lead-scores/bounds.ts';
 import { normalForm, normalFormVersion } from './normal-form.ts';
 import { type IdentityRow, identityKey, lockCustomers } from './queries.ts';
@@ -183,7 +184,7 @@ const add = statement('add_normal_identities', insertRows(customerIdentities, pa
 
 const touch = statement(
   'touch_normalized_customers',
-  sql`update customers set version = version + 1, updated_at = greatest(updated_at, ${param('now')}::timestamptz)
+  sql`update customers set ${raiseStamps('customers')}
     where id = any(${param('ids')}::uuid[])`,
 );
 

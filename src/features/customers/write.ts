@@ -1,11 +1,12 @@
 import { Retry, type Transaction } from '../../platform/db/client.ts';
-import { type FieldError, invalid, orProblem, Problem } from '../../platform/errors.ts';
+import { invalid, orProblem, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
 import { erasedRefusal } from '../../records/erased.ts';
 import { isNews, newRef, type RefRow, refKey, refsByName, sourceVersion } from '../../records/references/queries.ts';
 import type { ReferenceInput } from '../../records/references/record.ts';
+import { deletedReference } from '../../records/references/write.ts';
 import { nextRow } from '../../records/write.ts';
 import { checkConsents, recordConsents } from '../consents/write.ts';
 import { recomputeBounds } from '../lead-scores/bounds.ts';
@@ -13,6 +14,7 @@ import { enqueueReferrals } from '../loyalty/referrals.ts';
 import { keepPartners } from '../partners/queries.ts';
 import { broughtBy, recomputeShares, shareNewCustomers } from '../partners/sharing.ts';
 import { hashesOf, identityHashes, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
+import { afterDocument, withBringer } from './brought.ts';
 import { withoutGuarded } from './guarded.ts';
 import { type NormalizedIdentity, normalizeIdentities } from './identity.ts';
 import {
@@ -45,7 +47,11 @@ export interface CustomerWrite {
   mode: 'create' | 'upsert' | 'patch';
   id?: string;
   input: CustomerInput | CustomerPatch;
+  /** Under which reference a change came; a document comes under its first one. */
+  by?: ReferenceInput | undefined;
   expectedVersion?: number | '*' | undefined;
+  /** An upsert that says so brings a deleted customer back. */
+  restore?: boolean | undefined;
 }
 
 export interface Written {
@@ -139,9 +145,10 @@ export async function writeCustomers(
     tx,
     context,
     results.flatMap((result, index) => {
-      const input = writes[index]?.input;
+      const { mode, input } = writes[index] ?? {};
       if (result instanceof Problem || !result.applied || !input || !('consents' in input)) return [];
-      return (input.consents ?? []).map((consent) => ({ customerId: result.id, input: consent }));
+      const isRepeatable = mode === 'upsert';
+      return (input.consents ?? []).map((consent) => ({ customerId: result.id, input: consent, isRepeatable }));
     }),
   );
   return results;
@@ -219,8 +226,7 @@ class Plan {
     if (before?.row.erasedAt) throw erasedRefusal();
 
     if (write.expectedVersion !== undefined) checkVersion(before?.row.version ?? 0, write.expectedVersion);
-    if (known?.deletedAt && mode === 'upsert' && !(incoming && known.versionKind && isNews(known, incoming)))
-      throw deletedReference();
+    if (known?.deletedAt && mode === 'upsert' && !write.restore) throw deletedReference();
     if (before && known && mode === 'upsert' && !isNews(known, incoming))
       return { id: before.row.id, created: false, applied: false };
 
@@ -230,10 +236,10 @@ class Plan {
     this.#checkRelations(before?.row.id, input);
     const recordId = before?.row.id ?? newId();
     // The names first: a POST that is repeated is told that its record exists, not that its e-mail is taken.
-    const names = this.#references(recordId, before?.references ?? [], references, mode, incoming);
+    const names = this.#references(recordId, before?.references ?? [], references, write, incoming);
     const after: CustomerState = {
       row: this.#row(recordId, before?.row ?? null, input, mode),
-      identities: this.#identities(recordId, before?.identities ?? [], identities, mode),
+      identities: this.#identities(recordId, before?.identities ?? [], identities, write),
       references: names,
     };
     if (after.row.kind === 'person' && this.#withMembers.has(recordId)) {
@@ -353,10 +359,11 @@ class Plan {
     id: string,
     before: IdentityRow[],
     wanted: NormalizedIdentity[] | undefined,
-    mode: CustomerWrite['mode'],
+    { mode, by, input }: CustomerWrite,
   ): IdentityRow[] {
-    if (wanted === undefined) return mode === 'patch' ? before : [];
-    return wanted.map((identity) => {
+    if (wanted === undefined && mode === 'patch') return before;
+    const bringer = by ?? (mode === 'patch' ? null : (input.references?.[0] ?? null));
+    const listed = (wanted ?? []).map((identity): IdentityRow => {
       const owner = this.#owners.get(identityKey(identity));
       if (owner !== undefined && owner !== id) {
         const message = `This ${identity.kind} belongs to another customer.`;
@@ -372,16 +379,19 @@ class Plan {
         value: identity.value,
         customerId: id,
         primary: identity.primary,
+        // A PATCH has to list what it means to keep: it does not bring that.
+        broughtBy: old && mode === 'patch' ? old.broughtBy : withBringer(old?.broughtBy ?? null, bringer),
         createdAt: old?.createdAt ?? this.#context.now,
       };
     });
+    return mode === 'upsert' ? afterDocument(before, listed, bringer) : listed;
   }
 
   #references(
     id: string,
     before: RefRow[],
     wanted: ReferenceInput[] | undefined,
-    mode: CustomerWrite['mode'],
+    { mode, restore = false }: CustomerWrite,
     incoming: ReturnType<typeof sourceVersion>,
   ): RefRow[] {
     if (wanted === undefined) return before;
@@ -400,7 +410,7 @@ class Plan {
         });
       }
       const versioned = index === 0 && incoming ? incoming : null;
-      if (known?.deletedAt && !(mode === 'upsert' && index === 0)) throw deletedReference(at);
+      if (known?.deletedAt && !restore) throw deletedReference(at);
       const fresh = newRef(
         'customer',
         ref,
@@ -416,12 +426,6 @@ class Plan {
     const others = before.filter((ref) => !seen.has(refKey(ref)));
     return [...listed, ...others.map((ref, i) => ({ ...ref, position: listed.length + i }))];
   }
-}
-
-export function deletedReference(pointer?: string): Problem {
-  const message = 'The record with this reference was deleted; a late message does not create it again.';
-  const errors: FieldError[] = pointer === undefined ? [] : [{ pointer, code: 'deleted', message }];
-  return new Problem('deleted', message, { errors });
 }
 
 const noName: ReferenceInput = { source: '', externalId: '' };

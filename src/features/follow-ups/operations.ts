@@ -11,6 +11,7 @@ import { personErasedProblem, refuseErased } from '../../records/erased.ts';
 import { withoutPersonal } from '../../records/personal-data.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
+import { nextStamps } from '../../records/stamps.ts';
 import { answered } from '../../records/table.ts';
 import { chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { subjectsOf } from '../assignments/queries.ts';
@@ -218,12 +219,11 @@ export const updateFollowUp = writeOperation({
     const row = withoutPersonal<FollowUp>(tx, followUps, {
       ...before,
       ...closing(before, body, context.now),
-      version: before.version + 1,
+      ...nextStamps(before, context.now),
       reason: body.reason === undefined ? before.reason : body.reason,
       owner: body.owner === undefined ? before.owner : body.owner,
       dueAt: body.dueAt === undefined ? before.dueAt : body.dueAt,
       note: body.note === undefined ? before.note : body.note,
-      updatedAt: context.now,
     });
     await updateFollowUpRow(tx, row);
     await recordAssignments(tx, context, [
@@ -255,7 +255,7 @@ export const deleteFollowUp = writeOperation({
     const found = await lockFollowUp(tx, followUpId);
     checkVersion(found.version, expected);
     await deleteFollowUpRow(tx, found);
-    return { id: followUpId, deleted: true as const };
+    return { id: followUpId, deleted: true };
   },
 });
 

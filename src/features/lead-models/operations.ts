@@ -208,7 +208,7 @@ export const deleteLeadModel = writeOperation({
     checkVersion(found.version, expected);
     if (found.inUse) throw new Problem(leadModelInUse, 'This model is in use: train a newer one first.');
     await tx.all(remove, { id: wanted });
-    return { id: wanted, deleted: true as const };
+    return { id: wanted, deleted: true };
   },
 });
 

@@ -18,6 +18,7 @@ import { id, instant } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
+import { nextStamps, raiseStamps } from '../../records/stamps.ts';
 import { answered, assignments, fromRow } from '../../records/table.ts';
 import { learnedScoresOf } from '../lead-models/queries.ts';
 import { type RuleScored, scoreDetails } from './details.ts';
@@ -156,7 +157,7 @@ export const updateLeadRuleSet = writeOperation({
   async run(tx, context, { id: wanted, expectedVersion: expected, body }) {
     if (body.document) checkDocument(context, body.document);
     const row = await lockDraft(tx, wanted, expected);
-    const after = { ...row, ...body, version: row.version + 1, updatedAt: context.now };
+    const after = { ...row, ...body, ...nextStamps(row, context.now) };
     await tx.all(change, { rows: JSON.stringify([after]) });
     return { ...(await ruleSetById(tx, wanted)), created: false };
   },
@@ -178,7 +179,7 @@ export const deleteLeadRuleSet = writeOperation({
   async run(tx, _context, { id: wanted, expectedVersion: expected }) {
     await lockDraft(tx, wanted, expected);
     await tx.all(remove, { id: wanted });
-    return { id: wanted, deleted: true as const };
+    return { id: wanted, deleted: true };
   },
 });
 
@@ -186,8 +187,8 @@ const publish = statement(
   'publish_rule_set',
   sql`with before as (select max(number) as number, max(published_at) as at from lead_rule_sets),
       superseded as (update lead_rule_sets set indexed_at = null where indexed_at is not null and id <> ${param('id')}::uuid)
-    update lead_rule_sets set status = 'published', version = version + 1, number = coalesce(before.number, 0) + 1,
-      published_at = greatest(${param('now')}::timestamptz, before.at), published_by = ${param('by')}, updated_at = ${param('now')}::timestamptz
+    update lead_rule_sets set status = 'published', ${raiseStamps('lead_rule_sets')}, number = coalesce(before.number, 0) + 1,
+      published_at = greatest(${param('now')}::timestamptz, before.at), published_by = ${param('by')}
     from before where id = ${param('id')}::uuid`,
 );
 

@@ -3,6 +3,7 @@ import { param, statement, type Transaction } from '../../platform/db/client.ts'
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { type Effect, touchedCustomers } from '../../records/effects.ts';
+import { raiseStamps } from '../../records/stamps.ts';
 
 /*
  * An order counts for a lead when it qualifies and was placed after the lead was last lost by somebody's decision (or
@@ -56,7 +57,7 @@ const recompute = statement(
       update lead_stage_changes c set at = greatest(step.placed_at, step.before_at), order_id = step.order_id
       from step where step.stage = 'customer' and step.order_id is not null and c.customer_id = step.customer_id and c.sequence = step.sequence
     )
-    update leads l set version = l.version + 1, updated_at = ${param('now')}::timestamptz,
+    update leads l set ${raiseStamps('l')},
       stage = case when step.order_id is null then step.from_stage else 'customer' end,
       loss_reason = case when step.order_id is null then step.before_loss end,
       stage_since = case when step.order_id is null then greatest(${param('now')}::timestamptz, step.stage_since)

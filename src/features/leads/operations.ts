@@ -161,7 +161,7 @@ export const deleteLead = writeOperation({
     checkVersion(row.version, expected);
     await deleteLeadRow(tx, row.customerId);
     if (row.segment !== null) recomputeShares(tx, [row.customerId]);
-    return { id: row.customerId, deleted: true as const };
+    return { id: row.customerId, deleted: true };
   },
 });
 

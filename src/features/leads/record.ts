@@ -142,7 +142,7 @@ const entry = {
   }),
   consents: consentInputs.meta({
     description:
-      'Consents of the customer. Only new ones are recorded; without `at`, only those that change what is in force.',
+      'Consents of the customer. Only new ones are recorded; without `at`, only those that change what is in force, and, with PUT and in batches, none that gives again what was taken back: send `at` for that.',
   }),
 };
 

@@ -8,6 +8,7 @@ import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
 import { erasedRefusal } from '../../records/erased.ts';
 import { withoutPersonal } from '../../records/personal-data.ts';
+import { nextStamps, type Stamps } from '../../records/stamps.ts';
 import { type AssignmentEntry, type Chosen, chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { checkConsents, recordConsents } from '../consents/write.ts';
 import { matchOwners } from '../customers/match.ts';
@@ -84,7 +85,11 @@ export async function writeLeads(tx: Transaction, context: Context, writes: Lead
     results.flatMap((result, index) =>
       result instanceof Problem
         ? []
-        : (writes[index]?.input.consents ?? []).map((input) => ({ customerId: result.id, input })),
+        : (writes[index]?.input.consents ?? []).map((input) => ({
+            customerId: result.id,
+            input,
+            isRepeatable: writes[index]?.mode === 'upsert',
+          })),
     ),
   );
   await applyChanges(tx, context, [...changes.values()]);
@@ -188,8 +193,8 @@ export function setMembers(context: Context, change: LeadChange, members: LeadPa
 }
 
 /** Several documents of one set are one change of the stored row. */
-function touched(context: Context, { before }: LeadChange): Pick<LeadRow, 'version' | 'updatedAt'> {
-  return { version: (before?.version ?? 0) + 1, updatedAt: context.now };
+function touched(context: Context, { before }: LeadChange): Stamps {
+  return nextStamps(before, context.now);
 }
 
 interface Step extends StageChangeInput {

@@ -10,6 +10,7 @@ import { readOperation, writeOperation, writeParameters } from '../../platform/o
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { nextStamps } from '../../records/stamps.ts';
 import { assignments, fromRow } from '../../records/table.ts';
 import { unknownCampaigns } from '../campaigns/queries.ts';
 import { recomputePublication } from '../loyalty/publication.ts';
@@ -169,7 +170,7 @@ async function save(
   changes: Partial<ProgrammeRow>,
   now: string,
 ): Promise<z.output<typeof writtenProgramme>> {
-  const row: ProgrammeRow = { ...before, ...changes, version: before.version + 1, updatedAt: now };
+  const row: ProgrammeRow = { ...before, ...changes, ...nextStamps(before, now) };
   await tx.all(change, { rows: JSON.stringify([row]) });
   return { ...toProgramme(await programmeById(tx, row.id, now)), created: false };
 }
@@ -224,7 +225,7 @@ export const deleteLoyaltyProgramme = writeOperation({
       throw new Problem(programmeHasRewards, 'The programme has rewards: delete them first.');
     }
     await tx.all(remove, { id: wanted });
-    return { id: wanted, deleted: true as const };
+    return { id: wanted, deleted: true };
   },
 });
 

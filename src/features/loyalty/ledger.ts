@@ -30,6 +30,7 @@ import { canonicalInstant } from '../../platform/db/columns.ts';
 import { Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
+import { nextStamps } from '../../records/stamps.ts';
 import { assignments, fromExcluded } from '../../records/table.ts';
 import {
   type ProgrammeRules,
@@ -791,9 +792,7 @@ export function saveAccounts(tx: Transaction, accounts: Iterable<OpenAccount>): 
     tierChanges: [],
   };
   for (const { row, draft, lots, now, customerId } of changed) {
-    row.version += 1;
-    row.settledAt = now;
-    row.updatedAt = now;
+    Object.assign(row, nextStamps(row, now), { settledAt: now });
     sets[draft.isNew ? 'created' : 'accounts'].push(row);
     sets.transactions.push(...draft.transactions);
     sets.lots.push(...draft.newLots.map((lot): LotRow => lotRow(customerId, lot)));

@@ -5,6 +5,7 @@ import { insertRows, param, rowsOf, statement, type Transaction } from '../../pl
 import type { Columns } from '../../records/catalog.ts';
 import { keptRows, madeRow, restoreRows } from '../../records/kept-rows.ts';
 import { insertUnder } from '../../records/merge.ts';
+import { jointStamps, nextStamps } from '../../records/stamps.ts';
 import { assignments, fromRow } from '../../records/table.ts';
 import { recomputeLeads } from '../leads/comparison.ts';
 import { leadStageChanges, leads } from '../leads/record.ts';
@@ -84,9 +85,8 @@ export async function mergeLeads(
     ...(main.lead ?? other.lead),
     ...members,
     customerId,
-    version: (survivor.lead?.version ?? other.lead.version) + 1,
     createdAt: (survivor.lead ?? other.lead).createdAt,
-    updatedAt: now,
+    ...jointStamps([other.lead, ...(survivor.lead ? [survivor.lead] : [])], now),
   };
   if (side.lead && isBefore(side.lead.enteredAt, lead.enteredAt)) lead.enteredAt = side.lead.enteredAt;
   const ended = side.stages.map((step) =>
@@ -95,7 +95,7 @@ export async function mergeLeads(
       : step,
   );
   const steps = mergeHistories(main.stages, ended, main.stages.length - 1, wasUndone);
-  await tx.all(open(columns), { from: other.row.id, to: customerId });
+  await tx.all(open(columns), { from: other.row.id, to: customerId, now });
   await rewrite(tx, ids, before, [{ lead, steps }]);
   if (both) await recomputeLeads(tx, [customerId]);
 }
@@ -104,15 +104,23 @@ const keptLeads = keptRows<LeadRow>(customerMerges, leads);
 const madeLead = madeRow<LeadRow>(customerMerges, leads);
 const keptSteps = keptRows<StageRow>(customerMerges, leadStageChanges);
 
+interface Unmerging {
+  mergeId: string;
+  survivor: Party;
+  otherId: string;
+  columns: Columns;
+  now: string;
+}
+
 /**
  * Each has its own lead again, as it was; what happened since is the survivor's, or the other's where only that one had a
  * lead.
- * @returns `kept`: steps since the merge that nothing tells apart; `exact`: nothing has changed since
+ * @returns `kept`: steps since the merge that nothing tells apart; `exact`: whose lead is exactly as it was
  */
 export async function unmergeLeads(
   tx: Transaction,
-  { mergeId, survivor, otherId, columns }: { mergeId: string; survivor: Party; otherId: string; columns: Columns },
-): Promise<{ kept: number; exact: boolean }> {
+  { mergeId, survivor, otherId, columns, now: at }: Unmerging,
+): Promise<{ kept: number; exact: string[] }> {
   const [leadRows, stepRows, made] = await Promise.all([
     tx.all(keptLeads, { mergeId }),
     tx.all(keptSteps, { mergeId }),
@@ -128,36 +136,42 @@ export async function unmergeLeads(
   const own = of(customerId);
   const others = of(otherId);
   // Nothing was merged: the lead is where it was, or was begun since.
-  if (!others) return { kept: 0, exact: survivor.lead?.version === made?.version };
+  if (!others) return { kept: 0, exact: survivor.lead?.version === made?.version ? [customerId] : [] };
   const known = new Set(stepRows.map(({ id }) => id));
   const since = survivor.stages.filter(({ id }) => !known.has(id));
   const now = survivor.lead;
   const untouched = now !== null && now.version === made?.version;
   const lifecycles: Lifecycle[] = [];
-  if (untouched || now === null) {
-    // Deleted since: both are gone.
-    if (now) lifecycles.push(others);
-    if (now && own) lifecycles.push({ ...own, lead: { ...own.lead, version: now.version + 1 } });
-  } else if (own) {
-    const lead = { ...now, enteredAt: own.lead.enteredAt, version: now.version + 1 };
+  const exact: string[] = [];
+  // Where it was deleted since, both are gone.
+  if (now && (untouched || own)) {
+    lifecycles.push({ ...others, lead: { ...others.lead, ...jointStamps([now, others.lead], at) } });
+    exact.push(otherId);
+  }
+  if (now && untouched && own) {
+    lifecycles.push({ ...own, lead: { ...own.lead, ...nextStamps(now, at) } });
+    exact.push(customerId);
+  } else if (now && own) {
+    const lead = { ...now, enteredAt: own.lead.enteredAt, ...nextStamps(now, at) };
     // What was given since stays; a stage without a step of its own is that of the steps.
     for (const member of ['owner', 'source', 'segment'] as const) {
       if (lead[member] === made?.[member]) lead[member] = own.lead[member];
     }
-    lifecycles.push(others, {
+    lifecycles.push({
       lead: since.length > 0 ? lead : { ...lead, ...stageOf(own.lead) },
       steps: [...own.steps, ...since],
     });
-  } else {
-    lifecycles.push({ lead: { ...now, customerId: otherId }, steps: [...others.steps, ...since] });
+  } else if (now && !untouched) {
+    const lead = { ...now, customerId: otherId, ...nextStamps(now, at) };
+    lifecycles.push({ lead, steps: [...others.steps, ...since] });
   }
   if (lifecycles.length > 0) {
-    await restoreRows(tx, customerMerges, leads, { mergeId, ids: [otherId], columns });
+    await restoreRows(tx, customerMerges, leads, { mergeId, ids: [otherId], columns, now: at });
   }
   await rewrite(tx, [customerId, otherId], survivor.stages, lifecycles);
   const rewritten = lifecycles.map(({ lead }) => lead.customerId);
   if (!untouched && rewritten.length > 0) await recomputeLeads(tx, rewritten);
-  return { kept: own && !untouched ? since.length : 0, exact: untouched };
+  return { kept: own && !untouched ? since.length : 0, exact };
 }
 
 function stageOf({ stage, stageSince, lossReason, convertedAt, conversionOrderId }: LeadRow) {

@@ -7,6 +7,7 @@ import type { Context } from '../../platform/operation.ts';
 import { type Columns, columnsIn } from '../../records/catalog.ts';
 import { keptRows, restoreRows } from '../../records/kept-rows.ts';
 import { insertUnder, type Move } from '../../records/merge.ts';
+import { raisedColumn, raiseStamps } from '../../records/stamps.ts';
 import { recomputeLedger } from '../loyalty/comparison.ts';
 import { recomputeAllEarnings } from '../loyalty/earning-comparison.ts';
 import { openAccounts, saveAccounts } from '../loyalty/ledger.ts';
@@ -59,9 +60,9 @@ const saveTiers = statement('save_merged_tiers', insertRows(loyaltyTierChanges, 
 
 const join = statement(
   'join_accounts',
-  sql`update loyalty_accounts set version = version + 1, joined_at = ${param('joinedAt')}::timestamptz, joined_on = ${param('joinedOn')}::date,
+  sql`update loyalty_accounts set ${raiseStamps('loyalty_accounts', { above: sql`${param('above')}::int` })}, joined_at = ${param('joinedAt')}::timestamptz, joined_on = ${param('joinedOn')}::date,
       settled_at = ${param('settledAt')}::timestamptz, referral_rewarded = ${param('referralRewarded')}::boolean,
-      created_at = ${param('createdAt')}::timestamptz, updated_at = ${param('now')}::timestamptz
+      created_at = ${param('createdAt')}::timestamptz
     where customer_id = ${param('to')}::uuid`,
 );
 
@@ -69,7 +70,7 @@ const join = statement(
 export async function moveLedger(
   tx: Transaction,
   context: Context,
-  { from, to }: Move,
+  { from, to, now }: Move,
   columns: Columns,
 ): Promise<number> {
   const accounts = await openAccounts(tx, context, [from, to], { lots: true });
@@ -81,7 +82,7 @@ export async function moveLedger(
   if (!other) return 0;
   const own = accounts.get(to);
   const tiers = await tx.all(tiersOf, { ids: [from, to] });
-  const moved = await tx.first(moving(columns), { from, to });
+  const moved = await tx.first(moving(columns), { from, to, now });
   const levels = rulesAt(other.programme, other.now)?.tiers?.levels ?? [];
   const rank = ({ tier }: AccountRow) => levels.findIndex(({ key }) => key === tier);
   const [main, side] = own && rank(own.row) >= rank(other.row) ? [to, from] : [from, to];
@@ -119,6 +120,7 @@ async function joinAccounts(tx: Transaction, { now }: Context, to: string, rows:
     to,
     now,
     settledAt,
+    above: Math.max(...rows.map(({ version }) => version)),
     joinedAt: earliest.joinedAt,
     joinedOn: earliest.joinedOn,
     referralRewarded: rows.some(({ referralRewarded }) => referralRewarded),
@@ -140,9 +142,9 @@ const clear = statement(
     tiers as (delete from loyalty_tier_changes where customer_id = ${param('from')}::uuid)
     delete from loyalty_transactions where customer_id = ${param('from')}::uuid`,
 );
-async function restoreAccount(tx: Transaction, { mergeId, from }: Move, columns: Columns): Promise<void> {
+async function restoreAccount(tx: Transaction, { mergeId, from, now }: Move, columns: Columns): Promise<void> {
   const sets = columnsIn(columns, loyaltyAccounts)
-    .filter((name) => name !== 'customer_id' && name !== 'version')
+    .filter((name) => name !== 'customer_id' && raisedColumn(name, 'a') === null)
     .map((name) => sql`${sql.identifier(name)} = k.${sql.identifier(name)}`);
   const query = statement(
     'restore_merged_account',
@@ -152,25 +154,30 @@ async function restoreAccount(tx: Transaction, { mergeId, from }: Move, columns:
       ), gone as (
         delete from loyalty_accounts a where a.customer_id = ${param('from')}::uuid and not exists (select from kept)
       )
-      update loyalty_accounts a set version = a.version + 1, ${sql.join(sets, sql`, `)}
+      update loyalty_accounts a set ${raiseStamps('a')}, ${sql.join(sets, sql`, `)}
       from kept k where a.customer_id = k.customer_id`,
     { unprepared: true },
   );
-  await tx.all(query, { mergeId, from });
+  await tx.all(query, { mergeId, from, now });
 }
 
 /** The account of the customer that is back, for redemptions to belong to. */
-export async function reopenAccount(tx: Transaction, { mergeId, to }: Move, columns: Columns): Promise<void> {
-  await restoreRows(tx, customerMerges, loyaltyAccounts, { mergeId, ids: [to], columns });
+export async function reopenAccount(
+  tx: Transaction,
+  { mergeId, to, now }: Move,
+  columns: Columns,
+  above: number | undefined,
+): Promise<void> {
+  await restoreRows(tx, customerMerges, loyaltyAccounts, { mergeId, ids: [to], columns, now, above });
 }
 
 /** The ledgers of both as they were before the merge, which nothing has changed since. */
 export async function restoreLedgers(tx: Transaction, move: Move, columns: Columns): Promise<void> {
-  const { mergeId, from, to } = move;
+  const { mergeId, from, to, now } = move;
   await tx.all(clear, { from });
   await restoreAccount(tx, move, columns);
   await Promise.all(
-    ledger.map((table) => restoreRows(tx, customerMerges, table, { mergeId, ids: [from, to], columns })),
+    ledger.map((table) => restoreRows(tx, customerMerges, table, { mergeId, ids: [from, to], columns, now })),
   );
 }
 
@@ -325,14 +332,14 @@ export async function splitLedgers(
 }
 
 /** Those since the merge as well: their account goes back. */
-async function moveRedemptions(tx: Transaction, { from, to }: Move, columns: Columns): Promise<void> {
+async function moveRedemptions(tx: Transaction, { from, to, now }: Move, columns: Columns): Promise<void> {
   const query = statement(
     'redemptions_with_account',
     sql`with gone as (delete from redemptions where customer_id = ${param('from')}::uuid returning *)
       ${insertUnder(redemptions, 'gone', columns)}`,
     { unprepared: true },
   );
-  await tx.all(query, { from, to });
+  await tx.all(query, { from, to, now });
 }
 
 const settled = statement<{ settledAt: string }>(

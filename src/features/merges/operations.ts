@@ -40,7 +40,7 @@ export const mergeCustomer = writeOperation({
   selfService: false,
   summary: 'Merge another record of the same person into a customer',
   description:
-    'The customer in the path survives. Everything of the other customer moves to it in one transaction: identities, references, orders, returns, interactions, points, survey responses, consents and the history of the lead. The survivor keeps its values, and the other fills the gaps; list a member in `take` to use the value of the other. The id of the other becomes an alias: paths with it answer 301 or 308, and bodies and filters with it mean the survivor. All metrics of orders, returns, refunds, interactions and survey responses are then those of one customer; points, tiers and bonuses stay as each customer earned them. `unmerge` undoes the merge.',
+    'The customer in the path survives. Everything of the other customer moves to it in one transaction: identities, references, orders, returns, interactions, points, survey responses, consents and the history of the lead. The survivor keeps its values, and the other fills the gaps; list a member in `take` to use the value of the other. The id of the other becomes an alias: paths with it answer 301 or 308, and bodies and filters with it mean the survivor. All metrics of orders, returns, refunds, interactions and survey responses are then those of one customer; points, tiers and bonuses stay as each customer earned them. `version` and `updatedAt` rise on everything that moves or names the other. `unmerge` undoes the merge.',
   input: z.strictObject({ id, ...writeParameters, expectedVersion: expectedVersion.optional(), body: mergeInput }),
   output: mergeResult,
   idempotency: 'accepted',
@@ -56,7 +56,7 @@ export const unmergeCustomer = writeOperation({
   selfService: false,
   summary: 'Undo a merge',
   description:
-    'The records that the merge moved go back to the customer they came from, with their parts, such as refunds of orders. Records made since the merge stay with the survivor and are listed under `kept`; if there are none, both customers are exactly as they were, but for the version of the survivor. Undo the merges of a customer in reverse order, the latest first.',
+    'The records that the merge moved go back to the customer they came from, with their parts, such as refunds of orders. Records made since the merge stay with the survivor and are listed under `kept`; if there are none, both customers are exactly as they were, but for `version` and `updatedAt`, which rise on everything that goes back. Undo the merges of a customer in reverse order, the latest first.',
   input: z.strictObject({ id, ...writeParameters, body: unmergeInput }),
   output: unmergeResult,
   idempotency: 'accepted',

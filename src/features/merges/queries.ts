@@ -340,32 +340,35 @@ export async function mergesOf(db: Db, customerId: string, mergeId: string) {
   return { found, last };
 }
 
-const sameVersion = (name: string) => sql`p.after -> ${sql.raw(name)} = (
-    select x -> 'version' from jsonb_array_elements(m.before -> ${sql.raw(name.split(' ')[0] ?? '')}) x
-    where x ->> 'customer_id' = ${param('from')}::text)`;
+/** Whether a row is again as the merge `p` had made it, in a next version. */
+const isAgain = (of: string, version: SQL) => sql`p.customer_id = any(${param(of)}::uuid[]) and ${version} = (
+    select x -> 'version' from jsonb_array_elements(m.before -> ${sql.raw(`'${of}'`)}) x
+    where x ->> 'customer_id' = p.customer_id::text)`;
+const versionNow = (table: PgTable) =>
+  sql`jsonb_build_object('version', (select version from ${table} now where now.customer_id = p.customer_id))`;
 const carry = statement(
   'carry_versions',
   sql`update ${customerMerges} p set after = p.after
-      || case when ${param('account')}::boolean and ${sameVersion("'loyaltyAccount'")}
-        then jsonb_build_object('loyaltyAccount', (select version from loyalty_accounts where customer_id = ${param('from')}::uuid)) else '{}' end
-      || case when ${param('lead')}::boolean and ${sameVersion("'lead' -> 'version'")}
-        then jsonb_build_object('lead', (p.after -> 'lead') || jsonb_build_object('version', (select version from leads where customer_id = ${param('from')}::uuid))) else '{}' end
+      || case when ${isAgain('loyaltyAccount', sql`p.after -> 'loyaltyAccount'`)}
+        then jsonb_build_object('loyaltyAccount', ${versionNow(loyaltyAccounts)} -> 'version') else '{}' end
+      || case when ${isAgain('lead', sql`p.after -> 'lead' -> 'version'`)}
+        then jsonb_build_object('lead', (p.after -> 'lead') || ${versionNow(leads)}) else '{}' end
     from ${customerMerges} m
-    where m.id = ${param('mergeId')}::uuid and p.customer_id = ${param('from')}::uuid and p.survivor_id = p.customer_id and p.id <> m.id and p.undone_at is null
-      and p.after is not null`,
+    where m.id = ${param('mergeId')}::uuid and p.customer_id in (m.survivor_id, m.merged_id) and p.survivor_id = p.customer_id and p.id <> m.id
+      and p.undone_at is null and p.after is not null`,
 );
 
 /**
  * What is again as an earlier merge had made it has another version now: that merge is told, so that it can be undone
  * exactly as well.
  *
- * @param values.account whether the account is exactly as it was; `lead`, the same of the lead
+ * @param values whose account and whose lead is exactly as it was before this merge
  */
 export async function carryVersions(
   tx: Transaction,
-  values: { mergeId: string; from: string; account: boolean; lead: boolean },
+  { mergeId, account, lead }: { mergeId: string; account: string[]; lead: string[] },
 ): Promise<void> {
-  await tx.all(carry, values);
+  await tx.all(carry, { mergeId, loyaltyAccount: account, lead });
 }
 
 const undone = statement(

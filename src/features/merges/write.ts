@@ -9,6 +9,7 @@ import { completeRows, keptRows, madeRow, restoreRows } from '../../records/kept
 import { countSince, type Move, moveRecords, type RecordCount, restoreCleared } from '../../records/merge.ts';
 import type { RefRow } from '../../records/references/queries.ts';
 import { externalRefs } from '../../records/references/record.ts';
+import { jointStamps, nextStamps } from '../../records/stamps.ts';
 import { recomputeConsents } from '../consents/queries.ts';
 import { redirectsOf } from '../customers/aliases.ts';
 import { normalForm } from '../customers/normal-form.ts';
@@ -107,20 +108,20 @@ export async function mergeCustomers(tx: Transaction, context: Context, write: M
 
   const decided = decide({ survivor, other, take });
   const mergeId = newId();
-  const move: Move = { mergeId, from, to };
+  const move: Move = { mergeId, from, to, now };
   const columns = await storedColumns(tx);
   const by = context.principal.client;
-  await beginMerge(tx, { ...move, now, by, take: mergeMembers.filter((member) => take.includes(member)) });
+  await beginMerge(tx, { ...move, by, take: mergeMembers.filter((member) => take.includes(member)) });
   await rename(tx, move);
   const postings = await moveLedger(tx, context, move, columns);
   const moves = await moveRecords(tx, customerMergeRecords, move, columns, 'there');
   await mergeLeads(tx, { now, columns }, { survivor, other }, decided.lead, take.includes('lead_stage'));
   await mergeShares(tx, move, columns);
   saveNames(tx, decided.identities, decided.references);
-  await redirect(tx, { ...move, now });
+  await redirect(tx, move);
   const shares = (await countMergeable(tx, from)).filter(({ kind }) => kind === 'partnerShares');
   await dropMerged(tx, from);
-  await saveCustomerRow(tx, { ...decided.row, version: survivor.row.version + 1, updatedAt: now });
+  await saveCustomerRow(tx, { ...decided.row, ...jointStamps([survivor.row, other.row], now) });
   await recompute(tx, context, [to]);
   await recomputeMember(tx, context, [to]);
   enqueueReferrals(
@@ -229,7 +230,7 @@ const recorded = statement<{ kind: string; count: number }>(
 /**
  * The two are two again. What the merge moved goes back to the customer it came from, with what belongs to it; what was
  * recorded since then stays with the survivor, as nothing says whose it is, and is told under `kept`. Where nothing was,
- * both are exactly as they were.
+ * both are exactly as they were, in a next version.
  *
  * @throws Problem not_found, already_undone, not_undoable
  */
@@ -253,7 +254,7 @@ export async function unmergeCustomers(
     throw refusedUndo('not_undoable', `Merges are undone in reverse order: ${last?.id} comes first.`, last?.id);
   }
   const to = found.mergedId;
-  const move: Move = { mergeId, from, to };
+  const move: Move = { mergeId, from, to, now };
   const columns = await storedColumns(tx);
   await completeRows(tx, customerMerges, { mergeId, survivorId: from, columns });
   const [rows, identities, references, made, account, counts] = await Promise.all([
@@ -267,19 +268,19 @@ export async function unmergeCustomers(
   const own = rows.find(({ id }) => id === from);
   if (!own || !made) throw new Error(`The merge ${mergeId} lacks what it kept`);
 
-  await restoreRows(tx, customerMerges, customers, { mergeId, ids: [to], columns });
-  await reopenAccount(tx, move, columns);
+  await restoreRows(tx, customerMerges, customers, { mergeId, ids: [to], columns, now, above: survivor.row.version });
+  await reopenAccount(tx, move, columns, survivor.account?.version);
   const untouched = (survivor.account?.version ?? null) === (account?.version ?? null);
   const moves = await moveRecords(tx, customerMergeRecords, move, columns, 'back');
   await restoreCleared(tx, clearedBefore, move);
   const kept = untouched ? [] : await splitLedgers(tx, context, move, columns);
   if (untouched) await restoreLedgers(tx, move, columns);
-  const lead = await unmergeLeads(tx, { mergeId, survivor, otherId: to, columns });
+  const lead = await unmergeLeads(tx, { mergeId, survivor, otherId: to, columns, now });
   await restoreShares(tx, move, columns);
   const names = namesBack({ survivor, to, identities, references });
   saveNames(tx, names.identities, names.references);
   const profile = profileBack(survivor.row, own, made);
-  await saveCustomerRow(tx, { ...profile.row, version: survivor.row.version + 1, updatedAt: now });
+  await saveCustomerRow(tx, { ...profile.row, ...nextStamps(survivor.row, now) });
   await unredirect(tx, move);
   await restoreNames(tx, move);
   await recompute(tx, context, [from, to]);
@@ -289,7 +290,7 @@ export async function unmergeCustomers(
   }
   const later = await countSince(tx, move);
   tx.auditContext.customerIds.add(to);
-  await carryVersions(tx, { mergeId, from, account: untouched, lead: lead.exact });
+  await carryVersions(tx, { mergeId, account: untouched ? [from, to] : [], lead: lead.exact });
   endUnmerge(tx, { mergeId, now, by: context.principal.client });
   const why = 'recorded since the merge, when the two were one';
   return {

@@ -4,6 +4,7 @@ import { netsOfRefunds, type RefundAmounts, type RefundNet } from '../../domain/
 import { type Db, param, statement, type Transaction } from '../../platform/db/client.ts';
 import { canonicalInstant } from '../../platform/db/columns.ts';
 import type { Effect } from '../../records/effects.ts';
+import { raiseStamps } from '../../records/stamps.ts';
 import type { Difference } from '../rollups/queries.ts';
 import type { orders, refunds } from './record.ts';
 
@@ -99,11 +100,11 @@ const save = statement(
   sql`with r as (
       select * from json_to_recordset(${param('refunds')}::json) as r("customerId" uuid, "id" uuid, "net" bigint, "netBefore" bigint)
     ), changed as (
-      update refunds x set net = r."net", net_before = r."netBefore", version = x.version + 1, updated_at = greatest(x.updated_at, ${param('now')}::timestamptz)
+      update refunds x set net = r."net", net_before = r."netBefore", ${raiseStamps('x')}
       from r where x.customer_id = r."customerId" and x.id = r."id"
     )
     update orders x set refunds = o."refunds", refunded = o."refunded", refunded_net = o."refundedNet",
-      version = x.version + 1, updated_at = greatest(x.updated_at, ${param('now')}::timestamptz)
+      ${raiseStamps('x')}
     from json_to_recordset(${param('orders')}::json) as o("customerId" uuid, "id" uuid, "refunds" int, "refunded" bigint, "refundedNet" bigint)
     where x.customer_id = o."customerId" and x.id = o."id"`,
 );

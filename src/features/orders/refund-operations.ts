@@ -130,6 +130,6 @@ export const deleteRefund = writeOperation({
     const state = await operations.lockRecord(tx, { id: refundId });
     checkVersion(state.row.version, expected);
     await deleteState(refundRecord, tx, context, state);
-    return { id: refundId, deleted: true as const };
+    return { id: refundId, deleted: true };
   },
 });

@@ -8,6 +8,7 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { nextStamps } from '../../records/stamps.ts';
 import { answered, sentMembers } from '../../records/table.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { checkedFields } from './fields.ts';
@@ -165,7 +166,7 @@ export const updatePartner = writeOperation({
     const before = await lockPartner(tx, partnerId);
     if (!before) throw notFound('partner');
     checkVersion(before.version, expected);
-    const row = { ...before, ...members(body, before), version: before.version + 1, updatedAt: now };
+    const row = { ...before, ...members(body, before), ...nextStamps(before, now) };
     await savePartner(tx, row);
     if (body.rules !== undefined || row.status !== before.status) await recomputePartnerShares(tx, partnerId);
     return row;
@@ -192,7 +193,7 @@ export const deletePartner = writeOperation({
       throw new Problem(partnerHasCustomers, 'Customers have this partner as acquiredBy: suspend it instead.');
     }
     await deletePartnerRow(tx, partnerId);
-    return { id: partnerId, deleted: true as const };
+    return { id: partnerId, deleted: true };
   },
 });
 
@@ -293,7 +294,7 @@ export const unshareCustomer = writeOperation({
     await lockCustomers(tx, [customerId]);
     if (!(await removeShare(tx, partnerId, customerId))) throw notFound('share');
     recomputeShares(tx, [customerId]);
-    return { id: customerId, deleted: true as const };
+    return { id: customerId, deleted: true };
   },
 });
 

@@ -5,6 +5,7 @@ import type { Context } from '../../platform/operation.ts';
 import { isErased, noteErased } from '../../records/erased.ts';
 import { lazily } from '../../records/lazily.ts';
 import { erasure, ownedTables } from '../../records/personal-data.ts';
+import { raiseStamps } from '../../records/stamps.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { recomputeBounds } from '../lead-scores/bounds.ts';
 import type { RuleSetDocument } from '../lead-scores/record.ts';
@@ -119,7 +120,7 @@ function counted(name: string, change: SQL): Statement<Count> {
 // The texts are in a table of their own; who has read the response must not be told that it is as it was.
 const touchResponses = counted(
   'touch_erased_responses',
-  sql`update survey_responses r set version = r.version + 1, updated_at = ${param('now')}::timestamptz
+  sql`update survey_responses r set ${raiseStamps('r')}
     where r.customer_id = any(${param('ids')}::uuid[])
       and exists (select from survey_answers a where a.response_id = r.id and a.text is not null)`,
 );
@@ -145,7 +146,7 @@ const further: { kind: string; run: Statement<Count> }[] = [
     kind: 'openInvitations',
     run: counted(
       'erase_invitations',
-      sql`update survey_invitations set status = 'cancelled', version = version + 1, updated_at = ${param('now')}::timestamptz
+      sql`update survey_invitations set status = 'cancelled', ${raiseStamps('survey_invitations')}
         where customer_id = any(${param('ids')}::uuid[]) and status in ('due', 'sent')`,
     ),
   },
@@ -153,7 +154,7 @@ const further: { kind: string; run: Statement<Count> }[] = [
     kind: 'openFollowUps',
     run: counted(
       'erase_follow_ups',
-      sql`update follow_ups set status = 'cancelled', closed_at = ${param('now')}::timestamptz, version = version + 1, updated_at = ${param('now')}::timestamptz
+      sql`update follow_ups set status = 'cancelled', closed_at = ${param('now')}::timestamptz, ${raiseStamps('follow_ups')}
         where customer_id = any(${param('ids')}::uuid[]) and status = 'open' and kind <> 'detractor'`,
     ),
   },

@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { type Db, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
+import { raiseStamps } from '../../records/stamps.ts';
 import { assignments, fromExcluded } from '../../records/table.ts';
 import { exchangeRates } from './record.ts';
 
@@ -100,8 +101,7 @@ function waiting(table: 'orders' | 'returns', at: 'placed_at' | 'returned_at') {
 function complete(table: 'orders' | 'returns') {
   return statement<{ id: string }>(
     `complete_${table}`,
-    sql`update ${sql.raw(table)} f set exchange_rate = n."exchangeRate", base_factor = n."baseFactor", rate_given = false, version = f.version + 1,
-        updated_at = ${param('now')}::timestamptz
+    sql`update ${sql.raw(table)} f set exchange_rate = n."exchangeRate", base_factor = n."baseFactor", rate_given = false, ${raiseStamps('f')}
       from json_to_recordset(${param('rows')}::json) as n("customerId" uuid, "id" uuid, "exchangeRate" numeric, "baseFactor" numeric)
       where f.customer_id = n."customerId" and f.id = n."id" and f.base_factor is null returning f.id`,
   );

@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { param, type Statement, statement } from '../../platform/db/client.ts';
 import { silentSince } from '../../records/personal-data.ts';
+import { raiseStamps } from '../../records/stamps.ts';
 
 /** What a rule of a kind is about. */
 interface Kind {
@@ -44,7 +45,7 @@ const erasable = () => sql`c.erased_at is null
 const surveyId = sql`${param('surveyId')}::uuid`;
 
 const keys = sql`unnest(${param('customerIds')}::uuid[], ${param('ids')}::uuid[]) as k(customer_id, id)`;
-const noted = sql`version = x.version + 1, updated_at = ${param('now')}::timestamptz`;
+const noted = raiseStamps('x');
 
 const definitions = {
   customer: {

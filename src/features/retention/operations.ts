@@ -6,6 +6,7 @@ import { readOperation, writeOperation, writeParameters } from '../../platform/o
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { nextStamps } from '../../records/stamps.ts';
 import { answered, answeredMembers, sentMembers } from '../../records/table.ts';
 import { newRun, startRuns } from './apply.ts';
 import { kinds, type RetentionKind } from './kinds.ts';
@@ -135,10 +136,9 @@ export const updateRetentionRule = writeOperation({
     checkVersion(before.version, expected);
     const row: RuleRow = {
       ...before,
-      version: before.version + 1,
+      ...nextStamps(before, now),
       ...sentMembers(ruleFields, body, before),
       ...(body.conditions && { conditions: conditionsFrom(before.kind, body.conditions) }),
-      updatedAt: now,
     };
     await updateRule(tx, row);
     return row;
@@ -160,7 +160,7 @@ export const deleteRetentionRule = writeOperation({
     if (!found) throw notFound('retention rule');
     checkVersion(found.version, expected);
     await deleteRule(tx, ruleId);
-    return { id: ruleId, deleted: true as const };
+    return { id: ruleId, deleted: true };
   },
 });
 

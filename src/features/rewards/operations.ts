@@ -8,6 +8,7 @@ import { readOperation, writeOperation, writeParameters } from '../../platform/o
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { nextStamps } from '../../records/stamps.ts';
 import { assignments, fromRow, sentMembers } from '../../records/table.ts';
 import { rulesOf } from '../loyalty-programmes/queries.ts';
 import {
@@ -194,7 +195,7 @@ export const updateReward = writeOperation({
     if (!before) throw notFound('reward');
     checkVersion(before.version, expected);
     const sent = sentMembers(rewardFields, body, before);
-    const row = { ...before, ...sent, version: before.version + 1, updatedAt: now };
+    const row = { ...before, ...sent, ...nextStamps(before, now) };
     await checkReward(tx, row);
     await tx.all(update, { rows: JSON.stringify([row]) });
     return { ...toReward(row, now), created: false };
@@ -234,6 +235,6 @@ export const deleteReward = writeOperation({
       );
     }
     await tx.all(remove, { id: wanted });
-    return { id: wanted, deleted: true as const };
+    return { id: wanted, deleted: true };
   },
 });

@@ -12,6 +12,7 @@ import { isErased, personErasedProblem, refuseErased } from '../../records/erase
 import { customerRequired } from '../../records/ownership.ts';
 import { refKey, refsByName, targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
+import { nextStamps } from '../../records/stamps.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
 import { givePointsBack, lotsTakenBy, openAccounts, saveAccounts, takePoints } from '../loyalty/ledger.ts';
 import { insufficientPoints } from '../loyalty/record.ts';
@@ -175,15 +176,11 @@ export const fulfilRedemption = writeOperation({
     if (before.status === 'fulfilled') {
       throw new Problem(redemptionFulfilled, `The reward was handed over at ${before.fulfilledAt}.`);
     }
-    const row = next(before, { status: 'fulfilled', fulfilledAt: now, updatedAt: now });
+    const row = { ...before, ...nextStamps(before, now), status: 'fulfilled' as const, fulfilledAt: now };
     changeRedemption(tx, row, { given: 0 });
     return { ...row, created: false };
   },
 });
-
-function next(before: RedemptionRow, changes: Partial<RedemptionRow>): RedemptionRow {
-  return { ...before, ...changes, version: before.version + 1 };
-}
 
 export const cancelRedemption = writeOperation({
   name: 'cancelRedemption',
@@ -218,7 +215,7 @@ export const cancelRedemption = writeOperation({
     givePointsBack(account, facts, taken);
     saveAccounts(tx, [account]);
     const { now } = context;
-    const row = next(before, { status: 'cancelled', cancelledAt: now, reason, updatedAt: now });
+    const row = { ...before, ...nextStamps(before, now), status: 'cancelled' as const, cancelledAt: now, reason };
     changeRedemption(tx, row, { given: quantity });
     return { ...row, created: false };
   },

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { param, statement, type Transaction } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
+import { raiseStamps } from '../../records/stamps.ts';
 import type { surveyResponses } from '../survey-responses/record.ts';
 
 /** What of a response decides about the invitation it answers. */
@@ -27,8 +28,7 @@ export async function noteAnswered(
 // A response that is changed later answers what it has answered already.
 const mark = statement(
   'note_answered_invitations',
-  sql`update survey_invitations i set status = 'answered', response_id = n."responseId", version = i.version + 1,
-      updated_at = ${param('now')}::timestamptz
+  sql`update survey_invitations i set status = 'answered', response_id = n."responseId", ${raiseStamps('i')}
     from json_to_recordset(${param('rows')}::json) as n("id" uuid, "customerId" uuid, "responseId" uuid)
     where i.customer_id = n."customerId" and i.id = n."id" and i.status <> 'answered'`,
 );

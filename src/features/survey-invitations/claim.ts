@@ -1,5 +1,6 @@
 import type { Transaction } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
+import { nextStamps } from '../../records/stamps.ts';
 import { surveysByIds } from '../surveys/queries.ts';
 import { daysAfter, judge } from './eligibility.ts';
 import { planDue } from './planning.ts';
@@ -23,8 +24,7 @@ export function sent(row: InvitationRow, now: string, linkDays: number): Invitat
     status: 'sent',
     sentAt: now,
     expiresAt: daysAfter(now, linkDays),
-    version: row.version + 1,
-    updatedAt: now,
+    ...nextStamps(row, now),
   };
 }
 
@@ -89,7 +89,7 @@ function putOff(
   linkDays: number,
   now: string,
 ): InvitationRow {
-  const changed = { ...row, version: row.version + 1, updatedAt: now };
+  const changed = { ...row, ...nextStamps(row, now) };
   if (occasionGone) return { ...changed, status: 'cancelled' };
   if (until === null || Date.parse(until) > Date.parse(daysAfter(row.createdAt, linkDays)))
     return { ...changed, status: 'expired' };

@@ -8,6 +8,7 @@ import { keysetList, pageOf, pageParameters, sortParameter } from '../../platfor
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, expectedVersion } from '../../platform/versions.ts';
 import { personErasedProblem, refuseErased } from '../../records/erased.ts';
+import { nextStamps } from '../../records/stamps.ts';
 import { ownersOf } from '../../records/statements.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { interactionRecord } from '../interactions/record.ts';
@@ -266,8 +267,7 @@ export const updateSurveyInvitation = writeOperation({
       ...before,
       status: status ?? before.status,
       dueAt: dueAt ?? before.dueAt,
-      version: before.version + 1,
-      updatedAt: context.now,
+      ...nextStamps(before, context.now),
     };
     await updateInvitations(tx, [row]);
     return toInvitation(row, context.now);

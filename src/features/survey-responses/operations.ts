@@ -297,7 +297,7 @@ export const deleteSurveyResponse = writeOperation({
     checkVersion(found.row.version, expected);
     await deleteResponseRow(tx, responseId);
     await recomputeAnswers(tx, owner);
-    return { id: responseId, deleted: true as const };
+    return { id: responseId, deleted: true };
   },
 });
 

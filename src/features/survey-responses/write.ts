@@ -7,6 +7,7 @@ import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
 import type { Owner } from '../../records/ownership.ts';
 import { withoutPersonal } from '../../records/personal-data.ts';
+import { nextStamps } from '../../records/stamps.ts';
 import { ownersOf } from '../../records/statements.ts';
 import { matchOwners } from '../customers/match.ts';
 import { openDetractorFollowUps } from '../follow-ups/detractors.ts';
@@ -299,7 +300,7 @@ function responseRow(
   return {
     id: before?.id ?? newId(),
     customerId,
-    version: (before?.version ?? 0) + 1,
+    ...nextStamps(before, now),
     surveyId: survey.id,
     surveyVersion: named ?? before?.surveyVersion ?? survey.currentVersion,
     submissionId: before?.submissionId ?? ('submissionId' in input ? input.submissionId : ''),
@@ -319,7 +320,6 @@ function responseRow(
     language: set(input.language, before?.language, survey.language),
     journeyStage: set(input.journeyStage, before?.journeyStage, survey.journeyStage),
     createdAt: before?.createdAt ?? now,
-    updatedAt: now,
   };
 }
 

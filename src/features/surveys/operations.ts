@@ -200,6 +200,6 @@ export const deleteSurvey = writeOperation({
       throw new Problem(surveyHasRecords, `The survey has ${held.join(' and ')}: close it instead.`);
     }
     await deleteSurveyRow(tx, surveyId);
-    return { id: surveyId, deleted: true as const };
+    return { id: surveyId, deleted: true };
   },
 });

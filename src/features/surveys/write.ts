@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Transaction } from '../../platform/db/client.ts';
 import { type FieldError, invalid, Problem, problemType } from '../../platform/errors.ts';
 import { type Context, personalScope, requireScope } from '../../platform/operation.ts';
+import { nextStamps } from '../../records/stamps.ts';
 import { answeredQuestions, surveyUses, surveyVersionsFrom } from './queries.ts';
 import { changedMeaning, readQuestions } from './questions.ts';
 import {
@@ -97,7 +98,7 @@ export async function changedSurvey(
   const { questions, currentVersion } = await changedQuestions(tx, before, patch);
   return {
     ...before,
-    version: before.version + 1,
+    ...nextStamps(before, now),
     name: patch.name ?? before.name,
     status,
     currentVersion,
@@ -107,7 +108,6 @@ export async function changedSurvey(
     channel: patch.channel === undefined ? before.channel : patch.channel,
     language: patch.language === undefined ? before.language : patch.language,
     settings: readSettings(patch.settings, before.settings),
-    updatedAt: now,
     questions,
   };
 }

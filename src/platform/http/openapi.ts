@@ -265,9 +265,6 @@ function successes(route: Route, book: SchemaBook): Json {
   const { method, operation, collection } = route;
   const replay = 'idempotencyKey' in operation.input.shape ? ['Idempotency-Replayed'] : [];
   const etag = hasVersion(route) ? ['ETag'] : [];
-  if (method === 'DELETE') {
-    return { 204: { description: 'Deleted.', headers: headerReferences([...replay, ...rateLimit]) } };
-  }
   const link = outputShape(route).page ? ['Link'] : [];
   const download = operation.kind === 'read' && operation.document ? ['Content-Disposition'] : [];
   const answer = (description: string, extra: string[]): Json => ({
@@ -275,6 +272,12 @@ function successes(route: Route, book: SchemaBook): Json {
     headers: headerReferences([...etag, ...extra, ...link, ...replay, ...download, ...rateLimit]),
     content: contentOf(operation, book),
   });
+  if (method === 'DELETE') {
+    return {
+      ...('sourceVersion' in operation.input.shape && { 200: answer('Not newer: nothing was deleted.', []) }),
+      204: { description: 'Deleted.', headers: headerReferences([...replay, ...rateLimit]) },
+    };
+  }
   if (operation.kind === 'read') {
     return {
       200: answer('The answer.', []),

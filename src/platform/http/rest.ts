@@ -80,8 +80,9 @@ export function bind(target: Route): Binding {
 
 /** Query text becomes the type the schema wants; text that does not fit is left as it is, for the schema to refuse. */
 function reader(schema: z.core.$ZodType): (text: string) => unknown {
-  const { type } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
-  if (type === 'integer' || type === 'number')
+  const { type, anyOf = [] } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+  const numbers = [type, ...anyOf.map((one) => (typeof one === 'object' ? one.type : undefined))];
+  if (numbers.includes('integer') || numbers.includes('number'))
     return (text) => (/^-?\d{1,15}(\.\d{1,15})?$/.test(text) ? Number(text) : text);
   if (type === 'boolean') return (text) => (text === 'true' ? true : text === 'false' ? false : text);
   // `kinds=order,refund`: a name may be given only once.
@@ -193,9 +194,9 @@ function send(target: Route, request: FastifyRequest, reply: FastifyReply, answe
     const { text, headers } = operation.document.of(answer.output as never); // its own output
     return reply.headers(headers).send(text.stream());
   }
-  const output = answer.output as { id?: string; version?: number; page?: { next: string | null } }; // read if there
+  const output = answer.output as { id?: string; version?: number; deleted?: boolean; page?: { next: string | null } }; // read if there
   if (answer.replayed) reply.header('Idempotency-Replayed', 'true');
-  if (target.method === 'DELETE') return reply.code(204).send();
+  if (target.method === 'DELETE' && output.deleted !== false) return reply.code(204).send();
   reply.code(answer.status);
   if (answer.status === 201 && output.id && target.collection)
     reply.header('Location', `${target.collection}/${output.id}`);

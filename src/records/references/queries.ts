@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, rowsOf, statement } from '../../platform/db/client.ts';
-import { Problem } from '../../platform/errors.ts';
+import { type FieldError, Problem } from '../../platform/errors.ts';
 import { instantNanoseconds } from '../../platform/values.ts';
 import { assignments, fromRow } from '../table.ts';
 import { externalRefs, type Reference, type ReferenceInput } from './record.ts';
@@ -45,6 +45,11 @@ export interface Target {
   id?: string | undefined;
   source?: string | undefined;
   externalId?: string | undefined;
+}
+
+/** The reference that a request addresses a record by. */
+export function referenceOf({ source, externalId }: Target): ReferenceInput | undefined {
+  return source === undefined || externalId === undefined ? undefined : { source, externalId };
 }
 
 /** The id of the record that a request addresses by id or by reference; 404 if there is none with this reference. */
@@ -125,13 +130,17 @@ export function sourceVersion(input: number | string | undefined): SourceVersion
  * Whether to apply a message: not if its version is equal to or older than the stored one. If nothing is stored,
  * or the message has no version, it is applied.
  */
-export function isNews(stored: Pick<RefRow, 'versionKind' | 'versionValue'>, incoming: SourceVersion | null): boolean {
+export function isNews(
+  stored: Pick<RefRow, 'versionKind' | 'versionValue'>,
+  incoming: SourceVersion | null,
+  place: Pick<FieldError, 'pointer' | 'parameter'> = { pointer: '/sourceVersion' },
+): boolean {
   if (!incoming || !stored.versionKind || stored.versionValue === null) return true;
   if (stored.versionKind !== incoming.kind) {
     throw new Problem('invalid_input', `sourceVersion: this record is versioned by ${stored.versionKind}s.`, {
       errors: [
         {
-          pointer: '/sourceVersion',
+          ...place,
           code: 'source_version_kind',
           message: `Versions of this record are ${stored.versionKind}s.`,
         },

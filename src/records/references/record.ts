@@ -71,6 +71,18 @@ export const sourceVersionInput = z
   })
   .register(typeNames, { name: 'SourceVersion' });
 
+/** Whether a PUT brings back what was deleted under the references that it names. */
+export const restoreInput = z.boolean().optional().meta({
+  description:
+    'Bring the record back if it was deleted, as a new one: without it, the answer is 410 `deleted`. Default: false.',
+});
+
+/** The version of a message that deletes. */
+export const deletionVersion = sourceVersionInput.optional().meta({
+  description:
+    'Version of the deletion at the source that addresses the record (by id: the source of its first reference). If it is not newer than the stored one, nothing is deleted, and the answer is `deleted: false` (REST: 200 instead of 204). Default: the record is deleted.',
+});
+
 export const reference = z
   .strictObject({
     source,

@@ -1,5 +1,5 @@
 import { Retry, type Transaction } from '../../platform/db/client.ts';
-import { invalid, Problem } from '../../platform/errors.ts';
+import { Problem } from '../../platform/errors.ts';
 import {
   addRefs,
   byName,
@@ -10,6 +10,8 @@ import {
   refKey,
   removeRefs,
   type SourceVersion,
+  sourceVersion,
+  type Target,
   updateRefs,
 } from './queries.ts';
 import type { ReferenceInput } from './record.ts';
@@ -19,6 +21,8 @@ export interface FactReference extends ReferenceInput {
   mode: 'create' | 'upsert';
   /** A PUT may say which version it means to replace. */
   expectedVersion?: number | '*' | undefined;
+  /** Only a PUT that says so brings a deleted record back. */
+  restore?: boolean | undefined;
   input: { references?: ReferenceInput[] | undefined };
 }
 
@@ -49,7 +53,7 @@ export interface RefBook {
   /**
    * The record of a document's own reference, and whether the message is newer than it; null if the record is new.
    *
-   * @throws Problem already_exists (create), deleted (a tombstone that no newer message of a versioned source lifts)
+   * @throws Problem already_exists (create), deleted
    */
   resolve(fact: FactReference, incoming: SourceVersion | null): { id: string; news: boolean } | null;
 }
@@ -82,16 +86,8 @@ export function refBook(kind: string, found: RefRow[]): RefBook {
       const row = rows.get(refKey(fact));
       if (!row) return null;
       if (row.recordId === null) {
-        if (fact.mode === 'upsert' && incoming && row.versionKind && isNews(row, incoming)) return null;
-        throw new Problem(
-          'deleted',
-          `The ${kind} with this reference was deleted; a late message does not create it again.`,
-          {
-            errors: [
-              { pointer: '/externalId', code: 'deleted', message: 'The record with this reference was deleted.' },
-            ],
-          },
-        );
+        if (fact.restore) return null;
+        throw deletedReference('/externalId');
       }
       if (fact.mode === 'create') {
         throw new Problem('already_exists', `The ${kind} with this reference exists already.`, {
@@ -102,6 +98,50 @@ export function refBook(kind: string, found: RefRow[]): RefBook {
       return { id: row.recordId, news: isNews(row, incoming) };
     },
   };
+}
+
+function restores(fact: FactReference | NamelessFact | null): boolean {
+  return fact !== null && fact.mode !== 'new' && fact.restore === true;
+}
+
+/** @param pointer where the reference stands in the input; left out: in the address */
+export function deletedReference(pointer?: string): Problem {
+  const message =
+    'The record with this reference was deleted, and a late message does not create it again. PUT (GraphQL: upsert) with `restore` does.';
+  return new Problem('deleted', message, {
+    errors: pointer === undefined ? [] : [{ pointer, code: 'deleted', message }],
+  });
+}
+
+/**
+ * Whether a message that deletes a record is newer than what is stored under the reference it came by (by id: the first one).
+ * If it is, its version is stored with the tombstone.
+ *
+ * @throws Problem no_reference, source_version_kind
+ */
+export async function isDeletionNews(
+  tx: Transaction,
+  references: readonly RefRow[],
+  target: Target,
+  sent: number | string | undefined,
+): Promise<boolean> {
+  const incoming = sourceVersion(sent);
+  if (!incoming) return true;
+  const named = references.find(
+    ({ source, externalId }) => source === target.source && externalId === target.externalId,
+  );
+  const ref = named ?? references[0];
+  if (!ref) {
+    const message = 'sourceVersion belongs to a reference, and this record has none: leave it out.';
+    throw new Problem('invalid_input', message, {
+      errors: [{ parameter: 'sourceVersion', code: 'no_reference', message }],
+    });
+  }
+  if (!isNews(ref, incoming, { parameter: 'sourceVersion' })) return false;
+  await tx.all(updateRefs, {
+    rows: JSON.stringify([{ ...ref, versionKind: incoming.kind, versionValue: incoming.value }]),
+  });
+  return true;
 }
 
 /** The references of a record after a write: its own first, then those sent with it, then those it had from other senders. */
@@ -127,11 +167,13 @@ export function planReferences(
         extra: { id: known.recordId },
       });
     }
-    if (known?.recordId === null && !isOwn) {
-      throw invalid(`/references/${index - own}`, 'deleted', 'The record with this reference was deleted.');
+    if (known?.recordId === null && !restores(fact)) {
+      throw deletedReference(isOwn ? '/externalId' : `/references/${index - own}`);
     }
     const version = isOwn ? incoming : null;
-    const stored = seen.get(key) ?? newRef(book.kind, ref, { recordId, customerId, position: seen.size }, now);
+    const { versionKind = null, versionValue = null } = known ?? {};
+    const fresh = newRef(book.kind, ref, { recordId, customerId, position: seen.size }, now);
+    const stored = seen.get(key) ?? { ...fresh, versionKind, versionValue };
     seen.set(key, version ? { ...stored, versionKind: version.kind, versionValue: version.value } : stored);
   }
   const rows = [...seen.values()].map((row, position) => ({ ...row, recordId, customerId, position, deletedAt: null }));
@@ -148,7 +190,7 @@ export async function saveRefs(tx: Transaction, before: RefRow[], after: RefRow[
   const dropped = before.filter((ref) => !now.has(refKey(ref)));
   if (kept.length > 0) {
     const updated = await tx.all(updateRefs, { rows: JSON.stringify(kept) });
-    // Two newer messages may find one tombstone, which has no customer whose lock would order them.
+    // Two messages may restore one tombstone, which has no customer whose lock would order them.
     if (updated.length < kept.length) throw new Retry('a name was taken');
   }
   if (dropped.length > 0) await tx.all(removeRefs, { rows: JSON.stringify(dropped) });

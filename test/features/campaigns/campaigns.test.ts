@@ -70,8 +70,9 @@ t.test('a campaign is made, read, changed and found by its names', async (t) => 
   t.equal((await remove(byName)).status, 204);
   t.match(await request('GET', byName), { status: 404 });
   t.match(await put('spring', { name: 'Late', sourceVersion: 5 }), { status: 410, body: { code: 'deleted' } });
-  const again = await put('spring', { name: 'Again', sourceVersion: 6 });
-  t.match(again, { status: 201, body: { created: true } }, 'a newer message of the source brings the name back');
+  t.match(await put('spring', { name: 'Late', sourceVersion: 6 }), { status: 410 });
+  const again = await request('PUT', `${byName}?restore=true`, { body: { name: 'Again', sourceVersion: 6 } });
+  t.match(again, { status: 201, body: { created: true } });
   t.not(again.body.id, made.body.id);
 });
 

@@ -266,7 +266,9 @@ t.test('it is changed, replaced, moved and deleted, each at the version that was
   t.equal((await request('GET', at(externalId))).status, 404);
   t.match(await put(externalId, { customer: other, sourceVersion: 6 }), { status: 410, body: { code: 'deleted' } });
   t.match(await push({ source: 'hotline', externalId, sourceVersion: 9 }), { status: 410 });
-  const back = await put(externalId, { customer: other, sourceVersion: 8 });
+  t.match(await put(externalId, { customer: other, sourceVersion: 8 }), { status: 410 });
+  const restored = callOf({ customer: other, sourceVersion: 8, source: undefined, externalId: undefined });
+  const back = await request('PUT', `${at(externalId)}?restore=true`, { body: restored });
   t.match(back, { status: 201, body: { version: 1, references: [{ externalId, sourceVersion: 8 }] } });
   t.not(back.body.id, id);
   t.equal((await remove(at(externalId))).status, 204);

@@ -1,0 +1,1 @@
+ALTER TABLE "customer_identities" ADD COLUMN "brought_by" jsonb;
