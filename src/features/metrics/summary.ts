@@ -178,35 +178,42 @@ interface CurrencyRow {
 
 const ids = sql`any(${param('ids')}::uuid[])`;
 
-/** Whose facts make a summary: the customer's own, or those of a company (`owner`) and its people. */
-type Whose = 'own' | 'together';
+const companyIds = sql`any(${param('companies')}::uuid[])`;
 
-const together = sql`(select c.id as owner, c.id as customer_id from customers c where c.id = ${ids}
-  union all select c.company_id, c.id from customers c where c.company_id = ${ids}) m`;
-
-function factsOf(whose: Whose, table: 'orders' | 'returns' | 'interactions') {
+/**
+ * The facts that make summaries, each with its `owner`: the customer's own, and once more (`together`) for a company those of the
+ * company and its people.
+ */
+function factsOf(table: 'orders' | 'returns' | 'interactions') {
   const facts = sql.raw(table);
-  return whose === 'own'
-    ? sql`(select f.*, f.customer_id as owner from ${facts} f where f.customer_id = ${ids}) facts`
-    : sql`(select f.*, m.owner from ${together} join ${facts} f on f.customer_id = m.customer_id) facts`;
+  return sql`(select f.*, f.customer_id as owner, false as together from ${facts} f where f.customer_id = ${ids}
+    union all select f.*, m.owner, true from (
+        select c.id as owner, c.id as customer_id from customers c where c.id = ${companyIds}
+        union all select c.company_id, c.id from customers c where c.company_id = ${companyIds}) m
+      join ${facts} f on f.customer_id = m.customer_id) facts`;
 }
 
-const byCurrency = (whose: Whose) =>
-  statement<CurrencyRow>(
-    `summary_currencies_${whose}`,
-    sql`with bought as (
-      select owner, currency, count(*) as orders, sum(revenue) as revenue, count(base_revenue) as base_orders, coalesce(sum(base_revenue), 0) as base_revenue,
+/** Whose figures a row has. */
+interface Whose {
+  customerId: string;
+  together: boolean;
+}
+
+const byCurrency = statement<CurrencyRow & Whose>(
+  'summary_currencies',
+  sql`with bought as (
+      select owner, together, currency, count(*) as orders, sum(revenue) as revenue, count(base_revenue) as base_orders, coalesce(sum(base_revenue), 0) as base_revenue,
         min(placed_at) as first_at, max(placed_at) as last_at
-      from ${factsOf(whose, 'orders')} where qualifying and placed_at < ${param('asOf')}::timestamptz group by owner, currency
+      from ${factsOf('orders')} where qualifying and placed_at < ${param('asOf')}::timestamptz group by owner, together, currency
     ), brought as (
-      select owner, currency, count(*) as returns, sum(net) as returned, count(base_net) as base_returns, coalesce(sum(base_net), 0) as base_returned
-      from ${factsOf(whose, 'returns')} where returned_at < ${param('asOf')}::timestamptz group by owner, currency
+      select owner, together, currency, count(*) as returns, sum(net) as returned, count(base_net) as base_returns, coalesce(sum(base_net), 0) as base_returned
+      from ${factsOf('returns')} where returned_at < ${param('asOf')}::timestamptz group by owner, together, currency
     )
-    select owner as "customerId", currency, coalesce(orders, 0) as orders, coalesce(revenue, 0) as revenue, coalesce(base_orders, 0) as "baseOrders",
+    select owner as "customerId", together, currency, coalesce(orders, 0) as orders, coalesce(revenue, 0) as revenue, coalesce(base_orders, 0) as "baseOrders",
       coalesce(base_revenue, 0) as "baseRevenue", coalesce(returns, 0) as returns, coalesce(returned, 0) as returned,
       coalesce(base_returns, 0) as "baseReturns", coalesce(base_returned, 0) as "baseReturned", first_at as "firstOrderAt", last_at as "lastOrderAt"
-    from bought full join brought using (owner, currency) order by currency`,
-  );
+    from bought full join brought using (owner, together, currency) order by currency`,
+);
 
 interface Purchases {
   days: number;
@@ -214,15 +221,14 @@ interface Purchases {
   last: string | null;
 }
 
-const purchaseDays = (whose: Whose) =>
-  statement<Purchases & { customerId: string }>(
-    `summary_days_${whose}`,
-    sql`select owner as "customerId", count(distinct day) as days, min(day) as first, max(day) as last
+const purchaseDays = statement<Purchases & Whose>(
+  'summary_days',
+  sql`select owner as "customerId", together, count(distinct day) as days, min(day) as first, max(day) as last
     from (
-      select owner, (placed_at at time zone ${param('timeZone')}::text)::date as day
-      from ${factsOf(whose, 'orders')} where qualifying and placed_at < ${param('asOf')}::timestamptz
-    ) purchases group by owner`,
-  );
+      select owner, together, (placed_at at time zone ${param('timeZone')}::text)::date as day
+      from ${factsOf('orders')} where qualifying and placed_at < ${param('asOf')}::timestamptz
+    ) purchases group by owner, together`,
+);
 
 type LatestOrder = CustomerSummary['lastOrders'][number];
 
@@ -243,23 +249,16 @@ interface TouchRow {
   cost: string | null;
 }
 
-const touchCounts = (whose: Whose) =>
-  statement<TouchRow & { customerId: string }>(
-    `summary_touches_${whose}`,
-    sql`select owner as "customerId", kind, direction, count(*) as count, min(occurred_at) as "firstAt", max(occurred_at) as "lastAt",
+const touchCounts = statement<TouchRow & Whose>(
+  'summary_touches',
+  sql`select owner as "customerId", together, kind, direction, count(*) as count, min(occurred_at) as "firstAt", max(occurred_at) as "lastAt",
       sum(seconds)::numeric as seconds, sum(cost) as cost
-    from ${factsOf(whose, 'interactions')} where ${isTouch} and occurred_at < ${param('asOf')}::timestamptz group by owner, kind, direction`,
-  );
-
-/** The figures of orders, returns and touches. */
-const figuresOf = {
-  own: { currencies: byCurrency('own'), days: purchaseDays('own'), touches: touchCounts('own') },
-  together: { currencies: byCurrency('together'), days: purchaseDays('together'), touches: touchCounts('together') },
-};
+    from ${factsOf('interactions')} where ${isTouch} and occurred_at < ${param('asOf')}::timestamptz group by owner, together, kind, direction`,
+);
 
 const peopleOf = statement<{ customerId: string; people: number }>(
   'summary_people',
-  sql`select company_id as "customerId", count(*) as people from customers where company_id = ${ids} group by company_id`,
+  sql`select company_id as "customerId", count(*) as people from customers where company_id = ${companyIds} group by company_id`,
 );
 
 type LatestTouch = NonNullable<CustomerSummary['latestTouch']>;
@@ -334,10 +333,9 @@ async function summariesOf(context: Context, records: Customer[]): Promise<Custo
   const companies = principal.scopedTo
     ? []
     : records.filter(({ kind }) => kind === 'company').map(({ id: own }) => own);
-  const [ownFigures, whole, people, lastOrders, lastTouches, scores, members] = await Promise.all([
-    figures(context, 'own', wanted.ids),
-    companies.length > 0 ? figures(context, 'together', companies) : () => null,
-    companies.length > 0 ? db.all(peopleOf, { ids: companies }) : [],
+  const [figures, people, lastOrders, lastTouches, scores, members] = await Promise.all([
+    figuresOf(context, { ...wanted, companies }),
+    principal.scopedTo ? [] : db.all(peopleOf, { companies }),
     db.all(latest, wanted),
     principal.has('interactions:read') ? db.all(lastTouch, { ...wanted, asOf: now }) : [],
     principal.has('survey-responses:read') ? db.all(lastScores, { ...wanted, asOf: now }) : [],
@@ -346,11 +344,11 @@ async function summariesOf(context: Context, records: Customer[]): Promise<Custo
   return records.map((record) => {
     const own = <T extends { customerId: string }>(rows: T[]) => rows.filter((row) => row.customerId === record.id);
     const [touch] = own(lastTouches).map(({ customerId: _, ...members }) => members);
-    const together = companies.includes(record.id) ? whole(record.id) : null;
+    const together = companies.includes(record.id) ? figures(record.id, true) : null;
     return {
       customer: record,
       asOf: now,
-      ...ownFigures(record.id),
+      ...figures(record.id, false),
       lastOrders: own(lastOrders).map(({ customerId: _, ...order }) => order),
       latestTouch: touch ?? null,
       latestScores: scoresOf(own(scores)),
@@ -362,26 +360,25 @@ async function summariesOf(context: Context, records: Customer[]): Promise<Custo
 
 type Figures = Omit<z.output<typeof companySummary>, 'people'>;
 
-/** The figures of customers, or of companies together with their people, by id. */
-async function figures(
+/** The figures of customers, and of companies together with their people, by id. */
+async function figuresOf(
   { db, now, reportingTimeZone, baseCurrency }: Context,
-  whose: Whose,
-  customerIds: string[],
-): Promise<(id: string) => Figures> {
-  const statements = figuresOf[whose];
-  const values = { ids: customerIds, asOf: now };
+  wanted: { ids: string[]; companies: string[] },
+): Promise<(id: string, together: boolean) => Figures> {
+  const values = { ...wanted, asOf: now };
   const [currencies, purchases, counts] = await Promise.all([
-    db.all(statements.currencies, values),
-    db.all(statements.days, { ...values, timeZone: reportingTimeZone }),
-    db.all(statements.touches, values),
+    db.all(byCurrency, values),
+    db.all(purchaseDays, { ...values, timeZone: reportingTimeZone }),
+    db.all(touchCounts, values),
   ]);
   const today = localDateOf(now, reportingTimeZone);
-  return (customerId) => {
-    const own = <T extends { customerId: string }>(rows: T[]) => rows.filter((row) => row.customerId === customerId);
-    const days = own(purchases)[0] ?? { days: 0, first: null, last: null };
+  return (customerId, together) => {
+    const of = <T extends Whose>(rows: T[]) =>
+      rows.filter((row) => row.customerId === customerId && row.together === together);
+    const days = of(purchases)[0] ?? { days: 0, first: null, last: null };
     return {
-      ...summarise({ currencies: own(currencies), purchases: days }, today, baseCurrency),
-      touches: touchesOf(own(counts)),
+      ...summarise({ currencies: of(currencies), purchases: days }, today, baseCurrency),
+      touches: touchesOf(of(counts)),
     };
   };
 }
