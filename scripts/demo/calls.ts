@@ -60,7 +60,7 @@ export async function funnelLines(client: ServiceClient): Promise<string> {
   const hours = (number: number | null | undefined) =>
     number === null || number === undefined ? '—' : `${number.toFixed(1)} h`;
   return [
-    `Converted ${share(value)} (${numerator} of ${denominator} leads)`,
+    `Converted ${share(value)} (${numerator} of ${denominator} leads); of ${values.open} open ones ${values.inMarketingQualified} are qualified by marketing and ${values.inSalesQualified} by sales`,
     `Nobody has touched ${share(values.untouchedShare)} of the open ones for two weeks; ${share(values.underQualifiedShare)} have less than half a profile`,
     `First answer after ${hours(values.timeToFirstResponseMedianHours)} (median), ${hours(values.timeToFirstResponseP90Hours)} (90th percentile); ${values.unanswered} still wait`,
   ].join('\n');

@@ -7,6 +7,7 @@ import { type Context, readOperation } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { answered } from '../../records/table.ts';
+import { customerById } from '../customers/queries.ts';
 import { customerAliases } from '../merges/record.ts';
 import { type AuditEntry, auditEntries, auditEntry, auditKind } from './record.ts';
 
@@ -105,12 +106,21 @@ export const listCustomerAuditEntries = readOperation({
   description: 'Includes its ids from before merges, and also works after the customer was deleted.',
   input: z.strictObject({ id, ...filters }),
   output: auditEntryPage,
+  problems: ['not_found'],
   async run(context, { id: customerId, ...input }) {
     const redirects = await context.redirects(context.db, [customerId]);
     if (redirects.size > 0) throw new IdsMerged(redirects);
-    return pageOfEntries(context, { ...input, customerId });
+    const found = await pageOfEntries(context, { ...input, customerId });
+    if (found.data.length === 0 && !(await isKnown(context, customerId))) throw notFound('customer');
+    return found;
   },
 });
+
+/** Whether there is such a customer, or was: its creation left an entry. */
+async function isKnown(context: Context, customerId: string): Promise<boolean> {
+  if (await customerById(context.db, customerId)) return true;
+  return (await pageOfEntries(context, { customerId, limit: 1 })).data.length > 0;
+}
 
 async function pageOfEntries(
   context: Context,

@@ -13,6 +13,7 @@ import { referenceOf, targetId } from '../../records/references/queries.ts';
 import { deletionVersion, referenceInput, restoreInput, targetParameters } from '../../records/references/record.ts';
 import { isDeletionNews } from '../../records/references/write.ts';
 import { redirectsOf } from './aliases.ts';
+import { identityAdvice } from './identity.ts';
 import { normalForm } from './normal-form.ts';
 import {
   customerById,
@@ -25,11 +26,18 @@ import { customerRecord, customers, identityTaken } from './record.ts';
 import { type CustomerWrite, writeCustomers } from './write.ts';
 
 const ofIdentity = (kind: 'email' | 'phone', max: number) => ({
-  input: text(max).optional().meta({ description: 'Needs `customers:pii`.' }),
+  input: text(max)
+    .optional()
+    .meta({ description: `Needs \`customers:pii\`. Refused if it is no ${kind}.` }),
   condition: (value: SQL) =>
     sql`${customers.id} = (select customer_id from customer_identities where kind = ${sql.raw(`'${kind}'`)} and value = ${value})`,
-  // A value that is no e-mail or phone belongs to nobody: the list is empty, as for any unknown one.
-  normalize: (value: string) => normalForm(kind, value) ?? '',
+  normalize(value: string) {
+    const normalized = normalForm(kind, value);
+    if (normalized !== null) return normalized;
+    // An empty list would say that nobody has it.
+    const message = `The ${kind} ${identityAdvice[kind]}.`;
+    throw new Problem('invalid_input', message, { errors: [{ parameter: kind, code: `invalid_${kind}`, message }] });
+  },
   personal: true,
 });
 

@@ -1,10 +1,12 @@
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
+import { notFound } from '../../platform/errors.ts';
 import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
 import { expectedVersion } from '../../platform/versions.ts';
 import { answered } from '../../records/table.ts';
+import { customerById } from '../customers/queries.ts';
 import {
   type CustomerMerge,
   customerMerge,
@@ -83,5 +85,10 @@ export const listCustomerMerges = readOperation({
   description: 'The latest first, with those of customers that were merged into it, and those that were undone.',
   input: z.strictObject({ id, ...pageParameters }),
   output: pageOf(customerMerge).meta({ id: 'CustomerMergePage' }),
-  run: (context, input) => list(context.db, context, input),
+  problems: ['not_found'],
+  async run(context, input) {
+    const found = await list(context.db, context, input);
+    if (found.data.length === 0 && !(await customerById(context.db, input.id))) throw notFound('customer');
+    return found;
+  },
 });
