@@ -157,7 +157,12 @@ const databaseVariables = {
   RAPPORT_EMBEDDED_DATABASE: flag.default(true),
   RAPPORT_DATA_DIR: path.default(resolve(packageRoot, '.data')),
   RAPPORT_ALLOW_UNSAFE_DATABASE: flag.default(false),
-  BASE_CURRENCY: z.string().refine(accepts(currency), { error: 'must be an ISO 4217 code such as EUR' }).default('EUR'),
+  BASE_CURRENCY: z
+    .string()
+    .refine((code) => /^[A-Z]{3}$/.test(code) && accepts(currency)(code), {
+      error: 'must be an ISO 4217 code such as EUR',
+    })
+    .default('EUR'),
   REPORTING_TIME_ZONE: z
     .string()
     .refine(accepts(timeZone), { error: 'must be an IANA time zone such as Europe/London' })

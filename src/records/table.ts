@@ -184,7 +184,9 @@ function checkFields(tableName: string, owner: string | null, fields: Fields): v
       throw new Error(`${of}: erasing a person clears it, so it cannot be required; say what is left of it (leaves)`);
     }
     if (spec.replaced !== null && !('id' in fields)) {
-      throw new Error(`${of}: merges note the rows that name another customer by their id, and these rows have none`);
+      throw new Error(
+        `${of}: rows that name another customer are noted by their id when that one is merged, and these have none`,
+      );
     }
     if (spec.guard !== null && owner === null) {
       throw new Error(`${of}: only rows of a customer keep another customer from being deleted`);

@@ -95,7 +95,7 @@ t.test('sourceVersion keeps messages in their order', async (t) => {
   const newer = await put(timed, { name: 'c', sourceVersion: `${second}.000000003Z` });
   t.match(newer.body, { name: 'c', applied: true, references: [{ sourceVersion: `${second}.000000003Z` }] });
   t.same(codes((await put(timed, { name: 'x', sourceVersion: 7 })).body), ['/sourceVersion source_version_kind']);
-  for (const bad of ['yesterday', -1, 1.5, '2026-02-30T00:00:00Z', null]) {
+  for (const bad of ['yesterday', -1, 1.5, '2026-02-30T00:00:00Z']) {
     t.equal((await put(timed, { name: 'x', sourceVersion: bad })).status, 422, String(bad));
   }
 

@@ -52,7 +52,7 @@ record('dealVisit', {
       name: 'dealVisitNotes',
       label: 'Notes of visits',
       required: false,
-      set: lineSet('DealVisitNote', { note: text(50).personal().required() }),
+      set: lineSet('DealVisitNote', { note: text(50).personal() }),
     },
   },
 });
