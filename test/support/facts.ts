@@ -58,6 +58,22 @@ export function idOf(n: number, kind = 0): string {
   return `0193a6c2-8f00-7${kind}00-8000-${String(n).padStart(12, '0')}`;
 }
 
+/** Its refunds, given at once, and what they take from it. */
+function refundRows({
+  total = 1000,
+  tax = 0,
+  refunds = [],
+}: OrderFact): { amount: number; net: number; before: number }[] {
+  return refunds.map((amount, index) => {
+    const left = (count: number) =>
+      netLeft(
+        { total, tax },
+        refunds.slice(0, count).map((one) => ({ amount: one })),
+      );
+    return { amount, net: left(index) - left(index + 1), before: left(index) };
+  });
+}
+
 function refundedNet({ total = 1000, tax = 0, refunds = [] }: OrderFact): number {
   const left = netLeft(
     { total, tax },
@@ -111,6 +127,18 @@ export async function insertFacts(pool: pg.Pool, { customers = [], orders = [], 
           refunded: (o.refunds ?? []).reduce((sum, amount) => sum + amount, 0),
           refundedNet: refundedNet(o),
         })),
+      ),
+    ],
+  );
+  await pool.query(
+    `insert into refunds (customer_id, id, version, order_id, amount, net, net_before, refunded_at, created_at, updated_at)
+     select customer, gen_random_uuid(), 1, "order", amount, net, before, "at", now(), now()
+     from json_to_recordset($1) as n(customer uuid, "order" uuid, amount bigint, net bigint, before bigint, "at" timestamptz)`,
+    [
+      JSON.stringify(
+        orders.flatMap((o, i) =>
+          refundRows(o).map((row) => ({ ...row, customer: idOf(o.customer), order: idOf(offset + i, 1), at: o.at })),
+        ),
       ),
     ],
   );

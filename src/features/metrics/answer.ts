@@ -88,7 +88,7 @@ function resolveComparison(
           to: 'previousTo',
         });
   return {
-    asked: { ...scopeOf(input, { ...current, asOf, timeZone, customerId: null }), from: current.from },
+    asked: { ...scopeOf(context, input, { ...current, asOf, timeZone, customerId: null }), from: current.from },
     previous,
   };
 }

@@ -4,7 +4,7 @@ import type { Range } from '../../domain/period.ts';
 import { type Db, param } from '../../platform/db/client.ts';
 import { type Excluded, exclusionReasons } from './model.ts';
 import type { Filter, Scope } from './scope.ts';
-import { factsOnly, filterValues, inScope, qualifyingOrders, type Shape, shaped, shapeOf } from './source.ts';
+import { factsOnly, filterValues, inScope, ordersOf, qualifyingOrders, type Shape, shaped, shapeOf } from './source.ts';
 import type { ReturnsLeftOut } from './value-queries.ts';
 
 type Count = { reason: 'test' | 'cancelled' | 'refunded' | 'unpaid' | 'zero_value'; count: number };
@@ -23,7 +23,7 @@ const leftOutOrders = shaped<Shape & { ranges: 1 | 2 }, Count>('excluded_orders'
   const unpaid = shape.paidOnly ? sql`when o.payment_status <> 'paid' then 'unpaid'` : sql``;
   return sql`select case when o.test then 'test' when o.cancelled_at is not null then 'cancelled' when not o.qualifying then 'refunded'
       ${unpaid} else 'zero_value' end as reason, count(*) as count
-    from orders o where (${sql.join(left, sql` or `)}) and ${sql.join([when, ...inScope(shape)], sql` and `)} group by 1`;
+    from ${ordersOf(shape)} where (${sql.join(left, sql` or `)}) and ${sql.join([when, ...inScope(shape)], sql` and `)} group by 1`;
 });
 
 /** The orders of the ranges (already cut at `asOf`) that are in scope and do not count. */
@@ -67,7 +67,7 @@ const first = shaped<Shape & { returns: boolean }, { at: string | null; known: b
   if (shape.currency) inReturns.push(sql`r.currency = ${param('currency')}`);
   if (shape.customer) inReturns.push(sql`r.customer_id = ${param('customerId')}::uuid`);
   // min() alone would be planned over the whole table when a filter is in the way of the index.
-  const order = sql`(select o.placed_at from orders o where ${qualifyingOrders(shape)} and o.placed_at < ${param('end')}::timestamptz order by o.placed_at limit 1)`;
+  const order = sql`(select o.placed_at from ${ordersOf(shape)} where ${qualifyingOrders(shape)} and o.placed_at < ${param('end')}::timestamptz order by o.placed_at limit 1)`;
   const productReturn = sql`(select r.returned_at from returns r where ${sql.join(inReturns, sql` and `)} and r.returned_at < ${param('end')}::timestamptz order by r.returned_at limit 1)`;
   return sql`select ${shape.returns ? sql`least(${order}, ${productReturn})` : order} as at,
     ${shape.customer ? sql`exists (select from customers where id = ${param('customerId')}::uuid)` : sql`true`} as known`;

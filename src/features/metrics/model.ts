@@ -174,6 +174,10 @@ export const commonParameters = {
     .register(typeNames, { name: 'MetricZeroValue' })
     .optional()
     .meta({ description: '`exclude` leaves out orders with a total of 0.' }),
+  refunds: z.enum(['restate', 'when_given']).register(typeNames, { name: 'MetricRefunds' }).optional().meta({
+    description:
+      '`restate`: a refund lowers the revenue of its order, in the period of the order; an order that is refunded in full does not count. `when_given`: it lowers the revenue of the period in which the money went back, as a return does, and the order stays a purchase. Default: `restate`.',
+  }),
   interval,
 };
 

@@ -23,6 +23,7 @@ export interface CommonInput {
   currency?: string | undefined;
   payment?: 'all' | 'paid' | undefined;
   zeroValue?: 'include' | 'exclude' | undefined;
+  refunds?: 'restate' | 'when_given' | undefined;
   interval?: CalendarInterval | undefined;
 }
 
@@ -33,6 +34,10 @@ export interface Filter {
   paidOnly: boolean;
   withoutZero: boolean;
   customerId: string | null;
+  /** The instant from which cancellations and refunds are not known yet; null: all of them are. */
+  past: string | null;
+  /** Refunds count when they were given, as returns do; they do not change their order. */
+  refundsWhenGiven: boolean;
 }
 
 /** A question about a period, resolved to instants once. */
@@ -103,10 +108,11 @@ export function resolveScope(context: Context, input: CommonInput, customerId: s
   const to = input.to === undefined ? asOf : forParameter('to', () => resolveInstant(input.to ?? asOf, timeZone));
   const from =
     input.from === undefined ? null : resolveRange({ from: input.from, to }, timeZone, { from: 'from', to: 'to' }).from;
-  return scopeOf(input, { from, to, asOf, timeZone, customerId });
+  return scopeOf(context, input, { from, to, asOf, timeZone, customerId });
 }
 
 export function scopeOf(
+  { now }: Pick<Context, 'now'>,
   input: CommonInput,
   period: Pick<Scope, 'from' | 'to' | 'asOf' | 'timeZone' | 'customerId'>,
 ): Scope {
@@ -117,6 +123,8 @@ export function scopeOf(
     currency: input.currency ?? null,
     paidOnly: input.payment === 'paid',
     withoutZero: input.zeroValue === 'exclude',
+    past: isBefore(period.asOf, now) ? period.asOf : null,
+    refundsWhenGiven: input.refunds === 'when_given',
   };
 }
 

@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { intervalAt, isBefore } from '../../domain/period.ts';
 import { type Db, param, type Statement, statement, type Values } from '../../platform/db/client.ts';
+import { netInBase } from '../orders/record.ts';
 import { beginningOfTime, type Filter, type Scope } from './scope.ts';
 
 /**
@@ -11,6 +12,7 @@ import { beginningOfTime, type Filter, type Scope } from './scope.ts';
  * - every bound of the question is the first instant of a month in the reporting zone, so no month is cut. All orders
  *   of these months then lie before `to` ≤ `asOf`;
  * - all orders count, whatever their payment and value, and of all customers: the rollups know nothing of these;
+ * - `asOf` is not past, and refunds restate their orders: the rollups know orders as they are now;
  * - the first day of such a month has no hour twice. Where the clock goes back over midnight (St John's until 2011) the
  *   local date of an order may be the day before, and with it its month, though the month has begun.
  */
@@ -24,6 +26,7 @@ const facts: Source = { months: false, mark: (instant) => instant };
 
 export function chooseSource(filter: Filter, bounds: readonly string[], reportingTimeZone: string): Source {
   if (filter.paidOnly || filter.withoutZero || filter.customerId !== null) return facts;
+  if (filter.past !== null || filter.refundsWhenGiven) return facts;
   const months = new Map<string, string>();
   for (const bound of bounds) {
     const month = bound === beginningOfTime ? beginningOfTime : monthThatStartsAt(bound, reportingTimeZone);
@@ -60,6 +63,9 @@ export interface Shape {
   paidOnly: boolean;
   withoutZero: boolean;
   customer: boolean;
+  /** Orders as they were known at `asOf`. */
+  past: boolean;
+  refundsWhenGiven: boolean;
 }
 
 export function shapeOf(source: Source, filter: Filter): Shape {
@@ -69,12 +75,14 @@ export function shapeOf(source: Source, filter: Filter): Shape {
     paidOnly: filter.paidOnly,
     withoutZero: filter.withoutZero,
     customer: filter.customerId !== null,
+    past: filter.past !== null,
+    refundsWhenGiven: filter.refundsWhenGiven,
   };
 }
 
 /** The parameters that go with a shape. */
 export function filterValues(filter: Filter): Values {
-  return { currency: filter.currency, customerId: filter.customerId };
+  return { currency: filter.currency, customerId: filter.customerId, past: filter.past };
 }
 
 /**
@@ -96,6 +104,39 @@ export function markType({ months }: Pick<Shape, 'months'>): SQL {
   return sql.raw(months ? 'date' : 'timestamptz');
 }
 
+type Knowledge = Pick<Shape, 'past' | 'refundsWhenGiven'>;
+
+/**
+ * Orders under the alias `o`, with `cancelled_at`, `qualifying`, `revenue` and `base_revenue` as they are now; or as they were
+ * known at `asOf`, when later cancellations and refunds had not happened; or without refunds.
+ */
+export function ordersOf({ past, refundsWhenGiven }: Knowledge): SQL {
+  if (!past && !refundsWhenGiven) return sql`orders o`;
+  const asOf = sql`${param('past')}::timestamptz`;
+  const cancelledAt = past ? sql`case when o.cancelled_at < ${asOf} then o.cancelled_at end` : sql`o.cancelled_at`;
+  const refunded = refundsWhenGiven
+    ? sql`select 0::bigint as amount, 0::bigint as net`
+    : sql`select coalesce(sum(f.amount), 0)::bigint as amount, coalesce(sum(f.net), 0)::bigint as net from refunds f
+        where o.refunds > 0 and f.customer_id = o.customer_id and f.order_id = o.id and f.refunded_at < ${asOf}`;
+  const net = sql`(o.total - o.tax - r.net)`;
+  return sql`(select o.customer_id, o.id, o.placed_at, o.currency, o.total, o.payment_status, o.test, o.base_factor,
+      ${cancelledAt} as cancelled_at,
+      ${cancelledAt} is null and not o.test and not (r.amount > 0 and r.amount >= o.total) as qualifying,
+      ${net} as revenue, ${netInBase(net, sql`o.base_factor`)} as base_revenue
+    from orders o, lateral (${refunded}) r) o`;
+}
+
+/** Returns under the alias `r`; where refunds count when they were given, they stand among them. */
+function returnsOf(shape: Omit<Shape, 'months'>): SQL {
+  if (!shape.refundsWhenGiven) return sql`returns r`;
+  const before = netInBase(sql`f.net_before`, sql`o.base_factor`);
+  const after = netInBase(sql`(f.net_before - f.net)`, sql`o.base_factor`);
+  return sql`(select customer_id, returned_at, currency, net, base_net from returns
+    union all select f.customer_id, f.refunded_at, o.currency, f.net, ${before} - ${after}
+      from ${ordersOf(shape)} join refunds f on f.customer_id = o.customer_id and f.order_id = o.id
+      where ${qualifyingOrders(shape)}) r`;
+}
+
 /** Qualifying orders in scope, under the alias `o`. */
 export function orderRows(shape: Shape): Rows {
   if (shape.months) {
@@ -111,7 +152,7 @@ export function orderRows(shape: Shape): Rows {
   }
   const value = orderValue(shape);
   return {
-    from: sql`orders o`,
+    from: ordersOf(shape),
     customer: sql`o.customer_id`,
     at: sql`o.placed_at`,
     where: qualifyingOrders(shape),
@@ -139,7 +180,7 @@ export function returnRows(shape: Shape): Rows {
   if (shape.currency) conditions.push(sql`r.currency = ${param('currency')}`);
   if (shape.customer) conditions.push(sql`r.customer_id = ${param('customerId')}::uuid`);
   return {
-    from: sql`returns r`,
+    from: returnsOf(shape),
     customer: sql`r.customer_id`,
     at: sql`r.returned_at`,
     where: sql.join(conditions, sql` and `),

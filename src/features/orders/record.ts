@@ -62,8 +62,9 @@ export const refundItem = lineSet('RefundItem', {
 });
 
 /** At a rate's factor; numeric round() goes half away from zero. Beyond 2^53 there is none. */
-export const revenueInBase = (factor: SQL) =>
-  sql`case when abs((total - tax - refunded_net) * ${factor}) < 9007199254740991 then round((total - tax - refunded_net) * ${factor})::bigint end`;
+export const netInBase = (net: SQL, factor: SQL) =>
+  sql`case when abs(${net} * ${factor}) < 9007199254740991 then round(${net} * ${factor})::bigint end`;
+export const revenueInBase = (factor: SQL) => netInBase(sql`(total - tax - refunded_net)`, factor);
 
 /**
  * Orders, keyed by customer. What follows from the other columns of the row (`status`, `qualifying`, `revenue`,
