@@ -39,6 +39,10 @@ filter, search or sort by them.
 
 - Amounts are integers in **minor units** of the record's \`currency\`: 1530 GBP is £15.30, 1530 JPY is ¥1530, 1530 KWD is
   KD 1.530. Quantities may be fractional; a unit price is a decimal string.
+- **Revenue** of an order is \`total − tax\`, less its refunds without their tax. Amounts of refunds are gross, as shops send them. A refund
+  may say its \`tax\`; otherwise its share is estimated (\`taxEstimated\`), so that refunding everything leaves exactly 0. Send the total that
+  the order was placed with: a shop's 'current total' is already reduced by its refunds, and would be reduced twice.
+- If a shop deletes a customer, erase the customer (\`POST /v1/customers/{id}/erase\`) or do nothing: a customer with orders cannot be deleted.
 - Metric values are unrounded numbers; \`unit\` says what they count. No data is \`null\` with a \`reason\`, never 0.
 - Instants are RFC 3339 with any offset, answered in UTC; calendar dates are \`YYYY-MM-DD\`.
 - Ids are UUIDs made by the service. A **reference** is the id of a record in another system, \`{ source, externalId }\`:

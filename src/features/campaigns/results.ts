@@ -56,7 +56,9 @@ const campaignResults = z
     ),
     orders: count('Qualifying orders: those with this campaign, and those without a campaign, by last touch.'),
     buyers: count('Distinct customers of these.'),
-    revenue: money('Σ total − tax − refunds of these orders in the base currency; null beyond 2^53 − 1.'),
+    revenue: money(
+      'Σ total − tax − refunds (without their tax) of these orders in the base currency; null beyond 2^53 − 1.',
+    ),
     cost: amount.nullable().meta({ description: 'Total cost of the campaign, regardless of the period.' }),
     revenueLessCost: money('revenue − cost; null without a cost.'),
     costPer,

@@ -159,7 +159,9 @@ export const commonParameters = {
   timeZone: timeZone
     .optional()
     .meta({ description: 'IANA zone of dates and calendar intervals. Default: the reporting zone.' }),
-  asOf: moment('Only records from before this instant count. Default: now.'),
+  asOf: moment(
+    'Only what had happened before this instant counts: later orders, cancellations, refunds and returns are not known yet. Default: now.',
+  ),
   currency: currency.optional().meta({
     description:
       'Only records in this currency, with amounts in it. Default: all records, with amounts in the base currency.',

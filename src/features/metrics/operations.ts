@@ -125,7 +125,7 @@ export const getAverageOrderValue = metricOperation(
     name: 'getAverageOrderValue',
     summary: 'Average order value',
     description:
-      'Revenue (total − tax − refunds) ÷ orders. `groups`: `returning` customers (at least two orders by the period’s end) and `one_time` ones. Returns without an order do not count.',
+      'Revenue (total − tax − refunds without their tax) ÷ orders. `groups`: `returning` customers (at least two orders by the period’s end) and `one_time` ones. Returns without an order do not count.',
     input: valueInput,
     output,
     run(context, input) {

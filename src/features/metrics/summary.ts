@@ -29,7 +29,9 @@ const currencySummary = z
   .strictObject({
     currency,
     orders: count.meta({ description: 'Qualifying orders.' }),
-    revenue: sum.meta({ description: 'Σ total − tax − refunds of these orders, minor units; null beyond 2^53 − 1.' }),
+    revenue: sum.meta({
+      description: 'Σ total − tax − refunds (without their tax) of these orders, minor units; null beyond 2^53 − 1.',
+    }),
     returned: sum.meta({ description: 'Σ returns without an order, minor units; null beyond 2^53 − 1.' }),
     averageOrderValue: average,
     firstOrderAt: instant.nullable(),
