@@ -31,7 +31,8 @@ import {
 type StartedServer = { connection: pg.ClientConfig; stop(): Promise<void> };
 
 const FILE_TIMEOUT_SECONDS = 300 + soakSeconds(0);
-const JOBS = Math.min(4, availableParallelism());
+/** One more than there are processors: tests wait for the database. */
+const JOBS = Math.min(4, availableParallelism() + 1);
 
 const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
