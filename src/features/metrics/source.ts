@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { intervalAt, isBefore } from '../../domain/period.ts';
 import { type Db, param, type Statement, statement, type Values } from '../../platform/db/client.ts';
-import { netInBase } from '../orders/record.ts';
+import { isAllRefunded, netInBase } from '../orders/record.ts';
 import { beginningOfTime, type Filter, type Scope } from './scope.ts';
 
 /**
@@ -121,7 +121,7 @@ export function ordersOf({ past, refundsWhenGiven }: Knowledge): SQL {
   const net = sql`(o.total - o.tax - r.net)`;
   return sql`(select o.customer_id, o.id, o.placed_at, o.currency, o.total, o.payment_status, o.test, o.base_factor,
       ${cancelledAt} as cancelled_at,
-      ${cancelledAt} is null and not o.test and not (r.amount > 0 and r.amount >= o.total) as qualifying,
+      ${cancelledAt} is null and not o.test and not (${isAllRefunded(sql`r.amount`, sql`o.total`)}) as qualifying,
       ${net} as revenue, ${netInBase(net, sql`o.base_factor`)} as base_revenue
     from orders o, lateral (${refunded}) r) o`;
 }

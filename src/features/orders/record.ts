@@ -61,6 +61,9 @@ export const refundItem = lineSet('RefundItem', {
   total: money({ min: -1e12 }),
 });
 
+/** Whether all of an order went back: it counts in no metric. A refund of 0 takes nothing. */
+export const isAllRefunded = (refunded: SQL, total: SQL) => sql`${refunded} > 0 and ${refunded} >= ${total}`;
+
 /** At a rate's factor; numeric round() goes half away from zero. Beyond 2^53 there is none. */
 export const netInBase = (net: SQL, factor: SQL) =>
   sql`case when abs(${net} * ${factor}) < 9007199254740991 then round(${net} * ${factor})::bigint end`;
@@ -106,12 +109,12 @@ export const orderRecord = record('order', {
       .required()
       .filter()
       .generated(
-        sql`case when cancelled_at is not null then 'cancelled' when refunded > 0 and refunded >= total then 'refunded' when refunded > 0 then 'partially_refunded' when fulfillment_status = 'fulfilled' then 'fulfilled' when payment_status = 'paid' then 'paid' else 'placed' end`,
+        sql`case when cancelled_at is not null then 'cancelled' when ${isAllRefunded(sql`refunded`, sql`total`)} then 'refunded' when refunded > 0 then 'partially_refunded' when fulfillment_status = 'fulfilled' then 'fulfilled' when payment_status = 'paid' then 'paid' else 'placed' end`,
       ),
     /** Whether metrics count it: not cancelled, not a test order, not fully refunded. A refund of 0 changes nothing. */
     qualifying: boolean()
       .required()
-      .generated(sql`cancelled_at is null and not test and not (refunded > 0 and refunded >= total)`)
+      .generated(sql`cancelled_at is null and not test and not (${isAllRefunded(sql`refunded`, sql`total`)})`)
       .hidden(),
     revenue: money()
       .required()
