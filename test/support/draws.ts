@@ -1,3 +1,5 @@
+import type { Test } from 'tap';
+
 /** How hard property tests and soak tests look. A setting of the person at the keyboard goes before everything. */
 
 /** `npm run test:deep` sets it for its test files. */
@@ -30,3 +32,16 @@ export function soakSeconds(fallback: number): number {
 
 /** Searching for the smallest example that fails takes minutes: only with `RAPPORT_TEST_SHRINK=1`. */
 export const endOnFailure = process.env['RAPPORT_TEST_SHRINK'] === undefined;
+
+/** Where a draw opens its services: they are closed with the draw, so that a hundred draws do not hold a hundred open. */
+export async function inItsOwnPlace<T>(
+  t: Test,
+  run: (place: Pick<Test, 'teardown' | 'testdir'>) => Promise<T>,
+): Promise<T> {
+  const teardowns: (() => unknown)[] = [];
+  try {
+    return await run({ teardown: (close) => teardowns.unshift(close), testdir: t.testdir.bind(t) });
+  } finally {
+    for (const close of teardowns) await close();
+  }
+}
