@@ -18,7 +18,7 @@ import type { Kind } from './record.ts';
 import { insertRefs, type ReferenceTuple, type RefRow, referencesOf, toReferences } from './references/queries.ts';
 import { externalRefs } from './references/record.ts';
 import { raisedColumn } from './stamps.ts';
-import { answered, columnNamed, definitionOf, storedTables } from './table.ts';
+import { answered, columnNamed, definitionOf, storedTables, updateRows } from './table.ts';
 
 /*
  * The statements of a record kind, made from its definition once and prepared: select, insert, update, move, delete.
@@ -93,14 +93,6 @@ export function readAnswer<T>(kind: Pick<Kind, 'lines' | 'naming' | 'finish'>, r
   return row as T; // contract tests parse every answer with the strict schema
 }
 
-/** Members that a change may set: all except the key, what never changes, and what the database computes. */
-function changeable(kind: Kind): string[] {
-  const fixed = new Set(['customerId', 'id', 'source', 'externalId', 'createdAt']);
-  return Object.entries(kind.fields).flatMap(([member, { spec }]) =>
-    fixed.has(member) || spec.generated ? [] : [member],
-  );
-}
-
 function make(kind: Kind): KindStatements {
   const { name, plural, table, owner, lines, lineTables, fields, writing } = kind;
   const idColumn = columnNamed(table, 'id');
@@ -111,7 +103,6 @@ function make(kind: Kind): KindStatements {
     table,
     generated.map(([member]) => member),
   );
-  const key = owner ? sql`o.customer_id = n."customerId" and o.id = n."id"` : sql`o.id = n."id"`;
   const lineParts = Object.keys(lines).map((member) => ({
     member,
     table: tableNamed(lineTables, member),
@@ -122,12 +113,7 @@ function make(kind: Kind): KindStatements {
       sql`${sql.identifier(`dropped_${member}`)} as (delete from ${lineTable} i using ${rowsOf(table, param('rows'), 'n')}
         where i.customer_id = n."customerId" and i.${sql.identifier(columnNamed(lineTable, of).name)} = n."id")`,
   );
-  const update = sql`update ${table} o set ${sql.join(
-    changeable(kind).map(
-      (member) => sql`${sql.identifier(columnNamed(table, member).name)} = n.${sql.identifier(member)}`,
-    ),
-    sql`, `,
-  )} from ${rowsOf(table, param('rows'), 'n')} where ${key}`;
+  const update = updateRows(table, param('rows'), { except: ['source', 'externalId'] });
   const insertParts = [
     sql`o as (${insertRows(table, param('rows'))} returning *)`,
     ...lineParts.map(

@@ -8,7 +8,7 @@ import {
   primaryKey,
 } from 'drizzle-orm/pg-core';
 import type { z } from 'zod';
-import { fields as columnsAs } from '../platform/db/client.ts';
+import { fields as columnsAs, rowsOf } from '../platform/db/client.ts';
 import { declareConflicts } from '../platform/db/conflicts.ts';
 import { declareShares } from '../platform/db/shares.ts';
 import type { ProblemCode } from '../platform/errors.ts';
@@ -284,25 +284,56 @@ export function answered(table: PgTable): SQL {
   );
 }
 
-/** `col = alias."member", …` for an UPDATE or ON CONFLICT: every column but those that are fixed, generated, or left out. */
+/** Columns that a write may change: every one but those that are fixed, generated, or left out. */
+function changing(table: PgTable, except: readonly string[]): [member: string, column: PgColumn][] {
+  const { key } = definitionOf(table);
+  const fixed = new Set([...key, 'createdAt', ...except]);
+  return Object.entries(getTableColumns(table)).filter(
+    ([member, column]) => !fixed.has(member) && column.generated === undefined,
+  );
+}
+
+/** `col = alias."member", …` for an UPDATE or ON CONFLICT. */
 export function assignments(
   table: PgTable,
   value: (member: string, column: PgColumn) => SQL,
   except: readonly string[] = [],
 ): SQL {
-  const { key } = definitionOf(table);
-  const fixed = new Set([...key, 'createdAt', ...except]);
-  const changing = Object.entries(getTableColumns(table)).filter(
-    ([member, column]) => !fixed.has(member) && column.generated === undefined,
-  );
   return sql.join(
-    changing.map(([member, column]) => sql`${sql.identifier(column.name)} = ${value(member, column)}`),
+    changing(table, except).map(([member, column]) => sql`${sql.identifier(column.name)} = ${value(member, column)}`),
     sql`, `,
   );
 }
 
+/**
+ * `update T o set … from <rows> n where o.key = n."key"`: writes whole rows over the stored ones, whatever columns the table
+ * has. More conditions and RETURNING may follow.
+ *
+ * @param except members that stay as they are stored
+ */
+export function updateRows(
+  table: PgTable,
+  rows: SQL,
+  { except, createdAt = false }: { except?: readonly string[]; createdAt?: boolean } = {},
+): SQL {
+  const { key } = definitionOf(table);
+  const isSame = key.map(
+    (member) => sql`o.${sql.identifier(columnNamed(table, member).name)} = n.${sql.identifier(member)}`,
+  );
+  return sql`update ${table} o set ${assignments(table, fromRow('n'), except)}${createdAt ? sql`, created_at = n."createdAt"` : sql``}
+    from ${rowsOf(table, rows, 'n')} where ${sql.join(isSame, sql` and `)}`;
+}
+
+/** Whether the stored row `o` differs from the row `n` in what `updateRows` writes. */
+export function rowDiffers(table: PgTable): SQL {
+  const columns = changing(table, []);
+  const stored = columns.map(([, { name }]) => sql`o.${sql.identifier(name)}`);
+  const next = columns.map(([member]) => sql`n.${sql.identifier(member)}`);
+  return sql`(${sql.join(stored, sql`, `)}) is distinct from (${sql.join(next, sql`, `)})`;
+}
+
 /** From a row of `rowsOf(table, …, alias)`. */
-export function fromRow(alias: string) {
+function fromRow(alias: string) {
   return (member: string): SQL => sql`${sql.identifier(alias)}.${sql.identifier(member)}`;
 }
 

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type { Group } from '../../domain/assignment.ts';
 import { type Db, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
-import { answered, fromRow, assignments as setMembers } from '../../records/table.ts';
+import { answered, updateRows } from '../../records/table.ts';
 import { customers } from '../customers/record.ts';
 import { followUps } from '../follow-ups/record.ts';
 import { leads } from '../leads/record.ts';
@@ -43,11 +43,7 @@ export async function insertRule(tx: Transaction, row: AssignmentRule): Promise<
   await tx.all(add, { rows: JSON.stringify([row]) });
 }
 
-const change = statement(
-  'update_assignment_rule',
-  sql`update assignment_rules r set ${setMembers(assignmentRules, fromRow('n'))}
-    from ${rowsOf(assignmentRules, param('rows'), 'n')} where r.id = n."id"`,
-);
+const change = statement('update_assignment_rule', updateRows(assignmentRules, param('rows')));
 
 export async function updateRule(tx: Transaction, row: AssignmentRule): Promise<void> {
   await tx.all(change, { rows: JSON.stringify([row]) });

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { sql } from 'drizzle-orm';
-import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
-import { answered, answeredMembers, assignments, fromRow } from '../../records/table.ts';
+import { type Db, fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
+import { answered, answeredMembers, updateRows } from '../../records/table.ts';
 import { customers } from '../customers/record.ts';
 import { customerAliases } from '../merges/record.ts';
 import {
@@ -52,11 +52,7 @@ export async function insertClient(tx: Transaction, row: ClientRow): Promise<voi
   await tx.all(add, { rows: JSON.stringify([row]) });
 }
 
-const change = statement(
-  'update_client',
-  sql`update clients c set ${assignments(clients, fromRow('n'))}
-    from ${rowsOf(clients, param('rows'), 'n')} where c.id = n."id"`,
-);
+const change = statement('update_client', updateRows(clients, param('rows')));
 
 export async function updateClientRow(tx: Transaction, row: ClientRow): Promise<void> {
   await tx.all(change, { rows: JSON.stringify([row]) });

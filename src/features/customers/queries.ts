@@ -17,7 +17,7 @@ import { lazily } from '../../records/lazily.ts';
 import { type Name, type RefRow, refKey } from '../../records/references/queries.ts';
 import { externalRefs } from '../../records/references/record.ts';
 import { answerById, answersById } from '../../records/statements.ts';
-import { assignments, fromExcluded, fromRow } from '../../records/table.ts';
+import { assignments, fromExcluded, rowDiffers, updateRows } from '../../records/table.ts';
 import { hashesOf, tombstonesOf } from '../privacy/tombstones.ts';
 import { redirectsOf } from './aliases.ts';
 import { type Customer, customerIdentities, customerRecord, customers } from './record.ts';
@@ -195,16 +195,11 @@ const save = statement<{ renewed: number }>(
       ${insertRows(customers, param('rows'))}
       on conflict (id) do update set ${assignments(customers, fromExcluded, ['erasedAt', 'erasedFields'])}
     ), primaries as (
-      update customer_identities i set is_primary = n."primary", brought_by = n."broughtBy"
-        from ${rowsOf(customerIdentities, param('keptIdentities'), 'n')}
-        where i.kind = n."kind" and i.value = n."value" and (i.is_primary, i.brought_by) is distinct from (n."primary", n."broughtBy")
+      ${updateRows(customerIdentities, param('keptIdentities'))} and ${rowDiffers(customerIdentities)}
     ), identified as (
       ${insertRows(customerIdentities, param('newIdentities'))} order by n."kind", n."value"
     ), renewed as (
-      update external_refs r set ${assignments(externalRefs, fromRow('n'))}
-        from ${rowsOf(externalRefs, param('keptRefs'), 'n')}
-        where r.kind = n."kind" and r.source = n."source" and r.external_id = n."externalId"
-          and (r.record_id = n."recordId" or r.record_id is null)
+      ${updateRows(externalRefs, param('keptRefs'))} and (o.record_id = n."recordId" or o.record_id is null)
         returning 1
     ), named as (
       ${insertRows(externalRefs, param('newRefs'))} order by n."source", n."externalId"

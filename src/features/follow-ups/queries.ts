@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
-import { type Db, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
-import { answered, assignments, fromRow } from '../../records/table.ts';
+import { type Db, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
+import { answered, updateRows } from '../../records/table.ts';
 import { type FollowUp, followUps } from './record.ts';
 
 const byId = statement<FollowUp>(
@@ -19,11 +19,7 @@ export async function insertFollowUps(tx: Transaction, rows: FollowUp[]): Promis
   await tx.all(insert, { rows: JSON.stringify(rows) });
 }
 
-const update = statement(
-  'update_follow_up',
-  sql`update follow_ups f set ${assignments(followUps, fromRow('n'))}
-    from ${rowsOf(followUps, param('rows'), 'n')} where f.customer_id = n."customerId" and f.id = n."id"`,
-);
+const update = statement('update_follow_up', updateRows(followUps, param('rows')));
 
 export async function updateFollowUpRow(tx: Transaction, row: FollowUp): Promise<void> {
   await tx.all(update, { rows: JSON.stringify([row]) });

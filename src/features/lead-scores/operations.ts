@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { documentFaults, readsPersonalData } from '../../domain/lead-score.ts';
-import { insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import { insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
 import { notFound, Problem, problemType } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import { enqueue } from '../../platform/jobs.ts';
@@ -19,7 +19,7 @@ import { checkVersion, created, deletedRecord, expectedVersion } from '../../pla
 import { targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
 import { nextStamps, raiseStamps } from '../../records/stamps.ts';
-import { answered, assignments, fromRow } from '../../records/table.ts';
+import { answered, updateRows } from '../../records/table.ts';
 import { learnedScoresOf } from '../lead-models/queries.ts';
 import { type RuleScored, scoreDetails } from './details.ts';
 import { indexLeadScores, lockPublication } from './index-job.ts';
@@ -136,11 +136,7 @@ async function lockDraft(tx: Transaction, wanted: string, expected: number | '*'
   return row;
 }
 
-const change = statement(
-  'change_rule_set',
-  sql`update lead_rule_sets r set ${assignments(leadRuleSets, fromRow('n'))}
-    from ${rowsOf(leadRuleSets, param('rows'), 'n')} where r.id = n."id"`,
-);
+const change = statement('change_rule_set', updateRows(leadRuleSets, param('rows')));
 
 export const updateLeadRuleSet = writeOperation({
   name: 'updateLeadRuleSet',

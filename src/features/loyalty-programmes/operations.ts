@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import type { LoyaltyRules } from '../../domain/loyalty-earning.ts';
 import { isBefore } from '../../domain/period.ts';
-import { fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import { fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
 import { invalid, Problem, problemType } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import { enqueue } from '../../platform/jobs.ts';
@@ -11,7 +11,7 @@ import { keysetList, pageOf, pageParameters, sortParameter } from '../../platfor
 import { id } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { nextStamps } from '../../records/stamps.ts';
-import { assignments, fromRow } from '../../records/table.ts';
+import { updateRows } from '../../records/table.ts';
 import { unknownCampaigns } from '../campaigns/queries.ts';
 import { recomputePublication } from '../loyalty/publication.ts';
 import {
@@ -157,11 +157,7 @@ export const listLoyaltyProgrammes = readOperation({
   },
 });
 
-const change = statement(
-  'change_loyalty_programme',
-  sql`update loyalty_programmes p set ${assignments(loyaltyProgrammes, fromRow('n'))}
-    from ${rowsOf(loyaltyProgrammes, param('rows'), 'n')} where p.id = n."id"`,
-);
+const change = statement('change_loyalty_programme', updateRows(loyaltyProgrammes, param('rows')));
 
 /** A locked programme in its next version. */
 async function save(

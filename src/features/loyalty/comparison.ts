@@ -40,8 +40,9 @@ const accountsByLedger = sql`(
 
 const members = ['active', 'pending', 'debt', 'tier', 'tier_since', 'tier_ends_at', 'tier_in_grace'];
 const row = (of: string) => sql.raw(`(${members.map((name) => `${of}.${name}`).join(', ')})`);
+const all = [...members, 'next_at'];
 const told = (of: string) =>
-  sql.raw(`json_build_object(${[...members, 'next_at'].map((name) => `'${name}', ${of}.${name}`).join(', ')})::text`);
+  sql.raw(`json_build_object(${all.map((name) => `'${name}', ${of}.${name}`).join(', ')})::text`);
 
 /** An account that is looked at again too early is right all the same. */
 const differs = sql`(${row('a')} is distinct from ${row('h')} or coalesce(a.next_at, 'infinity') > coalesce(h.next_at, 'infinity'))`;
@@ -91,8 +92,7 @@ const recomputeLots = statement(
 
 const recomputeAccounts = statement(
   'recompute_loyalty_accounts',
-  sql`update loyalty_accounts a set (active, pending, debt, tier, tier_since, tier_ends_at, tier_in_grace, next_at)
-      = (h.active, h.pending, h.debt, h.tier, h.tier_since, h.tier_ends_at, h.tier_in_grace, h.next_at)
+  sql`update loyalty_accounts a set ${sql.raw(all.map((name) => `${name} = h.${name}`).join(', '))}
     from ${accountsByLedger} h where h.customer_id = a.customer_id and a.customer_id = any(${param('ids')}::uuid[]) and ${differs}`,
 );
 

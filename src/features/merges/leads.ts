@@ -1,12 +1,12 @@
 import { sql } from 'drizzle-orm';
 import { mergeHistories } from '../../domain/merged-history.ts';
 import { isBefore } from '../../domain/period.ts';
-import { insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import { insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
 import type { Columns } from '../../records/catalog.ts';
 import { keptRows, madeRow, restoreRows } from '../../records/kept-rows.ts';
 import { insertUnder } from '../../records/merge.ts';
 import { jointStamps, nextStamps } from '../../records/stamps.ts';
-import { assignments, fromRow } from '../../records/table.ts';
+import { updateRows } from '../../records/table.ts';
 import { recomputeLeads } from '../leads/comparison.ts';
 import { leadStageChanges, leads } from '../leads/record.ts';
 import { type Renumbered, renameOccasions } from './occasions.ts';
@@ -34,11 +34,7 @@ const open = (columns: Columns) =>
       ${insertUnder(leads, 'lead', columns)} on conflict (customer_id) do nothing`,
     { unprepared: true },
   );
-const save = statement(
-  'save_merged_leads',
-  sql`update leads set ${assignments(leads, fromRow('n'))}, created_at = n."createdAt"
-    from ${rowsOf(leads, param('rows'), 'n')} where leads.customer_id = n."customerId"`,
-);
+const save = statement('save_merged_leads', updateRows(leads, param('rows'), { createdAt: true }));
 const saveSteps = statement('save_merged_stages', insertRows(leadStageChanges, param('rows')));
 
 interface Lifecycle {

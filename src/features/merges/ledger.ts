@@ -7,7 +7,8 @@ import type { Context } from '../../platform/operation.ts';
 import { type Columns, columnsIn } from '../../records/catalog.ts';
 import { keptRows, restoreRows } from '../../records/kept-rows.ts';
 import { insertUnder, type Move } from '../../records/merge.ts';
-import { raisedColumn, raiseStamps } from '../../records/stamps.ts';
+import { jointStamps, raisedColumn, raiseStamps } from '../../records/stamps.ts';
+import { updateRows } from '../../records/table.ts';
 import { recomputeLedger } from '../loyalty/comparison.ts';
 import { recomputeAllEarnings } from '../loyalty/earning-comparison.ts';
 import { openAccounts, saveAccounts } from '../loyalty/ledger.ts';
@@ -58,13 +59,7 @@ const clearTiers = statement(
 );
 const saveTiers = statement('save_merged_tiers', insertRows(loyaltyTierChanges, param('rows')));
 
-const join = statement(
-  'join_accounts',
-  sql`update loyalty_accounts set ${raiseStamps('loyalty_accounts', { above: sql`${param('above')}::int` })}, joined_at = ${param('joinedAt')}::timestamptz, joined_on = ${param('joinedOn')}::date,
-      settled_at = ${param('settledAt')}::timestamptz, referral_rewarded = ${param('referralRewarded')}::boolean,
-      created_at = ${param('createdAt')}::timestamptz
-    where customer_id = ${param('to')}::uuid`,
-);
+const join = statement('join_accounts', updateRows(loyaltyAccounts, param('rows'), { createdAt: true }));
 
 /** Points of both under the survivor. Both are locked; the merge is begun. @returns postings moved */
 export async function moveLedger(
@@ -111,21 +106,25 @@ async function writeTiers(tx: Transaction, ids: string[], rows: TierRow[]): Prom
   if (rows.length > 0) await tx.all(saveTiers, { rows: JSON.stringify(rows) });
 }
 
-async function joinAccounts(tx: Transaction, { now }: Context, to: string, rows: AccountRow[]): Promise<void> {
+/** What the ledger says of the account, e.g. its points, is recomputed after it. */
+async function joinAccounts(
+  tx: Transaction,
+  { now }: Context,
+  to: string,
+  rows: readonly [AccountRow, ...AccountRow[]],
+): Promise<void> {
   const [first] = rows;
-  if (!first) return;
-  const earliest = rows.reduce((a, b) => (isBefore(b.joinedAt, a.joinedAt) ? b : a));
-  const settledAt = rows.reduce((latest, row) => (isBefore(latest, row.settledAt) ? row.settledAt : latest), now);
-  await tx.all(join, {
-    to,
-    now,
-    settledAt,
-    above: Math.max(...rows.map(({ version }) => version)),
-    joinedAt: earliest.joinedAt,
-    joinedOn: earliest.joinedOn,
+  const { joinedAt, joinedOn } = rows.reduce((a, b) => (isBefore(b.joinedAt, a.joinedAt) ? b : a));
+  const joined: AccountRow = {
+    ...first,
+    customerId: to,
+    joinedAt,
+    joinedOn,
+    settledAt: rows.reduce((latest, row) => (isBefore(latest, row.settledAt) ? row.settledAt : latest), now),
     referralRewarded: rows.some(({ referralRewarded }) => referralRewarded),
-    createdAt: first.createdAt,
-  });
+    ...jointStamps(rows, now),
+  };
+  await tx.all(join, { rows: JSON.stringify([joined]) });
 }
 
 /** What the orders of both are entitled to as those of one member, after they have moved. */

@@ -1,6 +1,6 @@
 import { getTableName, type SQL, sql } from 'drizzle-orm';
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core';
-import { type Db, fields, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import { type Db, fields, param, statement, type Transaction } from '../../platform/db/client.ts';
 import type { Columns } from '../../records/catalog.ts';
 import { deletionOfParts } from '../../records/delete-guard.ts';
 import { rowsToKeep } from '../../records/kept-rows.ts';
@@ -17,7 +17,7 @@ import {
 } from '../../records/merge.ts';
 import type { RefRow } from '../../records/references/queries.ts';
 import { externalRefs } from '../../records/references/record.ts';
-import { assignments, fromRow } from '../../records/table.ts';
+import { updateRows } from '../../records/table.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
 import { customerIdentities, customers } from '../customers/record.ts';
 import { leadStageChanges, leads } from '../leads/record.ts';
@@ -244,29 +244,16 @@ export async function restoreNames(tx: Transaction, move: Move): Promise<void> {
   await Promise.all([replaceMentions(tx, customerMergeRecords, move, 'back'), tx.all(namedBackInPoints, { ...move })]);
 }
 
-const saveIdentities = statement(
-  'save_merged_identities',
-  sql`update customer_identities i set customer_id = n."customerId", is_primary = n."primary"
-    from ${rowsOf(customerIdentities, param('rows'), 'n')} where i.kind = n."kind" and i.value = n."value"`,
-);
-const saveReferences = statement(
-  'save_merged_references',
-  sql`update external_refs x set record_id = n."recordId", customer_id = n."customerId", position = n."position"
-    from ${rowsOf(externalRefs, param('rows'), 'n')}
-    where x.kind = n."kind" and x.source = n."source" and x.external_id = n."externalId"`,
-);
+const saveIdentities = statement('save_merged_identities', updateRows(customerIdentities, param('rows')));
+const saveReferences = statement('save_merged_references', updateRows(externalRefs, param('rows')));
 
-/** Sets whose these identities and references are, which is primary, and in which order they come. */
+/** Writes identities and references as they are now: whose they are, which is primary, and in which order they come. */
 export function saveNames(tx: Transaction, identities: IdentityRow[], references: RefRow[]): void {
   if (identities.length > 0) tx.pipeline(saveIdentities, { rows: JSON.stringify(identities) });
   if (references.length > 0) tx.pipeline(saveReferences, { rows: JSON.stringify(references) });
 }
 
-const updateCustomer = statement(
-  'save_merged_customer',
-  sql`update customers c set ${assignments(customers, fromRow('n'))}, created_at = n."createdAt"
-    from ${rowsOf(customers, param('rows'), 'n')} where c.id = n."id"`,
-);
+const updateCustomer = statement('save_merged_customer', updateRows(customers, param('rows'), { createdAt: true }));
 
 /** Writes the members of a locked customer. */
 export async function saveCustomerRow(tx: Transaction, row: CustomerRow): Promise<void> {

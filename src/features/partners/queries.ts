@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type { PartnerSettings } from '../../platform/auth/directory.ts';
-import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
-import { answered, assignments, fromExcluded, fromRow } from '../../records/table.ts';
+import { type Db, fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
+import { answered, assignments, fromExcluded, updateRows } from '../../records/table.ts';
 import { type PartnerCustomer, partnerCustomers, partnerShares, partners, type ShareReason } from './record.ts';
 import { shareReasons } from './sharing.ts';
 
@@ -56,11 +56,7 @@ export async function insertPartner(tx: Transaction, row: PartnerRow): Promise<v
   await tx.all(add, { rows: JSON.stringify([row]) });
 }
 
-const change = statement(
-  'update_partner',
-  sql`update partners p set ${assignments(partners, fromRow('n'))}
-    from ${rowsOf(partners, param('rows'), 'n')} where p.id = n."id"`,
-);
+const change = statement('update_partner', updateRows(partners, param('rows')));
 
 export async function updatePartner(tx: Transaction, row: PartnerRow): Promise<void> {
   await tx.all(change, { rows: JSON.stringify([row]) });

@@ -4,12 +4,11 @@ import {
   fields,
   insertRows,
   param,
-  rowsOf,
   type Statement,
   statement,
   type Transaction,
 } from '../../platform/db/client.ts';
-import { assignments, fromRow } from '../../records/table.ts';
+import { updateRows } from '../../records/table.ts';
 import { type Aged, kinds, type RetentionKind } from './kinds.ts';
 import { firstIdsLimit, retentionRules, retentionRuns } from './record.ts';
 
@@ -31,8 +30,7 @@ const lockedRule = statement<RuleRow>(
 const newRule = statement('insert_retention_rule', insertRows(retentionRules, param('rows')));
 const changedRule = statement(
   'update_retention_rule',
-  sql`update retention_rules r set ${assignments(retentionRules, fromRow('n'), ['lastRunAt'])}
-    from ${rowsOf(retentionRules, param('rows'), 'n')} where r.id = n."id"`,
+  updateRows(retentionRules, param('rows'), { except: ['lastRunAt'] }),
 );
 const goneRule = statement('delete_retention_rule', sql`delete from retention_rules where id = ${param('id')}::uuid`);
 
@@ -83,8 +81,7 @@ const newRuns = statement('insert_retention_runs', insertRows(retentionRuns, par
 const progress = statement(
   'note_retention_progress',
   sql`with noted as (
-      update retention_runs u set ${assignments(retentionRuns, fromRow('n'))}
-      from ${rowsOf(retentionRuns, param('rows'), 'n')} where u.id = n."id" returning u.rule_id, u.finished_at
+      ${updateRows(retentionRuns, param('rows'))} returning o.rule_id, o.finished_at
     )
     update retention_rules r set last_run_at = noted.finished_at from noted
     where r.id = noted.rule_id and noted.finished_at is not null`,

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { isBefore } from '../../domain/period.ts';
-import { type Db, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import { type Db, param, statement, type Transaction } from '../../platform/db/client.ts';
 import { invalid, notFound, Problem, problemType } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
@@ -9,7 +9,7 @@ import { keysetList, pageOf, pageParameters, sortParameter } from '../../platfor
 import { id } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { nextStamps } from '../../records/stamps.ts';
-import { assignments, fromRow, sentMembers } from '../../records/table.ts';
+import { sentMembers, updateRows } from '../../records/table.ts';
 import { rulesOf } from '../loyalty-programmes/queries.ts';
 import {
   insertRewards,
@@ -172,11 +172,7 @@ export const listRewards = readOperation({
   },
 });
 
-const update = statement(
-  'update_reward',
-  sql`update rewards r set ${assignments(rewards, fromRow('n'), ['redeemed'])}
-    from ${rowsOf(rewards, param('rows'), 'n')} where r.id = n."id"`,
-);
+const update = statement('update_reward', updateRows(rewards, param('rows'), { except: ['redeemed'] }));
 
 export const updateReward = writeOperation({
   name: 'updateReward',

@@ -9,7 +9,7 @@ import {
   statement,
   type Transaction,
 } from '../../platform/db/client.ts';
-import { assignments, fromRow } from '../../records/table.ts';
+import { updateRows } from '../../records/table.ts';
 import { loyaltyOf } from '../loyalty/queries.ts';
 import { type ProgrammeRules, rulesAt, rulesOf } from '../loyalty-programmes/queries.ts';
 import {
@@ -141,8 +141,7 @@ const restatus = statement(
       update rewards r set redeemed = r.redeemed - ${param('given')}::int
       from ${rowsOf(redemptions, param('rows'), 'n')} where r.id = n."rewardId" and ${param('given')}::int > 0
     )
-    update redemptions o set ${assignments(redemptions, fromRow('n'))}
-    from ${rowsOf(redemptions, param('rows'), 'n')} where o.customer_id = n."customerId" and o.id = n."id"`,
+    ${updateRows(redemptions, param('rows'))}`,
 );
 
 /** A redemption in its next status; `given`: pieces that go back into the stock. Travels with COMMIT. */

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
-import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import { type Db, fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
 import type { LinkTokens } from '../../platform/link-token.ts';
-import { assignments, fromRow } from '../../records/table.ts';
+import { updateRows } from '../../records/table.ts';
 import type { ConsentStatus } from '../consents/record.ts';
 import { isTouch } from '../interactions/record.ts';
 import { type SentInvitation, type SurveyInvitation, surveyInvitations } from './record.ts';
@@ -45,11 +45,7 @@ export async function insertInvitations(tx: Transaction, rows: InvitationRow[]):
   await tx.all(insert, { rows: JSON.stringify(rows) });
 }
 
-const update = statement(
-  'update_survey_invitations',
-  sql`update survey_invitations i set ${assignments(surveyInvitations, fromRow('n'))}
-    from ${rowsOf(surveyInvitations, param('rows'), 'n')} where i.customer_id = n."customerId" and i.id = n."id"`,
-);
+const update = statement('update_survey_invitations', updateRows(surveyInvitations, param('rows')));
 
 /** Changed invitations of locked customers. */
 export async function updateInvitations(tx: Transaction, rows: InvitationRow[]): Promise<void> {

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
-import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
-import { assignments, fromExcluded, fromRow } from '../../records/table.ts';
+import { type Db, fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
+import { assignments, fromExcluded, updateRows } from '../../records/table.ts';
 import { type Survey, type SurveyVersion, surveys, surveyVersions } from './record.ts';
 
 /**
@@ -77,8 +77,7 @@ const change = statement(
       ${insertRows(surveyVersions, param('versions'))}
       on conflict (survey_id, number) do update set ${assignments(surveyVersions, fromExcluded)}
     )
-    update surveys s set ${assignments(surveys, fromRow('n'))}
-    from ${rowsOf(surveys, param('rows'), 'n')} where s.id = n."id"`,
+    ${updateRows(surveys, param('rows'))}`,
 );
 
 /** Changes a locked survey; `version` is one that is new or replaced in place. */

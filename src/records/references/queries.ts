@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, rowsOf, statement } from '../../platform/db/client.ts';
 import { type FieldError, Problem } from '../../platform/errors.ts';
 import { instantNanoseconds } from '../../platform/values.ts';
-import { assignments, fromRow } from '../table.ts';
+import { updateRows } from '../table.ts';
 import { externalRefs, type Reference, type ReferenceInput } from './record.ts';
 
 export type RefRow = typeof externalRefs.$inferSelect;
@@ -82,11 +82,9 @@ export const addRefs = statement('add_refs', insertRefs);
  */
 export const updateRefs = statement<{ source: string }>(
   'update_refs',
-  sql`update external_refs set ${assignments(externalRefs, fromRow('n'), ['position'])}
-    from ${rowsOf(externalRefs, param('rows'), 'n')}
-    where external_refs.kind = n."kind" and external_refs.source = n."source" and external_refs.external_id = n."externalId"
-      and (external_refs.record_id = n."recordId" or external_refs.record_id is null)
-    returning external_refs.source`,
+  sql`${updateRows(externalRefs, param('rows'), { except: ['position'] })}
+      and (o.record_id = n."recordId" or o.record_id is null)
+    returning o.source`,
 );
 
 /** Removes references of a record that still exists: they are free again, without a tombstone. */
