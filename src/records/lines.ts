@@ -54,7 +54,7 @@ export type LineShapes<L extends LinesOf, Door extends 'input' | 'output'> = {
 
 type LineFields<F extends Fields> = F & {
   customerId: Field<string, 'required', null, z.ZodUUID>;
-  line: Field<number, 'required', null, z.ZodInt>;
+  position: Field<number, 'required', null, z.ZodInt>;
 };
 export type LineTables<L extends LinesOf> = { [K in keyof L]: TableOf<LineFields<L[K]['set']['fields']>> };
 
@@ -75,7 +75,8 @@ export function linesTable(kind: string, parent: PgTable, { tableName, name, lab
   const fields: Fields = {
     customerId: key(),
     [of]: recordId().required(),
-    line: smallint(0, 32_767).required(),
+    /** Its place among the lines, from 0. */
+    position: smallint(0, 32_767).required().named('line'),
     ...set.fields,
   };
   return storedTable(tableName, {
@@ -85,7 +86,7 @@ export function linesTable(kind: string, parent: PgTable, { tableName, name, lab
     nature: 'fact',
     owner: 'customerId',
     partOf: { table: parent, by: of },
-    key: ['customerId', of, 'line'],
+    key: ['customerId', of, 'position'],
     guard: null,
     fields,
     extras: (t) => [

@@ -154,7 +154,7 @@ function make(kind: Kind): KindStatements {
       read: statement<LineRow>(
         `${name}_${member}_rows`,
         sql`select ${columnsAs(lineTable)} from ${lineTable} join ${table} on ${customerId} = ${columnNamed(lineTable, 'customerId')}
-          and ${idColumn} = ${columnNamed(lineTable, of)} where ${ids} order by ${columnNamed(lineTable, of)}, ${columnNamed(lineTable, 'line')}`,
+          and ${idColumn} = ${columnNamed(lineTable, of)} where ${ids} order by ${columnNamed(lineTable, of)}, ${columnNamed(lineTable, 'position')}`,
       ),
       insert: statement(`insert_${name}_${member}`, insertRows(lineTable, param('rows'))),
     })),

@@ -192,15 +192,15 @@ function nextLines(
       if (!sent) return [member, kept.map((line) => ({ ...line, customerId }))];
       return [
         member,
-        sent.map((item, line) => ({
+        sent.map((item, position) => ({
           customerId,
           [parentMember(kind.name)]: id,
-          line,
+          position,
           ...Object.fromEntries(
             Object.entries(set.fields).map(([key, { spec }]) => {
               const given = item[key] ?? spec.fallback;
               const isUnusable = spec.lenient && given !== null && !spec.input?.safeParse(given).success;
-              if (isUnusable) warnings.push(unusable(`${member}[${line}].${key}`, key));
+              if (isUnusable) warnings.push(unusable(`${member}[${position}].${key}`, key));
               const value = isUnusable ? null : given;
               return [key, spec.convert && value !== null ? spec.convert.store(value) : value];
             }),

@@ -53,6 +53,7 @@ const memberSql: Record<string, SQL> = Object.fromEntries(
 );
 const instants = ['placedAt', 'cancelledAt', 'createdAt', 'updatedAt'] as const;
 const itemColumns: Record<string, SQL> = {
+  externalId: sql`i.external_id`,
   sku: sql`i.sku`,
   name: sql`i.name`,
   category: sql`i.category`,
@@ -60,6 +61,7 @@ const itemColumns: Record<string, SQL> = {
   total: sql`i.total`,
   unitPrice: sql`i.unit_price`,
   cost: sql`i.cost`,
+  tax: sql`i.tax`,
 };
 
 function jsonObject(members: [name: string, value: SQL][]): SQL {

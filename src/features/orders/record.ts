@@ -12,6 +12,7 @@ import {
   money,
   quantity,
   recordId,
+  smallint,
   text,
   words,
 } from '../../records/fields.ts';
@@ -40,7 +41,13 @@ export const quantityNumber = z.number().min(-1e9).max(1e9).meta({ description: 
 const sku = () =>
   text(100).plain().lenient().says('Stock keeping unit; one that is empty or too long is left out.', '85123A');
 
+const lineName = () => text(255).plain();
+
 const orderItem = lineSet('OrderItem', {
+  externalId: lineName().says(
+    "The shop's id of the line, unique within the order: what refunds tie their items to.",
+    'L1',
+  ),
   sku: sku(),
   name: text(300).plain(),
   category: text(100).plain(),
@@ -52,13 +59,19 @@ const orderItem = lineSet('OrderItem', {
     .answers(z.string().register(typeNames, { name: 'Decimal' }))
     .says('Price in major units, for information; a decimal string.', '2.55'),
   cost: money().says("The line's cost, minor units: what margin is computed from."),
+  tax: money({ min: -1e12 }).says('The tax of the line, minor units, for information.', 255),
 });
 
-/** Lines of refunds, and of returns. */
+/** Lines of refunds, and of returns. Which line of the order one means: domain/refund-lines.ts. */
 export const refundItem = lineSet('RefundItem', {
+  externalId: lineName().says("The shop's id of the line of the order. It decides before `line` and `sku`.", 'L1'),
+  line: smallint(0, 32_767)
+    .named('order_line')
+    .says("The position of the line in the order's `items`, from 0. It decides before `sku`.", 0),
   sku: sku(),
   quantity: quantity(quantityNumber).required(),
   total: money({ min: -1e12 }),
+  tax: money({ min: -1e12 }).says('The tax of the item, minor units, for information.', 255),
 });
 
 /** Whether all of an order went back: it counts in no metric. A refund of 0 takes nothing. */

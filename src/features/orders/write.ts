@@ -7,7 +7,7 @@ import { writtenBy } from '../../records/write.ts';
 import { unknownCampaigns } from '../campaigns/queries.ts';
 import { awaitRates, freezeRate, lookUpRates } from '../rates/freeze.ts';
 import { addOrdersToRollups } from '../rollups/queries.ts';
-import { orderRecord } from './record.ts';
+import { type orderItems, orderRecord } from './record.ts';
 import { refundedNetOf, refundsOfOrders } from './refund-nets.ts';
 
 export type OrderRow = RowOf<typeof orderRecord>;
@@ -31,7 +31,9 @@ writtenBy(orderRecord, {
     }
     checkNotAhead(next.placedAt, context.now, '/placedAt');
     const row = { ...next, ...freezeRate('placedAt', next, { ...state, known: rates }) };
-    checkSum(row, (lines['items'] ?? []) as readonly { total: number }[]); // rows of its lines
+    const items = (lines['items'] ?? []) as readonly (typeof orderItems.$inferSelect)[]; // rows of its lines
+    checkSum(row, items);
+    checkLineNames(items);
     if (row.refunded > row.total) {
       warn({
         code: 'refunds_exceed_total',
@@ -72,6 +74,22 @@ function checkSelfService(input: object, before: OrderRow | null): void {
     if (member === 'cancelledAt' && isOpen && before.cancelledAt === null) continue;
     const message = 'Your token may not set this member of an order: only the shop can.';
     throw new Problem('not_shared', message, { errors: [{ pointer: `/${member}`, code: 'not_shared', message }] });
+  }
+}
+
+/** @throws Problem duplicate_line, at the second line of a name */
+function checkLineNames(items: readonly { externalId: string | null }[]): void {
+  const seen = new Set<string>();
+  for (const [position, { externalId }] of items.entries()) {
+    if (externalId === null) continue;
+    if (seen.has(externalId)) {
+      throw invalid(
+        `/items/${position}/externalId`,
+        'duplicate_line',
+        'Another line of the order has this externalId: send a different one for each line, or none.',
+      );
+    }
+    seen.add(externalId);
   }
 }
 
