@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { sql } from 'drizzle-orm';
 import type pg from 'pg';
 import { type DatabaseConfig, readDatabaseConfig } from '../src/config.ts';
-import { derivedState, type RecomputeContext } from '../src/derived-state.ts';
+import { derivedState } from '../src/derived-state.ts';
 import { lockCustomers } from '../src/features/customers/queries.ts';
 import { compareStored, describeKept } from '../src/features/customers/stored-identities.ts';
 import { recomputeRates } from '../src/features/rates/queries.ts';
@@ -12,6 +12,7 @@ import { type Db, openPool, param, poolDb, statement, transaction } from '../src
 import { openDatabase } from '../src/platform/db/open.ts';
 import { storeSettings } from '../src/platform/db/settings.ts';
 import { createPrincipal } from '../src/platform/principal.ts';
+import type { RecomputeContext } from '../src/records/derived.ts';
 
 /**
  * Recomputes the derived state from the facts and compares: exit 0 when they agree, 1 with a list when not. `--repair`

@@ -18,6 +18,7 @@ import { partnerSettings } from './features/partners/queries.ts';
 import { restateRates } from './features/rates/restate.ts';
 import { retentionJobs } from './features/retention/apply.ts';
 import { surveyInvitationJobs } from './features/survey-invitations/planning.ts';
+import './derived-state.ts';
 import './effects.ts';
 import * as features from './features.ts';
 import { firstQuery, guide } from './guide.ts';

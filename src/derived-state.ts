@@ -7,14 +7,12 @@ import { leadsAmong, recomputeConversions } from './features/leads/conversion.ts
 import { ledgerDifferences, recomputeLedger } from './features/loyalty/comparison.ts';
 import { earningDifferences, recomputeAllEarnings } from './features/loyalty/earning-comparison.ts';
 import { recomputeRefunds, refundDifferences } from './features/orders/refund-nets.ts';
-import { recomputeAllShares, shareDifferences } from './features/partners/sharing.ts';
+import { recomputeAllShares, recomputeShares, shareDifferences } from './features/partners/sharing.ts';
 import { recomputeRewards, rewardDifferences } from './features/rewards/comparison.ts';
 import { type Difference, recomputeCustomers, rollupDifferences } from './features/rollups/queries.ts';
 import { answerDifferences, clearAnonymousAnswers, recomputeAnswers } from './features/survey-responses/queries.ts';
-import { type Db, type Transaction, transaction } from './platform/db/client.ts';
-import type { Context } from './platform/operation.ts';
-
-export type RecomputeContext = Pick<Context, 'now' | 'principal' | 'baseCurrency' | 'reportingTimeZone'>;
+import { type Db, transaction } from './platform/db/client.ts';
+import { type Recompute, type RecomputeContext, recomputeWhenMoved } from './records/derived.ts';
 
 /** Something that is worked out from facts and kept, how it is compared with them, and how it is made anew. */
 interface DerivedState {
@@ -25,7 +23,9 @@ interface DerivedState {
   /** Where it disagrees with the facts, at most `limit` of each table. */
   compare(db: Db, context: RecomputeContext, limit: number): Promise<Difference[]>;
   /** Makes it anew for these customers, whose locks are held. */
-  ofCustomers?(tx: Transaction, context: RecomputeContext, ids: string[]): Promise<void>;
+  ofCustomers?: Recompute;
+  /** A merge makes it of what both have, and undoes that exactly: it recomputes it by itself. */
+  mergedByItself?: true;
   /** Makes anew what is of no customer. */
   ofNobody?(pool: pg.Pool): Promise<unknown>;
 }
@@ -82,6 +82,7 @@ export const derivedState: readonly DerivedState[] = [
   {
     name: 'the points of members',
     tables: [],
+    mergedByItself: true,
     async compare(db, { baseCurrency }, limit) {
       return [...(await ledgerDifferences(db, limit)), ...(await earningDifferences(db, baseCurrency, limit))];
     },
@@ -127,6 +128,11 @@ export const derivedState: readonly DerivedState[] = [
     name: 'what is shared with partners',
     tables: ['partner_customers'],
     compare: (db, _context, limit) => shareDifferences(db, limit),
+    ofCustomers: (tx, _context, ids) => recomputeShares(tx, ids),
     ofNobody: (pool) => transaction(pool, recomputeAllShares),
   },
 ];
+
+recomputeWhenMoved(
+  ...derivedState.flatMap(({ ofCustomers, mergedByItself }) => (ofCustomers && !mergedByItself ? [ofCustomers] : [])),
+);

@@ -138,6 +138,7 @@ export const guide: Guide = {
   version: packageFile.version,
   summary: packageFile.description,
   description,
+  merging: ['customers', 'leads'],
   get sections() {
     const others = recordKinds()
       .filter(({ plural }) => !(plural in sections))

@@ -224,7 +224,7 @@ export function floorOrder(document: Document, customerId: string): FloorOrder {
   };
 }
 
-/** One transaction in one packet: the customer's lock, the key, the references and the statistics are what the service adds. */
+/** One transaction in one write: the customer's lock, the key, the references and the statistics are what the service adds. */
 export async function insertOrder(client: pg.PoolClient, { values, itemValues, document }: FloorOrder) {
   const [, { rows }] = await Promise.all([
     client.query('BEGIN'),

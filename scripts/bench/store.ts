@@ -51,7 +51,7 @@ export async function fillTables(connection: pg.ClientConfig, steps: Step[], tic
         return ['putting keys back', `alter table ${table} add constraint ${name} ${definition}`];
       }),
       ...indexes.map(({ definition }): Step => ['putting indexes back', definition]),
-      ['gathering statistics', 'vacuum analyze'] satisfies Step,
+      ['collecting statistics', 'vacuum analyze'] satisfies Step,
     ];
     await client.query(`set work_mem = '128MB'; set maintenance_work_mem = '512MB'; set timezone = 'UTC'`);
     for (const [index, [what, text]] of work.entries()) {

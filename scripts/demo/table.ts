@@ -34,7 +34,7 @@ export async function metricsTable(client: ServiceClient): Promise<string> {
     ['Customer satisfaction', 'customer-satisfaction'],
     ['Customer effort, after a call for help', 'customer-effort'],
   ];
-  const voice = await Promise.all(
+  const scores = await Promise.all(
     sayings.map(async ([name, path]): Promise<Cells> => scoreCells(name, await metric(`${path}?${lastYear}`))),
   );
   const group = (key: string) => orderValue.groups.find((candidate) => candidate.key === key);
@@ -86,7 +86,7 @@ export async function metricsTable(client: ServiceClient): Promise<string> {
       `lifetime-value?variant=four_factor&${lastYear}&margin=0.45`,
     ),
     null,
-    ...voice,
+    ...scores,
     await rate('Unhappy customers called back in time', `closed-loop?${lastYear}`),
     null,
     liabilityCells(await metric('loyalty-liability')),

@@ -853,7 +853,7 @@ async function tourSurveys(visit: Visit, any: Any, unchanged: Unchanged): Promis
     { question: 'what', choices: ['price'] },
     { question: 'why', text: 'Too late' },
   ];
-  const customer = { source: 'shop', externalId: 'voice' };
+  const customer = { source: 'shop', externalId: 'scores' };
   const response = { submissionId: 'f1', answeredAt: '2026-05-28T09:41:00Z', customer, staff: 'maria', answers };
   const made = await visit(201, 'POST', `${path}/responses`, { body: response });
   await visit(409, 'POST', `${path}/responses`, { body: response });
@@ -881,7 +881,7 @@ async function tourSurveys(visit: Visit, any: Any, unchanged: Unchanged): Promis
   );
   await visit(403, 'GET', '/v1/survey-responses?q=late', { scope: 'survey-responses:read' });
   await visit(200, 'GET', `${path}/responses?staff=maria&scoreTo=3&late=false&cursors=true`);
-  for (const person of [`/v1/customers/${made.body.customerId}`, '/v1/customers/external/shop/voice'])
+  for (const person of [`/v1/customers/${made.body.customerId}`, '/v1/customers/external/shop/scores'])
     await visit(200, 'GET', `${person}/survey-responses?limit=1`);
   for (const metric of ['net-promoter-score', 'customer-satisfaction', 'customer-effort']) {
     await visit(200, 'GET', `/v1/metrics/${metric}?groupBy=staff&include=partial,late`);

@@ -243,7 +243,7 @@ t.test('a connection forgets for whom it worked', async (t) => {
     transaction(ofPartner(pool, 0), (tx) => tx.asService((free) => free.all(divide, { by: 0 }))),
     { code: '22012' },
   );
-  await nobody('an error of what was elevated');
+  await nobody('an error as the service');
 });
 
 t.test('what is pipelined on one connection is kept apart', async (t) => {
@@ -365,7 +365,7 @@ t.test('only what is shared for writing is written', async (t) => {
   );
 });
 
-t.test('elevated statements are alone with their rights', async (t) => {
+t.test('statements as the service are alone with their rights', async (t) => {
   const pool = poolFor(t, 'partner');
   const expected = sharedWith(partners[0] ?? '');
   await transaction(ofPartner(pool, 0), async (tx) => {
@@ -377,11 +377,11 @@ t.test('elevated statements are alone with their rights', async (t) => {
       await sleep(20);
       return free.all(whoAmI);
     });
-    t.strictSame(await seen(tx), expected, 'while elevated work is under way');
+    t.strictSame(await seen(tx), expected, 'while work as the service is under way');
     t.strictSame(await slow, [{ name: serviceRole }]);
     const attempted = await tx.attempt(() => tx.asService((free) => free.all(divide, { by: 0 })));
     t.notOk(attempted.ok);
-    t.strictSame(await seen(tx), expected, 'after elevated work that was undone');
+    t.strictSame(await seen(tx), expected, 'after work as the service that was undone');
     t.strictSame(await tx.all(whoAmI), [{ name: scopedRoles.partner }]);
     const held = await tx.pipelinedAfter(Promise.resolve(), (behind) =>
       Promise.all([behind.asService(seen), seen(behind)]),

@@ -105,7 +105,7 @@ t.test('nobody selects by what is not told', async (t) => {
   t.equal((await request('GET', '/v1/customers?acquisitionSource=fair', { customer: id })).status, 200);
 });
 
-t.test('answers to different eyes have different ETags', async (t) => {
+t.test('answers to different viewers have different ETags', async (t) => {
   const partner = await stockPartner(service, { customers: [id], fields: [] });
   const etag = async (who: object) => (await request('GET', `/v1/customers/${id}`, who)).headers.get('etag') ?? '';
   const tags = [

@@ -335,7 +335,7 @@ test('what runs as the service is known', async (t) => {
     'features/audit/keep.ts': 1, // adds an entry
     'features/campaigns/queries.ts': 1, // whether ids are of campaigns, which are everybody's
     'features/partners/sharing.ts': 2, // shares of customers whose locks are held, or that are new
-    'features/privacy/export.ts': 1, // of the one customer that the caller found with its own eyes
+    'features/privacy/export.ts': 1, // of the one customer that the caller found by its own rights
     'features/privacy/tombstones.ts': 1, // lifts those of names that come back with a consent
     'features/rewards/queries.ts': 2, // stock
     'features/surveys/queries.ts': 1, // keeps a survey

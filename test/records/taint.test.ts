@@ -398,6 +398,7 @@ for (const scope of [withoutPii, withPii]) {
                 ? await full(t, request, [operation.name], who, client)
                 : await ask(request, scope, client, who);
             if (answer.headers['idempotency-replayed'] === 'true') replayed += 1;
+            if (answer.status >= 500) t.fail(`${request.door}: ${answer.status} ${answer.text}`);
             const marks = scope === withPii ? [] : found(answer);
             if (marks.length > 0) t.fail(`${request.door}, round ${round}: ${marks.join(', ')}`, { text: answer.text });
           }

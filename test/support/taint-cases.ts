@@ -34,7 +34,7 @@ const change = (id: string, body?: Json): Json => ({ id, expectedVersion: '*', .
 const named = (of: Person, body: Json): Json => ({ source: 'shop', externalId: of.name, expectedVersion: '*', body });
 const nothing: TaintCase = () => ({});
 const ofCustomer: TaintCase = (of) => ({ id: of.customer });
-const voice = { from: '2026-05-01', to: '2026-06-01' };
+const period = { from: '2026-05-01', to: '2026-06-01' };
 
 const order = (of: Person): Json => ({
   customerId: of.customer,
@@ -264,13 +264,13 @@ export const taintCases: Record<string, TaintCase> = {
   listRetentionRuns: nothing,
   getRetentionRun: (_of, _house, { retentionRun }) => ({ id: retentionRun }),
 
-  listLeadFunnelMembers: () => ({ ...voice, list: 'untouched' }),
-  listNetPromoterScoreMembers: () => voice,
-  listNetPromoterScoreReasons: () => voice,
-  listCustomerSatisfactionMembers: () => voice,
-  listCustomerSatisfactionReasons: () => voice,
-  listCustomerEffortMembers: () => voice,
-  listCustomerEffortReasons: () => voice,
+  listLeadFunnelMembers: () => ({ ...period, list: 'untouched' }),
+  listNetPromoterScoreMembers: () => period,
+  listNetPromoterScoreReasons: () => period,
+  listCustomerSatisfactionMembers: () => period,
+  listCustomerSatisfactionReasons: () => period,
+  listCustomerEffortMembers: () => period,
+  listCustomerEffortReasons: () => period,
   listLoyaltyLiabilityMembers: nothing,
   listAuditEntries: nothing,
   getAuditEntry: (_of, _house, { auditEntry }) => ({ id: auditEntry }),

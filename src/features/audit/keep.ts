@@ -32,7 +32,7 @@ interface Limits {
 
 const usual: Limits = { interval: 100, capacity: 200_000, largestSet: 20_000, pause: 1000 };
 
-/** Entries in the database. Those of changes go into their transactions, those of reads are gathered here. */
+/** Entries in the database. Those of changes go into their transactions, those of reads are collected here. */
 export interface AuditRecord extends Audit {
   /** Writes what is left; after the last answer. */
   close(): Promise<void>;

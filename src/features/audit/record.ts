@@ -24,7 +24,7 @@ const auditFields = {
       'The request id, as in the log and in `instance` of problems. All operations of one GraphQL request share it.',
     ),
   client: code(255).plain().required().says('Client of the token; `public` for links without a login.', 'shop'),
-  /** Whose records the token was confined to, and the id of that partner or customer. */
+  /** Whose records the token was scoped to, and the id of that partner or customer. */
   confinement: words(z.enum(['partner', 'customer'])).internal(),
   confinementId: recordId().internal(),
   address: text(100)

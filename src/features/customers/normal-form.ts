@@ -32,7 +32,7 @@ function cleaned(value: string): string {
   return value.replace(invisible, '').trim().normalize('NFC');
 }
 
-// RFC 5321 and, for letters beyond ASCII, RFC 6531. Quoted local parts and addresses in brackets are not taken.
+// RFC 5321 and, for letters beyond ASCII, RFC 6531. Quoted local parts and literal addresses (`[192.0.2.1]`) are not taken.
 const dotString = /^[^\p{Cc}\p{Z}\ufffd"(),:;<>@[\\\].]+(\.[^\p{Cc}\p{Z}\ufffd"(),:;<>@[\\\].]+)*$/u;
 const writtenDomain = /^(?:[a-z0-9.-]|[^\0-\x7f])+$/i;
 const hostName = /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;

@@ -5,22 +5,17 @@ import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
 import { storedColumns } from '../../records/catalog.ts';
+import { recomputeMoved } from '../../records/derived.ts';
 import { completeRows, keptRows, madeRow, restoreRows } from '../../records/kept-rows.ts';
 import { countSince, type Move, moveRecords, type RecordCount, restoreCleared } from '../../records/merge.ts';
 import type { RefRow } from '../../records/references/queries.ts';
 import { externalRefs } from '../../records/references/record.ts';
 import { jointStamps, nextStamps } from '../../records/stamps.ts';
-import { recomputeConsents } from '../consents/queries.ts';
 import { redirectsOf } from '../customers/aliases.ts';
 import { normalForm } from '../customers/normal-form.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
 import { customerIdentities, customers } from '../customers/record.ts';
-import { recomputeBounds } from '../lead-scores/bounds.ts';
-import { leadsAmong, recomputeConversions } from '../leads/conversion.ts';
 import { enqueueReferrals } from '../loyalty/referrals.ts';
-import { recomputeShares } from '../partners/sharing.ts';
-import { recomputeCustomers } from '../rollups/queries.ts';
-import { recomputeAnswers } from '../survey-responses/queries.ts';
 import { mergeLeads, unmergeLeads } from './leads.ts';
 import { moveLedger, recomputeMember, reopenAccount, restoreLedgers, splitLedgers } from './ledger.ts';
 import { copyMembers, decide, isSame, notesOf, obstaclesOf, storedIn } from './profile.ts';
@@ -122,7 +117,7 @@ export async function mergeCustomers(tx: Transaction, context: Context, write: M
   const shares = (await countMergeable(tx, from)).filter(({ kind }) => kind === 'partnerShares');
   await dropMerged(tx, from);
   await saveCustomerRow(tx, { ...decided.row, ...jointStamps([survivor.row, other.row], now) });
-  await recompute(tx, context, [to]);
+  await recomputeMoved(tx, context, [to]);
   await recomputeMember(tx, context, [to]);
   enqueueReferrals(
     tx,
@@ -201,18 +196,6 @@ function present(counts: readonly RecordCount[]): RecordCount[] {
   return counts.filter(({ count }) => count > 0);
 }
 
-/** What is derived from the facts of these locked customers, after these have moved. */
-async function recompute(tx: Transaction, context: Context, ids: string[]): Promise<void> {
-  await Promise.all([
-    recomputeCustomers(tx, ids, context.reportingTimeZone),
-    recomputeAnswers(tx, ids),
-    recomputeConsents(tx, ids),
-  ]);
-  recomputeConversions(tx, context, await leadsAmong(tx, ids));
-  await recomputeBounds(tx, context, ids);
-  recomputeShares(tx, ids);
-}
-
 const keptCustomers = keptRows<CustomerRow>(customerMerges, customers);
 const keptIdentities = keptRows<IdentityRow>(customerMerges, customerIdentities);
 const keptReferences = keptRows<RefRow>(customerMerges, externalRefs);
@@ -283,7 +266,7 @@ export async function unmergeCustomers(
   await saveCustomerRow(tx, { ...profile.row, ...nextStamps(survivor.row, now) });
   await unredirect(tx, move);
   await restoreNames(tx, move);
-  await recompute(tx, context, [from, to]);
+  await recomputeMoved(tx, context, [from, to]);
   if (!untouched) await recomputeMember(tx, context, [from, to]);
   if (survivor.account) {
     enqueueReferrals(tx, [{ customerId: from }, { customerId: to }]);

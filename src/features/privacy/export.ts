@@ -71,7 +71,7 @@ export const exportCustomer = readOperation({
         },
       );
     }
-    // A spool is told as the string it holds, on both doors.
+    // The gzipped buffer is told as the string it holds, on both doors.
     const text = found.text as unknown as string;
     return { customerId: found.customerId, exportedAt: context.now, format, text };
   },

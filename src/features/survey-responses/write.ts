@@ -298,6 +298,7 @@ function responseRow(
   const isTimeSame = before?.answeredAt === answeredAt && before.askedAt === askedAt;
   const named = 'surveyVersion' in input ? input.surveyVersion : undefined;
   return {
+    ...before,
     id: before?.id ?? newId(),
     customerId,
     ...nextStamps(before, now),

@@ -25,6 +25,8 @@ export interface Guide {
   description: string;
   /** Section → what it holds. A section is the first segment behind /v1, and all of them have to be here. */
   readonly sections: Readonly<Record<string, string>>;
+  /** Those whose ids may have been merged into others: a former address leads to the one of today. */
+  readonly merging: readonly string[];
 }
 
 /**
@@ -47,7 +49,10 @@ export function openApiDocument(routes: readonly Route[], guide: Guide): Json {
     const section = sectionOf(route);
     if (guide.sections[section] === undefined) throw new Error(`The section ${section} has no description.`);
     const path = route.url.replaceAll(/:([A-Za-z]+)/g, '{$1}');
-    paths[path] = { ...paths[path], [route.method.toLowerCase()]: describeRoute(route, id, section, book, responses) };
+    paths[path] = {
+      ...paths[path],
+      [route.method.toLowerCase()]: describeRoute(route, id, { section, guide, book, responses }),
+    };
   }
   Object.assign(
     paths,
@@ -116,9 +121,12 @@ function sectionOf({ url }: Route): string {
 function describeRoute(
   route: Route,
   id: string,
-  section: string,
-  book: SchemaBook,
-  responses: Map<string, Json>,
+  {
+    section,
+    guide,
+    book,
+    responses,
+  }: { section: string; guide: Guide; book: SchemaBook; responses: Map<string, Json> },
 ): Json {
   const { operation } = route;
   const body = operation.input.shape.body;
@@ -139,7 +147,11 @@ function describeRoute(
         content: { 'application/json': { schema: book.add(body, 'input') } },
       },
     }),
-    responses: { ...successes(route, book), ...elsewhere(route), ...problemResponses(problemsOf(route), responses) },
+    responses: {
+      ...successes(route, book),
+      ...elsewhere(route, section, guide),
+      ...problemResponses(problemsOf(route), responses),
+    },
   };
 }
 
@@ -251,9 +263,9 @@ function idempotencyKey({ operation }: Route, book: SchemaBook): Json {
 
 const rateLimit = ['RateLimit', 'RateLimit-Policy'];
 
-/** Where the path names a customer, who may have been merged into another one since. */
-function elsewhere({ method, url }: Route): Json {
-  if (!/^\/v1\/(customers|leads)\/:id/.test(url)) return {};
+/** Where the path names what may have been merged since. */
+function elsewhere({ method, url }: Route, section: string, guide: Guide): Json {
+  if (!guide.merging.includes(section) || !url.startsWith(`/v1/${section}/:id`)) return {};
   const moved = {
     description: 'The customer was merged into another one: `Location` is the same address with the id of that one.',
     headers: headerReferences(['Location', ...rateLimit]),

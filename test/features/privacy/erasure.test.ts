@@ -43,12 +43,12 @@ async function metrics(asOf = '2026-06-01T12:00:00.001Z'): Promise<Record<string
     'lifetime-value': [...cuts, '&variant=four_factor'],
     'churn-rate': [...cuts, '&variant=silence', '&variant=gap'],
   };
-  const voice = [
+  const scores = [
     '',
     '&interval=month',
     ...['staff', 'channel', 'department', 'product', 'tier', 'survey'].map((by) => `&groupBy=${by}`),
   ];
-  for (const name of ['net-promoter-score', 'customer-satisfaction', 'customer-effort']) ways[name] = voice;
+  for (const name of ['net-promoter-score', 'customer-satisfaction', 'customer-effort']) ways[name] = scores;
   const answers: Record<string, unknown> = {};
   for (const { url } of routes.filter((route) => /^\/v1\/metrics\/[a-z-]+$/.test(route.url))) {
     const name = url.slice('/v1/metrics/'.length);
@@ -344,12 +344,12 @@ t.test('nothing of an erased person is left, and no metric has changed', async (
     reason: null,
     note: null,
   });
-  const { status, body: voice } = await request('GET', `/v1/survey-responses/${person.response.id}`, {
+  const { status, body: response } = await request('GET', `/v1/survey-responses/${person.response.id}`, {
     headers: { 'If-None-Match': seen.headers.get('ETag') ?? '' },
   });
   t.equal(status, 200, 'who has read it is not told that it is as it was');
   t.same(
-    voice.answers.map((one: any) => [one.question, one.score ?? null, one.text ?? null]),
+    response.answers.map((one: any) => [one.question, one.score ?? null, one.text ?? null]),
     [
       ['recommend', 2, null],
       ['why', null, null],
