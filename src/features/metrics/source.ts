@@ -201,13 +201,15 @@ export function bucketed(
   shape: Shape,
   options: { amounts: boolean; sinceStart: boolean },
 ): SQL {
+  return sql`${sql.raw(name)} as materialized (${bucketedRows(rows, shape, options)})`;
+}
+
+export function bucketedRows(rows: Rows, shape: Shape, options: { amounts: boolean; sinceStart: boolean }): SQL {
   const type = markType(shape);
   const amounts = options.amounts ? sql`, ${rows.valued} as valued, ${rows.amount} as amount` : sql``;
   const since = options.sinceStart ? sql`and ${rows.at} >= ${param('start')}::${type}` : sql``;
-  return sql`${sql.raw(name)} as materialized (
-      select ${rows.customer} as customer_id, ${bucket(rows.at, shape)} as k, ${rows.count} as n ${amounts}
-      from ${rows.from} where ${rows.where} and ${rows.at} < ${param('end')}::${type} ${since}
-    )`;
+  return sql`select ${rows.customer} as customer_id, ${bucket(rows.at, shape)} as k, ${rows.count} as n ${amounts}
+      from ${rows.from} where ${rows.where} and ${rows.at} < ${param('end')}::${type} ${since}`;
 }
 
 /** Revenue of an order `o` in the metric's currency; null without a rate. */
