@@ -11,6 +11,7 @@ import {
   simpleLifetimeValue,
 } from '../../src/domain/lifetime-value.ts';
 import type { MetricResult } from '../../src/domain/metric-result.ts';
+import { newAndReturning } from '../../src/domain/new-and-returning.ts';
 import { purchaseGaps } from '../../src/domain/purchase-gaps.ts';
 import { repeatPurchaseRate } from '../../src/domain/repeat-purchase-rate.ts';
 import { retentionRate } from '../../src/domain/retention-rate.ts';
@@ -37,6 +38,33 @@ t.test('retention is the share of the previous buyers who came back', async (t) 
     reason: { code: 'no_buyers' },
   });
   t.throws(() => retentionRate({ previousBuyers: 1, retained: 2 }), RangeError);
+});
+
+t.test('new and returning buyers share out buyers and revenue', async (t) => {
+  const result = newAndReturning({ fresh: { buyers: 30, revenue: 4_500n }, returning: { buyers: 10, revenue: -500n } });
+  t.match(result, { value: 0.25, numerator: 10, denominator: 40, lowSample: false, reason: null, warnings: [] });
+  t.same(result.values, {
+    buyers: 40,
+    newBuyers: 30,
+    returningBuyers: 10,
+    revenue: 4_000,
+    newRevenue: 4_500,
+    returningRevenue: -500,
+  });
+  t.ok(result.interval && result.interval.low < 0.25 && result.interval.high > 0.25);
+  t.match(result.groups, [
+    { key: 'new', value: 0.75, values: { buyers: 30, revenue: 4_500 } },
+    { key: 'returning', value: 0.25, values: { buyers: 10, revenue: -500 } },
+  ]);
+  const none = newAndReturning({ fresh: { buyers: 0, revenue: 0n }, returning: { buyers: 0, revenue: -20n } });
+  t.match(none, { value: null, reason: { code: 'no_buyers' }, values: { returningRevenue: -20 } });
+  const large = newAndReturning({
+    fresh: { buyers: 1, revenue: 9_007_199_254_740_992n },
+    returning: { buyers: 1, revenue: -1n },
+  });
+  t.match(large.values, { revenue: 9_007_199_254_740_991, newRevenue: null });
+  t.match(large.warnings, [{ code: 'beyond_safe_integer', message: /newRevenue is 9007199254740992,/ }]);
+  t.throws(() => newAndReturning({ fresh: { buyers: -1, revenue: 0n }, returning: { buyers: 0, revenue: 0n } }));
 });
 
 t.test('the repeat-purchase rate is the share of buyers with enough orders', async (t) => {

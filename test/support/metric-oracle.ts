@@ -8,6 +8,7 @@ import {
 } from '../../src/domain/lifetime-value.ts';
 import type { MetricResult } from '../../src/domain/metric-result.ts';
 import { divideRounded, parseDecimal } from '../../src/domain/money.ts';
+import { newAndReturning } from '../../src/domain/new-and-returning.ts';
 import { monthsBetween } from '../../src/domain/period.ts';
 import { purchaseGaps } from '../../src/domain/purchase-gaps.ts';
 import { repeatPurchaseRate } from '../../src/domain/repeat-purchase-rate.ts';
@@ -137,6 +138,11 @@ export function oracle(facts: OracleFacts, question: Question) {
         entry('returns_missing_rate', brought.length - withRate.length),
       ],
       others: entry('returns_of_earlier_buyers', others.length, sum(others.map(value))),
+      /** What a metric of orders leaves out. */
+      returns: [
+        entry('returns', withRate.length, sum(withRate.map(value))),
+        entry('returns_missing_rate', brought.length - withRate.length),
+      ],
     };
   }
 
@@ -184,7 +190,7 @@ export function oracle(facts: OracleFacts, question: Question) {
       });
     },
     averageOrderValue(span: Span): Measured {
-      const { valued, missing } = netOf(span);
+      const { valued, missing, returns: left } = netOf(span);
       const returning = (o: OrderFact) => ordersBefore(o.customer, span.to).length >= 2;
       const sums = (group: OrderFact[]) => ({
         orders: group.length,
@@ -192,11 +198,36 @@ export function oracle(facts: OracleFacts, question: Question) {
         customers: unique(group.map((o) => o.customer)).length,
       });
       const groups = { returning: sums(valued.filter(returning)), oneTime: sums(valued.filter((o) => !returning(o))) };
-      return { result: averageOrderValue(groups), apart: [entry('missing_rate', missing)] };
+      return { result: averageOrderValue(groups), apart: [entry('missing_rate', missing), ...left] };
     },
     revenuePerCustomer(span: Span): Measured {
       const { revenue, buyers, missing, apart } = netOf(span);
       const result = revenuePerCustomer({ revenue, buyers: buyers.length });
+      return { result, apart: [entry('missing_rate', missing), ...apart] };
+    },
+    newAndReturning(span: Span): Measured {
+      const { valued, missing, apart } = netOf(span);
+      const firstOf = (customer: number) => orders.find((o) => o.customer === customer)?.at;
+      const isNew = ({ customer }: { customer: number }) => {
+        const first = firstOf(customer);
+        return first !== undefined && inside(first, span);
+      };
+      const isReturning = ({ customer }: { customer: number }) => {
+        const first = firstOf(customer);
+        return first !== undefined && before(first, span.to) && !inside(first, span);
+      };
+      const sums = (part: (fact: { customer: number }) => boolean) => ({
+        buyers: unique(valued.filter(part).map((o) => o.customer)).length,
+        revenue:
+          sum(valued.filter(part).map((o) => worthOf(o) ?? 0n)) -
+          sum(
+            returns
+              .filter((r) => inside(r.at, span))
+              .filter(part)
+              .map((r) => returnValue(r) ?? 0n),
+          ),
+      });
+      const result = newAndReturning({ fresh: sums(isNew), returning: sums(isReturning) });
       return { result, apart: [entry('missing_rate', missing), ...apart] };
     },
     historic(span: Span): Measured {
@@ -239,7 +270,7 @@ export function oracle(facts: OracleFacts, question: Question) {
       margin: number | null,
     ): Measured {
       if (from === null) throw new Error('the four factors need a window');
-      const { valued, buyers, missing } = netOf({ from, to });
+      const { valued, buyers, missing, returns: left } = netOf({ from, to });
       const end = time(to) < time(asOf) ? to : asOf;
       const lives = buyers.map((c) => valued.filter((o) => o.customer === c).map((o) => dayOf(o.at)));
       const spells = lives.flatMap((days) => {
@@ -269,7 +300,10 @@ export function oracle(facts: OracleFacts, question: Question) {
         margin,
       });
       const told = basis.basis === 'silence' ? { silenceDays: basis.silenceDays } : {};
-      return { result: { ...result, values: { ...result.values, ...told } }, apart: [entry('missing_rate', missing)] };
+      return {
+        result: { ...result, values: { ...result.values, ...told } },
+        apart: [entry('missing_rate', missing), ...left],
+      };
     },
     firstFact(to: string, withReturns: boolean): string | null {
       const all = [...orders, ...(withReturns ? returns : [])].map(({ at }) => at).filter((at) => before(at, to));

@@ -186,6 +186,7 @@ export const cases: Cases = {
   getChurnRate: everything,
   getPurchaseGaps: everything,
   getAverageOrderValue: everything,
+  getNewAndReturning: everything,
   getRevenuePerCustomer: everything,
   getLifetimeValue: everything,
   getLeadFunnel: everything,

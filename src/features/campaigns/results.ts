@@ -69,7 +69,7 @@ const campaignResults = z
   .meta({ id: 'CampaignResults', description: 'The results of a campaign, attributed by last touch.' });
 export type CampaignResults = z.output<typeof campaignResults>;
 
-const { from, to, asOf, timeZone } = commonParameters;
+const { from, to, asOf, timeZone, refunds } = commonParameters;
 const parameters = {
   windowDays: z
     .int()
@@ -81,10 +81,11 @@ const parameters = {
   to,
   asOf,
   timeZone,
+  refunds,
 };
 
 const definition =
-  'A touch is an interaction with a `campaignId` that is not `automatic`. An order counts for its own campaign; an order without one counts for the campaign of its customer’s last touch at or before the order, if that touch is not older than `windowDays`. Earlier touches get no credit. New leads and conversions are attributed in the same way. Only qualifying orders count; returns without an order are ignored. The period selects by when things happened (`occurredAt`, `enteredAt`, `convertedAt`, `placedAt`); the cost is always the total.';
+  'A touch is an interaction with a `campaignId` that is not `automatic`. An order counts for its own campaign; an order without one counts for the campaign of its customer’s last touch at or before the order, if that touch is not older than `windowDays`. Earlier touches get no credit. New leads and conversions are attributed in the same way. Only qualifying orders count; returns without an order are ignored. As of a past `asOf` orders and leads are as they were known then: later cancellations, refunds and conversions are not. With `refunds=when_given` a refund lowers the revenue of the period in which it was given, for the campaign of its order. The period selects by when things happened (`occurredAt`, `enteredAt`, `convertedAt`, `placedAt`); the cost is always the total.';
 const scopes = 'Needs the scope `metrics:read` as well: it reveals revenue.';
 
 export const getCampaignResults = readOperation({
@@ -122,9 +123,9 @@ export const listCampaignResults = readOperation({
     ...parameters,
   }),
   output: pageOf(campaignResults).meta({ id: 'CampaignResultsPage' }),
-  async run(context, { windowDays, from: start, to: until, asOf: as, timeZone: zone, ...filter }) {
+  async run(context, { windowDays, from: start, to: until, asOf: as, timeZone: zone, refunds: counted, ...filter }) {
     requireScope(context, 'metrics:read');
-    const period = resolveScope(context, { from: start, to: until, asOf: as, timeZone: zone });
+    const period = resolveScope(context, { from: start, to: until, asOf: as, timeZone: zone, refunds: counted });
     const { data, page } = await campaignOperations.page(context, filter);
     return { data: await resultsOf(context, data, period, windowDays), page };
   },
@@ -139,7 +140,7 @@ async function resultsOf(
   const totals = await campaignTotals(
     context.db,
     records.map((record) => record.id),
-    { from: period.from, end: period.end, windowDays },
+    { ...period, windowDays },
   );
   return records.map((record) => {
     const { missingRate, revenue, ...counts } = totals.get(record.id) ?? { ...nothing, campaignId: record.id };

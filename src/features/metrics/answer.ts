@@ -1,10 +1,10 @@
 import type { MetricResult } from '../../domain/metric-result.ts';
-import { lastCompleteMonth, type Range } from '../../domain/period.ts';
+import { lastCompleteMonth, previousBucket, type Range } from '../../domain/period.ts';
 import { precedingPeriod } from '../../domain/preceding-period.ts';
 import type { RetentionCounts } from '../../domain/retention-rate.ts';
 import { notFound } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
-import { excludedOrders, firstFact } from './excluded.ts';
+import { excludedFacts, firstFact } from './excluded.ts';
 import { metricResponse, seriesPoints } from './metric-response.ts';
 import type { Excluded, MetricAnswer } from './model.ts';
 import { retentionCounts, retentionSeries } from './retention-queries.ts';
@@ -44,11 +44,15 @@ export async function compareBuyers(
   const { asOf } = asked;
   const minOrders = input.minOrders ?? 1;
   const buckets = seriesOf(asked, null);
-  const cut = (range: Range): Range => ({ from: range.from, to: earlier(range.to, asOf) });
-  const [counts, series, excluded] = await Promise.all([
+  const cut = ({ from, to }: Range): Range => ({ from: earlier(from, asOf), to: earlier(to, asOf) });
+  const pairs = buckets.map(({ start, insideFrom, insideTo }) => {
+    const before = previousBucket(input.interval ?? 'month', start, asked.timeZone);
+    return [cut(before), cut({ from: insideFrom, to: insideTo })];
+  });
+  const [counts, series, [excluded = [], ...ofSeries]] = await Promise.all([
     retentionCounts(context.db, context, asked, { previous, current }, minOrders),
     retentionSeries(context.db, context, asked, buckets, minOrders),
-    excludedOrders(context.db, asked, [cut(previous), cut(current)]),
+    excludedFacts(context.db, asked, [[cut(previous), cut(current)], ...pairs], { returns: false }),
   ]);
   return metricResponse({
     metric,
@@ -60,7 +64,7 @@ export async function compareBuyers(
     result: judge(counts),
     excluded,
     complete: hasEnded(previous.to, asOf) && hasEnded(current.to, asOf),
-    series: seriesPoints(buckets, series.map(judge)),
+    series: seriesPoints(buckets, series.map(judge), ofSeries),
   });
 }
 
@@ -102,10 +106,12 @@ export async function cumulative(
 ): Promise<MetricAnswer> {
   const first = await firstFact(context.db, asked, { returns: false });
   const buckets = seriesOf(asked, first.at);
-  const [[result], series, excluded] = await Promise.all([
+  const before = (end: string) => [{ from: beginningOfTime, to: earlier(end, asked.end) }];
+  const ends = buckets.map((bucket) => bucket.insideTo);
+  const [[result], series, [excluded = [], ...ofSeries]] = await Promise.all([
     compute([asked.end]),
-    buckets.length === 0 ? [] : compute(buckets.map((bucket) => bucket.insideTo)),
-    excludedOrders(context.db, asked, [{ from: beginningOfTime, to: asked.end }]),
+    buckets.length === 0 ? [] : compute(ends),
+    excludedFacts(context.db, asked, [asked.end, ...ends].map(before), { returns: false }),
   ]);
   if (!result) throw new Error(`${metric} has no result`);
   return metricResponse({
@@ -117,17 +123,20 @@ export async function cumulative(
     result,
     excluded,
     complete: hasEnded(asked.to, asked.asOf),
-    series: seriesPoints(buckets, series),
+    series: seriesPoints(buckets, series, ofSeries),
   });
 }
 
 interface PerRange {
   metric: string;
-  unit: 'days' | 'money';
+  unit: 'days' | 'money' | 'ratio';
   /** Amounts are in the currency asked for, or the base currency. */
   money: boolean;
-  /** Returns that name no order are facts of it. */
-  returns: boolean;
+  /**
+   * What it does with returns that name no order: they `count`, they are `excluded`, or it is not about goods and money at
+   * all (`none`).
+   */
+  returns: 'count' | 'excluded' | 'none';
 }
 
 /** A result of a range, and the amounts it leaves out. */
@@ -143,13 +152,17 @@ export async function perRange(
   { metric, unit, money, returns }: PerRange,
   compute: (parts: readonly Part[]) => Promise<Measured[]>,
 ): Promise<MetricAnswer> {
-  const first = await firstFact(context.db, asked, { returns });
+  const first = await firstFact(context.db, asked, { returns: returns === 'count' });
   if (!first.known) throw notFound('customer');
   const buckets = seriesOf(asked, first.at);
-  const [[total], series, excluded] = await Promise.all([
-    compute([wholePeriod(asked)]),
+  const whole = wholePeriod(asked);
+  const rangeOf = ({ insideFrom, insideTo }: Part) => [
+    { from: earlier(insideFrom, asked.end), to: earlier(insideTo, asked.end) },
+  ];
+  const [[total], series, [excluded = [], ...ofSeries]] = await Promise.all([
+    compute([whole]),
     buckets.length === 0 ? [] : compute(buckets),
-    excludedOrders(context.db, asked, [{ from: asked.from ?? beginningOfTime, to: asked.end }]),
+    excludedFacts(context.db, asked, [whole, ...buckets].map(rangeOf), { returns: returns === 'excluded' }),
   ]);
   if (!total) throw new Error(`${metric} has no result`);
   return metricResponse({
@@ -164,6 +177,7 @@ export async function perRange(
     series: seriesPoints(
       buckets,
       series.map(({ result }) => result),
+      series.map(({ excluded: left }, index) => [...(ofSeries[index] ?? []), ...left]),
     ),
   });
 }

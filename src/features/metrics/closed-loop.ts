@@ -3,10 +3,10 @@ import { closedLoop } from '../../domain/closed-loop.ts';
 import { notFound } from '../../platform/errors.ts';
 import { id } from '../../platform/values.ts';
 import { surveyById } from '../surveys/queries.ts';
-import { firstDetractorAt, loopCounts } from './closed-loop-queries.ts';
+import { firstDetractorAt, type LoopCounts, loopCounts } from './closed-loop-queries.ts';
 import { metricOperation } from './group-size.ts';
 import { metricResponse, seriesPoints } from './metric-response.ts';
-import { commonParameters, metricResult } from './model.ts';
+import { commonParameters, type Excluded, metricResult } from './model.ts';
 import { hasEnded, resolveScope, seriesOf } from './scope.ts';
 
 const { from, to, timeZone, asOf, interval } = commonParameters;
@@ -41,11 +41,12 @@ export const getClosedLoop = metricOperation(
         scope,
         firstFact,
         result: closedLoop(whole.counts),
-        excluded: whole.cancelled > 0 ? [{ reason: 'cancelled', count: whole.cancelled }] : [],
+        excluded: cancelledOnes(whole),
         complete: hasEnded(scope.to, scope.asOf),
         series: seriesPoints(
           buckets,
           series.map(({ counts }) => closedLoop(counts)),
+          series.map(cancelledOnes),
         ),
       });
     },
@@ -55,3 +56,7 @@ export const getClosedLoop = metricOperation(
     values: /^(opened|closed|closedInTime|overdue|notYetDue|outcome[A-Z][A-Za-z]*)$/,
   },
 );
+
+function cancelledOnes({ cancelled }: LoopCounts): Excluded[] {
+  return cancelled > 0 ? [{ reason: 'cancelled', count: cancelled }] : [];
+}

@@ -1,45 +1,87 @@
-import { sql } from 'drizzle-orm';
-import { safeNumber } from '../../domain/money.ts';
-import type { Range } from '../../domain/period.ts';
+import { type SQL, sql } from 'drizzle-orm';
+import { exactInteger, safeNumber } from '../../domain/money.ts';
+import { isBefore, type Range } from '../../domain/period.ts';
 import { type Db, param } from '../../platform/db/client.ts';
 import { type Excluded, exclusionReasons } from './model.ts';
 import type { Filter, Scope } from './scope.ts';
-import { factsOnly, filterValues, inScope, ordersOf, qualifyingOrders, type Shape, shaped, shapeOf } from './source.ts';
+import {
+  bucket,
+  factsOnly,
+  filterValues,
+  inScope,
+  ordersOf,
+  qualifyingOrders,
+  returnRows,
+  type Shape,
+  shaped,
+  shapeOf,
+} from './source.ts';
 import type { ReturnsLeftOut } from './value-queries.ts';
 
-type Count = { reason: 'test' | 'cancelled' | 'refunded' | 'unpaid' | 'zero_value'; count: number };
+type OrderReason = 'test' | 'cancelled' | 'refunded' | 'unpaid' | 'zero_value';
+type Count = {
+  bucket: number;
+  reason: OrderReason | 'returns' | 'returns_missing_rate';
+  count: number;
+  amount: string | null;
+};
 
 /** Each order under the first of its reasons. Those that do not qualify have a partial index of their own. */
-const leftOutOrders = shaped<Shape & { ranges: 1 | 2 }, Count>('excluded_orders', (shape) => {
+const leftOut = shaped<Shape & { returns: boolean }, Count>('excluded', (shape) => {
+  const within = (at: SQL) => sql`${at} >= ${param('start')}::timestamptz and ${at} < ${param('end')}::timestamptz`;
   const left = [sql`not o.qualifying`];
   if (shape.paidOnly) left.push(sql`o.payment_status <> 'paid'`);
   if (shape.withoutZero) left.push(sql`o.total = 0`);
-  const within = (n: number) =>
-    sql`(o.placed_at >= ${param(`from${n}`)}::timestamptz and o.placed_at < ${param(`to${n}`)}::timestamptz)`;
-  // The index is entered by the outer ends: an OR of ranges would read all of it.
-  const outer = sql`o.placed_at >= least(${param('from1')}::timestamptz, ${param('from2')}::timestamptz)
-    and o.placed_at < greatest(${param('to1')}::timestamptz, ${param('to2')}::timestamptz)`;
-  const when = shape.ranges === 2 ? sql`${outer} and (${within(1)} or ${within(2)})` : within(1);
   const unpaid = shape.paidOnly ? sql`when o.payment_status <> 'paid' then 'unpaid'` : sql``;
-  return sql`select case when o.test then 'test' when o.cancelled_at is not null then 'cancelled' when not o.qualifying then 'refunded'
-      ${unpaid} else 'zero_value' end as reason, count(*) as count
-    from ${ordersOf(shape)} where (${sql.join(left, sql` or `)}) and ${sql.join([when, ...inScope(shape)], sql` and `)} group by 1`;
+  const conditions = [within(sql`o.placed_at`), ...inScope(shape)];
+  const orders = sql`select ${bucket(sql`o.placed_at`, shape)} as bucket,
+      case when o.test then 'test' when o.cancelled_at is not null then 'cancelled' when not o.qualifying then 'refunded'
+        ${unpaid} else 'zero_value' end as reason, count(*) as count, null::numeric as amount
+    from ${ordersOf(shape)} where (${sql.join(left, sql` or `)}) and ${sql.join(conditions, sql` and `)} group by 1, 2`;
+  if (!shape.returns) return orders;
+  const rows = returnRows(shape);
+  return sql`${orders} union all
+    select ${bucket(rows.at, shape)}, case when ${rows.valued} = 1 then 'returns' else 'returns_missing_rate' end, count(*),
+      sum(${rows.amount}) filter (where ${rows.valued} = 1)
+    from ${rows.from} where ${rows.where} and ${within(rows.at)} group by 1, 2`;
 });
 
-/** The orders of the ranges (already cut at `asOf`) that are in scope and do not count. */
-export async function excludedOrders(
+/**
+ * What a number leaves out, for each of a list of numbers: the orders of its ranges that are in scope and do not count
+ * and, with `returns`, the returns that name no order. Ranges are cut at `asOf` already. One statement.
+ */
+export async function excludedFacts(
   db: Db,
   filter: Filter,
-  ranges: readonly [Range] | readonly [Range, Range],
-): Promise<Excluded[]> {
-  const [first, second] = ranges;
-  return db.all(leftOutOrders({ ...shapeOf(factsOnly(), filter), ranges: second ? 2 : 1 }), {
+  numbers: readonly (readonly Range[])[],
+  options: { returns: boolean },
+): Promise<Excluded[][]> {
+  const bounds = [...new Set(numbers.flat().flatMap(({ from, to }) => [from, to]))].sort(byTime);
+  const placeOf = new Map(bounds.map((bound, index) => [bound, index + 1]));
+  const place = (bound: string) => placeOf.get(bound) ?? 0;
+  const rows = await db.all(leftOut({ ...shapeOf(factsOnly(), filter), returns: options.returns }), {
     ...filterValues(filter),
-    from1: first.from,
-    to1: first.to,
-    from2: second?.from ?? null,
-    to2: second?.to ?? null,
+    bounds,
+    start: bounds[0],
+    end: bounds.at(-1),
   });
+  return numbers.map((ranges) => {
+    const places = ranges.map(({ from, to }) => ({ from: place(from), to: place(to) }));
+    const found = rows.filter((row) => places.some(({ from, to }) => row.bucket >= from && row.bucket < to));
+    return [...new Set(found.map(({ reason }) => reason))].map((reason) => {
+      const ofReason = found.filter((row) => row.reason === reason);
+      const amounts = ofReason.flatMap(({ amount }) => (amount === null ? [] : [exactInteger(amount)]));
+      return {
+        reason,
+        count: ofReason.reduce((sum, { count }) => sum + count, 0),
+        ...(amounts.length > 0 && amountOf(amounts.reduce((sum, amount) => sum + amount, 0n))),
+      };
+    });
+  });
+}
+
+function byTime(a: string, b: string): number {
+  return isBefore(a, b) ? -1 : isBefore(b, a) ? 1 : 0;
 }
 
 /** What money metrics leave out beyond that: records without a rate, and returns that are in nobody's revenue. */

@@ -192,7 +192,7 @@ function onlyOfGroups<I>(guard: Guard<I>, answer: MetricAnswer, hasFrom: boolean
     // All time begins with the first fact of somebody.
     period: hasFrom ? answer.period : { ...answer.period, from: null },
     values: open(answer.values),
-    series: answer.series.map((point) => ({ ...point, values: open(point.values) })),
+    series: answer.series.map((point) => ({ ...point, values: open(point.values), excluded: [] })),
     groups: [],
     excluded: [],
     warnings: answer.warnings.filter(({ code }) => plainWarnings.has(code)),

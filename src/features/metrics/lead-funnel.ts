@@ -96,6 +96,7 @@ export const getLeadFunnel = metricOperation(
         series: seriesPoints(
           buckets,
           counts.series.map((one) => told(leadFunnel(one))),
+          [],
         ),
       });
     },

@@ -37,7 +37,8 @@ export function answerLifetimeValue(context: Context, input: Input): Promise<Met
     refuseParameters(input, ['interval'], 'no retentionCost, which is a cost of the whole window');
   }
   const asked = variant === 'four_factor' ? lastTwelveMonths(context, input) : resolveScope(context, input, customerId);
-  const about = { metric: 'lifetime-value', unit: 'money' as const, money: true, returns: variant !== 'four_factor' };
+  const returns = variant === 'four_factor' ? 'excluded' : 'count';
+  const about = { metric: 'lifetime-value', unit: 'money', money: true, returns } as const;
   const compute = { historic: historicOf, simple: simpleOf, four_factor: fourFactorOf }[variant];
   return perRange(context, asked, about, (parts) => compute(context, asked, parts, input));
 }

@@ -98,7 +98,7 @@ export const getLoyaltyLiability = metricOperation(
         },
         excluded: [],
         complete: hasEnded(scope.to, scope.asOf),
-        series: seriesPoints(buckets, ends.map(resultAt)),
+        series: seriesPoints(buckets, ends.map(resultAt), []),
       });
     },
   },

@@ -61,8 +61,12 @@ export function metricResponse({
   };
 }
 
-/** One entry per bucket, in order; the results belong to the buckets by position. */
-export function seriesPoints(buckets: readonly Bucket[], results: readonly MetricResult[]): SeriesPoint[] {
+/** One entry per bucket, in order; the results, and what they leave out, belong to the buckets by position. */
+export function seriesPoints(
+  buckets: readonly Bucket[],
+  results: readonly MetricResult[],
+  excluded: readonly Excluded[][],
+): SeriesPoint[] {
   return buckets.map((bucket, index) => {
     const result = results[index];
     if (!result) throw new Error(`the interval of ${bucket.start} has no result`);
@@ -75,6 +79,7 @@ export function seriesPoints(buckets: readonly Bucket[], results: readonly Metri
       values,
       numerator,
       denominator,
+      excluded: sortExcluded(excluded[index] ?? []),
       complete: bucket.complete,
       lowSample,
       reason,

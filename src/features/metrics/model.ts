@@ -53,6 +53,7 @@ export const exclusionReasons = [
   'unpaid',
   'zero_value',
   'missing_rate',
+  'returns',
   'returns_of_non_buyers',
   'returns_of_earlier_buyers',
   'returns_missing_rate',
@@ -64,7 +65,7 @@ export type ExclusionReason = (typeof exclusionReasons)[number];
 export const exclusionReason = z.enum(exclusionReasons).meta({
   id: 'ExclusionReason',
   description:
-    'dismissed: seen and closed without an answer. partial: broken off. late: answered after the time that the survey allows.',
+    'missing_rate: orders without an exchange rate. returns: those that name no order, where the metric is of orders (with `refunds=when_given`, refunds too). returns_of_non_buyers: of customers without any qualifying order by the end of the range. returns_of_earlier_buyers: of customers who bought before the range and not in it. returns_missing_rate: without an exchange rate. dismissed: seen and closed without an answer. partial: broken off. late: answered after the time that the survey allows.',
   example: 'missing_rate',
 });
 
@@ -89,6 +90,10 @@ export const metricSeriesPoint = z
     values,
     numerator: number,
     denominator: number,
+    excluded: z.array(metricExcluded).meta({
+      description:
+        'What the number of the interval leaves out. It may be more than what the whole leaves out: a return before the first order of its customer is `returns_of_non_buyers` in its interval, and counts in the whole.',
+    }),
     complete: z.boolean().meta({
       description:
         'false: the interval is still running, or the period cuts it off. A smaller number there does not mean a decline.',

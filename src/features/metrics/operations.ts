@@ -1,6 +1,7 @@
 import { averageOrderValue } from '../../domain/average-order-value.ts';
 import { churnRate } from '../../domain/churn-rate.ts';
 import type { MetricResult } from '../../domain/metric-result.ts';
+import { newAndReturning } from '../../domain/new-and-returning.ts';
 import { purchaseGaps } from '../../domain/purchase-gaps.ts';
 import { repeatPurchaseRate } from '../../domain/repeat-purchase-rate.ts';
 import { retentionRate } from '../../domain/retention-rate.ts';
@@ -22,7 +23,7 @@ import {
 } from './model.ts';
 import { repeatCounts } from './retention-queries.ts';
 import { boundsOf, refuseParameters, resolveScope } from './scope.ts';
-import { averageOrderSums, revenueSums } from './value-queries.ts';
+import { averageOrderSums, newAndReturningSums, revenueSums } from './value-queries.ts';
 
 /** The metrics. Each takes a small, constant number of statements: the period, its series, what was left out, and where all time begins. */
 
@@ -109,7 +110,7 @@ export const getPurchaseGaps = metricOperation(
       return perRange(
         context,
         asked,
-        { metric: 'purchase-gaps', unit: 'days', money: false, returns: false },
+        { metric: 'purchase-gaps', unit: 'days', money: false, returns: 'none' },
         async (parts) => {
           const ranges = await gapStatistics(context.db, asked, boundsOf(parts, asked.end), sameDay === 'merge');
           return ranges.map((statistics) => ({ result: purchaseGaps(statistics), excluded: [] }));
@@ -125,7 +126,7 @@ export const getAverageOrderValue = metricOperation(
     name: 'getAverageOrderValue',
     summary: 'Average order value',
     description:
-      'Revenue (total − tax − refunds without their tax) ÷ orders. `groups`: `returning` customers (at least two orders by the period’s end) and `one_time` ones. Returns without an order do not count.',
+      'Revenue (total − tax − refunds without their tax) ÷ orders. `groups`: `returning` customers (at least two orders by the period’s end, also if both are of one day) and `one_time` ones; for who is new, see `new-and-returning`. Returns without an order do not count; they are in `excluded`.',
     input: valueInput,
     output,
     run(context, input) {
@@ -133,7 +134,7 @@ export const getAverageOrderValue = metricOperation(
       return perRange(
         context,
         asked,
-        { metric: 'average-order-value', unit: 'money', money: true, returns: false },
+        { metric: 'average-order-value', unit: 'money', money: true, returns: 'excluded' },
         async (parts) => {
           const ranges = await averageOrderSums(context.db, context, asked, boundsOf(parts, asked.end));
           return ranges.map((sums) => ({ result: averageOrderValue(sums), excluded: excludedAmounts(sums) }));
@@ -142,6 +143,30 @@ export const getAverageOrderValue = metricOperation(
     },
   },
   { family: 'orders', values: /^(orders|customers)$/, bases: ['customers'] },
+);
+
+export const getNewAndReturning = metricOperation(
+  {
+    name: 'getNewAndReturning',
+    summary: 'New and returning customers',
+    description:
+      'Buyers of the period and their net revenue, by whether the first order of a customer ever lies in the period (`new`, however many orders follow in it) or before it (`returning`). The first order is that by the same `currency`, `payment`, `zeroValue` and `refunds`. `value`: returning buyers ÷ buyers. `values`: `buyers, newBuyers, returningBuyers, revenue, newRevenue, returningRevenue`; buyers and revenue are those of revenue per customer. In a `series` each interval is judged by itself: who is new in one is returning in the next ones. Over all time everybody is new: send `from`, or an `interval`.',
+    input: valueInput,
+    output,
+    run(context, input) {
+      const asked = resolveScope(context, input);
+      return perRange(
+        context,
+        asked,
+        { metric: 'new-and-returning', unit: 'ratio', money: true, returns: 'count' },
+        async (parts) => {
+          const ranges = await newAndReturningSums(context.db, context, asked, boundsOf(parts, asked.end));
+          return ranges.map((sums) => ({ result: newAndReturning(sums), excluded: excludedAmounts(sums) }));
+        },
+      );
+    },
+  },
+  { family: 'orders', values: /^(buyers|newBuyers|returningBuyers)$/, bases: ['buyers'] },
 );
 
 export const getRevenuePerCustomer = metricOperation(
@@ -156,7 +181,7 @@ export const getRevenuePerCustomer = metricOperation(
       return perRange(
         context,
         asked,
-        { metric: 'revenue-per-customer', unit: 'money', money: true, returns: true },
+        { metric: 'revenue-per-customer', unit: 'money', money: true, returns: 'count' },
         async (parts) => {
           const ranges = await revenueSums(context.db, context, asked, boundsOf(parts, asked.end));
           return ranges.map((sums) => ({ result: revenuePerCustomer(sums), excluded: excludedAmounts(sums) }));
@@ -172,7 +197,7 @@ export const getLifetimeValue = metricOperation(
     name: 'getLifetimeValue',
     summary: 'Lifetime value',
     description:
-      '`historic`: net revenue per buyer of the window. `simple`: the same less acquisition and retention cost. `four_factor`: average order value × orders per buyer and month × lifetime in months × margin; its default window is the twelve months before today.',
+      '`historic`: net revenue per buyer of the window. `simple`: the same less acquisition and retention cost. `four_factor`: average order value × orders per buyer and month × lifetime in months × margin; its default window is the twelve months before today. It is of orders: returns without an order are in `excluded`.',
     input: lifetimeInput,
     output,
     problems: ['not_found'],

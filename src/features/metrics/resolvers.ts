@@ -7,6 +7,7 @@ import {
   getAverageOrderValue,
   getChurnRate,
   getLifetimeValue,
+  getNewAndReturning,
   getPurchaseGaps,
   getRepeatPurchaseRate,
   getRetentionRate,
@@ -41,6 +42,7 @@ export const metricResolvers: Resolvers = {
     churnRate: field(getChurnRate),
     purchaseGaps: field(getPurchaseGaps),
     averageOrderValue: field(getAverageOrderValue),
+    newAndReturning: field(getNewAndReturning),
     revenuePerCustomer: field(getRevenuePerCustomer),
     lifetimeValue: field(getLifetimeValue),
     leadFunnel: field(getLeadFunnel, {

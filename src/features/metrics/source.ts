@@ -104,7 +104,7 @@ export function markType({ months }: Pick<Shape, 'months'>): SQL {
   return sql.raw(months ? 'date' : 'timestamptz');
 }
 
-type Knowledge = Pick<Shape, 'past' | 'refundsWhenGiven'>;
+export type Knowledge = Pick<Shape, 'past' | 'refundsWhenGiven'>;
 
 /**
  * Orders under the alias `o`, with `cancelled_at`, `qualifying`, `revenue` and `base_revenue` as they are now; or as they were
@@ -119,20 +119,21 @@ export function ordersOf({ past, refundsWhenGiven }: Knowledge): SQL {
     : sql`select coalesce(sum(f.amount), 0)::bigint as amount, coalesce(sum(f.net), 0)::bigint as net from refunds f
         where o.refunds > 0 and f.customer_id = o.customer_id and f.order_id = o.id and f.refunded_at < ${asOf}`;
   const net = sql`(o.total - o.tax - r.net)`;
-  return sql`(select o.customer_id, o.id, o.placed_at, o.currency, o.total, o.payment_status, o.test, o.base_factor,
+  return sql`(select o.customer_id, o.id, o.placed_at, o.campaign_id, o.currency, o.total, o.payment_status, o.test, o.base_factor,
       ${cancelledAt} as cancelled_at,
       ${cancelledAt} is null and not o.test and not (${isAllRefunded(sql`r.amount`, sql`o.total`)}) as qualifying,
       ${net} as revenue, ${netInBase(net, sql`o.base_factor`)} as base_revenue
     from orders o, lateral (${refunded}) r) o`;
 }
 
+/** What a refund `f` of an order `o` takes from its revenue in the base currency; null without a rate. */
+export const refundInBase = sql`${netInBase(sql`f.net_before`, sql`o.base_factor`)} - ${netInBase(sql`(f.net_before - f.net)`, sql`o.base_factor`)}`;
+
 /** Returns under the alias `r`; where refunds count when they were given, they stand among them. */
 function returnsOf(shape: Omit<Shape, 'months'>): SQL {
   if (!shape.refundsWhenGiven) return sql`returns r`;
-  const before = netInBase(sql`f.net_before`, sql`o.base_factor`);
-  const after = netInBase(sql`(f.net_before - f.net)`, sql`o.base_factor`);
   return sql`(select customer_id, returned_at, currency, net, base_net from returns
-    union all select f.customer_id, f.refunded_at, o.currency, f.net, ${before} - ${after}
+    union all select f.customer_id, f.refunded_at, o.currency, f.net, ${refundInBase}
       from ${ordersOf(shape)} join refunds f on f.customer_id = o.customer_id and f.order_id = o.id
       where ${qualifyingOrders(shape)}) r`;
 }
@@ -201,13 +202,15 @@ export function bucketed(
   shape: Shape,
   options: { amounts: boolean; sinceStart: boolean },
 ): SQL {
+  return sql`${sql.raw(name)} as materialized (${bucketedRows(rows, shape, options)})`;
+}
+
+export function bucketedRows(rows: Rows, shape: Shape, options: { amounts: boolean; sinceStart: boolean }): SQL {
   const type = markType(shape);
   const amounts = options.amounts ? sql`, ${rows.valued} as valued, ${rows.amount} as amount` : sql``;
   const since = options.sinceStart ? sql`and ${rows.at} >= ${param('start')}::${type}` : sql``;
-  return sql`${sql.raw(name)} as materialized (
-      select ${rows.customer} as customer_id, ${bucket(rows.at, shape)} as k, ${rows.count} as n ${amounts}
-      from ${rows.from} where ${rows.where} and ${rows.at} < ${param('end')}::${type} ${since}
-    )`;
+  return sql`select ${rows.customer} as customer_id, ${bucket(rows.at, shape)} as k, ${rows.count} as n ${amounts}
+      from ${rows.from} where ${rows.where} and ${rows.at} < ${param('end')}::${type} ${since}`;
 }
 
 /** Revenue of an order `o` in the metric's currency; null without a rate. */

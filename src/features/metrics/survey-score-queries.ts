@@ -280,34 +280,53 @@ const asks = (shape: Shape) => {
   return shape.oneSurvey ? sql`r.survey_id = ${param('surveyId')}::uuid and ${version}` : version;
 };
 
+interface LeftOut {
+  bucket: number;
+  reason: Extract<ExclusionReason, 'dismissed' | 'partial' | 'late'>;
+  count: number;
+}
+
 /**
  * Every response under the first of its reasons: dismissed ones of surveys that ask the question, and the partial and late
  * ones with an answer to it.
  */
-const leftOut = shaped<Shape, { reason: Extract<ExclusionReason, 'dismissed' | 'partial' | 'late'>; count: number }>(
+const leftOut = shaped<Shape & { series: boolean }, LeftOut>(
   'score_excluded',
-  (shape) => {
+  ({ series, ...shape }) => {
+    const bucket = (at: SQL) => (series ? bucketOf(at) : sql`0`);
     const reasons = [
       ...(shape.partial ? [] : [sql`when r.status = 'partial' then 'partial'`]),
       ...(shape.late ? [] : [sql`when r.late then 'late'`]),
     ];
-    const answers = sql`select case ${sql.join(reasons, sql` `)} end as reason
+    const answers = sql`select ${bucket(sql`a.answered_at`)} as bucket, case ${sql.join(reasons, sql` `)} end as reason
       from survey_answers a join survey_responses r on r.id = a.response_id
       where ${all([toQuestion(shape), sql`not a.counted`, inPeriod('a', shape), inPeriod('r', shape), ...filtersOf(shape)])}
         and (r.late or r.status <> 'complete') and r.status <> 'dismissed'`;
-    return sql`select reason, count(*) as count from (
+    return sql`select bucket, reason, count(*) as count from (
         ${reasons.length > 0 ? sql`${answers} union all` : sql``}
-        select 'dismissed' as reason from survey_responses r
+        select ${bucket(sql`r.answered_at`)} as bucket, 'dismissed' as reason from survey_responses r
         where r.status = 'dismissed' and (r.late or r.status <> 'complete') and ${all([inPeriod('r', shape), ...filtersOf(shape)])}
           and ${asks(shape)}
-      ) left_out where reason is not null group by reason`;
+      ) left_out where reason is not null group by bucket, reason`;
   },
   unprepared,
 );
 
-/** The answers of the period that are in scope and do not count. */
-export function excludedAnswers(db: Db, question: ScoreQuestion): Promise<Excluded[]> {
-  return db.all(leftOut(shapeOf(question)), valuesOf(question));
+/** The answers of the period, and of each bucket of its series, that are in scope and do not count. */
+export async function excludedAnswers(
+  db: Db,
+  question: ScoreQuestion,
+  buckets: readonly Part[],
+): Promise<{ whole: Excluded[]; series: Excluded[][] }> {
+  const series = buckets.length > 0;
+  const bounds = boundsOf(buckets, question.scope.end);
+  const rows = await db.all(leftOut({ ...shapeOf(question), series }), { ...valuesOf(question), bounds });
+  const sumOf = (counted: LeftOut[]) =>
+    [...new Set(counted.map(({ reason }) => reason))].map((reason) => ({
+      reason,
+      count: counted.reduce((sum, row) => sum + (row.reason === reason ? row.count : 0), 0),
+    }));
+  return { whole: sumOf(rows), series: buckets.map((_, index) => sumOf(rows.filter((r) => r.bucket === index + 1))) };
 }
 
 const first = shaped<Shape, { at: string }>(

@@ -126,7 +126,7 @@ function metric(surveyScore: SurveyScore, told: { name: string; summary: string;
         const buckets = scope.interval === null ? [] : seriesOf(scope, await first);
         const [counts, excluded, mixed, firstFact] = await Promise.all([
           scoreCounts(db, question, buckets),
-          excludedAnswers(db, question),
+          excludedAnswers(db, question, buckets),
           hasMixedScales(db, question),
           first,
         ]);
@@ -151,9 +151,9 @@ function metric(surveyScore: SurveyScore, told: { name: string; summary: string;
           scope,
           firstFact,
           result: { ...whole, groups, warnings },
-          excluded,
+          excluded: excluded.whole,
           complete: hasEnded(scope.to, scope.asOf),
-          series: seriesPoints(buckets, counts.series.map(surveyScore.judge)),
+          series: seriesPoints(buckets, counts.series.map(surveyScore.judge), excluded.series),
         });
       },
     },

@@ -1,13 +1,15 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import type { OrderSums } from '../../domain/average-order-value.ts';
 import { type HistoricStatistics, percentiles } from '../../domain/lifetime-value.ts';
 import { exactInteger } from '../../domain/money.ts';
+import type { BuyerSums } from '../../domain/new-and-returning.ts';
 import { type Db, param } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
 import type { Scope } from './scope.ts';
 import {
   bucket,
   bucketed,
+  bucketedRows,
   chooseSource,
   factsOnly,
   markType,
@@ -102,41 +104,50 @@ function leftOut(row: LeftOutRow): ReturnsLeftOut {
 }
 
 /**
- * `bought`: orders by customer and range. `brought`: returns likewise. `firsts`: for customers with returns, the range
- * of their first order, whatever its time: whether they are customers at all.
+ * `by_customer`: what each customer did in each range. Orders: n, valued, revenue; returns: r_n, r_valued, returned.
+ *
+ * The statements of metrics join no two sets of customers: before the first ANALYZE the planner takes each for a row and
+ * compares all of one with all of the other. They group, and look up by key.
  */
-function boughtAndBrought(shape: Shape) {
-  const orders = orderRows(shape);
-  const returns = returnRows(shape);
-  const type = markType(shape);
-  const inRange = { amounts: true, sinceStart: true };
-  return sql`${bucketed('placed', orders, shape, inRange)}, ${bucketed('sent_back', returns, shape, inRange)}, bought as (
-      select customer_id, k, sum(n) as n, sum(valued) as valued, sum(amount) as revenue from placed group by 1, 2
-    ), brought as (
-      select customer_id, k, sum(n) as n, sum(valued) as valued, sum(amount) as returned from sent_back group by 1, 2
-    ), firsts as (
-      select ${orders.customer}, min(${bucket(orders.at, shape)}) as first_k
-      from ${orders.from} where ${orders.where} and ${orders.at} < ${param('end')}::${type} and o.customer_id in (select customer_id from brought) group by 1
+function byCustomer(shape: Shape, options: { sinceStart: boolean }): SQL {
+  return sql`${bucketed('placed', orderRows(shape), shape, { amounts: true, ...options })},
+    sent_back as (${bucketedRows(returnRows(shape), shape, { amounts: true, sinceStart: true })}), by_customer as (
+      select customer_id, k, sum(n)::bigint as n, sum(valued)::bigint as valued, sum(revenue) as revenue,
+        sum(r_n)::bigint as r_n, sum(r_valued)::bigint as r_valued, sum(returned) as returned
+      from (
+        select customer_id, k, n, valued, amount as revenue, 0 as r_n, 0 as r_valued, 0 as returned from placed
+        union all select customer_id, k, 0, 0, 0, n, valued, amount from sent_back
+      ) facts group by 1, 2
     )`;
 }
 
+/** The same of the ranges alone, with the range of the first order (whatever its time) of customers who returned something. */
+function withFirsts(shape: Shape): SQL {
+  const { from, at, where, customer } = orderRows(shape);
+  return sql`${byCustomer(shape, { sinceStart: true })}, known as (
+      select *, case when r_n > 0 then (select min(${bucket(at, shape)}) from ${from}
+        where ${where} and ${at} < ${param('end')}::${markType(shape)} and ${customer} = b.customer_id) end as first_k
+      from by_customer b
+    )`;
+}
+
+/** Per range what is in nobody's revenue. `isEarlier`: returns of customers who bought before, where they are apart. */
+const asideOf = (isEarlier: SQL) => sql`coalesce(sum(n - valued), 0)::bigint as "missingRate",
+      coalesce(sum(r_n - r_valued), 0)::bigint as "returnsWithoutRate",
+      coalesce(sum(r_valued) filter (where (first_k <= k) is not true), 0)::bigint as "strangersReturns",
+      coalesce(sum(returned) filter (where (first_k <= k) is not true), 0)::numeric as "strangersReturned",
+      coalesce(sum(r_valued) filter (where first_k <= k and ${isEarlier}), 0)::bigint as "earlierReturns",
+      coalesce(sum(returned) filter (where first_k <= k and ${isEarlier}), 0)::numeric as "earlierReturned"`;
+
 type RevenueRow = LeftOutRow & { bucket: number; buyers: number; revenue: Numeric; missingRate: number };
 
-const revenues = shaped<Shape, RevenueRow>('revenue_per_customer', (shape) => {
-  const counts = sql`f.first_k <= b.k`;
-  return sql`with ${boughtAndBrought(shape)}, sales as (
-      select k, count(*) filter (where valued > 0) as buyers, sum(revenue) as revenue, sum(n - valued)::bigint as missing from bought group by k
-    ), reversals as (
-      select b.k, sum(b.returned) filter (where ${counts}) as returned, sum(b.n - b.valued) as missing,
-        sum(b.valued) filter (where (${counts}) is not true) as strangers_n, sum(b.returned) filter (where (${counts}) is not true) as strangers
-      from brought b left join firsts f using (customer_id) group by b.k
-    )
-    select k as bucket, coalesce(s.buyers, 0) as buyers, coalesce(s.revenue, 0) - coalesce(r.returned, 0) as revenue,
-      coalesce(s.missing, 0)::bigint as "missingRate", coalesce(r.missing, 0)::bigint as "returnsWithoutRate",
-      coalesce(r.strangers_n, 0)::bigint as "strangersReturns", coalesce(r.strangers, 0)::numeric as "strangersReturned",
-      0::bigint as "earlierReturns", 0::numeric as "earlierReturned"
-    from sales s full join reversals r using (k)`;
-});
+const revenues = shaped<Shape, RevenueRow>(
+  'revenue_per_customer',
+  (shape) => sql`with ${withFirsts(shape)}
+    select k as bucket, count(*) filter (where valued > 0) as buyers,
+      coalesce(sum(revenue), 0) - coalesce(sum(returned) filter (where first_k <= k), 0) as revenue, ${asideOf(sql`false`)}
+    from known group by k`,
+);
 
 export type RevenueSums = { revenue: bigint; buyers: number } & Unvalued & ReturnsLeftOut;
 
@@ -167,26 +178,16 @@ const nothingLeftOut: ReturnsLeftOut = {
 
 /**
  * `net`: what each buyer of a range brought in it, orders less returns. `aside`: per range, what is not in `net`.
- * Needs `bought`, `brought` and `firsts`.
+ * Needs `known`.
  */
 const netByBuyer = sql`net as (
-      select o.customer_id, o.k, o.revenue - coalesce(r.returned, 0) as net
-      from bought o left join brought r using (customer_id, k) where o.valued > 0
+      select customer_id, k, revenue - returned as net from known where valued > 0
     ), aside as (
-      select k, sum(missing)::bigint as missing, sum(no_rate)::bigint as no_rate, sum(strangers_n)::bigint as strangers_n,
-        sum(strangers) as strangers, sum(earlier_n)::bigint as earlier_n, sum(earlier) as earlier
-      from (
-        select k, n - valued as missing, 0 as no_rate, 0 as strangers_n, 0 as strangers, 0 as earlier_n, 0 as earlier from bought
-        union all
-        select k, 0, b.n - b.valued, case when stranger then b.valued else 0 end, case when stranger then b.returned else 0 end,
-          case when stranger or buyer then 0 else b.valued end, case when stranger or buyer then 0 else b.returned end
-        from brought b left join firsts f using (customer_id) left join bought o using (customer_id, k),
-          lateral (select (f.first_k <= k) is not true as stranger, coalesce(o.valued, 0) > 0 as buyer) as who
-      ) parts group by k
+      select k, ${asideOf(sql`valued = 0`)} from known group by k
     )`;
 
-const asideColumns = sql`a.missing as "missingRate", a.no_rate as "returnsWithoutRate", a.strangers_n as "strangersReturns",
-      a.strangers as "strangersReturned", a.earlier_n as "earlierReturns", a.earlier as "earlierReturned"`;
+const asideColumns = sql`a."missingRate", a."returnsWithoutRate", a."strangersReturns", a."strangersReturned",
+      a."earlierReturns", a."earlierReturned"`;
 
 type HistoricRow = LeftOutRow & {
   bucket: number;
@@ -200,18 +201,16 @@ type HistoricRow = LeftOutRow & {
 
 const historic = shaped<Shape, HistoricRow>(
   'lifetime_value_historic',
-  (shape) => sql`with ${boughtAndBrought(shape)}, ${netByBuyer}, ranked as (
-      select k, net, row_number() over (partition by k order by net) - 1 as rank from net
+  (shape) => sql`with ${withFirsts(shape)}, ${netByBuyer}, ranked as (
+      select k, net, row_number() over (partition by k order by net) - 1 as rank, count(*) over (partition by k) - 1 as last from net
     ), sums as (
-      select k, count(*) as buyers, sum(net) as sum, sum(net::numeric * net::numeric) as squares from net group by k
-    ), wanted as (
-      select k, unnest(array[0, buyers - 1]) as rank from sums
-      union select k, (buyers - 1) * p / 10000 + step from sums, unnest(${param('percentiles')}::int[]) p, unnest(array[0, 1]) step
-    ), picked as (
-      select k, json_object_agg(rank, net::text) as ranked from ranked join wanted using (k, rank) group by k
+      select k, count(*) as buyers, sum(net) as sum, sum(net::numeric * net::numeric) as squares,
+        json_object_agg(rank, net::text) filter (where rank in (0, last) or exists (
+          select from unnest(${param('percentiles')}::int[]) p where rank - last * p / 10000 in (0, 1))) as ranked
+      from ranked group by k
     )
-    select k as bucket, coalesce(s.buyers, 0) as buyers, coalesce(s.sum, 0) as sum, coalesce(s.squares, 0) as squares, p.ranked, ${asideColumns}
-    from aside a left join sums s using (k) left join picked p using (k)`,
+    select k as bucket, coalesce(s.buyers, 0) as buyers, coalesce(s.sum, 0) as sum, coalesce(s.squares, 0) as squares, s.ranked, ${asideColumns}
+    from aside a left join sums s using (k)`,
 );
 
 /** In ten-thousandths, so that ranks are whole-number arithmetic in the database as in `quantileRanks`. */
@@ -256,21 +255,20 @@ type SimpleRow = LeftOutRow & {
 };
 
 /** A cost counts in the range its acquisition falls into; a buyer won earlier cost nothing in this one. */
-const simple = shaped<Shape, SimpleRow>(
-  'lifetime_value_simple',
-  (shape) => sql`with ${boughtAndBrought(shape)}, ${netByBuyer}, acquired as (
-      select c.id as customer_id, c.acquisition_cost as cost, coalesce(c.acquired_on, (
-        select (min(${orderRows(shape).at}) at time zone ${param('timeZone')}::text)::date
-        from ${orderRows(shape).from} where ${orderRows(shape).where} and o.customer_id = c.id)) as day
-      from customers c where c.acquisition_cost is not null and c.id in (select customer_id from net)
+const simple = shaped<Shape, SimpleRow>('lifetime_value_simple', (shape) => {
+  const { from, at, where } = orderRows(shape);
+  return sql`with ${withFirsts(shape)}, ${netByBuyer}, acquired as (
+      select n.k, n.net, c.acquisition_cost as cost, case when c.acquisition_cost is not null then coalesce(c.acquired_on, (
+        select (min(${at}) at time zone ${param('timeZone')}::text)::date from ${from} where ${where} and o.customer_id = n.customer_id)) end as day
+      from net n join customers c on c.id = n.customer_id
     ), sums as (
-      select n.k, count(*) as buyers, sum(n.net) as sum, count(a.cost) as known,
-        sum(a.cost) filter (where a.day between (${param('firstDates')}::date[])[n.k] and (${param('lastDates')}::date[])[n.k]) as cost
-      from net n left join acquired a using (customer_id) group by n.k
+      select k, count(*) as buyers, sum(net) as sum, count(cost) as known,
+        sum(cost) filter (where day between (${param('firstDates')}::date[])[k] and (${param('lastDates')}::date[])[k]) as cost
+      from acquired group by k
     )
     select k as bucket, coalesce(s.buyers, 0) as buyers, coalesce(s.sum, 0) as sum, coalesce(s.known, 0) as known, coalesce(s.cost, 0) as cost, ${asideColumns}
-    from aside a left join sums s using (k)`,
-);
+    from aside a left join sums s using (k)`;
+});
 
 export type SimpleSums = {
   buyers: number;
@@ -309,6 +307,53 @@ export async function simpleSums(
       revenue: exactInteger(row.sum),
       acquisitionCost: exactInteger(row.cost),
       buyersWithAcquisitionCost: row.known,
+      missingRate: row.missingRate,
+      ...leftOut(row),
+    };
+  });
+}
+
+type PartRow = LeftOutRow & {
+  bucket: number;
+  newBuyers: number;
+  newRevenue: Numeric;
+  returningBuyers: number;
+  returningRevenue: Numeric;
+  missingRate: number;
+};
+
+/** Whether a customer is new is a matter of the first purchase ever, valued or not. */
+const newAndReturning = shaped<Shape, PartRow>(
+  'new_and_returning',
+  (shape) => sql`with ${byCustomer(shape, { sinceStart: false })}, known as (
+      select *, min(k) filter (where n > 0) over (partition by customer_id) as first_k from by_customer
+    )
+    select k as bucket, count(*) filter (where valued > 0 and first_k = k) as "newBuyers",
+      coalesce(sum(revenue - returned) filter (where first_k = k), 0) as "newRevenue",
+      count(*) filter (where valued > 0 and first_k < k) as "returningBuyers",
+      coalesce(sum(revenue - returned) filter (where first_k < k), 0) as "returningRevenue", ${asideOf(sql`false`)}
+    from known where k >= 1 group by k`,
+);
+
+export type NewAndReturningSums = { fresh: BuyerSums; returning: BuyerSums } & Unvalued & ReturnsLeftOut;
+
+/** Buyers and net revenue of each of the consecutive ranges, by whether a customer's first order lies in it. */
+export async function newAndReturningSums(
+  db: Db,
+  context: Zone,
+  scope: Scope,
+  bounds: readonly string[],
+): Promise<NewAndReturningSums[]> {
+  const source = chooseSource(scope, bounds, context.reportingTimeZone);
+  const rows = await overBounds(db, scope, bounds, source, newAndReturning);
+  const byBucket = new Map(rows.map((row) => [row.bucket, row]));
+  const none: BuyerSums = { buyers: 0, revenue: 0n };
+  return bounds.slice(1).map((_, index) => {
+    const row = byBucket.get(index + 1);
+    if (!row) return { fresh: none, returning: none, missingRate: 0, ...nothingLeftOut };
+    return {
+      fresh: { buyers: row.newBuyers, revenue: exactInteger(row.newRevenue) },
+      returning: { buyers: row.returningBuyers, revenue: exactInteger(row.returningRevenue) },
       missingRate: row.missingRate,
       ...leftOut(row),
     };

@@ -15,6 +15,7 @@ import {
   getAverageOrderValue,
   getChurnRate,
   getLifetimeValue,
+  getNewAndReturning,
   getPurchaseGaps,
   getRepeatPurchaseRate,
   getRetentionRate,
@@ -197,10 +198,19 @@ function expectations(given: Required<Facts>, asked: Asked): Expectation[] {
     return interval && start !== null ? buckets(interval, { from: start, to, timeZone }, asOf) : [];
   };
   const one = oracle(ofCustomer(given, 1), { ...asked, asOf });
-  const expect = (operation: Operation, more: object, total: Measured, excluded: Left[], points: MetricResult[]) => ({
+  const expect = (operation: Operation, more: object, total: Measured, points: Measured[]) => ({
     operation,
     input: { ...asked, ...more },
-    expected: essence(total.result, [...excluded, ...total.apart], points),
+    expected: essence(
+      total.result,
+      total.apart,
+      points.map(({ result, apart }) => ({ ...result, excluded: apart })),
+    ),
+  });
+  /** With the orders of the spans that do not count. */
+  const leaving = ({ result, apart }: Measured, of: typeof naive, ...spans: Span[]): Measured => ({
+    result,
+    apart: [...of.excluded(...spans), ...apart],
   });
   const perRange = (
     operation: Operation,
@@ -209,13 +219,19 @@ function expectations(given: Required<Facts>, asked: Asked): Expectation[] {
     withReturns = false,
     of = naive,
   ) => {
-    const points = series(withReturns, of).map((b) => count({ from: b.insideFrom, to: b.insideTo }).result);
-    return expect(operation, more, count(whole), of.excluded(whole), points);
+    const measure = (span: Span) => leaving(count(span), of, span);
+    const points = series(withReturns, of).map((b) => measure({ from: b.insideFrom, to: b.insideTo }));
+    return expect(operation, more, measure(whole), points);
   };
   const asOfEnds = (operation: Operation, more: object, count: (span: Span) => MetricResult) => {
-    const points = series(false).map((b) => count({ from: null, to: b.insideTo }));
-    const excluded = naive.excluded({ from: null, to });
-    return expect(operation, more, { result: count(whole), apart: [] }, excluded, points);
+    const until = (end: string): Span => ({ from: null, to: end });
+    const measure = (end: string) => leaving(plain(count)(until(end)), naive, until(end));
+    return expect(
+      operation,
+      more,
+      measure(to),
+      series(false).map((b) => measure(b.insideTo)),
+    );
   };
   const plain = (count: (span: Span) => MetricResult) => (span: Span) => ({ result: count(span), apart: [] });
   const list = [
@@ -235,6 +251,7 @@ function expectations(given: Required<Facts>, asked: Asked): Expectation[] {
     ),
     perRange(getAverageOrderValue, {}, naive.averageOrderValue),
     perRange(getRevenuePerCustomer, {}, naive.revenuePerCustomer, true),
+    perRange(getNewAndReturning, {}, naive.newAndReturning, true),
     perRange(getLifetimeValue, {}, naive.historic, true),
     perRange(getLifetimeValue, { customerId: idOf(1) }, one.historic, true, one),
     perRange(getLifetimeValue, { variant: 'simple' }, naive.simple, true),
@@ -247,16 +264,12 @@ function expectations(given: Required<Facts>, asked: Asked): Expectation[] {
     previous: Span,
     judge: (previous: Span, current: Span) => MetricResult,
   ) => {
+    const measure = (first: Span, second: Span) =>
+      leaving({ result: judge(first, second), apart: [] }, naive, first, second);
     const points = series(false).map((b) =>
-      judge(previousBucket(interval ?? 'month', b.start, timeZone), { from: b.insideFrom, to: b.insideTo }),
+      measure(previousBucket(interval ?? 'month', b.start, timeZone), { from: b.insideFrom, to: b.insideTo }),
     );
-    return expect(
-      operation,
-      more,
-      { result: judge(previous, whole), apart: [] },
-      naive.excluded(previous, whole),
-      points,
-    );
+    return expect(operation, more, measure(previous, whole), points);
   };
   const before = precedingPeriod({ from, to, timeZone });
   const given3 = { previousFrom: '2018-12-01', previousTo: '2019-03-01' };
@@ -292,8 +305,9 @@ type Point = Pick<MetricResult, 'value' | 'values' | 'numerator' | 'denominator'
 function essence(
   result: Point & Pick<MetricResult, 'interval' | 'missingInputs' | 'groups' | 'warnings'>,
   excluded: Left[],
-  series: Point[],
+  series: (Point & { excluded: Left[] })[],
 ) {
+  const told = (left: Left[]) => left.filter(({ count }) => count > 0).sort((a, b) => (a.reason < b.reason ? -1 : 1));
   const numbers = ({ value, values, numerator, denominator, lowSample, reason }: Point) => ({
     value,
     values,
@@ -309,7 +323,7 @@ function essence(
     missingInputs,
     groups,
     warnings: warnings.filter(({ code }) => code !== 'acquisition_cost_in_base_currency'),
-    excluded: excluded.filter(({ count }) => count > 0).sort((a, b) => (a.reason < b.reason ? -1 : 1)),
-    series: series.map(numbers),
+    excluded: told(excluded),
+    series: series.map((point) => ({ ...numbers(point), excluded: told(point.excluded) })),
   };
 }

@@ -5,6 +5,7 @@ import {
   getAverageOrderValue,
   getChurnRate,
   getLifetimeValue,
+  getNewAndReturning,
   getPurchaseGaps,
   getRepeatPurchaseRate,
   getRetentionRate,
@@ -26,6 +27,7 @@ const metrics: Operation[] = [
   getPurchaseGaps,
   getAverageOrderValue,
   getRevenuePerCustomer,
+  getNewAndReturning,
   getLifetimeValue,
 ];
 
@@ -313,12 +315,16 @@ t.test('money: base currency and native, what is left out and why, returns', asy
     { key: 'returning', value: 2750 / 4, denominator: 4, values: { customers: 2 } },
     { key: 'one_time', value: 333, denominator: 1 },
   ]);
-  t.same(reasons(aov), [...never, ['missing_rate', 1]]);
+  const returns = [
+    ['returns', 3, 4295],
+    ['returns_missing_rate', 1],
+  ];
+  t.same(reasons(aov), [...never, ['missing_rate', 1], ...returns]);
   const dollars = await ask(getAverageOrderValue, { currency: 'USD' });
   t.match(dollars, { value: 800, currency: 'USD', values: { returning: null, oneTime: 800, orders: 2 }, excluded: [] });
   t.match(await ask(getAverageOrderValue, { zeroValue: 'exclude' }), { value: 3083 / 4, values: { returning: 1200 } });
   const strict = await ask(getAverageOrderValue, { zeroValue: 'exclude', payment: 'paid' });
-  t.same(reasons(strict), [...never, ['unpaid', 1], ['zero_value', 1], ['missing_rate', 1]]);
+  t.same(reasons(strict), [...never, ['unpaid', 1], ['zero_value', 1], ['missing_rate', 1], ...returns]);
   const months = await ask(getAverageOrderValue, { interval: 'month', to: '2024-04-01' });
   t.strictSame(
     months.series.map((p) => [
@@ -366,6 +372,112 @@ t.test('money: base currency and native, what is left out and why, returns', asy
     ['returns_of_non_buyers', 1, 11],
     ['returns_of_earlier_buyers', 1, 90],
   ]);
+});
+
+t.test('every number tells what it leaves out: in the whole, and in each interval', async (t) => {
+  const told = (excluded: MetricAnswer['excluded']) =>
+    excluded.map(({ reason, count, amount }) => [reason, count, ...(amount === undefined ? [] : [amount])].join(' '));
+  const inSeries = ({ series }: MetricAnswer) => series.map((point) => told(point.excluded));
+  const ask = asker(await world(t, shop, { now: '2024-03-15T09:00:00.000Z' }));
+  const quarter = { from: '2024-01-01', to: '2024-04-01', interval: 'month' };
+
+  const four = await ask(getLifetimeValue, { ...quarter, variant: 'four_factor', margin: 0.5 });
+  const left = ['test 1', 'cancelled 1', 'refunded 1', 'missing_rate 1', 'returns 3 4295', 'returns_missing_rate 1'];
+  t.same(told(four.excluded), left, 'the four factors average orders: all returns are left out');
+  t.same(inSeries(four), [[], left, []]);
+  const dollars = await ask(getLifetimeValue, { ...quarter, variant: 'four_factor', currency: 'USD', margin: 0.5 });
+  t.same(told(dollars.excluded), ['returns 2 101'], 'in dollars a return needs no rate');
+  const given = await ask(getAverageOrderValue, { ...quarter, currency: 'EUR', refunds: 'when_given' });
+  t.same(told(given.excluded), ['test 1', 'cancelled 1', 'returns 5 9750'], 'and refunds, where they are like returns');
+
+  const notCounted = ['test 1', 'cancelled 1', 'refunded 1'];
+  t.same(inSeries(await ask(getRetentionRate, quarter)), [[], notCounted, notCounted], 'of both months it compares');
+  t.same(inSeries(await ask(getRepeatPurchaseRate, quarter)), [[], notCounted, notCounted], 'of all until its end');
+  t.same(inSeries(await ask(getPurchaseGaps, quarter)), [[], notCounted, []]);
+  t.same(inSeries(await ask(getChurnRate, { ...quarter, variant: 'silence' })), [[], notCounted, notCounted]);
+
+  const early = asker(
+    await world(
+      t,
+      {
+        orders: ordersOf('1: 2024-02-05', { total: 800 }),
+        returns: [{ customer: 1, at: '2024-01-20T12:00:00Z', total: 300 }],
+      },
+      { now: '2024-03-15T09:00:00.000Z' },
+    ),
+  );
+  for (const more of [{}, { payment: 'paid' }]) {
+    const revenue = await early(getRevenuePerCustomer, { ...quarter, ...more });
+    t.same([revenue.numerator, told(revenue.excluded)], [500, []], 'the whole counts a return before the first order');
+    t.same(
+      revenue.series.map(({ numerator }) => numerator),
+      [0, 800, 0],
+    );
+    t.same(inSeries(revenue), [['returns_of_non_buyers 1 300'], [], []], 'and no month does, which January says');
+  }
+});
+
+t.test('new and returning: by where the first order ever lies', async (t) => {
+  const place = await world(
+    t,
+    {
+      orders: [
+        // New in February, with two orders on one day; 2 and 3 were there before.
+        { customer: 1, at: '2024-02-03T09:00:00Z', total: 1000 },
+        { customer: 1, at: '2024-02-03T15:00:00Z', total: 500 },
+        { customer: 2, at: '2024-01-10T12:00:00Z', total: 700 },
+        { customer: 2, at: '2024-02-10T12:00:00Z', total: 300, refunds: [100] },
+        { customer: 3, at: '2023-05-01T12:00:00Z', total: 50, currency: 'USD', factor: null },
+        { customer: 3, at: '2024-02-11T12:00:00Z', total: 80 },
+        { customer: 4, at: '2024-02-12T12:00:00Z', total: 900, cancelled: true },
+      ],
+      returns: [
+        { customer: 1, at: '2024-02-20T12:00:00Z', total: 250 },
+        { customer: 2, at: '2024-02-21T12:00:00Z', total: 40 },
+        { customer: 4, at: '2024-02-22T12:00:00Z', total: 7 },
+      ],
+    },
+    { now: '2024-03-15T09:00:00.000Z' },
+  );
+  const ask = asker(place);
+  for (const more of [{}, { payment: 'paid' }]) {
+    const answer = await ask(getNewAndReturning, { ...february, ...more });
+    t.match(answer, { metric: 'new-and-returning', unit: 'ratio', currency: 'EUR', value: 2 / 3, denominator: 3 });
+    t.same(answer.values, {
+      buyers: 3,
+      newBuyers: 1,
+      returningBuyers: 2,
+      revenue: 1250 + 160 + 80,
+      newRevenue: 1000 + 500 - 250,
+      returningRevenue: 200 - 40 + 80,
+    });
+    t.match(answer.groups, [
+      { key: 'new', numerator: 1, denominator: 3, values: { buyers: 1, revenue: 1250 } },
+      { key: 'returning', numerator: 2, denominator: 3, values: { buyers: 2, revenue: 240 } },
+    ]);
+    t.same(answer.excluded, [
+      { reason: 'cancelled', count: 1 },
+      { reason: 'returns_of_non_buyers', count: 1, amount: 7 },
+    ]);
+    const { numerator, denominator } = await ask(getRevenuePerCustomer, { ...february, ...more });
+    t.same([answer.values['revenue'], answer.values['buyers']], [numerator, denominator], 'as revenue per customer');
+  }
+  const today = await ask(getNewAndReturning, { from: '2024-02-03', to: '2024-02-04' });
+  t.match(today.values, { newBuyers: 1, returningBuyers: 0, newRevenue: 1500 }, 'two orders today, and new today');
+  t.match((await ask(getNewAndReturning)).values, { newBuyers: 3, returningBuyers: 0 }, 'over all time all are new');
+  t.same(
+    (await ask(getNewAndReturning, { interval: 'month', from: '2024-01-01', to: '2024-03-01' })).series.map(
+      ({ values, value }) => [values['newBuyers'], values['returningBuyers'], value],
+    ),
+    [
+      [1, 0, 0],
+      [1, 2, 2 / 3],
+    ],
+  );
+  t.match(await ask(getNewAndReturning, { from: '2022-01-01', to: '2022-02-01' }), {
+    value: null,
+    reason: { code: 'no_buyers' },
+  });
 });
 
 t.test('lifetime value: simple, four factors, one customer', async (t) => {
@@ -613,6 +725,7 @@ t.test('whole months in the reporting zone come from the rollups, and nothing el
     getRepeatPurchaseRate,
     getAverageOrderValue,
     getRevenuePerCustomer,
+    getNewAndReturning,
     getLifetimeValue,
   ];
   for (const operation of rolledUp) {

@@ -339,13 +339,16 @@ function oracle(responses: ResponseFact[], tiers: TierChange[], asked: Asked, no
     return result;
   }
 
-  const leftOut = { dismissed: 0, partial: 0, late: 0 };
-  for (const fact of facts.filter((one) => inPeriod(one) && isSelected(one))) {
-    const { status, late } = fact.response;
-    if (status === 'dismissed') leftOut.dismissed += fact.asks ? 1 : 0;
-    else if (fact.score === null) continue;
-    else if (status === 'partial' && !include.includes('partial')) leftOut.partial += 1;
-    else if (late && !include.includes('late')) leftOut.late += 1;
+  function leftOutOf(some: Fact[]): { reason: string; count: number }[] {
+    const leftOut = { dismissed: 0, partial: 0, late: 0 };
+    for (const fact of some.filter((one) => inPeriod(one) && isSelected(one))) {
+      const { status, late } = fact.response;
+      if (status === 'dismissed') leftOut.dismissed += fact.asks ? 1 : 0;
+      else if (fact.score === null) continue;
+      else if (status === 'partial' && !include.includes('partial')) leftOut.partial += 1;
+      else if (late && !include.includes('late')) leftOut.late += 1;
+    }
+    return Object.entries(leftOut).flatMap(([reason, count]) => (count > 0 ? [{ reason, count }] : []));
   }
 
   const whole = counted(eligible);
@@ -353,16 +356,17 @@ function oracle(responses: ResponseFact[], tiers: TierChange[], asked: Asked, no
   const first = scaled.map(({ at }) => at).sort((a, b) => time(a) - time(b))[0] ?? null;
   const start = from ?? (first && asked.interval ? intervalAt(asked.interval, first, timeZone).from : null);
   const parts = asked.interval && start !== null ? buckets(asked.interval, { from: start, to, timeZone }, asOf) : [];
-  const inPart = (part: { insideFrom: string; insideTo: string }) =>
-    eligible.filter(({ at }) => time(at) >= time(part.insideFrom) && time(at) < time(part.insideTo));
+  const inPart = (some: Fact[], part: { insideFrom: string; insideTo: string }) =>
+    some.filter(({ at }) => time(at) >= time(part.insideFrom) && time(at) < time(part.insideTo));
   const keyOf = ({ said }: Fact) => (groupBy === undefined ? '' : (said[groupBy] ?? ''));
   const keys = groupBy === undefined ? [] : [...new Set(whole.map(keyOf))];
   return {
     first,
     whole: measure(whole),
-    excluded: Object.entries(leftOut).flatMap(([reason, count]) => (count > 0 ? [{ reason, count }] : [])),
+    excluded: leftOutOf(facts),
+    excludedInSeries: parts.map((part) => leftOutOf(inPart(facts, part))),
     mixed: type !== 'nps' && new Set(scaled.map(({ scale }) => scale)).size > 1,
-    series: parts.map((part) => measure(counted(inPart(part)))),
+    series: parts.map((part) => measure(counted(inPart(eligible, part)))),
     groups: keys
       .map((one) => ({ key: one, ...measure(whole.filter((fact) => keyOf(fact) === one)) }))
       .sort((a, b) => (b.denominator ?? 0) - (a.denominator ?? 0) || (a.key < b.key ? -1 : 1)),
@@ -567,6 +571,11 @@ t.test('scores, their series, groups and lists agree with a naive count', { time
             name,
           );
           assert.deepEqual(answer.series.map(essence), expected.series.map(essence), name);
+          assert.deepEqual(
+            answer.series.map(({ excluded }) => excluded),
+            expected.excludedInSeries,
+            name,
+          );
           assert.deepEqual(
             answer.groups.map((group) => ({ key: group.key, interval: group.interval, ...essence(group) })),
             expected.groups.map((group) => ({ key: group.key, interval: group.interval, ...essence(group) })),
