@@ -154,6 +154,7 @@ export const listCustomersWithOrders = readOperation({
   summary: 'List customers with their first orders',
   input: listCustomers.input.extend({ orders: selection }),
   output: pageOf(customerRecord.output.extend({ orders: firstPage.optional() }).meta({ id: 'ListedCustomer' })),
+  personalParameters: listCustomers.personalParameters ?? [],
   selects: { acquisitionSource: ['Customer.acquisition'] },
   async run(context, { orders: selected, ...input }) {
     requireScope(context, ordersOfCustomers.scope);

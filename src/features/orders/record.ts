@@ -3,6 +3,7 @@ import { foreignKey, index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { typeNames } from '../../platform/type-names.ts';
 import { currency as currencyCode, decimalText } from '../../platform/values.ts';
+import { attributesIndex } from '../../records/custom-fields.ts';
 import {
   boolean,
   count,
@@ -135,6 +136,7 @@ export const orderRecord = record('order', {
     index('orders_not_qualifying').on(t.placedAt).where(sql`not qualifying`),
     index('orders_campaign').on(t.campaignId, t.placedAt).where(sql`campaign_id is not null`),
     index('orders_without_rate').on(t.currency, t.placedAt).where(sql`base_factor is null`),
+    attributesIndex('orders_attributes', t.attributes),
   ],
   timeline: { members: ['status', 'currency', 'total', 'source', 'externalId', 'channel', 'campaignId'] },
   says: {

@@ -54,6 +54,8 @@ const notYet = {
   cancelledAt: null,
   campaignId: null,
   test: false,
+  attributes: null,
+  tags: null,
 };
 
 /**
