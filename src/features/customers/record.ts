@@ -39,6 +39,14 @@ export const address = z
   .meta({ id: 'Address' });
 export type Address = z.output<typeof address>;
 
+/** Personal but for its country, which alone is nobody's address: metrics group by it. */
+export function postalAddress(column: string) {
+  const country = sql`${sql.identifier(column)} ->> 'country'`;
+  return json(address)
+    .personal()
+    .leaves(sql`case when ${country} is not null then jsonb_build_object('country', ${country}) end`);
+}
+
 export const identityInput = z
   .strictObject({
     kind: identityKind,
@@ -110,12 +118,7 @@ export const customerRecord = record('customer', {
       .filter()
       .says('The customer who referred this one.'),
     birthday: date().personal(),
-    // The country alone is nobody's address, and metrics group by it.
-    address: json(address)
-      .personal()
-      .leaves(
-        sql`case when address ->> 'country' is not null then jsonb_build_object('country', address ->> 'country') end`,
-      ),
+    address: postalAddress('address'),
     locale: text(35).plain().takes(locale),
     preferredChannel: words(channel).filter(),
     acquisitionSource: text(100).plain().internal(),

@@ -4,7 +4,7 @@ import { precedingPeriod } from '../../domain/preceding-period.ts';
 import type { RetentionCounts } from '../../domain/retention-rate.ts';
 import { notFound } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
-import { excludedOrders, firstFact } from './excluded.ts';
+import { firstFact, orderNotes } from './excluded.ts';
 import { metricResponse, seriesPoints } from './metric-response.ts';
 import type { Excluded, MetricAnswer } from './model.ts';
 import { retentionCounts, retentionSeries } from './retention-queries.ts';
@@ -45,10 +45,10 @@ export async function compareBuyers(
   const minOrders = input.minOrders ?? 1;
   const buckets = seriesOf(asked, null);
   const cut = (range: Range): Range => ({ from: range.from, to: earlier(range.to, asOf) });
-  const [counts, series, excluded] = await Promise.all([
+  const [counts, series, notes] = await Promise.all([
     retentionCounts(context.db, context, asked, { previous, current }, minOrders),
     retentionSeries(context.db, context, asked, buckets, minOrders),
-    excludedOrders(context.db, asked, [cut(previous), cut(current)]),
+    orderNotes(context.db, asked, [cut(previous), cut(current)]),
   ]);
   return metricResponse({
     metric,
@@ -58,7 +58,7 @@ export async function compareBuyers(
     firstFact: null,
     previous,
     result: judge(counts),
-    excluded,
+    ...notes,
     complete: hasEnded(previous.to, asOf) && hasEnded(current.to, asOf),
     series: seriesPoints(buckets, series.map(judge)),
   });
@@ -102,10 +102,10 @@ export async function cumulative(
 ): Promise<MetricAnswer> {
   const first = await firstFact(context.db, asked, { returns: false });
   const buckets = seriesOf(asked, first.at);
-  const [[result], series, excluded] = await Promise.all([
+  const [[result], series, notes] = await Promise.all([
     compute([asked.end]),
     buckets.length === 0 ? [] : compute(buckets.map((bucket) => bucket.insideTo)),
-    excludedOrders(context.db, asked, [{ from: beginningOfTime, to: asked.end }]),
+    orderNotes(context.db, asked, [{ from: beginningOfTime, to: asked.end }]),
   ]);
   if (!result) throw new Error(`${metric} has no result`);
   return metricResponse({
@@ -115,7 +115,7 @@ export async function cumulative(
     scope: asked,
     firstFact: first.at,
     result,
-    excluded,
+    ...notes,
     complete: hasEnded(asked.to, asked.asOf),
     series: seriesPoints(buckets, series),
   });
@@ -146,10 +146,10 @@ export async function perRange(
   const first = await firstFact(context.db, asked, { returns });
   if (!first.known) throw notFound('customer');
   const buckets = seriesOf(asked, first.at);
-  const [[total], series, excluded] = await Promise.all([
+  const [[total], series, notes] = await Promise.all([
     compute([wholePeriod(asked)]),
     buckets.length === 0 ? [] : compute(buckets),
-    excludedOrders(context.db, asked, [{ from: asked.from ?? beginningOfTime, to: asked.end }]),
+    orderNotes(context.db, asked, [{ from: asked.from ?? beginningOfTime, to: asked.end }]),
   ]);
   if (!total) throw new Error(`${metric} has no result`);
   return metricResponse({
@@ -159,7 +159,8 @@ export async function perRange(
     scope: asked,
     firstFact: first.at,
     result: total.result,
-    excluded: [...excluded, ...total.excluded],
+    excluded: [...notes.excluded, ...total.excluded],
+    warnings: notes.warnings,
     complete: hasEnded(asked.to, asked.asOf),
     series: seriesPoints(
       buckets,

@@ -1,7 +1,9 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
+import type { Notice } from '../../domain/metric-result.ts';
 import { safeNumber } from '../../domain/money.ts';
 import type { Range } from '../../domain/period.ts';
 import { type Db, param } from '../../platform/db/client.ts';
+import { hasFailedPayment } from '../orders/record.ts';
 import { type Excluded, exclusionReasons } from './model.ts';
 import type { Filter, Scope } from './scope.ts';
 import { factsOnly, filterValues, inScope, ordersOf, qualifyingOrders, type Shape, shaped, shapeOf } from './source.ts';
@@ -9,37 +11,62 @@ import type { ReturnsLeftOut } from './value-queries.ts';
 
 type Count = { reason: 'test' | 'cancelled' | 'refunded' | 'unpaid' | 'zero_value'; count: number };
 
+type Ranges = readonly [Range] | readonly [Range, Range];
+
+/** Whether an order was placed in one of the ranges. */
+function placedIn(ranges: 1 | 2): SQL {
+  const within = (n: number) =>
+    sql`(o.placed_at >= ${param(`from${n}`)}::timestamptz and o.placed_at < ${param(`to${n}`)}::timestamptz)`;
+  if (ranges === 1) return within(1);
+  // The index is entered by the outer ends: an OR of ranges would read all of it.
+  return sql`o.placed_at >= least(${param('from1')}::timestamptz, ${param('from2')}::timestamptz)
+    and o.placed_at < greatest(${param('to1')}::timestamptz, ${param('to2')}::timestamptz) and (${within(1)} or ${within(2)})`;
+}
+
 /** Each order under the first of its reasons. Those that do not qualify have a partial index of their own. */
 const leftOutOrders = shaped<Shape & { ranges: 1 | 2 }, Count>('excluded_orders', (shape) => {
   const left = [sql`not o.qualifying`];
   if (shape.paidOnly) left.push(sql`o.payment_status <> 'paid'`);
   if (shape.withoutZero) left.push(sql`o.total = 0`);
-  const within = (n: number) =>
-    sql`(o.placed_at >= ${param(`from${n}`)}::timestamptz and o.placed_at < ${param(`to${n}`)}::timestamptz)`;
-  // The index is entered by the outer ends: an OR of ranges would read all of it.
-  const outer = sql`o.placed_at >= least(${param('from1')}::timestamptz, ${param('from2')}::timestamptz)
-    and o.placed_at < greatest(${param('to1')}::timestamptz, ${param('to2')}::timestamptz)`;
-  const when = shape.ranges === 2 ? sql`${outer} and (${within(1)} or ${within(2)})` : within(1);
   const unpaid = shape.paidOnly ? sql`when o.payment_status <> 'paid' then 'unpaid'` : sql``;
   return sql`select case when o.test then 'test' when o.cancelled_at is not null then 'cancelled' when not o.qualifying then 'refunded'
       ${unpaid} else 'zero_value' end as reason, count(*) as count
-    from ${ordersOf(shape)} where (${sql.join(left, sql` or `)}) and ${sql.join([when, ...inScope(shape)], sql` and `)} group by 1`;
+    from ${ordersOf(shape)} where (${sql.join(left, sql` or `)}) and ${sql.join([placedIn(shape.ranges), ...inScope(shape)], sql` and `)} group by 1`;
 });
 
-/** The orders of the ranges (already cut at `asOf`) that are in scope and do not count. */
-export async function excludedOrders(
+/** Orders that count and that nobody is going to pay for: a partial index has them. */
+const unpayableOrders = shaped<Shape & { ranges: 1 | 2 }, { count: number }>(
+  'unpayable_orders',
+  (shape) =>
+    sql`select count(*) as count from ${ordersOf(shape)}
+      where ${hasFailedPayment} and ${qualifyingOrders(shape)} and ${placedIn(shape.ranges)}`,
+);
+
+/** What is said of the orders of the ranges (already cut at `asOf`): those in scope that do not count, and whether some that count are in doubt. */
+export async function orderNotes(
   db: Db,
   filter: Filter,
-  ranges: readonly [Range] | readonly [Range, Range],
-): Promise<Excluded[]> {
+  ranges: Ranges,
+): Promise<{ excluded: Excluded[]; warnings: Notice[] }> {
   const [first, second] = ranges;
-  return db.all(leftOutOrders({ ...shapeOf(factsOnly(), filter), ranges: second ? 2 : 1 }), {
+  const shape = { ...shapeOf(factsOnly(), filter), ranges: second ? 2 : 1 } as const;
+  const values = {
     ...filterValues(filter),
     from1: first.from,
     to1: first.to,
     from2: second?.from ?? null,
     to2: second?.to ?? null,
-  });
+  };
+  const [excluded, unpayable] = await Promise.all([
+    db.all(leftOutOrders(shape), values),
+    filter.paidOnly ? null : db.first(unpayableOrders(shape), values),
+  ]);
+  return { excluded, warnings: unpayable && unpayable.count > 0 ? [failedPayments(unpayable.count)] : [] };
+}
+
+function failedPayments(count: number): Notice {
+  const message = `${count} of the orders counted have the paymentStatus failed or voided. Send payment=paid to count paid orders only.`;
+  return { code: 'failed_payments_counted', message };
 }
 
 /** What money metrics leave out beyond that: records without a rate, and returns that are in nobody's revenue. */

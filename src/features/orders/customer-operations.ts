@@ -51,7 +51,9 @@ const memberSql: Record<string, SQL> = Object.fromEntries(
     return [name, exact ? sql`${column}::text` : sql`${column}`];
   }),
 );
-const instants = ['placedAt', 'cancelledAt', 'createdAt', 'updatedAt'] as const;
+const instants = Object.entries<PgColumn>(getTableColumns(orders)).flatMap(([name, column]) =>
+  column.getSQLType().startsWith('timestamp') ? [name] : [],
+);
 const itemColumns: Record<string, SQL> = {
   sku: sql`i.sku`,
   name: sql`i.name`,
@@ -206,9 +208,10 @@ function toPage(
 }
 
 function toOrder(row: SelectedOrder): Pick<Order, 'id' | 'customerId'> & Partial<Order> {
+  const values = row as Record<string, unknown>; // instants are text
   for (const name of instants) {
-    const value = row[name];
-    if (value) row[name] = canonicalInstant(value);
+    const value = values[name];
+    if (value) values[name] = canonicalInstant(String(value));
   }
   const { references, ...members } = row;
   return references === undefined ? members : { ...members, references: toReferences(references) };

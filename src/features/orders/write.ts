@@ -51,6 +51,8 @@ writtenBy(orderRecord, {
 const notYet = {
   paymentStatus: 'pending',
   fulfillmentStatus: 'unfulfilled',
+  paidAt: null,
+  fulfilledAt: null,
   cancelledAt: null,
   campaignId: null,
   test: false,
