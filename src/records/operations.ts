@@ -7,6 +7,7 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, type Page, pageOf, pageParameters, sortParameter } from '../platform/page.ts';
 import { id } from '../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion, written } from '../platform/versions.ts';
+import { customFilters } from './custom-fields.ts';
 import { beginEffects, type State } from './effects.ts';
 import { lazily } from './lazily.ts';
 import { customerRequired } from './ownership.ts';
@@ -36,7 +37,7 @@ export interface ListFilter {
   /** Its values may match every row or none, so the statement is planned for them each time. */
   uneven?: boolean;
   /** What the parameter's value is compared as. */
-  normalize?: (value: string) => string;
+  normalize?: (value: unknown) => unknown;
   /** Selects by personal data. */
   personal?: boolean;
   /** The members it selects by, when they have other names: `Interaction.text`. */
@@ -105,6 +106,11 @@ function stem(member: string): string {
   return member.replace(/(At|On)$/, '');
 }
 
+function customFiltersOf({ table, fields }: Kind): Readonly<Record<string, ListFilter>> {
+  const columns = { attributes: columnNamed(table, 'attributes'), tags: columnNamed(table, 'tags') };
+  return customFilters(columns, { personal: fields['attributes']?.spec.personal !== null });
+}
+
 /** Filters and orders of a list, by the marks of the fields. */
 export function listParts(kind: Kind, { filters = {}, sorts = {}, defaultSort }: OperationOptions) {
   const found: Record<string, ListFilter> = {};
@@ -141,7 +147,7 @@ export function listParts(kind: Kind, { filters = {}, sorts = {}, defaultSort }:
   }
   const [first] = Object.keys({ ...sortable, ...sorts });
   return {
-    filters: { ...found, ...filters },
+    filters: { ...found, ...customFiltersOf(kind), ...filters },
     sorts: { ...sortable, ...sorts },
     defaultSort: defaultSort ?? `-${happened ?? first ?? 'id'}`,
   };
@@ -216,7 +222,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
     if (given.length === 0) return filter;
     return {
       ...filter,
-      ...Object.fromEntries(given.map(([name, normalize]) => [name, normalize(String(filter[name]))])),
+      ...Object.fromEntries(given.map(([name, normalize]) => [name, normalize(filter[name])])),
     };
   }
   const sortNames = Object.keys(parts.sorts) as [string, ...string[]]; // every list has an order

@@ -3,6 +3,7 @@ import { index, type PgColumn, type PgTable, type PgTableExtraConfigValue } from
 import { z } from 'zod';
 import { customerKey } from '../platform/audit.ts';
 import { id } from '../platform/values.ts';
+import { type CustomFields, customFields } from './custom-fields.ts';
 import type { Writing } from './effects.ts';
 import {
   code,
@@ -115,13 +116,13 @@ export interface RecordDefinition<
   owner: O;
   naming: N;
   access: Access;
-  /** Its own; every record has `id`, `version`, `createdAt` and `updatedAt` as well. */
+  /** Its own; every record has `id`, `version`, `attributes`, `tags`, `createdAt` and `updatedAt` as well. */
   fields: F;
   lines?: L;
   /** Part of the record that this member refers to: it moves and is deleted with it. */
   partOf?: { table: PgTable; by: keyof F & string };
   /** Indexes and foreign keys beyond the key, the owner and those every kind has. */
-  extras?: (columns: TableOf<AllFields<F, O, N>>['_']['columns']) => PgTableExtraConfigValue[];
+  extras?: (columns: TableOf<AllFields<F & CustomFields, O, N>>['_']['columns']) => PgTableExtraConfigValue[];
   /** The timestamps that lists are ordered and filtered by. Default: `updatedAt`. */
   listedBy?: ListedBy;
   /** It owns the others: its id is the key under which their rows are kept. */
@@ -142,7 +143,9 @@ export interface RecordDefinition<
   /** Never changed once it is written: it has no `updatedAt`. */
   unchanging?: true;
   /** Checks an input as a whole. */
-  refine?: (input: Strict<InputOfKind<F, L, O, N, M>>) => Strict<InputOfKind<F, L, O, N, M>>;
+  refine?: (
+    input: Strict<InputOfKind<F & CustomFields, L, O, N, M>>,
+  ) => Strict<InputOfKind<F & CustomFields, L, O, N, M>>;
   /** Texts for the documents. */
   says?: {
     record?: string;
@@ -216,7 +219,7 @@ export function record<
   const N extends Naming,
   const L extends LinesOf = Record<never, never>,
   const M extends More = Record<never, never>,
->(name: string, definition: RecordDefinition<F, L, O, N, M>): KindOf<F, L, O, N, M> {
+>(name: string, definition: RecordDefinition<F, L, O, N, M>): KindOf<F & CustomFields, L, O, N, M> {
   const { plural, label, owner, naming, access, partOf, self = false, more, extras, refine, says = {} } = definition;
   const type = name.charAt(0).toUpperCase() + name.slice(1);
   const lines: LinesOf = definition.lines ?? {};
@@ -236,7 +239,9 @@ export function record<
     createdAt: stamp('createdAt'),
     ...(!definition.unchanging && { updatedAt: stamp('updatedAt') }),
   };
-  const fields: Fields = { ...first, ...definition.fields, ...last };
+  // What is kept with somebody's record may tell of them; the organisation's own records are nobody's data.
+  const own: Fields = { ...definition.fields, ...customFields({ personal: owner !== null || self }) };
+  const fields: Fields = { ...first, ...own, ...last };
   const tableName = plural.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
   const table = storedTable<Fields>(tableName, {
     name: self ? name : plural,
@@ -260,7 +265,7 @@ export function record<
   );
   const patched = {
     ...owner?.input,
-    ...inputShape<Fields>(definition.fields),
+    ...inputShape(own),
     ...lineShapes(lines, 'input'),
     ...more?.input,
   };
@@ -305,7 +310,7 @@ export function record<
     .strictObject({
       ...outputShape(first),
       ...(naming !== 'none' && { references: z.array(reference) }),
-      ...outputShape(definition.fields),
+      ...outputShape(own),
       ...lineShapes(lines, 'output'),
       ...more?.output,
       ...outputShape(last),
@@ -329,7 +334,7 @@ export function record<
     select: more?.select ?? null,
     finish: more?.finish ?? null,
     writing: { after: [] },
-  } as unknown as KindOf<F, L, O, N, M>; // the same rules as the types above
+  } as unknown as KindOf<F & CustomFields, L, O, N, M>; // the same rules as the types above
   if (kinds.has(name)) throw new Error(`The record kind ${name} is defined twice`);
   kinds.set(name, kind);
   return kind;

@@ -65,7 +65,13 @@ t.test('REST: what breaks clients is found', async (t) => {
         components.schemas.OrderInput.properties.channel.maxLength = 50;
       },
     ],
-    ['PaymentStatus (input): paid is no longer taken', ({ components }) => components.schemas.PaymentStatus.enum.pop()],
+    [
+      'PaymentStatus (input): paid is no longer taken',
+      ({ components }) => {
+        const { PaymentStatus: status } = components.schemas;
+        status.enum = status.enum.filter((word: string) => word !== 'paid');
+      },
+    ],
     ['Refund (output).amount was removed', ({ components }) => delete components.schemas.Refund.properties.amount],
     [
       'Refund (output).amount is no longer always there',
@@ -127,11 +133,7 @@ t.test('GraphQL: what breaks clients is found', async (t) => {
       '  refund(id: ID!): Refund\n',
       '  refund(id: ID!, size: Int!): Refund\n',
     ],
-    [
-      /Enum value 'PAID' was removed from enum 'PaymentStatus'/,
-      'enum PaymentStatus {\n  PENDING\n  PAID\n',
-      'enum PaymentStatus {\n  PENDING\n',
-    ],
+    [/Enum value 'PAID' was removed from enum 'PaymentStatus'/, '  PARTIALLY_PAID\n  PAID\n', '  PARTIALLY_PAID\n'],
     [/Input field 'size' of type 'Int!' was added/, 'input RefundInput {\n', 'input RefundInput {\n  size: Int!\n'],
   ];
   for (const [expected, from, to] of plants) {

@@ -14,6 +14,8 @@ const documents: Record<string, string[]> = {
   customers: ['Customer'],
   customer_identities: [],
   consent_changes: ['ConsentEvidence'],
+  orders: ['Order'],
+  leads: ['Lead'],
   refunds: ['Refund', 'TimelineRefund'],
   returns: ['Return', 'TimelineReturn'],
   interactions: ['Interaction', 'TimelineInteraction', 'ScoreEvidence', 'LatestTouch'],

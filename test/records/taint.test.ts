@@ -47,25 +47,31 @@ const personalColumns = ownedTables().flatMap((stored) =>
   personalMembers(stored).map((member) => ({
     table: getTableName(stored.table),
     column: columnNamed(stored.table, member).name,
+    type: columnNamed(stored.table, member).getSQLType(),
   })),
 );
-const markOf = ({ table, column }: { table: string; column: string }) => `Taint_${table}_${column}`;
+const markOf = ({ table, column }: Pick<(typeof personalColumns)[number], 'table' | 'column'>) =>
+  `Taint_${table}_${column}`;
 const day = '1903-02-17';
 
 /** What SQL sets a column to, where a plain text would not do. null: it is filled by what happens (a merge). */
 const values: Record<string, string | null> = {
   'customers.birthday': `'${day}'`,
   'customers.address': `'{"line1": "Taint_customers_address", "city": "Taint_customers_address", "country": "GB"}'`,
-  'customers.attributes': `'{"nick": "Taint_customers_attributes"}'`,
   'customer_identities.value': `lower('Taint_customer_identities_value.' || left(md5(value), 12) || '@example.org')`,
   'customer_merges.before': null,
   'customer_merges.after': null,
 };
 
+function literalOf(place: (typeof personalColumns)[number]): string {
+  if (place.type === 'jsonb') return `'{"nick": "${markOf(place)}"}'`;
+  return place.type.endsWith('[]') ? `'{${markOf(place)}}'` : `'${markOf(place)}'`;
+}
+
 async function taint(): Promise<void> {
   for (const place of personalColumns) {
     const key = `${place.table}.${place.column}`;
-    const value = key in values ? values[key] : `'${markOf(place)}'`;
+    const value = key in values ? values[key] : literalOf(place);
     if (value === null) continue;
     const where = key === 'customer_identities.value' ? `where kind = 'email' and value not like 'taint%'` : '';
     await database.query(`update ${place.table} set ${place.column} = ${value} ${where}`);
@@ -363,7 +369,7 @@ t.test('with customers:pii every operation answers', async (t) => {
     }
     for (const { request, operations: through } of graphqlRequests(true, more)) {
       const { text } = await full(t, request, through, who);
-      const isPersonal = through.some((one) => personalOperations.has(one));
+      const isPersonal = through.some((one) => personalOperations.has(one)) && !through.some((one) => mayFail.has(one));
       if (name === 'service' && isPersonal) t.notMatch(text, /"errors":/, `${request.door} is answered`);
     }
   }

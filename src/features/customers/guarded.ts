@@ -9,7 +9,7 @@ import type { CustomerPatch } from './record.ts';
 /**
  * What scoped tokens cannot say of a customer. None of them says who referred it, nor, of one that exists,
  * where it came from and which company it belongs to: bonuses and costs hang on that. A customer's own token says nothing
- * of the shop's names and attributes either, and adds no e-mail or phone: later orders find their customer by these, so
+ * of the shop's names, attributes and tags either, and adds no e-mail or phone: later orders find their customer by these, so
  * whoever adds an address that is not theirs is told of what somebody else buys. Who has verified an address adds it with
  * a token of the organisation.
  *
@@ -34,7 +34,7 @@ export function withoutGuarded(
   if (companyId) throw guarded('/companyId');
   if (acquisition && scopedTo.kind === 'partner') throw guarded('/acquisition');
   if (scopedTo.kind === 'partner') return rest;
-  const { kind, attributes, references, ...own } = rest;
+  const { kind, attributes, tags, references, ...own } = rest;
   const { source, cost = null, acquiredOn = null } = acquisition ?? {};
   keep('acquisition', source === undefined ? null : { source, cost, acquiredOn }, {
     source: row.acquisitionSource,
@@ -43,6 +43,7 @@ export function withoutGuarded(
   });
   keep('kind', kind ?? null, row.kind);
   keep('attributes', attributes ?? null, row.attributes);
+  keep('tags', tags ?? null, row.tags);
   keep('references', references ? references.map(refKey).sort() : null, before.references.map(refKey).sort());
   const known = new Set(before.identities.map(identityKey));
   for (const identity of identities ?? []) {

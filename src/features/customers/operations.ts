@@ -31,8 +31,8 @@ const ofIdentity = (kind: 'email' | 'phone', max: number) => ({
     .meta({ description: `Needs \`customers:pii\`. Refused if it is no ${kind}.` }),
   condition: (value: SQL) =>
     sql`${customers.id} = (select customer_id from customer_identities where kind = ${sql.raw(`'${kind}'`)} and value = ${value})`,
-  normalize(value: string) {
-    const normalized = normalForm(kind, value);
+  normalize(value: unknown) {
+    const normalized = normalForm(kind, String(value));
     if (normalized !== null) return normalized;
     // An empty list would say that nobody has it.
     const message = `The ${kind} ${identityAdvice[kind]}.`;
@@ -103,7 +103,7 @@ export const updateCustomer = writeOperation({
   selfService: true,
   summary: 'Change a customer',
   description:
-    'Omitted members keep their values; null clears; `identities` and `references` are replaced as a whole. Scoped tokens (partner and customer tokens) may not change `companyId`, `referredBy`, `acquisition` and `acquiredBy` (403 `not_shared`). Customer tokens also may not change `kind`, `attributes` and `references`, or add `identities`. In all of these, null changes nothing.',
+    'Omitted members keep their values; null clears; `identities` and `references` are replaced as a whole. Scoped tokens (partner and customer tokens) may not change `companyId`, `referredBy`, `acquisition` and `acquiredBy` (403 `not_shared`). Customer tokens also may not change `kind`, `attributes`, `tags` and `references`, or add `identities`. In all of these, null changes nothing.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion, body: customerPatch }),
   output: writtenCustomer,
   idempotency: 'accepted',

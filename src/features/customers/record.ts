@@ -4,15 +4,8 @@ import { z } from 'zod';
 import { problemType } from '../../platform/errors.ts';
 import { maskedForScoped } from '../../platform/masked-fields.ts';
 import { personal } from '../../platform/personal.ts';
-import {
-  amount,
-  text as boundedText,
-  calendarDate,
-  country,
-  id,
-  isStorableJson,
-  positiveAmount,
-} from '../../platform/values.ts';
+import { amount, text as boundedText, calendarDate, country, id, positiveAmount } from '../../platform/values.ts';
+import { attributesIndex } from '../../records/custom-fields.ts';
 import {
   boolean,
   code,
@@ -45,6 +38,14 @@ export const address = z
   })
   .meta({ id: 'Address' });
 export type Address = z.output<typeof address>;
+
+/** Personal but for its country, which alone is nobody's address: metrics group by it. */
+export function postalAddress(column: string) {
+  const country = sql`${sql.identifier(column)} ->> 'country'`;
+  return json(address)
+    .personal()
+    .leaves(sql`case when ${country} is not null then jsonb_build_object('country', ${country}) end`);
+}
 
 export const identityInput = z
   .strictObject({
@@ -85,20 +86,6 @@ export const acquisition = z
     description: 'Where a customer came from, and at what cost (minor units of the base currency).',
   });
 
-const maxAttributes = 16_384;
-export const attributes = z
-  .record(boundedText(100), z.unknown())
-  .refine((value) => isStorableJson(value), {
-    error:
-      'is nested deeper than 64 levels, or has NUL characters, lone surrogates or numbers beyond 2^53 − 1 (send these as strings)',
-    params: { code: 'invalid_json' },
-  })
-  .refine((value) => JSON.stringify(value).length <= maxAttributes, {
-    error: `is larger than ${maxAttributes} characters of JSON`,
-    params: { code: 'too_large' },
-  })
-  .meta({ description: 'Custom attributes, at most 16 KiB of JSON.', example: { tier: 'gold' } });
-
 const locale = boundedText(35)
   .regex(/^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$/)
   .meta({ description: 'BCP 47 language tag.', example: 'en-GB' });
@@ -131,12 +118,7 @@ export const customerRecord = record('customer', {
       .filter()
       .says('The customer who referred this one.'),
     birthday: date().personal(),
-    // The country alone is nobody's address, and metrics group by it.
-    address: json(address)
-      .personal()
-      .leaves(
-        sql`case when address ->> 'country' is not null then jsonb_build_object('country', address ->> 'country') end`,
-      ),
+    address: postalAddress('address'),
     locale: text(35).plain().takes(locale),
     preferredChannel: words(channel).filter(),
     acquisitionSource: text(100).plain().internal(),
@@ -145,7 +127,6 @@ export const customerRecord = record('customer', {
     acquiredBy: recordId()
       .answers(maskedForScoped(id.nullable()))
       .says('The partner who brought the customer. If omitted it does not change, not even with PUT.'),
-    attributes: json(attributes, z.record(z.string(), z.unknown())).personal(),
     /** From then on the row keeps the facts of a person together, and nothing personal. */
     erasedAt: instant().readOnly().says('When the person was erased. Only anonymous records are left.'),
     /** Profile fields of lead scoring that were filled in when the person was erased: funnel health still counts them. */
@@ -195,6 +176,7 @@ export const customerRecord = record('customer', {
     index('customers_birth_day')
       .on(sql`(extract(month from birthday) * 100 + extract(day from birthday))`)
       .where(sql`birthday is not null`),
+    attributesIndex('customers_attributes', t.attributes),
   ],
   says: {
     record: 'A person or a company. Personal data is null without the scope `customers:pii`.',

@@ -5,6 +5,7 @@ import { type Db, param, type Statement, statement, type Values } from '../../pl
 import { type Context, readOperation } from '../../platform/operation.ts';
 import { defaultLimit, type Page, pageFrom, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { instant, text } from '../../platform/values.ts';
+import { acceptedAttributes, customFilters } from '../../records/custom-fields.ts';
 import { learnedScoresOf } from '../lead-models/queries.ts';
 import { learnedGlance } from '../lead-models/record.ts';
 import { leadColumns, type UnscoredLead } from '../leads/queries.ts';
@@ -15,6 +16,8 @@ import { compiled, rulesById, rulesInForce, type ScoringRules, toLeadScore } fro
 import { scoreQuery } from './score-sql.ts';
 
 const points = z.number().min(-10_000_000).max(10_000_000);
+
+const custom = customFilters(leads, { personal: true });
 
 const input = z.strictObject({
   ...pageParameters,
@@ -43,6 +46,9 @@ const input = z.strictObject({
   enteredTo: instant.optional(),
   updatedFrom: instant.optional(),
   updatedTo: instant.optional(),
+  attributes: custom.attributes.input,
+  tag: custom.tag.input,
+  tags: custom.tags.input,
   learned: z.boolean().optional().meta({ description: 'Also return the learned score of each lead.' }),
 });
 
@@ -65,6 +71,7 @@ export const listLeads = readOperation({
     'Each with its score and grade. Descending score is fast with any number of leads; ascending score, or `asOf` in the past, computes every score.',
   input,
   output: pageOf(listedLead).meta({ id: 'LeadPage' }),
+  personalParameters: ['attributes', 'tag', 'tags'],
   selects: { converted: ['Lead.convertedAt'] },
   run: leadPage,
 });
@@ -79,6 +86,9 @@ const filters: Record<string, (value: SQL) => SQL> = {
   enteredTo: (value) => sql`${leads.enteredAt} < ${value}::timestamptz`,
   updatedFrom: (value) => sql`${leads.updatedAt} >= ${value}::timestamptz`,
   updatedTo: (value) => sql`${leads.updatedAt} < ${value}::timestamptz`,
+  attributes: custom.attributes.condition,
+  tag: custom.tag.condition,
+  tags: custom.tags.condition,
 };
 /** What else a cursor belongs to. */
 const scoreFilters = ['asOf', 'grade', 'scoreFrom', 'scoreTo'] as const;
@@ -113,6 +123,7 @@ async function leadPage(context: Context, given: z.output<typeof input>) {
     const value = given[name as keyof typeof given]; // filters are parameters
     if (value !== undefined) values[name] = value;
   }
+  if (given.attributes) values['attributes'] = acceptedAttributes(given.attributes);
   const scope = JSON.stringify([
     context.principal.key,
     'leads',

@@ -112,7 +112,7 @@ export const upsertLead = writeOperation({
   selfService: false,
   summary: "Create or change a lead by its customer's reference",
   description:
-    'If omitted, `segment` is cleared and `source` becomes the acquisition source of the customer again; `owner`, `stage` and `enteredAt` of an existing lead stay. A `stage` that cannot follow the present one is refused.',
+    'If omitted, `segment`, `attributes` and `tags` are cleared and `source` becomes the acquisition source of the customer again; `owner`, `stage` and `enteredAt` of an existing lead stay. A `stage` that cannot follow the present one is refused.',
   input: z.strictObject({
     ...referenceInput.shape,
     ...writeParameters,

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { leadStages } from '../../domain/lead-lifecycle.ts';
 import { typeNames } from '../../platform/type-names.ts';
 import { text as boundedText, id, instant as instantText, smallInteger } from '../../platform/values.ts';
+import { customFields } from '../../records/custom-fields.ts';
 import { instant, integer, key, ownerId, recordId, text, version, words } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 import { consentInputs } from '../customers/consent-input.ts';
@@ -48,6 +49,7 @@ const members = {
   owner: text(200).plain().says('The owner. Default for a new lead: chosen by the assignment rules.', 'maria'),
   source: text(100).plain().says('Where the lead came from. Default: the acquisition source of its customer.', 'fair'),
   segment: text(100).plain().says('Market segment, in your own terms.', 'smb'),
+  ...customFields({ personal: true }),
 };
 
 const leadFields = {
@@ -174,7 +176,7 @@ export const leadDocument = z
   .meta({
     id: 'LeadDocument',
     description:
-      'A lead by the reference of its customer. If omitted, `segment` is cleared and `source` becomes the acquisition source of the customer again; `owner` and `stage` stay.',
+      'A lead by the reference of its customer. If omitted, `segment`, `attributes` and `tags` are cleared and `source` becomes the acquisition source of the customer again; `owner` and `stage` stay.',
     example: { source: 'landing-page', segment: 'smb', customer: { email: 'ada@example.org' } },
   });
 export type LeadDocument = z.output<typeof leadDocument>;

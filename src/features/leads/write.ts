@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { type LeadStage, nextStages } from '../../domain/lead-lifecycle.ts';
 import { isBefore } from '../../domain/period.ts';
 import type { Outcome } from '../../platform/batch.ts';
@@ -139,9 +140,10 @@ function plan(
     });
   }
   if (expectedVersion !== undefined) checkVersion(row?.version ?? 0, expectedVersion);
-  const { owner, stage, lossReason, segment = null, source = state.acquisitionSource } = input;
+  const { owner, stage, lossReason, source = state.acquisitionSource } = input;
+  const { segment = null, attributes = null, tags = null } = input;
   if (!row) return { ...change, ...begin(context, id, { ...input, source, segment }), unassigned: owner === undefined };
-  let after = setMembers(context, { ...change, row }, { owner, source, segment });
+  let after = setMembers(context, { ...change, row }, { owner, source, segment, attributes, tags });
   if (stage !== undefined) {
     after = changeStage(context, after, { to: stage, lossReason, pointer: '/stage' });
   } else if (lossReason !== undefined) {
@@ -158,6 +160,7 @@ function notLost(): Problem {
 function begin(context: Context, id: string, input: LeadInput): Pick<LeadChange, 'row' | 'steps'> {
   const { now } = context;
   const { stage = 'lead', enteredAt = now, owner = null, source = null, segment = null } = input;
+  const { attributes = null, tags = null } = input;
   const lossReason = checkedReason(stage, input.lossReason);
   checkNotAhead(enteredAt, now, '/enteredAt');
   const row: LeadRow = {
@@ -169,6 +172,8 @@ function begin(context: Context, id: string, input: LeadInput): Pick<LeadChange,
     owner,
     source,
     segment,
+    attributes,
+    tags,
     enteredAt,
     convertedAt: stage === 'customer' ? enteredAt : null,
     conversionOrderId: null,
@@ -182,11 +187,13 @@ function begin(context: Context, id: string, input: LeadInput): Pick<LeadChange,
 export function setMembers(context: Context, change: LeadChange, members: LeadPatch): LeadChange {
   const { row } = change;
   const { owner = row.owner, source = row.source, segment = row.segment } = members;
+  const { attributes = row.attributes, tags = row.tags } = members;
   if (members.segment !== undefined) refuseSharing(context, '/segment');
-  if (owner === row.owner && source === row.source && segment === row.segment) return change;
+  const said = { owner, source, segment, attributes, tags };
+  if (isDeepStrictEqual({ ...row, ...said }, row)) return change;
   return {
     ...change,
-    row: { ...row, ...touched(context, change), owner, source, segment },
+    row: { ...row, ...touched(context, change), ...said },
     // Given to nobody, it is not for the rules to give to somebody.
     unassigned: change.unassigned && members.owner === undefined,
   };

@@ -1,8 +1,10 @@
+import { isDeepStrictEqual } from 'node:util';
 import { sql } from 'drizzle-orm';
 import { mergeHistories } from '../../domain/merged-history.ts';
 import { isBefore } from '../../domain/period.ts';
 import { insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
 import type { Columns } from '../../records/catalog.ts';
+import { joinedCustom } from '../../records/custom-fields.ts';
 import { keptRows, madeRow, restoreRows } from '../../records/kept-rows.ts';
 import { insertUnder } from '../../records/merge.ts';
 import { jointStamps, nextStamps } from '../../records/stamps.ts';
@@ -80,6 +82,7 @@ export async function mergeLeads(
   const lead: LeadRow = {
     ...(main.lead ?? other.lead),
     ...members,
+    ...joinedCustom(survivor.lead, other.lead),
     customerId,
     createdAt: (survivor.lead ?? other.lead).createdAt,
     ...jointStamps([other.lead, ...(survivor.lead ? [survivor.lead] : [])], now),
@@ -150,8 +153,8 @@ export async function unmergeLeads(
   } else if (now && own) {
     const lead = { ...now, enteredAt: own.lead.enteredAt, ...nextStamps(now, at) };
     // What was given since stays; a stage without a step of its own is that of the steps.
-    for (const member of ['owner', 'source', 'segment'] as const) {
-      if (lead[member] === made?.[member]) lead[member] = own.lead[member];
+    for (const member of ['owner', 'source', 'segment', 'attributes', 'tags'] as const) {
+      if (isDeepStrictEqual(lead[member], made?.[member])) Object.assign(lead, { [member]: own.lead[member] });
     }
     lifecycles.push({
       lead: since.length > 0 ? lead : { ...lead, ...stageOf(own.lead) },

@@ -1,3 +1,4 @@
+import { joinedCustom } from '../../records/custom-fields.ts';
 import type { Fields } from '../../records/fields.ts';
 import { namingMembers } from '../../records/personal-data.ts';
 import type { RefRow } from '../../records/references/queries.ts';
@@ -10,7 +11,7 @@ import { identityMembers, leadMembers, type MergeDecision, type MergeObstacle, p
 
 /*
  * Which values win: the survivor's where it has one, or the other's where `take` names the member; the other's fill the gaps.
- * Identities and references of both stay, `attributes` are decided name by name. Of two leads, owner, source and segment
+ * Identities and references of both stay, `attributes` are decided name by name, `tags` are those of both, or the other's. Of two leads, owner, source and segment
  * are decided like members, and `lead_stage` says whose lifecycle goes on (leads.ts); it began when the first of them did.
  */
 
@@ -71,6 +72,19 @@ export function decide({ survivor, other, take }: Profiles): {
       const differs = Object.keys(own).some((key) => key in others && told(own[key]) !== told(others[key]));
       decisions.push({ member, from: 'both', differs, survivor: told(own), other: told(others), result: told(result) });
       row.attributes = result;
+      continue;
+    }
+    if (member === 'tags' && Array.isArray(own) && Array.isArray(others) && !take.includes(member)) {
+      const { tags } = joinedCustom(survivor.row, other.row);
+      decisions.push({
+        member,
+        from: 'both',
+        differs: false,
+        survivor: told(own),
+        other: told(others),
+        result: told(tags),
+      });
+      row.tags = tags;
       continue;
     }
     copyMembers(row, note(member, own, others) === 'other' ? other.row : survivor.row, columns);

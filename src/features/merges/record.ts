@@ -137,7 +137,8 @@ export const mergeDecision = z
     member: mergeMember,
     from: z.enum(['survivor', 'other', 'both']).meta({
       id: 'MergeSide',
-      description: 'Whose value it is; both: `attributes` of both, each name decided like a member.',
+      description:
+        'Whose value it is; both: `attributes` of both, each name decided like a member, or the `tags` of both.',
     }),
     differs: z.boolean().meta({ description: 'Both have a value, and not the same: one of them goes.' }),
     survivor: told,

@@ -4,7 +4,7 @@ import { precedingPeriod } from '../../domain/preceding-period.ts';
 import type { RetentionCounts } from '../../domain/retention-rate.ts';
 import { notFound } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
-import { excludedFacts, firstFact } from './excluded.ts';
+import { factNotes, firstFact } from './excluded.ts';
 import { metricResponse, seriesPoints } from './metric-response.ts';
 import type { Excluded, MetricAnswer } from './model.ts';
 import { retentionCounts, retentionSeries } from './retention-queries.ts';
@@ -49,10 +49,10 @@ export async function compareBuyers(
     const before = previousBucket(input.interval ?? 'month', start, asked.timeZone);
     return [cut(before), cut({ from: insideFrom, to: insideTo })];
   });
-  const [counts, series, [excluded = [], ...ofSeries]] = await Promise.all([
+  const [counts, series, notes] = await Promise.all([
     retentionCounts(context.db, context, asked, { previous, current }, minOrders),
     retentionSeries(context.db, context, asked, buckets, minOrders),
-    excludedFacts(context.db, asked, [[cut(previous), cut(current)], ...pairs], { returns: false }),
+    factNotes(context.db, asked, [cut(previous), cut(current)], pairs, { returns: false }),
   ]);
   return metricResponse({
     metric,
@@ -62,9 +62,10 @@ export async function compareBuyers(
     firstFact: null,
     previous,
     result: judge(counts),
-    excluded,
+    excluded: notes.excluded,
+    warnings: notes.warnings,
     complete: hasEnded(previous.to, asOf) && hasEnded(current.to, asOf),
-    series: seriesPoints(buckets, series.map(judge), ofSeries),
+    series: seriesPoints(buckets, series.map(judge), notes.ofSeries),
   });
 }
 
@@ -108,10 +109,10 @@ export async function cumulative(
   const buckets = seriesOf(asked, first.at);
   const before = (end: string) => [{ from: beginningOfTime, to: earlier(end, asked.end) }];
   const ends = buckets.map((bucket) => bucket.insideTo);
-  const [[result], series, [excluded = [], ...ofSeries]] = await Promise.all([
+  const [[result], series, notes] = await Promise.all([
     compute([asked.end]),
     buckets.length === 0 ? [] : compute(ends),
-    excludedFacts(context.db, asked, [asked.end, ...ends].map(before), { returns: false }),
+    factNotes(context.db, asked, before(asked.end), ends.map(before), { returns: false }),
   ]);
   if (!result) throw new Error(`${metric} has no result`);
   return metricResponse({
@@ -121,9 +122,10 @@ export async function cumulative(
     scope: asked,
     firstFact: first.at,
     result,
-    excluded,
+    excluded: notes.excluded,
+    warnings: notes.warnings,
     complete: hasEnded(asked.to, asked.asOf),
-    series: seriesPoints(buckets, series, ofSeries),
+    series: seriesPoints(buckets, series, notes.ofSeries),
   });
 }
 
@@ -159,10 +161,10 @@ export async function perRange(
   const rangeOf = ({ insideFrom, insideTo }: Part) => [
     { from: earlier(insideFrom, asked.end), to: earlier(insideTo, asked.end) },
   ];
-  const [[total], series, [excluded = [], ...ofSeries]] = await Promise.all([
+  const [[total], series, notes] = await Promise.all([
     compute([whole]),
     buckets.length === 0 ? [] : compute(buckets),
-    excludedFacts(context.db, asked, [whole, ...buckets].map(rangeOf), { returns: returns === 'excluded' }),
+    factNotes(context.db, asked, rangeOf(whole), buckets.map(rangeOf), { returns: returns === 'excluded' }),
   ]);
   if (!total) throw new Error(`${metric} has no result`);
   return metricResponse({
@@ -172,12 +174,13 @@ export async function perRange(
     scope: asked,
     firstFact: first.at,
     result: total.result,
-    excluded: [...excluded, ...total.excluded],
+    excluded: [...notes.excluded, ...total.excluded],
+    warnings: notes.warnings,
     complete: hasEnded(asked.to, asked.asOf),
     series: seriesPoints(
       buckets,
       series.map(({ result }) => result),
-      series.map(({ excluded: left }, index) => [...(ofSeries[index] ?? []), ...left]),
+      series.map(({ excluded: left }, index) => [...(notes.ofSeries[index] ?? []), ...left]),
     ),
   });
 }

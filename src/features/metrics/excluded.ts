@@ -1,7 +1,9 @@
 import { type SQL, sql } from 'drizzle-orm';
+import type { Notice } from '../../domain/metric-result.ts';
 import { exactInteger, safeNumber } from '../../domain/money.ts';
 import { isBefore, type Range } from '../../domain/period.ts';
 import { type Db, param } from '../../platform/db/client.ts';
+import { hasFailedPayment } from '../orders/record.ts';
 import { type Excluded, exclusionReasons } from './model.ts';
 import type { Filter, Scope } from './scope.ts';
 import {
@@ -21,7 +23,7 @@ import type { ReturnsLeftOut } from './value-queries.ts';
 type OrderReason = 'test' | 'cancelled' | 'refunded' | 'unpaid' | 'zero_value';
 type Count = {
   bucket: number;
-  reason: OrderReason | 'returns' | 'returns_missing_rate';
+  reason: OrderReason | 'returns' | 'returns_missing_rate' | 'failed_payment';
   count: number;
   amount: string | null;
 };
@@ -34,10 +36,14 @@ const leftOut = shaped<Shape & { returns: boolean }, Count>('excluded', (shape) 
   if (shape.withoutZero) left.push(sql`o.total = 0`);
   const unpaid = shape.paidOnly ? sql`when o.payment_status <> 'paid' then 'unpaid'` : sql``;
   const conditions = [within(sql`o.placed_at`), ...inScope(shape)];
-  const orders = sql`select ${bucket(sql`o.placed_at`, shape)} as bucket,
+  const excluded = sql`select ${bucket(sql`o.placed_at`, shape)} as bucket,
       case when o.test then 'test' when o.cancelled_at is not null then 'cancelled' when not o.qualifying then 'refunded'
         ${unpaid} else 'zero_value' end as reason, count(*) as count, null::numeric as amount
     from ${ordersOf(shape)} where (${sql.join(left, sql` or `)}) and ${sql.join(conditions, sql` and `)} group by 1, 2`;
+  // Nobody is going to pay for these, and they count: a partial index has them.
+  const failed = sql`select ${bucket(sql`o.placed_at`, shape)}, 'failed_payment', count(*), null
+    from ${ordersOf(shape)} where ${hasFailedPayment} and ${qualifyingOrders(shape)} and ${within(sql`o.placed_at`)} group by 1`;
+  const orders = shape.paidOnly ? excluded : sql`${excluded} union all ${failed}`;
   if (!shape.returns) return orders;
   const rows = returnRows(shape);
   return sql`${orders} union all
@@ -46,17 +52,26 @@ const leftOut = shaped<Shape & { returns: boolean }, Count>('excluded', (shape) 
     from ${rows.from} where ${rows.where} and ${within(rows.at)} group by 1, 2`;
 });
 
+/** What is told beside a number: what it leaves out, in its series too, and whether some of what counts is in doubt. */
+export interface FactNotes {
+  excluded: Excluded[];
+  ofSeries: Excluded[][];
+  warnings: Notice[];
+}
+
 /**
- * What a number leaves out, for each of a list of numbers: the orders of its ranges that are in scope and do not count
- * and, with `returns`, the returns that name no order. Ranges are cut at `asOf` already. One statement.
+ * What is told of a number and of the points of its series, each of some ranges (cut at `asOf` already): the orders in
+ * scope that do not count, with `returns` the returns that name no order, and the orders that count with a payment that
+ * failed. One statement.
  */
-export async function excludedFacts(
+export async function factNotes(
   db: Db,
   filter: Filter,
-  numbers: readonly (readonly Range[])[],
+  whole: readonly Range[],
+  series: readonly (readonly Range[])[],
   options: { returns: boolean },
-): Promise<Excluded[][]> {
-  const bounds = [...new Set(numbers.flat().flatMap(({ from, to }) => [from, to]))].sort(byTime);
+): Promise<FactNotes> {
+  const bounds = [...new Set([whole, ...series].flat().flatMap(({ from, to }) => [from, to]))].sort(byTime);
   const placeOf = new Map(bounds.map((bound, index) => [bound, index + 1]));
   const place = (bound: string) => placeOf.get(bound) ?? 0;
   const rows = await db.all(leftOut({ ...shapeOf(factsOnly(), filter), returns: options.returns }), {
@@ -65,19 +80,35 @@ export async function excludedFacts(
     start: bounds[0],
     end: bounds.at(-1),
   });
-  return numbers.map((ranges) => {
+  const rowsOf = (ranges: readonly Range[]) => {
     const places = ranges.map(({ from, to }) => ({ from: place(from), to: place(to) }));
-    const found = rows.filter((row) => places.some(({ from, to }) => row.bucket >= from && row.bucket < to));
-    return [...new Set(found.map(({ reason }) => reason))].map((reason) => {
-      const ofReason = found.filter((row) => row.reason === reason);
-      const amounts = ofReason.flatMap(({ amount }) => (amount === null ? [] : [exactInteger(amount)]));
-      return {
-        reason,
-        count: ofReason.reduce((sum, { count }) => sum + count, 0),
-        ...(amounts.length > 0 && amountOf(amounts.reduce((sum, amount) => sum + amount, 0n))),
-      };
-    });
+    return rows.filter((row) => places.some(({ from, to }) => row.bucket >= from && row.bucket < to));
+  };
+  const failed = count(rowsOf(whole).filter(({ reason }) => reason === 'failed_payment'));
+  return {
+    excluded: excludedOf(rowsOf(whole)),
+    ofSeries: series.map((ranges) => excludedOf(rowsOf(ranges))),
+    warnings: failed > 0 ? [failedPayments(failed)] : [],
+  };
+}
+
+function excludedOf(rows: readonly Count[]): Excluded[] {
+  const reasons = new Set(rows.flatMap(({ reason }) => (reason === 'failed_payment' ? [] : [reason])));
+  return [...reasons].map((reason) => {
+    const found = rows.filter((row) => row.reason === reason);
+    const amounts = found.flatMap(({ amount }) => (amount === null ? [] : [exactInteger(amount)]));
+    const sum = amounts.length > 0 ? amounts.reduce((total, amount) => total + amount, 0n) : undefined;
+    return { reason, count: count(found), ...amountOf(sum) };
   });
+}
+
+function count(rows: readonly Count[]): number {
+  return rows.reduce((sum, row) => sum + row.count, 0);
+}
+
+function failedPayments(count: number): Notice {
+  const message = `${count} of the orders counted have the paymentStatus failed or voided. Send payment=paid to count paid orders only.`;
+  return { code: 'failed_payments_counted', message };
 }
 
 function byTime(a: string, b: string): number {

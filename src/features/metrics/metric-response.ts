@@ -1,4 +1,4 @@
-import type { MetricResult } from '../../domain/metric-result.ts';
+import type { MetricResult, Notice } from '../../domain/metric-result.ts';
 import type { Bucket, Range } from '../../domain/period.ts';
 import { sortExcluded } from './excluded.ts';
 import type { Excluded, MetricAnswer, MetricUnit, SeriesPoint } from './model.ts';
@@ -14,6 +14,8 @@ export interface Answered {
   previous?: Range;
   result: MetricResult;
   excluded: Excluded[];
+  /** Besides those of the result. */
+  warnings?: Notice[];
   complete: boolean;
   series: SeriesPoint[];
 }
@@ -35,6 +37,7 @@ export function metricResponse({
   previous,
   result,
   excluded,
+  warnings = [],
   complete,
   series,
 }: Answered): MetricAnswer {
@@ -57,7 +60,7 @@ export function metricResponse({
     complete,
     series,
     groups: result.groups ?? [],
-    warnings: result.warnings,
+    warnings: [...result.warnings, ...warnings],
   };
 }
 

@@ -171,11 +171,10 @@ export const commonParameters = {
     description:
       'Only records in this currency, with amounts in it. Default: all records, with amounts in the base currency.',
   }),
-  payment: z
-    .enum(['all', 'paid'])
-    .register(typeNames, { name: 'MetricPayment' })
-    .optional()
-    .meta({ description: '`paid` leaves out unpaid orders.' }),
+  payment: z.enum(['all', 'paid']).register(typeNames, { name: 'MetricPayment' }).optional().meta({
+    description:
+      '`paid` counts only orders whose `paymentStatus` is exactly `paid`. Default: `all`, with a warning where payments failed or were voided.',
+  }),
   zeroValue: z
     .enum(['include', 'exclude'])
     .register(typeNames, { name: 'MetricZeroValue' })

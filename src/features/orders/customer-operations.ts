@@ -51,7 +51,9 @@ const memberSql: Record<string, SQL> = Object.fromEntries(
     return [name, exact ? sql`${column}::text` : sql`${column}`];
   }),
 );
-const instants = ['placedAt', 'cancelledAt', 'createdAt', 'updatedAt'] as const;
+const instants = Object.entries<PgColumn>(getTableColumns(orders)).flatMap(([name, column]) =>
+  column.getSQLType().startsWith('timestamp') ? [name] : [],
+);
 const itemColumns: Record<string, SQL> = {
   externalId: sql`i.external_id`,
   sku: sql`i.sku`,
@@ -156,6 +158,7 @@ export const listCustomersWithOrders = readOperation({
   summary: 'List customers with their first orders',
   input: listCustomers.input.extend({ orders: selection }),
   output: pageOf(customerRecord.output.extend({ orders: firstPage.optional() }).meta({ id: 'ListedCustomer' })),
+  personalParameters: listCustomers.personalParameters ?? [],
   selects: { acquisitionSource: ['Customer.acquisition'] },
   async run(context, { orders: selected, ...input }) {
     requireScope(context, ordersOfCustomers.scope);
@@ -207,9 +210,10 @@ function toPage(
 }
 
 function toOrder(row: SelectedOrder): Pick<Order, 'id' | 'customerId'> & Partial<Order> {
+  const values = row as Record<string, unknown>; // instants are text
   for (const name of instants) {
-    const value = row[name];
-    if (value) row[name] = canonicalInstant(value);
+    const value = values[name];
+    if (value) values[name] = canonicalInstant(String(value));
   }
   const { references, ...members } = row;
   return references === undefined ? members : { ...members, references: toReferences(references) };

@@ -2,7 +2,8 @@ import { type SQL, sql } from 'drizzle-orm';
 import { foreignKey, index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { typeNames } from '../../platform/type-names.ts';
-import { currency as currencyCode, decimalText } from '../../platform/values.ts';
+import { text as boundedText, currency as currencyCode, decimalText } from '../../platform/values.ts';
+import { attributesIndex } from '../../records/custom-fields.ts';
 import {
   boolean,
   count,
@@ -14,22 +15,29 @@ import {
   recordId,
   smallint,
   text,
+  texts,
   words,
 } from '../../records/fields.ts';
 import { lineSet } from '../../records/lines.ts';
 import { record } from '../../records/record.ts';
 import { campaigns } from '../campaigns/record.ts';
 import { customerOwner } from '../customers/owner.ts';
+import { postalAddress } from '../customers/record.ts';
 import { frozenRate } from '../rates/fields.ts';
 
-const paymentStatuses = ['pending', 'paid'] as const;
+const paymentStatuses = ['pending', 'authorized', 'partially_paid', 'paid', 'failed', 'voided'] as const;
 export type PaymentStatus = (typeof paymentStatuses)[number];
 const fulfillmentStatuses = ['unfulfilled', 'partially_fulfilled', 'fulfilled'] as const;
 export type FulfillmentStatus = (typeof fulfillmentStatuses)[number];
 const orderStatuses = ['placed', 'paid', 'fulfilled', 'cancelled', 'partially_refunded', 'refunded'] as const;
 export type OrderStatus = (typeof orderStatuses)[number];
 
-export const paymentStatus = z.enum(paymentStatuses).meta({ id: 'PaymentStatus', example: 'paid' });
+export const paymentStatus = z.enum(paymentStatuses).meta({
+  id: 'PaymentStatus',
+  description:
+    'How far the payment is. Metrics with `payment=paid` and points count exactly `paid`; other metrics count all of them, and warn of `failed` and `voided`.',
+  example: 'paid',
+});
 export const fulfillmentStatus = z.enum(fulfillmentStatuses).meta({ id: 'FulfillmentStatus', example: 'fulfilled' });
 export const orderStatus = z.enum(orderStatuses).meta({
   id: 'OrderStatus',
@@ -74,6 +82,9 @@ export const refundItem = lineSet('RefundItem', {
   tax: money({ min: -1e12 }).says('The tax of the item, minor units, for information.', 255),
 });
 
+/** Nobody is going to pay for it, though nobody cancelled it. */
+export const hasFailedPayment = sql`payment_status in ('failed', 'voided')`;
+
 /** Whether all of an order went back: it counts in no metric. A refund of 0 takes nothing. */
 export const isAllRefunded = (refunded: SQL, total: SQL) => sql`${refunded} > 0 and ${refunded} >= ${total}`;
 
@@ -106,8 +117,17 @@ export const orderRecord = record('order', {
     rounding: money({ min: -1e12 }).defaultsTo(0),
     paymentStatus: words(paymentStatus).required().filter(),
     fulfillmentStatus: words(fulfillmentStatus).defaultsTo('unfulfilled'),
+    paidAt: instant().says('When it was paid.'),
+    fulfilledAt: instant().says('When it was fulfilled.'),
     cancelledAt: instant(),
     channel: text(100).plain().filter().says('Sales channel.', 'web'),
+    discountCodes: texts(100)
+      .plain()
+      .takes(z.array(boundedText(100)).max(100))
+      .says('Discount codes that were used.', ['SPRING10']),
+    note: text(10_000).personal().says('What the customer or the shop noted: personal data.', 'Ring twice'),
+    shippingAddress: postalAddress('shipping_address'),
+    billingAddress: postalAddress('billing_address'),
     campaignId: recordId()
       .references(() => campaigns.id)
       .filter()
@@ -148,6 +168,8 @@ export const orderRecord = record('order', {
     index('orders_not_qualifying').on(t.placedAt).where(sql`not qualifying`),
     index('orders_campaign').on(t.campaignId, t.placedAt).where(sql`campaign_id is not null`),
     index('orders_without_rate').on(t.currency, t.placedAt).where(sql`base_factor is null`),
+    index('orders_payment_failed').on(t.placedAt).where(hasFailedPayment),
+    attributesIndex('orders_attributes', t.attributes),
   ],
   timeline: { members: ['status', 'currency', 'total', 'source', 'externalId', 'channel', 'campaignId'] },
   says: {

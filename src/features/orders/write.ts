@@ -53,9 +53,13 @@ writtenBy(orderRecord, {
 const notYet = {
   paymentStatus: 'pending',
   fulfillmentStatus: 'unfulfilled',
+  paidAt: null,
+  fulfilledAt: null,
   cancelledAt: null,
   campaignId: null,
   test: false,
+  attributes: null,
+  tags: null,
 };
 
 /**

@@ -14,7 +14,7 @@ import {
 } from './openapi-problems.ts';
 import { exampleOf, type Json, missingReferences, type SchemaBook, schemaBook } from './openapi-schemas.ts';
 import { servicePaths, serviceSections } from './openapi-service.ts';
-import { bind, type Route } from './rest.ts';
+import { bind, isOpen, type Route } from './rest.ts';
 
 /** What the document says beyond its operations. */
 export interface Guide {
@@ -185,8 +185,9 @@ function parametersOf(route: Route, book: SchemaBook): Json[] {
       ...(place === 'path' || !accepts(schema, undefined) ? { required: true } : {}),
       description: describeParameter(route, name, json, book),
       ...(json.type === 'array' && { style: 'form', explode: false }),
-      schema: rest,
-      ...(Array.isArray(examples) && { example: examples[0] }),
+      ...(isOpen(schema) && { style: 'form', explode: true }),
+      schema: isOpen(schema) ? behindDots(name, rest) : rest,
+      ...(Array.isArray(examples) && { example: isOpen(schema) ? dotted(name, examples[0]) : examples[0] }),
     };
   };
   return [
@@ -196,6 +197,15 @@ function parametersOf(route: Route, book: SchemaBook): Json[] {
     ...(binding.takesKey ? [idempotencyKey(route, book)] : []),
     ...(isConditional(route) ? [ifNoneMatch] : []),
   ];
+}
+
+/** An exploded object is written as one parameter for each of its members: `attributes.color=red`. */
+function behindDots(name: string, { propertyNames: _, ...schema }: Json): Json {
+  return { ...schema, propertyNames: { type: 'string', pattern: `^${name}\\..+$` } };
+}
+
+function dotted(name: string, example: object): Json {
+  return Object.fromEntries(Object.entries(example).map(([member, value]) => [`${name}.${member}`, value]));
 }
 
 /** A filter of a list says in its name what it does; its schema only says what its values are. */

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify';
 import { z } from 'zod';
+import { type Schema, unwrapped } from '../../records/walk.ts';
 import { originOf } from '../audit.ts';
 import { type FieldError, Problem } from '../errors.ts';
 import { viewerTag } from '../masked-fields.ts';
@@ -51,6 +52,8 @@ interface Binding {
   pathNames: string[];
   /** Query parameter → how its text becomes a value. */
   query: Map<string, (text: string) => unknown>;
+  /** Parameters whose names clients choose, behind a dot: `attributes.color=red`. */
+  open: ReadonlySet<string>;
   takesBody: boolean;
   takesVersion: boolean;
   takesKey: boolean;
@@ -64,18 +67,22 @@ export function bind(target: Route): Binding {
   const pathNames = [...target.url.matchAll(/:([A-Za-z]+)/g)].map((match) => match[1] ?? '');
   // Where the path says which record is meant, the query cannot say so too.
   const taken = new Set([...pathNames, ...(pathNames.some((name) => targetNames.includes(name)) ? targetNames : [])]);
-  const query = new Map(
-    Object.entries(shape)
-      .filter(([name]) => !fromElsewhere.has(name) && !taken.has(name))
-      .map(([name, schema]) => [name, reader(schema)]),
-  );
+  const parameters = Object.entries(shape).filter(([name]) => !fromElsewhere.has(name) && !taken.has(name));
+  const query = new Map(parameters.map(([name, schema]) => [name, reader(schema)]));
+  const open = new Set(parameters.flatMap(([name, schema]) => (isOpen(schema) ? [name] : [])));
   return {
     pathNames,
     query,
+    open,
     takesBody: 'body' in shape,
     takesVersion: 'expectedVersion' in shape,
     takesKey: 'idempotencyKey' in shape,
   };
+}
+
+/** Whether its members have names that clients choose. */
+export function isOpen(schema: Schema): boolean {
+  return unwrapped(schema) instanceof z.ZodRecord;
 }
 
 /** Query text becomes the type the schema wants; text that does not fit is left as it is, for the schema to refuse. */
@@ -133,7 +140,18 @@ function assemble(binding: Binding, request: FastifyRequest): Record<string, unk
   const query = request.query as ReturnType<typeof parseQuery>; // the application's query parser
   if (query instanceof Problem) throw query;
   for (const [name, value] of query) {
-    const read = binding.query.get(name);
+    const dot = name.indexOf('.');
+    const head = name.slice(0, Math.max(dot, 0));
+    if (binding.open.has(head)) {
+      const given = (raw[head] ?? Object.create(null)) as Record<string, string>; // made here
+      raw[head] = given;
+      const member = name.slice(dot + 1);
+      if (member in given)
+        errors.push({ parameter: name, code: 'duplicate_parameter', message: 'Given more than once.' });
+      given[member] = value;
+      continue;
+    }
+    const read = binding.open.has(name) ? undefined : binding.query.get(name);
     if (!read)
       errors.push({ parameter: name, code: 'unsupported_parameter', message: 'Unknown or not supported here.' });
     else if (name in raw)

@@ -38,6 +38,7 @@ const values: Record<string, string> = {
   jsonb: '{"country": "GB"}',
   bigint: '5',
   integer: '5',
+  ARRAY: '{regular}',
 };
 
 async function filled(): Promise<string> {
@@ -74,6 +75,7 @@ t.test('every member can be taken from the other', async (t) => {
     jsonb: '{"country": "FR"}',
     bigint: '6',
     integer: '6',
+    ARRAY: '{new}',
   };
   const other = await filled();
   for (const { name, type } of columns.filter(({ name }) => !(name in others))) {
