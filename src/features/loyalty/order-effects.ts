@@ -1,6 +1,6 @@
 import { baseAmount } from '../../domain/money.ts';
 import type { Change, Effect, State } from '../../records/effects.ts';
-import type { orderItems, orders, refunds } from '../orders/record.ts';
+import { isQualifying, type orderItems, type orders, type refunds } from '../orders/record.ts';
 import { membersAmong, recomputeEarnings, type TouchedOrder } from './earning.ts';
 import type { OrderFacts } from './earning-queries.ts';
 
@@ -56,7 +56,7 @@ function factsOf(state: State): OrderFacts {
     id,
     placedAt,
     baseRevenue: baseAmount(row.total - row.tax - row.refundedNet, row.baseFactor),
-    qualifying: row.cancelledAt === null && !row.test && !(row.refunded > 0 && row.refunded >= row.total),
+    qualifying: isQualifying(row),
     paymentStatus,
     fulfillmentStatus,
     campaignId,

@@ -88,6 +88,16 @@ export const hasFailedPayment = sql`payment_status in ('failed', 'voided')`;
 /** Whether all of an order went back: it counts in no metric. A refund of 0 takes nothing. */
 export const isAllRefunded = (refunded: SQL, total: SQL) => sql`${refunded} > 0 and ${refunded} >= ${total}`;
 
+/** What the generated column `qualifying` says of a row, before it is written. */
+export function isQualifying({
+  cancelledAt,
+  test,
+  refunded,
+  total,
+}: Pick<typeof orders.$inferSelect, 'cancelledAt' | 'test' | 'refunded' | 'total'>): boolean {
+  return cancelledAt === null && !test && !(refunded > 0 && refunded >= total);
+}
+
 /** At a rate's factor; numeric round() goes half away from zero. Beyond 2^53 there is none. */
 export const netInBase = (net: SQL, factor: SQL) =>
   sql`case when abs(${net} * ${factor}) < 9007199254740991 then round(${net} * ${factor})::bigint end`;
