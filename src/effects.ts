@@ -4,6 +4,7 @@ import { convertLeads } from './features/leads/conversion.ts';
 import { earnPointsOfOrders, earnPointsOfRefunded } from './features/loyalty/order-effects.ts';
 import { orderRecord, refundRecord } from './features/orders/record.ts';
 import { recomputeRefundsOfChanged, recomputeRefundsOfOrders } from './features/orders/refund-nets.ts';
+import { applyWaitingRefunds } from './features/orders/refund-write.ts';
 import { returnRecord } from './features/returns/record.ts';
 import { recomputeRollups, recomputeRollupsOfChanged } from './features/rollups/queries.ts';
 import { follow } from './records/write.ts';
@@ -13,7 +14,13 @@ import { follow } from './records/write.ts';
  * customers. Here and not with the kinds: orders do not know that there are points.
  */
 
-follow(orderRecord, [recomputeRefundsOfOrders, recomputeRollupsOfChanged, convertLeads, earnPointsOfOrders]);
+follow(orderRecord, [
+  recomputeRefundsOfOrders,
+  recomputeRollupsOfChanged,
+  convertLeads,
+  earnPointsOfOrders,
+  applyWaitingRefunds,
+]);
 follow(refundRecord, [recomputeRefundsOfChanged, recomputeRollups, convertLeads, earnPointsOfRefunded]);
 follow(returnRecord, [recomputeRollups]);
 follow(interactionRecord, [recomputeScoreBounds]);

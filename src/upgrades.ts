@@ -10,7 +10,7 @@ import { createPrincipal } from './platform/principal.ts';
 
 const customersWithRefunds = statement<{ id: string }>(
   'customers_with_refunds',
-  sql`select distinct customer_id as id from refunds where customer_id > ${param('after')}::uuid order by 1 limit 500`,
+  sql`select distinct customer_id as id from refunds where customer_id > ${param('after')}::uuid and order_id is not null order by 1 limit 500`,
 );
 const refundedRevenue = statement<{ currency: string; orders: number; revenue: string }>(
   'refunded_revenue',

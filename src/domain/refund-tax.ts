@@ -1,4 +1,5 @@
 import { divideRounded } from './money.ts';
+import { isBefore } from './period.ts';
 
 /** A refund as it was sent, minor units of the order's currency. */
 export interface RefundAmounts {
@@ -6,6 +7,22 @@ export interface RefundAmounts {
   amount: number;
   /** The tax in the amount, if it was stated. */
   tax: number | null;
+}
+
+/** What decides in which order the refunds of an order count. */
+export interface RefundPlace {
+  id: string;
+  refundedAt: string;
+  source: string | null;
+  externalId: string | null;
+}
+
+/** Sorts refunds into the order in which they count: by (refundedAt, source, externalId, id); without a reference first. */
+export function byPlace(a: RefundPlace, b: RefundPlace): number {
+  if (a.refundedAt !== b.refundedAt) return isBefore(a.refundedAt, b.refundedAt) ? -1 : 1;
+  const [one, other] = [a, b].map(({ source, externalId, id }) => [source ?? '', externalId ?? '', id]);
+  const at = one?.findIndex((part, index) => part !== other?.[index]) ?? -1;
+  return at < 0 ? 0 : (one?.[at] ?? '') < (other?.[at] ?? '') ? -1 : 1;
 }
 
 /** What a refund takes from the net value of its order. */
@@ -22,7 +39,7 @@ export interface RefundNet {
  * refunding everything leaves exactly 0 and no refund leaves less. A refund does not depend on later ones.
  *
  * @param order `total` with tax, and `tax`; minor units
- * @param refunds in the order in which they count: by (refundedAt, source, externalId, id)
+ * @param refunds in the order in which they count (`byPlace`)
  */
 export function netsOfRefunds(order: { total: number; tax: number }, refunds: readonly RefundAmounts[]): RefundNet[] {
   let totalLeft = BigInt(order.total);

@@ -151,6 +151,8 @@ export interface WriteOperation<I extends Shape = Shape, O extends z.ZodType = z
   idempotency: 'required' | 'accepted';
   /** 201 when the operation made something; read from the output. */
   created?: (output: z.output<O>) => boolean;
+  /** 202 when what was sent waits for something else; read from the output. */
+  waits?: (output: z.output<O>) => boolean;
   /** For the audit: whether it changed anything. Default: by `applied` and the results of a batch. */
   changed?: (output: z.output<O>) => boolean;
   /** It changes what the access directory reads: this process reloads before it answers, the others a little later. */
@@ -169,10 +171,11 @@ type AnyRead = Omit<ReadOperation, 'run' | 'about' | 'document'> & {
   };
   about?: (context: Context, input: never) => readonly string[] | Promise<readonly string[]>;
 };
-type AnyWrite = Omit<WriteOperation, 'run' | 'about' | 'created' | 'changed'> & {
+type AnyWrite = Omit<WriteOperation, 'run' | 'about' | 'created' | 'waits' | 'changed'> & {
   run: (tx: Transaction, context: Context, input: never) => Promise<unknown>;
   about?: (context: Context, input: never) => readonly string[] | Promise<readonly string[]>;
   created?: (output: never) => boolean;
+  waits?: (output: never) => boolean;
   changed?: (output: never) => boolean;
 };
 
@@ -205,7 +208,7 @@ export const writeParameters = {
 
 export interface Answer {
   output: unknown;
-  status: 200 | 201 | 204;
+  status: 200 | 201 | 202 | 204;
   /** The JSON text of `output`, when it had to be made already (stored under an Idempotency-Key). */
   text?: string;
   replayed: boolean;
@@ -330,7 +333,7 @@ async function callWrite(
       const entry = dryRun ? null : changeEntry(context, operation, input, output, tx.auditContext);
       changes = entry !== null;
       if (entry) context.audit.changed(tx, entry);
-      const answer: Answer = { output, status: operation.created?.(output as never) ? 201 : 200, replayed: false };
+      const answer: Answer = { output, status: statusOf(operation, output), replayed: false };
       if (!key) return answer;
       const text = JSON.stringify(output);
       storeAnswer(tx, key, { status: answer.status, body: text }, context.now);
@@ -342,7 +345,7 @@ async function callWrite(
     if (!(error instanceof Replay)) throw error;
     const { status: stored, body } = error.answer;
     const output: unknown = JSON.parse(body);
-    const status = stored === 201 ? 201 : 200;
+    const status = stored === 201 || stored === 202 ? stored : 200;
     if (redact === null) return { output, status, text: body, replayed: true };
     // What a partner may see, and what is personal, may have changed since it was stored.
     redact(output);
@@ -353,6 +356,11 @@ async function callWrite(
   // A dry run, a replay or a write that changed nothing still shows the record.
   if (context.personalData && (answer.replayed || !changes)) await noteRead(operation, context, input, answer.output);
   return answer;
+}
+
+function statusOf(operation: AnyWrite, output: unknown): 200 | 201 | 202 {
+  if (operation.waits?.(output as never)) return 202; // its own output
+  return operation.created?.(output as never) ? 201 : 200; // likewise
 }
 
 function both(first: Mask | null, second: Mask | null): Mask | null {

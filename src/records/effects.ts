@@ -2,7 +2,9 @@ import type { SQL } from 'drizzle-orm';
 import type { Warning } from '../platform/batch.ts';
 import type { Transaction, Values } from '../platform/db/client.ts';
 import type { Context } from '../platform/operation.ts';
+import { nobody, type Parent } from './ownership.ts';
 import type { RefRow } from './references/queries.ts';
+import type { ReferenceInput } from './references/record.ts';
 
 /** A record as it is stored, with its lines and references. */
 export interface State<R = StoredRow> {
@@ -10,6 +12,8 @@ export interface State<R = StoredRow> {
   /** Rows of its lines, by their member. */
   lines: Readonly<Record<string, readonly LineRow[]>>;
   references: RefRow[];
+  /** Records of other kinds were waiting for one of its references. */
+  awaited?: boolean;
 }
 
 /** What every stored record has; its other members are those of its kind. */
@@ -37,13 +41,22 @@ export type Effect<S = State> = (
   changes: readonly Change<S>[],
 ) => () => Promise<unknown> | undefined;
 
+/** Nothing follows from a record that is nobody's yet. */
+function ofSomebody(state: State | null): State | null {
+  return state?.row.customerId === nobody ? null : state;
+}
+
 /** Starts all effects, in order; the function it returns finishes them, one after the other. */
 export function beginEffects(
   effects: readonly Effect[],
   tx: Transaction,
   context: Context,
-  changes: readonly Change[],
+  all: readonly Change[],
 ): () => Promise<void> {
+  const changes = all.flatMap(({ before, after }) => {
+    const change = { before: ofSomebody(before), after: ofSomebody(after) };
+    return change.before || change.after ? [change] : [];
+  });
   const begun = changes.length === 0 ? [] : effects.map((effect) => effect(tx, context, changes));
   return async () => {
     for (const finish of begun) await finish();
@@ -69,10 +82,19 @@ export interface Planning<R, Input, Loaded> {
   lookUp?: (
     tx: Transaction,
     context: Context,
-    given: { inputs: readonly Partial<Input>[]; stored: readonly R[] },
+    given: {
+      inputs: readonly Partial<Input>[];
+      stored: readonly R[];
+      /** The records that the inputs are part of. */
+      parents: readonly Parent[];
+      /** Those of their references that records of other kinds wait for. */
+      awaited: readonly ReferenceInput[];
+    },
   ) => Promise<Loaded>;
   /** Completes and checks a row that is about to be stored. @throws Problem */
   plan?: (next: R, state: Planned<R, Input, Loaded>) => R;
+  /** Called when a planned row is accepted: the plans of later ones of the set know of it. */
+  accepted?: (row: R, known: Loaded) => void;
   /** Further parts of the statement that inserts, behind `o`, the rows inserted; and their values. */
   insertWith?: { sql: () => SQL; values: (context: Context) => Values };
 }

@@ -31,8 +31,8 @@ export interface OperationTexts {
 }
 
 export interface ListFilter {
-  /** Its parameter. */
-  input: z.ZodType;
+  /** Its parameter; none: the operation makes its value of others. */
+  input?: z.ZodType;
   condition: (value: SQL) => SQL;
   /** Its values may match every row or none, so the statement is planned for them each time. */
   uneven?: boolean;
@@ -66,6 +66,8 @@ export interface OperationOptions {
   /** An Idempotency-Key is required to create; otherwise it is accepted. */
   createNeedsKey?: boolean;
   problems?: Partial<Record<'create' | 'update' | 'upsert' | 'delete', readonly ProblemCode[]>>;
+  /** Whether a record that was written waits for another one: 202. */
+  waits?: (answer: object) => boolean;
   /** Called before a record is deleted, under its lock. @throws Problem why it cannot be deleted */
   beforeDelete?: (tx: Transaction, recordId: string) => Promise<unknown>;
 }
@@ -166,6 +168,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
   const never = { partners: false, selfService: false };
   const read = `${access.scope}:read`;
   const write = `${access.scope}:write`;
+  const waiting = options.waits && { waits: options.waits as (made: Answer) => boolean }; // answers are objects
   const writtenRecord = output
     .extend({ ...written, ...(owner && { warnings: z.array(warning) }) })
     .meta({ id: `Written${type}` }) as unknown as K['output']; // and what became of the message
@@ -229,7 +232,9 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
   const listParameters = {
     ...pageParameters,
     sort: sortParameter(sortNames, parts.defaultSort),
-    ...Object.fromEntries(Object.entries(parts.filters).map(([filter, { input: schema }]) => [filter, schema])),
+    ...Object.fromEntries(
+      Object.entries(parts.filters).flatMap(([filter, { input: schema }]) => (schema ? [[filter, schema]] : [])),
+    ),
   };
   const personalParameters = Object.entries(parts.filters).flatMap(([filter, { personal }]) =>
     personal ? [filter] : [],
@@ -287,6 +292,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       output: writtenRecord,
       idempotency: options.createNeedsKey ? 'required' : 'accepted',
       created: () => true,
+      ...waiting,
       problems: problems.create ?? ['already_exists', 'deleted', customerRequired],
       run: (tx, context, { body }) => writeOne<Answer>(kind, tx, context, asWrite(kind, body, 'create')),
     }),
@@ -370,6 +376,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       input: z.strictObject({ ...addressed, ...writeParameters, expectedVersion, body: patch }),
       output: writtenRecord,
       idempotency: 'accepted',
+      ...waiting,
       problems: problems.update ?? ['not_found', 'version_mismatch', 'version_required'],
       async run(tx, context, { body, expectedVersion: expected, ...target }) {
         const recordId = await idOf(tx, target as Target); // by `addressed`
@@ -400,6 +407,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       output: writtenRecord,
       idempotency: 'accepted',
       created: (made) => (made as unknown as { created: boolean }).created, // of what was written
+      ...waiting,
       problems: problems.upsert ?? ['version_mismatch', 'already_exists', 'deleted', customerRequired],
       run: (tx, context, { source, externalId, body, expectedVersion: expected, restore }) =>
         writeOne<Answer>(kind, tx, context, {

@@ -6,6 +6,9 @@ import { problemType } from '../platform/errors.ts';
 import type { Context } from '../platform/operation.ts';
 import type { Name, RefRow } from './references/queries.ts';
 
+/** The owner of records that wait for the record that says whose they are: no customer has this id, and no scoped token sees theirs. */
+export const nobody = '00000000-0000-0000-0000-000000000000';
+
 export const customerRequired = problemType('customer_required', 422, 'A customer is required');
 
 /**
@@ -53,8 +56,7 @@ export interface Owners {
 
 /** How a document names its owner: the members of `Ownership.input`. */
 export interface OwnerInput {
-  customerId?: string | undefined;
-  customer?: object | undefined;
+  readonly [member: string]: unknown;
   /** Source of the record, and the default source of the owner's reference; null if the record has none. */
   factSource: string | null;
 }
@@ -82,13 +84,23 @@ export interface LockedOwners {
 export interface OwnerBook {
   /** The owner of the input of this index. @throws Problem what is wrong with the input */
   owner(index: number): Owner;
+  /** The records that these inputs are part of. */
+  parents?: readonly Parent[];
   /** Writes the owners and names that were admitted. */
   save(tx: Transaction): Promise<void>;
+}
+
+/** A record that others are part of, whose owner is locked. */
+export interface Parent {
+  customerId: string;
+  id: string;
 }
 
 /** Whose record it is. */
 export interface Owner {
   customerId: string;
+  /** Of a part: members of the row that say what it is part of. */
+  members?: Readonly<Record<string, unknown>>;
   /** The person was erased: the record is kept without personal data, or refused. */
   erased: boolean;
   warnings: Warning[];

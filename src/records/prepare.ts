@@ -3,9 +3,16 @@ import { invalid, notFound, Problem } from '../platform/errors.ts';
 import type { Context } from '../platform/operation.ts';
 import { checkVersion } from '../platform/versions.ts';
 import type { Change, State } from './effects.ts';
-import type { Owner, OwnerInput, Ownership } from './ownership.ts';
-import { customerRequired } from './ownership.ts';
-import { type RefRow, refsByName, type SourceVersion, sourceVersion } from './references/queries.ts';
+import type { Owner, OwnerInput, Ownership, Parent } from './ownership.ts';
+import { customerRequired, nobody } from './ownership.ts';
+import {
+  awaitedAmong,
+  type RefRow,
+  refsByName,
+  removeAwaited,
+  type SourceVersion,
+  sourceVersion,
+} from './references/queries.ts';
 import { type FactReference, type NamelessFact, namesOf, type RefBook, refBook, saveRefs } from './references/write.ts';
 
 /** One document to be written, and how: under a reference of its own, as a new record each time, or to a known one. */
@@ -14,11 +21,6 @@ export type RecordWrite<Document = DocumentBase, Patch = object> =
   | { mode: 'patch'; id: string; input: Patch; expectedVersion: number | '*' };
 
 export type DocumentBase = FactReference['input'] & { sourceVersion?: number | string | undefined };
-
-interface Owned {
-  customerId?: string | undefined;
-  customer?: object | undefined;
-}
 
 /** The owner of a record and the source it came from (null if its sender did not say), read without a lock. */
 export interface Origin {
@@ -46,6 +48,8 @@ export interface Prepared<S> {
   owned: boolean;
   book: RefBook;
   states: Map<string, S>;
+  /** The records that the documents are part of. */
+  parents: readonly Parent[];
   /** The owner of the write of this index; null for a patch that leaves it. @throws Problem */
   owner(index: number): Owner | null;
   /** Writes what accepted records make of their owners; before the records themselves. */
@@ -87,25 +91,29 @@ async function prepareOwned<S extends State>(
   const inputs: OwnerInput[] = [];
   const inputOf = writes.map((write) => {
     const source = write.mode === 'patch' ? (origins.get(write.id)?.source ?? null) : write.source;
-    const input = ownerInput(write, source);
+    const input = ownerInput(ownership, write, source);
     return input && inputs.push(input) - 1;
   });
   const match = ownership.owners.match(inputs);
+  const names = namesOf(store.kind, named(writes));
   const { found, locked, decide } = await match.lock(tx, {
     ids: [...origins.values()].flatMap((origin) => origin?.customerId ?? []),
-    names: [...namesOf(store.kind, named(writes)), ...match.names],
+    names: [...names, ...match.names],
   });
-  const book = refBook(store.kind, found);
+  const scoped = context.principal.scopedTo !== null;
+  // Names that are waited for are nobody's, so a scoped token does not see them.
+  const book = refBook(store.kind, scoped ? [...found, ...(await awaitedAmong(tx, names))] : found);
   const states = await store.states(tx, [...new Set([...book.records(), ...patched])]);
   for (const { row } of states.values()) if (!locked.has(row.customerId)) throw new Retry(`a ${store.kind} moved`);
   book.refresh([...states.values()].flatMap(({ references }) => references));
   const owners = await decide(tx, context);
   return {
     tx,
-    scoped: context.principal.scopedTo !== null,
+    scoped,
     owned: true,
     book,
     states,
+    parents: owners.parents ?? [],
     owner(index) {
       const input = inputOf[index] ?? null;
       return input === null ? null : owners.owner(input);
@@ -114,11 +122,12 @@ async function prepareOwned<S extends State>(
   };
 }
 
-function ownerInput(write: RecordWrite, factSource: string | null): OwnerInput | null {
-  const { customerId, customer } = write.input as Owned; // members of `Ownership.input`
+function ownerInput({ input }: Ownership, write: RecordWrite, factSource: string | null): OwnerInput | null {
+  const sent = write.input as Readonly<Record<string, unknown>>; // with the members of `Ownership.input`
+  const given = Object.fromEntries(Object.keys(input).map((member) => [member, sent[member]]));
   // A patch without an owner leaves it as it is; a whole document must name one.
-  if (write.mode === 'patch' && customerId === undefined && customer === undefined) return null;
-  return { customerId, customer, factSource };
+  if (write.mode === 'patch' && Object.values(given).every((value) => value === undefined)) return null;
+  return { ...given, factSource };
 }
 
 /** A record without an owner is locked by its own row. */
@@ -143,6 +152,7 @@ async function prepareOwn<S extends State>(
     owned: false,
     book,
     states,
+    parents: [],
     owner: () => null,
     saveOwners: () => Promise.resolve(),
   };
@@ -205,11 +215,14 @@ export async function saveNames<S extends State>(
   const updated: { before: S; after: S }[] = [];
   const old: RefRow[] = [];
   const now: RefRow[] = [];
+  const awaited: RefRow[] = [];
   for (const { before, after } of changes) {
     if (!after) continue;
     for (const state of before ? [before, after] : [after]) {
-      if (state.row.customerId) tx.auditContext.customerIds.add(state.row.customerId);
+      const { customerId } = state.row;
+      if (customerId && customerId !== nobody) tx.auditContext.customerIds.add(customerId);
     }
+    awaited.push(...after.references.filter((ref) => book.isAwaited(ref)));
     if (before) {
       updated.push({ before, after });
       old.push(...before.references);
@@ -225,6 +238,7 @@ export async function saveNames<S extends State>(
       revived.length === 0 ? after : { ...after, references: after.references.filter((ref) => !book.isTombstone(ref)) },
     );
   }
+  if (awaited.length > 0) await removeAwaited(tx, awaited);
   if (now.length > 0 || old.length > 0) await saveRefs(tx, old, now);
   return { created, updated };
 }

@@ -1,7 +1,7 @@
 import { Kind, print } from 'graphql';
 import { z } from 'zod';
 import { batchItem, warning } from '../platform/batch.ts';
-import { type Line, lineOf, type Resolvers } from '../platform/graphql/field.ts';
+import { type Line, lineOf, type Resolvers, referencePair } from '../platform/graphql/field.ts';
 import { scalarsByName } from '../platform/graphql/scalars.ts';
 import { wordOf } from '../platform/graphql/schema.ts';
 import { type Operation, writeParameters } from '../platform/operation.ts';
@@ -17,7 +17,7 @@ import { amount, calendarDate, decimalText, id, instant, positiveAmount } from '
  * - A type, input or enum has the `id` of its schema. `WrittenX` and `ListedX` are X, as a write or a list answers it.
  *   An input whose name is that of a type gets `Input` behind it. Orders are the enum `XSort` of a list of X.
  * - A list is `XConnection`; a mutation that answers a record `member` is `MemberPayload`.
- * - `source` and `externalId` are the argument `reference`, `limit` is `first`, the body is `input`. A body that is only a
+ * - `source` and `externalId` are the argument `reference` (`orderSource` and `orderExternalId`: `orderReference`), `limit` is `first`, the body is `input`. A body that is only a
  *   list is an argument of its own. Metrics take their parameters as `input`.
  * - What goes through an operation is nullable, so that its refusal does not take its parent with it.
  * - A field that answers objects costs 1, a mutation 10, a batch 500, a total number 25; what comes with its record 0.
@@ -137,13 +137,14 @@ export function printSdl(features: readonly Resolvers[]): string {
     const parameters = Object.entries(shape).sort(([one], [other]) => Number(last(one)) - Number(last(other)));
     for (const [parameter, schema] of parameters) {
       if (hidden.has(parameter) || (kind === 'childConnection' && !ofChildren(parameter))) continue;
-      if (parameter === 'externalId' && 'source' in shape) continue;
-      if (parameter === 'source' && 'externalId' in shape) {
-        const required = shape.source instanceof z.ZodOptional ? '' : '!';
-        args.set(called('reference'), { type: `ReferenceInput${required}` });
+      const pair = referencePair(parameter, shape);
+      if (pair && parameter === pair.externalId) continue;
+      if (pair) {
+        const required = shape[pair.source] instanceof z.ZodOptional ? '' : '!';
+        args.set(called(pair.argument), { type: `ReferenceInput${required}` });
         const { fields } = object('ReferenceInput', 'input');
-        for (const member of ['source', 'externalId']) {
-          const field = memberField(known(shape[member], member), 'input', 'ReferenceInput', member);
+        for (const member of ['source', 'externalId'] as const) {
+          const field = memberField(known(shape[pair[member]], member), 'input', 'ReferenceInput', member);
           put('ReferenceInput', fields, member, { ...field, type: `${nullable(field.type)}!` });
         }
       } else if (parameter === 'body') {

@@ -14,7 +14,7 @@ import type { Context } from '../platform/operation.ts';
 import type { LineRow, State, StoredRow } from './effects.ts';
 import { parentMember } from './lines.ts';
 import type { Origin } from './prepare.ts';
-import type { Kind } from './record.ts';
+import { type Kind, recordKinds } from './record.ts';
 import { insertRefs, type ReferenceTuple, type RefRow, referencesOf, toReferences } from './references/queries.ts';
 import { externalRefs } from './references/record.ts';
 import { raisedColumn } from './stamps.ts';
@@ -179,10 +179,25 @@ function make(kind: Kind): KindStatements {
     remove: statement(
       `delete_${name}`,
       sql`with tombstones as (update external_refs set record_id = null, customer_id = null, deleted_at = ${param('now')}::timestamptz
-          where record_id = ${param('id')}::uuid)
+          where record_id = ${param('id')}::uuid ${deletedParts(kind)})
         delete from ${table} where ${owner ? sql`${customerId} = ${param('customerId')}::uuid and` : sql``} ${id}`,
     ),
   };
+}
+
+/** What is part of a record and has references of its own is deleted with it, and leaves tombstones as well. */
+function deletedParts({ table }: Kind): SQL {
+  const parts = partsWithReferences(table).map(
+    (part) =>
+      sql`or record_id in (select id from ${part} where customer_id = ${param('customerId')}::uuid and ${ofRecord(part)} = ${param('id')}::uuid)`,
+  );
+  return sql.join(parts, sql` `);
+}
+
+function partsWithReferences(table: PgTable): PgTable[] {
+  return recordKinds().flatMap((part) =>
+    part.naming !== 'none' && definitionOf(part.table).partOf?.table === table ? [part.table] : [],
+  );
 }
 
 const moves = sql`json_to_recordset(${param('moves')}::json) as n("id" uuid, "from" uuid, "to" uuid)`;
@@ -201,7 +216,16 @@ function partsToMove(kind: Kind): Statement<unknown>[] {
       return raisedColumn(name, 'part') ?? sql`part.${sql.identifier(name)}`;
     });
     const parts = storedTables().filter(({ partOf }) => partOf?.table === table);
+    const references = partsWithReferences(kind.table).includes(table)
+      ? [
+          statement(
+            `move_references_of_${getTableName(table)}`,
+            sql`update external_refs set customer_id = moved."to" from (select part.id, n."to" from ${from}) moved where record_id = moved.id`,
+          ),
+        ]
+      : [];
     return [
+      ...references,
       statement(
         `copy_${getTableName(table)}_of_${kind.plural}`,
         sql`insert into ${table} (${sql.join(targets, sql`, `)}) select ${sql.join(values, sql`, `)} from ${from}`,

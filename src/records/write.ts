@@ -18,7 +18,7 @@ import { parentMember } from './lines.ts';
 import { withoutPersonal } from './personal-data.ts';
 import { noteChange, type Prepared, prepare, type RecordWrite, type Store, saveNames, startWrite } from './prepare.ts';
 import type { Kind, RowOf } from './record.ts';
-import { newVersion, planReferences } from './references/write.ts';
+import { newVersion, planReferences, refBook } from './references/write.ts';
 import { nextStamps, type Stamps } from './stamps.ts';
 import { answerById, insertStates, readAnswer, statementsOf, statesOf, updateStates } from './statements.ts';
 
@@ -73,6 +73,8 @@ export async function writeRecords(
   const known = await writing.lookUp?.(tx, context, {
     inputs: writes.map(({ input }) => input),
     stored: [...prepared.states.values()].map(({ row }) => row),
+    parents: prepared.parents,
+    awaited: prepared.book.awaited,
   });
   const changes = new Map<string, Change<State> & { after: State }>();
   const planned = writes.map((write, index) =>
@@ -84,6 +86,7 @@ export async function writeRecords(
   await updateStates(tx, context, kind, updated);
   // In one round trip where nothing waits for the other; when the records are refused, theirs is the error that is thrown.
   const [inserted] = await Promise.all([insertStates(tx, context, kind, created), finish()]);
+  const isRead = kind.select !== null;
   const generates = Object.values(kind.fields).some(({ spec }) => spec.generated && spec.output);
   return planned.map((result) => {
     if (result instanceof Problem) return result;
@@ -92,7 +95,8 @@ export async function writeRecords(
     return {
       ...result,
       state: row ? { ...state, row: { ...state.row, ...row } } : state,
-      complete: !generates || row !== undefined,
+      // What waited for it may have changed it since.
+      complete: !isRead && !state.awaited && (!generates || row !== undefined),
     };
   });
 }
@@ -116,6 +120,7 @@ function plan(
   if (before && stale) return { id: before.row.id, created: false, applied: false, warnings, state: before };
   const id = before?.row.id ?? newId();
   const next = nextRow(kind, write, before?.row ?? null, { id, customerId, now: context.now });
+  Object.assign(next, owner?.members);
   const lines = nextLines(kind, write, before, next, warnings);
   const checked = kind.writing.plan?.(next, {
     before: before?.row ?? null,
@@ -141,7 +146,9 @@ function plan(
             incoming,
           }),
         );
-  const state: State = { row, lines, references };
+  const awaited = references.some((ref) => prepared.book.isAwaited(ref));
+  const state: State = { row, lines, references, ...(awaited && { awaited }) };
+  kind.writing.accepted?.(row, known);
   noteChange(prepared, changes as Map<string, Change<State>>, start, state); // every planned change has a state after it
   return { id, created: before === null, applied: true, warnings, state };
 }
@@ -215,16 +222,17 @@ function unusable(place: string, member: string): Warning {
   return { code: `unusable_${member}`, message: `${place} is empty or too long, and was ignored.` };
 }
 
-/** Stores a new record that was planned elsewhere, under the lock of its owner, and what follows from it. */
-export async function createState(kind: Kind, tx: Transaction, context: Context, state: State): Promise<void> {
-  const finish = beginEffects(kind.writing.after, tx, context, [{ before: null, after: state }]);
-  await insertStates(tx, context, kind, [state]);
+/** Stores changes of records that were planned elsewhere, under the locks of their owners, and what follows from them. */
+export async function changeStates(
+  kind: Kind,
+  tx: Transaction,
+  context: Context,
+  changes: readonly { before: State; after: State }[],
+): Promise<void> {
+  await saveNames(tx, changes, refBook(kind.name, []));
+  const finish = beginEffects(kind.writing.after, tx, context, changes);
+  await updateStates(tx, context, kind, changes);
   await finish();
-}
-
-/** Rows of the lines of a new record. */
-export function newLines(kind: Kind, input: object, row: StoredRow): State['lines'] {
-  return nextLines(kind, { mode: 'new', source: null, input }, null, row, []);
 }
 
 /** The answer that a stored state makes. */

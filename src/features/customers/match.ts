@@ -35,6 +35,7 @@ import { unique } from './write.ts';
 
 /** Who the owner of a record is said to be; `consented`: who was erased under these names is a new customer. */
 interface CustomerInput extends OwnerInput {
+  customerId?: string | undefined;
   customer?: OwnerDetails | undefined;
   consented?: boolean;
 }

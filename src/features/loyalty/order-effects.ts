@@ -13,12 +13,13 @@ export const earnPointsOfRefunded: Effect = (tx, context, changes) =>
   recompute(
     tx,
     context,
-    changes.flatMap(({ before, after }) => {
-      const state = after ?? before;
-      if (!state) return [];
-      const { customerId, orderId } = state.row as typeof refunds.$inferSelect; // of a refund
-      return [{ customerId, orderId, isNew: false }];
-    }),
+    changes.flatMap(({ before, after }) =>
+      [before, after].flatMap((state) => {
+        if (!state) return [];
+        const { customerId, orderId } = state.row as typeof refunds.$inferSelect; // of a refund
+        return orderId === null ? [] : [{ customerId, orderId, isNew: false }];
+      }),
+    ),
   );
 
 function recompute(

@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { intervalAt, isBefore } from '../../domain/period.ts';
 import { type Db, param, type Statement, statement, type Values } from '../../platform/db/client.ts';
-import { isAllRefunded, netInBase } from '../orders/record.ts';
+import { isAllRefunded, isApplied, netInBase } from '../orders/record.ts';
 import { beginningOfTime, type Filter, type Scope } from './scope.ts';
 
 /**
@@ -117,7 +117,7 @@ export function ordersOf({ past, refundsWhenGiven }: Knowledge): SQL {
   const refunded = refundsWhenGiven
     ? sql`select 0::bigint as amount, 0::bigint as net`
     : sql`select coalesce(sum(f.amount), 0)::bigint as amount, coalesce(sum(f.net), 0)::bigint as net from refunds f
-        where o.refunds > 0 and f.customer_id = o.customer_id and f.order_id = o.id and f.refunded_at < ${asOf}`;
+        where o.refunds > 0 and f.customer_id = o.customer_id and f.order_id = o.id and ${isApplied(sql`f`)} and f.refunded_at < ${asOf}`;
   const net = sql`(o.total - o.tax - r.net)`;
   return sql`(select o.customer_id, o.id, o.placed_at, o.campaign_id, o.currency, o.total, o.payment_status, o.test, o.base_factor,
       ${cancelledAt} as cancelled_at,
@@ -134,7 +134,7 @@ function returnsOf(shape: Omit<Shape, 'months'>): SQL {
   if (!shape.refundsWhenGiven) return sql`returns r`;
   return sql`(select customer_id, returned_at, currency, net, base_net from returns
     union all select f.customer_id, f.refunded_at, o.currency, f.net, ${refundInBase}
-      from ${ordersOf(shape)} join refunds f on f.customer_id = o.customer_id and f.order_id = o.id
+      from ${ordersOf(shape)} join refunds f on f.customer_id = o.customer_id and f.order_id = o.id and ${isApplied(sql`f`)}
       where ${qualifyingOrders(shape)}) r`;
 }
 

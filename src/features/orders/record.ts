@@ -2,10 +2,11 @@ import { type SQL, sql } from 'drizzle-orm';
 import { foreignKey, index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { typeNames } from '../../platform/type-names.ts';
-import { text as boundedText, currency as currencyCode, decimalText } from '../../platform/values.ts';
+import { text as boundedText, currency as currencyCode, decimalText, id } from '../../platform/values.ts';
 import { attributesIndex } from '../../records/custom-fields.ts';
 import {
   boolean,
+  code,
   count,
   currency,
   instant,
@@ -19,10 +20,12 @@ import {
   words,
 } from '../../records/fields.ts';
 import { lineSet } from '../../records/lines.ts';
+import { nobody, Ownership } from '../../records/ownership.ts';
 import { record } from '../../records/record.ts';
+import { referenceInput } from '../../records/references/record.ts';
 import { campaigns } from '../campaigns/record.ts';
 import { customerOwner } from '../customers/owner.ts';
-import { postalAddress } from '../customers/record.ts';
+import { customers, postalAddress } from '../customers/record.ts';
 import { frozenRate } from '../rates/fields.ts';
 
 const paymentStatuses = ['pending', 'authorized', 'partially_paid', 'paid', 'failed', 'voided'] as const;
@@ -84,6 +87,8 @@ export const refundItem = lineSet('RefundItem', {
 
 /** Nobody is going to pay for it, though nobody cancelled it. */
 export const hasFailedPayment = sql`payment_status in ('failed', 'voided')`;
+
+const currencyOfOrder = sql`(select o.currency from orders o where o.customer_id = refunds.customer_id and o.id = refunds.order_id)`;
 
 /** Whether all of an order went back: it counts in no metric. A refund of 0 takes nothing. */
 export const isAllRefunded = (refunded: SQL, total: SQL) => sql`${refunded} > 0 and ${refunded} >= ${total}`;
@@ -203,17 +208,74 @@ export const orderRecord = record('order', {
 export const orders = orderRecord.table;
 export const orderItems = orderRecord.lineTables.items;
 
-/** Money given back for an order, in part or in full. `net` is kept: refund-nets.ts. */
+const refundStatuses = ['waiting', 'applied', 'refused'] as const;
+export const refundStatus = z.enum(refundStatuses).meta({
+  id: 'RefundStatus',
+  description:
+    'waiting: its order has not come yet. applied: it counts. refused: it came before its order and does not fit it; `refusedReason` says why. Only what is applied counts anywhere.',
+  example: 'applied',
+});
+const refundRefusals = ['refund_exceeds_total', 'refund_tax_exceeds_order'] as const;
+export type RefundRefusal = (typeof refundRefusals)[number];
+const refundRefusal = z.enum(refundRefusals).meta({
+  id: 'RefundRefusal',
+  description:
+    'refund_exceeds_total: all refunds together would come to more than the total of the order. refund_tax_exceeds_order: their taxes would come to more than its tax.',
+  example: 'refund_exceeds_total',
+});
+
+const { source: referenceSource, externalId: referenceExternalId } = referenceInput.shape;
+/** Refunds have the customer of their order (refund-owner.ts), and none before it has come. */
+export const orderOwner = new Ownership(
+  'customer',
+  {
+    orderId: id.optional().meta({ description: 'The order; or `order`.' }),
+    order: z
+      .strictObject({ source: referenceSource.optional(), externalId: referenceExternalId })
+      .optional()
+      .meta({
+        id: 'OrderName',
+        description:
+          'The order by its reference. If it has not come yet, the refund waits for it. Default of `source`: the source of the refund.',
+        example: { externalId: '536365' },
+      }),
+  },
+  () => customers.id,
+);
+
+/** Whether a refund (alias) counts: it is part of its order, and was not refused. */
+export const isApplied = (alias: SQL) => sql`${alias}.refused_reason is null`;
+
+/**
+ * Money given back for an order, in part or in full. `net` is kept: refund-nets.ts. One that came before its order is nobody's and
+ * has no order: what joins orders or belongs to customers does not know of it.
+ */
 export const refundRecord = record('refund', {
   plural: 'refunds',
   label: 'Refunds',
-  owner: customerOwner.ofParts(),
-  naming: 'none',
+  owner: orderOwner,
+  naming: 'may',
   partOf: { table: orders, by: 'orderId' },
   access: { scope: 'orders', partners: ['read'], selfService: ['read'] },
-  says: { record: 'Money given back for an order.' },
+  says: {
+    record: 'Money given back for an order. Amounts are integers in minor units of its currency.',
+    input: '`orderId` or `order` is required, unless the address names the order.',
+    patch:
+      'Omitted members keep their values; null clears; `items` are replaced as a whole; another order moves the refund.',
+    example: {
+      source: 'shop',
+      externalId: 'R-1',
+      order: { externalId: '536365' },
+      amount: 500,
+      refundedAt: '2026-03-05T10:00:00Z',
+      items: [{ externalId: 'L1', quantity: 1, total: 500 }],
+    },
+  },
   fields: {
-    orderId: recordId().required().readOnly(),
+    orderId: recordId().readOnly().filter().says('Its order; null while it waits for it.'),
+    /** The order that it waits for. */
+    awaitedSource: code(64).plain().internal().named('order_source'),
+    awaitedExternalId: code(255).plain().internal().named('order_external_id'),
     amount: money().required().says('With tax, minor units of the order; all refunds together at most its total.', 500),
     tax: money().says('The tax in the amount. Default: its share of the tax that earlier refunds have left.', 80),
     shipping: money().says('The shipping in the amount.'),
@@ -226,8 +288,33 @@ export const refundRecord = record('refund', {
       .required()
       .generated(sql`tax is null`)
       .says('Whether the tax was estimated, as none was stated.'),
-    refundedAt: instant().required().sort().happened(),
+    refundedAt: instant().required().sort().range().happened(),
     reason: text(500).personal().says('The reason of the refund.', 'damaged'),
+    refusedReason: words(refundRefusal).readOnly(),
+    status: words(refundStatus)
+      .required()
+      .filter()
+      .generated(
+        sql`case when order_id is null then 'waiting' when refused_reason is not null then 'refused' else 'applied' end`,
+      ),
+  },
+  more: {
+    output: {
+      customerId: id.nullable().meta({ description: 'The customer of its order; null while it waits for it.' }),
+      order: z
+        .strictObject({ source: referenceSource, externalId: referenceExternalId })
+        .meta({ id: 'AwaitedOrder' })
+        .nullable()
+        .meta({ description: 'The order that it waits for; null when it has come.' }),
+      currency: currencyCode.nullable().meta({ description: 'That of its order; null while it waits for it.' }),
+    },
+    select: () => ({
+      order: sql`case when refunds.order_id is null then json_build_object('source', refunds.order_source, 'externalId', refunds.order_external_id) end`,
+      currency: currencyOfOrder,
+    }),
+    finish(row) {
+      if (row['customerId'] === nobody) row['customerId'] = null;
+    },
   },
   lines: {
     items: {
@@ -242,6 +329,10 @@ export const refundRecord = record('refund', {
     index('refunds_order').on(t.customerId, t.orderId),
     // The timeline's order.
     index('refunds_customer_refunded').on(t.customerId, t.refundedAt, t.id),
+    index('refunds_refunded').on(t.refundedAt, t.id),
+    index('refunds_updated').on(t.updatedAt, t.id),
+    index('refunds_not_applied').on(t.status, t.refundedAt, t.id).where(sql`status <> 'applied'`),
+    index('refunds_waiting').on(t.awaitedSource, t.awaitedExternalId).where(sql`order_id is null`),
     foreignKey({
       columns: [t.customerId, t.orderId],
       foreignColumns: [orders.customerId, orders.id],
@@ -249,12 +340,11 @@ export const refundRecord = record('refund', {
     }).onDelete('cascade'),
   ],
   timeline: {
-    members: ['orderId', 'amount', 'reason'],
+    members: ['amount', 'reason', 'status'],
     more: {
-      currency: {
-        output: currencyCode,
-        select: sql`(select o.currency from orders o where o.customer_id = refunds.customer_id and o.id = refunds.order_id)`,
-      },
+      // Customers have none that wait.
+      orderId: { output: id, select: sql`refunds.order_id` },
+      currency: { output: currencyCode, select: currencyOfOrder },
     },
   },
 });

@@ -1,21 +1,28 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { isBefore } from '../../domain/period.ts';
-import { netsOfRefunds, type RefundAmounts, type RefundNet } from '../../domain/refund-tax.ts';
-import { type Db, param, statement, type Transaction } from '../../platform/db/client.ts';
+import {
+  byPlace,
+  netsOfRefunds,
+  type RefundAmounts,
+  type RefundNet,
+  type RefundPlace,
+} from '../../domain/refund-tax.ts';
+import { type Db, param, statement, type Transaction, type Values } from '../../platform/db/client.ts';
 import { canonicalInstant } from '../../platform/db/columns.ts';
 import type { Effect } from '../../records/effects.ts';
 import { raiseStamps } from '../../records/stamps.ts';
 import type { Difference } from '../rollups/queries.ts';
-import type { orders, refunds } from './record.ts';
+import { isApplied, type orders, type refunds } from './record.ts';
 
 /*
  * What the refunds of an order take from it (domain/refund-tax.ts): `net` of each refund, and `refunds`, `refunded` and
  * `refundedNet` of the order. They follow from the facts, and change whenever the order or one of its refunds does.
  */
 
-type Refund = [id: string, refundedAt: string, amount: number, tax: number | null, net: number, netBefore: number];
+interface KnownRefund extends RefundPlace, RefundAmounts {}
 
-interface Refunded {
+interface Refund extends KnownRefund, RefundNet {}
+
+export interface RefundedOrder {
   customerId: string;
   id: string;
   total: number;
@@ -23,30 +30,38 @@ interface Refunded {
   refunds: number;
   refunded: number;
   refundedNet: number;
+  /** Its refunds that count, in the order in which they count. */
   list: Refund[];
 }
 
-/** The order in which refunds count. */
-const inOrder = sql`r.refunded_at, r.id`;
-
-const refundedOrders = (name: string, which: SQL, limit = sql``) =>
-  statement<Refunded>(
+const refundedOrders = (name: string, which: SQL, limit = sql``) => {
+  const query = statement<RefundedOrder>(
     name,
     sql`select o.customer_id as "customerId", o.id, o.total, o.tax, o.refunds, o.refunded, o.refunded_net as "refundedNet", r.list
     from orders o, lateral (
-      select coalesce(json_agg(json_build_array(r.id, r.refunded_at, r.amount, r.tax, r.net, r.net_before) order by ${inOrder}), '[]') as list
-      from refunds r where r.customer_id = o.customer_id and r.order_id = o.id) r
+      select coalesce(json_agg(json_build_object('id', r.id, 'refundedAt', r.refunded_at, 'source', r.source, 'externalId', r.external_id,
+        'amount', r.amount, 'tax', r.tax, 'net', r.net, 'netBefore', r.net_before)), '[]') as list
+      from refunds r where r.customer_id = o.customer_id and r.order_id = o.id and ${isApplied(sql`r`)}) r
     where ${which} order by o.customer_id, o.id ${limit}`,
   );
+  return async (db: Db, values: Values): Promise<RefundedOrder[]> => {
+    const rows = await db.all(query, values);
+    for (const { list } of rows) {
+      for (const refund of list) refund.refundedAt = canonicalInstant(refund.refundedAt);
+      list.sort(byPlace);
+    }
+    return rows;
+  };
+};
 const ofOrders = refundedOrders(
   'refunded_orders',
   sql`(o.customer_id, o.id) in (select "customerId", "id" from json_to_recordset(${param('orders')}::json) as k("customerId" uuid, "id" uuid))`,
 );
-const hasRefunds = sql`(o.refunds > 0 or (o.customer_id, o.id) in (select r.customer_id, r.order_id from refunds r))`;
+const hasRefunds = sql`(o.refunds > 0 or (o.customer_id, o.id) in (select r.customer_id, r.order_id from refunds r where ${isApplied(sql`r`)}))`;
 const ofCustomers = refundedOrders(
   'refunded_orders_of_customers',
   sql`o.customer_id = any(${param('ids')}::uuid[]) and (o.refunds > 0
-    or exists (select from refunds r where r.customer_id = o.customer_id and r.order_id = o.id))`,
+    or exists (select from refunds r where r.customer_id = o.customer_id and r.order_id = o.id and ${isApplied(sql`r`)}))`,
 );
 const ofEverybody = refundedOrders(
   'all_refunded_orders',
@@ -54,27 +69,13 @@ const ofEverybody = refundedOrders(
   sql`limit 5000`,
 );
 
-/** A refund as far as it decides about the others of its order. */
-interface KnownRefund extends RefundAmounts {
-  id: string;
-  refundedAt: string;
-}
-
-const amountsOf = ({ list }: Refunded): KnownRefund[] =>
-  list.map(([id, refundedAt, amount, tax]) => ({ id, refundedAt: canonicalInstant(refundedAt), amount, tax }));
-
-/** The net of a refund that is about to be written, among those that its order has. */
-export function netAmong(
-  order: { total: number; tax: number },
-  others: readonly KnownRefund[],
-  refund: KnownRefund,
-): RefundNet {
-  const all = [...others, refund].sort((a, b) =>
-    isBefore(a.refundedAt, b.refundedAt) || (a.refundedAt === b.refundedAt && a.id < b.id) ? -1 : 1,
-  );
-  const net = netsOfRefunds(order, all)[all.indexOf(refund)];
-  if (!net) throw new Error('Every refund has a net');
-  return net;
+/** The orders with these ids of these customers, who are locked, with the refunds that count. */
+export async function ordersWithRefunds(
+  tx: Transaction,
+  orders: readonly { customerId: string; id: string }[],
+): Promise<RefundedOrder[]> {
+  if (orders.length === 0) return [];
+  return ofOrders(tx, { orders: JSON.stringify(orders.map(({ customerId, id }) => ({ customerId, id }))) });
 }
 
 /** The refunds of these orders, in the order in which they count; none for those that have none. */
@@ -82,12 +83,11 @@ export async function refundsOfOrders(
   tx: Transaction,
   stored: readonly { customerId: string; id: string; refunds: number }[],
 ): Promise<Map<string, KnownRefund[]>> {
-  const wanted = stored.filter(({ refunds: count }) => count > 0);
-  if (wanted.length === 0) return new Map();
-  const rows = await tx.all(ofOrders, {
-    orders: JSON.stringify(wanted.map(({ customerId, id }) => ({ customerId, id }))),
-  });
-  return new Map(rows.map((row) => [row.id, amountsOf(row)]));
+  const rows = await ordersWithRefunds(
+    tx,
+    stored.filter(({ refunds: count }) => count > 0),
+  );
+  return new Map(rows.map(({ id, list }) => [id, list]));
 }
 
 /** What is left of an order's net value is `total − tax` less this. */
@@ -109,21 +109,21 @@ const save = statement(
     where x.customer_id = o."customerId" and x.id = o."id"`,
 );
 
-type OrderTotals = Pick<Refunded, 'customerId' | 'id' | 'refunds' | 'refunded' | 'refundedNet'>;
+type OrderTotals = Pick<RefundedOrder, 'customerId' | 'id' | 'refunds' | 'refunded' | 'refundedNet'>;
 
-function changesOf(rows: readonly Refunded[]) {
+function changesOf(rows: readonly RefundedOrder[]) {
   const changedRefunds: ({ customerId: string; id: string } & RefundNet)[] = [];
   const changedOrders: { before: OrderTotals; after: OrderTotals }[] = [];
   for (const row of rows) {
     const { customerId, id } = row;
-    const nets = netsOfRefunds(row, amountsOf(row));
-    for (const [index, [refundId, , , , net, netBefore]] of row.list.entries()) {
+    const nets = netsOfRefunds(row, row.list);
+    for (const [index, refund] of row.list.entries()) {
       const fresh = nets[index];
-      if (fresh && (fresh.net !== net || fresh.netBefore !== netBefore)) {
-        changedRefunds.push({ customerId, id: refundId, ...fresh });
+      if (fresh && (fresh.net !== refund.net || fresh.netBefore !== refund.netBefore)) {
+        changedRefunds.push({ customerId, id: refund.id, ...fresh });
       }
     }
-    const refunded = row.list.reduce((sum, [, , amount]) => sum + amount, 0);
+    const refunded = row.list.reduce((sum, { amount }) => sum + amount, 0);
     const after = { customerId, id, refunds: row.list.length, refunded, refundedNet: refundedNetOf(nets) };
     const before = { customerId, id, refunds: row.refunds, refunded: row.refunded, refundedNet: row.refundedNet };
     if (JSON.stringify(before) !== JSON.stringify(after)) changedOrders.push({ before, after });
@@ -131,7 +131,7 @@ function changesOf(rows: readonly Refunded[]) {
   return { changedRefunds, changedOrders };
 }
 
-async function saveChanges(tx: Transaction, now: string, rows: readonly Refunded[]): Promise<void> {
+async function saveChanges(tx: Transaction, now: string, rows: readonly RefundedOrder[]): Promise<void> {
   const { changedRefunds, changedOrders } = changesOf(rows);
   if (changedRefunds.length + changedOrders.length === 0) return;
   await tx.all(save, {
@@ -143,7 +143,7 @@ async function saveChanges(tx: Transaction, now: string, rows: readonly Refunded
 
 /** Makes anew what the refunds of these customers, who are locked, take from their orders. */
 export async function recomputeRefunds(tx: Transaction, now: string, ids: string[]): Promise<void> {
-  await saveChanges(tx, now, await tx.all(ofCustomers, { ids }));
+  await saveChanges(tx, now, await ofCustomers(tx, { ids }));
 }
 
 /** Where orders and refunds disagree with it, at most `limit`. */
@@ -151,7 +151,7 @@ export async function refundDifferences(db: Db, limit: number): Promise<Differen
   const found: Difference[] = [];
   let last = { customerId: '00000000-0000-0000-0000-000000000000', id: '00000000-0000-0000-0000-000000000000' };
   for (;;) {
-    const rows = await db.all(ofEverybody, last);
+    const rows = await ofEverybody(db, last);
     const { changedRefunds, changedOrders } = changesOf(rows);
     for (const { before, after } of changedOrders) {
       found.push(difference('orders', after, amounts(before), amounts(after)));
@@ -179,7 +179,7 @@ function difference(
 
 const recomputeOf =
   (tx: Transaction, now: string, touched: readonly { customerId: string; id: string }[]) => async () => {
-    if (touched.length > 0) await saveChanges(tx, now, await tx.all(ofOrders, { orders: JSON.stringify(touched) }));
+    if (touched.length > 0) await saveChanges(tx, now, await ordersWithRefunds(tx, touched));
   };
 
 /** What follows for orders and their other refunds when refunds are given, changed or taken back. */
@@ -191,7 +191,7 @@ export const recomputeRefundsOfChanged: Effect = (tx, { now }, changes) =>
       [before, after].flatMap((state) => {
         if (!state) return [];
         const { customerId, orderId } = state.row as typeof refunds.$inferSelect; // of a refund
-        return [{ customerId, id: orderId }];
+        return orderId === null ? [] : [{ customerId, id: orderId }];
       }),
     ),
   );

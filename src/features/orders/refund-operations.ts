@@ -1,95 +1,130 @@
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { param, statement } from '../../platform/db/client.ts';
-import { checkNotAhead, invalid } from '../../platform/errors.ts';
-import { newId } from '../../platform/ids.ts';
-import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import { invalid, notFound, Problem } from '../../platform/errors.ts';
+import { readOperation, writeOperation } from '../../platform/operation.ts';
 import { pageParameters, sortParameter } from '../../platform/page.ts';
-import { id } from '../../platform/values.ts';
-import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
-import { deleteState, operationsOf } from '../../records/operations.ts';
-import { withoutPersonal } from '../../records/personal-data.ts';
-import { targetParameters } from '../../records/references/record.ts';
-import { type AnswerRow, answerColumns, readAnswer } from '../../records/statements.ts';
-import { answerOf, createState, newLines, nextRow } from '../../records/write.ts';
+import { currency, id } from '../../platform/values.ts';
+import { operationsOf } from '../../records/operations.ts';
+import { targetId } from '../../records/references/queries.ts';
+import { referenceInput, targetParameters } from '../../records/references/record.ts';
+import { type AnswerRow, answerColumns, ownersOf, readAnswer } from '../../records/statements.ts';
 import { orderOperations } from './operations.ts';
-import { refundRecord, refunds } from './record.ts';
-import { netAmong, refundsOfOrders } from './refund-nets.ts';
-import type { OrderRow } from './write.ts';
+import { orderRecord, refundRecord, refunds } from './record.ts';
+import './refund-write.ts';
 
 const refund = refundRecord.output;
 type Refund = z.output<typeof refund>;
 
-const operations = operationsOf(refundRecord, {
-  filters: { orderId: { input: id.optional(), condition: (value) => sql`${refunds.orderId} = ${value}::uuid` } },
-});
-export const getRefund = operations.get;
-
-export const createRefund = writeOperation({
-  name: 'createRefund',
-  scope: 'orders:write',
-  partners: false,
-  selfService: false,
-  summary: 'Refund an order in part or in full',
-  description:
-    'All refunds of an order together come to at most its total. A full refund takes the order out of the metrics; a partial one lowers its revenue.',
-  input: z.strictObject({ ...targetParameters, ...writeParameters, body: refundRecord.document }),
-  output: refund,
-  idempotency: 'required',
-  created: () => true,
-  problems: ['not_found'],
-  async run(tx, context, { body, id: orderId, source, externalId }): Promise<Refund> {
-    const order = await orderOperations.lockRecord(tx, { id: orderId, source, externalId });
-    const orderRow = order.row as OrderRow; // of an order
-    const { refunded, total } = orderRow;
-    if (refunded + body.amount > total) {
-      throw invalid(
-        '/amount',
-        'refund_exceeds_total',
-        `The order's total is ${total}, of which ${refunded} is refunded.`,
-      );
-    }
-    checkNotAhead(body.refundedAt, context.now, '/refundedAt');
-    const row = withoutPersonal(tx, refunds, {
-      ...nextRow(refundRecord, { mode: 'new', input: body }, null, {
-        id: newId(),
-        customerId: order.row.customerId,
-        now: context.now,
-      }),
-      orderId: order.row.id,
-    }) as typeof refunds.$inferSelect; // of a refund
-    const others = (await refundsOfOrders(tx, [orderRow])).get(orderRow.id) ?? [];
-    checkTaxes(orderRow, [...others, row]);
-    Object.assign(row, netAmong(orderRow, others, row), { taxEstimated: row.tax === null });
-    const state = { row, lines: newLines(refundRecord, body, row), references: [] };
-    await createState(refundRecord, tx, context, state);
-    return answerOf(refundRecord, state);
+const records = operationsOf(refundRecord, {
+  createNeedsKey: true,
+  waits: (answer) => (answer as Refund).status === 'waiting', // of a refund
+  filters: {
+    source: {
+      input: referenceInput.shape.source.optional(),
+      condition: (value) => sql`${refunds.source} = ${value}`,
+    },
+    currency: {
+      input: currency.optional(),
+      condition: (value) =>
+        sql`(${refunds.customerId}, ${refunds.orderId}) in (select customer_id, id from orders where currency = ${value})`,
+      uneven: true,
+    },
+    /** The order by one of its references, also if it has not come yet: a JSON list. */
+    orderName: {
+      condition: (value) => sql`(${refunds.orderId} = (select record_id from external_refs
+          where kind = 'order' and source = ${value}::json ->> 0 and external_id = ${value}::json ->> 1)
+        or (${refunds.orderId} is null and ${refunds.awaitedSource} = ${value}::json ->> 0 and ${refunds.awaitedExternalId} = ${value}::json ->> 1))`,
+    },
+  },
+  problems: {
+    create: ['already_exists', 'deleted', 'not_found'],
+    upsert: ['version_mismatch', 'already_exists', 'deleted'],
+  },
+  texts: {
+    create: {
+      summary: 'Refund an order in part or in full',
+      description:
+        'All refunds of an order together come to at most its total. A full refund takes the order out of the metrics; a partial one lowers its revenue. If the order is named by reference and has not come yet, the refund waits for it (202, `status: waiting`) and is applied with it. Items name their lines by `externalId`, `line` or `sku`; one that the order does not have is kept with the warning `unknown_refund_item`. A stated tax that the amount or the order leave no room for is kept as it was sent, and the warning `tax_adjusted` says what counts.',
+    },
+    list: {
+      summary: 'List refunds',
+      description:
+        'Also those that wait for their orders (`status=waiting`) and those that did not fit (`status=refused`).',
+    },
+    update: {
+      description:
+        'Omitted members keep their values; null clears; `items` are replaced as a whole; another order moves the refund.',
+    },
+    upsert: {
+      description:
+        'Omitted members are cleared. An equal or older `sourceVersion` changes nothing and answers `applied: false`. If the order has not come yet, the refund waits for it (202). A refund that was refused is tried again.',
+    },
+    delete: {
+      summary: 'Take a refund back',
+      description:
+        'For a refund that was recorded by mistake: the order is as it would be without it. References are kept as tombstones: whatever message comes late under one of them is answered with 410 `deleted`.',
+    },
   },
 });
 
-/** @throws Problem refund_tax_exceeds_order, when the taxes stated are more than the order's tax */
-function checkTaxes(order: { tax: number }, all: readonly { tax: number | null; amount: number }[]): void {
-  const stated = all.reduce((sum, { tax }) => sum + (tax ?? 0), 0);
-  if (stated <= order.tax) return;
-  throw invalid(
-    '/tax',
-    'refund_tax_exceeds_order',
-    `The taxes of the refunds come to ${stated}, more than the order's tax of ${order.tax}.`,
-  );
-}
+/** The order is named by the address, or by the body. */
+export const createRefund = writeOperation({
+  ...records.create,
+  input: z.strictObject({ ...targetParameters, ...records.create.input.shape }),
+  async run(tx, context, { body, id: orderId, source, externalId }): Promise<z.output<typeof records.writtenRecord>> {
+    if (orderId === undefined && source === undefined && externalId === undefined) {
+      return records.create.run(tx, context, { body });
+    }
+    if (body.orderId !== undefined || body.order !== undefined) {
+      throw invalid('/orderId', 'order_twice', 'The address names the order: leave out orderId and order.');
+    }
+    const target = await targetId(tx, 'order', { id: orderId, source, externalId });
+    if ((await ownersOf(tx, orderRecord, [target])).size === 0) throw notFound('order');
+    return records.create.run(tx, context, { body: { ...body, orderId: target } });
+  },
+});
 
-export const listRefunds = readOperation({
+/** The order by its reference, in two parameters. */
+const orderName = {
+  orderSource: referenceInput.shape.source.optional().meta({
+    description: 'With `orderExternalId`: refunds of the order of this reference, also if it has not come yet.',
+  }),
+  orderExternalId: referenceInput.shape.externalId.optional().meta({ description: 'With `orderSource`.' }),
+};
+
+export const refundOperations = {
+  ...records,
+  create: createRefund,
+  list: readOperation({
+    ...records.list,
+    name: 'listAllRefunds',
+    input: records.list.input.extend(orderName),
+    async run(context, { orderSource, orderExternalId, ...filter }) {
+      if ((orderSource === undefined) !== (orderExternalId === undefined)) {
+        const parameter = orderSource === undefined ? 'orderSource' : 'orderExternalId';
+        const message = 'Send both orderSource and orderExternalId, or neither.';
+        throw new Problem('invalid_input', message, { errors: [{ parameter, code: 'required', message }] });
+      }
+      const named = orderSource === undefined ? {} : { orderName: JSON.stringify([orderSource, orderExternalId]) };
+      return records.page(context, { ...filter, ...named });
+    },
+  }),
+};
+
+export const listOrderRefunds = readOperation({
   name: 'listRefunds',
   scope: 'orders:read',
   partners: true,
   selfService: true,
   summary: "List an order's refunds",
+  description: 'Those that were refused as well: `status` says which count.',
   input: z.strictObject({ ...targetParameters, ...pageParameters, sort: sortParameter(['refundedAt'], '-refundedAt') }),
-  output: operations.pageOutput,
+  output: records.pageOutput,
   problems: ['not_found'],
   async run(context, { id: orderId, source, externalId, ...page }) {
     const order = await orderOperations.get.run(context, { id: orderId, source, externalId });
-    return operations.page(context, { ...page, customerId: order.customerId, orderId: order.id });
+    return records.page(context, { ...page, customerId: order.customerId, orderId: order.id });
   },
 });
 
@@ -112,24 +147,5 @@ export const refundsByOrders = readOperation({
     const rows = await db.all(ofOrders, { orders: JSON.stringify(orders) });
     const found = rows.map((row) => readAnswer<Refund>(refundRecord, row));
     return orders.map((order) => found.filter(({ orderId }) => orderId === order.id));
-  },
-});
-
-export const deleteRefund = writeOperation({
-  name: 'deleteRefund',
-  scope: 'orders:write',
-  partners: false,
-  selfService: false,
-  summary: 'Take a refund back',
-  description: 'For a refund that was recorded by mistake: the order is as it would be without it.',
-  input: z.strictObject({ id, ...writeParameters, expectedVersion }),
-  output: deletedRecord,
-  idempotency: 'accepted',
-  problems: ['not_found', 'version_mismatch', 'version_required'],
-  async run(tx, context, { id: refundId, expectedVersion: expected }) {
-    const state = await operations.lockRecord(tx, { id: refundId });
-    checkVersion(state.row.version, expected);
-    await deleteState(refundRecord, tx, context, state);
-    return { id: refundId, deleted: true };
   },
 });

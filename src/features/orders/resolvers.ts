@@ -4,14 +4,13 @@ import {
   connection,
   mutation,
   type Resolvers,
-  record,
   related,
 } from '../../platform/graphql/field.ts';
 import { recordResolvers } from '../../records/resolvers.ts';
 import { customersByIds } from '../customers/operations.ts';
 import { ordersOfCustomers } from './customer-operations.ts';
 import { orderOperations } from './operations.ts';
-import { createRefund, deleteRefund, getRefund, listRefunds, refundsByOrders } from './refund-operations.ts';
+import { createRefund, refundOperations, refundsByOrders } from './refund-operations.ts';
 
 const ofOrder = { orderId: 'id', orderReference: 'reference' };
 const { Query, Mutation } = recordResolvers('order', orderOperations, {
@@ -25,16 +24,15 @@ const { Query, Mutation } = recordResolvers('order', orderOperations, {
   },
 });
 
+const { list: listAllRefunds, ...otherOperations } = refundOperations;
+const refunds = recordResolvers('refund', otherOperations);
+
 export const orderResolvers: Resolvers = {
-  Query: {
-    ...Query,
-    refund: record(getRefund),
-    refunds: connection(listRefunds, { names: ofOrder }),
-  },
+  Query: { ...Query, ...refunds.Query, refunds: connection(listAllRefunds) },
   Mutation: {
     ...Mutation,
+    ...refunds.Mutation,
     createRefund: mutation(createRefund, 'refund', { names: ofOrder }),
-    deleteRefund: mutation(deleteRefund),
   },
   Customer: {
     orders: childConnection(ordersOfCustomers, orderOperations.listOfOwner, 'customerIds', {

@@ -9,6 +9,7 @@ import { awaitRates, freezeRate, lookUpRates } from '../rates/freeze.ts';
 import { addOrdersToRollups } from '../rollups/queries.ts';
 import { type orderItems, orderRecord } from './record.ts';
 import { refundedNetOf, refundsOfOrders } from './refund-nets.ts';
+import { lockWaiting } from './refund-owner.ts';
 
 export type OrderRow = RowOf<typeof orderRecord>;
 
@@ -20,6 +21,7 @@ writtenBy(orderRecord, {
       tx,
       given.inputs.flatMap(({ campaignId }) => campaignId ?? []),
     );
+    if (given.awaited.length > 0) await lockWaiting(tx);
     return { rates, campaigns, refunds: await refundsOfOrders(tx, given.stored) };
   },
   plan(next, state) {

@@ -351,6 +351,21 @@ async function named<T>(names: ArgumentNames, answer: Promise<T>): Promise<T> {
   }
 }
 
+/**
+ * The two parameters that are one argument here: `source` and `externalId` are `reference`, `orderSource` and `orderExternalId` are
+ * `orderReference`. null: the name is of no such pair.
+ */
+export function referencePair(
+  name: string,
+  shape: Readonly<Record<string, unknown>>,
+): { argument: string; source: string; externalId: string } | null {
+  const [, of] = /^(|\w*[a-z])(?:source|externalId|reference)$/i.exec(name) ?? [];
+  if (of === undefined) return null;
+  const called = (part: string) => (of === '' ? part : `${of}${part.charAt(0).toUpperCase()}${part.slice(1)}`);
+  const pair = { argument: called('reference'), source: called('source'), externalId: called('externalId') };
+  return pair.source in shape && pair.externalId in shape && Object.values(pair).includes(name) ? pair : null;
+}
+
 /** Arguments as the operation's input: `input` is the body, `first` the limit, a reference its two members; null is not given. */
 function rawInput(operation: Operation, args: Arguments, names: ArgumentNames = {}): Arguments {
   const shape = operation.input.shape;
@@ -359,11 +374,14 @@ function rawInput(operation: Operation, args: Arguments, names: ArgumentNames = 
   for (const [argument, value] of Object.entries(args)) {
     const name = names[argument] ?? argument;
     if (value === undefined || value === null) continue;
+    const pair = referencePair(name, shape);
     if (name === 'input' && 'body' in shape) raw.body = value;
     else if (name === 'input') Object.assign(raw, value);
     else if (name === 'first') raw.limit = value;
-    else if (name === 'reference') Object.assign(raw, value);
-    else if (name in shape) raw[name] = value;
+    else if (pair?.argument === name) {
+      const { source, externalId } = value as { source: unknown; externalId: unknown }; // ReferenceInput
+      Object.assign(raw, { [pair.source]: source, [pair.externalId]: externalId });
+    } else if (name in shape) raw[name] = value;
     else body[name] = value;
   }
   if (Object.keys(body).length > 0) raw.body = body;

@@ -110,7 +110,8 @@ function sharedAddresses(routes: readonly Route[]): Set<string> {
   return new Set(byId);
 }
 
-function operationId({ url, operation }: Route, shared: ReadonlySet<string>): string {
+function operationId({ url, operation, operationId: given }: Route, shared: ReadonlySet<string>): string {
+  if (given !== undefined) return given;
   return externalAddress.test(url) && shared.has(operation.name) ? `${operation.name}ByReference` : operation.name;
 }
 
@@ -313,9 +314,11 @@ function successes(route: Route, book: SchemaBook): Json {
   }
   const location = collection !== null && outputShape(route).id ? ['Location'] : [];
   const created = { 201: answer('Created.', location) };
-  if (operation.created === undefined) return { 200: answer('Done.', []) };
+  const waiting = operation.waits && { 202: answer('Kept: it waits for the record that it belongs to.', location) };
+  if (operation.created === undefined) return { 200: answer('Done.', []), ...waiting };
   // POST always makes something; PUT makes or replaces.
-  return method === 'POST' ? created : { 200: answer('Replaced, or left as it was.', []), ...created };
+  const replaced = method === 'POST' ? {} : { 200: answer('Replaced, or left as it was.', []) };
+  return { ...replaced, ...created, ...waiting };
 }
 
 function contentOf(operation: Route['operation'], book: SchemaBook): Json {

@@ -27,6 +27,8 @@ export interface Route {
   collection: string | null;
   /** Whether the answer stays the same while the version does, so that If-None-Match may be answered with 304. */
   conditional: boolean;
+  /** In the document, for an operation that has several addresses. Default: the name of the operation. */
+  operationId?: string;
 }
 
 const megabyte = 1024 * 1024;
@@ -35,7 +37,7 @@ export function route(
   method: Route['method'],
   url: string,
   operation: Operation,
-  options: { collection?: string | null; conditional?: boolean } = {},
+  options: Partial<Pick<Route, 'collection' | 'conditional' | 'operationId'>> = {},
 ): Route {
   return {
     method,
@@ -44,6 +46,7 @@ export function route(
     bodyLimit: url.endsWith('/batch') ? 16 * megabyte : megabyte,
     collection: options.collection === undefined ? (/^\/v1\/[a-z-]+/.exec(url)?.[0] ?? null) : options.collection,
     conditional: options.conditional ?? true,
+    ...(options.operationId !== undefined && { operationId: options.operationId }),
   };
 }
 
@@ -66,7 +69,9 @@ export function bind(target: Route): Binding {
   const shape = target.operation.input.shape;
   const pathNames = [...target.url.matchAll(/:([A-Za-z]+)/g)].map((match) => match[1] ?? '');
   // Where the path says which record is meant, the query cannot say so too.
-  const taken = new Set([...pathNames, ...(pathNames.some((name) => targetNames.includes(name)) ? targetNames : [])]);
+  const namesTarget =
+    targetNames.every((name) => name in shape) && pathNames.some((name) => targetNames.includes(name));
+  const taken = new Set([...pathNames, ...(namesTarget ? targetNames : [])]);
   const parameters = Object.entries(shape).filter(([name]) => !fromElsewhere.has(name) && !taken.has(name));
   const query = new Map(parameters.map(([name, schema]) => [name, reader(schema)]));
   const open = new Set(parameters.flatMap(([name, schema]) => (isOpen(schema) ? [name] : [])));
@@ -216,7 +221,7 @@ function send(target: Route, request: FastifyRequest, reply: FastifyReply, answe
   if (answer.replayed) reply.header('Idempotency-Replayed', 'true');
   if (target.method === 'DELETE' && output.deleted !== false) return reply.code(204).send();
   reply.code(answer.status);
-  if (answer.status === 201 && output.id && target.collection)
+  if ((answer.status === 201 || answer.status === 202) && output.id && target.collection)
     reply.header('Location', `${target.collection}/${output.id}`);
   if (output.version !== undefined) {
     const viewer = `${context.personalData ? '' : '-public'}${viewerTag(context.principal, fieldsOf(context))}`;

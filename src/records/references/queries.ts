@@ -1,5 +1,14 @@
 import { sql } from 'drizzle-orm';
-import { type Db, fields, insertRows, param, rowsOf, statement } from '../../platform/db/client.ts';
+import {
+  type Db,
+  fields,
+  insertRows,
+  param,
+  Retry,
+  rowsOf,
+  statement,
+  type Transaction,
+} from '../../platform/db/client.ts';
 import { type FieldError, Problem } from '../../platform/errors.ts';
 import { instantNanoseconds } from '../../platform/values.ts';
 import { updateRows } from '../table.ts';
@@ -93,6 +102,60 @@ export const removeRefs = statement(
   sql`delete from external_refs using ${rowsOf(externalRefs, param('rows'), 'n')}
     where external_refs.kind = n."kind" and external_refs.source = n."source" and external_refs.external_id = n."externalId"`,
 );
+
+/*
+ * A name that others wait for: a record came that refers to one that is not there yet. Its row has neither a record nor the
+ * date of a deletion. Who makes the record finds it, or collides with it and is run again, so neither misses the other.
+ */
+
+const isAwaited = sql`external_refs.record_id is null and external_refs.deleted_at is null`;
+
+const awaitName = statement<{ source: string }>(
+  'await_names',
+  sql`${insertRows(externalRefs, param('rows'))} order by n."source", n."externalId"
+    on conflict (kind, source, external_id) do update set position = external_refs.position where ${isAwaited}
+    returning external_refs.source`,
+);
+
+/** Notes that records of a kind are waited for. @throws Retry when one of them has come, or was deleted, in the meantime */
+export async function awaitNames(
+  tx: Transaction,
+  kind: string,
+  refs: readonly ReferenceInput[],
+  now: string,
+): Promise<void> {
+  const rows = refs.map((ref) => ({
+    ...newRef(kind, ref, { recordId: '', customerId: null, position: 0 }, now),
+    recordId: null,
+  }));
+  const noted = await tx.all(awaitName, { rows: JSON.stringify(rows) });
+  if (noted.length < rows.length) throw new Retry('what was waited for has come');
+}
+
+const findAwaited = statement<RefRow>(
+  'find_awaited_refs',
+  sql`select ${fields(externalRefs)} from ${externalRefs}
+    join json_to_recordset(${param('names')}::json) as n("kind" text, "source" text, "externalId" text)
+      on n."kind" = ${externalRefs.kind} and n."source" = ${externalRefs.source} and n."externalId" = ${externalRefs.externalId}
+    where ${isAwaited}`,
+);
+
+/** Those of the names that are waited for, whoever asks. */
+export function awaitedAmong(tx: Transaction, names: readonly Name[]): Promise<RefRow[]> {
+  if (names.length === 0) return Promise.resolve([]);
+  return tx.asService((service) => service.all(findAwaited, { names: JSON.stringify(names) }));
+}
+
+const dropAwaited = statement(
+  'remove_awaited_refs',
+  sql`delete from external_refs using ${rowsOf(externalRefs, param('rows'), 'n')}
+    where external_refs.kind = n."kind" and external_refs.source = n."source" and external_refs.external_id = n."externalId" and ${isAwaited}`,
+);
+
+/** The record is there: its names are no longer waited for. */
+export async function removeAwaited(tx: Transaction, refs: readonly RefRow[]): Promise<void> {
+  await tx.asService((service) => service.all(dropAwaited, { rows: JSON.stringify(refs) }));
+}
 
 export function newRef(
   kind: string,

@@ -29,7 +29,7 @@ export const externalRefs = storedTable('external_refs', {
   fields: {
     kind: text(50).plain().required(),
     ...name,
-    /** null: a tombstone. */
+    /** null: a tombstone, or a name that is waited for (queries.ts). */
     recordId: recordId(),
     /** The owner of the record, so that a look-up by reference leads to its shard and its lock in one step. */
     customerId: ownerId().optional(),

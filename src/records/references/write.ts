@@ -50,6 +50,9 @@ export interface RefBook {
   set(ref: RefRow): void;
   /** Whether the stored row is a tombstone: such a reference is updated, not inserted. */
   isTombstone(ref: ReferenceInput): boolean;
+  /** Whether other records wait for one of this name, and which of the names are waited for. */
+  isAwaited(ref: ReferenceInput): boolean;
+  awaited: readonly ReferenceInput[];
   /**
    * The record of a document's own reference, and whether the message is newer than it; null if the record is new.
    *
@@ -72,6 +75,9 @@ export function namesOf(kind: string, facts: (FactReference | NamelessFact)[]): 
 /** @param found what is known of `namesOf` the documents, and maybe of other kinds of record */
 export function refBook(kind: string, found: RefRow[]): RefBook {
   const rows = byName(found, kind);
+  const awaited = new Map([...rows].filter(([, row]) => row.recordId === null && !row.deletedAt));
+  // Nothing is known of a record that is not there.
+  for (const key of awaited.keys()) rows.delete(key);
   const tombstones = new Set([...rows].filter(([, row]) => row.deletedAt).map(([key]) => key));
   return {
     kind,
@@ -82,6 +88,8 @@ export function refBook(kind: string, found: RefRow[]): RefBook {
     known: (ref) => rows.get(refKey(ref)),
     set: (ref) => void rows.set(refKey(ref), ref),
     isTombstone: (ref) => tombstones.has(refKey(ref)),
+    isAwaited: (ref) => awaited.has(refKey(ref)),
+    awaited: [...awaited.values()],
     resolve(fact, incoming) {
       const row = rows.get(refKey(fact));
       if (!row) return null;
