@@ -289,6 +289,7 @@ export const magento: Message[] = [
     says: 'a credit memo before its order, which it will not fit',
     topic: 'creditmemo',
     payload: memo(404, 313, '2026-02-20 10:00:00', 99, 0, { adjustment_positive: 99 }),
+    answers: { status: 202 },
   },
   {
     says: 'the order is kept all the same',

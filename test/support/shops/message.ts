@@ -4,8 +4,10 @@ export interface Message {
   says: string;
   topic: string;
   payload: any;
-  /** The codes of a refusal, for what contradicts itself. */
+  /** How it is refused, as it contradicts itself. */
   refused?: { status: number; code: string };
+  /** What else the answer says, where it is not plain success. */
+  answers?: { status?: number; applied?: boolean };
   /** Codes of the warnings that the answer carries. */
   warns?: string[];
 }

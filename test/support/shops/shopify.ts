@@ -337,6 +337,7 @@ export const shopify: Message[] = [
       refund_line_items: [{ id: 1, line_item_id: 61, quantity: 1, subtotal: '30.00', total_tax: '5.00' }],
       transactions: [paidBack('30.00')],
     }),
+    answers: { status: 202 },
   },
   { says: 'two lines of one sku; its refund has been here before it', topic: 'orders/create', payload: socks },
   {
@@ -354,7 +355,7 @@ export const shopify: Message[] = [
     says: 'an older state comes after the newer one',
     topic: 'orders/updated',
     payload: { ...socks, updated_at: '2026-01-24T18:00:00+01:00', tags: 'to-pack' },
-    warns: ['stale_version'],
+    answers: { applied: false },
   },
   {
     says: 'a refund of shipping alone',
