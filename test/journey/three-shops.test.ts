@@ -126,12 +126,14 @@ const numbers: [metric: string, query: string, numerator: number, denominator: n
   ['repeat-purchase-rate', '', 11, 13],
   ['repeat-purchase-rate', 'minOrders=3', 6, 13],
 ];
-const leftOut: [query: string, counts: Record<string, number>][] = [
-  ['', { test: 1, cancelled: 2, refunded: 1, missing_rate: 1, anonymous: 2 }],
-  [january, { test: 1, cancelled: 2, refunded: 1, missing_rate: 1, anonymous: 1 }],
-  [february, { anonymous: 1 }],
-  ['payment=paid', { test: 1, cancelled: 2, refunded: 1, unpaid: 3, missing_rate: 1, anonymous: 2 }],
-  ['zeroValue=exclude', { test: 1, cancelled: 2, refunded: 1, zero_value: 1, missing_rate: 1, anonymous: 2 }],
+/** Orders of nobody are left out where buyers are counted, and not where orders are. */
+const leftOut: [metric: string, query: string, counts: Record<string, number>][] = [
+  ['average-order-value', '', { test: 1, cancelled: 2, refunded: 1, missing_rate: 1 }],
+  ['average-order-value', january, { test: 1, cancelled: 2, refunded: 1, missing_rate: 1 }],
+  ['average-order-value', february, {}],
+  ['average-order-value', 'payment=paid', { test: 1, cancelled: 2, refunded: 1, unpaid: 3, missing_rate: 1 }],
+  ['average-order-value', 'zeroValue=exclude', { test: 1, cancelled: 2, refunded: 1, zero_value: 1, missing_rate: 1 }],
+  ['repeat-purchase-rate', '', { test: 1, cancelled: 2, refunded: 1, anonymous: 2 }],
 ];
 
 /** A point for each euro, none for gift cards, paid orders only; each order rounded down. */
@@ -233,9 +235,13 @@ async function check(t: Test): Promise<void> {
     t.same([answer.numerator, answer.denominator], [numerator, denominator], `${name} ${query}`);
     t.equal(answer.value, numerator / denominator, `${name} ${query}`);
   }
-  for (const [query, counts] of leftOut) {
-    const { excluded = [] } = await metric('average-order-value', query);
-    t.same(Object.fromEntries(excluded.map(({ reason, count }: any) => [reason, count])), counts, `left out: ${query}`);
+  for (const [name, query, counts] of leftOut) {
+    const { excluded = [] } = await metric(name, query);
+    t.same(
+      Object.fromEntries(excluded.map(({ reason, count }: any) => [reason, count])),
+      counts,
+      `left out: ${name} ${query}`,
+    );
   }
   // One order each: Gustav 15.00 and Lea 10.00. The rest of 1305.33 is of those who return; nobody does not.
   const { groups = [] } = await metric('average-order-value');
@@ -256,7 +262,7 @@ async function check(t: Test): Promise<void> {
   t.equal((await get(`/v1/customers/${chloe}/summary`)).base?.revenue, erased, 'erased');
 
   for (const [who, balance] of Object.entries(points)) {
-    t.equal((await get(`/v1/customers/external/${who}/loyalty`)).balance, balance, `points of ${who}`);
+    t.equal((await get(`/v1/customers/external/${who}/loyalty`)).balance?.available, balance, `points of ${who}`);
   }
 }
 
@@ -337,10 +343,9 @@ t.test('all of it comes a second time, and nothing changes', async (t) => {
   for (const [, connect, messages] of shops) {
     for (const message of messages) {
       const answer = await send(connect, message);
-      t.ok(
-        !answer || answer.status < 300 || message.refused || answer.status === 410,
-        `${message.says} ${answer?.status}`,
-      );
+      // What was deleted or erased stays so; the credit memo that does not fit its order is told so now that it is there.
+      const again = message.again ?? message.refused?.status ?? 200;
+      if (answer !== null) t.equal(answer.status, again, `${message.says}: ${JSON.stringify(answer.body.errors)}`);
     }
   }
   await check(t);

@@ -290,6 +290,8 @@ export const magento: Message[] = [
     topic: 'creditmemo',
     payload: memo(404, 313, '2026-02-20 10:00:00', 99, 0, { adjustment_positive: 99 }),
     answers: { status: 202 },
+    again: 422,
+    warns: ['waiting_for_order'],
   },
   {
     says: 'the order is kept all the same',

@@ -8,6 +8,8 @@ export interface Message {
   refused?: { status: number; code: string };
   /** What else the answer says, where it is not plain success. */
   answers?: { status?: number; applied?: boolean };
+  /** The status when it comes a second time. Default: 200. */
+  again?: number;
   /** Codes of the warnings that the answer carries. */
   warns?: string[];
 }

@@ -173,7 +173,12 @@ const quote = {
 
 export const shopify: Message[] = [
   { says: 'a customer with the phone of a household', topic: 'customers/create', payload: ada },
-  { says: 'somebody else with the same phone', topic: 'customers/create', payload: bruno, warns: ['identity_shared'] },
+  {
+    says: 'somebody else with the same phone',
+    topic: 'customers/create',
+    payload: bruno,
+    warns: ['customer_conflict'],
+  },
   {
     says: 'prices with tax, shipping with tax, two lines',
     topic: 'orders/create',
@@ -228,6 +233,7 @@ export const shopify: Message[] = [
       customer: { id: 9003, email: chloe.email, phone: chloe.phone },
       orders_to_redact: [5004],
     },
+    again: 404,
   },
   {
     says: 'an erased person is pushed again with a later state of the order',
@@ -338,6 +344,7 @@ export const shopify: Message[] = [
       transactions: [paidBack('30.00')],
     }),
     answers: { status: 202 },
+    warns: ['waiting_for_order'],
   },
   { says: 'two lines of one sku; its refund has been here before it', topic: 'orders/create', payload: socks },
   {
@@ -385,7 +392,7 @@ export const shopify: Message[] = [
       total_price_set: money('54.00', ['58.32', 'USD']),
     }),
   },
-  { says: 'a draft without a customer', topic: 'draft_orders/create', payload: quote },
+  { says: 'a draft without a customer', topic: 'draft_orders/create', payload: quote, again: 410 },
   {
     says: 'the draft becomes an order, which comes by itself',
     topic: 'draft_orders/update',
@@ -396,6 +403,7 @@ export const shopify: Message[] = [
       completed_at: '2026-02-22T09:00:00+01:00',
       updated_at: '2026-02-22T09:00:00+01:00',
     },
+    again: 404,
   },
   {
     says: 'the order of a draft',

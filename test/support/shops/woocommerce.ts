@@ -238,7 +238,7 @@ export const woocommerce: Message[] = [
       total: '18.00',
       tax: '3.00',
     }),
-    warns: ['identity_shared'],
+    warns: ['customer_conflict'],
   },
   {
     says: 'history in a withdrawn currency, in lower case, with the rate of the shop',
@@ -289,8 +289,8 @@ export const woocommerce: Message[] = [
       tax: '8.00',
     }),
   },
-  { says: 'a checkout that was begun', topic: 'order.created', payload: abandoned },
-  { says: 'the shop clears it away', topic: 'order.deleted', payload: { id: 110 } },
+  { says: 'a checkout that was begun', topic: 'order.created', payload: abandoned, again: 410 },
+  { says: 'the shop clears it away', topic: 'order.deleted', payload: { id: 110 }, again: 404 },
   {
     says: 'a late message about what was deleted',
     topic: 'order.updated',
@@ -321,7 +321,7 @@ export const woocommerce: Message[] = [
       total: '6.00',
       tax: '1.00',
     }),
-    warns: ['unusable_email'],
+    warns: ['anonymous', 'unusable_email'],
   },
   {
     says: 'a negative fee is a discount',
@@ -367,6 +367,7 @@ export const woocommerce: Message[] = [
       total: '60.00',
       tax: '10.00',
     }),
+    warns: ['customer_conflict'],
   },
   {
     says: 'all of it goes back',
