@@ -3,6 +3,7 @@ import type { CampaignCounts } from '../../domain/campaign-results.ts';
 import { exactInteger } from '../../domain/money.ts';
 import { type Db, param } from '../../platform/db/client.ts';
 import { type InteractionKind, isTouch } from '../interactions/record.ts';
+import { isApplied } from '../orders/record.ts';
 import { beginningOfTime, type Scope } from '../metrics/scope.ts';
 import { type Knowledge, ordersOf, refundInBase, shaped } from '../metrics/source.ts';
 
@@ -81,7 +82,8 @@ const totals = shaped<Knowledge, TotalsRow>('campaign_results', (shape) => {
     : sql`occurred_at >= ${from} - ${reach} and occurred_at < ${end}`;
   const returned = refundsWhenGiven
     ? sql`(select sum(${refundInBase}) from refunds f
-        where f.customer_id = o.customer_id and f.order_id = o.id and f.refunded_at >= ${from} and f.refunded_at < ${end})`
+        where f.customer_id = o.customer_id and f.order_id = o.id and ${isApplied(sql`f`)}
+          and f.refunded_at >= ${from} and f.refunded_at < ${end})`
     : sql`null::numeric`;
   return sql`with touches as materialized (
       select campaign_id, customer_id, occurred_at, kind, direction from interactions
