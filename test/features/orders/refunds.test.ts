@@ -6,7 +6,11 @@ const api = await testApp(t);
 const { request, graphql } = api;
 
 const at = (externalId: string) => `/v1/refunds/external/shop/${externalId}`;
-const refundOf = (members: Record<string, unknown> = {}) => ({ amount: 100, refundedAt: '2026-03-05T10:00:00Z', ...members });
+const refundOf = (members: Record<string, unknown> = {}) => ({
+  amount: 100,
+  refundedAt: '2026-03-05T10:00:00Z',
+  ...members,
+});
 const put = (externalId: string, members: Record<string, unknown>, query = '') =>
   request('PUT', `${at(externalId)}${query}`, { body: refundOf(members) });
 const post = (members: Record<string, unknown>, headers = newKey()) =>
