@@ -492,6 +492,26 @@ async function tourOrders(visit: Visit, any: Any, unchanged: Unchanged): Promise
     await visit(200, 'GET', at, { scope: 'orders:read' });
     if (path.includes('external')) await visit(204, 'DELETE', at, any);
   }
+  const refunded = { order: { source: 'shop', externalId: 'o1' }, amount: 10, refundedAt: '2026-05-25T09:00:00Z' };
+  const named = { ...refunded, source: 'shop', externalId: 'r1' };
+  const early = { ...refunded, order: { source: 'shop', externalId: 'not yet' } };
+  await visit(201, 'POST', '/v1/refunds', { body: named });
+  await visit(202, 'POST', '/v1/refunds', { body: { ...early, source: 'shop', externalId: 'r2' } });
+  await visit(409, 'POST', '/v1/refunds', { body: named });
+  await visit(422, 'POST', '/v1/refunds', { body: { ...named, order: undefined, externalId: 'r9' } });
+  await visit(200, 'POST', '/v1/refunds/batch', { body: { refunds: [named, { ...named, amount: 5000 }] } });
+  await visit(200, 'GET', '/v1/refunds?limit=1&count=true&status=waiting');
+  const byName = '/v1/refunds/external/shop';
+  await visit(304, 'GET', `${byName}/r1`, unchanged(await visit(200, 'GET', `${byName}/r1`)));
+  await visit(200, 'PATCH', `${byName}/r1`, { body: { amount: 20 }, ...any });
+  await visit(202, 'PATCH', `${byName}/r2`, { body: { amount: 20 }, ...any });
+  const waiting = await visit(202, 'PUT', `${byName}/r2`, { body: early });
+  await visit(202, 'PATCH', `/v1/refunds/${waiting.body.id}`, { body: { amount: 30 }, ...any });
+  await visit(200, 'PUT', `${byName}/r2`, { body: refunded });
+  await visit(200, 'PATCH', `/v1/refunds/${waiting.body.id}`, { body: { amount: 30 }, ...any });
+  await visit(201, 'PUT', `${byName}/r3`, { body: refunded });
+  await visit(204, 'DELETE', `${byName}/r1`, any);
+  await visit(410, 'PUT', `${byName}/r1`, { body: refunded });
   await visit(200, 'GET', '/v1/orders?limit=1&count=true&status=paid&placedFrom=2026-01-01T00:00:00Z');
   for (const path of [`/v1/customers/${created.body.customerId}`, '/v1/customers/external/shop/1']) {
     await visit(200, 'GET', `${path}/orders?limit=1`);

@@ -203,6 +203,7 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
   const before = await dump();
   const { source: _, externalId: __, ...document } = orderOf({ customer: { externalId: fresh('dry') } });
   const { source: ___, externalId: ____, ...returned } = returnOf({ customerId: customer.id });
+  const waiting = { order: { source: 'shop', externalId: 'not yet' }, amount: 1, refundedAt: '2026-03-05T00:00:00Z' };
   const writes: [string, string, number, unknown?, Record<string, string>?][] = [
     ['POST', '/v1/customers', 201, { name: 'x' }],
     ['PUT', `/v1/customers/external/shop/${fresh('dry')}`, 201, { name: 'x' }],
@@ -218,6 +219,11 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
     ['DELETE', `/v1/orders/${order.id}`, 204, undefined, ifMatch],
     ['POST', '/v1/orders/batch', 200, { orders: [orderOf(), orderOf({ externalId: order.externalId }), 3] }],
     ['POST', `/v1/orders/${order.id}/refunds`, 201, { amount: 1, refundedAt: '2026-03-05T00:00:00Z' }],
+    ['POST', '/v1/refunds', 201, { orderId: order.id, amount: 1, refundedAt: '2026-03-05T00:00:00Z' }],
+    ['POST', '/v1/refunds', 202, waiting],
+    ['PUT', `/v1/refunds/external/shop/${fresh('dry')}`, 202, waiting],
+    ['PATCH', `/v1/refunds/${refund.id}`, 200, { amount: 1 }, ifMatch],
+    ['POST', '/v1/refunds/batch', 200, { refunds: [waiting, 3] }],
     ['DELETE', `/v1/refunds/${refund.id}`, 204, undefined, ifMatch],
     ['POST', '/v1/returns', 201, returnOf({ customer: { externalId: fresh('dry') } })],
     ['PUT', `/v1/returns/external/shop/${givenBack.externalId}`, 200, returned],

@@ -334,6 +334,7 @@ test('what runs as the service is known', async (t) => {
     'features/assignments/assign.ts': 1, // turns and loads: the owner chosen is all that is told
     'features/audit/keep.ts': 1, // adds an entry
     'features/campaigns/queries.ts': 1, // whether ids are of campaigns, which are everybody's
+    'features/orders/refund-write.ts': 1, // applies the refunds that waited for an order which the caller made
     'features/partners/sharing.ts': 2, // shares of customers whose locks are held, or that are new
     'features/privacy/export.ts': 1, // of the one customer that the caller found by its own rights
     'features/privacy/tombstones.ts': 1, // lifts those of names that come back with a consent
@@ -341,5 +342,6 @@ test('what runs as the service is known', async (t) => {
     'features/surveys/queries.ts': 1, // keeps a survey
     'platform/idempotency.ts': 2, // answers under the caller's own key
     'platform/jobs.ts': 1, // adds jobs
+    'records/references/queries.ts': 2, // whether a name that the caller brings is waited for
   });
 });

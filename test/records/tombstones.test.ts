@@ -26,6 +26,7 @@ interface Case {
 const customer = () => ({ source: 'shop', externalId: fresh('owner') });
 const at = '2026-03-01T08:00:00Z';
 const { source: _, externalId: __, ...order } = orderOf();
+const { body: paid } = await request('POST', '/v1/orders', { body: orderOf(), headers: newKey() });
 const cases: Record<string, Case> = {
   order: {
     path: '/v1/orders',
@@ -33,6 +34,13 @@ const cases: Record<string, Case> = {
     type: 'Order',
     naming: 'own',
     document: () => ({ ...order, customer: customer() }),
+  },
+  refund: {
+    path: '/v1/refunds',
+    plural: 'refunds',
+    type: 'Refund',
+    naming: 'own',
+    document: () => ({ orderId: paid.id, amount: 0, refundedAt: at }),
   },
   return: {
     path: '/v1/returns',

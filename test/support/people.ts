@@ -146,6 +146,7 @@ export async function stockPerson(api: Api, house: House, name = fresh('person')
     paymentStatus: 'paid',
   });
   const refund = await make(api, `/v1/orders/${order.id}/refunds`, {
+    ...reference,
     amount: 100,
     refundedAt: '2026-05-25T09:00:00Z',
     reason: `damaged ${name}`,

@@ -96,6 +96,7 @@ export const cases: Cases = {
   getOrder: record('order'),
   updateOrder: changed('order', { channel: 'app' }),
   listRefunds: record('order'),
+  listAllRefunds: filtered,
   getRefund: record('refund'),
   listCustomerOrders: ofCustomer,
   listReturns: filtered,

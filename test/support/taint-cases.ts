@@ -78,6 +78,8 @@ const scoreRules = {
   grades: { A: 40, B: 20, C: 5 },
 };
 
+const refund = (of: Person) => ({ orderId: of.order, amount: 1, refundedAt: at, reason: typed });
+
 /** By operation. A new one needs an entry here or among the cases of scoped tokens. */
 export const taintCases: Record<string, TaintCase> = {
   listCustomers: nothing,
@@ -117,7 +119,10 @@ export const taintCases: Record<string, TaintCase> = {
   batchOrders: (of, _house, { turn }) => ({ body: { orders: [{ ...order(of), source: 'web', externalId: turn }] } }),
   deleteOrder: (of) => change(of.order),
   upsertOrder: (of) => named(of, order(of)),
-  createRefund: (of) => ({ id: of.order, body: { amount: 1, refundedAt: at, reason: typed } }),
+  createRefund: (of) => ({ body: refund(of) }),
+  batchRefunds: (of, _house, { turn }) => ({ body: { refunds: [{ ...refund(of), source: 'web', externalId: turn }] } }),
+  updateRefund: (of) => change(of.refund, { reason: typed }),
+  upsertRefund: (of, _house, { turn }) => ({ source: 'web', externalId: turn, body: refund(of) }),
   deleteRefund: (of) => change(of.refund),
   listReturns: nothing,
   createReturn: (of, _house, { turn }) => ({ body: { ...returned(of), source: 'web', externalId: turn } }),

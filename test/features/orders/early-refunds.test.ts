@@ -60,7 +60,7 @@ t.test('a repeated key answers 202 again', async (t) => {
     await request('POST', '/v1/refunds', { body, headers }),
     await request('POST', '/v1/refunds', { body, headers }),
   ];
-  t.same([again.status, again.text], [202, first.text]);
+  t.same([again.status, again.body], [202, first.body]);
 });
 
 const arrivals: Record<string, (order: ReturnType<typeof orderOf>) => Promise<any>> = {

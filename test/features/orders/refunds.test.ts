@@ -6,10 +6,14 @@ const api = await testApp(t);
 const { request, graphql } = api;
 
 const at = (externalId: string) => `/v1/refunds/external/shop/${externalId}`;
-const refundOf = (members: object = {}) => ({ amount: 100, refundedAt: '2026-03-05T10:00:00Z', ...members });
-const put = (externalId: string, members: object, query = '') =>
+const refundOf = (members: Record<string, unknown> = {}) => ({
+  amount: 100,
+  refundedAt: '2026-03-05T10:00:00Z',
+  ...members,
+});
+const put = (externalId: string, members: Record<string, unknown>, query = '') =>
   request('PUT', `${at(externalId)}${query}`, { body: refundOf(members) });
-const post = (members: object, headers = newKey()) =>
+const post = (members: Record<string, unknown>, headers = newKey()) =>
   request('POST', '/v1/refunds', { body: refundOf({ source: 'shop', externalId: fresh('R'), ...members }), headers });
 const orderById = async (id: string) => (await request('GET', `/v1/orders/${id}`)).body;
 
@@ -56,7 +60,7 @@ t.test('a refund names its order by id or reference, and is found under its own'
 t.test('what names no order, two, or an unknown one is refused with its place', async (t) => {
   const { body: order } = await pushOrder(api);
   const unknown = order.id.replace(/^./, 'f');
-  const refusals: [object, string, string][] = [
+  const refusals: [Record<string, unknown>, string, string][] = [
     [{}, '/orderId', 'order_required'],
     [{ orderId: order.id, order: { externalId: order.externalId } }, '/orderId', 'order_twice'],
     [{ orderId: unknown }, '/orderId', 'unknown_order'],
@@ -171,7 +175,7 @@ t.test('a dry run and a repeated key change nothing more', async (t) => {
   const body = { source: 'shop', externalId: fresh('R'), orderId: order.id };
   const first = await post(body, headers);
   const again = await post(body, headers);
-  t.same([again.status, again.text], [first.status, first.text]);
+  t.same([again.status, again.body], [first.status, first.body]);
   t.equal(again.headers.get('idempotency-replayed'), 'true');
   t.match(await orderById(order.id), { refunded: 100 });
 });
