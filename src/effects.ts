@@ -1,7 +1,7 @@
 import { interactionRecord } from './features/interactions/record.ts';
 import { recomputeScoreBounds } from './features/lead-scores/bounds.ts';
 import { convertLeads } from './features/leads/conversion.ts';
-import { earnPointsOfOrders, earnPointsOfRefunded } from './features/loyalty/order-effects.ts';
+import { earnPointsOfOrders, earnPointsOfReturned } from './features/loyalty/order-effects.ts';
 import { orderRecord, refundRecord } from './features/orders/record.ts';
 import { recomputeRefundsOfChanged, recomputeRefundsOfOrders } from './features/orders/refund-nets.ts';
 import { applyWaitingRefunds } from './features/orders/refund-write.ts';
@@ -21,6 +21,6 @@ follow(orderRecord, [
   earnPointsOfOrders,
   applyWaitingRefunds,
 ]);
-follow(refundRecord, [recomputeRefundsOfChanged, recomputeRollups, convertLeads, earnPointsOfRefunded]);
-follow(returnRecord, [recomputeRollups]);
+follow(refundRecord, [recomputeRefundsOfChanged, recomputeRollups, convertLeads, earnPointsOfReturned]);
+follow(returnRecord, [recomputeRollups, earnPointsOfReturned]);
 follow(interactionRecord, [recomputeScoreBounds]);

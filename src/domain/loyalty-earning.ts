@@ -1,8 +1,26 @@
-import { divideRounded, parseDecimal } from './money.ts';
-import { addDays, isBefore } from './period.ts';
+import {
+  add,
+  decimalFraction,
+  divide,
+  type Fraction,
+  fraction,
+  isPositive,
+  multiply,
+  nothing,
+  one,
+} from './fraction.ts';
+import { type LeftOfOrder, meanOf } from './loyalty-goods.ts';
+import { divideRounded } from './money.ts';
+import { addDays, type CalendarInterval, intervalAt, isBefore, resolveInstant } from './period.ts';
 
 /** Where the fraction of a point goes: never given, from a half on, always given. */
 export type PointRounding = 'down' | 'half_up' | 'up';
+
+/**
+ * Whether what happens to orders later takes tiers away. recompute: tiers are those of the orders as they are now. keep:
+ * what an order once counted goes on counting, whatever is refunded, sent back, cancelled or corrected.
+ */
+export type TierOnRefund = 'recompute' | 'keep';
 
 /** How far points of an order are taken back that is worth less than it was (domain/loyalty-ledger.ts, `takeBack`). */
 export type RefundPolicy = 'only_pending' | 'within_balance' | 'allow_negative';
@@ -23,6 +41,8 @@ export interface TierRules {
   periodDays: number;
   /** How long a level is kept when it is no longer reached. */
   graceDays: number;
+  /** Which tier the order earns with that reaches a higher one. */
+  reachingOrder: 'former_tier' | 'new_tier';
   /** Ascending; the first has threshold 0. */
   levels: readonly TierLevel[];
 }
@@ -37,6 +57,8 @@ export interface PointCampaign {
   multiplier: number;
 }
 
+export type ExpiryUnit = Extract<CalendarInterval, 'day' | 'month' | 'year'>;
+
 /** The rules of a programme, one version of them. Decimals are JSON numbers, read as the decimals they print as. */
 export interface LoyaltyRules {
   /** Points for one major unit of the base currency. */
@@ -44,9 +66,16 @@ export interface LoyaltyRules {
   rounding: PointRounding;
   earnOn: 'paid' | 'fulfilled';
   pendingDays: number;
-  /** Counted from `earnedAt`; null: never. */
+  /** Counted from `earnedAt`; null: never, unless one of the next two says so. */
   expiryDays: number | null;
+  /** The last local day on which all points of these rules can be spent. */
+  expiresOn: string | null;
+  /** They last to the end of the local day, month or year of their expiry; without `expiryDays`, of the day they are active from. */
+  expiresAtEndOf: ExpiryUnit | null;
   refundPolicy: RefundPolicy;
+  tierOnRefund: TierOnRefund;
+  includeShipping: boolean;
+  includeFees: boolean;
   categories: readonly { category: string; multiplier: number }[];
   campaigns: readonly PointCampaign[];
   tiers: TierRules | null;
@@ -64,27 +93,24 @@ export interface LoyaltyRules {
 
 /** What of an order decides about its points. */
 export interface EarningOrder {
-  /** (total − tax − refunds) at the frozen rate, minor units of the base currency; null: no rate yet. */
-  baseRevenue: number | null;
   placedAt: string;
   campaignId: string | null;
-  /** Line totals in the order's own currency: only their shares count. */
-  items: readonly { readonly category: string | null; readonly total: number }[];
+  /** `left.revenue` at the frozen rate, minor units of the base currency; null: no rate yet. */
+  baseRevenue: number | null;
+  items: readonly { readonly category: string | null }[];
+  left: LeftOfOrder;
 }
 
 /** The most points that one transaction moves; an order that would earn more earns this. */
 export const mostPoints = 1_000_000_000;
 
-interface Fraction {
-  numerator: bigint;
-  denominator: bigint;
-}
-
 /**
  * Points of an order = round(baseRevenue ÷ 10^exponent × pointsPerUnit × tier multiplier × Π multipliers of the campaigns
- * that apply × Σ wᵢ·category multiplierᵢ), wᵢ = max(itemᵢ, 0) ÷ Σ max(item, 0); without items, or with none above 0, the
- * last factor is 1. Exact fractions, rounded once at the end; 0 without revenue, `mostPoints` at most.
- * @param tierKey the level held when the order was first processed; null, or a key that these rules do not know: × 1
+ * that apply × goods factor). The goods factor is what the parts of the revenue count: the goods that are left × the mean of
+ * the multipliers of their categories, weighted by what is left of each line; shipping and fees, unless the rules leave them
+ * out, × the mean that the whole order had. Without lines the means are 1. Exact fractions, rounded once at the end; 0 without
+ * revenue, `mostPoints` at most.
+ * @param tierKey the level it earns with; null, or a key that these rules do not know: × 1
  */
 export function pointsOfOrder(
   rules: LoyaltyRules,
@@ -92,17 +118,17 @@ export function pointsOfOrder(
   tierKey: string | null,
   baseCurrencyExponent: number,
 ): number {
-  if (order.baseRevenue === null || order.baseRevenue <= 0) return 0;
+  if (order.baseRevenue === null || order.baseRevenue <= 0 || order.left.revenue <= 0) return 0;
   const level = rules.tiers?.levels.find(({ key }) => key === tierKey);
-  const factors = [
-    { numerator: BigInt(order.baseRevenue), denominator: 10n ** BigInt(baseCurrencyExponent) },
-    fraction(rules.pointsPerUnit),
-    fraction(level?.multiplier ?? 1),
-    ...rules.campaigns.filter((campaign) => applies(campaign, order)).map(({ multiplier }) => fraction(multiplier)),
-    categoryFactor(rules, order.items),
-  ];
-  const numerator = factors.reduce((product, factor) => product * factor.numerator, 1n);
-  const denominator = factors.reduce((product, factor) => product * factor.denominator, 1n);
+  const { numerator, denominator } = [
+    fraction(order.baseRevenue, 10n ** BigInt(baseCurrencyExponent)),
+    decimalFraction(rules.pointsPerUnit),
+    decimalFraction(level?.multiplier ?? 1),
+    ...rules.campaigns
+      .filter((campaign) => applies(campaign, order))
+      .map(({ multiplier }) => decimalFraction(multiplier)),
+    goodsFactor(rules, order),
+  ].reduce(multiply);
   const points = roundPoints(numerator, denominator, rules.rounding);
   return points > BigInt(mostPoints) ? mostPoints : Number(points);
 }
@@ -124,14 +150,28 @@ export interface LotDates {
   expiresAt: string | null;
 }
 
-/** The dates of points earned at `earnedAt`; a day is 24 hours. */
-export function lotDates(rules: Pick<LoyaltyRules, 'pendingDays' | 'expiryDays'>, earnedAt: string): LotDates {
-  const { pendingDays, expiryDays } = rules;
+/** When points of these rules come and go. */
+export type LotRules = Pick<LoyaltyRules, 'pendingDays' | 'expiryDays' | 'expiresOn' | 'expiresAtEndOf'>;
+
+/** The dates of points earned at `earnedAt`: a day is 24 hours, and calendar days are those of the zone. */
+export function lotDates(rules: LotRules, earnedAt: string, timeZone: string): LotDates {
   return {
     earnedAt,
-    activeAt: addDays(earnedAt, pendingDays),
-    expiresAt: expiryDays === null ? null : addDays(earnedAt, expiryDays),
+    activeAt: addDays(earnedAt, rules.pendingDays),
+    expiresAt: expiryOf(rules, earnedAt, timeZone),
   };
+}
+
+function expiryOf(
+  { pendingDays, expiryDays, expiresOn, expiresAtEndOf }: LotRules,
+  earnedAt: string,
+  timeZone: string,
+): string | null {
+  if (expiresOn !== null) return intervalAt('day', resolveInstant(expiresOn, timeZone), timeZone).to;
+  if (expiresAtEndOf !== null) {
+    return intervalAt(expiresAtEndOf, addDays(earnedAt, expiryDays ?? pendingDays), timeZone).to;
+  }
+  return expiryDays === null ? null : addDays(earnedAt, expiryDays);
 }
 
 function applies(campaign: PointCampaign, { placedAt, campaignId }: EarningOrder): boolean {
@@ -139,33 +179,25 @@ function applies(campaign: PointCampaign, { placedAt, campaignId }: EarningOrder
   return campaign.campaignId == null || campaign.campaignId === campaignId;
 }
 
-/** The mean of the lines' multipliers, weighted by what was paid for each; a line below 0 weighs nothing. */
-function categoryFactor({ categories }: LoyaltyRules, items: EarningOrder['items']): Fraction {
-  if (categories.length === 0) return one;
-  const lines = items
-    .filter(({ total }) => total > 0)
-    .map(({ category, total }) => {
-      // Orders have few lines: to look through hundreds of categories costs less than to index them.
-      const rule = categories.find((candidate) => candidate.category === category);
-      return { total: BigInt(total), ...(rule ? fraction(rule.multiplier) : one) };
-    });
-  // Denominators are powers of ten: the widest is a multiple of each.
-  let denominator = 1n;
-  for (const line of lines) if (line.denominator > denominator) denominator = line.denominator;
-  let weighted = 0n;
-  let weights = 0n;
-  for (const line of lines) {
-    weighted += line.total * line.numerator * (denominator / line.denominator);
-    weights += line.total;
+function goodsFactor(
+  { categories, includeShipping, includeFees }: LoyaltyRules,
+  { items, left }: EarningOrder,
+): Fraction {
+  const multiplierOf = (at: number) => {
+    // Orders have few lines: to look through hundreds of categories costs less than to index them.
+    const rule = categories.find(({ category }) => category === items[at]?.category);
+    return rule ? decimalFraction(rule.multiplier) : one;
+  };
+  const usual = meanOf(left.first, multiplierOf);
+  const ofGoods = usual === null ? one : (meanOf(left.left, multiplierOf) ?? nothing);
+  let counted = multiply(left.goods, ofGoods);
+  for (const [isIncluded, part] of [
+    [includeShipping, left.shipping],
+    [includeFees, left.fees],
+  ] as const) {
+    if (isIncluded && isPositive(part)) counted = add(counted, multiply(part, usual ?? one));
   }
-  return weights === 0n ? one : { numerator: weighted, denominator: weights * denominator };
-}
-
-const one: Fraction = { numerator: 1n, denominator: 1n };
-
-function fraction(decimal: number): Fraction {
-  const { digits, scale } = parseDecimal(String(decimal));
-  return { numerator: digits, denominator: 10n ** BigInt(scale) };
+  return divide(counted, fraction(left.revenue));
 }
 
 /** Of two numbers ≥ 0. */

@@ -1,8 +1,11 @@
+import { netLeft } from './refund-oracle.ts';
+
 /**
  * What members of a loyalty programme have, by replaying everything that happened to them one after the other, lot by
  * lot, from the description of the programme alone. Nothing is ever settled, posted or stored here: a lot is a list of
  * movements and counts while its dates say so, and a balance is added up anew for every instant. It shares no code with
- * the service. Instants are microseconds since 1970.
+ * the service. Instants are microseconds since 1970. What orders are entitled to and the tiers are worked out anew from
+ * everything that is known, every time: what came first does not matter. Only the lots remember.
  */
 
 export const day = 86_400_000_000;
@@ -25,6 +28,8 @@ export interface OracleRules {
     referral?: { referrer: number; referee: number };
   };
   pointValue: number;
+  includeShipping?: boolean;
+  includeFees?: boolean;
 }
 
 interface TierRules {
@@ -40,17 +45,44 @@ export interface OracleProgramme {
   endedAt: number | null;
 }
 
-/** An order as it is now, in the base currency. */
+/** An order as it is now. */
 export interface OracleOrder {
   id: string;
+  /** By it ties of `placedAt` are broken: source and external id. */
+  name: string;
   placedAt: number;
-  /** total − tax − refunds, minor units; null: no rate yet. */
-  revenue: number | null;
-  qualifying: boolean;
+  currency: string;
+  /** Worth so many hundredths of the base currency; null: no rate yet. */
+  rate: number | null;
+  total: number;
+  tax: number;
+  taxIncluded: boolean;
+  shipping: number;
+  fees: number;
+  cancelled: boolean;
+  test: boolean;
   paid: boolean;
   fulfilled: boolean;
   campaignId: string | null;
-  items: { category: string | null; total: number }[];
+  items: { sku: string; category: string | null; quantity: number; total: number }[];
+  /** In the order in which they were given. */
+  refunds: OracleRefund[];
+}
+
+interface OracleRefund {
+  amount: number;
+  tax?: number | null;
+  shipping?: number | null;
+  items?: { sku: string; quantity: number; total: number | null }[];
+}
+
+/** Goods that came back, of no order in particular. */
+export interface OracleReturn {
+  name: string;
+  returnedAt: number;
+  currency: string;
+  total: number;
+  items: { sku: string; quantity: number; total: number | null }[];
 }
 
 interface Movement {
@@ -81,7 +113,6 @@ interface Entitlement {
   points: number;
   spend: number;
   placedAt: number;
-  tier: string | null;
 }
 
 /** What a spending took, for its undoing. */
@@ -97,12 +128,16 @@ export interface OracleMember {
   debt: Movement[];
   /** All of the customer, as they are now. */
   orders: Map<string, OracleOrder>;
-  entitlements: Map<string, Entitlement>;
+  /** Theirs as well. */
+  returns: OracleReturn[];
+  /** When they became a member: the rules of that moment have the first tier. */
+  enrolledAt: number;
+  /** By order. */
+  entitlements: Map<string, number>;
   /** What bonuses are entitled to, by key. */
   bonuses: Map<string, number>;
   /** Σ points of what an order or bonus earned and lost. */
   net: Map<string, number>;
-  steps: TierStep[];
   /** What was taken back, in this order. */
   reversals: { points: number; lapsed: number; waived: number; entitled: number }[];
   referralRewarded: boolean;
@@ -129,42 +164,238 @@ function earningRulesIn(programme: OracleProgramme, t: number): OracleRules | nu
   return programme.endedAt !== null && programme.endedAt <= t ? null : rulesIn(programme, t);
 }
 
-const million = 1_000_000n;
-/** A decimal with at most six places, exactly. */
-const millionths = (decimal: number) => BigInt(Math.round(decimal * 1e6));
+/** Exactly: a numerator and a denominator above 0. */
+type Exact = readonly [bigint, bigint];
+const exact = (n: number | bigint): Exact => [BigInt(n), 1n];
+const zero = exact(0);
+const plus = (a: Exact, b: Exact): Exact => [a[0] * b[1] + b[0] * a[1], a[1] * b[1]];
+const minus = (a: Exact, b: Exact): Exact => [a[0] * b[1] - b[0] * a[1], a[1] * b[1]];
+const times = (a: Exact, b: Exact): Exact => [a[0] * b[0], a[1] * b[1]];
+const over = (a: Exact, b: Exact): Exact => (b[0] > 0n ? [a[0] * b[1], a[1] * b[0]] : [-a[0] * b[1], -a[1] * b[0]]);
+const isMore = (a: Exact, b: Exact) => a[0] * b[1] > b[0] * a[1];
+const less = (a: Exact, b: Exact) => (isMore(a, b) ? b : a);
+const more = (a: Exact, b: Exact) => (isMore(a, b) ? a : b);
+const total = (all: readonly Exact[]) => all.reduce(plus, zero);
+/** A decimal with at most six places. */
+const decimal = (n: number): Exact => [BigInt(Math.round(n * 1e6)), 1_000_000n];
 
-/** Points of an order in a base currency with two decimals, as one fraction. */
-export function oraclePoints(rules: OracleRules, order: OracleOrder, tier: string | null): number {
-  if (order.revenue === null || order.revenue <= 0) return 0;
-  let above = BigInt(order.revenue) * millionths(rules.pointsPerUnit);
-  let below = 100n * million;
+/** What is left of an order: what things are worth is net of tax, in the order's own cents. */
+interface Goods {
+  order: OracleOrder;
+  /** What the lines were after the negative ones, and what is left of them; as they are priced. */
+  first: Exact[];
+  left: Exact[];
+  /** Money, with tax, and the tax in it. */
+  gross: number;
+  tax: number;
+  shipping: Exact;
+  /** Net worth of goods that went back for less money. */
+  forgone: Exact;
+}
+
+/** What all lines together cost the buyer, by the unit of their prices. */
+function goodsPrice({ total: all, tax, taxIncluded, shipping, fees }: OracleOrder): number {
+  return Math.max(0, all - shipping - fees - (taxIncluded ? 0 : tax));
+}
+
+function unpack(order: OracleOrder): Goods {
+  const left = order.items.map((item) => exact(Math.max(0, item.total)));
+  for (const item of order.items) {
+    if (item.total >= 0) continue;
+    let missing = exact(-item.total);
+    const alike = [
+      order.items.map((other) => other.sku === item.sku),
+      order.items.map((other) => item.category !== null && other.category === item.category),
+    ];
+    for (const isAlike of alike) {
+      for (const [n, isOne] of isAlike.entries()) {
+        const part = isOne ? less(left[n] ?? zero, missing) : zero;
+        left[n] = minus(left[n] ?? zero, part);
+        missing = minus(missing, part);
+      }
+    }
+    spread(left, missing);
+  }
+  return {
+    order,
+    first: [...left],
+    left,
+    gross: order.total,
+    tax: order.tax,
+    shipping: exact(order.shipping),
+    forgone: zero,
+  };
+}
+
+/** Takes it from all of them alike. */
+function spread(left: Exact[], amount: Exact): void {
+  const has = total(left);
+  if (has[0] <= 0n) return;
+  const rest = more(zero, minus(has, amount));
+  for (const [n, one] of left.entries()) left[n] = over(times(one, rest), has);
+}
+
+/** What a unit of a line's price cost. */
+function priceFactor({ order, first }: Goods): Exact {
+  const has = total(first);
+  return has[0] > 0n ? over(exact(goodsPrice(order)), has) : zero;
+}
+
+/**
+ * Takes an item, of which only a share is still looked for, from the lines of its sku.
+ * @returns the price of what was taken, as the lines are priced, and the share that was not found
+ */
+function takeItem(
+  goods: Goods,
+  { sku, quantity, total: asked }: OracleReturn['items'][number],
+  looked = exact(1),
+): { taken: Exact; share: Exact } {
+  let taken = zero;
+  let share = looked;
+  for (const [n, line] of goods.order.items.entries()) {
+    if (line.sku !== sku || line.total <= 0 || (asked === null && line.quantity === 0)) continue;
+    const whole =
+      asked === null ? over(times(exact(line.total), decimal(quantity)), decimal(line.quantity)) : exact(asked);
+    if (whole[0] <= 0n) continue;
+    const part = less(times(whole, share), goods.left[n] ?? zero);
+    goods.left[n] = minus(goods.left[n] ?? zero, part);
+    taken = plus(taken, part);
+    share = minus(share, over(part, whole));
+  }
+  return { taken, share };
+}
+
+/** Money goes back, and with it goods, as much of which has been taken from the lines already. */
+function giveMoney(goods: Goods, refund: OracleRefund, taken: Exact): void {
+  const { order } = goods;
+  const netBefore = goods.gross - goods.tax;
+  const nets = netLeft({ total: goods.gross, tax: goods.tax }, [refund]);
+  goods.gross -= refund.amount;
+  goods.tax = goods.gross - nets;
+  const money = exact(order.taxIncluded ? refund.amount : netBefore - nets);
+  const factor = priceFactor(goods);
+  const worth = times(taken, factor);
+  const dear = minus(worth, money);
+  // Whole cents: what is less is rounding of the shop.
+  if (isMore(dear, zero)) goods.forgone = plus(goods.forgone, netOf(order, exact(dear[0] / dear[1])));
+  let rest = more(zero, minus(money, worth));
+  const ofShipping = less(less(rest, exact(refund.shipping ?? 0)), goods.shipping);
+  goods.shipping = minus(goods.shipping, ofShipping);
+  rest = minus(rest, ofShipping);
+  if (isMore(rest, zero)) {
+    if (isMore(factor, zero)) spread(goods.left, over(rest, factor));
+    else spread(goods.left, total(goods.left));
+  }
+}
+
+const netOf = ({ total: all, tax, taxIncluded }: OracleOrder, amount: Exact) =>
+  taxIncluded && all > 0 ? over(times(amount, exact(all - tax)), exact(all)) : amount;
+
+/** What is left of all orders after refunds, and after returns, which take from the latest ones first. */
+function unpackAll(orders: OracleOrder[], returns: OracleReturn[]): Map<string, Goods> {
+  const all = new Map(
+    inTime(orders).map((order) => {
+      const goods = unpack(order);
+      for (const refund of order.refunds) {
+        const taken = total((refund.items ?? []).map((item) => takeItem(goods, item).taken));
+        giveMoney(goods, refund, taken);
+      }
+      return [order.id, goods] as const;
+    }),
+  );
+  const sorted = [...returns].sort((a, b) => a.returnedAt - b.returnedAt || (a.name < b.name ? -1 : 1));
+  for (const { returnedAt, currency, total: amount, items } of sorted) {
+    const open = [...all.values()]
+      .filter(({ order }) => order.placedAt <= returnedAt && order.currency === currency && qualifies(order))
+      .reverse();
+    let money = amount;
+    const parts = open.map((goods) => ({ goods, amount: 0, taken: zero }));
+    for (const item of items) {
+      let share = exact(1);
+      for (const part of parts) {
+        const done = takeItem(part.goods, item, share);
+        share = done.share;
+        part.taken = plus(part.taken, done.taken);
+      }
+    }
+    for (const part of parts) {
+      const { goods, taken } = part;
+      const price = withTax(goods.order, times(taken, priceFactor(goods)));
+      part.amount = Math.min(money, goods.gross, Number((2n * price[0] + price[1]) / (2n * price[1])));
+      money -= part.amount;
+    }
+    for (const part of parts) {
+      const { goods } = part;
+      const has = goods.first.length > 0 && isMore(total(goods.first), zero);
+      const price = has
+        ? withTax(goods.order, times(total(goods.left), priceFactor(goods)))
+        : exact(Math.max(0, goods.gross - goods.order.shipping - goods.order.fees));
+      const most = Math.min(Number(price[0] / price[1]), goods.gross - part.amount);
+      const more = Math.max(0, Math.min(money, most));
+      part.amount += more;
+      money -= more;
+    }
+    for (const { goods, amount: back, taken } of parts) {
+      if (back > 0 || taken[0] > 0n) giveMoney(goods, { amount: back }, taken);
+    }
+  }
+  return all;
+}
+
+const withTax = ({ total: all, tax, taxIncluded }: OracleOrder, amount: Exact) =>
+  taxIncluded || all === tax ? amount : over(times(amount, exact(all)), exact(all - tax));
+
+const refundedOf = ({ refunds }: OracleOrder) => sum(refunds.map(({ amount }) => amount));
+const qualifies = (order: OracleOrder) =>
+  !order.cancelled && !order.test && !(refundedOf(order) > 0 && refundedOf(order) >= order.total);
+
+function inTime(orders: OracleOrder[]): OracleOrder[] {
+  return [...orders].sort((a, b) => a.placedAt - b.placedAt || (a.name < b.name ? -1 : 1));
+}
+
+/** Cents of the base currency, halves away from zero. */
+const inBase = (cents: number, { rate }: OracleOrder) =>
+  rate === null ? 0 : Math.sign(cents) * Math.floor((Math.abs(cents) * rate + 50) / 100);
+
+/** Points of what is left of an order in a base currency with two decimals. */
+export function oraclePoints(rules: OracleRules, goods: Goods, tier: string | null): number {
+  const { order, first, left } = goods;
+  const revenue = goods.gross - goods.tax;
+  const base = inBase(revenue, order);
+  if (revenue <= 0 || base <= 0) return 0;
+  const multiplierOf = (n: number) => {
+    const rule = rules.categories.find(({ category }) => category === order.items[n]?.category);
+    return decimal(rule ? rule.multiplier : 1);
+  };
+  const mean = (lines: Exact[], none: Exact) => {
+    const has = total(lines);
+    if (has[0] <= 0n) return none;
+    return over(total(lines.map((line, n) => times(line, multiplierOf(n)))), has);
+  };
+  const usual = mean(first, exact(1));
+  const worth = more(zero, minus(exact(revenue), goods.forgone));
+  const shipping = less(worth, netOf(order, goods.shipping));
+  const fees = less(minus(worth, shipping), netOf(order, exact(order.fees)));
+  const rest = minus(minus(worth, shipping), fees);
+  const hasLines = isMore(total(first), zero);
+  let points = times(rest, hasLines ? mean(left, zero) : exact(1));
+  if (rules.includeShipping !== false) points = plus(points, times(shipping, usual));
+  if (rules.includeFees !== false) points = plus(points, times(fees, usual));
+  points = times(over(points, exact(revenue)), over(exact(base), exact(100)));
+  points = times(points, decimal(rules.pointsPerUnit));
   for (const level of rules.tiers?.levels ?? []) {
-    if (level.key !== tier) continue;
-    above *= millionths(level.multiplier);
-    below *= million;
+    if (level.key === tier) points = times(points, decimal(level.multiplier));
   }
   for (const { from, to, campaignId, multiplier } of rules.campaigns) {
     if (order.placedAt < from || order.placedAt >= to) continue;
     if (campaignId !== null && campaignId !== order.campaignId) continue;
-    above *= millionths(multiplier);
-    below *= million;
+    points = times(points, decimal(multiplier));
   }
-  let weights = 0n;
-  let weighted = 0n;
-  for (const { category, total } of order.items) {
-    if (total <= 0) continue;
-    const rule = rules.categories.find((one) => one.category === category);
-    weights += BigInt(total) * million;
-    weighted += BigInt(total) * (rule ? millionths(rule.multiplier) : million);
-  }
-  if (weights > 0n) {
-    above *= weighted;
-    below *= weights;
-  }
+  const [above, below] = points;
   const whole = above / below;
-  const rest = above - whole * below;
-  if (rest === 0n || rules.rounding === 'down') return Number(whole);
-  return Number(rules.rounding === 'up' || 2n * rest >= below ? whole + 1n : whole);
+  const remainder = above - whole * below;
+  if (remainder === 0n || rules.rounding === 'down') return Number(whole);
+  return Number(rules.rounding === 'up' || 2n * remainder >= below ? whole + 1n : whole);
 }
 
 const sum = (numbers: number[]) => numbers.reduce((total, one) => total + one, 0);
@@ -262,14 +493,6 @@ function recompute(
   member.reversals.push({ points: 0 - taken, lapsed, waived: owed - lapsed - taken, entitled: after });
 }
 
-function qualifyingAmount(member: OracleMember, rules: TierRules, t: number): number {
-  let amount = 0;
-  for (const { placedAt, spend, points } of member.entitlements.values()) {
-    if (placedAt > t - rules.windowDays * day && placedAt <= t) amount += rules.basis === 'spend' ? spend : points;
-  }
-  return amount;
-}
-
 const rank = (rules: TierRules, key: string | null) => rules.levels.findIndex((level) => level.key === key);
 
 function reachedRank(rules: TierRules, amount: number): number {
@@ -281,75 +504,101 @@ function reachedRank(rules: TierRules, amount: number): number {
 const keyOf = (rules: TierRules, index: number) => rules.levels[index]?.key ?? '';
 const endOf = (rules: TierRules, index: number, from: number) => (index <= 0 ? null : from + rules.periodDays * day);
 
-/** The steps that time alone brings until `t`, by what is known. */
-export function stepsUntil(member: OracleMember, t: number): TierStep[] {
-  const steps = [...member.steps];
-  for (;;) {
+/**
+ * The whole life of a member in the programme until `t`, order by order as they were placed: what each is entitled to
+ * with the tier held then, and the steps of the tier.
+ */
+function replay(member: OracleMember, t: number): { steps: TierStep[]; entitlements: Map<string, number> } {
+  const { programme, joinedAt, enrolledAt } = member;
+  const goods = unpackAll([...member.orders.values()], member.returns);
+  const counted: Entitlement[] = [];
+  const steps: TierStep[] = [];
+  const entitlements = new Map<string, number>();
+  const first = rulesIn(programme, enrolledAt)?.tiers?.levels[0];
+  if (first && joinedAt <= t) steps.push({ at: joinedAt, tier: first.key, reason: 'enrolment', endsAt: null });
+  const amountAt = (rules: TierRules, at: number) =>
+    sum(
+      counted
+        .filter(({ placedAt }) => placedAt > at - rules.windowDays * day && placedAt <= at)
+        .map(({ spend, points }) => (rules.basis === 'spend' ? spend : points)),
+    );
+  const judgeUntil = (until: number) => {
+    for (;;) {
+      const last = steps.at(-1);
+      if (!last || last.endsAt === null || last.endsAt > until) return;
+      const at = last.endsAt;
+      const rules = rulesIn(programme, at)?.tiers;
+      if (!rules) return;
+      const reached = reachedRank(rules, amountAt(rules, at));
+      const held = rank(rules, last.tier);
+      if (reached >= held) steps.push({ at, tier: last.tier, reason: 'renewal', endsAt: endOf(rules, held, at) });
+      else if (last.reason !== 'grace' && rules.graceDays > 0) {
+        steps.push({ at, tier: last.tier, reason: 'grace', endsAt: at + rules.graceDays * day });
+      } else {
+        steps.push({ at, tier: keyOf(rules, reached), reason: 'downgrade', endsAt: endOf(rules, reached, at) });
+      }
+    }
+  };
+  for (const [id, left] of goods) {
+    const { order } = left;
+    const { placedAt } = order;
+    if (placedAt > t) break;
+    judgeUntil(placedAt);
+    const rules = earningRulesIn(programme, placedAt);
+    const counts =
+      rules !== null &&
+      qualifies(order) &&
+      placedAt >= joinedAt &&
+      (rules.earnOn === 'paid' ? order.paid : order.fulfilled);
+    if (!counts) continue;
     const last = steps.at(-1);
-    if (!last || last.endsAt === null || last.endsAt > t) return steps;
-    const at = last.endsAt;
-    const rules = rulesIn(member.programme, at)?.tiers;
-    if (!rules) return steps;
-    const reached = reachedRank(rules, qualifyingAmount(member, rules, at));
-    const held = rank(rules, last.tier);
-    if (reached >= held) steps.push({ at, tier: last.tier, reason: 'renewal', endsAt: endOf(rules, held, at) });
-    else if (last.reason !== 'grace' && rules.graceDays > 0) {
-      steps.push({ at, tier: last.tier, reason: 'grace', endsAt: at + rules.graceDays * day });
-    } else {
-      steps.push({ at, tier: keyOf(rules, reached), reason: 'downgrade', endsAt: endOf(rules, reached, at) });
+    const points = oraclePoints(rules, left, last?.tier ?? null);
+    const spend = Math.max(0, inBase(left.gross - left.tax, order));
+    entitlements.set(id, points);
+    counted.push({ points, spend, placedAt });
+    if ((points === 0 && spend === 0) || !rules.tiers) continue;
+    const reached = reachedRank(rules.tiers, amountAt(rules.tiers, placedAt));
+    const held = rank(rules.tiers, last?.tier ?? null);
+    const endsAt = endOf(rules.tiers, reached, placedAt);
+    const tier = keyOf(rules.tiers, reached);
+    if (reached > held) steps.push({ at: placedAt, tier, reason: last ? 'upgrade' : 'enrolment', endsAt });
+    else if (reached === held && last?.reason === 'grace')
+      steps.push({ at: placedAt, tier, reason: 'renewal', endsAt });
+  }
+  judgeUntil(t);
+  return { steps, entitlements };
+}
+
+/** The steps until `t`, by what is known. */
+export function stepsUntil(member: OracleMember, t: number): TierStep[] {
+  return replay(member, t).steps;
+}
+
+/** What all orders are entitled to has changed, of which some were not known: more first, then less. */
+function recomputeOrders(member: OracleMember, now: number): void {
+  const { entitlements } = replay(member, never);
+  const placed = new Map(inTime([...member.orders.values()]).map(({ id, placedAt }) => [id, placedAt]));
+  const gone = [...member.entitlements.keys()].filter((id) => !placed.has(id));
+  const changes = [...placed.keys(), ...gone].map((id) => ({
+    id,
+    before: member.entitlements.get(id) ?? 0,
+    after: entitlements.get(id) ?? 0,
+  }));
+  for (const isMore of [true, false]) {
+    for (const { id, before, after } of changes) {
+      if (before === after || after > before !== isMore) continue;
+      const placedAt = placed.get(id) ?? now;
+      const dates = datesBy(earningRulesIn(member.programme, placedAt), placedAt);
+      recompute(member, `order ${id}`, before, after, dates, now);
+      member.entitlements.set(id, after);
     }
   }
-}
-
-/** Before whatever changes at `now`: what is known decides about the periods that have ended. */
-function bringUp(member: OracleMember, now: number): void {
-  member.steps = stepsUntil(member, now);
-}
-
-function raise(member: OracleMember, now: number): void {
-  const rules = rulesIn(member.programme, now)?.tiers;
-  if (!rules) return;
-  const reached = reachedRank(rules, qualifyingAmount(member, rules, now));
-  const last = member.steps.at(-1);
-  const held = rank(rules, last?.tier ?? null);
-  const tier = keyOf(rules, reached);
-  const endsAt = endOf(rules, reached, now);
-  if (reached > held) member.steps.push({ at: now, tier, reason: last ? 'upgrade' : 'enrolment', endsAt });
-  else if (reached === held && last?.reason === 'grace') {
-    member.steps.push({ at: now, tier, reason: 'renewal', endsAt });
-  }
-}
-
-/** The tier that an order placed then earns with; before there was one, the first. */
-function tierHeldAt(member: OracleMember, t: number): string | null {
-  let held = member.steps[0]?.tier ?? null;
-  for (const step of member.steps) if (step.at <= t) held = step.tier;
-  return held;
-}
-
-function recomputeOrder(member: OracleMember, id: string, now: number): void {
-  const order = member.orders.get(id) ?? null;
-  const known = member.entitlements.get(id);
-  if (!order && !known) return;
-  const placedAt = order?.placedAt ?? known?.placedAt ?? now;
-  const rules = earningRulesIn(member.programme, placedAt);
-  const tier = known ? known.tier : tierHeldAt(member, placedAt);
-  const counts =
-    order?.qualifying === true &&
-    rules !== null &&
-    placedAt >= member.joinedAt &&
-    (rules.earnOn === 'paid' ? order.paid : order.fulfilled);
-  const points = counts ? oraclePoints(rules, order, tier) : 0;
-  const spend = counts ? Math.max(0, order.revenue ?? 0) : 0;
-  if (!known && points === 0 && spend === 0) return;
-  recompute(member, `order ${id}`, known?.points ?? 0, points, datesBy(rules, placedAt), now);
-  member.entitlements.set(id, { points, spend, placedAt, tier });
 }
 
 /** Dates of the qualifying orders since joining. */
 function purchases(member: OracleMember): number[] {
   return [...member.orders.values()]
-    .filter(({ qualifying, placedAt }) => qualifying && placedAt >= member.joinedAt)
+    .filter((order) => qualifies(order) && order.placedAt >= member.joinedAt)
     .map(({ placedAt }) => placedAt)
     .sort((a, b) => a - b);
 }
@@ -382,10 +631,11 @@ function recomputeBonus(
   member.bonuses.set(key, after);
 }
 
-/** A customer becomes a member; `orders` are all that they have placed. */
+/** A customer becomes a member; `orders` are all that they have placed, `returns` what they sent back. */
 export function enrol(
   programme: OracleProgramme,
   orders: Map<string, OracleOrder>,
+  returns: OracleReturn[],
   birthday: string | null,
   joinedAt: number,
   now: number,
@@ -397,31 +647,25 @@ export function enrol(
     lots: [],
     debt: [],
     orders,
+    returns,
+    enrolledAt: now,
     entitlements: new Map(),
     bonuses: new Map(),
     net: new Map(),
-    steps: [],
     reversals: [],
     referralRewarded: false,
   };
   const rules = rulesIn(programme, now);
   const welcome = rules?.bonuses.welcome ?? 0;
   if (welcome > 0) recomputeBonus(member, 'welcome', welcome, datesBy(rules, now), now);
-  const first = rules?.tiers?.levels[0];
-  if (first) member.steps.push({ at: joinedAt, tier: first.key, reason: 'enrolment', endsAt: null });
-  const since = [...orders.values()].filter(({ placedAt }) => placedAt >= joinedAt);
-  for (const { id } of since.sort((a, b) => a.placedAt - b.placedAt)) recomputeOrder(member, id, now);
-  recomputeMilestones(member, now);
-  raise(member, now);
+  ordersChanged(member, now);
   return member;
 }
 
-/** Orders of a member were written, in this order; `member.orders` is as it is afterwards. */
-export function ordersChanged(member: OracleMember, ids: string[], now: number): void {
-  bringUp(member, now);
-  for (const id of ids) recomputeOrder(member, id, now);
+/** Orders or returns of a member were written; they are as they are afterwards. */
+export function ordersChanged(member: OracleMember, now: number): void {
+  recomputeOrders(member, now);
   recomputeMilestones(member, now);
-  raise(member, now);
 }
 
 /** Whether the bonuses for the member's referral are not what they should be, as the writing of an order finds. */
@@ -441,7 +685,6 @@ export function recomputeReferral(
   const bought = purchases(member)[0];
   const earned = bought !== undefined && isReferrer && other?.programme === member.programme;
   for (const side of [member, ...(other ? [other] : [])]) {
-    bringUp(side, now);
     const at = bought === undefined ? side.joinedAt : Math.max(bought, side.joinedAt);
     const rules = earningRulesIn(side.programme, at);
     const bonus = rules?.bonuses.referral;
@@ -453,7 +696,6 @@ export function recomputeReferral(
 
 /** The hourly job: birthdays and anniversaries whose day, in UTC, began in the last seven days. */
 export function grantOccasions(member: OracleMember, now: number): void {
-  bringUp(member, now);
   const joinedOn = dateOf(member.joinedAt);
   for (const [kind, date] of [['birthday', member.birthday] as const, ['anniversary', joinedOn] as const]) {
     if (date === null) continue;
@@ -486,13 +728,11 @@ export function available(member: OracleMember, now: number): number {
 /** Null when there are not so many points. */
 export function spend(member: OracleMember, points: number, now: number): Taking | null {
   if (points > available(member, now)) return null;
-  bringUp(member, now);
   const active = inOrder(member.lots.filter((lot) => isActive(lot, now)));
   return take(active, points, now, false).taken;
 }
 
 export function giveBack(member: OracleMember, taking: Taking, now: number): void {
-  bringUp(member, now);
   for (const { lot, points } of taking.lots) {
     const expiresAt = Math.max(lot.expiresAt, now + 30 * day);
     credit(member, { source: null, earnedAt: now, activeAt: now, expiresAt, isAgain: true }, points, now);
@@ -501,7 +741,6 @@ export function giveBack(member: OracleMember, taking: Taking, now: number): voi
 
 /** @param expiresAt null: never. Default: by the rules of the programme */
 export function adjust(member: OracleMember, points: number, expiresAt: number | null | undefined, now: number): void {
-  bringUp(member, now);
   const usual = datesBy(rulesIn(member.programme, now), now).expiresAt;
   const until = expiresAt === undefined ? usual : (expiresAt ?? never);
   credit(member, { source: null, earnedAt: now, activeAt: now, expiresAt: until }, points, now);
@@ -510,7 +749,6 @@ export function adjust(member: OracleMember, points: number, expiresAt: number |
 export function transfer(from: OracleMember, to: OracleMember, points: number, now: number): boolean {
   const taking = spend(from, points, now);
   if (!taking) return false;
-  bringUp(to, now);
   for (const { lot, points: taken } of taking.lots) {
     const dates = { earnedAt: now, activeAt: now, expiresAt: lot.expiresAt };
     credit(to, { source: null, ...dates, isAgain: true }, taken, now);

@@ -3,9 +3,9 @@ import type { CampaignCounts } from '../../domain/campaign-results.ts';
 import { exactInteger } from '../../domain/money.ts';
 import { type Db, param } from '../../platform/db/client.ts';
 import { type InteractionKind, isTouch } from '../interactions/record.ts';
-import { isApplied } from '../orders/record.ts';
 import { beginningOfTime, type Scope } from '../metrics/scope.ts';
 import { type Knowledge, ordersOf, refundInBase, shaped } from '../metrics/source.ts';
+import { isApplied } from '../orders/record.ts';
 
 /**
  * Which campaign an order, a new lead or a conversion is put down to.

@@ -2,12 +2,14 @@ import { type SQL, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { minorUnits } from '../../domain/currencies.ts';
 import { earns, type LoyaltyRules, pointsOfOrder } from '../../domain/loyalty-earning.ts';
-import { parseDecimal, ratio } from '../../domain/money.ts';
+import { type GoodsOrder, OrderGoods } from '../../domain/loyalty-goods.ts';
+import { baseAmount, parseDecimal, ratio } from '../../domain/money.ts';
 import { isBefore } from '../../domain/period.ts';
-import { param, type Statement, statement, transaction } from '../../platform/db/client.ts';
+import { param, statement, transaction } from '../../platform/db/client.ts';
 import { invalid, Problem, problemType } from '../../platform/errors.ts';
 import { readOperation } from '../../platform/operation.ts';
 import { currency, id, instant, smallInteger } from '../../platform/values.ts';
+import { itemsOfOrder, refundsOfOrder } from '../orders/queries.ts';
 import { type ProgrammeRules, programmeById, rulesAt, rulesOf } from './queries.ts';
 import { completeRules, loyaltyRulesInput } from './record.ts';
 
@@ -109,7 +111,7 @@ export const previewLoyaltyProgramme = readOperation({
   selfService: false,
   summary: 'Preview what a change of the rules would have earned',
   description:
-    'Takes the qualifying orders of a period as they are now, and compares what they earn under the change with what they earn by the version in force when they were placed. A member’s order counts with the tier it was earned with, any other with the lowest level. Bonuses are left out. At most 200,000 orders. Changes nothing.',
+    'Takes the qualifying orders of a period as they are now, and compares what they earn under the change with what they earn by the version in force when they were placed. A member’s order counts with the tier it was earned with, any other with the lowest level. Bonuses, and returns that name no order, are left out. At most 200,000 orders. Changes nothing.',
   input: z.strictObject({ id, body: loyaltyPreviewInput }),
   output: loyaltyPreview,
   problems: ['not_found', tooManyOrders],
@@ -132,7 +134,7 @@ export const previewLoyaltyProgramme = readOperation({
         const values = { from, to, programmeId, zone: context.reportingTimeZone };
         const { total } = (await tx.first(counting[who], values)) ?? { total: 0 };
         if (total > mostPreviewed) throw tooMany();
-        await tx.all(comparison.readsItems ? declared[who].withItems : declared[who].bare, values);
+        await tx.all(declared[who], values);
         for (;;) {
           const rows = await tx.all(fetchOrders);
           for (const row of rows) comparison.add(row);
@@ -154,11 +156,11 @@ function tooMany(): Problem {
 }
 
 /** An order as the preview reads it, by customer. */
-interface PreviewedOrder {
+interface PreviewedOrder extends GoodsOrder {
   customerId: string;
   placedAt: string;
   month: string;
-  baseRevenue: number | null;
+  baseFactor: string | null;
   qualifying: boolean;
   paymentStatus: string;
   fulfillmentStatus: string;
@@ -166,7 +168,6 @@ interface PreviewedOrder {
   /** Of the ledger; null: not an order of a member of this programme that ever earned. */
   entitled: number | null;
   tier: string | null;
-  items: [category: string | null, total: number][] | null;
 }
 
 const inPeriod = sql`o.qualifying and o.placed_at >= ${param('from')}::timestamptz and o.placed_at < ${param('to')}::timestamptz`;
@@ -187,24 +188,19 @@ const counting = perPopulation((source) =>
  * A cursor, so that neither side holds more than some rows at a time, while a customer's orders still come together. They
  * are sorted without their items, which are looked up as rows are fetched.
  */
-const declared = perPopulation((source) => {
-  const declare = (items: SQL): Statement<unknown> =>
-    statement(
-      'declare_previewed_orders',
-      sql`declare previewed no scroll cursor for select s.*, ${items} as items
-        from (select f.*, to_char(f."placedAt" at time zone ${param('zone')}::text, 'YYYY-MM') as month, e.entitled, e.tier
-          from (select o.customer_id as "customerId", o.id, o.placed_at as "placedAt", o.base_revenue as "baseRevenue", o.qualifying, o.campaign_id as "campaignId",
-              o.payment_status as "paymentStatus", o.fulfillment_status as "fulfillmentStatus", a.customer_id as member from ${source} offset 0) f
-            left join loyalty_earnings e on e.customer_id = f.member and e.order_id = f.id
-          order by f."customerId" offset 0) s`,
-    );
-  return {
-    bare: declare(sql`null::json`),
-    withItems: declare(
-      sql`(select json_agg(json_build_array(i.category, i.total)) from order_items i where i.customer_id = s."customerId" and i.order_id = s.id)`,
-    ),
-  };
-});
+const declared = perPopulation((source) =>
+  statement<unknown>(
+    'declare_previewed_orders',
+    sql`declare previewed no scroll cursor for
+      select s.*, ${itemsOfOrder(sql`s."customerId"`, sql`s.id`)} as items, ${refundsOfOrder(sql`s."customerId"`, sql`s.id`)} as refunds
+      from (select f.*, to_char(f."placedAt" at time zone ${param('zone')}::text, 'YYYY-MM') as month, e.entitled, e.tier
+        from (select o.customer_id as "customerId", o.id, o.placed_at as "placedAt", o.base_factor::text as "baseFactor", o.qualifying, o.campaign_id as "campaignId",
+            o.total, o.tax, o.tax_included as "taxIncluded", o.shipping, o.fees,
+            o.payment_status as "paymentStatus", o.fulfillment_status as "fulfillmentStatus", a.customer_id as member from ${source} offset 0) f
+          left join loyalty_earnings e on e.customer_id = f.member and e.order_id = f.id
+        order by f."customerId" offset 0) s`,
+  ),
+);
 
 function perPopulation<T>(make: (source: SQL) => T): Record<z.output<typeof population>, T> {
   return { members: make(sources.members), everyone: make(sources.everyone) };
@@ -226,8 +222,6 @@ const valueUnit = 1_000_000n;
 
 /** Points of orders under two sets of rules, added up as they come: by customer. */
 class Comparison {
-  /** Whether the lines of an order matter. */
-  readonly readsItems: boolean;
   private readonly programme: ProgrammeRules;
   private readonly rules: LoyaltyRules;
   private readonly exponent: number;
@@ -246,9 +240,6 @@ class Comparison {
     this.programme = programme;
     this.rules = rules;
     this.exponent = exponent;
-    this.readsItems = [rules, ...programme.versions.map((version) => version.rules)].some(
-      ({ categories }) => categories.length > 0,
-    );
   }
 
   add(row: PreviewedOrder): void {
@@ -256,7 +247,8 @@ class Comparison {
     const { endedAt } = this.programme;
     const hasEnded = endedAt !== null && !isBefore(placedAt, endedAt);
     const inForce = hasEnded ? null : rulesAt(this.programme, placedAt);
-    const order = { ...row, items: (row.items ?? []).map(([category, total]) => ({ category, total })) };
+    const left = new OrderGoods(row).leftOver();
+    const order = { ...row, left, baseRevenue: baseAmount(left.revenue, row.baseFactor) };
     const level = levelOf(this.rules, row.tier);
     const points = (rules: LoyaltyRules, tier: string | null) =>
       earns(rules, order) ? pointsOfOrder(rules, order, tier, this.exponent) : 0;

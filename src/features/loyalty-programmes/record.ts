@@ -7,6 +7,7 @@ import { problemType } from '../../platform/errors.ts';
 import { typeNames } from '../../platform/type-names.ts';
 import {
   text as boundedText,
+  calendarDate,
   id,
   instant as instantText,
   positiveAmount,
@@ -62,6 +63,12 @@ export const loyaltyTierLevel = z
   })
   .meta({ id: 'LoyaltyTierLevel', description: 'A level: its threshold, and what orders earn on it.' });
 
+const reachingOrder = z.enum(['former_tier', 'new_tier']).meta({
+  id: 'LoyaltyReachingOrder',
+  description: 'The tier that the order earns with that reaches a higher one: the one held before, or the one reached.',
+  example: 'former_tier',
+});
+
 export const loyaltyTierRules = z
   .strictObject({
     basis: z.enum(['spend', 'points']).meta({
@@ -79,14 +86,20 @@ export const loyaltyTierRules = z
       description: 'How long a level is kept when it is no longer reached.',
       example: 60,
     }),
+    reachingOrder,
     levels: z.array(loyaltyTierLevel).min(1).max(20).meta({
       description: 'By threshold, ascending; the first threshold is 0. Keys are unique.',
     }),
   })
   .meta({
     id: 'LoyaltyTierRules',
-    description: 'Levels of membership. Members move up at once, and down at the end of a period and its grace.',
+    description:
+      'Levels of membership. Members move up with the order that reaches a level, as of when it was placed, and down at the end of a period and its grace.',
   });
+
+const loyaltyTierRulesInput = loyaltyTierRules
+  .extend({ reachingOrder: reachingOrder.optional().meta({ description: 'Default: former_tier.' }) })
+  .meta({ id: 'LoyaltyTierRulesInput', description: 'Levels of membership.' });
 
 export const loyaltyCategoryRule = z
   .strictObject({ category: boundedText(100), multiplier })
@@ -165,6 +178,14 @@ const refundPolicy = z.enum(['only_pending', 'within_balance', 'allow_negative']
   example: 'within_balance',
 });
 
+const tierOnRefund = z.enum(['recompute', 'keep']).meta({
+  id: 'LoyaltyTierOnRefund',
+  description:
+    'What happens to tiers when orders are refunded, sent back, cancelled, edited or deleted. recompute: tiers are those of the orders as they are now. keep: what an order has counted for tiers goes on counting.',
+  example: 'recompute',
+});
+const expiryUnit = z.enum(['day', 'month', 'year']).meta({ id: 'LoyaltyExpiryUnit', example: 'month' });
+
 const ruleMembers = {
   pointsPerUnit: decimal(1_000_000, 4).meta({
     description: 'Points for one major unit of the base currency; at most 4 decimal places.',
@@ -177,10 +198,24 @@ const ruleMembers = {
     example: 14,
   }),
   expiryDays: days(1, 36_500).nullable().meta({
-    description: 'Days after the order until its points expire, more than `pendingDays`; null: they never expire.',
+    description:
+      'Days after the order until its points expire, more than `pendingDays`; null: never, unless `expiresOn` or `expiresAtEndOf` says when.',
     example: 730,
   }),
+  expiresOn: calendarDate.nullable().meta({
+    description:
+      'The last day on which points can be spent, in the reporting time zone, instead of `expiryDays`. Points that are earned later expire at once: publish other rules before.',
+    example: '2027-03-31',
+  }),
+  expiresAtEndOf: expiryUnit.nullable().meta({
+    description:
+      'Points last to the end of the local day, month or year in which they would expire; without `expiryDays`, in which they can be spent from.',
+    example: 'month',
+  }),
   refundPolicy,
+  tierOnRefund,
+  includeShipping: z.boolean().meta({ description: 'Whether shipping earns points.', example: true }),
+  includeFees: z.boolean().meta({ description: 'Whether fees earn points.', example: true }),
   categories: z.array(loyaltyCategoryRule).max(500).meta({ description: 'Each category once; all others × 1.' }),
   campaigns: z.array(loyaltyCampaignRule).max(100),
   tiers: loyaltyTierRules.nullable().meta({ description: 'null: no levels.' }),
@@ -197,7 +232,12 @@ const rulesExample = {
   earnOn: 'paid',
   pendingDays: 14,
   expiryDays: 730,
+  expiresOn: null,
+  expiresAtEndOf: null,
   refundPolicy: 'within_balance',
+  tierOnRefund: 'recompute',
+  includeShipping: true,
+  includeFees: true,
   categories: [{ category: 'Gift cards', multiplier: 0 }],
   campaigns: [
     {
@@ -212,6 +252,7 @@ const rulesExample = {
     windowDays: 365,
     periodDays: 365,
     graceDays: 60,
+    reachingOrder: 'former_tier',
     levels: [
       { key: 'basic', name: 'Basic', threshold: 0, multiplier: 1 },
       { key: 'silver', name: 'Silver', threshold: 50000, multiplier: 1.25 },
@@ -224,7 +265,7 @@ const rulesExample = {
 export const loyaltyRules = z.strictObject(ruleMembers).meta({
   id: 'LoyaltyRules',
   description:
-    'Points of an order = round(net revenue in major units of the base currency × `pointsPerUnit` × multiplier of the tier held when it was placed × those of all campaigns that apply × the mean of the multipliers of its lines, weighted by their totals).',
+    'Points of an order = round(net revenue in major units of the base currency × `pointsPerUnit` × multiplier of the tier held when it was placed × those of all campaigns that apply × the mean of the multipliers of its lines, weighted by what is left of them after negative lines, refunds and returns). Shipping and fees count with the mean that the whole order had.',
   example: rulesExample,
 });
 
@@ -235,10 +276,15 @@ export const loyaltyRulesInput = z
     earnOn: earnOn.optional().meta({ description: 'Default: paid.' }),
     pendingDays: ruleMembers.pendingDays.optional(),
     expiryDays: ruleMembers.expiryDays.optional(),
+    expiresOn: ruleMembers.expiresOn.optional(),
+    expiresAtEndOf: ruleMembers.expiresAtEndOf.optional(),
     refundPolicy: refundPolicy.optional().meta({ description: 'Default: within_balance.' }),
+    tierOnRefund: tierOnRefund.optional().meta({ description: 'Default: recompute.' }),
+    includeShipping: ruleMembers.includeShipping.optional().meta({ description: 'Default: true.' }),
+    includeFees: ruleMembers.includeFees.optional().meta({ description: 'Default: true.' }),
     categories: ruleMembers.categories.optional(),
     campaigns: ruleMembers.campaigns.optional(),
-    tiers: ruleMembers.tiers.optional(),
+    tiers: loyaltyTierRulesInput.nullable().optional().meta({ description: 'null: no levels.' }),
     bonuses: loyaltyBonuses.optional(),
   })
   .superRefine((rules, check) => {
@@ -261,8 +307,23 @@ interface RuleFault {
 }
 
 /** What no single member is wrong about. */
-function ruleFaults({ pendingDays = 0, expiryDays, categories, campaigns, tiers }: LoyaltyRulesInput): RuleFault[] {
+function ruleFaults({
+  pendingDays = 0,
+  expiryDays,
+  expiresOn,
+  expiresAtEndOf,
+  categories,
+  campaigns,
+  tiers,
+}: LoyaltyRulesInput): RuleFault[] {
   const faults: RuleFault[] = [];
+  if (expiresOn != null && (expiryDays != null || expiresAtEndOf != null)) {
+    faults.push({
+      path: ['expiresOn'],
+      code: 'two_expiries',
+      message: 'Points expire on a date, or some days after they were earned: leave out expiryDays and expiresAtEndOf.',
+    });
+  }
   if (typeof expiryDays === 'number' && expiryDays <= pendingDays) {
     faults.push({
       path: ['expiryDays'],
@@ -314,10 +375,15 @@ export function completeRules(given: LoyaltyRulesInput): z.output<typeof loyalty
     earnOn: given.earnOn ?? 'paid',
     pendingDays: given.pendingDays ?? 0,
     expiryDays: given.expiryDays ?? null,
+    expiresOn: given.expiresOn ?? null,
+    expiresAtEndOf: given.expiresAtEndOf ?? null,
     refundPolicy: given.refundPolicy ?? 'within_balance',
+    tierOnRefund: given.tierOnRefund ?? 'recompute',
+    includeShipping: given.includeShipping ?? true,
+    includeFees: given.includeFees ?? true,
     categories: given.categories ?? [],
     campaigns: given.campaigns ?? [],
-    tiers: given.tiers ?? null,
+    tiers: given.tiers ? { ...given.tiers, reachingOrder: given.tiers.reachingOrder ?? 'former_tier' } : null,
     bonuses: given.bonuses ?? {},
     pointValue: given.pointValue,
   };

@@ -9,8 +9,11 @@ import type { Services } from '../../platform/operation.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { bonusEntitlements } from './earning-queries.ts';
 import { earningDates, earningRules } from './earning-rules.ts';
-import { openAccounts, recompute, saveAccounts, sourceKey } from './ledger.ts';
+import { recompute } from './ledger.ts';
+import { openAccounts } from './open-accounts.ts';
 import { recomputeReferral } from './referrals.ts';
+import { saveAccounts } from './save-accounts.ts';
+import { sourceKey } from './source-histories.ts';
 
 /** So many days late a bonus still comes, if the service was down on the day itself. */
 const caughtUpDays = 7;
@@ -101,7 +104,13 @@ async function grant(services: Services, kind: Kind, found: Candidate[], now: st
       const rules = earningRules(account.programme, at);
       const points = rules?.bonuses[kind] ?? 0;
       const history = { net: 0, expired: 0 };
-      const change = { before: 0, after: points, history, dates: earningDates(rules, at), by: kind };
+      const change = {
+        before: 0,
+        after: points,
+        history,
+        dates: earningDates(rules, at, services.reportingTimeZone),
+        by: kind,
+      };
       recompute(account, { bonusKey: key }, change);
     }
     saveAccounts(tx, accounts.values());

@@ -16,6 +16,7 @@ const accountsByLedger = sql`(
     select a.customer_id, coalesce(held.active, 0)::bigint - coalesce(owed.debt, 0)::bigint as active,
       coalesce(held.pending, 0)::bigint as pending, coalesce(owed.debt, 0)::bigint as debt,
       last.tier, since.at as tier_since, last.ends_at as tier_ends_at, coalesce(last.reason = 'grace', false) as tier_in_grace,
+      last.reached as tier_by_hand,
       least(held.next_at, owed.next_at, case when last.ends_at > a.settled_at then last.ends_at end) as next_at
     from loyalty_accounts a
     left join lateral (
@@ -35,10 +36,10 @@ const accountsByLedger = sql`(
     left join lateral (
       select * from loyalty_tier_changes c where c.customer_id = a.customer_id order by c.sequence desc limit 1) last on true
     left join lateral (
-      select c.at from loyalty_tier_changes c where c.customer_id = a.customer_id and c.reason in ('enrolment', 'upgrade', 'downgrade')
+      select c.at from loyalty_tier_changes c where c.customer_id = a.customer_id and c.tier is distinct from c.previous
       order by c.sequence desc limit 1) since on true)`;
 
-const members = ['active', 'pending', 'debt', 'tier', 'tier_since', 'tier_ends_at', 'tier_in_grace'];
+const members = ['active', 'pending', 'debt', 'tier', 'tier_since', 'tier_ends_at', 'tier_in_grace', 'tier_by_hand'];
 const row = (of: string) => sql.raw(`(${members.map((name) => `${of}.${name}`).join(', ')})`);
 const all = [...members, 'next_at'];
 const told = (of: string) =>

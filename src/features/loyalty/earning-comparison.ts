@@ -1,33 +1,32 @@
 import { sql } from 'drizzle-orm';
 import { minorUnits } from '../../domain/currencies.ts';
-import { earns, pointsOfOrder } from '../../domain/loyalty-earning.ts';
-import { isBefore } from '../../domain/period.ts';
+import type { TierChange } from '../../domain/loyalty-tiers.ts';
 import { type Db, param, statement, type Transaction } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
 import { type ProgrammeRules, rulesOf } from '../loyalty-programmes/queries.ts';
 import type { Difference } from '../rollups/queries.ts';
-import { recomputeAllOrders } from './earning.ts';
-import { earningKey, earningsOfMembers, memberFacts, type OrderFacts, ordersOfMembers } from './earning-queries.ts';
+import type { AccountRow, EarningRow } from './account.ts';
+import { recomputeAllOrders, settingsIn } from './earning.ts';
+import { byCustomer, earningsOfMembers, memberFacts, ordersOfMembers, replayFacts } from './earning-queries.ts';
 import { earningRules } from './earning-rules.ts';
-import { openAccounts, saveAccounts } from './ledger.ts';
+import { openAccounts } from './open-accounts.ts';
+import { isRestated, replayMember } from './replay.ts';
+import { saveAccounts } from './save-accounts.ts';
 
-interface Member {
-  customerId: string;
-  programmeId: string;
-  joinedAt: string;
-}
+type Member = Pick<AccountRow, 'customerId' | 'programmeId' | 'joinedAt' | 'createdAt' | 'settledAt'>;
 
 const nextMembers = statement<Member>(
   'next_loyalty_members',
-  sql`select customer_id as "customerId", programme_id as "programmeId", joined_at as "joinedAt" from loyalty_accounts
+  sql`select customer_id as "customerId", programme_id as "programmeId", joined_at as "joinedAt", created_at as "createdAt",
+      settled_at as "settledAt" from loyalty_accounts
     where customer_id > ${param('after')}::uuid order by customer_id limit ${param('limit')}::int`,
 );
 
 const step = 500;
 
 /**
- * Where what orders and milestones are entitled to disagrees with the orders, the rules and the tier that was frozen; at
- * most `limit` differences. Not consistent with writes that go on.
+ * Where what orders and milestones are entitled to, and the tiers, disagree with a replay of the orders; at most `limit`
+ * differences. Not consistent with writes that go on.
  */
 export async function earningDifferences(db: Db, baseCurrency: string, limit: number): Promise<Difference[]> {
   const differences: Difference[] = [];
@@ -42,58 +41,58 @@ export async function earningDifferences(db: Db, baseCurrency: string, limit: nu
       members.map(({ programmeId }) => programmeId),
     );
     differences.push(
-      ...(await orderDifferences(db, members, programmes, minorUnits(baseCurrency))),
+      ...(await replayDifferences(db, members, programmes, minorUnits(baseCurrency))),
       ...(await milestoneDifferences(db, members, programmes)),
     );
   }
   return differences.slice(0, limit);
 }
 
-async function orderDifferences(
+async function replayDifferences(
   db: Db,
   members: Member[],
   programmes: ReadonlyMap<string, ProgrammeRules>,
   exponent: number,
 ): Promise<Difference[]> {
-  const byId = new Map(members.map((member) => [member.customerId, member]));
-  const facts = await ordersOfMembers(db, members);
-  const orders = new Map(
-    facts.map((order) => [earningKey({ customerId: order.customerId, orderId: order.id }), order]),
+  const ids = members.map(({ customerId }) => customerId);
+  const orders = byCustomer(await ordersOfMembers(db, members));
+  const earnings = byCustomer(await earningsOfMembers(db, ids));
+  const facts = await replayFacts(
+    db,
+    ids.map((customerId) => ({ customerId, lots: false })),
   );
-  const rows = await earningsOfMembers(db, [...byId.keys()]);
-  const stored = new Map(rows.map((row) => [earningKey(row), row]));
-  return [...new Set([...orders.keys(), ...stored.keys()])].flatMap((key): Difference[] => {
-    const [customerId = '', orderId = ''] = key.split(' ');
-    const row = stored.get(key);
-    const counted = entitlement(byId.get(customerId), programmes, orders.get(key), row?.tier ?? null, exponent);
-    const was = { entitled: row?.entitled ?? 0, spend: row?.spend ?? 0 };
-    if (was.entitled === counted.entitled && was.spend === counted.spend) return [];
-    return [
-      {
+  return members.flatMap((row): Difference[] => {
+    const { customerId } = row;
+    const programme = programmes.get(row.programmeId);
+    const known = facts.get(customerId);
+    if (!programme || !known) return [];
+    const history = {
+      orders: orders.get(customerId) ?? [],
+      earnings: earnings.get(customerId) ?? [],
+      returns: known.returns,
+      settings: settingsIn(known.tierChanges),
+    };
+    const replayed = replayMember({ row, programme }, history, row.settledAt, exponent);
+    const wrong = replayed.orders.filter(isRestated).map(
+      ({ orderId, before, after }): Difference => ({
         table: 'loyalty_earnings',
         customerId,
         key: orderId,
-        stored: row ? JSON.stringify(was) : null,
-        counted: JSON.stringify(counted),
-      },
-    ];
+        stored: before && told(before),
+        counted: told(after),
+      }),
+    );
+    const [stored, counted] = [known.tierChanges, replayed.changes].map(toldTiers);
+    if (stored === counted || stored === undefined || counted === undefined) return wrong;
+    return [...wrong, { table: 'loyalty_tier_changes', customerId, key: customerId, stored, counted }];
   });
 }
 
-function entitlement(
-  member: Member | undefined,
-  programmes: ReadonlyMap<string, ProgrammeRules>,
-  order: OrderFacts | undefined,
-  tier: string | null,
-  exponent: number,
-): { entitled: number; spend: number } {
-  const programme = member && programmes.get(member.programmeId);
-  const rules = programme && order ? earningRules(programme, order.placedAt) : null;
-  if (!member || !order || !rules || isBefore(order.placedAt, member.joinedAt) || !earns(rules, order)) {
-    return { entitled: 0, spend: 0 };
-  }
-  return { entitled: pointsOfOrder(rules, order, tier, exponent), spend: Math.max(0, order.baseRevenue ?? 0) };
-}
+const told = ({ entitled, spend, tierPoints, tier }: EarningRow) =>
+  JSON.stringify({ entitled, spend, tierPoints, tier });
+
+const toldTiers = (changes: readonly TierChange[]) =>
+  JSON.stringify(changes.map(({ at, tier, reason, amount, endsAt }) => ({ at, tier, reason, amount, endsAt })));
 
 async function milestoneDifferences(
   db: Db,
@@ -109,7 +108,6 @@ async function milestoneDifferences(
   const questions = members.map((member) => ({
     ...member,
     purchases: Math.max(0, ...(counts.get(member.programmeId) ?? [])),
-    tiers: false,
     referral: false,
   }));
   const facts = await memberFacts(db, questions);
@@ -131,10 +129,10 @@ async function milestoneDifferences(
 /** Recomputes what all orders of these customers, who are locked, are entitled to. */
 export async function recomputeAllEarnings(
   tx: Transaction,
-  context: Pick<Context, 'now' | 'baseCurrency' | 'principal'>,
+  context: Pick<Context, 'now' | 'baseCurrency' | 'reportingTimeZone' | 'principal'>,
   customerIds: string[],
 ): Promise<void> {
-  const accounts = await openAccounts(tx, context, customerIds, { lots: true, earnings: true });
+  const accounts = await openAccounts(tx, context, customerIds, { lots: true });
   await recomputeAllOrders(tx, context, accounts);
   saveAccounts(tx, accounts.values());
 }

@@ -1,77 +1,117 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { EarningOrder } from '../../domain/loyalty-earning.ts';
-import { type Db, fields, param, statement, type Transaction } from '../../platform/db/client.ts';
+import type { GoodsOrder, GoodsReturn } from '../../domain/loyalty-goods.ts';
+import { type Db, fields, param, statement } from '../../platform/db/client.ts';
 import { canonicalInstant } from '../../platform/db/columns.ts';
-import { type EarningRow, sourceKey } from './ledger.ts';
-import { loyaltyEarnings } from './record.ts';
+import { goodsItem, itemsOfOrder, refundsOfOrder } from '../orders/queries.ts';
+import { type EarningRow, type LotTuple, lotTuple } from './account.ts';
+import { loyaltyEarnings, type loyaltyTierChanges } from './record.ts';
+import { sourceKey } from './source-histories.ts';
 
 /** What of an order decides about points. */
-export interface OrderFacts extends EarningOrder {
+export interface OrderFacts extends GoodsOrder {
   customerId: string;
   id: string;
+  source: string;
+  externalId: string;
+  placedAt: string;
+  currency: string;
+  /** Minor units of the order × this = of the base currency; null: no rate yet. */
+  baseFactor: string | null;
   qualifying: boolean;
+  cancelled: boolean;
+  test: boolean;
   paymentStatus: string;
   fulfillmentStatus: string;
+  campaignId: string | null;
 }
 
 /** The columns of `OrderFacts`, of `orders` as `o`. */
-export const orderFacts = sql`o.customer_id as "customerId", o.id, o.placed_at as "placedAt", o.base_revenue as "baseRevenue", o.qualifying,
+export const orderFacts = sql`o.customer_id as "customerId", o.id, o.source, o.external_id as "externalId", o.placed_at as "placedAt", o.currency,
+  o.total, o.tax, o.tax_included as "taxIncluded", o.shipping, o.fees, o.base_factor::text as "baseFactor", o.qualifying,
+  o.cancelled_at is not null as cancelled, o.test,
   o.payment_status as "paymentStatus", o.fulfillment_status as "fulfillmentStatus", o.campaign_id as "campaignId",
-  coalesce((select json_agg(json_build_object('category', i.category, 'total', i.total) order by i.line) from order_items i
-    where i.customer_id = o.customer_id and i.order_id = o.id), '[]'::json) as items`;
-
-const byIds = statement<OrderFacts>(
-  'loyalty_orders',
-  sql`select ${orderFacts} from json_to_recordset(${param('orders')}::json) as n("customerId" uuid, "orderId" uuid)
-    join orders o on o.customer_id = n."customerId" and o.id = n."orderId"`,
-);
-
-/** Those of these orders that there are, by id. */
-export async function factsOfOrders(
-  tx: Transaction,
-  orders: { customerId: string; orderId: string }[],
-): Promise<Map<string, OrderFacts>> {
-  if (orders.length === 0) return new Map();
-  const rows = await tx.all(byIds, { orders: JSON.stringify(orders) });
-  return new Map(rows.map((row) => [row.id, row]));
-}
+  ${itemsOfOrder(sql`o.customer_id`, sql`o.id`)} as items, ${refundsOfOrder(sql`o.customer_id`, sql`o.id`)} as refunds`;
 
 const ofMembers = statement<OrderFacts>(
   'loyalty_orders_of_members',
   sql`select ${orderFacts} from json_to_recordset(${param('members')}::json) as n("customerId" uuid, "joinedAt" timestamptz)
     join orders o on o.customer_id = n."customerId"
-    where o.placed_at >= n."joinedAt" or exists (
-      select from loyalty_earnings e where e.customer_id = o.customer_id and e.order_id = o.id)
-    order by o.placed_at, o.id`,
+    where o.placed_at >= n."joinedAt"
+      or exists (select from loyalty_earnings e where e.customer_id = o.customer_id and e.order_id = o.id)
+      or exists (select from returns r where r.customer_id = o.customer_id)
+    order by o.placed_at, o.source collate "C", o.external_id collate "C", o.id`,
 );
 
-/** All orders of members that count or counted, in the order in which they were placed. */
+/** All orders of members that count or counted, or from which returns may take, as they are replayed. */
 export function ordersOfMembers(db: Db, members: { customerId: string; joinedAt: string }[]): Promise<OrderFacts[]> {
   return db.all(ofMembers, {
     members: JSON.stringify(members.map(({ customerId, joinedAt }) => ({ customerId, joinedAt }))),
   });
 }
 
-const earnings = statement<EarningRow>(
-  'loyalty_earnings_of_orders',
-  sql`select ${fields(loyaltyEarnings)} from json_to_recordset(${param('orders')}::json) as n("customerId" uuid, "orderId" uuid)
-    join loyalty_earnings on ${loyaltyEarnings.customerId} = n."customerId" and ${loyaltyEarnings.orderId} = n."orderId"`,
+type TierRow = typeof loyaltyTierChanges.$inferSelect;
+
+/** What is replayed of a member beside the orders. */
+export interface ReplayFacts {
+  customerId: string;
+  /** In the order in which they count. */
+  returns: GoodsReturn[];
+  tierChanges: TierRow[];
+  /** Those that have points left, if they were asked for. */
+  lots: LotTuple[] | null;
+}
+
+interface ReplayRow {
+  customerId: string;
+  returns: GoodsReturn[] | null;
+  tierChanges: TierRow[] | null;
+  lots: LotTuple[] | null;
+}
+
+const replayed = statement<ReplayRow>(
+  'loyalty_replay_facts',
+  sql`select n."customerId",
+      (select json_agg(json_build_object('returnedAt', r.returned_at::text, 'currency', r.currency, 'total', r.total, 'items', coalesce(
+          (select json_agg(${goodsItem(sql`'line', i.order_line`)} order by i.line) from return_items i
+            where i.customer_id = r.customer_id and i.return_id = r.id), '[]'::json))
+          order by r.returned_at, r.source collate "C", r.external_id collate "C", r.id)
+        from returns r where r.customer_id = n."customerId") as returns,
+      (select json_agg(json_build_object('customerId', c.customer_id, 'sequence', c.sequence, 'at', c.at::text, 'previous', c.previous,
+          'tier', c.tier, 'reason', c.reason, 'amount', c.amount, 'endsAt', c.ends_at::text, 'reached', c.reached, 'note', c.note,
+          'by', c.by, 'createdAt', c.created_at::text) order by c.sequence)
+        from loyalty_tier_changes c where c.customer_id = n."customerId") as "tierChanges",
+      case when n."lots" then (
+        select json_agg(${lotTuple(sql`l.remaining`)}) from loyalty_lots l
+        where l.customer_id = n."customerId" and l.remaining > 0) end as lots
+    from json_to_recordset(${param('members')}::json) as n("customerId" uuid, "lots" boolean)`,
 );
+
+/** One statement. */
+export async function replayFacts(
+  db: Db,
+  members: { customerId: string; lots: boolean }[],
+): Promise<Map<string, ReplayFacts>> {
+  const rows = await db.all(replayed, { members: JSON.stringify(members) });
+  return new Map(
+    rows.map(({ customerId, returns, tierChanges, lots }) => [
+      customerId,
+      {
+        customerId,
+        lots,
+        returns: (returns ?? []).map((row) => ({ ...row, returnedAt: canonicalInstant(row.returnedAt) })),
+        tierChanges: (tierChanges ?? []).map((row) => ({
+          ...row,
+          at: canonicalInstant(row.at),
+          endsAt: row.endsAt === null ? null : canonicalInstant(row.endsAt),
+          createdAt: canonicalInstant(row.createdAt),
+        })),
+      },
+    ]),
+  );
+}
 
 export function earningKey({ customerId, orderId }: { customerId: string; orderId: string }): string {
   return `${customerId} ${orderId}`;
-}
-
-/** What these orders were entitled to so far, by `earningKey`. */
-export async function earningsOfOrders(
-  db: Db,
-  orders: { customerId: string; orderId: string }[],
-): Promise<Map<string, EarningRow>> {
-  if (orders.length === 0) return new Map();
-  const rows = await db.all(earnings, {
-    orders: JSON.stringify(orders.map(({ customerId, orderId }) => ({ customerId, orderId }))),
-  });
-  return new Map(rows.map((row) => [earningKey(row), row]));
 }
 
 const allEarnings = statement<EarningRow>(
@@ -79,6 +119,7 @@ const allEarnings = statement<EarningRow>(
   sql`select ${fields(loyaltyEarnings)} from loyalty_earnings where customer_id = any(${param('ids')}::uuid[])`,
 );
 
+/** What orders of these members are entitled to so far. */
 export function earningsOfMembers(db: Db, ids: string[]): Promise<EarningRow[]> {
   return db.all(allEarnings, { ids });
 }
@@ -90,8 +131,7 @@ export interface MemberQuestion {
   joinedAt: string;
   /** How many of the first purchases are wanted. */
   purchases: number;
-  /** Whether the changes of the tier are wanted, and who referred the member. */
-  tiers: boolean;
+  /** Whether it is wanted who referred the member. */
   referral: boolean;
 }
 
@@ -101,7 +141,6 @@ export interface MemberFacts {
   purchases: string[];
   /** What is the bonus of each milestone is entitled to, by its key. */
   milestones: ReadonlyMap<string, number>;
-  tierChanges: { at: string; tier: string }[];
   /** The customer who referred the member, if a member of the same programme. */
   referrer: string | null;
 }
@@ -110,7 +149,6 @@ interface MemberRow {
   customerId: string;
   purchases: string[] | null;
   milestones: [string, number][] | null;
-  tierChanges: [string, string][] | null;
   referrer: string | null;
 }
 
@@ -130,14 +168,11 @@ const facts = statement<MemberRow>(
           select distinct on (t.bonus_key) t.bonus_key, t.entitled from loyalty_transactions t
           where t.customer_id = n."customerId" and t.bonus_key >= 'purchase:' and t.bonus_key < 'purchase;' and t.kind in ('bonus', 'reverse')
           order by t.bonus_key, t.created_at desc, t.id desc) k) end as milestones,
-      case when n."tiers" then (
-        select json_agg(json_build_array(c.at::text, c.tier) order by c.sequence) from loyalty_tier_changes c
-        where c.customer_id = n."customerId") end as "tierChanges",
       case when n."referral" then (
         select r.customer_id from customers c join loyalty_accounts r on r.customer_id = c.referred_by and r.programme_id = n."programmeId"
         where c.id = n."customerId") end as referrer
     from json_to_recordset(${param('questions')}::json)
-      as n("customerId" uuid, "programmeId" uuid, "joinedAt" timestamptz, "purchases" int, "tiers" boolean, "referral" boolean)`,
+      as n("customerId" uuid, "programmeId" uuid, "joinedAt" timestamptz, "purchases" int, "referral" boolean)`,
 );
 
 /** The answers by customer; one statement, and none without questions. The orders are read as they are now. */
@@ -145,13 +180,12 @@ export async function memberFacts(db: Db, questions: MemberQuestion[]): Promise<
   if (questions.length === 0) return new Map();
   const rows = await db.all(facts, { questions: JSON.stringify(questions) });
   return new Map(
-    rows.map(({ customerId, purchases, milestones, tierChanges, referrer }) => [
+    rows.map(({ customerId, purchases, milestones, referrer }) => [
       customerId,
       {
         customerId,
         purchases: (purchases ?? []).map(canonicalInstant),
         milestones: new Map(milestones),
-        tierChanges: (tierChanges ?? []).map(([at, tier]) => ({ at: canonicalInstant(at), tier })),
         referrer,
       },
     ]),
@@ -185,4 +219,14 @@ const referred = statement<{ customerId: string }>(
 /** The members, of any programme, whom these customers referred. */
 export async function membersReferredBy(db: Db, ids: string[]): Promise<{ customerId: string }[]> {
   return ids.length === 0 ? [] : db.all(referred, { ids });
+}
+
+export function byCustomer<Row extends { customerId: string }>(rows: readonly Row[]): Map<string, Row[]> {
+  const found = new Map<string, Row[]>();
+  for (const row of rows) {
+    const own = found.get(row.customerId);
+    if (own) own.push(row);
+    else found.set(row.customerId, [row]);
+  }
+  return found;
 }

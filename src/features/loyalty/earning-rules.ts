@@ -9,6 +9,6 @@ export function earningRules(programme: ProgrammeRules, t: string): LoyaltyRules
 }
 
 /** The dates of what is earned at `t` by these rules; without rules nothing is. */
-export function earningDates(rules: LoyaltyRules | null, t: string): LotDates {
-  return lotDates(rules ?? { pendingDays: 0, expiryDays: null }, t);
+export function earningDates(rules: LoyaltyRules | null, t: string, timeZone: string): LotDates {
+  return lotDates(rules ?? { pendingDays: 0, expiryDays: null, expiresOn: null, expiresAtEndOf: null }, t, timeZone);
 }

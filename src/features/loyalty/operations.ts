@@ -16,16 +16,10 @@ import { targetParameters } from '../../records/references/record.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { programmeNotPublished, rulesAt, rulesOf } from '../loyalty-programmes/queries.ts';
 import { programmeEnded } from '../loyalty-programmes/record.ts';
+import type { TransactionRow } from './account.ts';
 import { recomputeAllOrders } from './earning.ts';
-import {
-  creditLots,
-  givePointsBack,
-  lotsTakenBy,
-  newAccount,
-  openAccounts,
-  saveAccounts,
-  type TransactionRow,
-} from './ledger.ts';
+import { creditLots, givePointsBack } from './ledger.ts';
+import { newAccount, openAccounts } from './open-accounts.ts';
 import {
   loyaltyOf,
   loyaltyOfCustomers,
@@ -54,6 +48,8 @@ import {
   writtenCustomerLoyalty,
   writtenLoyaltyTransaction,
 } from './record.ts';
+import { saveAccounts } from './save-accounts.ts';
+import { lotsTakenBy } from './source-histories.ts';
 import { nameTaken, writeTransactions, writtenBy } from './write.ts';
 
 export const enrolCustomer = writeOperation({
@@ -63,7 +59,7 @@ export const enrolCustomer = writeOperation({
   selfService: true,
   summary: 'Make a customer a member',
   description:
-    'A customer can be a member of one programme, once. Orders placed since `joinedAt` earn as if they came in now, with the first tier; the welcome bonus is earned now. A customer who is a member already is refused with `already_exists`. With a customer token, the customer joins now.',
+    'A customer can be a member of one programme, once. Orders placed since `joinedAt` earn as if the customer had been a member then, with the tiers that they reach; the welcome bonus is earned now. A customer who is a member already is refused with `already_exists`. With a customer token, the customer joins now.',
   input: z.strictObject({ ...targetParameters, ...writeParameters, body: enrolment }),
   output: writtenCustomerLoyalty,
   idempotency: 'required',
@@ -102,7 +98,7 @@ export const enrolCustomer = writeOperation({
     const { welcome } = rules.bonuses;
     if (welcome) {
       const facts = { kind: 'bonus' as const, by: context.principal.client, bonusKey: 'welcome', entitled: welcome };
-      creditLots(account, facts, [{ points: welcome, ...lotDates(rules, context.now) }]);
+      creditLots(account, facts, [{ points: welcome, ...lotDates(rules, context.now, context.reportingTimeZone) }]);
     }
     const accounts = new Map([[customerId, account]]);
     await recomputeAllOrders(tx, context, accounts);

@@ -1,25 +1,19 @@
-import { baseAmount } from '../../domain/money.ts';
 import type { Change, Effect, State } from '../../records/effects.ts';
-import { isQualifying, type orderItems, type orders, type refunds } from '../orders/record.ts';
-import { membersAmong, recomputeEarnings, type TouchedOrder } from './earning.ts';
+import { touchedCustomers } from '../../records/effects.ts';
+import { isQualifying, type orderItems, type orders } from '../orders/record.ts';
+import { membersAmong, recomputeEarnings, type Touched } from './earning.ts';
 import type { OrderFacts } from './earning-queries.ts';
 
 /** What follows for the points of members when their orders change. */
 export const earnPointsOfOrders: Effect = (tx, context, changes) =>
   recompute(tx, context, changes.flatMap(touchedByChange));
 
-/** The same, when refunds of their orders are given or taken back. */
-export const earnPointsOfRefunded: Effect = (tx, context, changes) =>
+/** The same, when refunds of their orders, or returns, are given or taken back. */
+export const earnPointsOfReturned: Effect = (tx, context, changes) =>
   recompute(
     tx,
     context,
-    changes.flatMap(({ before, after }) =>
-      [before, after].flatMap((state) => {
-        if (!state) return [];
-        const { customerId, orderId } = state.row as typeof refunds.$inferSelect; // of a refund
-        return orderId === null ? [] : [{ customerId, orderId, isNew: false }];
-      }),
-    ),
+    touchedCustomers(changes).map((customerId) => ({ customerId })),
   );
 
 function recompute(
@@ -32,36 +26,31 @@ function recompute(
 }
 
 /** Whose points the change of an order may move; nobody's when nothing has changed that decides about them. */
-function touchedByChange({ before, after }: Change): TouchedOrder[] {
+function touchedByChange({ before, after }: Change): Touched[] {
   const former = before && factsOf(before);
-  if (!after) return former ? [{ customerId: former.customerId, orderId: former.id, isNew: false, facts: null }] : [];
-  const facts = factsOf(after);
-  const { customerId, id: orderId } = facts;
-  if (!former) return facts.qualifying ? [{ customerId, orderId, isNew: true, facts }] : [];
-  if (former.customerId !== customerId) {
-    return [
-      { customerId: former.customerId, orderId, isNew: false, facts: null },
-      { customerId, orderId, isNew: false, facts },
-    ];
-  }
-  return areEqual(former, facts) ? [] : [{ customerId, orderId, isNew: false, facts }];
+  const facts = after && factsOf(after);
+  if (!former) return facts?.qualifying ? [{ customerId: facts.customerId, added: facts }] : [];
+  if (facts && areEqual(former, facts)) return [];
+  return [...new Set([former.customerId, facts?.customerId ?? former.customerId])].map((customerId) => ({
+    customerId,
+  }));
 }
 
-/** What the generated columns will say, too: the order need not be read back. */
+/** An order without its refunds; a new one has none. What the generated columns will say, too: it need not be read back. */
 function factsOf(state: State): OrderFacts {
   const row = state.row as typeof orders.$inferSelect; // of an order
   const items = state.lines['items'] as readonly (typeof orderItems.$inferSelect)[]; // of an order
-  const { customerId, id, placedAt, paymentStatus, fulfillmentStatus, campaignId } = row;
+  const { customerId, id, source, externalId, placedAt, currency, total, tax, taxIncluded, shipping, fees } = row;
+  const { baseFactor, test, paymentStatus, fulfillmentStatus, campaignId } = row;
+  const cancelled = row.cancelledAt !== null;
   return {
-    customerId,
-    id,
-    placedAt,
-    baseRevenue: baseAmount(row.total - row.tax - row.refundedNet, row.baseFactor),
+    ...{ customerId, id, source, externalId, placedAt, currency, total, tax, taxIncluded, shipping, fees },
+    ...{ baseFactor, cancelled, test, paymentStatus, fulfillmentStatus, campaignId },
     qualifying: isQualifying(row),
-    paymentStatus,
-    fulfillmentStatus,
-    campaignId,
-    items: items.map(({ category, total }) => ({ category, total })),
+    items: items.map(({ externalId, sku, category, quantity, total }) => ({
+      ...{ externalId, sku, category, quantity, total },
+    })),
+    refunds: [],
   };
 }
 

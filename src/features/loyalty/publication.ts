@@ -31,7 +31,7 @@ const payload = z.strictObject({ programmeId: id, since: instant });
 export const recomputePublication: Job<typeof payload> = job({
   name: 'restateLoyaltyPublication',
   payload,
-  run: async ({ pool, db, baseCurrency }, { programmeId, since }, { now, signal }) => {
+  run: async ({ pool, db, baseCurrency, reportingTimeZone }, { programmeId, since }, { now, signal }) => {
     for (let after: string | undefined = beforeAll; after !== undefined; ) {
       signal.throwIfAborted();
       const found: Earned[] = await db.all(earnedSince, { programmeId, since, after, limit: chunk });
@@ -42,9 +42,8 @@ export const recomputePublication: Job<typeof payload> = job({
           tx,
           found.map(({ customerId }) => customerId),
         );
-        const touched = found.map((order) => ({ ...order, isNew: false }));
-        const members = await membersAmong(tx, { now }, touched);
-        await recomputeEarnings(tx, { now, baseCurrency, principal }, members);
+        const members = await membersAmong(tx, { now }, found);
+        await recomputeEarnings(tx, { now, baseCurrency, reportingTimeZone, principal }, members);
       });
     }
   },

@@ -1,14 +1,7 @@
 import { getTableColumns, type SQL, sql } from 'drizzle-orm';
 import type { LoyaltyRules } from '../../domain/loyalty-earning.ts';
 import { compareFifo } from '../../domain/loyalty-ledger.ts';
-import {
-  amountIn,
-  progress,
-  runOn,
-  type TierContribution,
-  type TierState,
-  withoutTier,
-} from '../../domain/loyalty-tiers.ts';
+import { Contributions, progress, type TierState, withoutTier } from '../../domain/loyalty-tiers.ts';
 import { formatDecimal, parseDecimal } from '../../domain/money.ts';
 import { isBefore } from '../../domain/period.ts';
 import { type Db, fields, param, type Statement, statement } from '../../platform/db/client.ts';
@@ -21,7 +14,8 @@ import {
   rulesAt,
   toProgrammeRules,
 } from '../loyalty-programmes/queries.ts';
-import { type LotTuple, lotTuple, type TransactionRow, toLot } from './ledger.ts';
+import { type LotTuple, lotTuple, type TransactionRow, toLot } from './account.ts';
+import { type ContributionTuple, contributionTuple, tierAfter, toContribution } from './open-accounts.ts';
 import {
   type CustomerLoyalty,
   customerLoyalty,
@@ -70,8 +64,8 @@ const t = sql`${param('asOf')}::timestamptz`;
 
 /** What counts for tiers, as far back as a window reaches from then, or from the end of the period. */
 function contributionsOf(account: SQL): SQL {
-  return sql`(select json_agg(json_build_array(e.placed_at::text, e.spend, e.entitled)) from loyalty_earnings e
-    where e.customer_id = ${account}.customer_id and (e.spend <> 0 or e.entitled <> 0)
+  return sql`(select json_agg(${contributionTuple}) from loyalty_earnings e
+    where e.customer_id = ${account}.customer_id and (e.spend <> 0 or e.tier_points <> 0)
       and e.placed_at > least(${t}, ${account}.tier_ends_at) - interval '24 hours' * (
         select max((v.rules->'tiers'->>'windowDays')::int) from loyalty_programme_versions v where v.programme_id = ${account}.programme_id))`;
 }
@@ -193,11 +187,13 @@ function worthOf(active: number, pointValue: number | undefined): number {
   return Number(formatDecimal({ digits: digits * BigInt(active), scale }));
 }
 
-type State = LoyaltyBalance & TierState;
+type HeldTier = Omit<TierState, 'tierByHand'>;
+type State = LoyaltyBalance & HeldTier;
 
 interface ComputedRow extends TierState, Rules {
   customerId: string;
   programmeName: string;
+  settledAt: string;
   active: number;
   pending: number;
   debt: number;
@@ -208,8 +204,6 @@ interface ComputedRow extends TierState, Rules {
   lots: LotTuple[] | null;
   nextExpiry: [at: string, points: number] | null;
 }
-
-type ContributionTuple = [placedAt: string, spend: number, entitled: number];
 
 /** Lots that are pending or active then, with what they have then. What is settled has it in the row. */
 const lotsThen = sql`select l.*, case when a.settled_at <= ${t} then l.remaining
@@ -222,7 +216,8 @@ const compute = statement<ComputedRow>(
   'loyalty_computed',
   sql`with lots as materialized (select * from (${lotsThen}) l where l.remains <> 0)
     select a.customer_id as "customerId", a.programme_id as "programmeId", a.tier, a.tier_since as "tierSince",
-      a.tier_ends_at as "tierEndsAt", a.tier_in_grace as "tierInGrace", a.settled_at > ${t} as past,
+      a.tier_ends_at as "tierEndsAt", a.tier_in_grace as "tierInGrace", a.tier_by_hand as "tierByHand", a.settled_at as "settledAt",
+      a.settled_at > ${t} as past,
       case when row_number() over (partition by a.programme_id order by a.customer_id) = 1
         then ${programmeRulesJson(sql`a.programme_id`)} end as programme,
       (select p.name from loyalty_programmes p where p.id = a.programme_id) as "programmeName",
@@ -231,7 +226,7 @@ const compute = statement<ComputedRow>(
       case when a.settled_at > ${t} then (
         select json_build_array(c.tier, c.ends_at::text, c.reason, (
           select s.at::text from loyalty_tier_changes s where s.customer_id = a.customer_id and s.sequence <= c.sequence
-            and s.reason in ('enrolment', 'upgrade', 'downgrade') order by s.sequence desc limit 1))
+            and s.tier is distinct from s.previous order by s.sequence desc limit 1))
         from loyalty_tier_changes c where c.customer_id = a.customer_id and c.at <= ${t} order by c.sequence desc limit 1) end as "lastChange",
       ${contributionsOf(sql`a`)} as contributions,
       (select json_agg(${lotTuple(sql`l.remains`)}) from (select * from lots where lots.customer_id = a.customer_id
@@ -277,13 +272,11 @@ function programmesOf(rows: readonly Rules[]): Map<string, ProgrammeRules> {
 type AmountAt = Parameters<typeof progress>[3];
 
 function amountsOf(tuples: ContributionTuple[] | null): AmountAt {
-  const contributions = (tuples ?? []).map(
-    ([placedAt, spend, entitled]): TierContribution => ({ placedAt: canonicalInstant(placedAt), spend, entitled }),
-  );
-  return (at, rules) => amountIn(contributions, rules, at);
+  const counted = new Contributions((tuples ?? []).map(toContribution));
+  return (at, rules) => counted.in(rules, at);
 }
 
-function wayUp(tier: TierState, rules: LoyaltyRules | null, asOf: string, amountAt: AmountAt): TierProgress | null {
+function wayUp(tier: HeldTier, rules: LoyaltyRules | null, asOf: string, amountAt: AmountAt): TierProgress | null {
   if (!rules?.tiers) return null;
   const { basis, windowDays, amount, next, missingToKeep } = progress(tier, rules.tiers, asOf, amountAt);
   return { basis, windowDays, amount, next, missingToKeep };
@@ -293,7 +286,10 @@ function computed(row: ComputedRow, programme: ProgrammeRules, asOf: string): Co
   const { active, pending, debt } = row;
   const amountAt = amountsOf(row.contributions);
   const tierRulesAt = (at: string) => rulesAt(programme, at)?.tiers ?? null;
-  const tier = row.past ? pastTier(row.lastChange) : runOn(row, asOf, tierRulesAt, amountAt).state;
+  const contributions = (row.contributions ?? []).map(toContribution);
+  const tier = row.past
+    ? pastTier(row.lastChange)
+    : tierAfter(row, row.settledAt, asOf, contributions, tierRulesAt).state;
   const rules = rulesAt(programme, asOf);
   const lots = (row.lots ?? []).map(toLot).sort(compareFifo);
   const { tier: key, tierSince, tierEndsAt, tierInGrace } = tier;
@@ -309,7 +305,7 @@ function computed(row: ComputedRow, programme: ProgrammeRules, asOf: string): Co
   };
 }
 
-function pastTier(change: ComputedRow['lastChange']): TierState {
+function pastTier(change: ComputedRow['lastChange']): HeldTier {
   if (!change) return withoutTier;
   const [tier, endsAt, reason, since] = change;
   return {

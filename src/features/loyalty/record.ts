@@ -50,9 +50,14 @@ export const loyaltyTransactionKind = z.enum(loyaltyTransactionKinds).meta({
     'earn: by an order. bonus: welcome, birthday, anniversary, purchase milestone, referral. spend, redeem: used. return: a use undone. expire. reverse: order points taken back. adjust: by hand. transfer_out, transfer_in: between members.',
   example: 'earn',
 });
-export const tierChangeReasons = ['enrolment', 'upgrade', 'renewal', 'grace', 'downgrade'] as const;
+export const tierChangeReasons = ['enrolment', 'upgrade', 'renewal', 'grace', 'downgrade', 'manual'] as const;
 export type TierChangeReason = (typeof tierChangeReasons)[number];
-export const tierChangeReason = z.enum(tierChangeReasons).meta({ id: 'TierChangeReason', example: 'upgrade' });
+export const tierChangeReason = z.enum(tierChangeReasons).meta({
+  id: 'TierChangeReason',
+  description:
+    'enrolment: the first tier. upgrade: reached by an order. grace: no longer reached, but kept for a while. renewal: kept for another period. downgrade: lost. manual: set by hand.',
+  example: 'upgrade',
+});
 
 const memberFields = {
   customerId: ownerId(() => customers.id),
@@ -69,6 +74,8 @@ const memberFields = {
     .readOnly()
     .says('When the period, or the grace after it, ends and the tier is reviewed; null: never.'),
   tierInGrace: boolean().required().readOnly().says('The level is kept although it is no longer reached.'),
+  /** While the tier is one set by hand: the level that orders had reached then. */
+  tierByHand: text(50).plain().internal(),
   active: count()
     .required()
     .readOnly()
@@ -80,6 +87,8 @@ const memberFields = {
     .readOnly()
     .says('Points owed, ≥ 0, already subtracted from `active`; the next points earned pay them.'),
   settledAt: instant().required().internal(),
+  /** An order that was placed later changes nothing of what came before. null: not known; all is replayed. */
+  replayedTo: instant().internal(),
   /** null: nothing changes by itself. */
   nextAt: instant().internal(),
   /** Whether the member who referred this one has the bonus for it. */
@@ -248,7 +257,10 @@ export const loyaltyEntries = storedTable('loyalty_entries', {
   extras: (t) => [index('loyalty_entries_lot').on(t.customerId, t.lotId)],
 });
 
-/** What each order of a member is entitled to; derived from the order, the rules and the frozen tier. */
+/**
+ * What each order of a member is entitled to; derived from the orders, the returns and the rules. By rules that keep tiers
+ * (`tierOnRefund`), what counts for tiers never falls: that part is a fact.
+ */
 export const loyaltyEarnings = storedTable('loyalty_earnings', {
   name: 'loyaltyEarnings',
   label: 'What orders are entitled to',
@@ -263,9 +275,10 @@ export const loyaltyEarnings = storedTable('loyalty_earnings', {
     orderId: recordId().required().internal(),
     placedAt: instant().required().internal(),
     entitled: count().required().internal(),
-    /** What counts for tiers; 0 while the order does not earn. */
+    /** What counts for tiers by spend and by points; 0 while the order does not earn. */
     spend: money().required().inBaseCurrency().internal(),
-    /** The tier held when the order was first seen: later tiers do not change what it earns. */
+    tierPoints: count().required().internal(),
+    /** The tier that it earns with. */
     tier: text(50).plain().internal(),
   },
   extras: (t) => [index('loyalty_earnings_window').on(t.customerId, t.placedAt)],
@@ -280,10 +293,17 @@ const tierChangeFields = {
   reason: words(tierChangeReason).required().readOnly(),
   amount: count().required().readOnly().says('The amount that decided: minor units of the base currency, or points.'),
   endsAt: instant().readOnly().says('When it is reviewed; null: never.'),
+  /** manual: the level that orders had reached. */
+  reached: text(50).plain().internal(),
+  note: text(500).personal().readOnly().says('Why it was set by hand.'),
+  by: text(255).plain().readOnly().says('The client that set it by hand.'),
   createdAt: instant().required().internal(),
 };
 
-/** Every change of a member's tier. In the order of `sequence` the instants never go back. */
+/**
+ * Every change of a member's tier, as a replay of what is known comes to; only those made by hand are facts. In the order of
+ * `sequence` the instants never go back.
+ */
 export const loyaltyTierChanges = storedTable('loyalty_tier_changes', {
   name: 'tierChanges',
   label: 'Tiers',

@@ -6,9 +6,13 @@ import { enqueueAll, type Job, job } from '../../platform/jobs.ts';
 import { id } from '../../platform/values.ts';
 import { redirectsOf } from '../customers/aliases.ts';
 import { lockCustomers } from '../customers/queries.ts';
+import type { OpenAccount } from './account.ts';
 import { bonusEntitlements, memberFacts } from './earning-queries.ts';
 import { earningDates, earningRules } from './earning-rules.ts';
-import { type OpenAccount, openAccounts, recompute, saveAccounts, sourceHistories, sourceKey } from './ledger.ts';
+import { recompute } from './ledger.ts';
+import { openAccounts } from './open-accounts.ts';
+import { saveAccounts } from './save-accounts.ts';
+import { sourceHistories, sourceKey } from './source-histories.ts';
 
 interface Involved {
   referrer: string | null;
@@ -39,7 +43,7 @@ const payload = z.strictObject({
 export const recomputeReferral: Job<typeof payload> = job({
   name: 'restateLoyaltyReferral',
   payload,
-  run: async ({ pool }, { customerId, former }, { now }) => {
+  run: async ({ pool, reportingTimeZone }, { customerId, former }, { now }) => {
     await transaction(pool, async (tx) => {
       const seen = await tx.first(involved, { customerId });
       if (!seen) return;
@@ -52,7 +56,7 @@ export const recomputeReferral: Job<typeof payload> = job({
       const accounts = await openAccounts(tx, { now }, ids, { lots: true });
       const member = accounts.get(customerId);
       if (!member) return;
-      await recomputeBoth(tx, accounts, member, found);
+      await recomputeBoth(tx, accounts, member, found, reportingTimeZone);
       saveAccounts(tx, accounts.values());
     });
   },
@@ -85,14 +89,13 @@ async function recomputeBoth(
   accounts: ReadonlyMap<string, OpenAccount>,
   member: OpenAccount,
   found: Involved,
+  timeZone: string,
 ): Promise<void> {
   const { customerId, row } = member;
   const own = { bonusKey: 'referred' };
   const theirs = { bonusKey: `referral:${customerId}` };
   const { joinedAt, programmeId } = row;
-  const facts = await memberFacts(tx, [
-    { customerId, programmeId, joinedAt, purchases: 1, tiers: false, referral: false },
-  ]);
+  const facts = await memberFacts(tx, [{ customerId, programmeId, joinedAt, purchases: 1, referral: false }]);
   const bought = facts.get(customerId)?.purchases[0];
   const referrer = found.referrer === null ? undefined : accounts.get(found.referrer);
   const isEarned = bought !== undefined && referrer?.row.programmeId === programmeId;
@@ -105,7 +108,7 @@ async function recomputeBoth(
       account,
       source: isOwn ? own : theirs,
       after: isEarned && (isOwn || account === referrer) ? points : 0,
-      dates: earningDates(rules, at),
+      dates: earningDates(rules, at, timeZone),
       relatedCustomerId: isOwn ? (referrer?.customerId ?? found.rewarded) : customerId,
     };
   });

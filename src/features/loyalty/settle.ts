@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { param, statement, transaction } from '../../platform/db/client.ts';
 import { job } from '../../platform/jobs.ts';
 import { lockCustomers } from '../customers/queries.ts';
-import { openAccounts, saveAccounts } from './ledger.ts';
+import { openAccounts } from './open-accounts.ts';
+import { saveAccounts } from './save-accounts.ts';
 
 /** Accounts of one transaction, at most: their customers stay locked as long. */
 const chunk = 200;

@@ -11,17 +11,12 @@ import { ownersOf } from '../../records/statements.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { rulesAt } from '../loyalty-programmes/queries.ts';
 import { orderRecord } from '../orders/record.ts';
-import {
-  creditLots,
-  type OpenAccount,
-  openAccounts,
-  saveAccounts,
-  type TransactionFacts,
-  type TransactionRow,
-  takePoints,
-} from './ledger.ts';
+import type { OpenAccount, TransactionRow } from './account.ts';
+import { creditLots, type TransactionFacts, takePoints } from './ledger.ts';
+import { openAccounts } from './open-accounts.ts';
 import { type TransactionRecord, toWholeTransaction, transactionNameKey, transactionsByNames } from './queries.ts';
 import type { LoyaltyBalance, LoyaltyTransaction, LoyaltyTransactionInput } from './record.ts';
+import { saveAccounts } from './save-accounts.ts';
 
 /** A transaction with its postings, and the balance after it. `applied` false: it had been done before. */
 export type WrittenTransaction = LoyaltyTransaction & { created: boolean; applied: boolean };
@@ -129,16 +124,23 @@ function plan(
   if (points < 0 || kind === 'spend') {
     return takePoints(account, { ...facts, kind, orderId }, Math.abs(points)).transaction;
   }
-  return creditLots(account, { ...facts, kind }, [adjustment(account, points, input.expiresAt)]);
+  return creditLots(account, { ...facts, kind }, [
+    adjustment(account, points, input.expiresAt, context.reportingTimeZone),
+  ]);
 }
 
 /** Points credited by hand: active at once. */
-function adjustment({ now, programme }: OpenAccount, points: number, expiresAt: string | null | undefined) {
+function adjustment(
+  { now, programme }: OpenAccount,
+  points: number,
+  expiresAt: string | null | undefined,
+  timeZone: string,
+) {
   if (expiresAt && !isBefore(now, expiresAt)) {
     throw invalid('/expiresAt', 'in_the_past', 'Points that have expired already cannot be credited.');
   }
   const rules = rulesAt(programme, now);
-  const usual = rules ? lotDates({ ...rules, pendingDays: 0 }, now).expiresAt : null;
+  const usual = rules ? lotDates({ ...rules, pendingDays: 0 }, now, timeZone).expiresAt : null;
   return { points, earnedAt: now, activeAt: now, expiresAt: expiresAt === undefined ? usual : expiresAt };
 }
 

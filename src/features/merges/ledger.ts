@@ -11,7 +11,7 @@ import { jointStamps, raisedColumn, raiseStamps } from '../../records/stamps.ts'
 import { updateRows } from '../../records/table.ts';
 import { recomputeLedger } from '../loyalty/comparison.ts';
 import { recomputeAllEarnings } from '../loyalty/earning-comparison.ts';
-import { openAccounts, saveAccounts } from '../loyalty/ledger.ts';
+import { openAccounts } from '../loyalty/open-accounts.ts';
 import {
   loyaltyAccounts,
   loyaltyEarnings,
@@ -20,6 +20,7 @@ import {
   loyaltyTierChanges,
   loyaltyTransactions,
 } from '../loyalty/record.ts';
+import { saveAccounts } from '../loyalty/save-accounts.ts';
 import { rulesAt } from '../loyalty-programmes/queries.ts';
 import { redemptions } from '../rewards/record.ts';
 import { type AccountRow, type TierRow, tiersOf } from './queries.ts';
@@ -48,7 +49,8 @@ const moving = (columns: Columns) =>
       earnings as (delete from loyalty_earnings where customer_id = ${param('from')}::uuid returning *),
       -- Of an order that went from one to the other both have a row, and one of them is entitled to nothing.
       put_earnings as (${insertUnder(loyaltyEarnings, 'earnings', columns)} on conflict (customer_id, order_id) do update
-        set entitled = loyalty_earnings.entitled + excluded.entitled, spend = loyalty_earnings.spend + excluded.spend)
+        set entitled = loyalty_earnings.entitled + excluded.entitled, spend = loyalty_earnings.spend + excluded.spend,
+          tier_points = loyalty_earnings.tier_points + excluded.tier_points)
       select count(*) as moved from transactions`,
     { unprepared: true },
   );

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { LiabilityPart } from '../../domain/loyalty-liability.ts';
-import { amountIn, runOn, type TierState } from '../../domain/loyalty-tiers.ts';
+import { Contributions, runOn, type TierState } from '../../domain/loyalty-tiers.ts';
 import { type Db, param, type Statement, statement, type Values } from '../../platform/db/client.ts';
 import { canonicalInstant } from '../../platform/db/columns.ts';
 import { tierAtSql } from '../loyalty/queries.ts';
@@ -49,7 +49,7 @@ export async function programmesAsked(
 interface DueRow extends TierState {
   customerId: string;
   programmeId: string;
-  contributions: [placedAt: string, spend: number, entitled: number][] | null;
+  contributions: [placedAt: string, spend: number, points: number][] | null;
 }
 
 /** Accounts read at a time. */
@@ -59,9 +59,9 @@ const step = 2_000;
 const due = statement<DueRow>(
   'liability_tiers_due',
   sql`select a.customer_id as "customerId", a.programme_id as "programmeId", a.tier, a.tier_since as "tierSince",
-      a.tier_ends_at as "tierEndsAt", a.tier_in_grace as "tierInGrace",
-      (select json_agg(json_build_array(e.placed_at::text, e.spend, e.entitled)) from loyalty_earnings e
-        where e.customer_id = a.customer_id and (e.spend <> 0 or e.entitled <> 0)) as contributions
+      a.tier_ends_at as "tierEndsAt", a.tier_in_grace as "tierInGrace", a.tier_by_hand as "tierByHand",
+      (select json_agg(json_build_array(e.placed_at::text, e.spend, e.tier_points)) from loyalty_earnings e
+        where e.customer_id = a.customer_id and (e.spend <> 0 or e.tier_points <> 0)) as contributions
     from loyalty_accounts a
     where a.next_at <= ${param('at')}::timestamptz and a.tier_ends_at <= ${param('at')}::timestamptz
       and (${param('programmeId')}::uuid is null or a.programme_id = ${param('programmeId')}::uuid)
@@ -83,16 +83,18 @@ export async function unsettledTiers(
     for (const { customerId, programmeId: ofProgramme, contributions, ...state } of rows) {
       const programme = rules.get(ofProgramme);
       if (!programme) continue;
-      const counted = (contributions ?? []).map(([placedAt, spend, entitled]) => ({
-        placedAt: canonicalInstant(placedAt),
-        spend,
-        entitled,
-      }));
+      const counted = new Contributions(
+        (contributions ?? []).map(([placedAt, spend, points]) => ({
+          placedAt: canonicalInstant(placedAt),
+          spend,
+          points,
+        })),
+      );
       const { tier } = runOn(
         state,
         at,
         (t) => rulesAt(programme, t)?.tiers ?? null,
-        (t, tiers) => amountIn(counted, tiers, t),
+        (t, tiers) => counted.in(tiers, t),
       ).state;
       if (tier !== state.tier) found.push({ customerId, tier });
     }

@@ -14,8 +14,11 @@ import { refKey, refsByName, targetId } from '../../records/references/queries.t
 import { targetParameters } from '../../records/references/record.ts';
 import { nextStamps } from '../../records/stamps.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
-import { givePointsBack, lotsTakenBy, openAccounts, saveAccounts, takePoints } from '../loyalty/ledger.ts';
+import { givePointsBack, takePoints } from '../loyalty/ledger.ts';
+import { openAccounts } from '../loyalty/open-accounts.ts';
 import { insufficientPoints } from '../loyalty/record.ts';
+import { saveAccounts } from '../loyalty/save-accounts.ts';
+import { lotsTakenBy } from '../loyalty/source-histories.ts';
 import {
   changeRedemption,
   insertRedemption,

@@ -19,6 +19,7 @@ import {
   type OracleMember,
   type OracleOrder,
   type OracleProgramme,
+  type OracleReturn,
   type OracleRules,
   ordersChanged,
   recomputeReferral,
@@ -29,7 +30,6 @@ import {
   type Taking,
   transfer,
 } from '../../support/loyalty-oracle.ts';
-import { netLeft } from '../../support/refund-oracle.ts';
 import { fresh, newKey } from '../../support/shop.ts';
 
 /**
@@ -144,6 +144,8 @@ const kinds = [
     'refund',
     'unrefund',
     'redate',
+    'return',
+    'unreturn',
   ],
   ...[
     'delete',
@@ -185,16 +187,19 @@ interface Order {
   externalId: string;
   who: number;
   placedAt: number;
-  items: { category: string | null; total: number }[];
+  items: OracleOrder['items'];
   shipping: number;
+  fees: number;
   tax: number;
+  taxIncluded: boolean;
+  discount: number;
   paid: boolean;
   fulfilled: boolean;
   cancelled: boolean;
   test: boolean;
   /** In dollars, worth so many hundredths of a euro; null: nobody knows yet. */
   dollars: { rate: number | null } | null;
-  refunds: { id: string; amount: number }[];
+  refunds: (OracleOrder['refunds'][number] & { id: string })[];
 }
 
 interface Customer {
@@ -205,17 +210,14 @@ interface Customer {
   member: OracleMember | null;
   /** As the oracle knows them. */
   orders: Map<string, OracleOrder>;
+  returns: (OracleReturn & { id: string })[];
 }
 
 const at = <T>(list: readonly T[], n: number): T | undefined => list[n % Math.max(1, list.length)];
-/** Cents, halves away from zero. */
-function inEuros(cents: number, dollars: Order['dollars']): number | null {
-  if (!dollars) return cents;
-  return dollars.rate === null ? null : Math.sign(cents) * Math.floor((Math.abs(cents) * dollars.rate + 50) / 100);
-}
-
 const sum = (numbers: number[]) => numbers.reduce((total, one) => total + one, 0);
-const totalOf = ({ items, shipping }: Order) => sum(items.map(({ total }) => total)) + shipping;
+const totalOf = ({ items, shipping, fees, tax, taxIncluded, discount }: Order) =>
+  sum(items.map(({ total }) => total)) + shipping + fees + (taxIncluded ? 0 : tax) - discount;
+const refundedOf = ({ refunds }: Order) => sum(refunds.map(({ amount }) => amount));
 
 async function send(method: string, path: string, body?: unknown, allowed: number[] = []): Promise<any> {
   const headers: Record<string, string> = method === 'GET' ? {} : { ...newKey(), 'If-Match': '*' };
@@ -223,6 +225,15 @@ async function send(method: string, path: string, body?: unknown, allowed: numbe
   if (answer.status < 300) return answer.body;
   if (allowed.includes(answer.status)) return null;
   throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)} for ${JSON.stringify(body)}`);
+}
+
+const qualifies = (order: Order) =>
+  !order.cancelled && !order.test && !(refundedOf(order) > 0 && refundedOf(order) >= totalOf(order));
+
+/** A refund or a return, without what is not said. */
+function goodsDocument<Goods extends { items: OracleReturn['items'] }>({ items, ...rest }: Goods) {
+  const told = items.map(({ total, ...item }) => ({ ...item, ...(total !== null && { total }) }));
+  return { ...rest, ...(told.length > 0 && { items: told }) };
 }
 
 function rulesDocument(rules: OracleRules) {
@@ -269,7 +280,15 @@ class Story {
         ...(birthday && { birthday }),
         ...(other && { referredBy: other.id }),
       });
-      this.customers.push({ id: customer.id, externalId, birthday, referrer: other, member: null, orders: new Map() });
+      this.customers.push({
+        id: customer.id,
+        externalId,
+        birthday,
+        referrer: other,
+        member: null,
+        orders: new Map(),
+        returns: [],
+      });
     }
   }
 
@@ -277,26 +296,33 @@ class Story {
     return this.customers.flatMap(({ member }) => member ?? []);
   }
 
-  /** As the service sees it, in the base currency. */
+  /** As the service sees it. */
   facts(order: Order): OracleOrder {
-    const total = totalOf(order);
-    const refunded = sum(order.refunds.map(({ amount }) => amount));
+    const { id, placedAt, tax, taxIncluded, shipping, fees, cancelled, test, paid, fulfilled, items, refunds } = order;
     return {
-      id: order.id,
-      placedAt: order.placedAt,
-      revenue: inEuros(netLeft({ total, tax: order.tax }, order.refunds), order.dollars),
-      qualifying: !order.cancelled && !order.test && !(refunded > 0 && refunded >= total),
-      paid: order.paid,
-      fulfilled: order.fulfilled,
+      id,
+      name: `shop ${order.externalId}`,
+      placedAt,
+      currency: order.dollars ? 'USD' : 'EUR',
+      rate: order.dollars ? order.dollars.rate : 100,
+      total: totalOf(order),
+      tax,
+      taxIncluded,
+      shipping,
+      fees,
+      cancelled,
+      test,
+      paid,
+      fulfilled,
       campaignId: null,
-      items: order.items,
+      items,
+      refunds: [...refunds],
     };
   }
 
-  /** These orders were written, in this order. Nothing that decides about points has changed: nothing happens. */
+  /** These orders were written. Nothing that decides about points has changed: nothing happens. */
   written(orders: Order[], always = false): void {
-    const touched = new Map<Customer, string[]>();
-    const touch = (customer: Customer, id: string) => touched.set(customer, [...(touched.get(customer) ?? []), id]);
+    const touched = new Set<Customer>();
     for (const order of orders) {
       const owner = this.customers[order.who];
       const former = this.customers.find(({ orders }) => orders.has(order.id));
@@ -307,22 +333,38 @@ class Story {
       former?.orders.delete(order.id);
       if (!isGone) owner.orders.set(order.id, after);
       if (isGone || before === undefined || former !== owner) {
-        if (former) touch(former, order.id);
-        if (!isGone && (after.qualifying || before)) touch(owner, order.id);
-      } else if (always || JSON.stringify(before) !== JSON.stringify(after)) touch(owner, order.id);
+        if (former) touched.add(former);
+        if (!isGone && (qualifies(order) || before)) touched.add(owner);
+      } else if (always || JSON.stringify(before) !== JSON.stringify(after)) touched.add(owner);
     }
-    for (const [customer, ids] of touched) {
-      if (!customer.member) continue;
-      ordersChanged(customer.member, ids, now);
-      if (isReferralDue(customer.member, customer.referrer?.member ?? null)) this.referrals.add(customer);
-    }
+    for (const customer of touched) this.changed(customer);
+  }
+
+  changed(customer: Customer): void {
+    if (!customer.member) return;
+    ordersChanged(customer.member, now);
+    if (isReferralDue(customer.member, customer.referrer?.member ?? null)) this.referrals.add(customer);
   }
 
   newOrder({ who, a, b, c }: Step): Order {
-    const items = [
-      { category: at(categories, a) ?? null, total: at([0, 1, 199, 1_999, 5_000, 12_345, 33_333], b) ?? 0 },
+    const items: Order['items'] = [
+      {
+        sku: 'A',
+        category: at(categories, a) ?? null,
+        quantity: 1 + (a % 3),
+        total: at([0, 1, 199, 1_999, 5_000, 12_345, 33_333], b) ?? 0,
+      },
     ];
-    if (c % 3 === 0) items.push({ category: at(categories, a + 1 + c) ?? null, total: at([150, 2_500], c) ?? 0 });
+    if (c % 3 === 0) {
+      const category = at(categories, a + 1 + c) ?? null;
+      items.push({ sku: b % 5 === 0 ? 'A' : 'B', category, quantity: 2, total: at([150, 2_500], c) ?? 0 });
+    }
+    const most = sum(items.map(({ total }) => total));
+    // A coupon, goods taken back at the till.
+    if (a % 4 === 1 && most > 0) {
+      const [sku, category] = at([['B', null] as const, ['A', null] as const, ['C', 'A'] as const], b) ?? ['C', null];
+      items.push({ sku, category, quantity: -1, total: -Math.ceil(most / (2 + (c % 4))) });
+    }
     const order: Order = {
       id: '',
       externalId: fresh('order'),
@@ -330,7 +372,10 @@ class Story {
       placedAt: now - Math.round((at([0, 0, 0.5, 3, 20, 45], c) ?? 0) * day) - 1,
       items,
       shipping: b % 4 === 0 ? 499 : 0,
+      fees: b % 6 === 0 ? 150 : 0,
       tax: 0,
+      taxIncluded: c % 2 === 0,
+      discount: 0,
       paid: a % 5 !== 0,
       fulfilled: a % 2 === 0,
       cancelled: false,
@@ -338,6 +383,7 @@ class Story {
       dollars: a % 7 === 0 ? { rate: b % 2 === 0 ? null : 93 } : null,
       refunds: [],
     };
+    if (b % 5 === 1) order.discount = Math.floor(sum(items.map(({ total }) => total)) / 10);
     if (a % 3 === 0) order.tax = Math.floor(totalOf(order) * 0.19);
     return order;
   }
@@ -349,15 +395,12 @@ class Story {
       currency: order.dollars ? 'USD' : 'EUR',
       ...(order.dollars?.rate && { exchangeRate: `0.${order.dollars.rate}` }),
       total: totalOf(order),
-      items: order.items.map(({ category, total }) => ({
-        sku: 'A',
-        quantity: 1,
-        total,
-        ...(category && { category }),
-      })),
+      items: order.items.map(({ category, ...item }) => ({ ...item, ...(category && { category }) })),
       shipping: order.shipping,
+      fees: order.fees,
+      discount: order.discount,
       tax: order.tax,
-      taxIncluded: true,
+      taxIncluded: order.taxIncluded,
       paymentStatus: order.paid ? 'paid' : 'pending',
       fulfillmentStatus: order.fulfilled ? 'fulfilled' : 'unfulfilled',
       test: order.test,
@@ -431,6 +474,14 @@ class Story {
       case 'undo':
       case 'cancelRedemption':
         return this.undo(kind === 'cancelRedemption', a);
+      case 'return':
+        return this.sendBack(customer, order, one);
+      case 'unreturn': {
+        const back = customer.returns.pop();
+        if (!back) return;
+        await send('DELETE', `/v1/returns/${back.id}`);
+        return this.changed(customer);
+      }
       default:
         if (order) await this.change(order, one, c);
     }
@@ -484,8 +535,8 @@ class Story {
   /** Another document for the order; what was refunded stays within its total. */
   replaceBy(order: Order, { a, b, c }: Step): void {
     const { items, shipping } = this.newOrder({ kind: '', gap: 0, who: 0, a: a + 1, b: b + 1, c });
-    const refunded = sum(order.refunds.map(({ amount }) => amount));
-    if (sum(items.map(({ total }) => total)) + shipping >= refunded) Object.assign(order, { items, shipping, tax: 0 });
+    const changed = { ...order, items, shipping, fees: 0, discount: 0, tax: 0 };
+    if (totalOf(changed) >= refundedOf(order)) Object.assign(order, changed);
     order.cancelled = false;
   }
 
@@ -521,11 +572,16 @@ class Story {
         await patch({ cancelledAt: order.cancelled ? iso(now - 1) : null });
         break;
       case 'refund': {
-        const most = totalOf(order) - sum(order.refunds.map(({ amount }) => amount));
-        const amount = one.b % 3 === 0 ? most : Math.ceil(most / 3);
+        const most = totalOf(order) - refundedOf(order);
+        const amount = one.b % 3 === 0 ? most : Math.ceil(most / (1 + (one.b % 5)));
         if (amount <= 0) return;
-        const { id } = await send('POST', `${path}/refunds`, { amount, refundedAt: iso(now) });
-        order.refunds.push({ id, amount });
+        const refund = {
+          amount,
+          ...(one.a % 4 === 1 && { shipping: Math.min(order.shipping, amount) }),
+          items: this.someItems(one, order.items),
+        };
+        const { id } = await send('POST', `${path}/refunds`, { ...goodsDocument(refund), refundedAt: iso(now) });
+        order.refunds.push({ id, ...refund });
         return this.written([order], true);
       }
       case 'unrefund': {
@@ -556,6 +612,38 @@ class Story {
     this.written([order]);
   }
 
+  /** Goods that come back: by what they cost, or by how many. */
+  someItems({ a, b, c }: Step, items: Order['items']): OracleReturn['items'] {
+    const some = items.filter((_, n) => (b + n) % 3 !== 0).slice(0, 1 + (a % 2));
+    return some.map(({ sku, quantity, total }) => ({
+      sku,
+      quantity: Math.max(1, Math.ceil(quantity / (1 + (c % 3)))),
+      total: a % 3 === 0 ? null : Math.max(0, Math.ceil(total / (1 + (b % 2)))),
+    }));
+  }
+
+  async sendBack(customer: Customer, order: Order | undefined, one: Step): Promise<void> {
+    const { a, b, c } = one;
+    const back = {
+      name: fresh('return'),
+      returnedAt: now - Math.round((at([0, 0, 1, 12], c) ?? 0) * day) - 3,
+      currency: a % 5 === 0 ? 'USD' : 'EUR',
+      total: at([300, 1_999, 9_000, 50_000], b) ?? 1,
+      items: order && a % 2 === 0 ? this.someItems(one, order.items) : [],
+    };
+    const { id } = await send('POST', '/v1/returns', {
+      source: 'shop',
+      externalId: back.name,
+      customer: { source: 'shop', externalId: customer.externalId },
+      returnedAt: iso(back.returnedAt),
+      currency: back.currency,
+      total: back.total,
+      items: goodsDocument(back).items ?? [],
+    });
+    customer.returns.push({ ...back, id });
+    this.changed(customer);
+  }
+
   async enrol(customer: Customer, ago: number): Promise<void> {
     const joinedAt = now - ago;
     const body = { programmeId: this.programmeId, joinedAt: iso(joinedAt) };
@@ -563,7 +651,8 @@ class Story {
     const answer = await send('POST', `/v1/customers/${customer.id}/loyalty`, body, isRefused ? [409, 422] : []);
     if (isRefused !== (answer === null)) throw new Error('enrolled twice or into a programme that has ended');
     if (isRefused) return;
-    customer.member = enrol(this.programme, customer.orders, customer.birthday, joinedAt, now);
+    const { orders, returns, birthday } = customer;
+    customer.member = enrol(this.programme, orders, returns, birthday, joinedAt, now);
     for (const other of this.customers) if (other.referrer === customer) this.referrals.add(other);
     if (isReferralDue(customer.member, customer.referrer?.member ?? null)) this.referrals.add(customer);
   }
@@ -676,8 +765,8 @@ class Story {
       if (!member || !isEnd) continue;
       const { data } = await send('GET', `/v1/customers/${id}/loyalty/tier-changes?limit=100`);
       const steps = stepsUntil(member, now);
-      // The last ones may not be written yet.
-      if (data.length === 0 && member.steps.length > 0) throw new Error('no steps');
+      // The last ones may not be written yet, where nothing but time has passed.
+      if (data.length === 0 && steps.length > 0) throw new Error('no steps');
       const told = data.map((one: any) => ({
         at: micros(one.at),
         tier: one.tier,
