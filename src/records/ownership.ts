@@ -57,6 +57,8 @@ export interface OwnerInput {
   customer?: object | undefined;
   /** Source of the record, and the default source of the owner's reference; null if the record has none. */
   factSource: string | null;
+  /** The kind of the record, if it is one of a kind. */
+  recordKind?: string;
 }
 
 export interface OwnerMatch {
@@ -84,6 +86,8 @@ export interface OwnerBook {
   owner(index: number): Owner;
   /** Writes the owners and names that were admitted. */
   save(tx: Transaction): Promise<void>;
+  /** Merges owners who turned out to be one, after everything else was written. */
+  merge(tx: Transaction): Promise<void>;
 }
 
 /** Whose record it is. */

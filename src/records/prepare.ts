@@ -50,6 +50,8 @@ export interface Prepared<S> {
   owner(index: number): Owner | null;
   /** Writes what accepted records make of their owners; before the records themselves. */
   saveOwners(): Promise<void>;
+  /** Merges owners who turned out to be one; after the records and what follows from them. */
+  mergeOwners(): Promise<void>;
 }
 
 /**
@@ -87,7 +89,7 @@ async function prepareOwned<S extends State>(
   const inputs: OwnerInput[] = [];
   const inputOf = writes.map((write) => {
     const source = write.mode === 'patch' ? (origins.get(write.id)?.source ?? null) : write.source;
-    const input = ownerInput(write, source);
+    const input = ownerInput(store.kind, write, source);
     return input && inputs.push(input) - 1;
   });
   const match = ownership.owners.match(inputs);
@@ -111,14 +113,15 @@ async function prepareOwned<S extends State>(
       return input === null ? null : owners.owner(input);
     },
     saveOwners: () => owners.save(tx),
+    mergeOwners: () => owners.merge(tx),
   };
 }
 
-function ownerInput(write: RecordWrite, factSource: string | null): OwnerInput | null {
+function ownerInput(recordKind: string, write: RecordWrite, factSource: string | null): OwnerInput | null {
   const { customerId, customer } = write.input as Owned; // members of `Ownership.input`
   // A patch without an owner leaves it as it is; a whole document must name one.
   if (write.mode === 'patch' && customerId === undefined && customer === undefined) return null;
-  return { customerId, customer, factSource };
+  return { customerId, customer, factSource, recordKind };
 }
 
 /** A record without an owner is locked by its own row. */
@@ -145,6 +148,7 @@ async function prepareOwn<S extends State>(
     states,
     owner: () => null,
     saveOwners: () => Promise.resolve(),
+    mergeOwners: () => Promise.resolve(),
   };
 }
 

@@ -8,6 +8,7 @@ import {
   type ScoreRule,
   unitsOf,
 } from '../../domain/lead-score.ts';
+import { everyIdentity } from '../customers/record.ts';
 import { isTouch } from '../interactions/record.ts';
 import type { RuleSetDocument } from './record.ts';
 
@@ -156,7 +157,7 @@ function touchSql(on: RuleTouches, subject: Subject): SQL {
 
 /** By the customer's index alone: that of kinds and values may look short to the planner, and then have grown. */
 function primaryIdentity(kind: 'email' | 'phone'): string {
-  return `(select max(x.value) filter (where x.kind = '${kind}' and x.is_primary) from customer_identities x where x.customer_id = c.id)`;
+  return `(select max(x.value) filter (where x.kind = '${kind}' and x.is_primary) from ${everyIdentity} x where x.customer_id = c.id)`;
 }
 
 const plainFields: Readonly<Record<string, string>> = {

@@ -85,7 +85,7 @@ export function decide({ survivor, other, take }: Profiles): {
     const from = note(kind, primaryOf(survivor, kind), primaryOf(other, kind));
     primaries.add(`${kind} ${primaryOf(from === 'other' ? other : survivor, kind)}`);
   }
-  const identities = [...survivor.identities, ...other.identities].map((identity) => ({
+  const identities = joined([...survivor.identities, ...other.identities]).map((identity) => ({
     ...identity,
     customerId: row.id,
     primary: primaries.has(`${identity.kind} ${identity.value}`),
@@ -109,6 +109,18 @@ export function decide({ survivor, other, take }: Profiles): {
     segment: sides['segment']?.segment ?? null,
   };
   return { decisions, row, identities, references, lead };
+}
+
+/** What both have is one identity: the one by which one of them is found, and brought by whoever brought either. */
+function joined(identities: readonly IdentityRow[]): IdentityRow[] {
+  const made = new Map<string, IdentityRow>();
+  for (const one of identities) {
+    const key = `${one.kind} ${one.value}`;
+    const known = made.get(key);
+    const broughtBy = known?.broughtBy && one.broughtBy ? [...known.broughtBy, ...one.broughtBy] : null;
+    made.set(key, known ? { ...(known.shared ? one : known), broughtBy } : one);
+  }
+  return [...made.values()];
 }
 
 /** Members that name other customers. */

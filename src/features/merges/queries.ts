@@ -1,6 +1,6 @@
 import { getTableName, type SQL, sql } from 'drizzle-orm';
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core';
-import { type Db, fields, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
 import type { Columns } from '../../records/catalog.ts';
 import { deletionOfParts } from '../../records/delete-guard.ts';
 import { rowsToKeep } from '../../records/kept-rows.ts';
@@ -18,8 +18,8 @@ import {
 import type { RefRow } from '../../records/references/queries.ts';
 import { externalRefs } from '../../records/references/record.ts';
 import { assignments, fromRow } from '../../records/table.ts';
-import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
-import { customerIdentities, customers } from '../customers/record.ts';
+import { type CustomerRow, type IdentityRow, identityRowsOf } from '../customers/queries.ts';
+import { customerIdentities, customers, sharedIdentities } from '../customers/record.ts';
 import { leadStageChanges, leads } from '../leads/record.ts';
 import { loyaltyAccounts, loyaltyTierChanges, loyaltyTransactions } from '../loyalty/record.ts';
 import { partnerShares } from '../partners/record.ts';
@@ -70,7 +70,10 @@ const ofCustomers = <Row>(table: PgTable, owner: PgColumn, order: SQL = sql`${ow
   );
 const rowsOfCustomers = {
   customers: ofCustomers<CustomerRow>(customers, customers.id),
-  identities: ofCustomers<IdentityRow>(customerIdentities, customerIdentities.customerId, sql`kind, created_at, value`),
+  identities: statement<IdentityRow>(
+    'merged_identities',
+    sql`${identityRowsOf(sql`= any(${param('ids')}::uuid[])`)} order by "kind", "createdAt", "value"`,
+  ),
   references: ofCustomers<RefRow>(externalRefs, externalRefs.recordId, sql`position, source, external_id`),
   leads: ofCustomers<LeadRow>(leads, leads.customerId),
   stages: ofCustomers<StageRow>(leadStageChanges, leadStageChanges.customerId, sql`sequence`),
@@ -246,7 +249,7 @@ export async function restoreNames(tx: Transaction, move: Move): Promise<void> {
 
 const saveIdentities = statement(
   'save_merged_identities',
-  sql`update customer_identities i set customer_id = n."customerId", is_primary = n."primary"
+  sql`update customer_identities i set customer_id = n."customerId", is_primary = n."primary", brought_by = n."broughtBy"
     from ${rowsOf(customerIdentities, param('rows'), 'n')} where i.kind = n."kind" and i.value = n."value"`,
 );
 const saveReferences = statement(
@@ -256,9 +259,24 @@ const saveReferences = statement(
     where x.kind = n."kind" and x.source = n."source" and x.external_id = n."externalId"`,
 );
 
-/** Sets whose these identities and references are, which is primary, and in which order they come. */
-export function saveNames(tx: Transaction, identities: IdentityRow[], references: RefRow[]): void {
-  if (identities.length > 0) tx.pipeline(saveIdentities, { rows: JSON.stringify(identities) });
+const dropShared = statement(
+  'drop_merged_shared_identities',
+  sql`delete from ${sharedIdentities} where customer_id = any(${param('ids')}::uuid[])`,
+);
+const saveShared = statement('save_merged_shared_identities', insertRows(sharedIdentities, param('rows')));
+
+/** Sets whose these identities and references of two customers are, which is primary, and in which order they come. */
+export function saveNames(
+  tx: Transaction,
+  { from, to }: Pick<Move, 'from' | 'to'>,
+  identities: IdentityRow[],
+  references: RefRow[],
+): void {
+  const own = identities.filter(({ shared }) => !shared);
+  const shared = identities.filter((row) => row.shared);
+  if (own.length > 0) tx.pipeline(saveIdentities, { rows: JSON.stringify(own) });
+  tx.pipeline(dropShared, { ids: [from, to] });
+  if (shared.length > 0) tx.pipeline(saveShared, { rows: JSON.stringify(shared) });
   if (references.length > 0) tx.pipeline(saveReferences, { rows: JSON.stringify(references) });
 }
 
