@@ -334,10 +334,8 @@ function ownerBook(
         warnings.push({ code: personErasedProblem, message });
         return [];
       }
-      const isKnown = standing !== undefined && has(standing, identity);
-      // Many share a phone. Who shares an e-mail is told each time until they are merged.
-      if (other !== undefined && (!isKnown || kind === 'email')) warnings.push(sharedWarning(kind, other, id));
-      if (isKnown) return [];
+      if (other !== undefined) warnings.push(sharedWarning(kind, other, id));
+      if (standing !== undefined && has(standing, identity)) return [];
       return [{ ...identity, shared: other !== undefined, broughtBy: [given.reference ?? null] }];
     });
     return { identities, warnings };

@@ -17,6 +17,7 @@ import {
   boolean,
   code,
   date,
+  dateOrDay,
   instant,
   json,
   money,
@@ -163,7 +164,7 @@ export const customerRecord = record('customer', {
       .replacedAs('referrers')
       .filter()
       .says('The customer who referred this one.'),
-    birthday: date().personal(),
+    birthday: dateOrDay().personal(),
     // The country alone is nobody's address, and metrics group by it.
     address: json(address)
       .personal()

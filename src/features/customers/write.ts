@@ -507,7 +507,7 @@ class Plan {
     if (shared === true) return true;
     if (!isTaken) return mode === 'patch' && shared === undefined && (old?.shared ?? false);
     if (mode === 'upsert') {
-      if (!old || kind === 'email') warnings.push(sharedWarning(kind, owner, id));
+      warnings.push(sharedWarning(kind, owner, id));
       return true;
     }
     if (old?.shared && shared === undefined) return true;

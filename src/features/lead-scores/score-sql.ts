@@ -172,7 +172,7 @@ const plainFields: Readonly<Record<string, string>> = {
   phone: primaryIdentity('phone'),
   name: `coalesce(nullif(c.name, ''), concat_ws(' ', c.given_name, c.family_name))`,
   company: 'c.company_id::text',
-  birthday: 'c.birthday::text',
+  birthday: `case when extract(year from c.birthday) = 4 then to_char(c.birthday, '"--"MM-DD') else c.birthday::text end`,
 };
 
 /** The text of a field of the profile (customer `c`, lead `l`); null where it is not filled in. */

@@ -144,7 +144,8 @@ function memberOf(row: CustomerRow, columns: readonly string[], ids: readonly st
   const value = storedIn(row, first);
   if (value === (customerRecord.fields as Fields)[first]?.spec.fallback) return null; // by name
   if (naming.includes(first) && ids.includes(String(value))) return null;
-  if (columns.length === 1) return value;
+  const { tell } = (customerRecord.fields as Fields)[first]?.spec ?? {}; // by name
+  if (columns.length === 1) return tell && typeof value === 'string' ? tell(value) : value;
   return acquisitionOf(row);
 }
 
