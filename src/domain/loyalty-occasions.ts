@@ -12,7 +12,7 @@ export interface Occasion {
 /**
  * Birthdays in `(after, until]`, after the day of birth itself; the key has the calendar year. 29 February is
  * 28 February in common years.
- * @param birthday `YYYY-MM-DD`
+ * @param birthday `YYYY-MM-DD`; the year of one whose year is not known may be any early one
  */
 export function birthdays(birthday: string, after: string, until: string, timeZone: string): Occasion[] {
   return yearly(birthday, after, until, timeZone).map(({ year, at }) => ({ key: `birthday:${year}`, at }));

@@ -99,6 +99,30 @@ export const calendarDate = z.iso
   .refine((value) => value >= '0001-01-01', { error: 'is out of range' })
   .meta({ description: 'Calendar date.', example: '2026-03-01' });
 
+/** Of a day without a year, which a leap year has always. */
+const yearly = /^--(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/;
+const isDay = (date: string) => z.iso.date().safeParse(date).success;
+/** In which days without a year are stored; before all years that are taken. */
+const noYear = '0004';
+
+/** A calendar date, or the day and month of one whose year is not known. */
+export const dateOrDay = z
+  .string()
+  .refine((value) => (yearly.test(value) ? isDay(storedDay(value)) : value >= '1000' && isDay(value)), {
+    error: 'is neither a calendar date nor a day without a year',
+    params: { code: 'invalid_date' },
+  })
+  .meta({ description: 'Calendar date, or a day without a year: `--02-14`.', example: '1815-12-10' })
+  .register(typeNames, { name: 'Date' });
+
+export function storedDay(given: string): string {
+  return given.startsWith('--') ? noYear + given.slice(1) : given;
+}
+
+export function toldDay(stored: string): string {
+  return stored.startsWith(noYear) ? `-${stored.slice(noYear.length)}` : stored;
+}
+
 /** Taken in any case. */
 export const currency = z
   .string()

@@ -27,9 +27,12 @@ import {
   text as boundedText,
   calendarDate,
   currency as currencyCode,
+  dateOrDay as dateOrDayText,
   instant as instantText,
   maxAmount,
   smallInteger,
+  storedDay,
+  toldDay,
   id as uuidText,
   version as versionNumber,
 } from '../platform/values.ts';
@@ -53,6 +56,8 @@ export interface FieldSpec {
   output: z.ZodType | null;
   /** What is sent → what is stored, and back; null: they are the same. */
   convert: { store: (sent: unknown) => unknown; load: (stored: unknown) => unknown } | null;
+  /** How a stored value reads wherever it is told; null: as it is stored. */
+  tell: ((stored: string) => string) | null;
   need: Need;
   /** Of lines: what is sent and cannot be used is left out with a warning. */
   lenient: boolean;
@@ -90,6 +95,7 @@ export interface FieldSpec {
 const plainSpec = {
   columnName: null,
   convert: null,
+  tell: null,
   need: 'optional',
   lenient: false,
   fallback: null,
@@ -284,6 +290,12 @@ export function date(): Undecided<string, typeof calendarDate, typeof calendarDa
   return new Undecided(spec(dateColumn, calendarDate, calendarDate));
 }
 
+/** A date whose year may not be known: `--02-14`. */
+export function dateOrDay(): Undecided<string, typeof dateOrDayText, typeof dateOrDayText> {
+  const convert = { store: (sent: unknown) => storedDay(String(sent)), load: (stored: unknown) => stored };
+  return new Undecided({ ...spec(dateColumn, dateOrDayText, dateOrDayText), convert, tell: toldDay });
+}
+
 /** A list of texts. */
 export function texts(max: number): Undecided<string[], z.ZodArray<z.ZodString>, z.ZodArray<z.ZodString>> {
   return new Undecided(spec((name) => textColumn(name).array(), z.array(boundedText(max)), z.array(plainText)));
@@ -398,6 +410,22 @@ export function otherCustomer(
     guard,
     replaced: true,
   });
+}
+
+type Tell = NonNullable<FieldSpec['tell']>;
+const tellers = new WeakMap<object, readonly (readonly [string, Tell])[]>();
+
+/** Rewrites in place the values that read otherwise than they are stored. */
+export function tellMembers(fields: Fields, row: Record<string, unknown>): void {
+  let tells = tellers.get(fields);
+  if (!tells) {
+    tells = Object.entries(fields).flatMap(([member, { spec }]) => (spec.tell ? [[member, spec.tell] as const] : [])); // a pair
+    tellers.set(fields, tells);
+  }
+  for (const [member, tell] of tells) {
+    const value = row[member];
+    if (typeof value === 'string') row[member] = tell(value);
+  }
 }
 
 type AnyField = Field<unknown, Need, z.ZodType | null, z.ZodType | null>;

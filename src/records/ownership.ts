@@ -59,6 +59,8 @@ export interface OwnerInput {
   readonly [member: string]: unknown;
   /** Source of the record, and the default source of the owner's reference; null if the record has none. */
   factSource: string | null;
+  /** The kind of the record, if it is one of a kind. */
+  recordKind?: string;
 }
 
 export interface OwnerMatch {
@@ -88,6 +90,8 @@ export interface OwnerBook {
   parents?: readonly Parent[];
   /** Writes the owners and names that were admitted. */
   save(tx: Transaction): Promise<void>;
+  /** Merges owners who turned out to be one, after everything else was written. */
+  merge(tx: Transaction): Promise<void>;
 }
 
 /** A record that others are part of, whose owner is locked. */

@@ -54,6 +54,8 @@ export interface Prepared<S> {
   owner(index: number): Owner | null;
   /** Writes what accepted records make of their owners; before the records themselves. */
   saveOwners(): Promise<void>;
+  /** Merges owners who turned out to be one; after the records and what follows from them. */
+  mergeOwners(): Promise<void>;
 }
 
 /**
@@ -91,7 +93,7 @@ async function prepareOwned<S extends State>(
   const inputs: OwnerInput[] = [];
   const inputOf = writes.map((write) => {
     const source = write.mode === 'patch' ? (origins.get(write.id)?.source ?? null) : write.source;
-    const input = ownerInput(ownership, write, source);
+    const input = ownerInput(ownership, store.kind, write, source);
     return input && inputs.push(input) - 1;
   });
   const match = ownership.owners.match(inputs);
@@ -119,15 +121,21 @@ async function prepareOwned<S extends State>(
       return input === null ? null : owners.owner(input);
     },
     saveOwners: () => owners.save(tx),
+    mergeOwners: () => owners.merge(tx),
   };
 }
 
-function ownerInput({ input }: Ownership, write: RecordWrite, factSource: string | null): OwnerInput | null {
+function ownerInput(
+  { input }: Ownership,
+  recordKind: string,
+  write: RecordWrite,
+  factSource: string | null,
+): OwnerInput | null {
   const sent = write.input as Readonly<Record<string, unknown>>; // with the members of `Ownership.input`
   const given = Object.fromEntries(Object.keys(input).map((member) => [member, sent[member]]));
   // A patch without an owner leaves it as it is; a whole document must name one.
   if (write.mode === 'patch' && Object.values(given).every((value) => value === undefined)) return null;
-  return { ...given, factSource };
+  return { ...given, factSource, recordKind };
 }
 
 /** A record without an owner is locked by its own row. */
@@ -155,6 +163,7 @@ async function prepareOwn<S extends State>(
     parents: [],
     owner: () => null,
     saveOwners: () => Promise.resolve(),
+    mergeOwners: () => Promise.resolve(),
   };
 }
 

@@ -107,7 +107,8 @@ export function printSdl(features: readonly Resolvers[]): string {
       put(name, payload, member, { type: record });
       for (const extra of payloadMembers) {
         const schema = idOf(output)?.startsWith('Written') ? shapeOf(output)[extra] : undefined;
-        if (schema) put(name, payload, extra, memberField(schema, 'output', name, extra));
+        // Of which there is always a list, as below.
+        if (schema && extra !== 'warnings') put(name, payload, extra, memberField(schema, 'output', name, extra));
       }
       if (payload.has('applied')) {
         put(name, payload, 'warnings', memberField(z.array(warning), 'output', name, 'warnings'));

@@ -12,6 +12,7 @@ import {
 } from '../platform/db/client.ts';
 import type { Context } from '../platform/operation.ts';
 import type { LineRow, State, StoredRow } from './effects.ts';
+import { tellMembers } from './fields.ts';
 import { parentMember } from './lines.ts';
 import type { Origin } from './prepare.ts';
 import { type Kind, recordKinds } from './record.ts';
@@ -86,7 +87,8 @@ function tableNamed(tables: Readonly<Record<string, PgTable>>, member: string): 
 }
 
 /** Completes a response in place: no lines become an empty list, and references get the form that clients see. */
-export function readAnswer<T>(kind: Pick<Kind, 'lines' | 'naming' | 'finish'>, row: AnswerRow): T {
+export function readAnswer<T>(kind: Pick<Kind, 'fields' | 'lines' | 'naming' | 'finish'>, row: AnswerRow): T {
+  tellMembers(kind.fields, row);
   for (const member in kind.lines) row[member] ??= [];
   if (kind.naming !== 'none') row.references = toReferences(row.references as ReferenceTuple[] | null); // as selected
   kind.finish?.(row);

@@ -86,6 +86,7 @@ export async function writeRecords(
   await updateStates(tx, context, kind, updated);
   // In one round trip where nothing waits for the other; when the records are refused, theirs is the error that is thrown.
   const [inserted] = await Promise.all([insertStates(tx, context, kind, created), finish()]);
+  await prepared.mergeOwners();
   const isRead = kind.select !== null;
   const generates = Object.values(kind.fields).some(({ spec }) => spec.generated && spec.output);
   return planned.map((result) => {

@@ -36,6 +36,8 @@ export function unusableIdentity(pointer: string, kind: IdentityKind): Problem {
 
 export interface NormalizedIdentity extends GivenIdentity {
   primary: boolean;
+  /** Whether the message says that others have it as well; undefined: it does not say. */
+  shared: boolean | undefined;
   /** Its place in the list that was sent. */
   index: number;
 }
@@ -60,7 +62,7 @@ export function normalizeIdentities(
     const key = identityKey(read);
     if (seen.has(key)) throw invalid(at, 'duplicate', 'The identity is listed twice.');
     seen.add(key);
-    return { ...read, primary: identity.primary ?? false, index };
+    return { ...read, primary: identity.primary ?? false, shared: identity.shared, index };
   });
   for (const kind of new Set(list.map((i) => i.kind))) {
     const ofKind = list.filter((i) => i.kind === kind);

@@ -12,6 +12,8 @@ import { deletedReference } from '../../records/references/write.ts';
 import { nextStamps } from '../../records/stamps.ts';
 import { nextRow } from '../../records/write.ts';
 import { recomputeBounds } from '../lead-scores/bounds.ts';
+import { type Recognition, recognisable, recognition } from '../merges/visitors.ts';
+import { mergeCustomers } from '../merges/write.ts';
 import { broughtBy, shareNewCustomers } from '../partners/sharing.ts';
 import { identityHashes, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
 import { type GivenIdentity, identityAdvice, readIdentity, unusableIdentity } from './identity.ts';
@@ -30,8 +32,9 @@ import {
   saveCustomers,
 } from './queries.ts';
 import { type Address, customerRecord } from './record.ts';
+import { has, isAnotherAccount, looksAnonymous, type Standing } from './who-is-who.ts';
 import type { CustomerKind } from './words.ts';
-import { unique } from './write.ts';
+import { mergedWarning, sharedWarning, unique } from './write.ts';
 
 /** Who the owner of a record is said to be; `consented`: who was erased under these names is a new customer. */
 interface CustomerInput extends OwnerInput {
@@ -39,6 +42,9 @@ interface CustomerInput extends OwnerInput {
   customer?: OwnerDetails | undefined;
   consented?: boolean;
 }
+
+/** By id. Of customers of whom nothing is in question there is none. */
+type Standings = Map<string, Standing>;
 
 interface OwnerDetails {
   source?: string | undefined;
@@ -59,14 +65,14 @@ interface ReadOwner {
   details: OwnerDetails;
   warnings: Warning[];
   consented: boolean;
+  recordKind: string | undefined;
 }
 
 /**
- * Finds the customers of a set of facts: by reference, then e-mail, then phone. Where these point to different customers
- * the reference wins, nothing is moved, and the owner carries a warning. What is known of nobody makes a new customer,
- * and new names of a known one are added to it, once the fact is admitted: a refused or stale fact leaves no trace.
- * Later inputs of the set find customers that earlier ones make. Names of an erased person lead to the anonymous customer
- * that keeps the facts, and are not stored again.
+ * Finds the customers of a set of facts (who-is-who.ts). What is known of nobody makes a new customer, and new names of a
+ * known one are added to it, once the fact is admitted: a refused or stale fact leaves no trace. An e-mail or phone of somebody
+ * else is added as a shared one, with a warning. Later inputs of the set find customers that earlier ones make. Names of
+ * an erased person lead to the anonymous customer that keeps the facts, and are not stored again.
  */
 export function matchOwners(inputs: CustomerInput[]): OwnerMatch {
   const readOwners = inputs.map((owner) => orProblem(() => read(owner)));
@@ -76,39 +82,116 @@ export function matchOwners(inputs: CustomerInput[]): OwnerMatch {
     good.flatMap((owner) => owner.identities),
     identityKey,
   );
+  const deciding = unique(
+    good.flatMap((owner) => decidingIdentity(owner) ?? []),
+    identityKey,
+  );
   return {
     names: unique(references, refKey).map(({ source, externalId }) => ({ kind: 'customer', source, externalId })),
     async lock(tx, { ids, names }) {
       const [owners, { found, locked, tombstones }] = await Promise.all([
         ownersOf(tx, identities),
-        findAndLockOwners(tx, { ids: [...good.flatMap(({ id }) => id ?? []), ...ids], names, identities }),
+        findAndLockOwners(tx, { ids: [...good.flatMap(({ id }) => id ?? []), ...ids], names, identities: deciding }),
       ]);
       return {
         found,
         locked: new Set(locked.keys()),
-        async decide(deciding, context) {
+        async decide(tx, context) {
           const refs = byName(found, 'customer');
+          const standings = await readAgain(tx, good, { refs, owners, locked });
+          const visitors = context.principal.scopedTo === null ? visitorsAmong(good, { refs, owners, standings }) : [];
+          const recognised = await recognisable(tx, visitors);
           const unknown = tombstones
             ? [
                 ...references.flatMap((ref) => (refs.has(refKey(ref)) ? [] : [referenceHash(context, ref)])),
                 ...identities.flatMap((one) => (owners.has(identityKey(one)) ? [] : identityHashes(context, one))),
               ]
             : [];
-          const erased = await tombstonesOf(deciding, unknown);
-          await lockCustomers(deciding, erased.values(), 'some');
-          return ownerBook(deciding, context, readOwners, { refs, owners, locked, erased });
+          const erased = await tombstonesOf(tx, unknown);
+          await lockCustomers(tx, erased.values(), 'some');
+          return ownerBook(tx, context, readOwners, { refs, owners, locked, erased, standings, recognised });
         },
       };
     },
   };
 }
 
-function read({ customerId, customer, factSource, consented = false }: CustomerInput): ReadOwner {
+/** By which a customer is looked for where no reference says who it is. */
+function decidingIdentity({ reference, identities }: ReadOwner): ReadOwner['identities'][number] | undefined {
+  const email = identities.find(({ kind }) => kind === 'email');
+  return email ?? (reference ? undefined : identities[0]);
+}
+
+type Known = Pick<LookedUp, 'refs' | 'owners' | 'locked'>;
+
+/**
+ * Where names point to more than one customer, these are read again under their locks: somebody may have given them a
+ * reference, or taken an e-mail from them, while this waited. On the ordinary path nothing is read.
+ */
+async function readAgain(tx: Transaction, good: ReadOwner[], { refs, owners, locked }: Known): Promise<Standings> {
+  const uses = new Map<string, number>();
+  for (const identity of good.flatMap(({ identities }) => identities)) {
+    const key = identityKey(identity);
+    uses.set(key, (uses.get(key) ?? 0) + 1);
+  }
+  const ids = new Set<string>();
+  for (const given of good) {
+    const { reference, identities } = given;
+    const deciding = decidingIdentity(given);
+    const byIdentity = deciding && owners.get(identityKey(deciding));
+    const own = (reference ? refs.get(refKey(reference))?.recordId : byIdentity) ?? undefined;
+    for (const identity of identities) {
+      const other = owners.get(identityKey(identity));
+      if (other === own) continue;
+      const isAsked = other !== undefined || (uses.get(identityKey(identity)) ?? 0) > 1;
+      if (isAsked && own !== undefined) ids.add(own);
+      if (other !== undefined && identity === deciding) ids.add(other);
+      else if (isAsked && own === undefined && byIdentity !== undefined) ids.add(byIdentity);
+    }
+  }
+  if ([...ids].some((id) => !locked.has(id))) throw new Retry('an identity moved');
+  const states = await customerStates(tx, [...ids]);
+  for (const { references } of states.values()) for (const ref of references) refs.set(refKey(ref), ref);
+  for (const given of good) {
+    const deciding = decidingIdentity(given);
+    const state = deciding && states.get(owners.get(identityKey(deciding)) ?? '');
+    if (deciding && state && !has(state, deciding, { shared: false })) throw new Retry('an identity moved');
+    const ref = given.reference && refs.get(refKey(given.reference));
+    const named = states.get(ref?.recordId ?? '');
+    if (ref && named && !named.references.includes(ref)) throw new Retry('a reference moved');
+  }
+  return states;
+}
+
+/** Who is known by a reference alone, and gives the e-mail of somebody else. */
+function visitorsAmong(
+  good: ReadOwner[],
+  { refs, owners, standings }: Pick<LookedUp, 'refs' | 'owners' | 'standings'>,
+): Recognition[] {
+  return good.flatMap(({ reference, identities }) => {
+    const visitorId = reference && refs.get(refKey(reference))?.recordId;
+    const email = identities.find(({ kind }) => kind === 'email');
+    const customerId = email && owners.get(identityKey(email));
+    const visitor = visitorId && standings.get(visitorId);
+    if (!visitor || !customerId || customerId === visitorId || !looksAnonymous(visitor)) return [];
+    return [{ visitorId, customerId }];
+  });
+}
+
+function read({ customerId, customer, factSource, recordKind, consented = false }: CustomerInput): ReadOwner {
   if (customerId !== undefined && customer !== undefined) {
     throw invalid('/customerId', 'customer_twice', 'Give customerId or customer, not both.');
   }
   const details = customer ?? {};
-  const owner: ReadOwner = { id: customerId, reference: undefined, identities: [], details, warnings: [], consented };
+  const owner: ReadOwner = {
+    id: customerId,
+    reference: undefined,
+    identities: [],
+    details,
+    warnings: [],
+    consented,
+    recordKind,
+  };
   if (customerId !== undefined) return owner;
   if (details.source !== undefined && details.externalId === undefined) {
     throw invalid('/customer/externalId', 'required', 'source needs an externalId: send both, or neither.');
@@ -152,7 +235,7 @@ function read({ customerId, customer, factSource, consented = false }: CustomerI
 
 /** What is to be written of a customer that facts name. */
 interface Addition {
-  identities: (ReadOwner['identities'][number] & Pick<IdentityRow, 'broughtBy'>)[];
+  identities: (ReadOwner['identities'][number] & Pick<IdentityRow, 'broughtBy' | 'shared'>)[];
   references: ReferenceInput[];
   details: OwnerDetails;
   isNew: boolean;
@@ -164,16 +247,24 @@ interface LookedUp {
   locked: ReadonlyMap<string, string>;
   /** Names of erased persons that are among those of the inputs: hash → the anonymous customer. */
   erased: ReadonlyMap<string, string>;
+  standings: Standings;
+  /** Visitors who are recognised when they give the e-mail of a customer (`recognition`). */
+  recognised: ReadonlySet<string>;
 }
 
 function ownerBook(
   tx: Transaction,
   context: Context,
   readOwners: (ReadOwner | Problem)[],
-  { refs, owners, locked, erased }: LookedUp,
+  { refs, owners, locked, erased, standings, recognised }: LookedUp,
 ): OwnerBook {
   const additions = new Map<string, Addition>();
   const lifted = new Set<string>();
+  /** Visitors who turned out to be customers. */
+  const merges = new Map<string, Recognition & { mergeId: string }>();
+  const buyers = new Set<string>();
+  const { scopedTo } = context.principal;
+
   /** Whose tombstone it is; hashes are made only where there are some. */
   function buried(hashes: () => string[]): string | undefined {
     if (erased.size === 0) return undefined;
@@ -181,71 +272,120 @@ function ownerBook(
     return found && erased.get(found);
   }
 
+  function present(id: string): string {
+    return merges.get(id)?.customerId ?? id;
+  }
+
+  function ownerOf(identity: { kind: string; value: string }): string | undefined {
+    const id = owners.get(identityKey(identity));
+    return id === undefined ? undefined : present(id);
+  }
+
   function add(id: string, added: Addition): void {
-    const { identities, references } = added;
+    const { identities, references, details } = added;
     const known = additions.get(id);
     if (known) {
       known.identities.push(...identities);
       known.references.push(...references);
     } else {
-      additions.set(id, { ...added });
+      additions.set(id, { ...added, identities: [...identities], references: [...references] });
     }
-    for (const identity of identities) owners.set(identityKey(identity), id);
+    if (added.isNew && !standings.has(id)) {
+      standings.set(id, { row: newCustomer(id, details, context.now), identities: [], references: [] });
+    }
+    const standing = standings.get(id);
+    standing?.identities.push(...identities);
+    for (const identity of identities) if (!identity.shared) owners.set(identityKey(identity), id);
     for (const ref of references) {
-      refs.set(refKey(ref), newRef('customer', ref, { recordId: id, customerId: id, position: 0 }, context.now));
+      const row = newRef('customer', ref, { recordId: id, customerId: id, position: 0 }, context.now);
+      refs.set(refKey(ref), row);
+      standing?.references.push(row);
     }
+  }
+
+  /** Whether somebody known by a reference alone is the customer whose e-mail they give. */
+  function isRecognised(visitorId: string, customerId: string): boolean {
+    const visitor = standings.get(visitorId);
+    if (scopedTo !== null || !visitor || buyers.has(visitorId) || !looksAnonymous(visitor)) return false;
+    if (!additions.get(visitorId)?.isNew) return recognised.has(recognition({ visitorId, customerId }));
+    return standings.get(customerId)?.row.kind === 'person';
+  }
+
+  /** Who it is; undefined: nobody yet. `by`: the customer of the reference. */
+  function find(given: ReadOwner, by: string | undefined, buriedRef: string | undefined): string | undefined {
+    const deciding = decidingIdentity(given);
+    const found = deciding && ownerOf(deciding);
+    if (by !== undefined) return found !== undefined && found !== by && isRecognised(by, found) ? found : by;
+    if (buriedRef !== undefined && !given.consented) return buriedRef;
+    if (deciding && found === undefined && !given.consented) return buried(() => identityHashes(context, deciding));
+    if (found === undefined || !given.reference) return found;
+    return isAnotherAccount(standings.get(found)?.references ?? [], [given.reference]) ? undefined : found;
+  }
+
+  /** What is added to customer `id` of the identities of a message, and what is said about it. */
+  function planIdentities(given: ReadOwner, known: string | undefined, id: string) {
+    const standing = known === undefined ? undefined : standings.get(known);
+    const warnings: Warning[] = [];
+    const identities = given.identities.flatMap((identity): Addition['identities'] => {
+      const other = ownerOf(identity);
+      const { kind } = identity;
+      if (other === id) return [];
+      if (other === undefined && !given.consented && buried(() => identityHashes(context, identity)) !== undefined) {
+        const message = `The ${kind} is that of a person who was erased, and was left out.`;
+        warnings.push({ code: personErasedProblem, message });
+        return [];
+      }
+      if (other !== undefined) warnings.push(sharedWarning(kind, other, id));
+      if (standing !== undefined && has(standing, identity)) return [];
+      return [{ ...identity, shared: other !== undefined, broughtBy: [given.reference ?? null] }];
+    });
+    return { identities, warnings };
   }
 
   function owner(index: number): Owner {
     const given = readOwners[index];
     if (given === undefined) throw new RangeError(`There is no owner ${index}`);
     if (given instanceof Problem) throw given;
+    const bought = (id: string) => {
+      if (given.recordKind === 'order') buyers.add(id);
+    };
     if (given.id !== undefined) {
-      if (!locked.has(given.id)) throw invalid('/customerId', 'not_found', 'There is no such customer.');
-      const gone = isErased(tx, given.id);
-      return { customerId: given.id, erased: gone, warnings: gone ? [personErased] : [], admit: () => undefined };
+      const id = present(given.id);
+      if (!locked.has(id)) throw invalid('/customerId', 'not_found', 'There is no such customer.');
+      const gone = isErased(tx, id);
+      return { customerId: id, erased: gone, warnings: gone ? [personErased] : [], admit: () => bought(id) };
     }
-    const ref = given.reference && refs.get(refKey(given.reference));
-    const { scopedTo } = context.principal;
+    const { reference } = given;
+    const ref = reference && refs.get(refKey(reference));
     if (scopedTo?.kind === 'customer') checkOwnNames(given, scopedTo.id, ref?.recordId);
     if (ref && !ref.recordId) throw deletedReference('/customer/externalId');
-    const reference = given.reference;
     const buriedRef = reference && !ref ? buried(() => [referenceHash(context, reference)]) : undefined;
-    const buriedIdentities = given.identities.map((identity) =>
-      owners.has(identityKey(identity)) ? undefined : buried(() => identityHashes(context, identity)),
-    );
-    const isBack = given.consented;
-    const byIdentity = given.identities.map(
-      (identity, i) => owners.get(identityKey(identity)) ?? (isBack ? undefined : buriedIdentities[i]),
-    );
-    const known = ref?.recordId ?? (isBack ? undefined : buriedRef) ?? byIdentity.find((id) => id !== undefined);
+    const visitorId = ref?.recordId ?? undefined;
+    const by = visitorId === undefined ? undefined : present(visitorId);
+    const known = find(given, by, buriedRef);
     const id = known ?? newId();
-    if (known !== undefined && (isErased(tx, id) || id === buriedRef || buriedIdentities.includes(id))) {
+    const isBuried = () =>
+      given.identities.some((one) => !ownerOf(one) && buried(() => identityHashes(context, one)) === id);
+    if (known !== undefined && (isErased(tx, id) || id === buriedRef || isBuried())) {
       // Found by a name that was erased while this waited.
-      if (isBack) throw new Retry('a person was erased');
+      if (given.consented) throw new Retry('a person was erased');
       return { customerId: id, erased: true, warnings: [...given.warnings, personErased], admit: () => undefined };
     }
     if (known !== undefined && !locked.has(id) && !additions.get(id)?.isNew) throw new Retry('a customer vanished');
-    const conflicts = given.identities.flatMap(({ kind }, i): Warning[] => {
-      const other = byIdentity[i];
-      if (other === undefined || other === id) return [];
-      if (buriedIdentities[i] !== undefined) {
-        const message = `The ${kind} is that of a person who was erased, and was left out.`;
-        return [{ code: personErasedProblem, message }];
-      }
-      const message = `The ${kind} belongs to customer ${other}; the record was added to ${id}, and nothing was moved.`;
-      return [{ code: 'customer_conflict', message }];
-    });
-    const identities = given.identities
-      .filter((_, i) => byIdentity[i] === undefined)
-      .map((one) => ({ ...one, broughtBy: [given.reference ?? null] }));
-    const references = given.reference && !ref ? [given.reference] : [];
+    const { identities, warnings } = planIdentities(given, known, id);
+    const references = reference && !ref ? [reference] : [];
+    const merge = by !== undefined && by !== id ? { visitorId: by, customerId: id, mergeId: newId() } : null;
     return {
       customerId: id,
       erased: false,
-      warnings: [...given.warnings, ...conflicts],
+      warnings: [...given.warnings, ...warnings, ...(merge ? [mergedWarning(merge)] : [])],
       admit: () => {
-        if (identities.length + references.length === 0) return;
+        if (merge) {
+          merges.set(merge.visitorId, merge);
+          standings.get(id)?.references.push(...(standings.get(merge.visitorId)?.references ?? []));
+        }
+        bought(id);
+        if (identities.length + references.length === 0 && known !== undefined) return;
         if (erased.size > 0) {
           for (const one of references) lifted.add(referenceHash(context, one));
           for (const hash of identities.flatMap((one) => identityHashes(context, one))) lifted.add(hash);
@@ -281,6 +421,11 @@ function ownerBook(
       );
       await saveAdditions(saving, context, additions);
     },
+    async merge(merging) {
+      for (const { visitorId, customerId, mergeId } of merges.values()) {
+        await mergeCustomers(merging, context, { mergeId, survivorId: customerId, customerId: visitorId });
+      }
+    },
   };
 }
 
@@ -291,14 +436,17 @@ async function saveAdditions(tx: Transaction, context: Context, additions: Map<s
     tx,
     [...additions].filter(([, { isNew }]) => !isNew).map(([id]) => id),
   );
-  const changes = [...additions].map(([id, { identities, references, details }]): CustomerChange => {
+  const changes = [...additions].flatMap(([id, { identities, references, details }]): CustomerChange[] => {
     const before = states.get(id) ?? null;
     const had = new Set(before?.identities.map(({ kind }) => kind));
-    const addedIdentities = identities.map(({ kind, value, broughtBy }) => {
+    const addedIdentities = identities.flatMap(({ kind, value, shared, broughtBy }): IdentityRow[] => {
+      // One that is shared and that nobody owns is in question for nobody, and so was not read before.
+      if (before && has(before, { kind, value })) return [];
       const primary = !had.has(kind);
       had.add(kind);
-      return { kind, value, customerId: id, primary, broughtBy, createdAt: now };
+      return [{ kind, value, customerId: id, primary, broughtBy, shared, createdAt: now }];
     });
+    if (before && addedIdentities.length + references.length === 0) return [];
     const position = before?.references.length ?? 0;
     const after: CustomerState = {
       row: before
@@ -312,7 +460,7 @@ async function saveAdditions(tx: Transaction, context: Context, additions: Map<s
         ),
       ],
     };
-    return { before, after };
+    return [{ before, after }];
   });
   await shareNewCustomers(tx, context, newIds(changes));
   await saveCustomers(tx, context, changes);

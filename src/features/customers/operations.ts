@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { z } from 'zod';
-import { batchInput, batchResults, runBatch } from '../../platform/batch.ts';
+import { batchInput, batchResults, runBatch, warning } from '../../platform/batch.ts';
 import type { Transaction } from '../../platform/db/client.ts';
 import { notFound, Problem } from '../../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
@@ -59,7 +59,9 @@ export const listCustomers = operations.list;
 export const customerPage = operations.page;
 
 /** What a write answers on both doors: the record, and what became of the message. */
-const writtenCustomer = operations.writtenRecord;
+const writtenCustomer = operations.writtenRecord
+  .extend({ warnings: z.array(warning) })
+  .meta({ id: 'WrittenCustomer' });
 const { input: customerInput, patch: customerPatch } = customerRecord;
 
 export const createCustomer = writeOperation({
@@ -212,5 +214,6 @@ async function writeOne(tx: Transaction, context: Context, write: CustomerWrite)
   if (result === undefined || result instanceof Problem) throw result ?? notFound('customer');
   const record = await customerById(tx, result.id);
   if (!record) throw notFound('customer');
-  return { ...record, created: result.created, applied: result.applied };
+  const { created, applied, warnings } = result;
+  return { ...record, created, applied, warnings };
 }

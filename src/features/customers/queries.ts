@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import {
   type Db,
   fields,
@@ -20,11 +20,12 @@ import { answerById, answersById } from '../../records/statements.ts';
 import { assignments, fromExcluded, rowDiffers, updateRows } from '../../records/table.ts';
 import { hashesOf, tombstonesOf } from '../privacy/tombstones.ts';
 import { redirectsOf } from './aliases.ts';
-import { type Customer, customerIdentities, customerRecord, customers } from './record.ts';
+import { type Customer, customerIdentities, customerRecord, customers, sharedIdentities } from './record.ts';
 import type { IdentityKind } from './words.ts';
 
 export type CustomerRow = typeof customers.$inferSelect;
-export type IdentityRow = typeof customerIdentities.$inferSelect;
+/** `shared`: another customer is found by it, or nobody. */
+export type IdentityRow = typeof customerIdentities.$inferSelect & { shared: boolean };
 
 export function customerById(db: Db, id: string): Promise<Customer | null> {
   return answerById(db, customerRecord, id);
@@ -123,14 +124,17 @@ export async function findAndLockOwners(
   return { found: rows.filter(({ source }) => source !== null), locked, tombstones: rows[0]?.tombstones ?? false };
 }
 
+/** The identities of some customers, shared ones among them. @param which a condition on the id of the customer */
+export function identityRowsOf(which: SQL): SQL {
+  return sql`select ${fields(customerIdentities)}, false as shared from ${customerIdentities} where ${customerIdentities.customerId} ${which}
+    union all select ${fields(sharedIdentities)}, true from ${sharedIdentities} where ${sharedIdentities.customerId} ${which}`;
+}
+
 const lockedRows = statement<CustomerRow>(
   'customer_rows',
   sql`select ${fields(customers)} from ${customers} where ${customers.id} = any(${param('ids')}::uuid[])`,
 );
-const lockedIdentities = statement<IdentityRow>(
-  'identity_rows',
-  sql`select ${fields(customerIdentities)} from ${customerIdentities} where ${customerIdentities.customerId} = any(${param('ids')}::uuid[])`,
-);
+const lockedIdentities = statement<IdentityRow>('identity_rows', identityRowsOf(sql`= any(${param('ids')}::uuid[])`));
 const lockedRefs = statement<RefRow>(
   'customer_ref_rows',
   sql`select ${fields(externalRefs)} from ${externalRefs} where ${externalRefs.recordId} = any(${param('ids')}::uuid[])`,
@@ -169,7 +173,7 @@ export function identityKey(identity: { kind: string; value: string }): string {
   return `${identity.kind}\u0000${identity.value}`;
 }
 
-/** Who owns these normalised identities, by `identityKey`. */
+/** Who is found by these normalised identities, by `identityKey`. */
 export async function ownersOf(
   db: Db,
   identities: { kind: IdentityKind; value: string }[],
@@ -183,6 +187,9 @@ const drop = statement(
   'drop_customer_names',
   sql`with identities as (
       delete from customer_identities i using ${rowsOf(customerIdentities, param('identities'), 'n')}
+        where i.kind = n."kind" and i.value = n."value" and i.customer_id = n."customerId"
+    ), shared as (
+      delete from customer_shared_identities i using ${rowsOf(sharedIdentities, param('shared'), 'n')}
         where i.kind = n."kind" and i.value = n."value" and i.customer_id = n."customerId"
     )
     delete from external_refs r using ${rowsOf(externalRefs, param('refs'), 'n')}
@@ -205,6 +212,12 @@ const save = statement<{ renewed: number }>(
       ${insertRows(externalRefs, param('newRefs'))} order by n."source", n."externalId"
     )
     select count(*) as renewed from renewed`,
+);
+
+const saveShared = statement(
+  'save_shared_identities',
+  sql`${insertRows(sharedIdentities, param('rows'))}
+    on conflict (customer_id, kind, value) do update set ${assignments(sharedIdentities, fromExcluded)}`,
 );
 
 export interface CustomerChange {
@@ -237,8 +250,10 @@ export async function saveCustomers(
   const identities = split(
     changes.flatMap((c) => c.before?.identities ?? []),
     changes.flatMap((c) => c.after.identities),
-    (i) => `${i.customerId}${identityKey(i)}`,
+    (i) => `${i.customerId}${i.shared}${identityKey(i)}`,
   );
+  const own = (rows: IdentityRow[]) => rows.filter(({ shared }) => !shared);
+  const shared = (rows: IdentityRow[]) => rows.filter((row) => row.shared);
   const refs = split(
     changes.flatMap((c) => [...(c.before?.references ?? []), ...(c.revived ?? [])]),
     changes.flatMap((c) => c.after.references),
@@ -246,17 +261,24 @@ export async function saveCustomers(
   );
   // In a statement of its own: a name that one customer gives up in this set may go to another in it.
   if (identities.dropped.length + refs.dropped.length > 0) {
-    await tx.all(drop, { identities: JSON.stringify(identities.dropped), refs: JSON.stringify(refs.dropped) });
+    await tx.all(drop, {
+      identities: JSON.stringify(own(identities.dropped)),
+      shared: JSON.stringify(shared(identities.dropped)),
+      refs: JSON.stringify(refs.dropped),
+    });
   }
   const saving = tx.first(save, {
     rows: JSON.stringify(changes.map((c) => c.after.row)),
-    keptIdentities: JSON.stringify(identities.kept),
-    newIdentities: JSON.stringify(identities.added),
+    keptIdentities: JSON.stringify(own(identities.kept)),
+    newIdentities: JSON.stringify(own(identities.added)),
     keptRefs: JSON.stringify(refs.kept),
     newRefs: JSON.stringify(refs.added),
   });
-  // Its snapshot is younger than the names are there: who erases them after that waits, or finds them.
-  const named = { references: refs.added, identities: identities.added };
+  const sharing = shared([...identities.kept, ...identities.added]);
+  if (sharing.length > 0) tx.pipeline(saveShared, { rows: JSON.stringify(sharing) });
+  // Its snapshot is younger than the names are there: who erases them after that waits, or finds them. By a shared one
+  // nobody is found, so nobody comes back.
+  const named = { references: refs.added, identities: own(identities.added) };
   const [saved, erased] = await Promise.all([saving, tombstonesOf(tx, hashesOf(hashing, named))]);
   if (erased.size > 0) throw new Retry('a person was erased');
   // Two messages may restore one tombstone, which has no customer whose lock would order them.

@@ -10,6 +10,7 @@ import {
   boolean,
   code,
   date,
+  dateOrDay,
   instant,
   json,
   money,
@@ -58,12 +59,30 @@ export const identityInput = z
     primary: z.boolean().optional().meta({
       description: 'Whether it is the one returned as `email` or `phone`. Default: the first of its kind is.',
     }),
+    shared: z.boolean().optional().meta({
+      description:
+        'Whether others have it as well, like the phone of a household or a switchboard: then nobody is found by it. Default: false, and what it is already.',
+    }),
   })
   .meta({ id: 'IdentityInput' });
 
+/** Those by which customers are found, and those by which they are only reached; SQL for a `from`. */
+export const everyIdentity = `(select customer_id, kind, value, is_primary, created_at, false as shared from customer_identities
+  union all select customer_id, kind, value, is_primary, created_at, true from customer_shared_identities)`;
+
 export const identity = z
-  .strictObject({ kind: identityKind, value: z.string(), primary: z.boolean() })
-  .meta({ id: 'Identity', description: 'A way to recognise and reach a customer; belongs to one customer only.' });
+  .strictObject({
+    kind: identityKind,
+    value: z.string(),
+    primary: z.boolean(),
+    shared: z.boolean().optional().meta({
+      description: 'true: the customer is reached by it and not found by it. Left out otherwise.',
+    }),
+  })
+  .meta({
+    id: 'Identity',
+    description: 'A way to recognise and reach a customer. It identifies one customer; others may have it as `shared`.',
+  });
 
 export const acquisitionInput = z
   .strictObject({
@@ -89,6 +108,21 @@ export const acquisition = z
 const locale = boundedText(35)
   .regex(/^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$/)
   .meta({ description: 'BCP 47 language tag.', example: 'en-GB' });
+
+const nameKey = `lower(btrim(coalesce(nullif(name, ''), coalesce(given_name, '') || ' ' || coalesce(family_name, ''))))`;
+const isNamed = `coalesce(name, given_name, family_name) is not null`;
+
+/** What two records of one person are likely to have in common beside e-mails and phones, as a number; SQL of a customer. */
+export const alike = {
+  birthday: {
+    key: `(hashtextextended(${nameKey}, (birthday - date '2000-01-01')::bigint))`,
+    isThere: `${isNamed} and birthday is not null`,
+  },
+  postalCode: {
+    key: `(hashtextextended(${nameKey} || '|' || lower(replace(address ->> 'postalCode', ' ', '')), 0))`,
+    isThere: `${isNamed} and address ->> 'postalCode' is not null`,
+  },
+} as const;
 
 /**
  * A person or a company. The customer is the key under which all facts are kept and, through its row, the lock under which
@@ -117,7 +151,7 @@ export const customerRecord = record('customer', {
       .replacedAs('referrers')
       .filter()
       .says('The customer who referred this one.'),
-    birthday: date().personal(),
+    birthday: dateOrDay().personal(),
     address: postalAddress('address'),
     locale: text(35).plain().takes(locale),
     preferredChannel: words(channel).filter(),
@@ -153,9 +187,11 @@ export const customerRecord = record('customer', {
       acquisition: acquisition.nullable(),
     },
     select: () => ({
-      identities: sql`(select coalesce(json_agg(json_build_object('kind', i.kind, 'value', i.value, 'primary', i.is_primary)
+      identities: sql`(select coalesce(json_agg(case when i.shared
+            then json_build_object('kind', i.kind, 'value', i.value, 'primary', i.is_primary, 'shared', true)
+            else json_build_object('kind', i.kind, 'value', i.value, 'primary', i.is_primary) end
           order by i.kind, i.is_primary desc, i.created_at, i.value), '[]')
-        from customer_identities i where i.customer_id = customers.id)`,
+        from ${sql.raw(everyIdentity)} i where i.customer_id = customers.id)`,
       acquisition: sql`case when acquisition_source is not null then
         json_build_object('source', acquisition_source, 'cost', acquisition_cost, 'acquiredOn', acquired_on) end`,
     }),
@@ -172,6 +208,13 @@ export const customerRecord = record('customer', {
     index('customers_company').on(t.companyId, t.id),
     index('customers_referred_by').on(t.referredBy, t.id),
     index('customers_acquired_by').on(t.acquiredBy, t.id).where(sql`acquired_by is not null`),
+    // Who may be one person (merges/duplicates.ts).
+    index('customers_same_birthday')
+      .on(sql`${sql.raw(alike.birthday.key)}`, t.id)
+      .where(sql.raw(alike.birthday.isThere)),
+    index('customers_same_postal_code')
+      .on(sql`${sql.raw(alike.postalCode.key)}`, t.id)
+      .where(sql.raw(alike.postalCode.isThere)),
     // Birthdays of a day.
     index('customers_birth_day')
       .on(sql`(extract(month from birthday) * 100 + extract(day from birthday))`)
@@ -194,6 +237,17 @@ export type Customer = z.output<typeof customerRecord.output>;
 export type CustomerInput = z.output<typeof customerRecord.input>;
 export type CustomerPatch = z.output<typeof customerRecord.patch>;
 
+const identityFields = {
+  kind: words(identityKind).required(),
+  /** In normal form (normal-form.ts). */
+  value: code(254).personal().removedWithPerson().required(),
+  customerId: ownerId(() => customers.id, 'cascade'),
+  primary: boolean().required().named('is_primary'),
+  /** Who told it (brought.ts); null: it was stored before this was noted. */
+  broughtBy: json(z.array(referenceInput.nullable())).plain().internal(),
+  createdAt: instant().required(),
+};
+
 /** Ways to recognise and reach a customer; a value belongs to one customer only. */
 export const customerIdentities = storedTable('customer_identities', {
   name: 'identities',
@@ -204,16 +258,21 @@ export const customerIdentities = storedTable('customer_identities', {
   key: ['kind', 'value'],
   guard: null,
   merge: 'rewrite',
-  fields: {
-    kind: words(identityKind).required(),
-    /** In normal form (normal-form.ts). */
-    value: code(254).personal().removedWithPerson().required(),
-    customerId: ownerId(() => customers.id, 'cascade'),
-    primary: boolean().required().named('is_primary'),
-    /** Who told it (brought.ts); null: it was stored before this was noted. */
-    broughtBy: json(z.array(referenceInput.nullable())).plain().internal(),
-    createdAt: instant().required(),
-  },
+  fields: identityFields,
   conflicts: { customer_identities_kind_value_pk: identityTaken },
   extras: (t) => [index('customer_identities_customer').on(t.customerId)],
+});
+
+/** Ways to reach a customer by which another one is found, or nobody: the phone of a household, of a switchboard. */
+export const sharedIdentities = storedTable('customer_shared_identities', {
+  name: 'sharedIdentities',
+  label: 'E-mail addresses, phone numbers and handles shared with other customers',
+  access: 'owner',
+  nature: 'profile',
+  owner: 'customerId',
+  key: ['customerId', 'kind', 'value'],
+  guard: null,
+  merge: 'rewrite',
+  fields: identityFields,
+  extras: (t) => [index('customer_shared_identities_value').on(t.kind, t.value, t.customerId)],
 });

@@ -1,3 +1,4 @@
+import type { Warning } from '../../platform/batch.ts';
 import { Retry, type Transaction } from '../../platform/db/client.ts';
 import { invalid, orProblem, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
@@ -11,6 +12,8 @@ import { nextRow } from '../../records/write.ts';
 import { checkConsents, recordConsents } from '../consents/write.ts';
 import { recomputeBounds } from '../lead-scores/bounds.ts';
 import { enqueueReferrals } from '../loyalty/referrals.ts';
+import { type Recognition, recognisable, recognition } from '../merges/visitors.ts';
+import { mergeCustomers } from '../merges/write.ts';
 import { keepPartners } from '../partners/queries.ts';
 import { broughtBy, recomputeShares, shareNewCustomers } from '../partners/sharing.ts';
 import { hashesOf, identityHashes, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
@@ -25,21 +28,16 @@ import {
   companiesWithMembers,
   customerStates,
   customersByIds,
+  type IdentityRow,
   identityKey,
   lockCustomers,
   newIds,
   ownersOf,
   saveCustomers,
 } from './queries.ts';
-import {
-  type CustomerInput,
-  type CustomerPatch,
-  type customerIdentities,
-  customerRecord,
-  identityTaken,
-} from './record.ts';
-
-type IdentityRow = typeof customerIdentities.$inferSelect;
+import { type CustomerInput, type CustomerPatch, customerRecord, identityTaken } from './record.ts';
+import { isAnotherAccount, looksAnonymous } from './who-is-who.ts';
+import type { IdentityKind } from './words.ts';
 
 /** One document to be written, and how. */
 export interface CustomerWrite {
@@ -59,6 +57,18 @@ export interface Written {
   created: boolean;
   /** false: the message was old and nothing was changed. */
   applied: boolean;
+  warnings: Warning[];
+}
+
+/** @param other whom it identifies */
+export function sharedWarning(kind: IdentityKind, other: string, id: string): Warning {
+  const message = `The ${kind} belongs to customer ${other}; ${id} has it as a shared one. If they are one person, merge them (GET /v1/customers/duplicates).`;
+  return { code: 'customer_conflict', message };
+}
+
+export function mergedWarning({ visitorId, customerId, mergeId }: Recognition & { mergeId: string }): Warning {
+  const message = `The visitor ${visitorId} gave the e-mail of customer ${customerId} and was merged into it. To undo this, POST /v1/customers/${customerId}/unmerge with the mergeId ${mergeId}.`;
+  return { code: 'customer_merged', message };
 }
 
 /**
@@ -103,12 +113,24 @@ export async function writeCustomers(
     const known = w.mode === 'upsert' && first ? refs.get(refKey(first))?.recordId : w.id;
     return known ? [known] : [];
   });
+  // A document may be of the customer who is found by its e-mail, and is so under the lock of that one.
+  const byEmail = writes.flatMap(({ mode }, index) => {
+    const found = identitiesOf[index];
+    if (mode !== 'upsert' || found instanceof Problem) return [];
+    return (found ?? []).flatMap((one) => (one.kind === 'email' ? (owners.get(identityKey(one)) ?? []) : []));
+  });
   const related = writes.flatMap((w) => [w.input.companyId, w.input.referredBy].filter((id) => typeof id === 'string'));
-  const kinds = await lockCustomers(tx, [...own, ...related], 'some');
+  const kinds = await lockCustomers(tx, [...own, ...byEmail, ...related], 'some');
   const states = await customerStates(
     tx,
-    [...new Set(own)].filter((id) => kinds.has(id)),
+    [...new Set([...own, ...byEmail])].filter((id) => kinds.has(id)),
   );
+  for (const id of byEmail) if (!states.has(id)) throw new Retry('a customer vanished');
+  for (const [key, id] of owners) {
+    const state = states.get(id);
+    if (state && !state.identities.some((one) => identityKey(one) === key && !one.shared))
+      throw new Retry('an identity moved');
+  }
   const downgraded = writes.flatMap((w) => {
     const id = w.mode === 'patch' ? w.id : refs.get(refKey(w.input.references?.[0] ?? noName))?.recordId;
     const kind = w.input.kind ?? (w.mode === 'patch' ? 'company' : 'person');
@@ -121,7 +143,10 @@ export async function writeCustomers(
 
   const changes = new Map<string, CustomerChange>();
   const partners = await keepPartners(tx, context.principal.scopedTo ? [] : acquirersOf(writes));
-  const plan = new Plan(context, { kinds, refs, owners, states, withMembers, partners, erased }, changes);
+  const visitors =
+    context.principal.scopedTo === null ? visitorsAmong(writes, identitiesOf, { refs, owners, states }) : [];
+  const recognised = await recognisable(tx, visitors);
+  const plan = new Plan(context, { kinds, refs, owners, states, withMembers, partners, erased, recognised }, changes);
   const results = writes.map((write, index) => {
     const identities = identitiesOf[index];
     return orProblem(() => {
@@ -151,7 +176,39 @@ export async function writeCustomers(
       return (input.consents ?? []).map((consent) => ({ customerId: result.id, input: consent, isRepeatable }));
     }),
   );
+  for (const { visitorId, customerId, mergeId } of plan.merges.values()) {
+    await mergeCustomers(tx, context, { mergeId, survivorId: customerId, customerId: visitorId });
+  }
   return results;
+}
+
+/** Of whom there is no more than a reference, and whose document has the e-mail of somebody else. */
+function visitorsAmong(
+  writes: CustomerWrite[],
+  identitiesOf: (NormalizedIdentity[] | undefined | Problem)[],
+  { refs, owners, states }: Pick<PreparedCustomers, 'refs' | 'owners' | 'states'>,
+): Recognition[] {
+  return writes.flatMap(({ mode, input }, index) => {
+    const [first] = input.references ?? [];
+    const visitorId = mode === 'upsert' && first ? refs.get(refKey(first))?.recordId : undefined;
+    const state = visitorId && states.get(visitorId);
+    const identities = identitiesOf[index];
+    if (!state || !looksAnonymous(state) || identities instanceof Problem) return [];
+    return ownersByEmail(identities, owners).flatMap((customerId) =>
+      customerId === visitorId ? [] : [{ visitorId, customerId }],
+    );
+  });
+}
+
+/** The primary e-mail says more than others. */
+function ownersByEmail(
+  identities: readonly NormalizedIdentity[] | undefined,
+  owners: ReadonlyMap<string, string>,
+): string[] {
+  const emails = (identities ?? []).filter(({ kind, shared }) => kind === 'email' && shared !== true);
+  return [...emails.filter(({ primary }) => primary), ...emails.filter(({ primary }) => !primary)].flatMap(
+    (one) => owners.get(identityKey(one)) ?? [],
+  );
 }
 
 function acquirersOf(writes: CustomerWrite[]): string[] {
@@ -175,6 +232,8 @@ interface PreparedCustomers {
   partners: ReadonlySet<string>;
   /** Tombstones of names that nobody has: hash → the anonymous customer. */
   erased: ReadonlyMap<string, string>;
+  /** Visitors who are recognised when they give the e-mail of a customer (`recognition`). */
+  recognised: ReadonlySet<string>;
 }
 
 /** What is known while a set of documents is planned; each planned document updates it. */
@@ -188,6 +247,9 @@ class Plan {
   readonly #partners: PreparedCustomers['partners'];
   readonly #changes: Map<string, CustomerChange>;
   readonly #erased: PreparedCustomers['erased'];
+  readonly #recognised: PreparedCustomers['recognised'];
+  /** Visitors who turned out to be customers, by their ids. */
+  readonly merges = new Map<string, Recognition & { mergeId: string }>();
   /** Hashes of tombstones that are lifted by what was accepted. */
   readonly lifted = new Set<string>();
 
@@ -201,6 +263,7 @@ class Plan {
     this.#partners = known.partners;
     this.#changes = changes;
     this.#erased = known.erased;
+    this.#recognised = known.recognised;
   }
 
   write(write: CustomerWrite, identities: NormalizedIdentity[] | undefined): Written {
@@ -214,21 +277,22 @@ class Plan {
     if (mode === 'upsert' && !first)
       throw invalid('/references', 'required', 'An upsert matches by the first reference: send at least one.');
     const known = first && this.#refs.get(refKey(first));
-    const id = mode === 'patch' ? write.id : mode === 'upsert' ? (known?.recordId ?? undefined) : undefined;
-    const before = id === undefined ? null : (this.#states.get(id) ?? null);
-    if (
-      mode === 'upsert' &&
-      id !== undefined &&
-      !before?.references.some((ref) => first && refKey(ref) === refKey(first))
-    )
+    const named = mode === 'upsert' ? (known?.recordId ?? undefined) : undefined;
+    const namedState = named === undefined ? null : (this.#states.get(named) ?? null);
+    if (named !== undefined && !namedState?.references.some((ref) => first && refKey(ref) === refKey(first)))
       throw new Retry('a customer vanished, or its name went elsewhere');
+    const id = mode === 'patch' ? write.id : mode === 'upsert' ? this.#find(named, references, identities) : undefined;
+    const before = id === undefined ? null : (this.#states.get(id) ?? null);
+    /** A reference that joins a customer has told nothing of it yet, so its document clears nothing. */
+    const joins = mode === 'upsert' && before !== null && id !== named;
+    const merge = joins && named !== undefined ? this.#mergeOf(named, before.row.id) : null;
     if (mode === 'patch' && !before) throw new Problem('not_found', 'There is no such customer.');
     if (before?.row.erasedAt) throw erasedRefusal();
 
     if (write.expectedVersion !== undefined) checkVersion(before?.row.version ?? 0, write.expectedVersion);
     if (known?.deletedAt && mode === 'upsert' && !write.restore) throw deletedReference();
     if (before && known && mode === 'upsert' && !isNews(known, incoming))
-      return { id: before.row.id, created: false, applied: false };
+      return { id: before.row.id, created: false, applied: false, warnings: [] };
 
     if ('consents' in input) checkConsents(this.#context, input.consents);
     input = withoutGuarded(this.#context.principal, before, input, identities);
@@ -236,10 +300,19 @@ class Plan {
     this.#checkRelations(before?.row.id, input);
     const recordId = before?.row.id ?? newId();
     // The names first: a POST that is repeated is told that its record exists, not that its e-mail is taken.
-    const names = this.#references(recordId, before?.references ?? [], references, write, incoming);
+    const moving = merge && namedState ? new Set(namedState.references.map(refKey)) : null;
+    const names = this.#references(
+      recordId,
+      before?.references ?? [],
+      // Those of a visitor come with the merge.
+      moving ? references?.filter((ref) => !moving.has(refKey(ref))) : references,
+      write,
+      moving ? null : incoming,
+    );
+    const warnings: Warning[] = merge ? [mergedWarning(merge)] : [];
     const after: CustomerState = {
-      row: this.#row(recordId, before?.row ?? null, input, mode),
-      identities: this.#identities(recordId, before?.identities ?? [], identities, write),
+      row: this.#row(recordId, before?.row ?? null, input, joins ? 'patch' : mode),
+      identities: this.#identities(recordId, before?.identities ?? [], identities, write, warnings),
       references: names,
     };
     if (after.row.kind === 'person' && this.#withMembers.has(recordId)) {
@@ -257,7 +330,47 @@ class Plan {
     const lifted = this.#liftedBy(input, before, { ...after, given: identities ?? [] });
     this.#remember(recordId, before, after);
     for (const hash of lifted) this.lifted.add(hash);
-    return { id: recordId, created: before === null, applied: true };
+    if (merge && namedState) {
+      this.merges.set(merge.visitorId, merge);
+      const told = namedState.references.map((ref) =>
+        known && refKey(ref) === refKey(known) ? versioned(ref, incoming) : ref,
+      );
+      this.#remember(merge.visitorId, namedState, { ...namedState, references: told });
+    }
+    return { id: recordId, created: before === null, applied: true, warnings };
+  }
+
+  /**
+   * Whom a document is about (who-is-who.ts): the customer of its reference, or the one who has the e-mail and no other
+   * account of the source.
+   *
+   * @param named the customer of its first reference
+   */
+  #find(
+    named: string | undefined,
+    references: readonly ReferenceInput[] = [],
+    identities: readonly NormalizedIdentity[] | undefined,
+  ): string | undefined {
+    if (named === undefined) {
+      return ownersByEmail(identities, this.#owners).find(
+        (id) => !isAnotherAccount(this.#states.get(id)?.references ?? [], references),
+      );
+    }
+    const merged = this.merges.get(named)?.customerId;
+    if (merged !== undefined) return merged;
+    const visitor = this.#states.get(named);
+    if (!visitor || !looksAnonymous(visitor)) return named;
+    const isNew = this.#changes.get(named)?.before === null;
+    const found = ownersByEmail(identities, this.#owners).find((customerId) =>
+      isNew
+        ? this.#context.principal.scopedTo === null && this.#states.get(customerId)?.row.kind === 'person'
+        : this.#recognised.has(recognition({ visitorId: named, customerId })),
+    );
+    return found ?? named;
+  }
+
+  #mergeOf(visitorId: string, customerId: string): Recognition & { mergeId: string } {
+    return this.merges.get(visitorId) ?? { visitorId, customerId, mergeId: newId() };
   }
 
   /**
@@ -287,8 +400,8 @@ class Plan {
   }
 
   #remember(id: string, before: CustomerState | null, after: CustomerState): void {
-    for (const identity of before?.identities ?? []) this.#owners.delete(identityKey(identity));
-    for (const identity of after.identities) this.#owners.set(identityKey(identity), id);
+    for (const one of before?.identities ?? []) if (!one.shared) this.#owners.delete(identityKey(one));
+    for (const one of after.identities) if (!one.shared) this.#owners.set(identityKey(one), id);
     const revived = after.references.filter((ref) => this.#refs.get(refKey(ref))?.deletedAt);
     for (const ref of after.references) this.#refs.set(refKey(ref), ref);
     const pending = this.#changes.get(id);
@@ -360,31 +473,50 @@ class Plan {
     before: IdentityRow[],
     wanted: NormalizedIdentity[] | undefined,
     { mode, by, input }: CustomerWrite,
+    warnings: Warning[],
   ): IdentityRow[] {
     if (wanted === undefined && mode === 'patch') return before;
     const bringer = by ?? (mode === 'patch' ? null : (input.references?.[0] ?? null));
     const listed = (wanted ?? []).map((identity): IdentityRow => {
-      const owner = this.#owners.get(identityKey(identity));
-      if (owner !== undefined && owner !== id) {
-        const message = `This ${identity.kind} belongs to another customer.`;
-        throw new Problem(identityTaken, message, {
-          errors: [{ pointer: `/identities/${identity.index}`, code: identityTaken, message }],
-          // Whose it is may be what the caller is not told of a customer that it sees.
-          ...(this.#context.principal.scopedTo === null && { extra: { id: owner } }),
-        });
-      }
-      const old = before.find((i) => identityKey(i) === identityKey(identity));
+      const { kind, value } = identity;
+      const old = before.find((one) => identityKey(one) === identityKey(identity));
       return {
-        kind: identity.kind,
-        value: identity.value,
+        kind,
+        value,
         customerId: id,
         primary: identity.primary,
+        shared: this.#isShared(id, identity, old, mode, warnings),
         // A PATCH has to list what it means to keep: it does not bring that.
         broughtBy: old && mode === 'patch' ? old.broughtBy : withBringer(old?.broughtBy ?? null, bringer),
         createdAt: old?.createdAt ?? this.#context.now,
       };
     });
     return mode === 'upsert' ? afterDocument(before, listed, bringer) : listed;
+  }
+
+  /** @throws Problem identity_taken: it is another customer's, and the message may not say who somebody is */
+  #isShared(
+    id: string,
+    { kind, value, shared, index }: NormalizedIdentity,
+    old: IdentityRow | undefined,
+    mode: CustomerWrite['mode'],
+    warnings: Warning[],
+  ): boolean {
+    const owner = this.#owners.get(identityKey({ kind, value }));
+    const isTaken = owner !== undefined && owner !== id;
+    if (shared === true) return true;
+    if (!isTaken) return mode === 'patch' && shared === undefined && (old?.shared ?? false);
+    if (mode === 'upsert') {
+      warnings.push(sharedWarning(kind, owner, id));
+      return true;
+    }
+    if (old?.shared && shared === undefined) return true;
+    const message = `This ${kind} belongs to another customer. If both have it, send it with \`shared: true\`.`;
+    throw new Problem(identityTaken, message, {
+      errors: [{ pointer: `/identities/${index}`, code: identityTaken, message }],
+      // Whose it is may be what the caller is not told of a customer that it sees.
+      ...(this.#context.principal.scopedTo === null && { extra: { id: owner } }),
+    });
   }
 
   #references(
@@ -426,6 +558,10 @@ class Plan {
     const others = before.filter((ref) => !seen.has(refKey(ref)));
     return [...listed, ...others.map((ref, i) => ({ ...ref, position: listed.length + i }))];
   }
+}
+
+function versioned(ref: RefRow, version: ReturnType<typeof sourceVersion>): RefRow {
+  return version ? { ...ref, versionKind: version.kind, versionValue: version.value } : ref;
 }
 
 const noName: ReferenceInput = { source: '', externalId: '' };

@@ -8,6 +8,7 @@ import {
   leadScorer,
 } from '../../domain/lead-features.ts';
 import { type Db, param, statement } from '../../platform/db/client.ts';
+import { everyIdentity } from '../customers/record.ts';
 import { isTouch } from '../interactions/record.ts';
 import type { LearnedScoreAnswer } from './record.ts';
 
@@ -46,7 +47,7 @@ export interface FactsRow extends LeadProfile {
  */
 export function factsQuery(subjects: SQL, more: SQL = sql``): SQL {
   const has = (kind: string) =>
-    sql`exists (select from customer_identities x where x.customer_id = s.customer_id and x.kind = ${sql.raw(`'${kind}'`)})`;
+    sql`exists (select from ${sql.raw(everyIdentity)} x where x.customer_id = s.customer_id and x.kind = ${sql.raw(`'${kind}'`)})`;
   return sql`select s.customer_id as id, ${more} c.kind, c.locale, c.preferred_channel as "preferredChannel",
       c.acquisition_source as "acquisitionSource", s.source as "leadSource", c.address ->> 'country' as country,
       ${has('email')} as "hasEmail", ${has('phone')} as "hasPhone", c.company_id is not null as "hasCompany",

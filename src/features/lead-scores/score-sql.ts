@@ -8,6 +8,7 @@ import {
   type ScoreRule,
   unitsOf,
 } from '../../domain/lead-score.ts';
+import { everyIdentity } from '../customers/record.ts';
 import { isTouch } from '../interactions/record.ts';
 import type { RuleSetDocument } from './record.ts';
 
@@ -156,7 +157,7 @@ function touchSql(on: RuleTouches, subject: Subject): SQL {
 
 /** By the customer's index alone: that of kinds and values may look short to the planner, and then have grown. */
 function primaryIdentity(kind: 'email' | 'phone'): string {
-  return `(select max(x.value) filter (where x.kind = '${kind}' and x.is_primary) from customer_identities x where x.customer_id = c.id)`;
+  return `(select max(x.value) filter (where x.kind = '${kind}' and x.is_primary) from ${everyIdentity} x where x.customer_id = c.id)`;
 }
 
 const plainFields: Readonly<Record<string, string>> = {
@@ -171,7 +172,7 @@ const plainFields: Readonly<Record<string, string>> = {
   phone: primaryIdentity('phone'),
   name: `coalesce(nullif(c.name, ''), concat_ws(' ', c.given_name, c.family_name))`,
   company: 'c.company_id::text',
-  birthday: 'c.birthday::text',
+  birthday: `case when extract(year from c.birthday) = 4 then to_char(c.birthday, '"--"MM-DD') else c.birthday::text end`,
 };
 
 /** The text of a field of the profile (customer `c`, lead `l`); null where it is not filled in. */

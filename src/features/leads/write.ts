@@ -94,6 +94,7 @@ export async function writeLeads(tx: Transaction, context: Context, writes: Lead
     ),
   );
   await applyChanges(tx, context, [...changes.values()]);
+  await owners.merge(tx);
   return results;
 }
 

@@ -99,7 +99,7 @@ export function decide({ survivor, other, take }: Profiles): {
     const from = note(kind, primaryOf(survivor, kind), primaryOf(other, kind));
     primaries.add(`${kind} ${primaryOf(from === 'other' ? other : survivor, kind)}`);
   }
-  const identities = [...survivor.identities, ...other.identities].map((identity) => ({
+  const identities = joined([...survivor.identities, ...other.identities]).map((identity) => ({
     ...identity,
     customerId: row.id,
     primary: primaries.has(`${identity.kind} ${identity.value}`),
@@ -125,6 +125,18 @@ export function decide({ survivor, other, take }: Profiles): {
   return { decisions, row, identities, references, lead };
 }
 
+/** What both have is one identity: the one by which one of them is found, and brought by whoever brought either. */
+function joined(identities: readonly IdentityRow[]): IdentityRow[] {
+  const made = new Map<string, IdentityRow>();
+  for (const one of identities) {
+    const key = `${one.kind} ${one.value}`;
+    const known = made.get(key);
+    const broughtBy = known?.broughtBy && one.broughtBy ? [...known.broughtBy, ...one.broughtBy] : null;
+    made.set(key, known ? { ...(known.shared ? one : known), broughtBy } : one);
+  }
+  return [...made.values()];
+}
+
 /** Members that name other customers. */
 const naming = namingMembers(definitionOf(customers));
 const nobody = Object.fromEntries(naming.map((member) => [member, null]));
@@ -146,7 +158,8 @@ function memberOf(row: CustomerRow, columns: readonly string[], ids: readonly st
   const value = storedIn(row, first);
   if (value === (customerRecord.fields as Fields)[first]?.spec.fallback) return null; // by name
   if (naming.includes(first) && ids.includes(String(value))) return null;
-  if (columns.length === 1) return value;
+  const { tell } = (customerRecord.fields as Fields)[first]?.spec ?? {}; // by name
+  if (columns.length === 1) return tell && typeof value === 'string' ? tell(value) : value;
   return acquisitionOf(row);
 }
 

@@ -1,6 +1,6 @@
 import { getTableName, type SQL, sql } from 'drizzle-orm';
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core';
-import { type Db, fields, param, statement, type Transaction } from '../../platform/db/client.ts';
+import { type Db, fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
 import type { Columns } from '../../records/catalog.ts';
 import { deletionOfParts } from '../../records/delete-guard.ts';
 import { rowsToKeep } from '../../records/kept-rows.ts';
@@ -18,8 +18,8 @@ import {
 import type { RefRow } from '../../records/references/queries.ts';
 import { externalRefs } from '../../records/references/record.ts';
 import { updateRows } from '../../records/table.ts';
-import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
-import { customerIdentities, customers } from '../customers/record.ts';
+import { type CustomerRow, type IdentityRow, identityRowsOf } from '../customers/queries.ts';
+import { customerIdentities, customers, sharedIdentities } from '../customers/record.ts';
 import { leadStageChanges, leads } from '../leads/record.ts';
 import { loyaltyAccounts, loyaltyTierChanges, loyaltyTransactions } from '../loyalty/record.ts';
 import { partnerShares } from '../partners/record.ts';
@@ -70,7 +70,10 @@ const ofCustomers = <Row>(table: PgTable, owner: PgColumn, order: SQL = sql`${ow
   );
 const rowsOfCustomers = {
   customers: ofCustomers<CustomerRow>(customers, customers.id),
-  identities: ofCustomers<IdentityRow>(customerIdentities, customerIdentities.customerId, sql`kind, created_at, value`),
+  identities: statement<IdentityRow>(
+    'merged_identities',
+    sql`${identityRowsOf(sql`= any(${param('ids')}::uuid[])`)} order by "kind", "createdAt", "value"`,
+  ),
   references: ofCustomers<RefRow>(externalRefs, externalRefs.recordId, sql`position, source, external_id`),
   leads: ofCustomers<LeadRow>(leads, leads.customerId),
   stages: ofCustomers<StageRow>(leadStageChanges, leadStageChanges.customerId, sql`sequence`),
@@ -247,9 +250,24 @@ export async function restoreNames(tx: Transaction, move: Move): Promise<void> {
 const saveIdentities = statement('save_merged_identities', updateRows(customerIdentities, param('rows')));
 const saveReferences = statement('save_merged_references', updateRows(externalRefs, param('rows')));
 
-/** Writes identities and references as they are now: whose they are, which is primary, and in which order they come. */
-export function saveNames(tx: Transaction, identities: IdentityRow[], references: RefRow[]): void {
-  if (identities.length > 0) tx.pipeline(saveIdentities, { rows: JSON.stringify(identities) });
+const dropShared = statement(
+  'drop_merged_shared_identities',
+  sql`delete from ${sharedIdentities} where customer_id = any(${param('ids')}::uuid[])`,
+);
+const saveShared = statement('save_merged_shared_identities', insertRows(sharedIdentities, param('rows')));
+
+/** Sets whose these identities and references of two customers are, which is primary, and in which order they come. */
+export function saveNames(
+  tx: Transaction,
+  { from, to }: Pick<Move, 'from' | 'to'>,
+  identities: IdentityRow[],
+  references: RefRow[],
+): void {
+  const own = identities.filter(({ shared }) => !shared);
+  const shared = identities.filter((row) => row.shared);
+  if (own.length > 0) tx.pipeline(saveIdentities, { rows: JSON.stringify(own) });
+  tx.pipeline(dropShared, { ids: [from, to] });
+  if (shared.length > 0) tx.pipeline(saveShared, { rows: JSON.stringify(shared) });
   if (references.length > 0) tx.pipeline(saveReferences, { rows: JSON.stringify(references) });
 }
 

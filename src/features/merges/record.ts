@@ -117,6 +117,48 @@ export const customerAliases = storedTable('customer_aliases', {
   extras: (t) => [index('customer_aliases_customer').on(t.customerId)],
 });
 
+/** Pairs of which somebody has said that they are two. */
+export const dismissedDuplicates = storedTable('dismissed_duplicates', {
+  name: 'dismissedDuplicates',
+  label: 'Customers who were said to be somebody else',
+  access: 'service',
+  nature: 'fact',
+  owner: 'customerId',
+  key: ['customerId', 'id'],
+  guard: null,
+  fields: {
+    customerId: ownerId(() => customers.id),
+    id: key(),
+    otherId: otherCustomer().required(),
+    at: instant().required(),
+    by: text(255).plain().required(),
+  },
+  extras: (t) => [
+    index('dismissed_duplicates_pair').on(t.customerId, t.otherId),
+    index('dismissed_duplicates_other').on(t.otherId),
+  ],
+});
+
+export const duplicateReason = z
+  .enum(['same_email', 'same_phone', 'same_handle', 'same_name_and_birthday', 'same_name_and_postal_code'])
+  .meta({ id: 'DuplicateReason', description: 'What two customers have in common.', example: 'same_email' });
+
+export const customerDuplicate = z
+  .strictObject({
+    customerId: id.meta({ description: 'The older one. It survives if you accept the suggestion.' }),
+    otherId: id,
+    reasons: z.array(duplicateReason),
+    merge: z
+      .strictObject({
+        preview: z.string().meta({ description: 'POST `body` to see what the merge would do.' }),
+        accept: z.string().meta({ description: 'POST `body` to merge the two.' }),
+        body: z.strictObject({ customerId: id }).meta({ id: 'SuggestedMergeBody' }),
+      })
+      .meta({ id: 'SuggestedMerge', description: 'The merge of the two.' }),
+  })
+  .meta({ id: 'CustomerDuplicate', description: 'Two customers who may be one.' });
+export type CustomerDuplicate = z.output<typeof customerDuplicate>;
+
 export const mergeInput = z
   .strictObject({
     customerId: id.meta({ description: 'The other record of the person, which goes; its id becomes an alias.' }),

@@ -14,7 +14,7 @@ import { jointStamps, nextStamps } from '../../records/stamps.ts';
 import { redirectsOf } from '../customers/aliases.ts';
 import { normalForm } from '../customers/normal-form.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
-import { customerIdentities, customers } from '../customers/record.ts';
+import { customerIdentities, customers, sharedIdentities } from '../customers/record.ts';
 import { enqueueReferrals } from '../loyalty/referrals.ts';
 import { mergeLeads, unmergeLeads } from './leads.ts';
 import { moveLedger, recomputeMember, reopenAccount, restoreLedgers, splitLedgers } from './ledger.ts';
@@ -68,6 +68,8 @@ import {
 
 export interface MergeWrite extends MergeInput {
   survivorId: string;
+  /** Default: a new one. */
+  mergeId?: string;
   expectedVersion?: number | undefined;
   survivorVersion?: number | '*' | undefined;
 }
@@ -81,7 +83,7 @@ export interface MergeWrite extends MergeInput {
  */
 export async function mergeCustomers(tx: Transaction, context: Context, write: MergeWrite): Promise<MergeResult> {
   const { now } = context;
-  const { survivorId: to, customerId: from, take = [] } = write;
+  const { survivorId: to, customerId: from, take = [], mergeId = newId() } = write;
   await checkOther(tx, to, from);
   await lockMerged(tx, { from, to });
   const parties = await partiesOf(tx, [from, to]);
@@ -102,7 +104,6 @@ export async function mergeCustomers(tx: Transaction, context: Context, write: M
   refuse(obstaclesOf({ survivor, other }));
 
   const decided = decide({ survivor, other, take });
-  const mergeId = newId();
   const move: Move = { mergeId, from, to, now };
   const columns = await storedColumns(tx);
   const by = context.principal.client;
@@ -112,7 +113,7 @@ export async function mergeCustomers(tx: Transaction, context: Context, write: M
   const moves = await moveRecords(tx, customerMergeRecords, move, columns, 'there');
   await mergeLeads(tx, { now, columns }, { survivor, other }, decided.lead, take.includes('lead_stage'));
   await mergeShares(tx, move, columns);
-  saveNames(tx, decided.identities, decided.references);
+  saveNames(tx, move, decided.identities, decided.references);
   await redirect(tx, move);
   const shares = (await countMergeable(tx, from)).filter(({ kind }) => kind === 'partnerShares');
   await dropMerged(tx, from);
@@ -197,7 +198,8 @@ function present(counts: readonly RecordCount[]): RecordCount[] {
 }
 
 const keptCustomers = keptRows<CustomerRow>(customerMerges, customers);
-const keptIdentities = keptRows<IdentityRow>(customerMerges, customerIdentities);
+const keptIdentities = keptRows<Omit<IdentityRow, 'shared'>>(customerMerges, customerIdentities);
+const keptShared = keptRows<Omit<IdentityRow, 'shared'>>(customerMerges, sharedIdentities);
 const keptReferences = keptRows<RefRow>(customerMerges, externalRefs);
 const madeCustomer = madeRow<CustomerRow>(customerMerges, customers);
 const madeAccount = statement<{ version: number | null }>(
@@ -223,8 +225,8 @@ export async function unmergeCustomers(
   { survivorId: from, mergeId }: { survivorId: string; mergeId: string },
 ): Promise<UnmergeResult> {
   const { now } = context;
-  const before = await mergesOf(tx, from, mergeId);
-  await lockUnmerged(tx, before.found ? [from, before.found.mergedId] : [from], mergeId);
+  const seen = await mergesOf(tx, from, mergeId);
+  await lockUnmerged(tx, seen.found ? [from, seen.found.mergedId] : [from], mergeId);
   const survivor = (await partiesOf(tx, [from])).get(from);
   if (!survivor) throw notFound('customer');
   const { found, last } = await mergesOf(tx, from, mergeId);
@@ -240,16 +242,21 @@ export async function unmergeCustomers(
   const move: Move = { mergeId, from, to, now };
   const columns = await storedColumns(tx);
   await completeRows(tx, customerMerges, { mergeId, survivorId: from, columns });
-  const [rows, identities, references, made, account, counts] = await Promise.all([
+  const [rows, own, shared, references, made, account, counts] = await Promise.all([
     tx.all(keptCustomers, { mergeId }),
     tx.all(keptIdentities, { mergeId }),
+    tx.all(keptShared, { mergeId }),
     tx.all(keptReferences, { mergeId }),
     tx.first(madeCustomer, { mergeId }),
     tx.first(madeAccount, { mergeId }),
     tx.all(recorded, { mergeId }),
   ]);
-  const own = rows.find(({ id }) => id === from);
-  if (!own || !made) throw new Error(`The merge ${mergeId} lacks what it kept`);
+  const identities = [
+    ...own.map((row) => ({ ...row, shared: false })),
+    ...shared.map((row) => ({ ...row, shared: true })),
+  ];
+  const before = rows.find(({ id }) => id === from);
+  if (!before || !made) throw new Error(`The merge ${mergeId} lacks what it kept`);
 
   await restoreRows(tx, customerMerges, customers, { mergeId, ids: [to], columns, now, above: survivor.row.version });
   await reopenAccount(tx, move, columns, survivor.account?.version);
@@ -261,8 +268,8 @@ export async function unmergeCustomers(
   const lead = await unmergeLeads(tx, { mergeId, survivor, otherId: to, columns, now });
   await restoreShares(tx, move, columns);
   const names = namesBack({ survivor, to, identities, references });
-  saveNames(tx, names.identities, names.references);
-  const profile = profileBack(survivor.row, own, made);
+  saveNames(tx, move, names.identities, names.references);
+  const profile = profileBack(survivor.row, before, made);
   await saveCustomerRow(tx, { ...profile.row, ...nextStamps(survivor.row, now) });
   await unredirect(tx, move);
   await restoreNames(tx, move);
@@ -335,15 +342,23 @@ function namesBack(given: { survivor: Party; to: string; identities: IdentityRow
   const identityOf = ({ kind, value }: IdentityRow) => `${kind} ${value}`;
   const nameOf = ({ source, externalId }: RefRow) => `${source} ${externalId}`;
   // Kept as they were then; those that are there may have been brought to another normal form since.
-  const before = new Map([
-    ...given.identities.map(
-      (row) => [identityOf({ ...row, value: normalForm(row.kind, row.value) ?? row.value }), row] as const,
-    ), // a pair
-    ...given.identities.map((row) => [identityOf(row), row] as const), // as above
-  ]);
-  const identities = survivor.identities.map((row) => {
-    const was = before.get(identityOf(row));
-    return was ? { ...row, customerId: was.customerId, primary: was.primary } : row;
+  const before = new Map<string, IdentityRow[]>();
+  for (const row of given.identities) {
+    for (const value of new Set([row.value, normalForm(row.kind, row.value) ?? row.value])) {
+      const key = identityOf({ ...row, value });
+      before.set(key, [...(before.get(key) ?? []), row]);
+    }
+  }
+  const identities = survivor.identities.flatMap((row): IdentityRow[] => {
+    // What both had was one since; whose it was has it again as it was brought.
+    const [was, ...others] = before.get(identityOf(row)) ?? [];
+    if (!was) return [row];
+    const back = { ...row, customerId: was.customerId, primary: was.primary };
+    if (others.length === 0) return [back];
+    return [
+      { ...back, broughtBy: was.broughtBy, createdAt: was.createdAt },
+      ...others.map((one) => ({ ...one, value: row.value, shared: true })),
+    ];
   });
   for (const customerId of [survivor.row.id, to]) keepOnePrimary(identities, customerId, before, identityOf);
   const names = new Map(given.references.map((row) => [nameOf(row), row]));
@@ -371,7 +386,7 @@ function namesBack(given: { survivor: Party; to: string; identities: IdentityRow
 function keepOnePrimary(
   rows: IdentityRow[],
   customerId: string,
-  before: ReadonlyMap<string, IdentityRow>,
+  before: ReadonlyMap<string, unknown>,
   key: (row: IdentityRow) => string,
 ): void {
   for (const kind of new Set(rows.map((row) => row.kind))) {

@@ -3,6 +3,7 @@ import type { LeadFunnelCounts } from '../../domain/lead-funnel.ts';
 import type { LeadStage } from '../../domain/lead-lifecycle.ts';
 import { profileFieldsOf } from '../../domain/lead-score.ts';
 import { type Db, param, statement, type Values } from '../../platform/db/client.ts';
+import { everyIdentity } from '../customers/record.ts';
 import { isResponse, isTouch } from '../interactions/record.ts';
 import { compiled, type ScoringRules } from '../lead-scores/queries.ts';
 import { fieldSql } from '../lead-scores/score-sql.ts';
@@ -50,7 +51,7 @@ const responses = (reach: Reach) => sql`select i.customer_id, min(i.occurred_at)
 const identities = (
   reach: Reach,
 ) => sql`select d.customer_id, bool_or(d.kind = 'email') as email, bool_or(d.kind = 'phone') as phone
-    from ${rowsOfLeads(reach, sql`customer_identities d`)} where d.customer_id = l.customer_id and d.is_primary group by d.customer_id`;
+    from ${rowsOfLeads(reach, sql`${sql.raw(everyIdentity)} d`)} where d.customer_id = l.customer_id and d.is_primary group by d.customer_id`;
 
 /**
  * As `fieldSql` has it; e-mail and phone come from `e`, which takes one pass instead of a look-up per lead. Of an erased

@@ -110,6 +110,7 @@ function orderBook(tx: Transaction, now: string, inputs: OrderInput[], known: Lo
     async save(saving: Transaction) {
       if (awaited.size > 0) await awaitNames(saving, 'order', [...awaited.values()], now);
     },
+    merge: () => Promise.resolve(),
   };
 }
 

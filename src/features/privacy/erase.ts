@@ -42,17 +42,16 @@ export async function eraseCustomers(
     tx.first(touchResponses, { ids, now }),
   ]);
   note('surveyResponses', responses?.records);
-  await addTombstones(
-    tx,
-    names.flatMap(({ customerId, hashed, source, value }) => {
-      if (hashed === null) return [];
-      const hash =
-        hashed === 'reference'
-          ? referenceHash(context, { source, externalId: value })
-          : identityHash(context, { kind: source, value });
-      return [{ hash, customerId, createdAt: now }];
-    }),
-  );
+  const tombstones = names.flatMap(({ customerId, hashed, source, value }) => {
+    if (hashed === null) return [];
+    const hash =
+      hashed === 'reference'
+        ? referenceHash(context, { source, externalId: value })
+        : identityHash(context, { kind: source, value });
+    return [{ hash, customerId, createdAt: now }];
+  });
+  // Two of them may have shared one.
+  await addTombstones(tx, [...new Map(tombstones.map((row) => [row.hash, row])).values()]);
   // Former ids are read from the aliases, which stay.
   const answers = await tx.first(forgetAnswers, {
     ids,
@@ -77,6 +76,9 @@ const namesOf = statement<{
 }>(
   'names_to_erase',
   sql`select customer_id as "customerId", 'identity' as hashed, kind as source, value from customer_identities where customer_id = any(${param('ids')}::uuid[])
+    -- By one that identifies somebody else they were never found.
+    union all select s.customer_id, 'identity', s.kind, s.value from customer_shared_identities s where s.customer_id = any(${param('ids')}::uuid[])
+      and not exists (select from customer_identities i where i.kind = s.kind and i.value = s.value)
     union all select record_id, 'reference', source, external_id from external_refs where kind = 'customer' and record_id = any(${param('ids')}::uuid[])
     union all select c.id, null, '', word from customers c, unnest(array[c.name, c.given_name, c.family_name]) word
       where c.id = any(${param('ids')}::uuid[]) and word is not null`,

@@ -4,6 +4,7 @@ import { param, statement, type Transaction, transaction } from '../../platform/
 import { notFound, Problem } from '../../platform/errors.ts';
 import { GzippedBuffer } from '../../platform/gzipped-buffer.ts';
 import { type Context, personalScope, readOperation, requireScope } from '../../platform/operation.ts';
+import { tellMembers } from '../../records/fields.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
 import { customerById } from '../customers/queries.ts';
@@ -134,6 +135,7 @@ async function writeRecords(
     const records = await tx.all(fetchHeld);
     let text = '';
     for (const record of records) {
+      if (section.fields) tellMembers(section.fields, record);
       text += told(section, record, index);
       index += 1;
     }

@@ -1,5 +1,6 @@
 import { getTableColumns, type SQL, sql } from 'drizzle-orm';
 import { fields, param, type Statement, statement } from '../../platform/db/client.ts';
+import type { Fields } from '../../records/fields.ts';
 import { lazily } from '../../records/lazily.ts';
 import { amountsOf, inheritedCurrency, namingMembers, ownedTables } from '../../records/personal-data.ts';
 import { columnNamed, type StoredTable } from '../../records/table.ts';
@@ -19,6 +20,8 @@ export interface Section {
   amounts: Readonly<Record<string, AmountOf>>;
   /** Members that may refer to other customers. */
   naming: readonly string[];
+  /** Of a table that was defined: how its values read. */
+  fields?: Fields;
   /** Whether there is one record at most. */
   single: boolean;
   from: SQL;
@@ -70,6 +73,7 @@ function tableSection(stored: StoredTable): Section {
     members: [...Object.keys(members), ...(currency ? ['currency'] : []), ...(id ? ['mergedFrom'] : [])],
     amounts: amountsOf(stored),
     naming: namingMembers(stored),
+    fields: members,
     single: key.join() === owner,
     from: sql`${table}`,
     where: sql`${columnNamed(table, owner ?? '')} = ${person}`,

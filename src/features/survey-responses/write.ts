@@ -56,6 +56,7 @@ interface Found {
   /** The customer of the write of this index; null: it names none, by itself or by what it is about. @throws Problem */
   owner(index: number): (Owner & { named: boolean }) | null;
   saveOwners(): Promise<void>;
+  mergeOwners(): Promise<void>;
 }
 
 /**
@@ -93,6 +94,7 @@ export async function writeResponses(
   );
   await found.saveOwners();
   await save(tx, context, found.survey, [...changes.values()]);
+  await found.mergeOwners();
   return results;
 }
 
@@ -188,6 +190,7 @@ async function prepare(tx: Transaction, context: Context, surveyId: string, writ
       return { ...owners.owner(ownerInput.place), named: ownerInput.named };
     },
     saveOwners: () => owners.save(tx),
+    mergeOwners: () => owners.merge(tx),
   };
 }
 

@@ -81,7 +81,7 @@ const scalars = [
       node.kind === Kind.INT ? safeInteger(Number(node.value), node) : refuse('SafeInt takes an integer.', node),
   }),
   textScalar('DateTime', 'An RFC 3339 instant, taken with any offset and answered in UTC: `2026-03-01T09:30:00.000Z`.'),
-  textScalar('Date', 'A calendar date: `2026-03-01`.'),
+  textScalar('Date', 'A calendar date: `2026-03-01`. Of a birthday the year may not be known: `--03-01`.'),
   numberOrText(
     'Decimal',
     'An exact decimal. It is answered as a string (`"1.1534"`) and taken as a string, or as a number where that is exact.',

@@ -153,10 +153,12 @@ t.test('within one batch an identity goes from one customer to another', async (
   t.match(body.results, [
     { status: 'updated' },
     { status: 'created' },
-    { status: 'refused', id: body.results[1].id, error: { code: 'identity_taken' } },
+    { status: 'created', warnings: [{ code: 'customer_conflict', message: new RegExp(body.results[1].id) }] },
   ]);
   t.same((await request('GET', at(a))).body.identities, []);
-  t.equal((await request('GET', at(b))).body.email, `${a}@example.org`);
+  t.same((await request('GET', at(b))).body.identities, [{ ...identities[0], primary: true }]);
+  const third = await request('GET', `/v1/customers/${body.results[2].id}`);
+  t.same(third.body.identities, [{ ...identities[0], primary: true, shared: true }]);
 });
 
 t.test('PUT clears what is left out, PATCH leaves it and null clears it', async (t) => {

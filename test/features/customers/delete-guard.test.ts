@@ -28,7 +28,9 @@ const parts = [
   'consents',
   'customer_identities',
   'customer_month',
+  'customer_shared_identities',
   'customer_stats',
+  'dismissed_duplicates',
   'external_refs',
   'partner_customers',
   'partner_shares',
@@ -154,7 +156,7 @@ t.test('every table with a customer in it is said to guard the customer or to be
   const cascading = keys.filter(({ parent, onDelete }) => parent === 'customers' && onDelete === 'c');
   t.strictSame(
     cascading.map(({ table }) => table).sort(),
-    ['consents', 'customer_identities', 'partner_shares'],
+    ['consents', 'customer_identities', 'customer_shared_identities', 'partner_shares'],
     'what the database deletes by itself',
   );
 });

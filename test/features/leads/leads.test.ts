@@ -72,12 +72,17 @@ t.test('a lead is made of a customer who is found as for orders, or made', async
   t.match(again, { status: 409, body: { code: 'already_exists', id: known.body.id } });
   t.same(faults(again.body), ['/customerId already_exists']);
 
-  const conflict = await request('POST', '/v1/leads', { body: { customer: { email, ...claim(), name: 'X' } } });
-  t.equal(conflict.status, 409, 'an unknown reference with a known e-mail is the e-mail’s customer');
-  const other = claim();
-  await make({ customer: other });
-  const warned = await request('PUT', `/v1/leads/external/web/${other.externalId}`, { body: { customer: { email } } });
-  t.match(warned, { status: 200, body: { warnings: [{ code: 'customer_conflict' }] } });
+  const second = await request('POST', '/v1/leads', { body: { customer: { email, ...claim(), name: 'X' } } });
+  t.match(
+    second,
+    { status: 201, body: { warnings: [{ code: 'customer_conflict' }] } },
+    'another account of the source',
+  );
+  t.not(second.body.id, known.body.id);
+  const visitor = claim();
+  await make({ customer: visitor });
+  const form = await request('PUT', `/v1/leads/external/web/${visitor.externalId}`, { body: { customer: { email } } });
+  t.match(form, { status: 200, body: { id: known.body.id, warnings: [{ code: 'customer_merged' }] } });
 });
 
 t.test('what is no lead is refused with the place of the fault', async (t) => {

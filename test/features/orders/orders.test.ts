@@ -172,7 +172,11 @@ t.test('its customer is found by reference, then e-mail, then phone, and created
   const byMail = await push({ email, phone: '+442079460101' });
   t.equal(byMail.customerId, first.customerId, 'the e-mail comes before the phone');
   t.equal(byMail.warnings.length, 1);
-  t.same((await customerAt(tag)).body.identities, customer.identities, 'nothing is moved');
+  t.same(
+    (await customerAt(tag)).body.identities,
+    [...customer.identities, { kind: 'phone', value: '+442079460101', primary: false, shared: true }],
+    'nothing is moved: the phone of another customer is shared',
+  );
 
   const badPhone = await push({ externalId: tag, phone: '0049' });
   t.match(badPhone, { customerId: first.customerId, warnings: [{ code: 'unusable_phone' }] });

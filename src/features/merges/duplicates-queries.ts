@@ -1,0 +1,146 @@
+import { type SQL, sql } from 'drizzle-orm';
+import { type Db, insertRows, param, type Statement, statement, type Transaction } from '../../platform/db/client.ts';
+import { alike, everyIdentity } from '../customers/record.ts';
+import { type CustomerDuplicate, dismissedDuplicates } from './record.ts';
+
+/*
+ * Pairs of customers who may be one, in the order of what they have in common: e-mails, phones and handles first, then names
+ * with birthdays, then names with postal codes. Every part is read from an index and ends with the page, and a pair
+ * comes once, in the first part that has it.
+ */
+
+/** What more customers than this have in common says nothing: the phone of a switchboard, the address of a marketplace. */
+const mostAlike = sql.raw('10');
+
+/** Where a pair stands. */
+export interface Place {
+  /** Number of the part. */
+  part: number;
+  /** What the pair has in common, as a number: of the part of identities the same for all. */
+  key: string;
+  id: string;
+  other: string;
+}
+
+export const beginning: Place = {
+  part: 0,
+  key: String(-(2n ** 63n)),
+  id: '00000000-0000-0000-0000-000000000000',
+  other: '00000000-0000-0000-0000-000000000000',
+};
+
+/** Two who can be merged and of whom nobody has said that they are two. Whoever is shown to nobody is left out here. */
+const areSuggested = (a: SQL, b: SQL) => sql`exists (select from customers x, customers y
+    where x.id = ${a} and y.id = ${b} and x.kind = y.kind and x.erased_at is null and y.erased_at is null)
+  and not exists (select from ${dismissedDuplicates} d where d.customer_id = ${a} and d.other_id = ${b})
+  and not exists (select from ${dismissedDuplicates} d where d.customer_id = ${b} and d.other_id = ${a})`;
+
+/** Whether at most `mostAlike` customers have the identity `s`. */
+const isRare = (s: SQL) => sql`(select count(*) from (select from customer_shared_identities r
+    where r.kind = ${s}.kind and r.value = ${s}.value limit ${mostAlike}) r) < ${mostAlike}`;
+
+/** Whether a row of `id` among the shared identities leads to `other`: as its owner, or (`younger`) as one who shares it, too. */
+const leadsTo = (id: SQL, other: SQL) => sql`exists (select from customer_shared_identities s
+    join ${sql.raw(everyIdentity)} i on i.kind = s.kind and i.value = s.value
+    where s.customer_id = ${id} and i.customer_id = ${other} and ${isRare(sql`s`)})`;
+
+const shareIdentity = (a: SQL, b: SQL) => sql`(${leadsTo(a, b)} or ${leadsTo(b, a)})`;
+
+const after = {
+  key: sql`${param('key')}::bigint`,
+  id: sql`${param('id')}::uuid`,
+  other: sql`${param('other')}::uuid`,
+};
+const limit = sql`limit ${param('limit')}::int`;
+
+// From the younger of the two, or from the one who shares what the other owns.
+const byIdentity = sql`select distinct 0::text as key, s.customer_id as id, i.customer_id as other
+  from customer_shared_identities s cross join lateral (
+    select customer_id from customer_identities o where o.kind = s.kind and o.value = s.value
+    union all select customer_id from customer_shared_identities o where o.kind = s.kind and o.value = s.value
+  ) i
+  where s.customer_id >= ${after.id} and (s.customer_id, i.customer_id) > (${after.id}, ${after.other})
+    and ${param('key')}::bigint is not null and s.customer_id <> i.customer_id and ${isRare(sql`s`)}
+    and (i.customer_id < s.customer_id or not ${leadsTo(sql`i.customer_id`, sql`s.customer_id`)})
+    and ${areSuggested(sql`s.customer_id`, sql`i.customer_id`)}
+  order by s.customer_id, i.customer_id ${limit}`;
+
+function byLikeness({ key, isThere }: { key: string; isThere: string }, isSaid: (a: SQL, b: SQL) => SQL): SQL {
+  const [id, other] = [sql`g.id`, sql`o.id`];
+  return sql`select g.key::text as key, g.id, o.id as other
+    from (
+      select ${sql.raw(key)} as key, id, array_agg(id) over likeness as ids, count(*) over likeness as size
+      from customers where ${sql.raw(isThere)} and ${sql.raw(key)} >= ${after.key}
+      window likeness as (partition by ${sql.raw(key)})
+    ) g cross join lateral unnest(g.ids) as o(id)
+    where g.size between 2 and ${mostAlike} and o.id < g.id
+      and (g.key, g.id, o.id) > (${after.key}, ${after.id}, ${after.other})
+      and not ${isSaid(id, other)} and ${areSuggested(id, other)}
+    order by g.key, g.id, o.id ${limit}`;
+}
+
+const areBorn = (a: SQL, b: SQL) => sql`exists (select from
+    (select ${sql.raw(alike.birthday.key)} as key from customers where id = ${a} and ${sql.raw(alike.birthday.isThere)}) x,
+    (select ${sql.raw(alike.birthday.key)} as key from customers where id = ${b} and ${sql.raw(alike.birthday.isThere)}) y
+    where x.key = y.key)`;
+
+type PairRow = Omit<Place, 'part'>;
+
+const parts: readonly Statement<PairRow>[] = [
+  statement('duplicates_by_identity', byIdentity),
+  statement('duplicates_by_birthday', byLikeness(alike.birthday, shareIdentity)),
+  statement(
+    'duplicates_by_postal_code',
+    byLikeness(alike.postalCode, (a, b) => sql`(${shareIdentity(a, b)} or ${areBorn(a, b)})`),
+  ),
+];
+
+/** Up to `count` pairs behind a place. */
+export async function pairsAfter(db: Db, place: Place, count: number): Promise<Place[]> {
+  const found: Place[] = [];
+  for (let part = place.part; part < parts.length && found.length < count; part += 1) {
+    const query = parts[part];
+    if (!query) break;
+    const { key, id, other } = part === place.part ? place : beginning;
+    const rows = await db.all(query, { key, id, other, limit: count - found.length });
+    found.push(...rows.map((row) => ({ part, ...row })));
+  }
+  return found;
+}
+
+const reasons = statement<{ id: string; other: string; reasons: CustomerDuplicate['reasons'] }>(
+  'reasons_of_duplicates',
+  sql`select p."id", p."other", (
+      select json_agg(reason order by place) from (
+        select distinct case i.kind when 'email' then 1 when 'phone' then 2 else 3 end as place, 'same_' || i.kind as reason
+          from ${sql.raw(everyIdentity)} i join ${sql.raw(everyIdentity)} j on j.kind = i.kind and j.value = i.value
+          where i.customer_id = p."id" and j.customer_id = p."other"
+        union all select 4, 'same_name_and_birthday' where ${areBorn(sql`p."id"`, sql`p."other"`)}
+        union all select 5, 'same_name_and_postal_code' from
+          (select ${sql.raw(alike.postalCode.key)} as key from customers where id = p."id" and ${sql.raw(alike.postalCode.isThere)}) x
+          join (select ${sql.raw(alike.postalCode.key)} as key from customers where id = p."other" and ${sql.raw(alike.postalCode.isThere)}) y using (key)
+      ) r) as reasons
+    from json_to_recordset(${param('pairs')}::json) as p("id" uuid, "other" uuid)`,
+);
+
+/** What these pairs have in common, in their order. */
+export async function reasonsOf(db: Db, pairs: readonly Place[]): Promise<CustomerDuplicate['reasons'][]> {
+  if (pairs.length === 0) return [];
+  const rows = await db.all(reasons, { pairs: JSON.stringify(pairs) });
+  const known = new Map(rows.map((row) => [`${row.id} ${row.other}`, row.reasons]));
+  return pairs.map(({ id, other }) => known.get(`${id} ${other}`) ?? []);
+}
+
+const isDismissed = statement<unknown>(
+  'is_dismissed',
+  sql`select from ${dismissedDuplicates} where customer_id = ${param('customerId')}::uuid and other_id = ${param('otherId')}::uuid`,
+);
+const dismiss = statement('dismiss_duplicate', insertRows(dismissedDuplicates, param('rows')));
+
+/** Notes that two locked customers are two. @returns whether it is news */
+export async function dismissPair(tx: Transaction, row: typeof dismissedDuplicates.$inferSelect): Promise<boolean> {
+  const { customerId, otherId } = row;
+  if (await tx.first(isDismissed, { customerId, otherId })) return false;
+  await tx.all(dismiss, { rows: JSON.stringify([row]) });
+  return true;
+}
