@@ -30,6 +30,7 @@ import { tokenIssuer } from './platform/auth/token-issuer.ts';
 import { cursorCodec } from './platform/cursor.ts';
 import { openPool, type PoolOptions, poolDb, transaction } from './platform/db/client.ts';
 import { migrationsFolder } from './platform/db/open.ts';
+import { zoneDifference, zoneWarning } from './platform/db/zone-difference.ts';
 import { operationsOf, type Resolvers } from './platform/graphql/field.ts';
 import { serveGraphiql } from './platform/graphql/graphiql.ts';
 import { serveGraphql } from './platform/graphql/server.ts';
@@ -172,12 +173,15 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const audit = openAuditRecord(poolDb(pool), logger);
   // After the last answer, and before the pool is closed.
   app.addHook('onClose', () => audit.close());
+  const zonesDiffer = (await zoneDifference(poolDb(pool), config.reportingTimeZone, clockOrSystem())) ?? undefined;
+  if (zonesDiffer) logger.warn(zonesDiffer, zoneWarning(config.reportingTimeZone, zonesDiffer));
   const services: Services = {
     db: poolDb(pool),
     pool,
     scopedPools,
     baseCurrency: config.baseCurrency,
     reportingTimeZone: config.reportingTimeZone,
+    zonesDiffer,
     cursors: cursorCodec(keys.cursorSecret),
     links: linkTokens(keys.linkSecret),
     tombstones: keyedHash(keys.tombstoneSecret),
@@ -213,7 +217,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     });
   }
   await addAuthentication(app, config, keys, directory);
-  addHealth(app, connection, migrationsFolder);
+  addHealth(app, connection, { migrationsFolder, warnings: zonesDiffer ? ['time_zones_differ'] : [] });
   await serveDocs(app, routes, guide);
   await serveGraphiql(app, firstQuery);
   serveOauth(app, { config, issuer, endpoint: issuer && tokenEndpoint(services, issuer) });

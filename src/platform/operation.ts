@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { z } from 'zod';
+import type { Range } from '../domain/period.ts';
 import { type Audit, background, changeEntry, type Origin, readEntry, witness } from './audit.ts';
 import type { AccessDirectory } from './auth/directory.ts';
 import type { TokenIssuer } from './auth/token-issuer.ts';
@@ -25,6 +26,8 @@ export interface Services {
   scopedPools?: Record<ScopedTo['kind'], pg.Pool>;
   baseCurrency: string;
   reportingTimeZone: string;
+  /** Where Node.js and PostgreSQL disagree about the clocks of that zone; undefined: nowhere. */
+  zonesDiffer?: Range | undefined;
   cursors: CursorCodec;
   /** Of links that work without a login. */
   links: LinkTokens;
@@ -71,6 +74,7 @@ export function createContext(
     pool,
     baseCurrency: services.baseCurrency,
     reportingTimeZone: services.reportingTimeZone,
+    zonesDiffer: services.zonesDiffer,
     cursors: services.cursors,
     links: services.links,
     tombstones: services.tombstones,

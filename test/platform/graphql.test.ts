@@ -335,7 +335,7 @@ t.test('metrics answer the metricResponse of REST', async (t) => {
     `query ($input: RetentionRateInput) { metrics { retentionRate(input: $input) {
       metric definition period { from to timeZone previous { from to } } asOf value unit currency values numerator denominator
       excluded { reason count amount } interval { low high level } lowSample reason { code message } missingInputs complete
-      series { start from to value values numerator denominator complete lowSample reason { code message } }
+      series { start from to value values numerator denominator excluded { reason count amount } complete lowSample reason { code message } }
       groups { key value values numerator denominator interval { low high level } lowSample reason { code message } } warnings { code message } } } }`,
     { input: { ...input, asOf: '2026-04-01' } },
   );

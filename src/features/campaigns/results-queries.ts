@@ -98,7 +98,7 @@ const totals = shaped<Knowledge, TotalsRow>('campaign_results', (shape) => {
         from spans s join ${orders} on o.customer_id = s.customer_id
         where o.qualifying and o.campaign_id is null and o.placed_at >= s.first and o.placed_at <= s.last and ${placed}
       union all select l.customer_id, l.entered_at, l.customer_id, null, ${lead}, null, null
-        from spans s join leads l on l.customer_id = s.customer_id
+        from spans s cross join lateral (select * from leads where customer_id = s.customer_id offset 0) l
         where l.entered_at >= s.first and l.entered_at <= s.last and l.entered_at >= ${from} and l.entered_at < ${end}
       union all select l.customer_id, l.converted_at, l.customer_id, null, ${conversion}, null, null
         from spans s join ${leads} on l.customer_id = s.customer_id

@@ -49,11 +49,6 @@ const countsOf = shaped<Shape, CountRow>('closed_loop', ({ series, oneSurvey }) 
         b.score, b.band, ${bucket} as bucket
       from follow_ups f ${ofSurvey} left join survey_answers b on b.response_id = f.response_id and ${counted('b')}
       where f.kind = 'detractor' and f.created_at >= ${param('from')}::timestamptz and f.created_at < ${param('end')}::timestamptz
-    ), again as materialized (
-      select distinct on (o.id) o.id, a.score, a.band
-      from opened o join survey_answers a on a.customer_id = o.customer_id and ${counted('a')}
-        and a.answered_at > o.closed_at and a.answered_at < ${asOf}
-      where o.state = 'done' and o.score is not null order by o.id, a.answered_at, a.response_id
     )
     select ${series ? sql`o.bucket::int` : sql`null::int`} as bucket, ${count("o.state <> 'cancelled'")} as opened, ${count("o.state = 'done'")} as closed,
       ${count("o.state = 'done' and (o.due_at is null or o.closed_at <= o.due_at)")} as "closedInTime",
@@ -62,7 +57,12 @@ const countsOf = shaped<Shape, CountRow>('closed_loop', ({ series, oneSurvey }) 
       coalesce(sum(o.score) filter (where n.id is not null), 0) as "beforeSum", ${count('n.id is not null and o.band = 1')} as "beforePromoters",
       ${count('n.id is not null and o.band = -1')} as "beforeDetractors",
       coalesce(sum(n.score), 0) as "afterSum", ${count('n.band = 1')} as "afterPromoters", ${count('n.band = -1')} as "afterDetractors"
-    from opened o left join again n on n.id = o.id group by ${series ? sql`grouping sets ((), (o.bucket))` : sql`()`}`;
+    from opened o left join lateral (
+        select o.id, a.score, a.band from survey_answers a
+        where o.state = 'done' and o.score is not null and a.customer_id = o.customer_id and ${counted('a')}
+          and a.answered_at > o.closed_at and a.answered_at < ${asOf}
+        order by a.answered_at, a.response_id limit 1
+      ) n on true group by ${series ? sql`grouping sets ((), (o.bucket))` : sql`()`}`;
 });
 
 export interface LoopCounts {

@@ -3,7 +3,17 @@ import type { LifetimeStatistics } from '../../domain/lifetime-value.ts';
 import { exactInteger } from '../../domain/money.ts';
 import { type Db, param } from '../../platform/db/client.ts';
 import type { Scope } from './scope.ts';
-import { factsOnly, ordersOf, orderValue, overBounds, qualifyingOrders, type Shape, shaped } from './source.ts';
+import {
+  factsOnly,
+  localTime,
+  ordersOf,
+  orderValue,
+  overBounds,
+  qualifyingOrders,
+  type Shape,
+  shaped,
+  zoneValues,
+} from './source.ts';
 import type { Unvalued } from './value-queries.ts';
 
 interface FactorRow {
@@ -37,7 +47,7 @@ const factors = shaped<Shape & { silence: boolean }, FactorRow>('lifetime_value_
     )`;
   return sql`with placed as (
       select o.customer_id, o.id, o.base_factor, width_bucket(o.placed_at, ${param('bounds')}::timestamptz[]) as k,
-        (o.placed_at at time zone ${param('timeZone')}::text)::date as day, ${orderValue(shape)} as value
+        ${localTime(sql`o.placed_at`)}::date as day, ${orderValue(shape)} as value
       from ${ordersOf(shape)}
       where ${qualifyingOrders(shape)} and o.placed_at >= ${param('start')}::timestamptz and o.placed_at < ${param('end')}::timestamptz
     ), valued as (
@@ -84,7 +94,7 @@ export async function factorSums(
   endDates: string[],
 ): Promise<FactorSums[]> {
   const silence = choice.basis === 'silence';
-  const more = { timeZone: scope.timeZone, silenceDays: silence ? choice.silenceDays : 0, endDates };
+  const more = { ...zoneValues(scope.timeZone), silenceDays: silence ? choice.silenceDays : 0, endDates };
   const rows = await overBounds(db, scope, bounds, factsOnly(), (shape) => factors({ ...shape, silence }), more);
   const byBucket = new Map(rows.map((row) => [row.bucket, row]));
   return bounds.slice(1).map((_, index) => {

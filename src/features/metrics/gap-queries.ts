@@ -5,11 +5,20 @@ import type { CustomerGaps, GapStatistics } from '../../domain/purchase-gaps.ts'
 import { type Db, param } from '../../platform/db/client.ts';
 import { runningTotals } from './retention-queries.ts';
 import { earlier, forParameter, type Scope } from './scope.ts';
-import { factsOnly, ordersOf, overBounds, qualifyingOrders, type Shape, shaped } from './source.ts';
+import {
+  factsOnly,
+  localTime,
+  ordersOf,
+  overBounds,
+  qualifyingOrders,
+  type Shape,
+  shaped,
+  zoneValues,
+} from './source.ts';
 
 /**
- * What needs each customer's sequence of purchase days: always from the facts. Days are local dates in the zone, counted
- * by the database; a day takes part in a range by its first order.
+ * What needs each customer's sequence of purchase days: always from the facts. Days are local dates in the zone; a day
+ * takes part in a range by its first order.
  */
 
 type GapRow = {
@@ -23,7 +32,7 @@ type GapRow = {
 /** The qualifying orders before the end; materialised for the reason that `bucketed` gives. */
 function purchases(shape: Shape): SQL {
   return sql`placed as materialized (
-      select o.customer_id, o.placed_at as at, o.id, (o.placed_at at time zone ${param('timeZone')}::text)::date as day
+      select o.customer_id, o.placed_at as at, o.id, ${localTime(sql`o.placed_at`)}::date as day
       from ${ordersOf(shape)} where ${qualifyingOrders(shape)} and o.placed_at < ${param('end')}::timestamptz
     )`;
 }
@@ -56,7 +65,7 @@ export async function gapStatistics(
   bounds: readonly string[],
   merge: boolean,
 ): Promise<GapStatistics[]> {
-  const more = { timeZone: scope.timeZone };
+  const more = zoneValues(scope.timeZone);
   const rows = await overBounds(db, scope, bounds, factsOnly(), (shape) => gapRows({ ...shape, merge }), more);
   const ranges = bounds.slice(1).map(() => ({ histogram: [] as Bin[], byCustomer: [] as CustomerGaps[] }));
   const firsts: [number, number][] = [];
@@ -102,7 +111,7 @@ export async function silenceCounts(
   const cutoffs = forParameter('silenceDays', () =>
     bounds.map((bound) => startOfDayBefore(bound, silenceDays, scope.timeZone)),
   );
-  const more = { timeZone: scope.timeZone, cutoffs, references: bounds.length };
+  const more = { ...zoneValues(scope.timeZone), cutoffs, references: bounds.length };
   const rows = await overBounds(db, scope, bounds, factsOnly(), silenceRows, more);
   const total = (measure: string) =>
     runningTotals(
@@ -150,7 +159,7 @@ export async function ownGapCounts(
 ): Promise<{ customersWithGap: number; silent: number; customersWithoutGap: number }[]> {
   const bounds = references.map((reference) => earlier(reference, scope.end));
   const dates = bounds.map((bound) => Date.parse(`${localDateOf(bound, scope.timeZone)}T00:00:00Z`) / 86_400_000);
-  const more = { timeZone: scope.timeZone, factor: String(factor), dates, references: bounds.length };
+  const more = { ...zoneValues(scope.timeZone), factor: String(factor), dates, references: bounds.length };
   const rows = await overBounds(db, scope, bounds, factsOnly(), ownGapRows, more);
   const total = (measure: string) =>
     runningTotals(

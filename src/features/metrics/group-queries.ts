@@ -1,11 +1,12 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { MonthOfPersons } from '../../domain/group-size.ts';
 import { type Db, param, type Statement, statement } from '../../platform/db/client.ts';
+import { localTime, zoneValues } from './source.ts';
 
 /** Facts by which customers are in a metric: `select customer_id, month` of each, as often as it likes. */
 export type Family = 'orders' | 'gaps' | 'nps' | 'csat' | 'ces' | 'leads' | 'detractors' | 'points';
 
-const month = (at: SQL) => sql`date_trunc('month', ${at} at time zone ${param('timeZone')}::text)::date`;
+const month = (at: SQL) => sql`date_trunc('month', ${localTime(at)})::date`;
 
 /**
  * It says what the policies say anyway, for each row: from the partner's customers the planner comes to their facts alone,
@@ -25,7 +26,7 @@ const families: Record<Family, SQL> = {
   // A gap belongs to its later day.
   gaps: sql`select customer_id, date_trunc('month', day)::date as month from (
       select customer_id, day, lag(day) over (partition by customer_id order by day) as before
-      from (select distinct customer_id, (placed_at at time zone ${param('timeZone')}::text)::date as day from orders
+      from (select distinct customer_id, ${localTime(sql`placed_at`)}::date as day from orders
           where qualifying and ${ofShared('customer_id')}) days
     ) steps where before is not null`,
   nps: answers('nps'),
@@ -64,11 +65,12 @@ function byFamily<Row>(name: string, query: (facts: SQL) => SQL): Record<Family,
 
 /** The months with facts that the partner who calls sees; whose they are, where they are of fewer than `k` customers. */
 export async function monthsOf(db: Db, family: Family, timeZone: string, k: number): Promise<MonthOfPersons[]> {
-  const found = await db.all(counts[family], { timeZone });
+  const found = await db.all(counts[family], zoneValues(timeZone));
   const small = found.filter(({ persons }) => persons < k).map(({ start }) => start);
   const ids = new Map<string, string[]>(small.map((start) => [start, []]));
   if (small.length > 0) {
-    for (const { start, id } of await db.all(members[family], { timeZone, months: small })) ids.get(start)?.push(id);
+    for (const { start, id } of await db.all(members[family], { ...zoneValues(timeZone), months: small }))
+      ids.get(start)?.push(id);
   }
   return found.map(({ start, persons }) => ({ start, persons, ids: ids.get(start) ?? [] }));
 }

@@ -12,6 +12,7 @@ import {
   toProgrammeRules,
 } from '../loyalty-programmes/queries.ts';
 import { type LiabilityGroup, neverExpires } from './loyalty-liability-model.ts';
+import { localTime, zoneValues } from './source.ts';
 
 /** The points of the ledger at one instant or at many, from the postings alone. */
 
@@ -113,7 +114,7 @@ const tierThen = sql`coalesce((select u.tier from unsettled u where u."customerI
 /** Of the account `a` and the lot `l`, which is outstanding. */
 const groupKeys: Record<LiabilityGroup, SQL> = {
   tier: sql`coalesce(a.tier, '')`,
-  expiry_month: sql`case when l.expires_at is null then '${sql.raw(neverExpires)}' else to_char(l.expires_at at time zone ${param('timeZone')}, 'YYYY-MM') end`,
+  expiry_month: sql`case when l.expires_at is null then '${sql.raw(neverExpires)}' else to_char(${localTime(sql`l.expires_at`)}, 'YYYY-MM') end`,
   programme: sql`a.programme_id::text`,
 };
 
@@ -276,7 +277,7 @@ export async function outstandingGroups(
 }
 
 function valuesOf({ at: instant, timeZone, programmeId, tiers }: LiabilityQuestion): Values {
-  return { at: instant, timeZone, programmeId, tiers: JSON.stringify(tiers) };
+  return { at: instant, ...zoneValues(timeZone), programmeId, tiers: JSON.stringify(tiers) };
 }
 
 export interface LiabilityMemberRow {

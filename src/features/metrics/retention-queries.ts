@@ -2,7 +2,6 @@ import { sql } from 'drizzle-orm';
 import { type Bucket, intervalAt, previousBucket, type Range } from '../../domain/period.ts';
 import type { RetentionCounts } from '../../domain/retention-rate.ts';
 import { type Db, param } from '../../platform/db/client.ts';
-import type { Context } from '../../platform/operation.ts';
 import { earlier, type Scope } from './scope.ts';
 import {
   bucketed,
@@ -15,6 +14,7 @@ import {
   type Shape,
   shaped,
   shapeOf,
+  type Zone,
 } from './source.ts';
 
 type Counted = Shape & { minimum: boolean };
@@ -51,7 +51,7 @@ const twoMonths = shaped<Shape, RetentionCounts>('retention_months', (shape) => 
 /** Buyers of one range and those of them who bought in the other; any two ranges, cut at `asOf`. */
 export async function retentionCounts(
   db: Db,
-  context: Pick<Context, 'reportingTimeZone'>,
+  context: Zone,
   scope: Scope,
   ranges: { previous: Range; current: Range },
   minOrders: number,
@@ -59,7 +59,7 @@ export async function retentionCounts(
   const cut = (range: Range) => ({ from: earlier(range.from, scope.asOf), to: earlier(range.to, scope.asOf) });
   const previous = cut(ranges.previous);
   const current = cut(ranges.current);
-  const source = chooseSource(scope, [previous.from, previous.to, current.from, current.to], context.reportingTimeZone);
+  const source = chooseSource(scope, [previous.from, previous.to, current.from, current.to], context);
   const shape = shapeOf(source, scope);
   const isMonth = (range: Range) => intervalAt('month', range.from, context.reportingTimeZone).to === range.to;
   const months = source.months && minOrders === 1 && isMonth(previous) && isMonth(current);
@@ -99,7 +99,7 @@ const consecutive = shaped<Counted, RetentionCounts & { bucket: number }>('reten
 /** For each bucket: the buyers of the calendar interval before it, and those of them who bought in it. */
 export async function retentionSeries(
   db: Db,
-  context: Pick<Context, 'reportingTimeZone'>,
+  context: Zone,
   scope: Scope,
   buckets: readonly Bucket[],
   minOrders: number,
@@ -114,7 +114,7 @@ export async function retentionSeries(
     ...buckets.map((b) => b.insideFrom),
     ...buckets.slice(-1).map((b) => b.insideTo),
   ].map(cut);
-  const source = chooseSource(scope, bounds, context.reportingTimeZone);
+  const source = chooseSource(scope, bounds, context);
   const rows = await overBounds(
     db,
     scope,
@@ -149,13 +149,13 @@ const repeats = shaped<Shape, { nth: boolean; bucket: number; customers: number 
  */
 export async function repeatCounts(
   db: Db,
-  context: Pick<Context, 'reportingTimeZone'>,
+  context: Zone,
   scope: Scope,
   ends: readonly string[],
   minOrders: number,
 ): Promise<{ buyers: number; repeatBuyers: number }[]> {
   const bounds = ends.map((end) => earlier(end, scope.end));
-  const source = chooseSource(scope, bounds, context.reportingTimeZone);
+  const source = chooseSource(scope, bounds, context);
   const rows = await overBounds(db, scope, bounds, source, repeats, { minOrders });
   // Bucket k of ascending ends: before the k-th end, counted from 0, and at or after the one before it.
   const buyers = runningTotals(

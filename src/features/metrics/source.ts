@@ -1,6 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { intervalAt, isBefore } from '../../domain/period.ts';
+import { zoneOffsets } from '../../domain/zone-offsets.ts';
 import { type Db, param, type Statement, statement, type Values } from '../../platform/db/client.ts';
+import type { Context } from '../../platform/operation.ts';
 import { isAllRefunded, isApplied, netInBase } from '../orders/record.ts';
 import { beginningOfTime, type Filter, type Scope } from './scope.ts';
 
@@ -13,6 +15,7 @@ import { beginningOfTime, type Filter, type Scope } from './scope.ts';
  *   of these months then lie before `to` ≤ `asOf`;
  * - all orders count, whatever their payment and value, and of all customers: the rollups know nothing of these;
  * - `asOf` is not past, and refunds restate their orders: the rollups know orders as they are now;
+ * - Node.js and PostgreSQL agree where the months begin (`zonesDiffer`);
  * - the first day of such a month has no hour twice. Where the clock goes back over midnight (St John's until 2011) the
  *   local date of an order may be the day before, and with it its month, though the month has begun.
  */
@@ -24,7 +27,18 @@ export interface Source {
 
 const facts: Source = { months: false, mark: (instant) => instant };
 
-export function chooseSource(filter: Filter, bounds: readonly string[], reportingTimeZone: string): Source {
+/** What the choice depends on beside the question. */
+export type Zone = Pick<Context, 'reportingTimeZone' | 'zonesDiffer'>;
+
+export function chooseSource(filter: Filter, bounds: readonly string[], zone: Zone): Source {
+  const { reportingTimeZone, zonesDiffer } = zone;
+  // PostgreSQL said which month a record is in.
+  if (
+    zonesDiffer &&
+    !bounds.every((b) => !isBefore(zonesDiffer.from, b)) &&
+    !bounds.every((b) => !isBefore(b, zonesDiffer.to))
+  )
+    return facts;
   if (filter.paidOnly || filter.withoutZero || filter.customerId !== null) return facts;
   if (filter.past !== null || filter.refundsWhenGiven) return facts;
   const months = new Map<string, string>();
@@ -250,6 +264,21 @@ export function shaped<Options extends object, Row>(
     made.set(key, fresh);
     return fresh;
   };
+}
+
+/**
+ * The local time of an instant in the zone of `zoneValues`, as a timestamp: from the time-zone database of the process,
+ * which also says where days and months begin. PostgreSQL's `at time zone` may know other rules.
+ */
+export function localTime(at: SQL): SQL {
+  const starts = sql`${param('zoneStarts')}::timestamptz[]`;
+  return sql`((${at}) at time zone 'UTC' + make_interval(secs => (${param('zoneSeconds')}::int[])[width_bucket(${at}, ${starts})]))`;
+}
+
+/** The parameters of `localTime`. */
+export function zoneValues(timeZone: string): Values {
+  const { starts, seconds } = zoneOffsets(timeZone);
+  return { zoneStarts: starts, zoneSeconds: seconds };
 }
 
 /** The number of the range that `at` falls into, from 1; 0 before the first bound. */

@@ -16,6 +16,7 @@ import { progressOfCustomers } from '../loyalty/queries.ts';
 import { customerLoyalty, tierProgress } from '../loyalty/record.ts';
 import { orderStatus } from '../orders/record.ts';
 import { answerBand, bandName } from '../survey-responses/record.ts';
+import { localTime, zoneValues } from './source.ts';
 import type { ScoreType } from './survey-score-queries.ts';
 
 /** The single view: who a customer is, and what the facts say about them now. */
@@ -227,7 +228,7 @@ const purchaseDays = statement<Purchases & Whose>(
   'summary_days',
   sql`select owner as "customerId", together, count(distinct day) as days, min(day) as first, max(day) as last
     from (
-      select owner, together, (placed_at at time zone ${param('timeZone')}::text)::date as day
+      select owner, together, ${localTime(sql`placed_at`)}::date as day
       from ${factsOf('orders')} where qualifying and placed_at < ${param('asOf')}::timestamptz
     ) purchases group by owner, together`,
 );
@@ -370,7 +371,7 @@ async function figuresOf(
   const values = { ...wanted, asOf: now };
   const [currencies, purchases, counts] = await Promise.all([
     db.all(byCurrency, values),
-    db.all(purchaseDays, { ...values, timeZone: reportingTimeZone }),
+    db.all(purchaseDays, { ...values, ...zoneValues(reportingTimeZone) }),
     db.all(touchCounts, values),
   ]);
   const today = localDateOf(now, reportingTimeZone);

@@ -4,7 +4,6 @@ import { type HistoricStatistics, percentiles } from '../../domain/lifetime-valu
 import { exactInteger } from '../../domain/money.ts';
 import type { BuyerSums } from '../../domain/new-and-returning.ts';
 import { type Db, param } from '../../platform/db/client.ts';
-import type { Context } from '../../platform/operation.ts';
 import type { Scope } from './scope.ts';
 import {
   bucket,
@@ -12,12 +11,15 @@ import {
   bucketedRows,
   chooseSource,
   factsOnly,
+  localTime,
   markType,
   orderRows,
   overBounds,
   returnRows,
   type Shape,
   shaped,
+  type Zone,
+  zoneValues,
 } from './source.ts';
 
 /** Sums of `bigint` columns are `numeric`, and numeric text becomes a bigint: they never pass through a float. */
@@ -27,8 +29,6 @@ type Numeric = string;
 export interface Unvalued {
   missingRate: number;
 }
-
-type Zone = Pick<Context, 'reportingTimeZone'>;
 
 type AverageRow = Omit<OrderSums, 'revenue'> & {
   revenue: Numeric;
@@ -57,7 +57,7 @@ export async function averageOrderSums(
   scope: Scope,
   bounds: readonly string[],
 ): Promise<({ returning: OrderSums; oneTime: OrderSums } & Unvalued)[]> {
-  const source = chooseSource(scope, bounds, context.reportingTimeZone);
+  const source = chooseSource(scope, bounds, context);
   const rows = await overBounds(db, scope, bounds, source, averages);
   const none = (): OrderSums => ({ orders: 0, revenue: 0n, customers: 0 });
   const ranges = bounds.slice(1).map(() => ({ returning: none(), oneTime: none(), missingRate: 0 }));
@@ -158,7 +158,7 @@ export async function revenueSums(
   scope: Scope,
   bounds: readonly string[],
 ): Promise<RevenueSums[]> {
-  const source = chooseSource(scope, bounds, context.reportingTimeZone);
+  const source = chooseSource(scope, bounds, context);
   const rows = await overBounds(db, scope, bounds, source, revenues);
   const byBucket = new Map(rows.map((row) => [row.bucket, row]));
   return bounds.slice(1).map((_, index) => {
@@ -225,7 +225,7 @@ export async function historicSums(
   scope: Scope,
   bounds: readonly string[],
 ): Promise<HistoricSums[]> {
-  const source = chooseSource(scope, bounds, context.reportingTimeZone);
+  const source = chooseSource(scope, bounds, context);
   const rows = await overBounds(db, scope, bounds, source, historic, { percentiles: percentileSteps });
   const byBucket = new Map(rows.map((row) => [row.bucket, row]));
   return bounds.slice(1).map((_, index) => {
@@ -259,7 +259,7 @@ const simple = shaped<Shape, SimpleRow>('lifetime_value_simple', (shape) => {
   const { from, at, where } = orderRows(shape);
   return sql`with ${withFirsts(shape)}, ${netByBuyer}, acquired as (
       select n.k, n.net, c.acquisition_cost as cost, case when c.acquisition_cost is not null then coalesce(c.acquired_on, (
-        select (min(${at}) at time zone ${param('timeZone')}::text)::date from ${from} where ${where} and o.customer_id = n.customer_id)) end as day
+        select ${localTime(sql`min(${at})`)}::date from ${from} where ${where} and o.customer_id = n.customer_id)) end as day
       from net n join customers c on c.id = n.customer_id
     ), sums as (
       select k, count(*) as buyers, sum(net) as sum, count(cost) as known,
@@ -288,7 +288,10 @@ export async function simpleSums(
   bounds: readonly string[],
   days: { firstDates: string[]; lastDates: string[] },
 ): Promise<SimpleSums[]> {
-  const rows = await overBounds(db, scope, bounds, factsOnly(), simple, { ...days, timeZone: scope.timeZone });
+  const rows = await overBounds(db, scope, bounds, factsOnly(), simple, {
+    ...days,
+    ...zoneValues(scope.timeZone),
+  });
   const byBucket = new Map(rows.map((row) => [row.bucket, row]));
   return bounds.slice(1).map((_, index) => {
     const row = byBucket.get(index + 1);
@@ -344,7 +347,7 @@ export async function newAndReturningSums(
   scope: Scope,
   bounds: readonly string[],
 ): Promise<NewAndReturningSums[]> {
-  const source = chooseSource(scope, bounds, context.reportingTimeZone);
+  const source = chooseSource(scope, bounds, context);
   const rows = await overBounds(db, scope, bounds, source, newAndReturning);
   const byBucket = new Map(rows.map((row) => [row.bucket, row]));
   const none: BuyerSums = { buyers: 0, revenue: 0n };

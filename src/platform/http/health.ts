@@ -19,9 +19,13 @@ const lookEvery = 500;
 
 /**
  * `/livez`: the process answers. `/readyz`: it can serve, with the database in reach and migrated, and is not about to
- * stop. The look has a connection of its own, so that a busy pool does not take the service out of rotation.
+ * stop; `warnings` are codes of what somebody should look at. The look has a connection of its own, so that a busy pool does not take the service out of rotation.
  */
-export function addHealth(app: FastifyInstance, connection: pg.ClientConfig, migrationsFolder: string): void {
+export function addHealth(
+  app: FastifyInstance,
+  connection: pg.ClientConfig,
+  { migrationsFolder, warnings }: { migrationsFolder: string; warnings: readonly string[] },
+): void {
   const pool = openPool(connection, { size: 1, statementTimeout: timeLimit, as: 'login' });
   let draining = false;
   let migrated = false;
@@ -60,7 +64,7 @@ export function addHealth(app: FastifyInstance, connection: pg.ClientConfig, mig
     const status = draining ? 'draining' : await readiness();
     reply.header('Cache-Control', 'no-store');
     if (status !== 'ready') reply.code(503).header('Retry-After', '1');
-    return { status };
+    return { status, ...(warnings.length > 0 && { warnings }) };
   });
 }
 

@@ -51,7 +51,14 @@ export function servicePaths(responses: Map<string, Json>, operations: readonly 
         description: 'The database can be reached and is migrated, and the process is not stopping. Needs no token.',
         security: [],
         responses: {
-          200: healthy('Ready.', ['ready']),
+          200: healthy('Ready.', ['ready'], {
+            warnings: {
+              type: 'array',
+              items: { type: 'string', enum: ['time_zones_differ'] },
+              description:
+                'Left out if there is nothing to look at. `time_zones_differ`: Node.js and PostgreSQL disagree about the clocks of the reporting zone; the log says since when and what to do.',
+            },
+          }),
           503: {
             ...healthy('Not ready.', ['draining', 'database_unreachable', 'migrations_pending']),
             headers: headerReferences(['Retry-After']),
@@ -204,14 +211,14 @@ function refusals(codes: string[]): Record<string, Json> {
   };
 }
 
-function healthy(description: string, statuses: string[]): Json {
+function healthy(description: string, statuses: string[], more: Json = {}): Json {
   return {
     description,
     content: {
       'application/json': {
         schema: {
           type: 'object',
-          properties: { status: { type: 'string', enum: statuses } },
+          properties: { status: { type: 'string', enum: statuses }, ...more },
           required: ['status'],
           additionalProperties: false,
         },
