@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { safeNumber } from '../../domain/money.ts';
 import type { Range } from '../../domain/period.ts';
+import type { Warning } from '../../platform/batch.ts';
 import { type Db, param } from '../../platform/db/client.ts';
 import { type Excluded, exclusionReasons } from './model.ts';
 import type { Filter, Scope } from './scope.ts';
@@ -60,6 +61,24 @@ function amountOf(sum: bigint | undefined): { amount?: number } {
 
 export function sortExcluded(excluded: Excluded[]): Excluded[] {
   return excluded.sort((a, b) => exclusionReasons.indexOf(a.reason) - exclusionReasons.indexOf(b.reason));
+}
+
+const untaxed = shaped<Shape, { found: boolean }>('returns_without_tax', (shape) => {
+  const conditions = [
+    sql`r.tax is null and r.returned_at >= ${param('from')}::timestamptz and r.returned_at < ${param('to')}::timestamptz`,
+  ];
+  if (shape.currency) conditions.push(sql`r.currency = ${param('currency')}`);
+  if (shape.customer) conditions.push(sql`r.customer_id = ${param('customerId')}::uuid`);
+  return sql`select exists (select from returns r where ${sql.join(conditions, sql` and `)}) as found`;
+});
+
+/** Nobody knows the tax of a return that does not say it: all of it is taken from the revenue, and the metric says so. */
+export async function untaxedReturns(db: Db, filter: Filter, { from, to }: Range): Promise<Warning[]> {
+  const row = await db.first(untaxed(shapeOf(factsOnly(), filter)), { ...filterValues(filter), from, to });
+  if (!row?.found) return [];
+  const message =
+    'Some returns of the period say no tax, so all of their totals is taken from the revenue: send `tax` with returns.';
+  return [{ code: 'returns_without_tax', message }];
 }
 
 const first = shaped<Shape & { returns: boolean }, { at: string | null; known: boolean }>('first_fact', (shape) => {

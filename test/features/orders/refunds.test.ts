@@ -288,7 +288,7 @@ t.test('GraphQL does the same', async (t) => {
   const name = fresh('R');
   const input = { amount: 200, refundedAt: '2026-03-05T10:00:00Z', order: { externalId: order.externalId } };
   const members = 'refund { id amount status orderId } created applied warnings { code }';
-  const ask = async (query: string, variables: object) => (await graphql(query, variables)).body;
+  const ask = async (query: string, variables: Record<string, unknown>) => (await graphql(query, variables)).body;
   const created = await ask(
     `mutation ($input: RefundInput!) { createRefund(input: $input, idempotencyKey: "${name}") { ${members} } }`,
     {
