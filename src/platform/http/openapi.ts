@@ -263,7 +263,7 @@ function elsewhere({ method, url }: Route): Json {
 }
 
 function successes(route: Route, book: SchemaBook): Json {
-  const { method, operation, collection } = route;
+  const { method, url, operation, collection } = route;
   const replay = 'idempotencyKey' in operation.input.shape ? ['Idempotency-Replayed'] : [];
   const etag = hasVersion(route) ? ['ETag'] : [];
   const link = outputShape(route).page ? ['Link'] : [];
