@@ -4,7 +4,7 @@ import { precedingPeriod } from '../../domain/preceding-period.ts';
 import type { RetentionCounts } from '../../domain/retention-rate.ts';
 import { notFound } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
-import { excludedOrders, firstFact, untaxedReturns } from './excluded.ts';
+import { excludedOrders, firstFact, returnsWithoutTax } from './excluded.ts';
 import { metricResponse, seriesPoints } from './metric-response.ts';
 import type { Excluded, MetricAnswer } from './model.ts';
 import { retentionCounts, retentionSeries } from './retention-queries.ts';
@@ -147,11 +147,10 @@ export async function perRange(
   if (!first.known) throw notFound('customer');
   const buckets = seriesOf(asked, first.at);
   const range = { from: asked.from ?? beginningOfTime, to: asked.end };
-  const [[total], series, excluded, untaxed] = await Promise.all([
+  const [[total], series, excluded] = await Promise.all([
     compute([wholePeriod(asked)]),
     buckets.length === 0 ? [] : compute(buckets),
     excludedOrders(context.db, asked, [range]),
-    returns ? untaxedReturns(context.db, asked, range) : [],
   ]);
   if (!total) throw new Error(`${metric} has no result`);
   return metricResponse({
@@ -160,7 +159,7 @@ export async function perRange(
     currency: money ? (asked.currency ?? context.baseCurrency) : null,
     scope: asked,
     firstFact: first.at,
-    result: { ...total.result, warnings: [...total.result.warnings, ...untaxed] },
+    result: { ...total.result, warnings: [...total.result.warnings, ...(first.untaxed ? [returnsWithoutTax] : [])] },
     excluded: [...excluded, ...total.excluded],
     complete: hasEnded(asked.to, asked.asOf),
     series: seriesPoints(

@@ -1,10 +1,10 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import { safeNumber } from '../../domain/money.ts';
 import type { Range } from '../../domain/period.ts';
 import type { Warning } from '../../platform/batch.ts';
 import { type Db, param } from '../../platform/db/client.ts';
 import { type Excluded, exclusionReasons } from './model.ts';
-import type { Filter, Scope } from './scope.ts';
+import { beginningOfTime, type Filter, type Scope } from './scope.ts';
 import { factsOnly, filterValues, inScope, ordersOf, qualifyingOrders, type Shape, shaped, shapeOf } from './source.ts';
 import type { ReturnsLeftOut } from './value-queries.ts';
 
@@ -63,25 +63,35 @@ export function sortExcluded(excluded: Excluded[]): Excluded[] {
   return excluded.sort((a, b) => exclusionReasons.indexOf(a.reason) - exclusionReasons.indexOf(b.reason));
 }
 
-const untaxed = shaped<Shape, { found: boolean }>('returns_without_tax', (shape) => {
+/** Whether there are returns without tax in the range. */
+function untaxedReturns(shape: Shape): SQL {
   const conditions = [
-    sql`r.tax is null and r.returned_at >= ${param('from')}::timestamptz and r.returned_at < ${param('to')}::timestamptz`,
+    sql`r.tax is null and r.returned_at >= ${param('from')}::timestamptz and r.returned_at < ${param('end')}::timestamptz`,
   ];
   if (shape.currency) conditions.push(sql`r.currency = ${param('currency')}`);
   if (shape.customer) conditions.push(sql`r.customer_id = ${param('customerId')}::uuid`);
-  return sql`select exists (select from returns r where ${sql.join(conditions, sql` and `)}) as found`;
-});
-
-/** Nobody knows the tax of a return that does not say it: all of it is taken from the revenue, and the metric says so. */
-export async function untaxedReturns(db: Db, filter: Filter, { from, to }: Range): Promise<Warning[]> {
-  const row = await db.first(untaxed(shapeOf(factsOnly(), filter)), { ...filterValues(filter), from, to });
-  if (!row?.found) return [];
-  const message =
-    'Some returns of the period say no tax, so all of their totals is taken from the revenue: send `tax` with returns.';
-  return [{ code: 'returns_without_tax', message }];
+  return sql`exists (select from returns r where ${sql.join(conditions, sql` and `)})`;
 }
 
-const first = shaped<Shape & { returns: boolean }, { at: string | null; known: boolean }>('first_fact', (shape) => {
+const untaxed = shaped<Shape, { untaxed: boolean }>(
+  'returns_without_tax',
+  (shape) => sql`select ${untaxedReturns(shape)} as untaxed`,
+);
+
+/** Nobody knows the tax of a return that does not say it: all of it is taken from the revenue, and the metric says so. */
+export const returnsWithoutTax: Warning = {
+  code: 'returns_without_tax',
+  message:
+    'Some returns of the period say no tax, so all of their totals is taken from the revenue: send `tax` with returns.',
+};
+
+interface FirstFact {
+  at: string | null;
+  known: boolean;
+  untaxed: boolean;
+}
+
+const first = shaped<Shape & { returns: boolean }, FirstFact>('first_fact', (shape) => {
   const inReturns = [sql`true`];
   if (shape.currency) inReturns.push(sql`r.currency = ${param('currency')}`);
   if (shape.customer) inReturns.push(sql`r.customer_id = ${param('customerId')}::uuid`);
@@ -89,22 +99,20 @@ const first = shaped<Shape & { returns: boolean }, { at: string | null; known: b
   const order = sql`(select o.placed_at from ${ordersOf(shape)} where ${qualifyingOrders(shape)} and o.placed_at < ${param('end')}::timestamptz order by o.placed_at limit 1)`;
   const productReturn = sql`(select r.returned_at from returns r where ${sql.join(inReturns, sql` and `)} and r.returned_at < ${param('end')}::timestamptz order by r.returned_at limit 1)`;
   return sql`select ${shape.returns ? sql`least(${order}, ${productReturn})` : order} as at,
-    ${shape.customer ? sql`exists (select from customers where id = ${param('customerId')}::uuid)` : sql`true`} as known`;
+    ${shape.customer ? sql`exists (select from customers where id = ${param('customerId')}::uuid)` : sql`true`} as known,
+    ${shape.returns ? untaxedReturns(shape) : sql`false`} as untaxed`;
 });
 
 /**
  * The instant of the first fact in scope, where a period of all time begins (null: there is none, or the period has a
- * start of its own), and whether the customer asked for exists.
+ * start of its own), whether the customer asked for exists, and whether there are returns without tax, for metrics of returns.
  */
-export async function firstFact(
-  db: Db,
-  scope: Scope,
-  options: { returns: boolean },
-): Promise<{ at: string | null; known: boolean }> {
-  if (scope.from !== null && scope.customerId === null) return { at: null, known: true };
-  const found = await db.first(first({ ...shapeOf(factsOnly(), scope), returns: options.returns }), {
-    ...filterValues(scope),
-    end: scope.end,
-  });
-  return found ?? { at: null, known: false };
+export async function firstFact(db: Db, scope: Scope, { returns }: { returns: boolean }): Promise<FirstFact> {
+  const shape = shapeOf(factsOnly(), scope);
+  const values = { ...filterValues(scope), end: scope.end, ...(returns && { from: scope.from ?? beginningOfTime }) };
+  if (scope.from !== null && scope.customerId === null) {
+    const row = returns ? await db.first(untaxed(shape), values) : null;
+    return { at: null, known: true, untaxed: row?.untaxed ?? false };
+  }
+  return (await db.first(first({ ...shape, returns }), values)) ?? { at: null, known: false, untaxed: false };
 }
