@@ -308,7 +308,10 @@ function essence(
     interval,
     missingInputs,
     groups,
-    warnings: warnings.filter(({ code }) => code !== 'acquisition_cost_in_base_currency'),
+    // These two are not the formula's, and have tests of their own.
+    warnings: warnings.filter(
+      ({ code }) => code !== 'acquisition_cost_in_base_currency' && code !== 'returns_without_tax',
+    ),
     excluded: excluded.filter(({ count }) => count > 0).sort((a, b) => (a.reason < b.reason ? -1 : 1)),
     series: series.map(numbers),
   };
