@@ -42,6 +42,10 @@ filter, search or sort by them.
 - **Revenue** of an order is \`total − tax\`, less its refunds without their tax. Amounts of refunds are gross, as shops send them. A refund
   may say its \`tax\`; otherwise its share is estimated (\`taxEstimated\`), so that refunding everything leaves exactly 0. Send the total that
   the order was placed with: a shop's 'current total' is already reduced by its refunds, and would be reduced twice.
+- **Refunds** have references of their own, and name their order by \`orderId\` or \`order\`. One that comes before its order is kept (202,
+  \`status: waiting\`), counts nowhere, and is applied with the order. If it does not fit the order then, it stays \`refused\` with a
+  \`refusedReason\`, and the order is kept; send it again to have it tried again. Items name their lines by \`externalId\`, \`line\`
+  (the position in the order's \`items\`, from 0) or \`sku\`.
 - If a shop deletes a customer, erase the customer (\`POST /v1/customers/{id}/erase\`) or do nothing: a customer with orders cannot be deleted.
 - Metric values are unrounded numbers; \`unit\` says what they count. No data is \`null\` with a \`reason\`, never 0.
 - Instants are RFC 3339 with any offset, answered in UTC; calendar dates are \`YYYY-MM-DD\`.
@@ -97,7 +101,7 @@ const sections: Readonly<Record<string, string>> = {
     'People and companies: who they are, how to reach them, what other systems call them, and their single view.',
   consents: 'What customers have agreed to and taken back, by purpose and channel, with evidence and history.',
   orders: 'Orders with their items. An order finds or creates its customer; its status is derived.',
-  refunds: 'Money given back for an order, in part or in full.',
+  refunds: 'Money given back for an order, in part or in full, also before the order has come.',
   returns: 'Returns that name no order: they lower the net revenue of the customer on their own date.',
   interactions:
     'Every contact with a customer, on whatever channel: filtered by what it was, and searched by its words.',

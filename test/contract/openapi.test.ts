@@ -509,7 +509,10 @@ async function tourOrders(visit: Visit, any: Any, unchanged: Unchanged): Promise
   await visit(202, 'PATCH', `/v1/refunds/${waiting.body.id}`, { body: { amount: 30 }, ...any });
   await visit(200, 'PUT', `${byName}/r2`, { body: refunded });
   await visit(200, 'PATCH', `/v1/refunds/${waiting.body.id}`, { body: { amount: 30 }, ...any });
-  await visit(201, 'PUT', `${byName}/r3`, { body: refunded });
+  const versioned = await visit(201, 'PUT', `${byName}/r3`, { body: { ...refunded, sourceVersion: 5 } });
+  for (const stale of [`${byName}/r3`, `/v1/refunds/${versioned.body.id}`]) {
+    await visit(200, 'DELETE', `${stale}?sourceVersion=4`, any);
+  }
   await visit(204, 'DELETE', `${byName}/r1`, any);
   await visit(410, 'PUT', `${byName}/r1`, { body: refunded });
   await visit(200, 'GET', '/v1/orders?limit=1&count=true&status=paid&placedFrom=2026-01-01T00:00:00Z');

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { netsOfRefunds } from '../../src/domain/refund-tax.ts';
+import { byPlace, netsOfRefunds } from '../../src/domain/refund-tax.ts';
 
 const nets = (total: number, tax: number, ...refunds: (number | [amount: number, tax: number])[]) =>
   netsOfRefunds(
@@ -83,4 +83,30 @@ t.test('what later refunds do does not change an earlier one', async (t) => {
       all.slice(0, count),
     );
   }
+});
+
+t.test('refunds count by when they were given, then by their references, then by their ids', (t) => {
+  const place = (refundedAt: string, source: string | null, externalId: string | null, id: string) => ({
+    refundedAt: `2026-03-0${refundedAt}T00:00:00.000Z`,
+    source,
+    externalId,
+    id,
+  });
+  const inOrder = [
+    place('1', 'web', '9', 'z'),
+    place('2', null, null, 'a'),
+    place('2', null, null, 'b'),
+    place('2', 'shop', '10', 'y'),
+    place('2', 'shop', '9', 'x'),
+    place('2', 'web', '1', 'a'),
+    place('3', null, null, 'a'),
+  ];
+  t.same([...inOrder].reverse().sort(byPlace), inOrder);
+  t.same(
+    [inOrder[4], inOrder[1], inOrder[6], inOrder[0], inOrder[5], inOrder[3], inOrder[2]].sort((a, b) =>
+      a && b ? byPlace(a, b) : 0,
+    ),
+    inOrder,
+  );
+  t.end();
 });

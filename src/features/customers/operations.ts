@@ -59,9 +59,7 @@ export const listCustomers = operations.list;
 export const customerPage = operations.page;
 
 /** What a write answers on both doors: the record, and what became of the message. */
-const writtenCustomer = operations.writtenRecord
-  .extend({ warnings: z.array(warning) })
-  .meta({ id: 'WrittenCustomer' });
+const writtenCustomer = operations.writtenRecord.extend({ warnings: z.array(warning) }).meta({ id: 'WrittenCustomer' });
 const { input: customerInput, patch: customerPatch } = customerRecord;
 
 export const createCustomer = writeOperation({

@@ -4,7 +4,7 @@ import { precedingPeriod } from '../../domain/preceding-period.ts';
 import type { RetentionCounts } from '../../domain/retention-rate.ts';
 import { notFound } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
-import { factNotes, firstFact } from './excluded.ts';
+import { factNotes, firstFact, type UseOfReturns } from './excluded.ts';
 import { metricResponse, seriesPoints } from './metric-response.ts';
 import type { Excluded, MetricAnswer } from './model.ts';
 import { retentionCounts, retentionSeries } from './retention-queries.ts';
@@ -52,7 +52,7 @@ export async function compareBuyers(
   const [counts, series, notes] = await Promise.all([
     retentionCounts(context.db, context, asked, { previous, current }, minOrders),
     retentionSeries(context.db, context, asked, buckets, minOrders),
-    factNotes(context.db, asked, [cut(previous), cut(current)], pairs, { returns: false }),
+    factNotes(context.db, asked, [cut(previous), cut(current)], pairs, { returns: 'none' }),
   ]);
   return metricResponse({
     metric,
@@ -112,7 +112,7 @@ export async function cumulative(
   const [[result], series, notes] = await Promise.all([
     compute([asked.end]),
     buckets.length === 0 ? [] : compute(ends),
-    factNotes(context.db, asked, before(asked.end), ends.map(before), { returns: false }),
+    factNotes(context.db, asked, before(asked.end), ends.map(before), { returns: 'none' }),
   ]);
   if (!result) throw new Error(`${metric} has no result`);
   return metricResponse({
@@ -134,11 +134,7 @@ interface PerRange {
   unit: 'days' | 'money' | 'ratio';
   /** Amounts are in the currency asked for, or the base currency. */
   money: boolean;
-  /**
-   * What it does with returns that name no order: they `count`, they are `excluded`, or it is not about goods and money at
-   * all (`none`).
-   */
-  returns: 'count' | 'excluded' | 'none';
+  returns: UseOfReturns;
 }
 
 /** A result of a range, and the amounts it leaves out. */
@@ -164,7 +160,7 @@ export async function perRange(
   const [[total], series, notes] = await Promise.all([
     compute([whole]),
     buckets.length === 0 ? [] : compute(buckets),
-    factNotes(context.db, asked, rangeOf(whole), buckets.map(rangeOf), { returns: returns === 'excluded' }),
+    factNotes(context.db, asked, rangeOf(whole), buckets.map(rangeOf), { returns }),
   ]);
   if (!total) throw new Error(`${metric} has no result`);
   return metricResponse({

@@ -20,16 +20,22 @@ import {
 } from './source.ts';
 import type { ReturnsLeftOut } from './value-queries.ts';
 
+/**
+ * What a number does with returns that name no order: they `count`, they are `excluded`, or it is not about goods and money
+ * at all.
+ */
+export type UseOfReturns = 'count' | 'excluded' | 'none';
+
 type OrderReason = 'test' | 'cancelled' | 'refunded' | 'unpaid' | 'zero_value';
 type Count = {
   bucket: number;
-  reason: OrderReason | 'returns' | 'returns_missing_rate' | 'failed_payment';
+  reason: OrderReason | 'returns' | 'returns_missing_rate' | 'failed_payment' | 'without_tax';
   count: number;
   amount: string | null;
 };
 
 /** Each order under the first of its reasons. Those that do not qualify have a partial index of their own. */
-const leftOut = shaped<Shape & { returns: boolean }, Count>('excluded', (shape) => {
+const leftOut = shaped<Shape & { returns: UseOfReturns }, Count>('excluded', (shape) => {
   const within = (at: SQL) => sql`${at} >= ${param('start')}::timestamptz and ${at} < ${param('end')}::timestamptz`;
   const left = [sql`not o.qualifying`];
   if (shape.paidOnly) left.push(sql`o.payment_status <> 'paid'`);
@@ -44,7 +50,12 @@ const leftOut = shaped<Shape & { returns: boolean }, Count>('excluded', (shape) 
   const failed = sql`select ${bucket(sql`o.placed_at`, shape)}, 'failed_payment', count(*), null
     from ${ordersOf(shape)} where ${hasFailedPayment} and ${qualifyingOrders(shape)} and ${within(sql`o.placed_at`)} group by 1`;
   const orders = shape.paidOnly ? excluded : sql`${excluded} union all ${failed}`;
-  if (!shape.returns) return orders;
+  if (shape.returns === 'none') return orders;
+  if (shape.returns === 'count') {
+    const conditions = [sql`r.tax is null`, within(sql`r.returned_at`), ...inScope(shape, sql`r`)];
+    return sql`${orders} union all select ${bucket(sql`r.returned_at`, shape)}, 'without_tax', count(*), null
+      from returns r where ${sql.join(conditions, sql` and `)} group by 1`;
+  }
   const rows = returnRows(shape);
   return sql`${orders} union all
     select ${bucket(rows.at, shape)}, case when ${rows.valued} = 1 then 'returns' else 'returns_missing_rate' end, count(*),
@@ -61,7 +72,7 @@ export interface FactNotes {
 
 /**
  * What is told of a number and of the points of its series, each of some ranges (cut at `asOf` already): the orders in
- * scope that do not count, with `returns` the returns that name no order, and the orders that count with a payment that
+ * scope that do not count, the returns that name no order where these are excluded, and the orders that count with a payment that
  * failed. One statement.
  */
 export async function factNotes(
@@ -69,7 +80,7 @@ export async function factNotes(
   filter: Filter,
   whole: readonly Range[],
   series: readonly (readonly Range[])[],
-  options: { returns: boolean },
+  options: { returns: UseOfReturns },
 ): Promise<FactNotes> {
   const bounds = [...new Set([whole, ...series].flat().flatMap(({ from, to }) => [from, to]))].sort(byTime);
   const placeOf = new Map(bounds.map((bound, index) => [bound, index + 1]));
@@ -84,16 +95,22 @@ export async function factNotes(
     const places = ranges.map(({ from, to }) => ({ from: place(from), to: place(to) }));
     return rows.filter((row) => places.some(({ from, to }) => row.bucket >= from && row.bucket < to));
   };
-  const failed = count(rowsOf(whole).filter(({ reason }) => reason === 'failed_payment'));
+  const warned = (of: Count['reason']) => count(rowsOf(whole).filter(({ reason }) => reason === of));
+  const failed = warned('failed_payment');
   return {
     excluded: excludedOf(rowsOf(whole)),
     ofSeries: series.map((ranges) => excludedOf(rowsOf(ranges))),
-    warnings: failed > 0 ? [failedPayments(failed)] : [],
+    warnings: [
+      ...(failed > 0 ? [failedPayments(failed)] : []),
+      ...(warned('without_tax') > 0 ? [returnsWithoutTax] : []),
+    ],
   };
 }
 
 function excludedOf(rows: readonly Count[]): Excluded[] {
-  const reasons = new Set(rows.flatMap(({ reason }) => (reason === 'failed_payment' ? [] : [reason])));
+  const reasons = new Set(
+    rows.flatMap(({ reason }) => (reason === 'failed_payment' || reason === 'without_tax' ? [] : [reason])),
+  );
   return [...reasons].map((reason) => {
     const found = rows.filter((row) => row.reason === reason);
     const amounts = found.flatMap(({ amount }) => (amount === null ? [] : [exactInteger(amount)]));
@@ -110,6 +127,13 @@ function failedPayments(count: number): Notice {
   const message = `${count} of the orders counted have the paymentStatus failed or voided. Send payment=paid to count paid orders only.`;
   return { code: 'failed_payments_counted', message };
 }
+
+/** Nobody knows the tax of a return that does not say it: all of it is taken from the revenue, and the metric says so. */
+const returnsWithoutTax: Notice = {
+  code: 'returns_without_tax',
+  message:
+    'Some returns of the period say no tax, so all of their totals is taken from the revenue: send `tax` with returns.',
+};
 
 function byTime(a: string, b: string): number {
   return isBefore(a, b) ? -1 : isBefore(b, a) ? 1 : 0;

@@ -242,10 +242,10 @@ export function qualifyingOrders(shape: Omit<Shape, 'months'>): SQL {
 }
 
 /** What keeps a record out of the question altogether, as against excluded from the number. */
-export function inScope(shape: Pick<Shape, 'currency' | 'customer'>): SQL[] {
+export function inScope(shape: Pick<Shape, 'currency' | 'customer'>, record = sql`o`): SQL[] {
   const conditions: SQL[] = [];
-  if (shape.currency) conditions.push(sql`o.currency = ${param('currency')}`);
-  if (shape.customer) conditions.push(sql`o.customer_id = ${param('customerId')}::uuid`);
+  if (shape.currency) conditions.push(sql`${record}.currency = ${param('currency')}`);
+  if (shape.customer) conditions.push(sql`${record}.customer_id = ${param('customerId')}::uuid`);
   return conditions;
 }
 

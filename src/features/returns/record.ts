@@ -51,6 +51,7 @@ export const returnRecord = record('return', {
     index('returns_customer_returned').on(t.customerId, t.returnedAt),
     index('returns_returned').on(t.returnedAt, t.id),
     index('returns_updated').on(t.updatedAt, t.id),
+    index('returns_without_tax').on(t.returnedAt).where(sql`tax is null`),
     index('returns_without_rate').on(t.currency, t.returnedAt).where(sql`base_factor is null`),
   ],
   timeline: { members: ['total', 'currency', 'reason'] },

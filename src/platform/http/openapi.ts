@@ -285,7 +285,7 @@ function elsewhere({ method, url }: Route, section: string, guide: Guide): Json 
 }
 
 function successes(route: Route, book: SchemaBook): Json {
-  const { method, operation, collection } = route;
+  const { method, url, operation, collection } = route;
   const replay = 'idempotencyKey' in operation.input.shape ? ['Idempotency-Replayed'] : [];
   const etag = hasVersion(route) ? ['ETag'] : [];
   const link = outputShape(route).page ? ['Link'] : [];
@@ -314,7 +314,9 @@ function successes(route: Route, book: SchemaBook): Json {
   }
   const location = collection !== null && outputShape(route).id ? ['Location'] : [];
   const created = { 201: answer('Created.', location) };
-  const waiting = operation.waits && { 202: answer('Kept: it waits for the record that it belongs to.', location) };
+  // What is sent to the address of another record does not wait for it.
+  const mayWait = operation.waits !== undefined && collection !== null && url.startsWith(collection);
+  const waiting = mayWait && { 202: answer('Kept: it waits for the record that it belongs to.', location) };
   if (operation.created === undefined) return { 200: answer('Done.', []), ...waiting };
   // POST always makes something; PUT makes or replaces.
   const replaced = method === 'POST' ? {} : { 200: answer('Replaced, or left as it was.', []) };

@@ -322,7 +322,10 @@ function essence(
     interval,
     missingInputs,
     groups,
-    warnings: warnings.filter(({ code }) => code !== 'acquisition_cost_in_base_currency'),
+    // These two are not the formula's, and have tests of their own.
+    warnings: warnings.filter(
+      ({ code }) => code !== 'acquisition_cost_in_base_currency' && code !== 'returns_without_tax',
+    ),
     excluded: told(excluded),
     series: series.map((point) => ({ ...numbers(point), excluded: told(point.excluded) })),
   };

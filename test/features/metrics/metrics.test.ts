@@ -503,7 +503,7 @@ t.test('lifetime value: simple, four factors, one customer', async (t) => {
   });
   t.same(
     usd.warnings.map((w) => w.code),
-    ['acquisition_cost_in_base_currency'],
+    ['acquisition_cost_in_base_currency', 'returns_without_tax'],
   );
 
   const costs = (list: (number | null)[]) => ({ costs: list });

@@ -174,7 +174,7 @@ t.test('one stream of every kind, newest first, with what people need at a glanc
     id: refund.id,
     kind: 'refund',
     at: '2026-03-03T10:00:00.000Z',
-    refund: { orderId, amount: 100, currency: 'EUR', reason: 'damaged' },
+    refund: { orderId, amount: 100, currency: 'EUR', reason: 'damaged', status: 'applied' },
   });
   t.strictSame(productReturn.return, { total: 500, currency: 'EUR', reason: 'too small' });
   t.strictSame(interaction.interaction, {

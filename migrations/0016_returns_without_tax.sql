@@ -1,0 +1,2 @@
+-- On a large table build the index before the release, CONCURRENTLY and under this name (migrations/README.md).
+CREATE INDEX IF NOT EXISTS "returns_without_tax" ON "returns" USING btree ("returned_at") WHERE tax is null;
