@@ -29,6 +29,11 @@ const plain: LoyaltyRules = {
   earnOn: 'paid',
   pendingDays: 0,
   expiryDays: null,
+  expiresOn: null,
+  expiresAtEndOf: null,
+  tierOnRefund: 'recompute',
+  includeShipping: true,
+  includeFees: true,
   refundPolicy: 'within_balance',
   categories: [],
   campaigns: [],
@@ -503,6 +508,7 @@ const tiers = {
   windowDays: 365,
   periodDays: 365,
   graceDays: 30,
+  reachingOrder: 'former_tier' as const,
   levels: [bronze, gold],
 };
 
