@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import pg from 'pg';
 import t from 'tap';
 import { earns, type LoyaltyRules, pointsOfOrder } from '../../../src/domain/loyalty-earning.ts';
+import { type GoodsOrder, OrderGoods } from '../../../src/domain/loyalty-goods.ts';
 import { levelFor } from '../../../src/domain/loyalty-tiers.ts';
 import { addDays } from '../../../src/domain/period.ts';
 import { pointsSql } from '../../../src/features/loyalty-programmes/points-sql.ts';
@@ -370,8 +371,8 @@ t.test('a preview adds up what a change would have earned', async (t) => {
   const idOf = (n: number) => customers.get(n) ?? '';
   await enrol(idOf(2), id, { joinedAt: '2025-03-01T00:00:00Z', tier: 'gold' });
   await database.query(
-    `insert into loyalty_earnings (customer_id, order_id, placed_at, entitled, spend, tier)
-     select customer_id, id, placed_at, 151, 5050, 'gold' from orders where customer_id = $1`,
+    `insert into loyalty_earnings (customer_id, order_id, placed_at, entitled, spend, tier_points, tier)
+     select customer_id, id, placed_at, 151, 5050, 151, 'gold' from orders where customer_id = $1`,
     [idOf(2)],
   );
   const period = { from: '2025-01-01T00:00:00Z', to: '2025-04-01T00:00:00Z' };
@@ -543,7 +544,7 @@ const orderArbitrary = fc.record({
     .filter((at) => at.slice(0, -1) <= now.slice(0, -1)),
   lines: fc.array(
     fc.record({
-      total: fc.constantFrom(0, -5, 1, 33, 999, 12_345, 10_000_000_000),
+      total: fc.constantFrom(0, 7, 1, 33, 999, 12_345, 10_000_000_000),
       category: fc.constantFrom(...categories.slice(0, 4), null),
     }),
     { maxLength: 4 },
@@ -562,7 +563,8 @@ async function storedOrders(customerIds: Iterable<string>) {
   const { rows } = await database.query(
     `select o.id, o.customer_id as "customerId", o.qualifying, o.base_revenue::float8 as "baseRevenue", payment_status as "paymentStatus", fulfillment_status as "fulfillmentStatus",
         campaign_id as "campaignId", to_char(o.placed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as "placedAt",
-        coalesce((select json_agg(json_build_object('category', category, 'total', total)) from order_items i where i.order_id = o.id), '[]') as items,
+        coalesce((select json_agg(json_build_object('category', category, 'total', total, 'quantity', quantity, 'sku', sku, 'externalId', null)) from order_items i where i.order_id = o.id), '[]') as items,
+        o.total::float8, o.tax::float8, o.tax_included as "taxIncluded", o.shipping::float8, o.fees::float8,
         e.entitled::float8, e.tier
      from orders o left join loyalty_earnings e on e.order_id = o.id where o.customer_id = any($1::uuid[])`,
     [[...customerIds]],
@@ -574,7 +576,11 @@ async function storedOrders(customerIds: Iterable<string>) {
       entitled: number | null;
       tier: string | null;
     };
-  return (rows as Stored[]).map((row) => ({ ...row, placedAt: row.placedAt.replace(/000Z$/, 'Z') }));
+  return (rows as (Stored & GoodsOrder)[]).map((row) => ({
+    ...row,
+    placedAt: row.placedAt.replace(/000Z$/, 'Z'),
+    left: new OrderGoods({ ...row, refunds: [] }).leftOver(),
+  }));
 }
 
 let crowd = new Map<number, string>();
