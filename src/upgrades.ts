@@ -3,6 +3,7 @@ import type pg from 'pg';
 import { derivedState } from './derived-state.ts';
 import { lockCustomers } from './features/customers/queries.ts';
 import { normalFormUpgrade } from './features/customers/stored-identities.ts';
+import { recomputeAllEarnings } from './features/loyalty/earning-comparison.ts';
 import { type Db, param, poolDb, statement, transaction } from './platform/db/client.ts';
 import type { Settings } from './platform/db/settings.ts';
 import type { Upgrade } from './platform/db/upgrade.ts';
@@ -53,5 +54,58 @@ async function recomputeCustomersWithRefunds(pool: pg.Pool, db: Db, settings: Se
   }
 }
 
+const nextMembers = statement<{ id: string }>(
+  'members_to_replay',
+  sql`select customer_id as id from loyalty_accounts where customer_id > ${param('after')}::uuid order by 1 limit 500`,
+);
+const pointsAndTiers = statement<{ customerId: string; entitled: number; tier: string | null }>(
+  'points_and_tiers',
+  sql`select a.customer_id as "customerId", a.tier, coalesce((
+      select sum(e.entitled) from loyalty_earnings e where e.customer_id = a.customer_id), 0)::bigint as entitled
+    from loyalty_accounts a where a.customer_id = any(${param('ids')}::uuid[])`,
+);
+
+/**
+ * Until now points followed the revenue of an order and not its goods, and points and tiers depended on what had come first.
+ * What was spent, expired or taken back stays: members get the difference as lots, or it is taken back by the refund policy.
+ */
+function pointsThatFollowGoods(settings: Settings): Upgrade {
+  return {
+    name: 'points that follow the goods',
+    async run(pool, note) {
+      const db = poolDb(pool);
+      const principal = createPrincipal('upgrade', []);
+      const told = { members: 0, more: 0, less: 0, tiers: 0 };
+      for (let after = '00000000-0000-0000-0000-000000000000'; ; ) {
+        const ids = (await db.all(nextMembers, { after })).map(({ id }) => id);
+        const last = ids.at(-1);
+        if (last === undefined) break;
+        await transaction(pool, async (tx) => {
+          await lockCustomers(tx, ids);
+          const before = new Map((await tx.all(pointsAndTiers, { ids })).map((row) => [row.customerId, row]));
+          await recomputeAllEarnings(tx, { now: new Date().toISOString(), principal, ...settings }, ids);
+          for (const { customerId, entitled, tier } of await tx.all(pointsAndTiers, { ids })) {
+            const was = before.get(customerId);
+            const difference = entitled - (was?.entitled ?? 0);
+            if (difference > 0) told.more += difference;
+            else told.less -= difference;
+            if (was?.tier !== tier) told.tiers += 1;
+            if (difference !== 0 || was?.tier !== tier) told.members += 1;
+          }
+        });
+        after = last;
+      }
+      if (told.members === 0) return;
+      note(
+        `points follow the goods now, whatever came first: orders of ${told.members} members are entitled to ${told.more} points more and ${told.less} less, and ${told.tiers} of them have another tier; what was spent stays`,
+      );
+    },
+  };
+}
+
 /** In order; a new one is added at the end. */
-export const upgradesFor = (settings: Settings): readonly Upgrade[] => [refundsWithTax(settings), normalFormUpgrade];
+export const upgradesFor = (settings: Settings): readonly Upgrade[] => [
+  refundsWithTax(settings),
+  normalFormUpgrade,
+  pointsThatFollowGoods(settings),
+];

@@ -990,7 +990,9 @@ async function tourLoyaltyProgrammes(visit: Visit, any: Any): Promise<void> {
 }
 
 async function tourLoyalty(visit: Visit, any: Any): Promise<void> {
-  const rules = { pointsPerUnit: 1, pointValue: 0.5, bonuses: { welcome: 100 } };
+  const levels = [{ key: 'basic', name: 'Basic', threshold: 0, multiplier: 1 }];
+  const tiers = { basis: 'spend', windowDays: 30, periodDays: 30, graceDays: 0, levels };
+  const rules = { pointsPerUnit: 1, pointValue: 0.5, bonuses: { welcome: 100 }, tiers };
   const programme = await visit(201, 'POST', '/v1/loyalty/programmes', { body: { name: 'Club', rules } });
   const validFrom = '2026-01-01T00:00:00Z';
   await visit(200, 'POST', `/v1/loyalty/programmes/${programme.body.id}/publish`, { body: { validFrom }, ...any });
@@ -1007,6 +1009,8 @@ async function tourLoyalty(visit: Visit, any: Any): Promise<void> {
   for (const at of [own, named]) {
     await visit(200, 'GET', at);
     await visit(200, 'GET', `${at}?details=true&asOf=2026-12-01T00:00:00Z`);
+    await visit(200, 'PUT', `${at}/tier`, { body: { tier: 'basic', reason: 'VIP' } });
+    await visit(422, 'PUT', `${at}/tier`, { body: { tier: 'none', reason: 'VIP' } });
     await visit(200, 'GET', `${at}/tier-changes?limit=1&count=true`);
     await visit(200, 'GET', `${at}/transactions?limit=1&count=true&cursors=true&sort=-at`);
   }

@@ -211,6 +211,7 @@ export const taintCases: Record<string, TaintCase> = {
     body: { transactions: [{ kind: 'adjust', customerId: of.customer, points: 1, reason: typed }] },
   }),
   undoLoyaltyTransaction: (of) => ({ id: of.transaction }),
+  setLoyaltyTier: (of) => ({ id: of.customer, body: { tier: 'basic', reason: typed } }),
   createLoyaltyProgramme: () => ({ body: { name: 'Other', rules: { pointsPerUnit: 1, pointValue: 1 } } }),
   updateLoyaltyProgramme: (_of, _house, { draftProgramme }) => change(draftProgramme, { name: 'Other' }),
   deleteLoyaltyProgramme: (_of, _house, { draftProgramme }) => change(draftProgramme),

@@ -54,7 +54,7 @@ export const listLoyaltyCandidates = readOperation({
   selfService: false,
   summary: 'List customers who would gain most by joining',
   description:
-    'Customers who are in no programme, by the points that their orders of the last `windowDays` would have earned by the rules in force, without bonuses, most first. Further pages are as of the first one.',
+    'Customers who are in no programme, by the points that their orders of the last `windowDays` would have earned by the rules in force, without bonuses, most first. Refunds count by their amount, whatever goods they name. Further pages are as of the first one.',
   input: z.strictObject({
     limit,
     after,

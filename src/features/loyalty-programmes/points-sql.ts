@@ -10,7 +10,8 @@ const unit = 10n ** BigInt(places);
 /**
  * `pointsOfOrder` (domain/loyalty-earning.ts) of an order `o` with `base_revenue` > 0, in SQL: to rank many customers where
  * their orders are. Integers in `numeric`, one division and one rounding at the end, so it is the same to the last
- * point; a property test compares them.
+ * point; a property test compares them. Two things it leaves out, as only a replay knows them: which goods of a refunded order
+ * are left (all lines count as they were), and returns that name no order.
  */
 export function pointsSql(rules: LoyaltyRules, tierKey: string | null, baseCurrencyExponent: number): SQL {
   const level = rules.tiers?.levels.find(({ key }) => key === tierKey);
@@ -21,12 +22,33 @@ export function pointsSql(rules: LoyaltyRules, tierKey: string | null, baseCurre
       then ${String(unitsOf(multiplier))}::numeric else ${String(unit)}::numeric end`;
   });
   const numerator = sql.join(
-    [sql`o.base_revenue::numeric`, sql`${String(constant)}::numeric`, ...campaigns, sql`c.weighted`],
+    [
+      sql`o.base_revenue::numeric`,
+      sql`${String(constant)}::numeric`,
+      ...campaigns,
+      sql`c.weighted`,
+      ...leftOut(rules, 'kept'),
+    ],
     sql` * `,
   );
-  const denominator = sql`${String(10n ** BigInt(baseCurrencyExponent) * unit ** BigInt(3 + campaigns.length))}::numeric * c.weights`;
+  const denominator = sql.join(
+    [
+      sql`${String(10n ** BigInt(baseCurrencyExponent) * unit ** BigInt(3 + campaigns.length))}::numeric`,
+      sql`c.weights`,
+      ...leftOut(rules, 'whole'),
+    ],
+    sql` * `,
+  );
   return sql`(select least(${rounded(rules)}, ${mostPoints}::numeric)::bigint
     from (select ${numerator} as n, ${denominator} as d from (${categories(rules)}) c offset 0) f)`;
+}
+
+/** The share of the revenue that is neither shipping nor fees, where the rules leave these out: `kept` ÷ `whole`. */
+function leftOut({ includeShipping, includeFees }: LoyaltyRules, part: 'kept' | 'whole'): SQL[] {
+  const parts = [...(includeShipping ? [] : [sql`o.shipping`]), ...(includeFees ? [] : [sql`o.fees`])];
+  if (parts.length === 0) return [];
+  const whole = sql`(case when o.tax_included then o.total else o.total - o.tax end)`;
+  return part === 'whole' ? [whole] : [sql`greatest(0, ${whole} - ${sql.join(parts, sql` - `)})`];
 }
 
 /**

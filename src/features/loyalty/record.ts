@@ -416,6 +416,22 @@ export const tierChange = z
   .strictObject(outputShape(tierChangeFields))
   .meta({ id: 'TierChange', description: 'A change of the tier of a member.' });
 
+export const tierSetting = z
+  .strictObject({
+    tier: boundedText(50).meta({ description: 'Key of a level of the version in force.', example: 'gold' }),
+    reason: boundedText(500).meta({
+      description: 'Why; it is kept with the change.',
+      example: 'Moved here from our old programme.',
+    }),
+    until: instantText.nullable().optional().meta({
+      description:
+        'When the tier is reviewed, in the future. Default: after the period of the rules; the first level has no end.',
+      example: '2027-01-01T00:00:00.000Z',
+    }),
+  })
+  .meta({ id: 'LoyaltyTierSetting', example: { tier: 'gold', reason: 'Moved here from our old programme.' } })
+  .register(typeNames, { name: 'LoyaltyTierSettingInput' });
+
 export const enrolment = z
   .strictObject({
     programmeId: id,

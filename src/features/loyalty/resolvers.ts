@@ -13,6 +13,7 @@ import {
   loyaltyByCustomers,
   undoLoyaltyTransaction,
 } from './operations.ts';
+import { setLoyaltyTier } from './tier-by-hand.ts';
 
 export const loyaltyResolvers: Resolvers = {
   Query: {
@@ -35,6 +36,7 @@ export const loyaltyResolvers: Resolvers = {
       example:
         'mutation { enrolCustomer(idempotencyKey: "enrol-17850", reference: { source: "shop", externalId: "17850" }, input: { programmeId: "0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90" }) { loyalty { active tier } } }',
     }),
+    setLoyaltyTier: mutation(setLoyaltyTier, 'loyalty', { cost: 25, payload: 'CustomerLoyaltyPayload' }),
     createLoyaltyTransaction: mutation(createLoyaltyTransaction, 'transaction', {
       payload: 'LoyaltyTransactionPayload',
     }),

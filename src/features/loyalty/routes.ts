@@ -11,6 +11,7 @@ import {
   listTierChanges,
   undoLoyaltyTransaction,
 } from './operations.ts';
+import { setLoyaltyTier } from './tier-by-hand.ts';
 
 // Points become active and expire while the version stays.
 const live = { conditional: false };
@@ -19,10 +20,12 @@ const transactions = { collection: '/v1/loyalty/transactions' };
 export const loyaltyRoutes = [
   route('GET', '/v1/customers/:id/loyalty', getCustomerLoyalty, live),
   route('POST', '/v1/customers/:id/loyalty', enrolCustomer),
+  route('PUT', '/v1/customers/:id/loyalty/tier', setLoyaltyTier),
   route('GET', '/v1/customers/:id/loyalty/tier-changes', listTierChanges),
   route('GET', '/v1/customers/:id/loyalty/transactions', listCustomerLoyaltyTransactions),
   route('GET', '/v1/customers/external/:source/:externalId/loyalty', getCustomerLoyalty, live),
   route('POST', '/v1/customers/external/:source/:externalId/loyalty', enrolCustomer),
+  route('PUT', '/v1/customers/external/:source/:externalId/loyalty/tier', setLoyaltyTier),
   route('GET', '/v1/customers/external/:source/:externalId/loyalty/tier-changes', listTierChanges),
   route('GET', '/v1/customers/external/:source/:externalId/loyalty/transactions', listCustomerLoyaltyTransactions),
   route('GET', '/v1/loyalty/members', listLoyaltyMembers),

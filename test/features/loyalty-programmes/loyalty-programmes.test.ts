@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import pg from 'pg';
 import t from 'tap';
 import { earns, type LoyaltyRules, pointsOfOrder } from '../../../src/domain/loyalty-earning.ts';
+import { type GoodsOrder, OrderGoods } from '../../../src/domain/loyalty-goods.ts';
 import { levelFor } from '../../../src/domain/loyalty-tiers.ts';
 import { addDays } from '../../../src/domain/period.ts';
 import { pointsSql } from '../../../src/features/loyalty-programmes/points-sql.ts';
@@ -94,7 +95,12 @@ t.test('a programme is drafted, published, changed, published again and ended', 
     earnOn: 'paid',
     pendingDays: 0,
     expiryDays: null,
+    expiresOn: null,
+    expiresAtEndOf: null,
     refundPolicy: 'within_balance',
+    tierOnRefund: 'recompute',
+    includeShipping: true,
+    includeFees: true,
     categories: [],
     campaigns: [],
     tiers: null,
@@ -365,8 +371,8 @@ t.test('a preview adds up what a change would have earned', async (t) => {
   const idOf = (n: number) => customers.get(n) ?? '';
   await enrol(idOf(2), id, { joinedAt: '2025-03-01T00:00:00Z', tier: 'gold' });
   await database.query(
-    `insert into loyalty_earnings (customer_id, order_id, placed_at, entitled, spend, tier)
-     select customer_id, id, placed_at, 151, 5050, 'gold' from orders where customer_id = $1`,
+    `insert into loyalty_earnings (customer_id, order_id, placed_at, entitled, spend, tier_points, tier)
+     select customer_id, id, placed_at, 151, 5050, 151, 'gold' from orders where customer_id = $1`,
     [idOf(2)],
   );
   const period = { from: '2025-01-01T00:00:00Z', to: '2025-04-01T00:00:00Z' };
@@ -510,6 +516,7 @@ const rulesArbitrary = fc
           ...tiers,
           periodDays: 365,
           graceDays: 0,
+          reachingOrder: 'former_tier' as const,
           levels: [level('basic', 0, a), level('silver', 1_000, b), level('gold', 50_000, c)],
         })),
     ),
@@ -519,7 +526,12 @@ const rulesArbitrary = fc
       ...given,
       pendingDays: 0,
       expiryDays: null,
+      expiresOn: null,
+      expiresAtEndOf: null,
       refundPolicy: 'within_balance',
+      tierOnRefund: 'recompute',
+      includeShipping: true,
+      includeFees: true,
       bonuses: {},
     }),
   );
@@ -532,7 +544,7 @@ const orderArbitrary = fc.record({
     .filter((at) => at.slice(0, -1) <= now.slice(0, -1)),
   lines: fc.array(
     fc.record({
-      total: fc.constantFrom(0, -5, 1, 33, 999, 12_345, 10_000_000_000),
+      total: fc.constantFrom(0, 7, 1, 33, 999, 12_345, 10_000_000_000),
       category: fc.constantFrom(...categories.slice(0, 4), null),
     }),
     { maxLength: 4 },
@@ -551,7 +563,8 @@ async function storedOrders(customerIds: Iterable<string>) {
   const { rows } = await database.query(
     `select o.id, o.customer_id as "customerId", o.qualifying, o.base_revenue::float8 as "baseRevenue", payment_status as "paymentStatus", fulfillment_status as "fulfillmentStatus",
         campaign_id as "campaignId", to_char(o.placed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as "placedAt",
-        coalesce((select json_agg(json_build_object('category', category, 'total', total)) from order_items i where i.order_id = o.id), '[]') as items,
+        coalesce((select json_agg(json_build_object('category', category, 'total', total, 'quantity', quantity, 'sku', sku, 'externalId', null)) from order_items i where i.order_id = o.id), '[]') as items,
+        o.total::float8, o.tax::float8, o.tax_included as "taxIncluded", o.shipping::float8, o.fees::float8,
         e.entitled::float8, e.tier
      from orders o left join loyalty_earnings e on e.order_id = o.id where o.customer_id = any($1::uuid[])`,
     [[...customerIds]],
@@ -563,7 +576,11 @@ async function storedOrders(customerIds: Iterable<string>) {
       entitled: number | null;
       tier: string | null;
     };
-  return (rows as Stored[]).map((row) => ({ ...row, placedAt: row.placedAt.replace(/000Z$/, 'Z') }));
+  return (rows as (Stored & GoodsOrder)[]).map((row) => ({
+    ...row,
+    placedAt: row.placedAt.replace(/000Z$/, 'Z'),
+    left: new OrderGoods({ ...row, refunds: [] }).leftOver(),
+  }));
 }
 
 let crowd = new Map<number, string>();
@@ -709,6 +726,7 @@ t.test('a preview is the sum of all its orders, and agrees with the ledger', asy
           windowDays: 30,
           periodDays: 30,
           graceDays: 0,
+          reachingOrder: 'former_tier' as const,
           levels: [level('basic', 0), level('silver', 5, 2)],
         };
         const id = await published({ ...before, tiers }, '2024-07-01T00:00:00Z');

@@ -29,6 +29,11 @@ const plain: LoyaltyRules = {
   earnOn: 'paid',
   pendingDays: 0,
   expiryDays: null,
+  expiresOn: null,
+  expiresAtEndOf: null,
+  tierOnRefund: 'recompute',
+  includeShipping: true,
+  includeFees: true,
   refundPolicy: 'within_balance',
   categories: [],
   campaigns: [],
@@ -503,10 +508,11 @@ const tiers = {
   windowDays: 365,
   periodDays: 365,
   graceDays: 30,
+  reachingOrder: 'former_tier' as const,
   levels: [bronze, gold],
 };
 
-t.test('a tier is reached at once, and multiplies from the next order on', async (t) => {
+t.test('a tier is reached with its order, and multiplies from the next order on', async (t) => {
   const who = await member(await programme({ tiers }), { tier: 'bronze' });
   now = '2026-06-01T12:00:00.000Z';
   const first = await push(who, { ...total(60_000), placedAt: now });
@@ -517,15 +523,21 @@ t.test('a tier is reached at once, and multiplies from the next order on', async
   await push(who, { ...total(1_000), placedAt: '2026-05-31T00:00:00Z' });
   t.same(await moves(who), ['earn 600', 'earn 20', 'earn 10'], 'what was placed before is of the tier held then');
   await patch(first.id, total(61_000));
-  t.equal((await moves(who)).at(-1), 'earn 10', 'the tier of an order is frozen');
+  t.equal((await moves(who)).at(-1), 'earn 10', 'by the tier held before it');
   await patch(first.id, { cancelledAt: now });
-  t.equal((await accountOf(who)).tier, 'gold', 'a tier is not lost at once');
+  t.equal((await accountOf(who)).tier, 'bronze', 'a tier goes with the order that reached it');
+  t.same((await moves(who)).slice(-2), ['reverse -610', 'reverse -10'], 'and with it what later orders earned by it');
+  await patch(first.id, { cancelledAt: null });
+  t.equal((await accountOf(who)).tier, 'gold');
+  t.same((await moves(who)).slice(-2), ['earn 610', 'earn 10']);
   t.same(await faultsOf([who]), []);
 
   const batched = await member(await programme({ tiers }), { tier: 'bronze' });
-  const orders = [60_000, 1_000].map((amount) => orderOf({ customerId: batched, ...total(amount), placedAt: now }));
+  const orders = [60_000, 1_000].map((amount, n) =>
+    orderOf({ customerId: batched, ...total(amount), placedAt: `2026-06-02T0${n}:00:00Z` }),
+  );
   await request('POST', '/v1/orders/batch', { body: { orders } });
-  t.same(await moves(batched), ['earn 600', 'earn 10'], 'the orders of a batch are of the tier held before it');
+  t.same(await moves(batched), ['earn 600', 'earn 20'], 'so do orders of one batch');
   t.equal((await accountOf(batched)).tier, 'gold');
 
   now = '2028-06-01T12:00:00.000Z';
@@ -739,12 +751,13 @@ t.test('what members cost a push', async (t) => {
   const who = await member(await programme({ tiers }), { tier: 'bronze' });
   await push(stranger);
   await push(who);
-  const without = await statementsOf(() => push(stranger));
-  const withTiers = await statementsOf(() => push(who));
+  const later = { placedAt: now };
+  const without = await statementsOf(() => push(stranger, later));
+  const withTiers = await statementsOf(() => push(who, later));
   t.equal(withTiers - without, 1, 'the ledger is written');
   const milestones = await member(await programme({ bonuses: { purchase: { count: 2, points: 5 } } }));
   await push(milestones);
-  t.equal((await statementsOf(() => push(milestones))) - without, 2);
+  t.equal((await statementsOf(() => push(milestones, later))) - without, 2);
   for (const policy of policies) {
     const batched = await Promise.all(
       [1, 2, 3].map(async () => member(await programme({ tiers, refundPolicy: policy }), { tier: 'bronze' })),
