@@ -404,6 +404,11 @@ async function tourCustomers(visit: Visit, any: Any, unchanged: Unchanged): Prom
   await visit(200, 'POST', `${byId}/merge/preview`, { body: { ...other, take: ['birthday'] } });
   await visit(200, 'POST', `${byId}/merge/preview`, { body: other, scope: 'customers:merge' });
   await visit(422, 'POST', `${byId}/merge`, { body: { customerId: created.body.id } });
+  const pair = { customerId: created.body.id, otherId: double.body.id };
+  await visit(200, 'GET', '/v1/customers/duplicates?limit=1&cursors=true');
+  await visit(403, 'GET', '/v1/customers/duplicates', { scope: 'customers:read' });
+  await visit(200, 'POST', '/v1/customers/duplicates/dismiss', { body: pair });
+  await visit(422, 'POST', '/v1/customers/duplicates/dismiss', { body: { ...pair, otherId: pair.customerId } });
   const merged = await visit(200, 'POST', `${byId}/merge`, { body: { ...other, take: ['birthday'] } });
   await visit(409, 'POST', `${byId}/merge`, { body: other });
   await tourFormerId(visit, any, double.body.id);

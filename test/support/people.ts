@@ -120,11 +120,15 @@ export async function stockPerson(api: Api, house: House, name = fresh('person')
     name: `Name ${name}`,
     companyId: house.company,
     referredBy: house.referrer,
-    identities: [{ kind: 'email', value: email }],
+    identities: [
+      { kind: 'email', value: email },
+      { kind: 'handle', value: `shared ${name}`, shared: true },
+    ],
     references: [reference],
     attributes: { nick: `nick ${name}` },
     acquisition: { source: 'fair', cost: 250 },
   });
+  await make(api, '/v1/customers/duplicates/dismiss', { customerId: customer.id, otherId: house.referrer }, 200);
   await make(api, '/v1/orders', {
     ...reference,
     externalId: `first ${name}`,

@@ -100,6 +100,8 @@ export const taintCases: Record<string, TaintCase> = {
   upsertCustomer: (of) => named(of, { familyName: typed }),
   deleteCustomer: (of) => change(of.newcomer),
   listCustomerMerges: ofCustomer,
+  listCustomerDuplicates: () => ({}),
+  dismissCustomerDuplicate: (of, _house, { other }) => ({ body: { customerId: of.customer, otherId: other } }),
   mergeCustomer: (of, _house, { other }) => ({ id: of.customer, body: { customerId: other } }),
   previewCustomerMerge: (of, _house, { other }) => ({ id: of.customer, body: { customerId: other } }),
   unmergeCustomer: (of, _house, { merge }) => ({ id: of.customer, body: { mergeId: merge } }),

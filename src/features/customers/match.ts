@@ -171,10 +171,10 @@ function visitorsAmong(
   return good.flatMap(({ reference, identities }) => {
     const visitorId = reference && refs.get(refKey(reference))?.recordId;
     const email = identities.find(({ kind }) => kind === 'email');
-    const customerId = email && owners.get(identityKey(email));
     const visitor = visitorId && standings.get(visitorId);
-    if (!visitor || !customerId || customerId === visitorId || !looksAnonymous(visitor)) return [];
-    return [{ visitorId, customerId }];
+    if (!visitor || !email || !looksAnonymous(visitor)) return [];
+    // Of nobody yet: of a customer that an earlier input of the set makes.
+    return [{ visitorId, customerId: owners.get(identityKey(email)) ?? visitorId }];
   });
 }
 
@@ -307,8 +307,10 @@ function ownerBook(
   function isRecognised(visitorId: string, customerId: string): boolean {
     const visitor = standings.get(visitorId);
     if (scopedTo !== null || !visitor || buyers.has(visitorId) || !looksAnonymous(visitor)) return false;
-    if (!additions.get(visitorId)?.isNew) return recognised.has(recognition({ visitorId, customerId }));
-    return standings.get(customerId)?.row.kind === 'person';
+    const isNew = (id: string) => additions.get(id)?.isNew === true;
+    if (!isNew(visitorId) && !isNew(customerId)) return recognised.has(recognition({ visitorId, customerId }));
+    const mayMerge = isNew(visitorId) || recognised.has(recognition({ visitorId, customerId: visitorId }));
+    return mayMerge && standings.get(customerId)?.row.kind === 'person';
   }
 
   /** Who it is; undefined: nobody yet. `by`: the customer of the reference. */

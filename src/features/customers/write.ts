@@ -193,10 +193,10 @@ function visitorsAmong(
     const visitorId = mode === 'upsert' && first ? refs.get(refKey(first))?.recordId : undefined;
     const state = visitorId && states.get(visitorId);
     const identities = identitiesOf[index];
-    if (!state || !looksAnonymous(state) || identities instanceof Problem) return [];
-    return ownersByEmail(identities, owners).flatMap((customerId) =>
-      customerId === visitorId ? [] : [{ visitorId, customerId }],
-    );
+    if (!state || !identities || !looksAnonymous(state) || identities instanceof Problem) return [];
+    // Itself: for the e-mail of a customer that an earlier document of the set makes.
+    const earlier = writes.length > 1 ? [visitorId] : [];
+    return [...ownersByEmail(identities, owners), ...earlier].map((customerId) => ({ visitorId, customerId }));
   });
 }
 
@@ -360,12 +360,14 @@ class Plan {
     if (merged !== undefined) return merged;
     const visitor = this.#states.get(named);
     if (!visitor || !looksAnonymous(visitor)) return named;
-    const isNew = this.#changes.get(named)?.before === null;
-    const found = ownersByEmail(identities, this.#owners).find((customerId) =>
-      isNew
-        ? this.#context.principal.scopedTo === null && this.#states.get(customerId)?.row.kind === 'person'
-        : this.#recognised.has(recognition({ visitorId: named, customerId })),
-    );
+    const isNew = (id: string) => this.#changes.get(id)?.before === null;
+    const found = ownersByEmail(identities, this.#owners).find((customerId) => {
+      if (this.#context.principal.scopedTo !== null || customerId === named) return false;
+      if (!isNew(named) && !isNew(customerId))
+        return this.#recognised.has(recognition({ visitorId: named, customerId }));
+      const mayMerge = isNew(named) || this.#recognised.has(recognition({ visitorId: named, customerId: named }));
+      return mayMerge && this.#states.get(customerId)?.row.kind === 'person';
+    });
     return found ?? named;
   }
 

@@ -6,11 +6,16 @@ import { type CustomerDuplicate, dismissedDuplicates } from './record.ts';
 /*
  * Pairs of customers who may be one, in the order of what they have in common: e-mails, phones and handles first, then names
  * with birthdays, then names with postal codes. Every part is read from an index and ends with the page, and a pair
- * comes once, in the first part that has it.
+ * comes once, in the first part that has it. Where pairs are rare, a page ends before it is full, so that none reads a
+ * million customers.
  */
 
 /** What more customers than this have in common says nothing: the phone of a switchboard, the address of a marketplace. */
 const mostAlike = sql.raw('10');
+
+/** Customers that one statement looks at, and statements for a page. */
+const chunk = 10_000;
+const mostChunks = 10;
 
 /** Where a pair stands. */
 export interface Place {
@@ -65,18 +70,29 @@ const byIdentity = sql`select distinct 0::text as key, s.customer_id as id, i.cu
     and ${areSuggested(sql`s.customer_id`, sql`i.customer_id`)}
   order by s.customer_id, i.customer_id ${limit}`;
 
+/** The pairs of a chunk, and in a row without a pair how many customers it has and where it ends. */
 function byLikeness({ key, isThere }: { key: string; isThere: string }, isSaid: (a: SQL, b: SQL) => SQL): SQL {
   const [id, other] = [sql`g.id`, sql`o.id`];
-  return sql`select g.key::text as key, g.id, o.id as other
-    from (
-      select ${sql.raw(key)} as key, id, array_agg(id) over likeness as ids, count(*) over likeness as size
-      from customers where ${sql.raw(isThere)} and ${sql.raw(key)} >= ${after.key}
-      window likeness as (partition by ${sql.raw(key)})
-    ) g cross join lateral unnest(g.ids) as o(id)
-    where g.size between 2 and ${mostAlike} and o.id < g.id
-      and (g.key, g.id, o.id) > (${after.key}, ${after.id}, ${after.other})
-      and not ${isSaid(id, other)} and ${areSuggested(id, other)}
-    order by g.key, g.id, o.id ${limit}`;
+  const size = sql.raw(String(chunk));
+  return sql`with scanned as materialized (
+      select ${sql.raw(key)} as key, id from customers where ${sql.raw(isThere)} and ${sql.raw(key)} >= ${after.key}
+      order by ${sql.raw(key)}, id limit ${size}
+    ), ended as (
+      select count(*) as size, max(key) as key from scanned
+    ), pairs as (
+      select g.key, g.id, o.id as other
+      from (select key, id, array_agg(id) over likeness as ids, count(*) over likeness as size
+          from scanned window likeness as (partition by key)) g
+        cross join lateral unnest(g.ids) as o(id) cross join ended e
+      where g.size between 2 and ${mostAlike} and o.id < g.id
+        -- Of the last ones the chunk may have only some.
+        and (e.size < ${size} or g.key < e.key)
+        and (g.key, g.id, o.id) > (${after.key}, ${after.id}, ${after.other})
+        and not ${isSaid(id, other)} and ${areSuggested(id, other)}
+      order by g.key, g.id, o.id ${limit}
+    )
+    select key::text, id, other, null::int as size from pairs
+    union all select key::text, null, null, size::int from ended`;
 }
 
 const areBorn = (a: SQL, b: SQL) => sql`exists (select from
@@ -86,8 +102,11 @@ const areBorn = (a: SQL, b: SQL) => sql`exists (select from
 
 type PairRow = Omit<Place, 'part'>;
 
-const parts: readonly Statement<PairRow>[] = [
-  statement('duplicates_by_identity', byIdentity),
+/** A pair; or what a chunk has looked at. */
+type ChunkRow = (PairRow & { size: null }) | { key: string | null; id: null; other: null; size: number };
+
+const identityPairs = statement<PairRow>('duplicates_by_identity', byIdentity);
+const likenesses: readonly Statement<ChunkRow>[] = [
   statement('duplicates_by_birthday', byLikeness(alike.birthday, shareIdentity)),
   statement(
     'duplicates_by_postal_code',
@@ -95,17 +114,36 @@ const parts: readonly Statement<PairRow>[] = [
   ),
 ];
 
-/** Up to `count` pairs behind a place. */
-export async function pairsAfter(db: Db, place: Place, count: number): Promise<Place[]> {
-  const found: Place[] = [];
-  for (let part = place.part; part < parts.length && found.length < count; part += 1) {
-    const query = parts[part];
-    if (!query) break;
-    const { key, id, other } = part === place.part ? place : beginning;
-    const rows = await db.all(query, { key, id, other, limit: count - found.length });
-    found.push(...rows.map((row) => ({ part, ...row })));
+/** Up to `count` pairs behind a place; `rest`: there are fewer, and the search goes on from there. */
+export async function pairsAfter(db: Db, from: Place, count: number): Promise<{ pairs: Place[]; rest: Place | null }> {
+  const pairs: Place[] = [];
+  let place = from;
+  if (place.part === 0) {
+    const { key, id, other } = place;
+    const rows = await db.all(identityPairs, { key, id, other, limit: count });
+    pairs.push(...rows.map((row) => ({ part: 0, ...row })));
+    place = { ...beginning, part: 1 };
   }
-  return found;
+  for (let chunks = 0; pairs.length < count; chunks += 1) {
+    const query = likenesses[place.part - 1];
+    if (!query) return { pairs, rest: null };
+    if (chunks === mostChunks) return { pairs, rest: place };
+    const { part, key, id, other } = place;
+    const rows = await db.all(query, { key, id, other, limit: count - pairs.length });
+    for (const row of rows) if (row.size === null) pairs.push({ part, key: row.key, id: row.id, other: row.other });
+    place = behind(
+      place,
+      rows.find(({ size }) => size !== null),
+    );
+  }
+  return { pairs, rest: null };
+}
+
+/** Where the next chunk begins. One that is full of a single likeness is left behind: it says nothing. */
+function behind({ part, key }: Place, ended: ChunkRow | undefined): Place {
+  if (!ended || ended.key === null || ended.size === null || ended.size < chunk)
+    return { ...beginning, part: part + 1 };
+  return { ...beginning, part, key: ended.key === key ? String(BigInt(key) + 1n) : ended.key };
 }
 
 const reasons = statement<{ id: string; other: string; reasons: CustomerDuplicate['reasons'] }>(

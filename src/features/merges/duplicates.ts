@@ -24,17 +24,18 @@ export const listCustomerDuplicates = readOperation({
   selfService: false,
   summary: 'List customers who may be one person',
   description:
-    'Pairs that have an e-mail, a phone or a handle in common, or a name with the birthday or the postal code; each pair once, with all its reasons. What more than ten customers have in common counts for nothing. Nobody is merged by this: POST `merge.body` to `merge.accept`, or dismiss the pair. Needs `customers:pii` as well, as it tells who has the data of whom.',
+    'Pairs that have an e-mail, a phone or a handle in common, or a name with the birthday or the postal code; each pair once, with all its reasons. What more than ten customers have in common counts for nothing. A page may have fewer pairs than `limit`: follow `next` until it is null. Nobody is merged by this: POST `merge.body` to `merge.accept`, or dismiss the pair. Needs `customers:pii` as well, as it tells who has the data of whom.',
   input: z.strictObject(parameters),
   output: pageOf(customerDuplicate).meta({ id: 'CustomerDuplicatePage' }),
   async run(context, { limit = defaultLimit, after, cursors }) {
     requireScope(context, personalScope);
     const scope = cursorScope(context.principal.key);
     const place = after === undefined ? beginning : placeOf(context.cursors.decode(after, scope));
-    const rows = await pairsAfter(context.db, place, limit + 1);
+    const { pairs, rest } = await pairsAfter(context.db, place, limit + 1);
     const cursor = ({ part, key, id: one, other }: Place) =>
       context.cursors.encode({ scope, key: [`${part} ${key}`, `${one} ${other}`] });
-    const { data, page } = pageFrom(rows, { limit, cursor, cursors });
+    const { data, page } = pageFrom(pairs, { limit, cursor, cursors });
+    if (rest) Object.assign(page, { next: cursor(rest), hasMore: true });
     const reasons = await reasonsOf(context.db, data);
     return { data: data.map((pair, index) => suggestionOf(pair, reasons[index] ?? [])), page };
   },

@@ -1,0 +1,144 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { testApp } from '../../support/app.ts';
+import { draws, endOnFailure, firstSeed } from '../../support/draws.ts';
+import { fresh, newKey, orderOf } from '../../support/shop.ts';
+import { type Message, People, type Person } from '../../support/who-is-who-oracle.ts';
+
+/* Guests, accounts of two shops, visitors and households, in any order, one by one and in batches. */
+
+const api = await testApp(t);
+const { request } = api;
+
+const message: fc.Arbitrary<Message> = fc.record({
+  kind: fc.constantFrom('order', 'order', 'order', 'visit', 'document'),
+  source: fc.constantFrom('shop', 'web'),
+  account: fc.option(fc.constantFrom('1', '2', '3'), { nil: undefined }),
+  email: fc.option(fc.constantFrom('a', 'b'), { nil: undefined }),
+  phone: fc.option(fc.constantFrom('0', '1'), { nil: undefined, freq: 1 }),
+});
+
+let rounds = 10;
+
+t.test('what a sequence of messages makes of people is what the rules say', async (t) => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(message, { minLength: 2, maxLength: 12 }),
+      fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 12, maxLength: 12 }),
+      async (drawn, sizes) => {
+        rounds += 1;
+        const tag = fresh('w').toLowerCase();
+        const messages = drawn
+          .map(
+            (one): Message => ({
+              ...one,
+              ...(one.account && { account: `${tag}-${one.account}` }),
+              ...(one.email && { email: `${tag}${one.email}@example.org` }),
+              ...(one.phone && { phone: `+442079${String(rounds).padStart(5, '0')}${one.phone}`.slice(0, 13) }),
+            }),
+          )
+          .filter(({ kind, account, email, phone }) => account ?? (kind === 'document' ? undefined : (email ?? phone)))
+          // A later document replaces what its reference has brought, which is not what is looked at here.
+          .map((one, index, all) => {
+            const isFirst =
+              all.findIndex((other) => other.source === one.source && other.account === one.account) === index;
+            return one.kind === 'document' && !isFirst ? { ...one, kind: 'order' as const } : one;
+          });
+        const people = new People();
+        const owners: Person[] = [];
+        for (const one of messages) {
+          const person = people.take(one);
+          if (person) owners.push(person);
+        }
+        const ids = new Map<Person, Set<string>>();
+        const note = (index: number, id: string) => {
+          const person = owners[index];
+          if (person && people.all.has(person)) ids.set(person, (ids.get(person) ?? new Set()).add(id));
+        };
+        for (let at = 0; at < messages.length; ) {
+          const chunk = chunkOf(messages, at, sizes[at] ?? 1);
+          const answered = await send(chunk);
+          for (const [index, id] of answered.entries()) note(at + index, id);
+          at += chunk.length;
+        }
+        const shown = JSON.stringify(messages);
+        for (const person of people.all) {
+          const [id = '', ...others] = ids.get(person) ?? [];
+          t.strictSame(others, [], `one person has one id: ${shown}`);
+          const { body } = await request('GET', `/v1/customers/${id}`);
+          const values = body.identities?.map((one: any) => `${one.value} ${one.shared ?? false}`).sort();
+          t.strictSame(values, [...person.has].map((one) => `${one} ${people.isShared(person, one)}`).sort(), shown);
+          const names = body.references?.map((one: any) => `${one.source}/${one.externalId}`).sort();
+          t.strictSame(names, [...person.accounts].sort(), shown);
+          const orders = await request('GET', `/v1/customers/${id}/orders?limit=100`);
+          t.equal(orders.body.data?.length, person.orders, shown);
+        }
+      },
+    ),
+    { numRuns: draws({ quick: 40, deep: 600 }), seed: firstSeed(12), endOnFailure },
+  );
+});
+
+/** Messages of one kind from a place on, as many as `size`. */
+function chunkOf(messages: Message[], at: number, size: number): Message[] {
+  const kind = messages[at]?.kind;
+  const some = messages.slice(at, at + size);
+  const end = some.findIndex((one) => one.kind !== kind);
+  return end < 0 ? some : some.slice(0, end);
+}
+
+/** Sends messages of one kind, as a batch where there are several. @returns whose they are, as far as it is told */
+async function send(messages: Message[]): Promise<string[]> {
+  const [first] = messages;
+  if (!first) return [];
+  const customers = messages.map(({ account, email, phone, source }) => ({
+    ...(account && { source, externalId: account }),
+    email,
+    phone,
+  }));
+  if (first.kind === 'document') {
+    const documents = messages.map(({ source, account, email, phone }) => ({
+      references: [{ source, externalId: account }],
+      identities: [
+        ...(email ? [{ kind: 'email', value: email }] : []),
+        ...(phone ? [{ kind: 'phone', value: phone }] : []),
+      ],
+    }));
+    return batch('/v1/customers/batch', 'customers', documents, async (id) => id);
+  }
+  if (first.kind === 'order') {
+    const orders = messages.map(({ source }, index) => orderOf({ source, customer: customers[index] }));
+    return batch(
+      '/v1/orders/batch',
+      'orders',
+      orders,
+      async (id) => (await request('GET', `/v1/orders/${id}`)).body.customerId,
+    );
+  }
+  const visits = customers.map((customer) => ({
+    kind: 'web_visit',
+    direction: 'inbound',
+    occurredAt: '2026-05-01T10:00:00Z',
+    customer,
+  }));
+  return batch(
+    '/v1/interactions/batch',
+    'interactions',
+    visits,
+    async (id) => (await request('GET', `/v1/interactions/${id}`)).body.customerId,
+  );
+}
+
+async function batch(
+  path: string,
+  plural: string,
+  items: object[],
+  ownerOf: (id: string) => Promise<string>,
+): Promise<string[]> {
+  const { body } = await request('POST', path, { body: { [plural]: items }, headers: newKey() });
+  const refused = body.results.filter(({ status }: any) => status === 'refused');
+  if (refused.length > 0) throw new Error(JSON.stringify(refused));
+  const ids: string[] = [];
+  for (const { id } of body.results) ids.push(await ownerOf(id));
+  return ids;
+}
