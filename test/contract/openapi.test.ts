@@ -270,6 +270,7 @@ async function tourFormerId(visit: Visit, any: Any, former: string): Promise<voi
     recordConsent: { purpose: 'newsletter', status: 'granted' },
     changeLeadStage: { to: 'former', lossReason: 'price' },
     enrolCustomer: { programmeId: someone },
+    setLoyaltyTier: { tier: 'basic', reason: 'VIP' },
   };
   for (const { method, path, responses, route } of contract().operations) {
     const moved = ['301', '308'].find((status) => status in responses);
