@@ -13,6 +13,7 @@ import { personalMembers } from '../support/inventory.ts';
 const documents: Record<string, string[]> = {
   customers: ['Customer'],
   customer_identities: [],
+  customer_shared_identities: [],
   consent_changes: ['ConsentEvidence'],
   orders: ['Order'],
   leads: ['Lead'],

@@ -4,7 +4,7 @@ import { Ownership } from '../../records/ownership.ts';
 import { address, customers } from './record.ts';
 import { customerKind } from './words.ts';
 
-/** How a record names its customer: matched by reference, then e-mail, then phone, and created if unknown. */
+/** How a record names its customer: matched as who-is-who.ts says, and created if unknown. */
 export const customerClaim = z
   .strictObject({
     source: text(64).optional(),
@@ -22,7 +22,7 @@ export const customerClaim = z
   .meta({
     id: 'CustomerClaim',
     description:
-      'Matched by reference, then e-mail, then phone; created if unknown. Default of `source`: the source of the record.',
+      'Matched by the reference; an unknown one by the e-mail, unless that customer has another reference of the source; by the phone only where there is neither. Created if unknown. An e-mail or phone of another customer is kept as `shared`, with a warning. Default of `source`: the source of the record.',
     example: { externalId: '17850', email: 'ada@example.org' },
   });
 

@@ -121,7 +121,7 @@ export const customerAliases = storedTable('customer_aliases', {
 export const dismissedDuplicates = storedTable('dismissed_duplicates', {
   name: 'dismissedDuplicates',
   label: 'Customers who were said to be somebody else',
-  access: 'service',
+  access: 'owner',
   nature: 'fact',
   owner: 'customerId',
   key: ['customerId', 'id'],
