@@ -1,3 +1,4 @@
+import { removeNobodies } from './features/customers/queries.ts';
 import { interactionRecord } from './features/interactions/record.ts';
 import { recomputeScoreBounds } from './features/lead-scores/bounds.ts';
 import { convertLeads } from './features/leads/conversion.ts';
@@ -6,6 +7,7 @@ import { orderRecord, refundRecord } from './features/orders/record.ts';
 import { recomputeRefundsOfChanged, recomputeRefundsOfOrders } from './features/orders/refund-nets.ts';
 import { returnRecord } from './features/returns/record.ts';
 import { recomputeRollups, recomputeRollupsOfChanged } from './features/rollups/queries.ts';
+import { onSomebody } from './records/effects.ts';
 import { follow } from './records/write.ts';
 
 /*
@@ -13,7 +15,18 @@ import { follow } from './records/write.ts';
  * customers. Here and not with the kinds: orders do not know that there are points.
  */
 
-follow(orderRecord, [recomputeRefundsOfOrders, recomputeRollupsOfChanged, convertLeads, earnPointsOfOrders]);
-follow(refundRecord, [recomputeRefundsOfChanged, recomputeRollups, convertLeads, earnPointsOfRefunded]);
+follow(orderRecord, [
+  recomputeRefundsOfOrders,
+  recomputeRollupsOfChanged,
+  onSomebody(convertLeads),
+  onSomebody(earnPointsOfOrders),
+  removeNobodies,
+]);
+follow(refundRecord, [
+  recomputeRefundsOfChanged,
+  recomputeRollups,
+  onSomebody(convertLeads),
+  onSomebody(earnPointsOfRefunded),
+]);
 follow(returnRecord, [recomputeRollups]);
 follow(interactionRecord, [recomputeScoreBounds]);

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type pg from 'pg';
 import { derivedState } from './derived-state.ts';
-import { lockCustomers } from './features/customers/queries.ts';
+import { lockOwners } from './features/customers/queries.ts';
 import { normalFormUpgrade } from './features/customers/stored-identities.ts';
 import { type Db, param, poolDb, statement, transaction } from './platform/db/client.ts';
 import type { Settings } from './platform/db/settings.ts';
@@ -44,7 +44,7 @@ async function recomputeCustomersWithRefunds(pool: pg.Pool, db: Db, settings: Se
     const last = ids.at(-1);
     if (last === undefined) return count;
     await transaction(pool, async (tx) => {
-      await lockCustomers(tx, ids);
+      await lockOwners(tx, ids);
       const context = { now: new Date().toISOString(), principal, ...settings };
       for (const { ofCustomers } of derivedState) await ofCustomers?.(tx, context, ids);
     });

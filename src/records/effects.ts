@@ -2,6 +2,7 @@ import type { SQL } from 'drizzle-orm';
 import type { Warning } from '../platform/batch.ts';
 import type { Transaction, Values } from '../platform/db/client.ts';
 import type { Context } from '../platform/operation.ts';
+import { isNobody } from './nobody.ts';
 import type { RefRow } from './references/queries.ts';
 
 /** A record as it is stored, with its lines and references. */
@@ -55,6 +56,17 @@ export function touchedCustomers(changes: readonly Change[]): string[] {
   return [
     ...new Set(changes.flatMap(({ before, after }) => [before, after].flatMap((state) => state?.row.customerId ?? []))),
   ];
+}
+
+/** An effect on owners, to whom a record of nobody is as if it were not there. */
+export function onSomebody(effect: Effect): Effect {
+  const known = (state: State | null) => (state && !isNobody(state.row.customerId) ? state : null);
+  return (tx, context, changes) => {
+    const theirs = changes
+      .map(({ before, after }) => ({ before: known(before), after: known(after) }))
+      .filter(({ before, after }) => before !== null || after !== null);
+    return theirs.length === 0 ? async () => undefined : effect(tx, context, theirs);
+  };
 }
 
 /** What is special about writing a kind, besides what follows from its definition. */

@@ -1,9 +1,11 @@
 import { Retry, type Transaction } from '../platform/db/client.ts';
 import { invalid, notFound, Problem } from '../platform/errors.ts';
+import { newId } from '../platform/ids.ts';
 import type { Context } from '../platform/operation.ts';
 import { checkVersion } from '../platform/versions.ts';
 import type { Change, State } from './effects.ts';
-import type { Owner, OwnerInput, Ownership } from './ownership.ts';
+import { isNobody, nobodyOf } from './nobody.ts';
+import type { Nobody, Owner, OwnerInput, Ownership } from './ownership.ts';
 import { customerRequired } from './ownership.ts';
 import { type RefRow, refsByName, type SourceVersion, sourceVersion } from './references/queries.ts';
 import { type FactReference, type NamelessFact, namesOf, type RefBook, refBook, saveRefs } from './references/write.ts';
@@ -17,7 +19,7 @@ export type DocumentBase = FactReference['input'] & { sourceVersion?: number | s
 
 interface Owned {
   customerId?: string | undefined;
-  customer?: object | undefined;
+  customer?: object | null | undefined;
 }
 
 /** The owner of a record and the source it came from (null if its sender did not say), read without a lock. */
@@ -47,9 +49,9 @@ export interface Prepared<S> {
   book: RefBook;
   states: Map<string, S>;
   /** The owner of the write of this index; null for a patch that leaves it. @throws Problem */
-  owner(index: number): Owner | null;
-  /** Writes what accepted records make of their owners; before the records themselves. */
-  saveOwners(): Promise<void>;
+  owner(index: number): Owner | Nobody | null;
+  /** Writes what accepted records make of their owners, and the rows that own records of nobody; before the records themselves. */
+  saveOwners(nobodies: readonly string[]): Promise<void>;
 }
 
 /**
@@ -108,9 +110,10 @@ async function prepareOwned<S extends State>(
     states,
     owner(index) {
       const input = inputOf[index] ?? null;
-      return input === null ? null : owners.owner(input);
+      if (input === null) return null;
+      return ownership.optional ? owners.ownerOrNobody(input) : owners.owner(input);
     },
-    saveOwners: () => owners.save(tx),
+    saveOwners: (nobodies) => owners.save(tx, nobodies),
   };
 }
 
@@ -149,12 +152,13 @@ async function prepareOwn<S extends State>(
 }
 
 export interface Start<S> {
+  id: string;
   before: S | null;
   /** null: no owner. */
   customerId: string | null;
   incoming: SourceVersion | null;
   /** null: a patch that leaves it, or no owner. */
-  owner: Owner | null;
+  owner: Owner | Nobody | null;
   /** The message is older than what is stored, so nothing changes. */
   stale: boolean;
 }
@@ -171,9 +175,9 @@ export function startWrite<S extends State>(prepared: Prepared<S>, write: Record
     if (!before) throw notFound(kind);
     checkVersion(before.row.version, write.expectedVersion);
     const owner = prepared.owner(index);
-    const customerId = owner?.customerId ?? before.row.customerId;
+    const customerId = owner ? ownerId(owner, write.id) : before.row.customerId;
     if (prepared.scoped && customerId !== before.row.customerId) throw notMovable();
-    return { before, customerId, incoming: null, owner, stale: false };
+    return { id: write.id, before, customerId, incoming: null, owner, stale: false };
   }
   const owner = prepared.owner(index);
   const incoming = sourceVersion(write.input.sourceVersion);
@@ -186,7 +190,20 @@ export function startWrite<S extends State>(prepared: Prepared<S>, write: Record
   const expected = write.mode === 'new' ? undefined : write.expectedVersion;
   if (expected !== undefined) checkVersion(before?.row.version ?? 0, expected);
   if (prepared.owned && !owner) throw new Problem(customerRequired, 'Send customerId or customer.');
-  return { before, customerId: owner?.customerId ?? null, incoming, owner, stale: known !== null && !known.news };
+  const id = before?.row.id ?? newId();
+  const customerId = owner && ownerId(owner, id);
+  if (prepared.scoped && customerId !== null && isNobody(customerId)) throw ownerNeeded();
+  return { id, before, customerId, incoming, owner, stale: known !== null && !known.news };
+}
+
+function ownerId({ customerId }: Owner | Nobody, recordId: string): string {
+  return customerId ?? nobodyOf(recordId);
+}
+
+/** What is nobody's is shared with nobody. */
+function ownerNeeded(): Problem {
+  const message = 'Your token cannot write records without a customer: say whose it is.';
+  return new Problem('not_shared', message, { errors: [{ pointer: '/customer', code: 'not_shared', message }] });
 }
 
 /** Policies only see what a row becomes: they cannot tell that it is taken from a customer who is shared for reading only. */
@@ -238,7 +255,7 @@ export function noteChange<S extends State>(
 ): void {
   const { id } = after.row;
   const pending = changes.get(id);
-  owner?.admit();
+  if (owner && owner.customerId !== null) owner.admit();
   prepared.states.set(id, after);
   changes.set(id, { before: pending ? pending.before : before, after });
 }

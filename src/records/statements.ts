@@ -13,6 +13,7 @@ import {
 import type { Context } from '../platform/operation.ts';
 import type { LineRow, State, StoredRow } from './effects.ts';
 import { parentMember } from './lines.ts';
+import { isNobody, isSomebody } from './nobody.ts';
 import type { Origin } from './prepare.ts';
 import type { Kind } from './record.ts';
 import { insertRefs, type ReferenceTuple, type RefRow, referencesOf, toReferences } from './references/queries.ts';
@@ -86,7 +87,8 @@ function tableNamed(tables: Readonly<Record<string, PgTable>>, member: string): 
 }
 
 /** Completes a response in place: no lines become an empty list, and references get the form that clients see. */
-export function readAnswer<T>(kind: Pick<Kind, 'lines' | 'naming' | 'finish'>, row: AnswerRow): T {
+export function readAnswer<T>(kind: Pick<Kind, 'lines' | 'naming' | 'finish' | 'owner'>, row: AnswerRow): T {
+  if (kind.owner?.optional && isNobody(String(row['customerId']))) row['customerId'] = null;
   for (const member in kind.lines) row[member] ??= [];
   if (kind.naming !== 'none') row.references = toReferences(row.references as ReferenceTuple[] | null); // as selected
   kind.finish?.(row);
@@ -140,12 +142,14 @@ function make(kind: Kind): KindStatements {
   const result = ['id', ...answered].map(
     (member) => sql`o.${sql.identifier(columnNamed(table, member).name)} as ${sql.identifier(member)}`,
   );
+  // The rows that own records of nobody are none of them.
+  const shown = definitionOf(table).owner === 'id' ? sql`and ${isSomebody(sql`${idColumn}`)}` : sql``;
   const id = sql`${idColumn} = ${param('id')}::uuid`;
   const ids = sql`${idColumn} = any(${param('ids')}::uuid[])`;
   return {
     columns,
-    byId: statement(`${name}_by_id`, sql`select ${columns} from ${table} where ${id}`),
-    byIds: statement(`${plural}_by_ids`, sql`select ${columns} from ${table} where ${ids}`),
+    byId: statement(`${name}_by_id`, sql`select ${columns} from ${table} where ${id} ${shown}`),
+    byIds: statement(`${plural}_by_ids`, sql`select ${columns} from ${table} where ${ids} ${shown}`),
     byReference: statement(
       `${name}_by_reference`,
       sql`select ${columns} from ${table} where ${idColumn} = (select record_id from ${externalRefs}

@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import type { CampaignCounts } from '../../domain/campaign-results.ts';
 import { exactInteger } from '../../domain/money.ts';
 import { type Db, param, statement } from '../../platform/db/client.ts';
+import { isSomebody } from '../../records/nobody.ts';
 import { type InteractionKind, isTouch } from '../interactions/record.ts';
 
 /**
@@ -95,7 +96,7 @@ const totals = statement<TotalsRow>(
       from touches where occurred_at >= ${from} group by campaign_id
     ), brought as (
       select campaign_id, count(*) filter (where what = ${lead}) as leads, count(*) filter (where what = ${conversion}) as conversions,
-        count(*) filter (where what = ${order}) as orders, count(distinct customer_id) filter (where what = ${order}) as buyers,
+        count(*) filter (where what = ${order}) as orders, count(distinct customer_id) filter (where what = ${order} and ${isSomebody(sql`customer_id`)}) as buyers,
         coalesce(sum(revenue), 0) as revenue, count(*) filter (where what = ${order} and revenue is null) as missing
       from attributed group by campaign_id
     )

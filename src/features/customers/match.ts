@@ -4,7 +4,8 @@ import { invalid, orProblem, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { isErased, personErased, personErasedProblem } from '../../records/erased.ts';
-import type { Owner, OwnerBook, OwnerInput, OwnerMatch } from '../../records/ownership.ts';
+import { isNobody } from '../../records/nobody.ts';
+import type { Nobody, Owner, OwnerBook, OwnerInput, OwnerMatch } from '../../records/ownership.ts';
 import { customerRequired } from '../../records/ownership.ts';
 import { byName, newRef, type RefRow, refKey } from '../../records/references/queries.ts';
 import type { ReferenceInput } from '../../records/references/record.ts';
@@ -25,6 +26,7 @@ import {
   type IdentityRow,
   identityKey,
   lockCustomers,
+  lockOwners,
   newIds,
   ownersOf,
   saveCustomers,
@@ -35,7 +37,7 @@ import { unique } from './write.ts';
 
 /** Who the owner of a record is said to be; `consented`: who was erased under these names is a new customer. */
 interface CustomerInput extends OwnerInput {
-  customer?: OwnerDetails | undefined;
+  customer?: OwnerDetails | null | undefined;
   consented?: boolean;
 }
 
@@ -58,6 +60,8 @@ interface ReadOwner {
   details: OwnerDetails;
   warnings: Warning[];
   consented: boolean;
+  /** Set: it names nobody; what is wrong with that where there has to be somebody. */
+  nobody: Problem | null;
 }
 
 /**
@@ -107,8 +111,17 @@ function read({ customerId, customer, factSource, consented = false }: CustomerI
     throw invalid('/customerId', 'customer_twice', 'Give customerId or customer, not both.');
   }
   const details = customer ?? {};
-  const owner: ReadOwner = { id: customerId, reference: undefined, identities: [], details, warnings: [], consented };
+  const owner: ReadOwner = {
+    id: customerId,
+    reference: undefined,
+    identities: [],
+    details,
+    warnings: [],
+    consented,
+    nobody: null,
+  };
   if (customerId !== undefined) return owner;
+  if (customer === null) return { ...owner, nobody: nameless() };
   if (details.source !== undefined && details.externalId === undefined) {
     throw invalid('/customer/externalId', 'required', 'source needs an externalId: send both, or neither.');
   }
@@ -138,15 +151,24 @@ function read({ customerId, customer, factSource, consented = false }: CustomerI
     }
   }
   if (!owner.reference && owner.identities.length === 0) {
-    // A bad phone beside a good reference must not lose an order; as the only name it has to be mended.
-    throw (
-      unusable[0] ??
-      new Problem(customerRequired, 'Send customerId, or customer with a reference, an e-mail or a phone number.', {
-        errors: [{ pointer: '/customer', code: 'customer_required', message: 'Required: customerId or customer.' }],
-      })
-    );
+    // As the only name it has to be mended, unless the record is kept without a customer.
+    const [problem] = unusable;
+    if (!problem) throw nameless();
+    owner.nobody = problem;
+    owner.warnings.push(anonymous);
   }
   return owner;
+}
+
+const anonymous: Warning = {
+  code: 'anonymous',
+  message: 'customer has no usable reference, e-mail or phone: the record is kept without a customer.',
+};
+
+function nameless(): Problem {
+  return new Problem(customerRequired, 'Send customerId, or customer with a reference, an e-mail or a phone number.', {
+    errors: [{ pointer: '/customer', code: 'customer_required', message: 'Required: customerId or customer.' }],
+  });
 }
 
 /** What is to be written of a customer that facts name. */
@@ -195,12 +217,28 @@ function ownerBook(
     }
   }
 
+  function given(index: number): ReadOwner {
+    const found = readOwners[index];
+    if (found === undefined) throw new RangeError(`There is no owner ${index}`);
+    if (found instanceof Problem) throw found;
+    return found;
+  }
+
+  function ownerOrNobody(index: number): Owner | Nobody {
+    const { nobody, warnings } = given(index);
+    return nobody ? { customerId: null, warnings } : ownerOf(given(index));
+  }
+
   function owner(index: number): Owner {
-    const given = readOwners[index];
-    if (given === undefined) throw new RangeError(`There is no owner ${index}`);
-    if (given instanceof Problem) throw given;
+    const { nobody } = given(index);
+    if (nobody) throw nobody;
+    return ownerOf(given(index));
+  }
+
+  function ownerOf(given: ReadOwner): Owner {
     if (given.id !== undefined) {
-      if (!locked.has(given.id)) throw invalid('/customerId', 'not_found', 'There is no such customer.');
+      if (!locked.has(given.id) || isNobody(given.id))
+        throw invalid('/customerId', 'not_found', 'There is no such customer.');
       const gone = isErased(tx, given.id);
       return { customerId: given.id, erased: gone, warnings: gone ? [personErased] : [], admit: () => undefined };
     }
@@ -273,11 +311,13 @@ function ownerBook(
 
   return {
     owner,
-    async save(saving) {
+    ownerOrNobody,
+    async save(saving, nobodies = []) {
       await liftTombstones(
         saving,
         [...lifted].filter((hash) => erased.has(hash)),
       );
+      for (const id of nobodies) add(id, { identities: [], references: [], details: {}, isNew: true });
       await saveAdditions(saving, context, additions);
     },
   };
@@ -323,4 +363,4 @@ function newCustomer(id: string, details: OwnerDetails, now: string): CustomerSt
   return nextRow(customerRecord, write, null, { id, customerId: null, now }) as unknown as CustomerState['row']; // of the definition
 }
 
-customerOwner.implement({ match: matchOwners, lock: lockCustomers });
+customerOwner.implement({ match: matchOwners, lock: lockOwners });

@@ -48,7 +48,7 @@ export async function compareBuyers(
   const [counts, series, notes] = await Promise.all([
     retentionCounts(context.db, context, asked, { previous, current }, minOrders),
     retentionSeries(context.db, context, asked, buckets, minOrders),
-    orderNotes(context.db, asked, [cut(previous), cut(current)]),
+    orderNotes(context.db, asked, [cut(previous), cut(current)], { buyersOnly: true }),
   ]);
   return metricResponse({
     metric,
@@ -100,12 +100,12 @@ export async function cumulative(
   metric: string,
   compute: (ends: string[]) => Promise<MetricResult[]>,
 ): Promise<MetricAnswer> {
-  const first = await firstFact(context.db, asked, { returns: false });
+  const first = await firstFact(context.db, asked, { returns: false, buyersOnly: true });
   const buckets = seriesOf(asked, first.at);
   const [[result], series, notes] = await Promise.all([
     compute([asked.end]),
     buckets.length === 0 ? [] : compute(buckets.map((bucket) => bucket.insideTo)),
-    orderNotes(context.db, asked, [{ from: beginningOfTime, to: asked.end }]),
+    orderNotes(context.db, asked, [{ from: beginningOfTime, to: asked.end }], { buyersOnly: true }),
   ]);
   if (!result) throw new Error(`${metric} has no result`);
   return metricResponse({
@@ -128,6 +128,8 @@ interface PerRange {
   money: boolean;
   /** Returns that name no order are facts of it. */
   returns: boolean;
+  /** Orders of nobody do not count. */
+  buyersOnly: boolean;
 }
 
 /** A result of a range, and the amounts it leaves out. */
@@ -140,16 +142,16 @@ export interface Measured {
 export async function perRange(
   context: Context,
   asked: Scope,
-  { metric, unit, money, returns }: PerRange,
+  { metric, unit, money, returns, buyersOnly }: PerRange,
   compute: (parts: readonly Part[]) => Promise<Measured[]>,
 ): Promise<MetricAnswer> {
-  const first = await firstFact(context.db, asked, { returns });
+  const first = await firstFact(context.db, asked, { returns, buyersOnly });
   if (!first.known) throw notFound('customer');
   const buckets = seriesOf(asked, first.at);
   const [[total], series, notes] = await Promise.all([
     compute([wholePeriod(asked)]),
     buckets.length === 0 ? [] : compute(buckets),
-    orderNotes(context.db, asked, [{ from: asked.from ?? beginningOfTime, to: asked.end }]),
+    orderNotes(context.db, asked, [{ from: asked.from ?? beginningOfTime, to: asked.end }], { buyersOnly }),
   ]);
   if (!total) throw new Error(`${metric} has no result`);
   return metricResponse({

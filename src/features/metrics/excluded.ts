@@ -3,13 +3,25 @@ import type { Notice } from '../../domain/metric-result.ts';
 import { safeNumber } from '../../domain/money.ts';
 import type { Range } from '../../domain/period.ts';
 import { type Db, param } from '../../platform/db/client.ts';
+import { isSomebody } from '../../records/nobody.ts';
 import { hasFailedPayment } from '../orders/record.ts';
 import { type Excluded, exclusionReasons } from './model.ts';
 import type { Filter, Scope } from './scope.ts';
-import { factsOnly, filterValues, inScope, ordersOf, qualifyingOrders, type Shape, shaped, shapeOf } from './source.ts';
+import {
+  boughtOrders,
+  factsOnly,
+  filterValues,
+  inScope,
+  ordersOf,
+  qualifyingOrders,
+  type Shape,
+  shaped,
+  shapeOf,
+} from './source.ts';
 import type { ReturnsLeftOut } from './value-queries.ts';
 
-type Count = { reason: 'test' | 'cancelled' | 'refunded' | 'unpaid' | 'zero_value'; count: number };
+type Count = { reason: 'test' | 'cancelled' | 'refunded' | 'unpaid' | 'zero_value' | 'anonymous'; count: number };
+type Noted = Shape & { ranges: 1 | 2; buyersOnly: boolean };
 
 type Ranges = readonly [Range] | readonly [Range, Range];
 
@@ -24,22 +36,25 @@ function placedIn(ranges: 1 | 2): SQL {
 }
 
 /** Each order under the first of its reasons. Those that do not qualify have a partial index of their own. */
-const leftOutOrders = shaped<Shape & { ranges: 1 | 2 }, Count>('excluded_orders', (shape) => {
+const leftOutOrders = shaped<Noted, Count>('excluded_orders', (shape) => {
   const left = [sql`not o.qualifying`];
   if (shape.paidOnly) left.push(sql`o.payment_status <> 'paid'`);
   if (shape.withoutZero) left.push(sql`o.total = 0`);
   const unpaid = shape.paidOnly ? sql`when o.payment_status <> 'paid' then 'unpaid'` : sql``;
+  // Apart from the others, which are found by another index.
+  const anonymous = sql`union all select 'anonymous', count(*) from ${ordersOf(shape)}
+    where not ${isSomebody(sql`o.customer_id`)} and ${qualifyingOrders(shape)} and ${placedIn(shape.ranges)} having count(*) > 0`;
   return sql`select case when o.test then 'test' when o.cancelled_at is not null then 'cancelled' when not o.qualifying then 'refunded'
       ${unpaid} else 'zero_value' end as reason, count(*) as count
-    from ${ordersOf(shape)} where (${sql.join(left, sql` or `)}) and ${sql.join([placedIn(shape.ranges), ...inScope(shape)], sql` and `)} group by 1`;
+    from ${ordersOf(shape)} where (${sql.join(left, sql` or `)}) and ${sql.join([placedIn(shape.ranges), ...inScope(shape)], sql` and `)} group by 1 ${shape.buyersOnly ? anonymous : sql``}`;
 });
 
 /** Orders that count and that nobody is going to pay for: a partial index has them. */
-const unpayableOrders = shaped<Shape & { ranges: 1 | 2 }, { count: number }>(
+const unpayableOrders = shaped<Noted, { count: number }>(
   'unpayable_orders',
   (shape) =>
     sql`select count(*) as count from ${ordersOf(shape)}
-      where ${hasFailedPayment} and ${qualifyingOrders(shape)} and ${placedIn(shape.ranges)}`,
+      where ${hasFailedPayment} and ${(shape.buyersOnly ? boughtOrders : qualifyingOrders)(shape)} and ${placedIn(shape.ranges)}`,
 );
 
 /** What is said of the orders of the ranges (already cut at `asOf`): those in scope that do not count, and whether some that count are in doubt. */
@@ -47,9 +62,10 @@ export async function orderNotes(
   db: Db,
   filter: Filter,
   ranges: Ranges,
+  { buyersOnly }: { buyersOnly: boolean },
 ): Promise<{ excluded: Excluded[]; warnings: Notice[] }> {
   const [first, second] = ranges;
-  const shape = { ...shapeOf(factsOnly(), filter), ranges: second ? 2 : 1 } as const;
+  const shape: Noted = { ...shapeOf(factsOnly(), filter), ranges: second ? 2 : 1, buyersOnly };
   const values = {
     ...filterValues(filter),
     from1: first.from,
@@ -89,16 +105,19 @@ export function sortExcluded(excluded: Excluded[]): Excluded[] {
   return excluded.sort((a, b) => exclusionReasons.indexOf(a.reason) - exclusionReasons.indexOf(b.reason));
 }
 
-const first = shaped<Shape & { returns: boolean }, { at: string | null; known: boolean }>('first_fact', (shape) => {
-  const inReturns = [sql`true`];
-  if (shape.currency) inReturns.push(sql`r.currency = ${param('currency')}`);
-  if (shape.customer) inReturns.push(sql`r.customer_id = ${param('customerId')}::uuid`);
-  // min() alone would be planned over the whole table when a filter is in the way of the index.
-  const order = sql`(select o.placed_at from ${ordersOf(shape)} where ${qualifyingOrders(shape)} and o.placed_at < ${param('end')}::timestamptz order by o.placed_at limit 1)`;
-  const productReturn = sql`(select r.returned_at from returns r where ${sql.join(inReturns, sql` and `)} and r.returned_at < ${param('end')}::timestamptz order by r.returned_at limit 1)`;
-  return sql`select ${shape.returns ? sql`least(${order}, ${productReturn})` : order} as at,
-    ${shape.customer ? sql`exists (select from customers where id = ${param('customerId')}::uuid)` : sql`true`} as known`;
-});
+const first = shaped<Shape & { returns: boolean; buyersOnly: boolean }, { at: string | null; known: boolean }>(
+  'first_fact',
+  (shape) => {
+    const inReturns = [sql`true`];
+    if (shape.currency) inReturns.push(sql`r.currency = ${param('currency')}`);
+    if (shape.customer) inReturns.push(sql`r.customer_id = ${param('customerId')}::uuid`);
+    // min() alone would be planned over the whole table when a filter is in the way of the index.
+    const order = sql`(select o.placed_at from ${ordersOf(shape)} where ${(shape.buyersOnly ? boughtOrders : qualifyingOrders)(shape)} and o.placed_at < ${param('end')}::timestamptz order by o.placed_at limit 1)`;
+    const productReturn = sql`(select r.returned_at from returns r where ${sql.join(inReturns, sql` and `)} and r.returned_at < ${param('end')}::timestamptz order by r.returned_at limit 1)`;
+    return sql`select ${shape.returns ? sql`least(${order}, ${productReturn})` : order} as at,
+    ${shape.customer ? sql`exists (select from customers where id = ${param('customerId')}::uuid and ${isSomebody(sql`id`)})` : sql`true`} as known`;
+  },
+);
 
 /**
  * The instant of the first fact in scope, where a period of all time begins (null: there is none, or the period has a
@@ -107,10 +126,10 @@ const first = shaped<Shape & { returns: boolean }, { at: string | null; known: b
 export async function firstFact(
   db: Db,
   scope: Scope,
-  options: { returns: boolean },
+  options: { returns: boolean; buyersOnly: boolean },
 ): Promise<{ at: string | null; known: boolean }> {
   if (scope.from !== null && scope.customerId === null) return { at: null, known: true };
-  const found = await db.first(first({ ...shapeOf(factsOnly(), scope), returns: options.returns }), {
+  const found = await db.first(first({ ...shapeOf(factsOnly(), scope), ...options }), {
     ...filterValues(scope),
     end: scope.end,
   });

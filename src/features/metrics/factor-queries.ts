@@ -3,7 +3,7 @@ import type { LifetimeStatistics } from '../../domain/lifetime-value.ts';
 import { exactInteger } from '../../domain/money.ts';
 import { type Db, param } from '../../platform/db/client.ts';
 import type { Scope } from './scope.ts';
-import { factsOnly, ordersOf, orderValue, overBounds, qualifyingOrders, type Shape, shaped } from './source.ts';
+import { boughtOrders, factsOnly, ordersOf, orderValue, overBounds, type Shape, shaped } from './source.ts';
 import type { Unvalued } from './value-queries.ts';
 
 interface FactorRow {
@@ -39,7 +39,7 @@ const factors = shaped<Shape & { silence: boolean }, FactorRow>('lifetime_value_
       select o.customer_id, o.id, o.base_factor, width_bucket(o.placed_at, ${param('bounds')}::timestamptz[]) as k,
         (o.placed_at at time zone ${param('timeZone')}::text)::date as day, ${orderValue(shape)} as value
       from ${ordersOf(shape)}
-      where ${qualifyingOrders(shape)} and o.placed_at >= ${param('start')}::timestamptz and o.placed_at < ${param('end')}::timestamptz
+      where ${boughtOrders(shape)} and o.placed_at >= ${param('start')}::timestamptz and o.placed_at < ${param('end')}::timestamptz
     ), valued as (
       select * from placed where value is not null
     ), buyers as (

@@ -5,7 +5,7 @@ import type { CustomerGaps, GapStatistics } from '../../domain/purchase-gaps.ts'
 import { type Db, param } from '../../platform/db/client.ts';
 import { runningTotals } from './retention-queries.ts';
 import { earlier, forParameter, type Scope } from './scope.ts';
-import { factsOnly, ordersOf, overBounds, qualifyingOrders, type Shape, shaped } from './source.ts';
+import { boughtOrders, factsOnly, ordersOf, overBounds, type Shape, shaped } from './source.ts';
 
 /**
  * What needs each customer's sequence of purchase days: always from the facts. Days are local dates in the zone, counted
@@ -24,7 +24,7 @@ type GapRow = {
 function purchases(shape: Shape): SQL {
   return sql`placed as materialized (
       select o.customer_id, o.placed_at as at, o.id, (o.placed_at at time zone ${param('timeZone')}::text)::date as day
-      from ${ordersOf(shape)} where ${qualifyingOrders(shape)} and o.placed_at < ${param('end')}::timestamptz
+      from ${ordersOf(shape)} where ${boughtOrders(shape)} and o.placed_at < ${param('end')}::timestamptz
     )`;
 }
 

@@ -37,7 +37,13 @@ export function answerLifetimeValue(context: Context, input: Input): Promise<Met
     refuseParameters(input, ['interval'], 'no retentionCost, which is a cost of the whole window');
   }
   const asked = variant === 'four_factor' ? lastTwelveMonths(context, input) : resolveScope(context, input, customerId);
-  const about = { metric: 'lifetime-value', unit: 'money' as const, money: true, returns: variant !== 'four_factor' };
+  const about = {
+    metric: 'lifetime-value',
+    unit: 'money' as const,
+    money: true,
+    returns: variant !== 'four_factor',
+    buyersOnly: true,
+  };
   const compute = { historic: historicOf, simple: simpleOf, four_factor: fourFactorOf }[variant];
   return perRange(context, asked, about, (parts) => compute(context, asked, parts, input));
 }

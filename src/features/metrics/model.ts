@@ -52,6 +52,7 @@ export const exclusionReasons = [
   'refunded',
   'unpaid',
   'zero_value',
+  'anonymous',
   'missing_rate',
   'returns_of_non_buyers',
   'returns_of_earlier_buyers',
@@ -64,7 +65,7 @@ export type ExclusionReason = (typeof exclusionReasons)[number];
 export const exclusionReason = z.enum(exclusionReasons).meta({
   id: 'ExclusionReason',
   description:
-    'dismissed: seen and closed without an answer. partial: broken off. late: answered after the time that the survey allows.',
+    'anonymous: an order of nobody known, who is no buyer. dismissed: seen and closed without an answer. partial: broken off. late: answered after the time that the survey allows.',
   example: 'missing_rate',
 });
 

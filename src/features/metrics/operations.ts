@@ -109,7 +109,7 @@ export const getPurchaseGaps = metricOperation(
       return perRange(
         context,
         asked,
-        { metric: 'purchase-gaps', unit: 'days', money: false, returns: false },
+        { metric: 'purchase-gaps', unit: 'days', money: false, returns: false, buyersOnly: true },
         async (parts) => {
           const ranges = await gapStatistics(context.db, asked, boundsOf(parts, asked.end), sameDay === 'merge');
           return ranges.map((statistics) => ({ result: purchaseGaps(statistics), excluded: [] }));
@@ -125,7 +125,7 @@ export const getAverageOrderValue = metricOperation(
     name: 'getAverageOrderValue',
     summary: 'Average order value',
     description:
-      'Revenue (total − tax − refunds without their tax) ÷ orders. `groups`: `returning` customers (at least two orders by the period’s end) and `one_time` ones. Returns without an order do not count.',
+      'Revenue (total − tax − refunds without their tax) ÷ orders. `groups`: `returning` customers (at least two orders by the period’s end) and `one_time` ones; orders of nobody known are in the whole and in no group. Returns without an order do not count.',
     input: valueInput,
     output,
     run(context, input) {
@@ -133,7 +133,7 @@ export const getAverageOrderValue = metricOperation(
       return perRange(
         context,
         asked,
-        { metric: 'average-order-value', unit: 'money', money: true, returns: false },
+        { metric: 'average-order-value', unit: 'money', money: true, returns: false, buyersOnly: false },
         async (parts) => {
           const ranges = await averageOrderSums(context.db, context, asked, boundsOf(parts, asked.end));
           return ranges.map((sums) => ({ result: averageOrderValue(sums), excluded: excludedAmounts(sums) }));
@@ -148,7 +148,8 @@ export const getRevenuePerCustomer = metricOperation(
   {
     name: 'getRevenuePerCustomer',
     summary: 'Revenue per customer',
-    description: 'Net revenue of the period (orders less refunds and returns) ÷ distinct buyers of the period.',
+    description:
+      'Net revenue of the period (orders less refunds and returns) ÷ distinct buyers of the period. Orders of nobody known are in the revenue, with a warning, and are no buyers.',
     input: valueInput,
     output,
     run(context, input) {
@@ -156,7 +157,7 @@ export const getRevenuePerCustomer = metricOperation(
       return perRange(
         context,
         asked,
-        { metric: 'revenue-per-customer', unit: 'money', money: true, returns: true },
+        { metric: 'revenue-per-customer', unit: 'money', money: true, returns: true, buyersOnly: false },
         async (parts) => {
           const ranges = await revenueSums(context.db, context, asked, boundsOf(parts, asked.end));
           return ranges.map((sums) => ({ result: revenuePerCustomer(sums), excluded: excludedAmounts(sums) }));

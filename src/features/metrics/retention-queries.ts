@@ -6,11 +6,11 @@ import type { Context } from '../../platform/operation.ts';
 import { earlier, type Scope } from './scope.ts';
 import {
   bucketed,
+  buyerRows,
   chooseSource,
   filterValues,
   later,
   markType,
-  orderRows,
   overBounds,
   type Shape,
   shaped,
@@ -20,7 +20,7 @@ import {
 type Counted = Shape & { minimum: boolean };
 
 const between = shaped<Counted, RetentionCounts>('retention', (shape) => {
-  const { from, at, where, customer, count } = orderRows(shape);
+  const { from, at, where, customer, count } = buyerRows(shape);
   const type = markType(shape);
   const mark = (name: string) => sql`${param(name)}::${type}`;
   const counted = shape.minimum ? sql`, sum(${count}) filter (where ${at} < ${mark('previousTo')}) as orders` : sql``;
@@ -37,7 +37,7 @@ const between = shaped<Counted, RetentionCounts>('retention', (shape) => {
 
 /** The commonest question: single months come out of the index by customer, so they are merged without a sort or a hash. */
 const twoMonths = shaped<Shape, RetentionCounts>('retention_months', (shape) => {
-  const { from, at, where, customer } = orderRows(shape);
+  const { from, at, where, customer } = buyerRows(shape);
   const buyers = (month: string) =>
     sql`(select distinct ${customer} from ${from} where ${where} and ${at} = ${param(month)}::date)`;
   return sql`select count(*) as "previousBuyers", count(again.customer_id) as retained
@@ -79,7 +79,7 @@ export async function retentionCounts(
  */
 const consecutive = shaped<Counted, RetentionCounts & { bucket: number }>('retention_series', (shape) => {
   const enough = shape.minimum ? sql`and orders >= ${param('minOrders')}::bigint` : sql``;
-  const placed = bucketed('placed', orderRows(shape), shape, { amounts: false, sinceStart: !shape.minimum });
+  const placed = bucketed('placed', buyerRows(shape), shape, { amounts: false, sinceStart: !shape.minimum });
   return sql`with ${placed}, visits as (
       select customer_id, case when k >= 3 then k - 2 else k - 1 end as k, bool_or(k >= 3) as inside, sum(n) as n
       from placed group by 1, 2
@@ -127,7 +127,7 @@ export async function retentionSeries(
 }
 
 const repeats = shaped<Shape, { nth: boolean; bucket: number; customers: number }>('repeat_purchase', (shape) => {
-  const placed = bucketed('placed', orderRows(shape), shape, { amounts: false, sinceStart: false });
+  const placed = bucketed('placed', buyerRows(shape), shape, { amounts: false, sinceStart: false });
   return sql`with ${placed}, buckets as (
       select customer_id, k, sum(n) as n from placed group by 1, 2
     ), running as (

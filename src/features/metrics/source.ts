@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { intervalAt, isBefore } from '../../domain/period.ts';
 import { type Db, param, type Statement, statement, type Values } from '../../platform/db/client.ts';
+import { isSomebody } from '../../records/nobody.ts';
 import { isAllRefunded, netInBase } from '../orders/record.ts';
 import { beginningOfTime, type Filter, type Scope } from './scope.ts';
 
@@ -162,6 +163,12 @@ export function orderRows(shape: Shape): Rows {
   };
 }
 
+/** The same without orders of nobody, who is no buyer. */
+export function buyerRows(shape: Shape): Rows {
+  const rows = orderRows(shape);
+  return { ...rows, where: sql`${rows.where} and ${isSomebody(rows.customer)}` };
+}
+
 /** Returns that name no order, under the alias `r`. */
 export function returnRows(shape: Shape): Rows {
   if (shape.months) {
@@ -222,6 +229,11 @@ export function qualifyingOrders(shape: Omit<Shape, 'months'>): SQL {
   if (shape.withoutZero) conditions.push(sql`o.total <> 0`);
   conditions.push(...inScope(shape));
   return sql.join(conditions, sql` and `);
+}
+
+/** The same of orders whose buyer is known. */
+export function boughtOrders(shape: Omit<Shape, 'months'>): SQL {
+  return sql`${qualifyingOrders(shape)} and ${isSomebody(sql`o.customer_id`)}`;
 }
 
 /** What keeps a record out of the question altogether, as against excluded from the number. */

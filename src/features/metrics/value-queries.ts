@@ -4,15 +4,18 @@ import { type HistoricStatistics, percentiles } from '../../domain/lifetime-valu
 import { exactInteger } from '../../domain/money.ts';
 import { type Db, param } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
+import { isSomebody } from '../../records/nobody.ts';
 import type { Scope } from './scope.ts';
 import {
   bucket,
   bucketed,
+  buyerRows,
   chooseSource,
   factsOnly,
   markType,
   orderRows,
   overBounds,
+  type Rows,
   returnRows,
   type Shape,
   shaped,
@@ -31,7 +34,8 @@ type Zone = Pick<Context, 'reportingTimeZone'>;
 type AverageRow = Omit<OrderSums, 'revenue'> & {
   revenue: Numeric;
   bucket: number;
-  returning: boolean;
+  /** null: nobody is known to have bought. */
+  returning: boolean | null;
   missingRate: number;
 };
 
@@ -41,9 +45,9 @@ const averages = shaped<Shape, AverageRow>('average_order_value', (shape) => {
   return sql`with ${placed}, buckets as (
       select customer_id, k, sum(n) as n, sum(valued) as valued, sum(amount) as revenue from placed group by 1, 2
     ), running as (
-      select k, n, valued, revenue, sum(n) over (partition by customer_id order by k) as by_now from buckets
+      select customer_id, k, n, valued, revenue, sum(n) over (partition by customer_id order by k) as by_now from buckets
     )
-    select k as bucket, by_now >= 2 as returning, sum(valued)::bigint as orders, sum(revenue) as revenue,
+    select k as bucket, case when ${isSomebody(sql`customer_id`)} then by_now >= 2 end as returning, sum(valued)::bigint as orders, sum(revenue) as revenue,
       count(*) filter (where valued > 0) as customers, sum(n - valued)::bigint as "missingRate"
     from running where k >= 1 group by 1, 2`;
 });
@@ -54,18 +58,19 @@ export async function averageOrderSums(
   context: Zone,
   scope: Scope,
   bounds: readonly string[],
-): Promise<({ returning: OrderSums; oneTime: OrderSums } & Unvalued)[]> {
+): Promise<({ returning: OrderSums; oneTime: OrderSums; anonymous: OrderSums } & Unvalued)[]> {
   const source = chooseSource(scope, bounds, context.reportingTimeZone);
   const rows = await overBounds(db, scope, bounds, source, averages);
   const none = (): OrderSums => ({ orders: 0, revenue: 0n, customers: 0 });
-  const ranges = bounds.slice(1).map(() => ({ returning: none(), oneTime: none(), missingRate: 0 }));
+  const ranges = bounds.slice(1).map(() => ({ returning: none(), oneTime: none(), anonymous: none(), missingRate: 0 }));
   for (const row of rows) {
     const range = ranges[row.bucket - 1];
     if (!range) continue;
-    range[row.returning ? 'returning' : 'oneTime'] = {
+    const group = row.returning === null ? 'anonymous' : row.returning ? 'returning' : 'oneTime';
+    range[group] = {
       orders: row.orders,
       revenue: exactInteger(row.revenue),
-      customers: row.customers,
+      customers: row.returning === null ? 0 : row.customers,
     };
     range.missingRate += row.missingRate;
   }
@@ -105,8 +110,7 @@ function leftOut(row: LeftOutRow): ReturnsLeftOut {
  * `bought`: orders by customer and range. `brought`: returns likewise. `firsts`: for customers with returns, the range
  * of their first order, whatever its time: whether they are customers at all.
  */
-function boughtAndBrought(shape: Shape) {
-  const orders = orderRows(shape);
+function boughtAndBrought(shape: Shape, orders: Rows) {
   const returns = returnRows(shape);
   const type = markType(shape);
   const inRange = { amounts: true, sinceStart: true };
@@ -120,25 +124,33 @@ function boughtAndBrought(shape: Shape) {
     )`;
 }
 
-type RevenueRow = LeftOutRow & { bucket: number; buyers: number; revenue: Numeric; missingRate: number };
+type RevenueRow = LeftOutRow & {
+  bucket: number;
+  buyers: number;
+  anonymousOrders: number;
+  revenue: Numeric;
+  missingRate: number;
+};
 
 const revenues = shaped<Shape, RevenueRow>('revenue_per_customer', (shape) => {
   const counts = sql`f.first_k <= b.k`;
-  return sql`with ${boughtAndBrought(shape)}, sales as (
-      select k, count(*) filter (where valued > 0) as buyers, sum(revenue) as revenue, sum(n - valued)::bigint as missing from bought group by k
+  return sql`with ${boughtAndBrought(shape, orderRows(shape))}, sales as (
+      select k, count(*) filter (where valued > 0 and ${isSomebody(sql`customer_id`)}) as buyers,
+        count(*) filter (where valued > 0 and not ${isSomebody(sql`customer_id`)}) as anonymous, sum(revenue) as revenue, sum(n - valued)::bigint as missing from bought group by k
     ), reversals as (
       select b.k, sum(b.returned) filter (where ${counts}) as returned, sum(b.n - b.valued) as missing,
         sum(b.valued) filter (where (${counts}) is not true) as strangers_n, sum(b.returned) filter (where (${counts}) is not true) as strangers
       from brought b left join firsts f using (customer_id) group by b.k
     )
-    select k as bucket, coalesce(s.buyers, 0) as buyers, coalesce(s.revenue, 0) - coalesce(r.returned, 0) as revenue,
+    select k as bucket, coalesce(s.buyers, 0) as buyers, coalesce(s.anonymous, 0) as "anonymousOrders",
+      coalesce(s.revenue, 0) - coalesce(r.returned, 0) as revenue,
       coalesce(s.missing, 0)::bigint as "missingRate", coalesce(r.missing, 0)::bigint as "returnsWithoutRate",
       coalesce(r.strangers_n, 0)::bigint as "strangersReturns", coalesce(r.strangers, 0)::numeric as "strangersReturned",
       0::bigint as "earlierReturns", 0::numeric as "earlierReturned"
     from sales s full join reversals r using (k)`;
 });
 
-export type RevenueSums = { revenue: bigint; buyers: number } & Unvalued & ReturnsLeftOut;
+export type RevenueSums = { revenue: bigint; buyers: number; anonymousOrders: number } & Unvalued & ReturnsLeftOut;
 
 /** Net revenue and distinct buyers of each of the consecutive ranges. */
 export async function revenueSums(
@@ -152,8 +164,9 @@ export async function revenueSums(
   const byBucket = new Map(rows.map((row) => [row.bucket, row]));
   return bounds.slice(1).map((_, index) => {
     const row = byBucket.get(index + 1);
-    if (!row) return { revenue: 0n, buyers: 0, missingRate: 0, ...nothingLeftOut };
-    return { revenue: exactInteger(row.revenue), buyers: row.buyers, missingRate: row.missingRate, ...leftOut(row) };
+    if (!row) return { revenue: 0n, buyers: 0, anonymousOrders: 0, missingRate: 0, ...nothingLeftOut };
+    const { buyers, anonymousOrders, missingRate } = row;
+    return { revenue: exactInteger(row.revenue), buyers, anonymousOrders, missingRate, ...leftOut(row) };
   });
 }
 
@@ -200,7 +213,7 @@ type HistoricRow = LeftOutRow & {
 
 const historic = shaped<Shape, HistoricRow>(
   'lifetime_value_historic',
-  (shape) => sql`with ${boughtAndBrought(shape)}, ${netByBuyer}, ranked as (
+  (shape) => sql`with ${boughtAndBrought(shape, buyerRows(shape))}, ${netByBuyer}, ranked as (
       select k, net, row_number() over (partition by k order by net) - 1 as rank from net
     ), sums as (
       select k, count(*) as buyers, sum(net) as sum, sum(net::numeric * net::numeric) as squares from net group by k
@@ -258,7 +271,7 @@ type SimpleRow = LeftOutRow & {
 /** A cost counts in the range its acquisition falls into; a buyer won earlier cost nothing in this one. */
 const simple = shaped<Shape, SimpleRow>(
   'lifetime_value_simple',
-  (shape) => sql`with ${boughtAndBrought(shape)}, ${netByBuyer}, acquired as (
+  (shape) => sql`with ${boughtAndBrought(shape, buyerRows(shape))}, ${netByBuyer}, acquired as (
       select c.id as customer_id, c.acquisition_cost as cost, coalesce(c.acquired_on, (
         select (min(${orderRows(shape).at}) at time zone ${param('timeZone')}::text)::date
         from ${orderRows(shape).from} where ${orderRows(shape).where} and o.customer_id = c.id)) as day

@@ -20,7 +20,7 @@ import {
 import { lineSet } from '../../records/lines.ts';
 import { record } from '../../records/record.ts';
 import { campaigns } from '../campaigns/record.ts';
-import { customerOwner } from '../customers/owner.ts';
+import { customerOrNobody } from '../customers/owner.ts';
 import { postalAddress } from '../customers/record.ts';
 import { frozenRate } from '../rates/fields.ts';
 
@@ -87,7 +87,7 @@ export const revenueInBase = (factor: SQL) => netInBase(sql`(total - tax - refun
 export const orderRecord = record('order', {
   plural: 'orders',
   label: 'Orders',
-  owner: customerOwner,
+  owner: customerOrNobody,
   naming: 'own',
   access: { scope: 'orders', partners: ['read', 'create', 'update'], selfService: ['read', 'create', 'update'] },
   fields: {
@@ -162,7 +162,7 @@ export const orderRecord = record('order', {
   says: {
     record: 'An order. Amounts are integers in minor units of `currency`.',
     input:
-      "`customerId` or `customer` is required. The order's `total` has to add up from its parts; `placedAt` is at most ten minutes ahead.",
+      "`customerId` or `customer` is required; `customer: null` says that nobody is known (point of sale, draft). The order's `total` has to add up from its parts; `placedAt` is at most ten minutes ahead.",
     patch: 'Omitted members keep their values; the sum rule holds for the result.',
     example: {
       source: 'shop',
@@ -184,7 +184,7 @@ export const orderItems = orderRecord.lineTables.items;
 export const refundRecord = record('refund', {
   plural: 'refunds',
   label: 'Refunds',
-  owner: customerOwner.ofParts(),
+  owner: customerOrNobody.ofParts(),
   naming: 'none',
   partOf: { table: orders, by: 'orderId' },
   access: { scope: 'orders', partners: ['read'], selfService: ['read'] },

@@ -7,6 +7,7 @@ import { readOperation, writeOperation, writeParameters } from '../../platform/o
 import { pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { ownerOf } from '../../records/nobody.ts';
 import { deleteState, operationsOf } from '../../records/operations.ts';
 import { withoutPersonal } from '../../records/personal-data.ts';
 import { targetParameters } from '../../records/references/record.ts';
@@ -89,7 +90,7 @@ export const listRefunds = readOperation({
   problems: ['not_found'],
   async run(context, { id: orderId, source, externalId, ...page }) {
     const order = await orderOperations.get.run(context, { id: orderId, source, externalId });
-    return operations.page(context, { ...page, customerId: order.customerId, orderId: order.id });
+    return operations.page(context, { ...page, customerId: ownerOf(order), orderId: order.id });
   },
 });
 
@@ -106,10 +107,11 @@ export const refundsByOrders = readOperation({
   partners: true,
   selfService: true,
   summary: 'Read the refunds of orders',
-  input: z.strictObject({ orders: z.array(z.strictObject({ id, customerId: id })) }),
+  input: z.strictObject({ orders: z.array(z.strictObject({ id, customerId: id.nullable() })) }),
   output: z.array(z.array(refund)),
   async run({ db }, { orders }) {
-    const rows = await db.all(ofOrders, { orders: JSON.stringify(orders) });
+    const owned = orders.map((order) => ({ id: order.id, customerId: ownerOf(order) }));
+    const rows = await db.all(ofOrders, { orders: JSON.stringify(owned) });
     const found = rows.map((row) => readAnswer<Refund>(refundRecord, row));
     return orders.map((order) => found.filter(({ orderId }) => orderId === order.id));
   },
