@@ -22,7 +22,7 @@ import {
 } from '../../../src/features/metrics/operations.ts';
 import type { Operation } from '../../../src/platform/operation.ts';
 import { draws, endOnFailure, firstSeed } from '../../support/draws.ts';
-import { clearFacts, type Facts, idOf, insertFacts, rollUp, world } from '../../support/facts.ts';
+import { clearFacts, type Facts, idOf, insertFacts, nobody, rollUp, world } from '../../support/facts.ts';
 import { type Measured, oracle, type Span } from '../../support/metric-oracle.ts';
 
 /**
@@ -65,7 +65,7 @@ const customer = fc.integer({ min: 1, max: 6 });
 
 const order = fc
   .record({
-    customer,
+    customer: fc.oneof({ weight: 6, arbitrary: customer }, { weight: 1, arbitrary: fc.constant(nobody) }),
     at,
     money,
     total: fc.oneof(
@@ -191,8 +191,8 @@ function expectations(given: Required<Facts>, asked: Asked): Expectation[] {
   const naive = oracle(given, { ...asked, asOf });
   const whole = { from, to };
 
-  const series = (withReturns: boolean, of = naive) => {
-    const first = of.firstFact(to, withReturns);
+  const series = (withReturns: boolean, of = naive, everybody = false) => {
+    const first = of.firstFact(to, withReturns, everybody);
     const start = from ?? (first === null || !interval ? null : intervalAt(interval, first, timeZone).from);
     return interval && start !== null ? buckets(interval, { from: start, to, timeZone }, asOf) : [];
   };
@@ -208,13 +208,14 @@ function expectations(given: Required<Facts>, asked: Asked): Expectation[] {
     count: (span: Span) => Measured,
     withReturns = false,
     of = naive,
+    everybody = false,
   ) => {
-    const points = series(withReturns, of).map((b) => count({ from: b.insideFrom, to: b.insideTo }).result);
-    return expect(operation, more, count(whole), of.excluded(whole), points);
+    const points = series(withReturns, of, everybody).map((b) => count({ from: b.insideFrom, to: b.insideTo }).result);
+    return expect(operation, more, count(whole), of.excluded(everybody, whole), points);
   };
   const asOfEnds = (operation: Operation, more: object, count: (span: Span) => MetricResult) => {
     const points = series(false).map((b) => count({ from: null, to: b.insideTo }));
-    const excluded = naive.excluded({ from: null, to });
+    const excluded = naive.excluded(false, { from: null, to });
     return expect(operation, more, { result: count(whole), apart: [] }, excluded, points);
   };
   const plain = (count: (span: Span) => MetricResult) => (span: Span) => ({ result: count(span), apart: [] });
@@ -233,8 +234,8 @@ function expectations(given: Required<Facts>, asked: Asked): Expectation[] {
       { sameDay: 'count' },
       plain((span) => naive.gaps(span, false)),
     ),
-    perRange(getAverageOrderValue, {}, naive.averageOrderValue),
-    perRange(getRevenuePerCustomer, {}, naive.revenuePerCustomer, true),
+    perRange(getAverageOrderValue, {}, naive.averageOrderValue, false, naive, true),
+    perRange(getRevenuePerCustomer, {}, naive.revenuePerCustomer, true, naive, true),
     perRange(getLifetimeValue, {}, naive.historic, true),
     perRange(getLifetimeValue, { customerId: idOf(1) }, one.historic, true, one),
     perRange(getLifetimeValue, { variant: 'simple' }, naive.simple, true),
@@ -254,7 +255,7 @@ function expectations(given: Required<Facts>, asked: Asked): Expectation[] {
       operation,
       more,
       { result: judge(previous, whole), apart: [] },
-      naive.excluded(previous, whole),
+      naive.excluded(false, previous, whole),
       points,
     );
   };
