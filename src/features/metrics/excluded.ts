@@ -20,7 +20,10 @@ import {
 } from './source.ts';
 import type { ReturnsLeftOut } from './value-queries.ts';
 
-type Count = { reason: 'test' | 'cancelled' | 'refunded' | 'unpaid' | 'zero_value' | 'anonymous'; count: number };
+type Count = {
+  reason: 'test' | 'cancelled' | 'refunded' | 'unpaid' | 'zero_value' | 'anonymous' | 'failed_payment';
+  count: number;
+};
 type Noted = Shape & { ranges: 1 | 2; buyersOnly: boolean };
 
 type Ranges = readonly [Range] | readonly [Range, Range];
@@ -35,27 +38,22 @@ function placedIn(ranges: 1 | 2): SQL {
     and o.placed_at < greatest(${param('to1')}::timestamptz, ${param('to2')}::timestamptz) and (${within(1)} or ${within(2)})`;
 }
 
-/** Each order under the first of its reasons. Those that do not qualify have a partial index of their own. */
-const leftOutOrders = shaped<Noted, Count>('excluded_orders', (shape) => {
+/** Orders that do not count, each under the first of its reasons, and those that count and that nobody is going to pay for. */
+const notedOrders = shaped<Noted, Count>('noted_orders', (shape) => {
   const left = [sql`not o.qualifying`];
   if (shape.paidOnly) left.push(sql`o.payment_status <> 'paid'`);
   if (shape.withoutZero) left.push(sql`o.total = 0`);
   const unpaid = shape.paidOnly ? sql`when o.payment_status <> 'paid' then 'unpaid'` : sql``;
-  // Apart from the others, which are found by another index.
-  const anonymous = sql`union all select 'anonymous', count(*) from ${ordersOf(shape)}
-    where not ${isSomebody(sql`o.customer_id`)} and ${qualifyingOrders(shape)} and ${placedIn(shape.ranges)} having count(*) > 0`;
+  // Each apart, as each is found by an index of its own.
+  const apart = (reason: string, which: SQL) =>
+    sql` union all select ${sql.raw(`'${reason}'`)}, count(*) from ${ordersOf(shape)} where ${which} and ${placedIn(shape.ranges)} having count(*) > 0`;
+  const anonymous = sql`not ${isSomebody(sql`o.customer_id`)} and ${qualifyingOrders(shape)}`;
+  const failed = sql`${hasFailedPayment} and ${(shape.buyersOnly ? boughtOrders : qualifyingOrders)(shape)}`;
   return sql`select case when o.test then 'test' when o.cancelled_at is not null then 'cancelled' when not o.qualifying then 'refunded'
       ${unpaid} else 'zero_value' end as reason, count(*) as count
-    from ${ordersOf(shape)} where (${sql.join(left, sql` or `)}) and ${sql.join([placedIn(shape.ranges), ...inScope(shape)], sql` and `)} group by 1 ${shape.buyersOnly ? anonymous : sql``}`;
+    from ${ordersOf(shape)} where (${sql.join(left, sql` or `)}) and ${sql.join([placedIn(shape.ranges), ...inScope(shape)], sql` and `)} group by 1
+    ${shape.buyersOnly ? apart('anonymous', anonymous) : sql``} ${shape.paidOnly ? sql`` : apart('failed_payment', failed)}`;
 });
-
-/** Orders that count and that nobody is going to pay for: a partial index has them. */
-const unpayableOrders = shaped<Noted, { count: number }>(
-  'unpayable_orders',
-  (shape) =>
-    sql`select count(*) as count from ${ordersOf(shape)}
-      where ${hasFailedPayment} and ${(shape.buyersOnly ? boughtOrders : qualifyingOrders)(shape)} and ${placedIn(shape.ranges)}`,
-);
 
 /** What is said of the orders of the ranges (already cut at `asOf`): those in scope that do not count, and whether some that count are in doubt. */
 export async function orderNotes(
@@ -66,18 +64,20 @@ export async function orderNotes(
 ): Promise<{ excluded: Excluded[]; warnings: Notice[] }> {
   const [first, second] = ranges;
   const shape: Noted = { ...shapeOf(factsOnly(), filter), ranges: second ? 2 : 1, buyersOnly };
-  const values = {
+  const rows = await db.all(notedOrders(shape), {
     ...filterValues(filter),
     from1: first.from,
     to1: first.to,
     from2: second?.from ?? null,
     to2: second?.to ?? null,
-  };
-  const [excluded, unpayable] = await Promise.all([
-    db.all(leftOutOrders(shape), values),
-    filter.paidOnly ? null : db.first(unpayableOrders(shape), values),
-  ]);
-  return { excluded, warnings: unpayable && unpayable.count > 0 ? [failedPayments(unpayable.count)] : [] };
+  });
+  const excluded: Excluded[] = [];
+  const warnings: Notice[] = [];
+  for (const { reason, count } of rows) {
+    if (reason === 'failed_payment') warnings.push(failedPayments(count));
+    else excluded.push({ reason, count });
+  }
+  return { excluded, warnings };
 }
 
 function failedPayments(count: number): Notice {
