@@ -1,3 +1,4 @@
+import { removeNobodies } from './features/customers/queries.ts';
 import { interactionRecord } from './features/interactions/record.ts';
 import { recomputeScoreBounds } from './features/lead-scores/bounds.ts';
 import { convertLeads } from './features/leads/conversion.ts';
@@ -7,6 +8,7 @@ import { recomputeRefundsOfChanged, recomputeRefundsOfOrders } from './features/
 import { applyWaitingRefunds } from './features/orders/refund-write.ts';
 import { returnRecord } from './features/returns/record.ts';
 import { recomputeRollups, recomputeRollupsOfChanged } from './features/rollups/queries.ts';
+import { onSomebody } from './records/effects.ts';
 import { follow } from './records/write.ts';
 
 /*
@@ -17,10 +19,16 @@ import { follow } from './records/write.ts';
 follow(orderRecord, [
   recomputeRefundsOfOrders,
   recomputeRollupsOfChanged,
-  convertLeads,
-  earnPointsOfOrders,
+  onSomebody(convertLeads),
+  onSomebody(earnPointsOfOrders),
   applyWaitingRefunds,
+  removeNobodies,
 ]);
-follow(refundRecord, [recomputeRefundsOfChanged, recomputeRollups, convertLeads, earnPointsOfReturned]);
+follow(refundRecord, [
+  recomputeRefundsOfChanged,
+  recomputeRollups,
+  onSomebody(convertLeads),
+  onSomebody(earnPointsOfReturned),
+]);
 follow(returnRecord, [recomputeRollups, earnPointsOfReturned]);
 follow(interactionRecord, [recomputeScoreBounds]);

@@ -54,7 +54,9 @@ filter, search or sort by them.
 
 ## Writing safely
 
-- **null** for an optional member or argument means 'not given'. In PATCH it clears.
+- **null** for an optional member or argument means 'not given'. In PATCH it clears. One exception: \`customer: null\` of an order says that
+  nobody is known (point of sale, draft). Such an order counts in order averages and revenue, and is never a buyer; name the customer later
+  with PUT, PATCH or a batch, and it moves. Leaving \`customer\` out is refused.
 - **An unusable e-mail, phone or SKU** of an order, return, interaction or lead is left out with a warning: the record is
   not lost. Currencies are taken in any case, also those that were withdrawn since 1999.
 - **Idempotency-Key**: send one with every POST, and the same one when you retry. The retry gets the response of the first call,
@@ -72,7 +74,8 @@ filter, search or sort by them.
 
 \`{ "data": [ … ], "page": { "next": "…", "hasMore": true } }\`: ask again with \`after\` set to \`next\` (or follow the \`Link\`
 header) until \`hasMore\` is false. \`limit\` is 1 to 100 (default: 25); \`sort=-placedAt\` descends; \`count=true\` adds
-\`page.total\`. A cursor belongs to its list, filters, order and client. Unknown parameters are refused, never
+\`page.total\`. \`attributes.color=red\` and \`tag=gift\` filter by what you keep with records (GraphQL:
+\`attributes: { color: "red" }\`). A cursor belongs to its list, filters, order and client. Unknown parameters are refused, never
 ignored.
 
 ## Errors

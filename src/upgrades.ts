@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type pg from 'pg';
 import { derivedState } from './derived-state.ts';
-import { lockCustomers } from './features/customers/queries.ts';
+import { lockOwners } from './features/customers/queries.ts';
 import { normalFormUpgrade } from './features/customers/stored-identities.ts';
 import { recomputeAllEarnings } from './features/loyalty/earning-comparison.ts';
 import { type Db, param, poolDb, statement, transaction } from './platform/db/client.ts';
@@ -45,7 +45,7 @@ async function recomputeCustomersWithRefunds(pool: pg.Pool, db: Db, settings: Se
     const last = ids.at(-1);
     if (last === undefined) return count;
     await transaction(pool, async (tx) => {
-      await lockCustomers(tx, ids);
+      await lockOwners(tx, ids);
       const context = { now: new Date().toISOString(), principal, ...settings };
       for (const { ofCustomers } of derivedState) await ofCustomers?.(tx, context, ids);
     });
@@ -81,7 +81,7 @@ function pointsThatFollowGoods(settings: Settings): Upgrade {
         const last = ids.at(-1);
         if (last === undefined) break;
         await transaction(pool, async (tx) => {
-          await lockCustomers(tx, ids);
+          await lockOwners(tx, ids);
           const before = new Map((await tx.all(pointsAndTiers, { ids })).map((row) => [row.customerId, row]));
           await recomputeAllEarnings(tx, { now: new Date().toISOString(), principal, ...settings }, ids);
           for (const { customerId, entitled, tier } of await tx.all(pointsAndTiers, { ids })) {

@@ -2,7 +2,8 @@ import type { SQL } from 'drizzle-orm';
 import type { Warning } from '../platform/batch.ts';
 import type { Transaction, Values } from '../platform/db/client.ts';
 import type { Context } from '../platform/operation.ts';
-import { nobody, type Parent } from './ownership.ts';
+import { isNobody } from './nobody.ts';
+import { type Parent, waitingOwner } from './ownership.ts';
 import type { RefRow } from './references/queries.ts';
 import type { ReferenceInput } from './references/record.ts';
 
@@ -43,7 +44,7 @@ export type Effect<S = State> = (
 
 /** Nothing follows from a record that is nobody's yet. */
 function ofSomebody(state: State | null): State | null {
-  return state?.row.customerId === nobody ? null : state;
+  return state?.row.customerId === waitingOwner ? null : state;
 }
 
 /** Starts all effects, in order; the function it returns finishes them, one after the other. */
@@ -68,6 +69,17 @@ export function touchedCustomers(changes: readonly Change[]): string[] {
   return [
     ...new Set(changes.flatMap(({ before, after }) => [before, after].flatMap((state) => state?.row.customerId ?? []))),
   ];
+}
+
+/** An effect on owners, to whom a record of nobody is as if it were not there. */
+export function onSomebody(effect: Effect): Effect {
+  const known = (state: State | null) => (state && !isNobody(state.row.customerId) ? state : null);
+  return (tx, context, changes) => {
+    const theirs = changes
+      .map(({ before, after }) => ({ before: known(before), after: known(after) }))
+      .filter(({ before, after }) => before !== null || after !== null);
+    return theirs.length === 0 ? async () => undefined : effect(tx, context, theirs);
+  };
 }
 
 /** What is special about writing a kind, besides what follows from its definition. */

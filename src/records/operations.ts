@@ -10,6 +10,7 @@ import { checkVersion, deletedRecord, expectedVersion, written } from '../platfo
 import { customFilters } from './custom-fields.ts';
 import { beginEffects, type State } from './effects.ts';
 import { lazily } from './lazily.ts';
+import { isSomebody } from './nobody.ts';
 import { customerRequired } from './ownership.ts';
 import type { RecordWrite } from './prepare.ts';
 import type { Access, Kind } from './record.ts';
@@ -196,6 +197,8 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       select: sql.join([statementsOf(kind).columns, ...extra], sql`, `),
       from: sql`${kind.table}`,
       id: sql`${columnNamed(kind.table, 'id')}`,
+      // The rows that own records of nobody are none of them.
+      ...(ownerMember === 'id' && { where: isSomebody(sql`${columnNamed(kind.table, 'id')}`) }),
       ...(ownerMember && { owner: sql`${columnNamed(kind.table, ownerMember)}` }),
       filters: {
         ...(customerId && { customerId: (value: SQL) => sql`${customerId} = ${value}::uuid` }),

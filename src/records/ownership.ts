@@ -7,7 +7,7 @@ import type { Context } from '../platform/operation.ts';
 import type { Name, RefRow } from './references/queries.ts';
 
 /** The owner of records that wait for the record that says whose they are: no customer has this id, and no scoped token sees theirs. */
-export const nobody = '00000000-0000-0000-0000-000000000000';
+export const waitingOwner = '00000000-0000-0000-0000-000000000000';
 
 export const customerRequired = problemType('customer_required', 422, 'A customer is required');
 
@@ -15,19 +15,28 @@ export const customerRequired = problemType('customer_required', 422, 'A custome
  * The ownership of records: how an input names the owner, and how the owner is found, locked and completed. The customer, the only owner
  * there is, implements it; records know nothing else about customers.
  */
-export class Ownership<Shape extends z.ZodRawShape = z.ZodRawShape> {
+export class Ownership<Shape extends z.ZodRawShape = z.ZodRawShape, Optional extends boolean = boolean> {
   /** Members of an input that say who owns a record. */
   readonly input: Shape;
   /** The kind of record that owns. */
   readonly kind: string;
   /** The key of the owners' table. */
   readonly column: () => PgColumn;
+  /** Whether an input may say that nobody is known (nobody.ts). */
+  readonly optional: Optional;
   readonly #found: { by: Owners | null };
 
-  constructor(kind: string, input: Shape, column: () => PgColumn, found: { by: Owners | null } = { by: null }) {
+  constructor(
+    kind: string,
+    input: Shape,
+    column: () => PgColumn,
+    optional: Optional,
+    found: { by: Owners | null } = { by: null },
+  ) {
     this.kind = kind;
     this.input = input;
     this.column = column;
+    this.optional = optional;
     this.#found = found;
   }
 
@@ -42,8 +51,13 @@ export class Ownership<Shape extends z.ZodRawShape = z.ZodRawShape> {
   }
 
   /** For a part of another record: it has the owner of that record, and the input does not name one. */
-  ofParts(): Ownership<Record<never, never>> {
-    return new Ownership(this.kind, {}, this.column, this.#found);
+  ofParts(): Ownership<Record<never, never>, Optional> {
+    return new Ownership(this.kind, {}, this.column, this.optional, this.#found);
+  }
+
+  /** For records that are kept if nobody is known: this input says so. */
+  orNobody<S extends z.ZodRawShape>(input: S): Ownership<S, true> {
+    return new Ownership(this.kind, input, this.column, true, this.#found);
   }
 }
 
@@ -86,10 +100,12 @@ export interface LockedOwners {
 export interface OwnerBook {
   /** The owner of the input of this index. @throws Problem what is wrong with the input */
   owner(index: number): Owner;
+  /** The same where it may be nobody. @throws Problem what is wrong with the input */
+  ownerOrNobody(index: number): Owner | Nobody;
   /** The records that these inputs are part of. */
   parents?: readonly Parent[];
-  /** Writes the owners and names that were admitted. */
-  save(tx: Transaction): Promise<void>;
+  /** Writes the owners and names that were admitted, and owner rows for records of nobody. */
+  save(tx: Transaction, nobodies?: readonly string[]): Promise<void>;
   /** Merges owners who turned out to be one, after everything else was written. */
   merge(tx: Transaction): Promise<void>;
 }
@@ -98,6 +114,12 @@ export interface OwnerBook {
 export interface Parent {
   customerId: string;
   id: string;
+}
+
+/** Nobody is known: the record has an owner row of its own. */
+export interface Nobody {
+  customerId: null;
+  warnings: Warning[];
 }
 
 /** Whose record it is. */

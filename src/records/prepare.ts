@@ -1,10 +1,12 @@
 import { Retry, type Transaction } from '../platform/db/client.ts';
 import { invalid, notFound, Problem } from '../platform/errors.ts';
+import { newId } from '../platform/ids.ts';
 import type { Context } from '../platform/operation.ts';
 import { checkVersion } from '../platform/versions.ts';
 import type { Change, State } from './effects.ts';
-import type { Owner, OwnerInput, Ownership, Parent } from './ownership.ts';
-import { customerRequired, nobody } from './ownership.ts';
+import { isNobody, nobodyOf } from './nobody.ts';
+import type { Nobody, Owner, OwnerInput, Ownership, Parent } from './ownership.ts';
+import { customerRequired, waitingOwner } from './ownership.ts';
 import {
   awaitedAmong,
   type RefRow,
@@ -51,9 +53,9 @@ export interface Prepared<S> {
   /** The records that the documents are part of. */
   parents: readonly Parent[];
   /** The owner of the write of this index; null for a patch that leaves it. @throws Problem */
-  owner(index: number): Owner | null;
-  /** Writes what accepted records make of their owners; before the records themselves. */
-  saveOwners(): Promise<void>;
+  owner(index: number): Owner | Nobody | null;
+  /** Writes what accepted records make of their owners, and the rows that own records of nobody; before the records themselves. */
+  saveOwners(nobodies: readonly string[]): Promise<void>;
   /** Merges owners who turned out to be one; after the records and what follows from them. */
   mergeOwners(): Promise<void>;
 }
@@ -118,9 +120,10 @@ async function prepareOwned<S extends State>(
     parents: owners.parents ?? [],
     owner(index) {
       const input = inputOf[index] ?? null;
-      return input === null ? null : owners.owner(input);
+      if (input === null) return null;
+      return ownership.optional ? owners.ownerOrNobody(input) : owners.owner(input);
     },
-    saveOwners: () => owners.save(tx),
+    saveOwners: (nobodies) => owners.save(tx, nobodies),
     mergeOwners: () => owners.merge(tx),
   };
 }
@@ -168,12 +171,13 @@ async function prepareOwn<S extends State>(
 }
 
 export interface Start<S> {
+  id: string;
   before: S | null;
   /** null: no owner. */
   customerId: string | null;
   incoming: SourceVersion | null;
   /** null: a patch that leaves it, or no owner. */
-  owner: Owner | null;
+  owner: Owner | Nobody | null;
   /** The message is older than what is stored, so nothing changes. */
   stale: boolean;
 }
@@ -190,9 +194,9 @@ export function startWrite<S extends State>(prepared: Prepared<S>, write: Record
     if (!before) throw notFound(kind);
     checkVersion(before.row.version, write.expectedVersion);
     const owner = prepared.owner(index);
-    const customerId = owner?.customerId ?? before.row.customerId;
+    const customerId = owner ? ownerId(owner, write.id) : before.row.customerId;
     if (prepared.scoped && customerId !== before.row.customerId) throw notMovable();
-    return { before, customerId, incoming: null, owner, stale: false };
+    return { id: write.id, before, customerId, incoming: null, owner, stale: false };
   }
   const owner = prepared.owner(index);
   const incoming = sourceVersion(write.input.sourceVersion);
@@ -205,7 +209,20 @@ export function startWrite<S extends State>(prepared: Prepared<S>, write: Record
   const expected = write.mode === 'new' ? undefined : write.expectedVersion;
   if (expected !== undefined) checkVersion(before?.row.version ?? 0, expected);
   if (prepared.owned && !owner) throw new Problem(customerRequired, 'Send customerId or customer.');
-  return { before, customerId: owner?.customerId ?? null, incoming, owner, stale: known !== null && !known.news };
+  const id = before?.row.id ?? newId();
+  const customerId = owner && ownerId(owner, id);
+  if (prepared.scoped && customerId !== null && isNobody(customerId)) throw ownerNeeded();
+  return { id, before, customerId, incoming, owner, stale: known !== null && !known.news };
+}
+
+function ownerId({ customerId }: Owner | Nobody, recordId: string): string {
+  return customerId ?? nobodyOf(recordId);
+}
+
+/** What is nobody's is shared with nobody. */
+function ownerNeeded(): Problem {
+  const message = 'Your token cannot write records without a customer: say whose it is.';
+  return new Problem('not_shared', message, { errors: [{ pointer: '/customer', code: 'not_shared', message }] });
 }
 
 /** Policies only see what a row becomes: they cannot tell that it is taken from a customer who is shared for reading only. */
@@ -229,7 +246,7 @@ export async function saveNames<S extends State>(
     if (!after) continue;
     for (const state of before ? [before, after] : [after]) {
       const { customerId } = state.row;
-      if (customerId && customerId !== nobody) tx.auditContext.customerIds.add(customerId);
+      if (customerId && customerId !== waitingOwner) tx.auditContext.customerIds.add(customerId);
     }
     awaited.push(...after.references.filter((ref) => book.isAwaited(ref)));
     if (before) {
@@ -261,7 +278,7 @@ export function noteChange<S extends State>(
 ): void {
   const { id } = after.row;
   const pending = changes.get(id);
-  owner?.admit();
+  if (owner && owner.customerId !== null) owner.admit();
   prepared.states.set(id, after);
   changes.set(id, { before: pending ? pending.before : before, after });
 }

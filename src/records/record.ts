@@ -59,7 +59,10 @@ interface Stamps {
   updatedAt: Field<string, 'required', null, z.ZodString>;
 }
 
-type OwnerFields<O> = O extends Ownership ? { customerId: Field<string, 'required', null, z.ZodUUID> } : unknown;
+type OwnerFields<O> =
+  O extends Ownership<infer _, infer Optional>
+    ? { customerId: Field<string, 'required', null, true extends Optional ? z.ZodNullable<z.ZodUUID> : z.ZodUUID> }
+    : unknown;
 type NameFields<N extends Naming> = N extends 'own'
   ? { source: NameField<'required'>; externalId: NameField<'required'> }
   : N extends 'may'
@@ -230,7 +233,7 @@ export function record<
     return listed === 'order' ? field.sort() : field.sort().range();
   };
   const first: Fields = {
-    ...(owner && { customerId: partOf ? key() : key().references(owner.column) }),
+    ...(owner && { customerId: ownerKey(owner, partOf !== undefined) }),
     id: self ? key().answers(customerKey(id)) : key(),
     version: version(),
     ...names(naming),
@@ -338,6 +341,11 @@ export function record<
   if (kinds.has(name)) throw new Error(`The record kind ${name} is defined twice`);
   kinds.set(name, kind);
   return kind;
+}
+
+function ownerKey({ column, optional }: Ownership, isPart: boolean): Fields[string] {
+  const field = isPart ? key() : key().references(column);
+  return optional ? field.answers(id.nullable()).says('null: nobody is known.') : field;
 }
 
 function names(naming: Naming): Fields {

@@ -14,6 +14,7 @@ import type { Context } from '../platform/operation.ts';
 import type { LineRow, State, StoredRow } from './effects.ts';
 import { tellMembers } from './fields.ts';
 import { parentMember } from './lines.ts';
+import { isNobody, isSomebody } from './nobody.ts';
 import type { Origin } from './prepare.ts';
 import { type Kind, recordKinds } from './record.ts';
 import { insertRefs, type ReferenceTuple, type RefRow, referencesOf, toReferences } from './references/queries.ts';
@@ -87,7 +88,8 @@ function tableNamed(tables: Readonly<Record<string, PgTable>>, member: string): 
 }
 
 /** Completes a response in place: no lines become an empty list, and references get the form that clients see. */
-export function readAnswer<T>(kind: Pick<Kind, 'fields' | 'lines' | 'naming' | 'finish'>, row: AnswerRow): T {
+export function readAnswer<T>(kind: Pick<Kind, 'fields' | 'lines' | 'naming' | 'finish' | 'owner'>, row: AnswerRow): T {
+  if (kind.owner?.optional && isNobody(String(row['customerId']))) row['customerId'] = null;
   tellMembers(kind.fields, row);
   for (const member in kind.lines) row[member] ??= [];
   if (kind.naming !== 'none') row.references = toReferences(row.references as ReferenceTuple[] | null); // as selected
@@ -128,12 +130,14 @@ function make(kind: Kind): KindStatements {
   const result = ['id', ...answered].map(
     (member) => sql`o.${sql.identifier(columnNamed(table, member).name)} as ${sql.identifier(member)}`,
   );
+  // The rows that own records of nobody are none of them.
+  const shown = definitionOf(table).owner === 'id' ? sql`and ${isSomebody(sql`${idColumn}`)}` : sql``;
   const id = sql`${idColumn} = ${param('id')}::uuid`;
   const ids = sql`${idColumn} = any(${param('ids')}::uuid[])`;
   return {
     columns,
-    byId: statement(`${name}_by_id`, sql`select ${columns} from ${table} where ${id}`),
-    byIds: statement(`${plural}_by_ids`, sql`select ${columns} from ${table} where ${ids}`),
+    byId: statement(`${name}_by_id`, sql`select ${columns} from ${table} where ${id} ${shown}`),
+    byIds: statement(`${plural}_by_ids`, sql`select ${columns} from ${table} where ${ids} ${shown}`),
     byReference: statement(
       `${name}_by_reference`,
       sql`select ${columns} from ${table} where ${idColumn} = (select record_id from ${externalRefs}

@@ -2,7 +2,6 @@ import type { z } from 'zod';
 import type { Outcome, Warning } from '../platform/batch.ts';
 import type { Transaction } from '../platform/db/client.ts';
 import { orProblem, Problem } from '../platform/errors.ts';
-import { newId } from '../platform/ids.ts';
 import type { Context } from '../platform/operation.ts';
 import {
   beginEffects,
@@ -15,6 +14,7 @@ import {
 } from './effects.ts';
 import type { Fields } from './fields.ts';
 import { parentMember } from './lines.ts';
+import { isNobody } from './nobody.ts';
 import { withoutPersonal } from './personal-data.ts';
 import { noteChange, type Prepared, prepare, type RecordWrite, type Store, saveNames, startWrite } from './prepare.ts';
 import type { Kind, RowOf } from './record.ts';
@@ -80,7 +80,7 @@ export async function writeRecords(
   const planned = writes.map((write, index) =>
     orProblem(() => plan(kind, context, write, index, { prepared, changes, known })),
   );
-  await prepared.saveOwners();
+  await prepared.saveOwners(newNobodies(changes.values()));
   const { created, updated } = await saveNames(tx, changes.values(), prepared.book);
   const finish = beginEffects(writing.after, tx, context, [...changes.values()]);
   await updateStates(tx, context, kind, updated);
@@ -102,6 +102,14 @@ export async function writeRecords(
   });
 }
 
+/** The owner rows that are needed for records of which nobody is known any more, or yet. */
+function newNobodies(changes: Iterable<Change<State>>): string[] {
+  return [...changes].flatMap(({ before, after }) => {
+    if (!after?.row.customerId || !isNobody(after.row.customerId)) return [];
+    return before?.row.customerId === after.row.customerId ? [] : [after.row.customerId];
+  });
+}
+
 interface Loaded {
   prepared: Prepared<State>;
   changes: Map<string, Change<State> & { after: State }>;
@@ -116,12 +124,11 @@ function plan(
   { prepared, changes, known }: Loaded,
 ): Omit<Written, 'complete'> {
   const start = startWrite(prepared, write, index);
-  const { before, customerId, incoming, owner, stale } = start;
+  const { id, before, customerId, incoming, owner, stale } = start;
   const warnings = [...(owner?.warnings ?? [])];
   if (before && stale) return { id: before.row.id, created: false, applied: false, warnings, state: before };
-  const id = before?.row.id ?? newId();
   const next = nextRow(kind, write, before?.row ?? null, { id, customerId, now: context.now });
-  Object.assign(next, owner?.members);
+  if (owner && owner.customerId !== null) Object.assign(next, owner.members);
   const lines = nextLines(kind, write, before, next, warnings);
   const checked = kind.writing.plan?.(next, {
     before: before?.row ?? null,

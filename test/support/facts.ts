@@ -10,6 +10,7 @@ import { keyedHash } from '../../src/platform/keyed-hash.ts';
 import { linkTokens } from '../../src/platform/link-token.ts';
 import { type Context, call, createContext, type Operation, type Services } from '../../src/platform/operation.ts';
 import { createPrincipal } from '../../src/platform/principal.ts';
+import { nobodyOf } from '../../src/records/nobody.ts';
 import { testDatabase } from './database.ts';
 import { netLeft } from './refund-oracle.ts';
 
@@ -82,27 +83,32 @@ function refundedNet({ total = 1000, tax = 0, refunds = [] }: OrderFact): number
   return total - tax - left;
 }
 
+/** The customer of an order of nobody known. */
+export const nobody = 0;
+
 export async function insertFacts(pool: pg.Pool, { customers = [], orders = [], returns = [] }: Facts): Promise<void> {
-  const known = new Map(customers.map((c) => [c.customer, c]));
-  const owners = [...new Set([...known.keys(), ...orders.map((o) => o.customer), ...returns.map((r) => r.customer)])];
+  const known = new Map(customers.map((c) => [idOf(c.customer), c]));
+  const base = await pool.query<{ n: number }>(
+    'select (select count(*) from orders)::int + (select count(*) from returns)::int as n',
+  );
+  const offset = base.rows[0]?.n ?? 0;
+  const ownerAt = ({ customer }: OrderFact, i: number) =>
+    customer === nobody ? nobodyOf(idOf(offset + i, 1)) : idOf(customer);
+  const owners = new Set([...known.keys(), ...orders.map(ownerAt), ...returns.map((r) => idOf(r.customer))]);
   await pool.query(
     `insert into customers (id, version, kind, name, acquisition_source, acquisition_cost, acquired_on, created_at, updated_at)
      select id, 1, 'person', 'Ada', 'ads', cost, "on", now(), now() from json_to_recordset($1) as n(id uuid, cost bigint, "on" date)
      on conflict do nothing`,
     [
       JSON.stringify(
-        owners.map((n) => ({
-          id: idOf(n),
-          cost: known.get(n)?.acquisitionCost ?? null,
-          on: known.get(n)?.acquiredOn ?? null,
+        [...owners].map((id) => ({
+          id,
+          cost: known.get(id)?.acquisitionCost ?? null,
+          on: known.get(id)?.acquiredOn ?? null,
         })),
       ),
     ],
   );
-  const base = await pool.query<{ n: number }>(
-    'select (select count(*) from orders)::int + (select count(*) from returns)::int as n',
-  );
-  const offset = base.rows[0]?.n ?? 0;
   await pool.query(
     `insert into orders (customer_id, id, version, source, external_id, placed_at, currency, total, discount, shipping, fees, tax, tax_included,
        rounding, payment_status, fulfillment_status, cancelled_at, test, exchange_rate, base_factor, refunds, refunded, refunded_net, created_at, updated_at)
@@ -113,7 +119,7 @@ export async function insertFacts(pool: pg.Pool, { customers = [], orders = [], 
     [
       JSON.stringify(
         orders.map((o, i) => ({
-          customer: idOf(o.customer),
+          customer: ownerAt(o, i),
           id: idOf(offset + i, 1),
           at: o.at,
           currency: o.currency ?? 'EUR',
@@ -137,7 +143,7 @@ export async function insertFacts(pool: pg.Pool, { customers = [], orders = [], 
     [
       JSON.stringify(
         orders.flatMap((o, i) =>
-          refundRows(o).map((row) => ({ ...row, customer: idOf(o.customer), order: idOf(offset + i, 1), at: o.at })),
+          refundRows(o).map((row) => ({ ...row, customer: ownerAt(o, i), order: idOf(offset + i, 1), at: o.at })),
         ),
       ),
     ],
@@ -148,7 +154,7 @@ export async function insertFacts(pool: pg.Pool, { customers = [], orders = [], 
     [
       JSON.stringify(
         orders.flatMap((o, i) =>
-          (o.costs ?? []).map((cost, line) => ({ customer: idOf(o.customer), order: idOf(offset + i, 1), line, cost })),
+          (o.costs ?? []).map((cost, line) => ({ customer: ownerAt(o, i), order: idOf(offset + i, 1), line, cost })),
         ),
       ),
     ],

@@ -14,7 +14,7 @@ import { purchaseGaps } from '../../src/domain/purchase-gaps.ts';
 import { repeatPurchaseRate } from '../../src/domain/repeat-purchase-rate.ts';
 import { retentionRate } from '../../src/domain/retention-rate.ts';
 import { revenuePerCustomer } from '../../src/domain/revenue-per-customer.ts';
-import type { CustomerFact, OrderFact, ReturnFact } from './facts.ts';
+import { type CustomerFact, nobody, type OrderFact, type ReturnFact } from './facts.ts';
 import { netLeft } from './refund-oracle.ts';
 
 /**
@@ -90,7 +90,9 @@ export function oracle(facts: OracleFacts, question: Question) {
   const scoped = facts.orders.filter(inCurrency);
   const orders = scoped.filter((o) => reasonOf(o) === null).sort((a, b) => time(a.at) - time(b.at));
   const returns = facts.returns.filter(inCurrency);
-  const buyersIn = (span: Span) => unique(orders.filter((o) => inside(o.at, span)).map((o) => o.customer));
+  const isKnown = (o: OrderFact) => o.customer !== nobody;
+  const buyersIn = (span: Span) =>
+    unique(orders.filter((o) => isKnown(o) && inside(o.at, span)).map((o) => o.customer));
   const ordersBefore = (customer: number, to: string) =>
     orders.filter((o) => o.customer === customer && before(o.at, to));
 
@@ -110,11 +112,11 @@ export function oracle(facts: OracleFacts, question: Question) {
     });
   }
 
-  /** Net revenue per buyer of the span, and what is left out of it. */
-  function netOf(span: Span) {
-    const bought = orders.filter((o) => inside(o.at, span));
+  /** Net revenue per buyer of the span, and what is left out of it; with `everybody`, also orders of nobody known. */
+  function netOf(span: Span, everybody = false) {
+    const bought = orders.filter((o) => (everybody || isKnown(o)) && inside(o.at, span));
     const valued = bought.filter((o) => worthOf(o) !== null);
-    const buyers = unique(valued.map((o) => o.customer));
+    const buyers = unique(valued.filter(isKnown).map((o) => o.customer));
     const ever = new Set(everBefore(span.to));
     const brought = returns.filter((r) => inside(r.at, span));
     const value = (r: ReturnFact) => returnValue(r) ?? 0n;
@@ -190,19 +192,25 @@ export function oracle(facts: OracleFacts, question: Question) {
       });
     },
     averageOrderValue(span: Span): Measured {
-      const { valued, missing, returns: left } = netOf(span);
+      const { valued, missing, returns: left } = netOf(span, true);
       const returning = (o: OrderFact) => ordersBefore(o.customer, span.to).length >= 2;
       const sums = (group: OrderFact[]) => ({
         orders: group.length,
         revenue: sum(group.map((o) => worthOf(o) ?? 0n)),
         customers: unique(group.map((o) => o.customer)).length,
       });
-      const groups = { returning: sums(valued.filter(returning)), oneTime: sums(valued.filter((o) => !returning(o))) };
+      const known = valued.filter(isKnown);
+      const groups = {
+        returning: sums(known.filter(returning)),
+        oneTime: sums(known.filter((o) => !returning(o))),
+        anonymous: sums(valued.filter((o) => !isKnown(o))),
+      };
       return { result: averageOrderValue(groups), apart: [entry('missing_rate', missing), ...left] };
     },
     revenuePerCustomer(span: Span): Measured {
-      const { revenue, buyers, missing, apart } = netOf(span);
-      const result = revenuePerCustomer({ revenue, buyers: buyers.length });
+      const { valued, revenue, buyers, missing, apart } = netOf(span, true);
+      const anonymousOrders = valued.filter((o) => !isKnown(o)).length;
+      const result = revenuePerCustomer({ revenue, buyers: buyers.length, anonymousOrders });
       return { result, apart: [entry('missing_rate', missing), ...apart] };
     },
     newAndReturning(span: Span): Measured {
@@ -305,13 +313,16 @@ export function oracle(facts: OracleFacts, question: Question) {
         apart: [entry('missing_rate', missing), ...left],
       };
     },
-    firstFact(to: string, withReturns: boolean): string | null {
-      const all = [...orders, ...(withReturns ? returns : [])].map(({ at }) => at).filter((at) => before(at, to));
+    firstFact(to: string, withReturns: boolean, everybody = false): string | null {
+      const counted = orders.filter((o) => everybody || isKnown(o));
+      const all = [...counted, ...(withReturns ? returns : [])].map(({ at }) => at).filter((at) => before(at, to));
       return all.sort((a, b) => time(a) - time(b))[0] ?? null;
     },
     /** Orders of the spans that do not count, by their first reason. */
-    excluded(...spans: Span[]): { reason: string; count: number }[] {
-      const reasons = scoped.filter((o) => spans.some((span) => inside(o.at, span))).map(reasonOf);
+    excluded(everybody: boolean, ...spans: Span[]): { reason: string; count: number }[] {
+      const reasons = scoped
+        .filter((o) => spans.some((span) => inside(o.at, span)))
+        .map((o) => reasonOf(o) ?? (everybody || isKnown(o) ? null : 'anonymous'));
       return unique(reasons)
         .filter((reason) => reason !== null)
         .map((reason) => ({ reason, count: reasons.filter((r) => r === reason).length }));

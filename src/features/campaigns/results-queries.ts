@@ -2,6 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import type { CampaignCounts } from '../../domain/campaign-results.ts';
 import { exactInteger } from '../../domain/money.ts';
 import { type Db, param } from '../../platform/db/client.ts';
+import { isSomebody } from '../../records/nobody.ts';
 import { type InteractionKind, isTouch } from '../interactions/record.ts';
 import { beginningOfTime, type Scope } from '../metrics/scope.ts';
 import { type Knowledge, ordersOf, refundInBase, shaped } from '../metrics/source.ts';
@@ -124,7 +125,7 @@ const totals = shaped<Knowledge, TotalsRow>('campaign_results', (shape) => {
     ), brought as (
       select campaign_id, count(*) filter (where what = ${lead}) as leads, count(*) filter (where what = ${conversion}) as conversions,
         count(*) filter (where what = ${order} and at >= ${from}) as orders,
-        count(distinct customer_id) filter (where what = ${order} and at >= ${from}) as buyers,
+        count(distinct customer_id) filter (where what = ${order} and at >= ${from} and ${isSomebody(sql`customer_id`)}) as buyers,
         coalesce(sum(revenue) filter (where at >= ${from}), 0) - coalesce(sum(returned), 0) as revenue,
         count(*) filter (where what = ${order} and at >= ${from} and revenue is null) as missing
       from attributed group by campaign_id

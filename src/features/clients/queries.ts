@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
+import { isSomebody } from '../../records/nobody.ts';
 import { answered, answeredMembers, updateRows } from '../../records/table.ts';
 import { customers } from '../customers/record.ts';
 import { customerAliases } from '../merges/record.ts';
@@ -123,7 +124,7 @@ export function withSecrets(row: ClientRow, secrets: readonly ClientSecretRow[])
 
 const subject = statement<{ id: string }>(
   'token_subject',
-  sql`select ${customers.id} as id from ${customers} where ${customers.erasedAt} is null and ${customers.id} = coalesce(
+  sql`select ${customers.id} as id from ${customers} where ${customers.erasedAt} is null and ${isSomebody(sql`${customers.id}`)} and ${customers.id} = coalesce(
       (select a.customer_id from ${customerAliases} a where a.old_id = ${param('id')}::uuid), ${param('id')}::uuid)`,
 );
 

@@ -4,7 +4,8 @@ import { invalid, orProblem, Problem } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { isErased, personErased, personErasedProblem } from '../../records/erased.ts';
-import type { Owner, OwnerBook, OwnerInput, OwnerMatch } from '../../records/ownership.ts';
+import { isNobody } from '../../records/nobody.ts';
+import type { Nobody, Owner, OwnerBook, OwnerInput, OwnerMatch } from '../../records/ownership.ts';
 import { customerRequired } from '../../records/ownership.ts';
 import { byName, newRef, type RefRow, refKey } from '../../records/references/queries.ts';
 import type { ReferenceInput } from '../../records/references/record.ts';
@@ -27,6 +28,7 @@ import {
   type IdentityRow,
   identityKey,
   lockCustomers,
+  lockOwners,
   newIds,
   ownersOf,
   saveCustomers,
@@ -39,7 +41,7 @@ import { mergedWarning, sharedWarning, unique } from './write.ts';
 /** Who the owner of a record is said to be; `consented`: who was erased under these names is a new customer. */
 interface CustomerInput extends OwnerInput {
   customerId?: string | undefined;
-  customer?: OwnerDetails | undefined;
+  customer?: OwnerDetails | null | undefined;
   consented?: boolean;
 }
 
@@ -66,6 +68,8 @@ interface ReadOwner {
   warnings: Warning[];
   consented: boolean;
   recordKind: string | undefined;
+  /** Set: it names nobody; what is wrong with that where there has to be somebody. */
+  nobody: Problem | null;
 }
 
 /**
@@ -191,8 +195,10 @@ function read({ customerId, customer, factSource, recordKind, consented = false 
     warnings: [],
     consented,
     recordKind,
+    nobody: null,
   };
   if (customerId !== undefined) return owner;
+  if (customer === null) return { ...owner, nobody: nameless() };
   if (details.source !== undefined && details.externalId === undefined) {
     throw invalid('/customer/externalId', 'required', 'source needs an externalId: send both, or neither.');
   }
@@ -222,15 +228,24 @@ function read({ customerId, customer, factSource, recordKind, consented = false 
     }
   }
   if (!owner.reference && owner.identities.length === 0) {
-    // A bad phone beside a good reference must not lose an order; as the only name it has to be mended.
-    throw (
-      unusable[0] ??
-      new Problem(customerRequired, 'Send customerId, or customer with a reference, an e-mail or a phone number.', {
-        errors: [{ pointer: '/customer', code: 'customer_required', message: 'Required: customerId or customer.' }],
-      })
-    );
+    // As the only name it has to be mended, unless the record is kept without a customer.
+    const [problem] = unusable;
+    if (!problem) throw nameless();
+    owner.nobody = problem;
+    owner.warnings.push(anonymous);
   }
   return owner;
+}
+
+const anonymous: Warning = {
+  code: 'anonymous',
+  message: 'customer has no usable reference, e-mail or phone: the record is kept without a customer.',
+};
+
+function nameless(): Problem {
+  return new Problem(customerRequired, 'Send customerId, or customer with a reference, an e-mail or a phone number.', {
+    errors: [{ pointer: '/customer', code: 'customer_required', message: 'Required: customerId or customer.' }],
+  });
 }
 
 /** What is to be written of a customer that facts name. */
@@ -344,16 +359,31 @@ function ownerBook(
     return { identities, warnings };
   }
 
+  function given(index: number): ReadOwner {
+    const found = readOwners[index];
+    if (found === undefined) throw new RangeError(`There is no owner ${index}`);
+    if (found instanceof Problem) throw found;
+    return found;
+  }
+
+  function ownerOrNobody(index: number): Owner | Nobody {
+    const { nobody, warnings } = given(index);
+    return nobody ? { customerId: null, warnings } : somebody(given(index));
+  }
+
   function owner(index: number): Owner {
-    const given = readOwners[index];
-    if (given === undefined) throw new RangeError(`There is no owner ${index}`);
-    if (given instanceof Problem) throw given;
+    const { nobody } = given(index);
+    if (nobody) throw nobody;
+    return somebody(given(index));
+  }
+
+  function somebody(given: ReadOwner): Owner {
     const bought = (id: string) => {
       if (given.recordKind === 'order') buyers.add(id);
     };
     if (given.id !== undefined) {
       const id = present(given.id);
-      if (!locked.has(id)) throw invalid('/customerId', 'not_found', 'There is no such customer.');
+      if (!locked.has(id) || isNobody(id)) throw invalid('/customerId', 'not_found', 'There is no such customer.');
       const gone = isErased(tx, id);
       return { customerId: id, erased: gone, warnings: gone ? [personErased] : [], admit: () => bought(id) };
     }
@@ -416,11 +446,13 @@ function ownerBook(
 
   return {
     owner,
-    async save(saving) {
+    ownerOrNobody,
+    async save(saving, nobodies = []) {
       await liftTombstones(
         saving,
         [...lifted].filter((hash) => erased.has(hash)),
       );
+      for (const id of nobodies) add(id, { identities: [], references: [], details: {}, isNew: true });
       await saveAdditions(saving, context, additions);
     },
     async merge(merging) {
@@ -474,4 +506,4 @@ function newCustomer(id: string, details: OwnerDetails, now: string): CustomerSt
   return nextRow(customerRecord, write, null, { id, customerId: null, now }) as unknown as CustomerState['row']; // of the definition
 }
 
-customerOwner.implement({ match: matchOwners, lock: lockCustomers });
+customerOwner.implement({ match: matchOwners, lock: lockOwners });

@@ -31,4 +31,11 @@ export const customerOwner = new Ownership(
   'customer',
   { customerId: id.optional(), customer: customerClaim.optional() },
   () => customers.id,
+  false,
 );
+
+/** Records that are kept without a customer, if `customer: null` says that nobody is known. */
+export const customerOrNobody = customerOwner.orNobody({
+  customerId: id.optional(),
+  customer: customerClaim.nullable().optional(),
+});

@@ -12,8 +12,10 @@ import {
 import { IdsMerged } from '../../platform/merged-ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { assertNothingGuards, deletionOfParts } from '../../records/delete-guard.ts';
+import type { Effect } from '../../records/effects.ts';
 import { noteErased } from '../../records/erased.ts';
 import { lazily } from '../../records/lazily.ts';
+import { isNobody } from '../../records/nobody.ts';
 import { type Name, type RefRow, refKey } from '../../records/references/queries.ts';
 import { externalRefs } from '../../records/references/record.ts';
 import { answerById, answersById } from '../../records/statements.ts';
@@ -49,7 +51,20 @@ const lock = statement<{ id: string; kind: string; erased: boolean }>(
  *
  * The audit is told that all of them are changed, unless `changing` is `some`: then the caller tells which (`tx.auditContext`).
  */
-export async function lockCustomers(
+export function lockCustomers(
+  tx: Transaction,
+  ids: Iterable<string>,
+  changing: 'all' | 'some' = 'all',
+): Promise<Map<string, string>> {
+  return lockOwners(
+    tx,
+    [...ids].filter((id) => !isNobody(id)),
+    changing,
+  );
+}
+
+/** The same of whoever owns records, be it nobody. */
+export async function lockOwners(
   tx: Transaction,
   ids: Iterable<string>,
   changing: 'all' | 'some' = 'all',
@@ -284,6 +299,20 @@ export async function saveCustomers(
   // Two messages may restore one tombstone, which has no customer whose lock would order them.
   if (saved?.renewed !== refs.kept.length) throw new Retry('a name was taken');
 }
+
+const removeRows = statement(
+  'remove_nobodies',
+  sql`delete from ${customers} where ${customers.id} = any(${param('ids')}::uuid[])`,
+);
+
+/** The owner rows of records that are deleted, or somebody's now. */
+export const removeNobodies: Effect = (tx, _context, changes) => {
+  const ids = changes.flatMap(({ before, after }) => {
+    const former = before?.row.customerId;
+    return former && isNobody(former) && after?.row.customerId !== former ? [former] : [];
+  });
+  return async () => ids.length > 0 && tx.all(removeRows, { ids });
+};
 
 /** Those of the changed customers that were there before: new ones have nothing that depends on them. */
 export function changedIds(changes: CustomerChange[]): string[] {

@@ -20,6 +20,7 @@ import {
   text,
   words,
 } from '../../records/fields.ts';
+import { isSomebody } from '../../records/nobody.ts';
 import { record } from '../../records/record.ts';
 import { referenceInput } from '../../records/references/record.ts';
 import { storedTable } from '../../records/table.ts';
@@ -203,8 +204,8 @@ export const customerRecord = record('customer', {
     },
   },
   extras: (t) => [
-    index('customers_created').on(t.createdAt, t.id),
-    index('customers_updated').on(t.updatedAt, t.id),
+    index('customers_created').on(t.createdAt, t.id).where(isSomebody(sql`id`)),
+    index('customers_updated').on(t.updatedAt, t.id).where(isSomebody(sql`id`)),
     index('customers_company').on(t.companyId, t.id),
     index('customers_referred_by').on(t.referredBy, t.id),
     index('customers_acquired_by').on(t.acquiredBy, t.id).where(sql`acquired_by is not null`),

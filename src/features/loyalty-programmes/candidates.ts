@@ -10,6 +10,7 @@ import { notFound } from '../../platform/errors.ts';
 import { readOperation } from '../../platform/operation.ts';
 import { defaultLimit, longestPage, pageFrom, pageOf, pageParameters } from '../../platform/page.ts';
 import { id, smallInteger } from '../../platform/values.ts';
+import { isSomebody } from '../../records/nobody.ts';
 import { mostPerUnit, pointsSql } from './points-sql.ts';
 import { programmeNotPublished, rulesOf, versionInForce } from './queries.ts';
 
@@ -129,7 +130,7 @@ async function candidates(db: Db, { rules, exponent, from, asOf, after, rows }: 
         select o.customer_id as id, div(sum(o.base_revenue) * ${String(numerator)}::numeric, ${String(denominator)}::numeric) + count(*) as bound
         from orders o
         where ${earning(rules)} and o.placed_at > ${param('from')}::timestamptz and o.placed_at <= ${param('asOf')}::timestamptz
-          and not exists (select from loyalty_accounts a where a.customer_id = o.customer_id)
+          and ${isSomebody(sql`o.customer_id`)} and not exists (select from loyalty_accounts a where a.customer_id = o.customer_id)
         group by o.customer_id
       ), threshold as materialized (
         select coalesce(t.points, 0) as points, coalesce(t.id, ${nobody}::uuid) as id

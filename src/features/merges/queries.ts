@@ -15,6 +15,7 @@ import {
   type RecordCount,
   replaceMentions,
 } from '../../records/merge.ts';
+import { isNobody } from '../../records/nobody.ts';
 import type { RefRow } from '../../records/references/queries.ts';
 import { externalRefs } from '../../records/references/record.ts';
 import { updateRows } from '../../records/table.ts';
@@ -94,20 +95,23 @@ export async function partiesOf(db: Db, ids: string[]): Promise<Map<string, Part
     db.all(tiersOf, { ids }),
   ]);
   return new Map(
-    rows.map((row) => {
+    rows.flatMap((row) => {
+      if (isNobody(row.id)) return [];
       const own = <T extends { customerId: string | null }>(some: T[]) =>
         some.filter(({ customerId }) => customerId === row.id);
       return [
-        row.id,
-        {
-          row,
-          identities: own(identities),
-          references: references.filter(({ recordId }) => recordId === row.id),
-          lead: own(leadRows)[0] ?? null,
-          stages: own(stages),
-          account: own(accounts)[0] ?? null,
-          tiers: own(tiers),
-        },
+        [
+          row.id,
+          {
+            row,
+            identities: own(identities),
+            references: references.filter(({ recordId }) => recordId === row.id),
+            lead: own(leadRows)[0] ?? null,
+            stages: own(stages),
+            account: own(accounts)[0] ?? null,
+            tiers: own(tiers),
+          },
+        ] as const,
       ];
     }),
   );

@@ -52,7 +52,7 @@ export async function compareBuyers(
   const [counts, series, notes] = await Promise.all([
     retentionCounts(context.db, context, asked, { previous, current }, minOrders),
     retentionSeries(context.db, context, asked, buckets, minOrders),
-    factNotes(context.db, asked, [cut(previous), cut(current)], pairs, { returns: 'none' }),
+    factNotes(context.db, asked, [cut(previous), cut(current)], pairs, { returns: 'none', buyersOnly: true }),
   ]);
   return metricResponse({
     metric,
@@ -105,14 +105,14 @@ export async function cumulative(
   metric: string,
   compute: (ends: string[]) => Promise<MetricResult[]>,
 ): Promise<MetricAnswer> {
-  const first = await firstFact(context.db, asked, { returns: false });
+  const first = await firstFact(context.db, asked, { returns: false, buyersOnly: true });
   const buckets = seriesOf(asked, first.at);
   const before = (end: string) => [{ from: beginningOfTime, to: earlier(end, asked.end) }];
   const ends = buckets.map((bucket) => bucket.insideTo);
   const [[result], series, notes] = await Promise.all([
     compute([asked.end]),
     buckets.length === 0 ? [] : compute(ends),
-    factNotes(context.db, asked, before(asked.end), ends.map(before), { returns: 'none' }),
+    factNotes(context.db, asked, before(asked.end), ends.map(before), { returns: 'none', buyersOnly: true }),
   ]);
   if (!result) throw new Error(`${metric} has no result`);
   return metricResponse({
@@ -135,6 +135,8 @@ interface PerRange {
   /** Amounts are in the currency asked for, or the base currency. */
   money: boolean;
   returns: UseOfReturns;
+  /** Orders of nobody do not count. */
+  buyersOnly: boolean;
 }
 
 /** A result of a range, and the amounts it leaves out. */
@@ -147,10 +149,10 @@ export interface Measured {
 export async function perRange(
   context: Context,
   asked: Scope,
-  { metric, unit, money, returns }: PerRange,
+  { metric, unit, money, returns, buyersOnly }: PerRange,
   compute: (parts: readonly Part[]) => Promise<Measured[]>,
 ): Promise<MetricAnswer> {
-  const first = await firstFact(context.db, asked, { returns: returns === 'count' });
+  const first = await firstFact(context.db, asked, { returns: returns === 'count', buyersOnly });
   if (!first.known) throw notFound('customer');
   const buckets = seriesOf(asked, first.at);
   const whole = wholePeriod(asked);
@@ -160,7 +162,7 @@ export async function perRange(
   const [[total], series, notes] = await Promise.all([
     compute([whole]),
     buckets.length === 0 ? [] : compute(buckets),
-    factNotes(context.db, asked, rangeOf(whole), buckets.map(rangeOf), { returns }),
+    factNotes(context.db, asked, rangeOf(whole), buckets.map(rangeOf), { returns, buyersOnly }),
   ]);
   if (!total) throw new Error(`${metric} has no result`);
   return metricResponse({

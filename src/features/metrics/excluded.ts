@@ -3,10 +3,12 @@ import type { Notice } from '../../domain/metric-result.ts';
 import { exactInteger, safeNumber } from '../../domain/money.ts';
 import { isBefore, type Range } from '../../domain/period.ts';
 import { type Db, param } from '../../platform/db/client.ts';
+import { isSomebody } from '../../records/nobody.ts';
 import { hasFailedPayment } from '../orders/record.ts';
 import { type Excluded, exclusionReasons } from './model.ts';
 import type { Filter, Scope } from './scope.ts';
 import {
+  boughtOrders,
   bucket,
   factsOnly,
   filterValues,
@@ -26,7 +28,9 @@ import type { ReturnsLeftOut } from './value-queries.ts';
  */
 export type UseOfReturns = 'count' | 'excluded' | 'none';
 
-type OrderReason = 'test' | 'cancelled' | 'refunded' | 'unpaid' | 'zero_value';
+type OrderReason = 'test' | 'cancelled' | 'refunded' | 'unpaid' | 'zero_value' | 'anonymous';
+/** `buyersOnly`: orders of nobody do not count. */
+type Use = { returns: UseOfReturns; buyersOnly: boolean };
 type Count = {
   bucket: number;
   reason: OrderReason | 'returns' | 'returns_missing_rate' | 'failed_payment' | 'without_tax';
@@ -35,7 +39,7 @@ type Count = {
 };
 
 /** Each order under the first of its reasons. Those that do not qualify have a partial index of their own. */
-const leftOut = shaped<Shape & { returns: UseOfReturns }, Count>('excluded', (shape) => {
+const leftOut = shaped<Shape & Use, Count>('excluded', (shape) => {
   const within = (at: SQL) => sql`${at} >= ${param('start')}::timestamptz and ${at} < ${param('end')}::timestamptz`;
   const left = [sql`not o.qualifying`];
   if (shape.paidOnly) left.push(sql`o.payment_status <> 'paid'`);
@@ -46,10 +50,13 @@ const leftOut = shaped<Shape & { returns: UseOfReturns }, Count>('excluded', (sh
       case when o.test then 'test' when o.cancelled_at is not null then 'cancelled' when not o.qualifying then 'refunded'
         ${unpaid} else 'zero_value' end as reason, count(*) as count, null::numeric as amount
     from ${ordersOf(shape)} where (${sql.join(left, sql` or `)}) and ${sql.join(conditions, sql` and `)} group by 1, 2`;
-  // Nobody is going to pay for these, and they count: a partial index has them.
-  const failed = sql`select ${bucket(sql`o.placed_at`, shape)}, 'failed_payment', count(*), null
-    from ${ordersOf(shape)} where ${hasFailedPayment} and ${qualifyingOrders(shape)} and ${within(sql`o.placed_at`)} group by 1`;
-  const orders = shape.paidOnly ? excluded : sql`${excluded} union all ${failed}`;
+  // Each apart, as each is found by an index of its own: orders of nobody, and those that nobody is going to pay for.
+  const apart = (reason: string, which: SQL) =>
+    sql` union all select ${bucket(sql`o.placed_at`, shape)}, ${sql.raw(`'${reason}'`)}, count(*), null
+      from ${ordersOf(shape)} where ${which} and ${within(sql`o.placed_at`)} group by 1`;
+  const anonymous = sql`not ${isSomebody(sql`o.customer_id`)} and ${qualifyingOrders(shape)}`;
+  const failed = sql`${hasFailedPayment} and ${(shape.buyersOnly ? boughtOrders : qualifyingOrders)(shape)}`;
+  const orders = sql`${excluded} ${shape.buyersOnly ? apart('anonymous', anonymous) : sql``} ${shape.paidOnly ? sql`` : apart('failed_payment', failed)}`;
   if (shape.returns === 'none') return orders;
   if (shape.returns === 'count') {
     const conditions = [sql`r.tax is null`, within(sql`r.returned_at`), ...inScope(shape, sql`r`)];
@@ -80,12 +87,12 @@ export async function factNotes(
   filter: Filter,
   whole: readonly Range[],
   series: readonly (readonly Range[])[],
-  options: { returns: UseOfReturns },
+  use: Use,
 ): Promise<FactNotes> {
   const bounds = [...new Set([whole, ...series].flat().flatMap(({ from, to }) => [from, to]))].sort(byTime);
   const placeOf = new Map(bounds.map((bound, index) => [bound, index + 1]));
   const place = (bound: string) => placeOf.get(bound) ?? 0;
-  const rows = await db.all(leftOut({ ...shapeOf(factsOnly(), filter), returns: options.returns }), {
+  const rows = await db.all(leftOut({ ...shapeOf(factsOnly(), filter), ...use }), {
     ...filterValues(filter),
     bounds,
     start: bounds[0],
@@ -159,16 +166,19 @@ export function sortExcluded(excluded: Excluded[]): Excluded[] {
   return excluded.sort((a, b) => exclusionReasons.indexOf(a.reason) - exclusionReasons.indexOf(b.reason));
 }
 
-const first = shaped<Shape & { returns: boolean }, { at: string | null; known: boolean }>('first_fact', (shape) => {
-  const inReturns = [sql`true`];
-  if (shape.currency) inReturns.push(sql`r.currency = ${param('currency')}`);
-  if (shape.customer) inReturns.push(sql`r.customer_id = ${param('customerId')}::uuid`);
-  // min() alone would be planned over the whole table when a filter is in the way of the index.
-  const order = sql`(select o.placed_at from ${ordersOf(shape)} where ${qualifyingOrders(shape)} and o.placed_at < ${param('end')}::timestamptz order by o.placed_at limit 1)`;
-  const productReturn = sql`(select r.returned_at from returns r where ${sql.join(inReturns, sql` and `)} and r.returned_at < ${param('end')}::timestamptz order by r.returned_at limit 1)`;
-  return sql`select ${shape.returns ? sql`least(${order}, ${productReturn})` : order} as at,
-    ${shape.customer ? sql`exists (select from customers where id = ${param('customerId')}::uuid)` : sql`true`} as known`;
-});
+const first = shaped<Shape & { returns: boolean; buyersOnly: boolean }, { at: string | null; known: boolean }>(
+  'first_fact',
+  (shape) => {
+    const inReturns = [sql`true`];
+    if (shape.currency) inReturns.push(sql`r.currency = ${param('currency')}`);
+    if (shape.customer) inReturns.push(sql`r.customer_id = ${param('customerId')}::uuid`);
+    // min() alone would be planned over the whole table when a filter is in the way of the index.
+    const order = sql`(select o.placed_at from ${ordersOf(shape)} where ${(shape.buyersOnly ? boughtOrders : qualifyingOrders)(shape)} and o.placed_at < ${param('end')}::timestamptz order by o.placed_at limit 1)`;
+    const productReturn = sql`(select r.returned_at from returns r where ${sql.join(inReturns, sql` and `)} and r.returned_at < ${param('end')}::timestamptz order by r.returned_at limit 1)`;
+    return sql`select ${shape.returns ? sql`least(${order}, ${productReturn})` : order} as at,
+    ${shape.customer ? sql`exists (select from customers where id = ${param('customerId')}::uuid and ${isSomebody(sql`id`)})` : sql`true`} as known`;
+  },
+);
 
 /**
  * The instant of the first fact in scope, where a period of all time begins (null: there is none, or the period has a
@@ -177,10 +187,10 @@ const first = shaped<Shape & { returns: boolean }, { at: string | null; known: b
 export async function firstFact(
   db: Db,
   scope: Scope,
-  options: { returns: boolean },
+  options: { returns: boolean; buyersOnly: boolean },
 ): Promise<{ at: string | null; known: boolean }> {
   if (scope.from !== null && scope.customerId === null) return { at: null, known: true };
-  const found = await db.first(first({ ...shapeOf(factsOnly(), scope), returns: options.returns }), {
+  const found = await db.first(first({ ...shapeOf(factsOnly(), scope), ...options }), {
     ...filterValues(scope),
     end: scope.end,
   });

@@ -4,12 +4,12 @@ import { exactInteger } from '../../domain/money.ts';
 import { type Db, param } from '../../platform/db/client.ts';
 import type { Scope } from './scope.ts';
 import {
+  boughtOrders,
   factsOnly,
   localTime,
   ordersOf,
   orderValue,
   overBounds,
-  qualifyingOrders,
   type Shape,
   shaped,
   zoneValues,
@@ -49,7 +49,7 @@ const factors = shaped<Shape & { silence: boolean }, FactorRow>('lifetime_value_
       select o.customer_id, o.id, o.base_factor, width_bucket(o.placed_at, ${param('bounds')}::timestamptz[]) as k,
         ${localTime(sql`o.placed_at`)}::date as day, ${orderValue(shape)} as value
       from ${ordersOf(shape)}
-      where ${qualifyingOrders(shape)} and o.placed_at >= ${param('start')}::timestamptz and o.placed_at < ${param('end')}::timestamptz
+      where ${boughtOrders(shape)} and o.placed_at >= ${param('start')}::timestamptz and o.placed_at < ${param('end')}::timestamptz
     ), valued as (
       select * from placed where value is not null
     ), buyers as (

@@ -5,16 +5,7 @@ import type { CustomerGaps, GapStatistics } from '../../domain/purchase-gaps.ts'
 import { type Db, param } from '../../platform/db/client.ts';
 import { runningTotals } from './retention-queries.ts';
 import { earlier, forParameter, type Scope } from './scope.ts';
-import {
-  factsOnly,
-  localTime,
-  ordersOf,
-  overBounds,
-  qualifyingOrders,
-  type Shape,
-  shaped,
-  zoneValues,
-} from './source.ts';
+import { boughtOrders, factsOnly, localTime, ordersOf, overBounds, type Shape, shaped, zoneValues } from './source.ts';
 
 /**
  * What needs each customer's sequence of purchase days: always from the facts. Days are local dates in the zone; a day
@@ -33,7 +24,7 @@ type GapRow = {
 function purchases(shape: Shape): SQL {
   return sql`placed as materialized (
       select o.customer_id, o.placed_at as at, o.id, ${localTime(sql`o.placed_at`)}::date as day
-      from ${ordersOf(shape)} where ${qualifyingOrders(shape)} and o.placed_at < ${param('end')}::timestamptz
+      from ${ordersOf(shape)} where ${boughtOrders(shape)} and o.placed_at < ${param('end')}::timestamptz
     )`;
 }
 

@@ -52,6 +52,7 @@ export const exclusionReasons = [
   'refunded',
   'unpaid',
   'zero_value',
+  'anonymous',
   'missing_rate',
   'returns',
   'returns_of_non_buyers',
@@ -65,7 +66,7 @@ export type ExclusionReason = (typeof exclusionReasons)[number];
 export const exclusionReason = z.enum(exclusionReasons).meta({
   id: 'ExclusionReason',
   description:
-    'missing_rate: orders without an exchange rate. returns: those that name no order, where the metric is of orders (with `refunds=when_given`, refunds too). returns_of_non_buyers: of customers without any qualifying order by the end of the range. returns_of_earlier_buyers: of customers who bought before the range and not in it. returns_missing_rate: without an exchange rate. dismissed: seen and closed without an answer. partial: broken off. late: answered after the time that the survey allows.',
+    'anonymous: an order of nobody known, who is no buyer. missing_rate: orders without an exchange rate. returns: those that name no order, where the metric is of orders (with `refunds=when_given`, refunds too). returns_of_non_buyers: of customers without any qualifying order by the end of the range. returns_of_earlier_buyers: of customers who bought before the range and not in it. returns_missing_rate: without an exchange rate. dismissed: seen and closed without an answer. partial: broken off. late: answered after the time that the survey allows.',
   example: 'missing_rate',
 });
 

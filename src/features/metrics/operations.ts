@@ -110,7 +110,7 @@ export const getPurchaseGaps = metricOperation(
       return perRange(
         context,
         asked,
-        { metric: 'purchase-gaps', unit: 'days', money: false, returns: 'none' },
+        { metric: 'purchase-gaps', unit: 'days', money: false, returns: 'none', buyersOnly: true },
         async (parts) => {
           const ranges = await gapStatistics(context.db, asked, boundsOf(parts, asked.end), sameDay === 'merge');
           return ranges.map((statistics) => ({ result: purchaseGaps(statistics), excluded: [] }));
@@ -126,7 +126,7 @@ export const getAverageOrderValue = metricOperation(
     name: 'getAverageOrderValue',
     summary: 'Average order value',
     description:
-      'Revenue (total − tax − refunds without their tax) ÷ orders. `groups`: `returning` customers (at least two orders by the period’s end, also if both are of one day) and `one_time` ones; for who is new, see `new-and-returning`. Returns without an order do not count; they are in `excluded`.',
+      'Revenue (total − tax − refunds without their tax) ÷ orders. `groups`: `returning` customers (at least two orders by the period’s end, also if both are of one day) and `one_time` ones; orders of nobody known are in the whole and in no group. For who is new, see `new-and-returning`. Returns without an order do not count; they are in `excluded`.',
     input: valueInput,
     output,
     run(context, input) {
@@ -134,7 +134,7 @@ export const getAverageOrderValue = metricOperation(
       return perRange(
         context,
         asked,
-        { metric: 'average-order-value', unit: 'money', money: true, returns: 'excluded' },
+        { metric: 'average-order-value', unit: 'money', money: true, returns: 'excluded', buyersOnly: false },
         async (parts) => {
           const ranges = await averageOrderSums(context.db, context, asked, boundsOf(parts, asked.end));
           return ranges.map((sums) => ({ result: averageOrderValue(sums), excluded: excludedAmounts(sums) }));
@@ -158,7 +158,7 @@ export const getNewAndReturning = metricOperation(
       return perRange(
         context,
         asked,
-        { metric: 'new-and-returning', unit: 'ratio', money: true, returns: 'count' },
+        { metric: 'new-and-returning', unit: 'ratio', money: true, returns: 'count', buyersOnly: true },
         async (parts) => {
           const ranges = await newAndReturningSums(context.db, context, asked, boundsOf(parts, asked.end));
           return ranges.map((sums) => ({ result: newAndReturning(sums), excluded: excludedAmounts(sums) }));
@@ -173,7 +173,8 @@ export const getRevenuePerCustomer = metricOperation(
   {
     name: 'getRevenuePerCustomer',
     summary: 'Revenue per customer',
-    description: 'Net revenue of the period (orders less refunds and returns) ÷ distinct buyers of the period.',
+    description:
+      'Net revenue of the period (orders less refunds and returns) ÷ distinct buyers of the period. Orders of nobody known are in the revenue, with a warning, and are no buyers.',
     input: valueInput,
     output,
     run(context, input) {
@@ -181,7 +182,7 @@ export const getRevenuePerCustomer = metricOperation(
       return perRange(
         context,
         asked,
-        { metric: 'revenue-per-customer', unit: 'money', money: true, returns: 'count' },
+        { metric: 'revenue-per-customer', unit: 'money', money: true, returns: 'count', buyersOnly: false },
         async (parts) => {
           const ranges = await revenueSums(context.db, context, asked, boundsOf(parts, asked.end));
           return ranges.map((sums) => ({ result: revenuePerCustomer(sums), excluded: excludedAmounts(sums) }));

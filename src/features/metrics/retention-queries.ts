@@ -5,11 +5,11 @@ import { type Db, param } from '../../platform/db/client.ts';
 import { earlier, type Scope } from './scope.ts';
 import {
   bucketed,
+  buyerRows,
   chooseSource,
   filterValues,
   later,
   markType,
-  orderRows,
   overBounds,
   type Shape,
   shaped,
@@ -20,7 +20,7 @@ import {
 type Counted = Shape & { minimum: boolean };
 
 const between = shaped<Counted, RetentionCounts>('retention', (shape) => {
-  const { from, at, where, customer, count } = orderRows(shape);
+  const { from, at, where, customer, count } = buyerRows(shape);
   const type = markType(shape);
   const mark = (name: string) => sql`${param(name)}::${type}`;
   const counted = shape.minimum ? sql`, sum(${count}) filter (where ${at} < ${mark('previousTo')}) as orders` : sql``;
@@ -40,7 +40,7 @@ const between = shaped<Counted, RetentionCounts>('retention', (shape) => {
  * A full join, because that is never done row by row, whatever the planner takes the sizes for.
  */
 const twoMonths = shaped<Shape, RetentionCounts>('retention_months', (shape) => {
-  const { from, at, where, customer } = orderRows(shape);
+  const { from, at, where, customer } = buyerRows(shape);
   const buyers = (month: string) =>
     sql`(select distinct ${customer} from ${from} where ${where} and ${at} = ${param(month)}::date)`;
   return sql`select count(before.customer_id) as "previousBuyers",
@@ -83,7 +83,7 @@ export async function retentionCounts(
  */
 const consecutive = shaped<Counted, RetentionCounts & { bucket: number }>('retention_series', (shape) => {
   const enough = shape.minimum ? sql`and orders >= ${param('minOrders')}::bigint` : sql``;
-  const placed = bucketed('placed', orderRows(shape), shape, { amounts: false, sinceStart: !shape.minimum });
+  const placed = bucketed('placed', buyerRows(shape), shape, { amounts: false, sinceStart: !shape.minimum });
   return sql`with ${placed}, visits as (
       select customer_id, case when k >= 3 then k - 2 else k - 1 end as k, bool_or(k >= 3) as inside, sum(n) as n
       from placed group by 1, 2
@@ -131,7 +131,7 @@ export async function retentionSeries(
 }
 
 const repeats = shaped<Shape, { nth: boolean; bucket: number; customers: number }>('repeat_purchase', (shape) => {
-  const placed = bucketed('placed', orderRows(shape), shape, { amounts: false, sinceStart: false });
+  const placed = bucketed('placed', buyerRows(shape), shape, { amounts: false, sinceStart: false });
   return sql`with ${placed}, buckets as (
       select customer_id, k, sum(n) as n from placed group by 1, 2
     ), running as (

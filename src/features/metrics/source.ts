@@ -3,6 +3,7 @@ import { intervalAt, isBefore } from '../../domain/period.ts';
 import { zoneOffsets } from '../../domain/zone-offsets.ts';
 import { type Db, param, type Statement, statement, type Values } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
+import { isSomebody } from '../../records/nobody.ts';
 import { isAllRefunded, isApplied, netInBase } from '../orders/record.ts';
 import { beginningOfTime, type Filter, type Scope } from './scope.ts';
 
@@ -177,6 +178,12 @@ export function orderRows(shape: Shape): Rows {
   };
 }
 
+/** The same without orders of nobody, who is no buyer. */
+export function buyerRows(shape: Shape): Rows {
+  const rows = orderRows(shape);
+  return { ...rows, where: sql`${rows.where} and ${isSomebody(rows.customer)}` };
+}
+
 /** Returns that name no order, under the alias `r`. */
 export function returnRows(shape: Shape): Rows {
   if (shape.months) {
@@ -239,6 +246,11 @@ export function qualifyingOrders(shape: Omit<Shape, 'months'>): SQL {
   if (shape.withoutZero) conditions.push(sql`o.total <> 0`);
   conditions.push(...inScope(shape));
   return sql.join(conditions, sql` and `);
+}
+
+/** The same of orders whose buyer is known. */
+export function boughtOrders(shape: Omit<Shape, 'months'>): SQL {
+  return sql`${qualifyingOrders(shape)} and ${isSomebody(sql`o.customer_id`)}`;
 }
 
 /** What keeps a record out of the question altogether, as against excluded from the number. */

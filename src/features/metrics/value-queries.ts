@@ -4,17 +4,20 @@ import { type HistoricStatistics, percentiles } from '../../domain/lifetime-valu
 import { exactInteger } from '../../domain/money.ts';
 import type { BuyerSums } from '../../domain/new-and-returning.ts';
 import { type Db, param } from '../../platform/db/client.ts';
+import { isSomebody } from '../../records/nobody.ts';
 import type { Scope } from './scope.ts';
 import {
   bucket,
   bucketed,
   bucketedRows,
+  buyerRows,
   chooseSource,
   factsOnly,
   localTime,
   markType,
   orderRows,
   overBounds,
+  type Rows,
   returnRows,
   type Shape,
   shaped,
@@ -33,7 +36,8 @@ export interface Unvalued {
 type AverageRow = Omit<OrderSums, 'revenue'> & {
   revenue: Numeric;
   bucket: number;
-  returning: boolean;
+  /** null: nobody is known to have bought. */
+  returning: boolean | null;
   missingRate: number;
 };
 
@@ -43,9 +47,9 @@ const averages = shaped<Shape, AverageRow>('average_order_value', (shape) => {
   return sql`with ${placed}, buckets as (
       select customer_id, k, sum(n) as n, sum(valued) as valued, sum(amount) as revenue from placed group by 1, 2
     ), running as (
-      select k, n, valued, revenue, sum(n) over (partition by customer_id order by k) as by_now from buckets
+      select customer_id, k, n, valued, revenue, sum(n) over (partition by customer_id order by k) as by_now from buckets
     )
-    select k as bucket, by_now >= 2 as returning, sum(valued)::bigint as orders, sum(revenue) as revenue,
+    select k as bucket, case when ${isSomebody(sql`customer_id`)} then by_now >= 2 end as returning, sum(valued)::bigint as orders, sum(revenue) as revenue,
       count(*) filter (where valued > 0) as customers, sum(n - valued)::bigint as "missingRate"
     from running where k >= 1 group by 1, 2`;
 });
@@ -56,18 +60,19 @@ export async function averageOrderSums(
   context: Zone,
   scope: Scope,
   bounds: readonly string[],
-): Promise<({ returning: OrderSums; oneTime: OrderSums } & Unvalued)[]> {
+): Promise<({ returning: OrderSums; oneTime: OrderSums; anonymous: OrderSums } & Unvalued)[]> {
   const source = chooseSource(scope, bounds, context);
   const rows = await overBounds(db, scope, bounds, source, averages);
   const none = (): OrderSums => ({ orders: 0, revenue: 0n, customers: 0 });
-  const ranges = bounds.slice(1).map(() => ({ returning: none(), oneTime: none(), missingRate: 0 }));
+  const ranges = bounds.slice(1).map(() => ({ returning: none(), oneTime: none(), anonymous: none(), missingRate: 0 }));
   for (const row of rows) {
     const range = ranges[row.bucket - 1];
     if (!range) continue;
-    range[row.returning ? 'returning' : 'oneTime'] = {
+    const group = row.returning === null ? 'anonymous' : row.returning ? 'returning' : 'oneTime';
+    range[group] = {
       orders: row.orders,
       revenue: exactInteger(row.revenue),
-      customers: row.customers,
+      customers: row.returning === null ? 0 : row.customers,
     };
     range.missingRate += row.missingRate;
   }
@@ -109,8 +114,8 @@ function leftOut(row: LeftOutRow): ReturnsLeftOut {
  * The statements of metrics join no two sets of customers: before the first ANALYZE the planner takes each for a row and
  * compares all of one with all of the other. They group, and look up by key.
  */
-function byCustomer(shape: Shape, options: { sinceStart: boolean }): SQL {
-  return sql`${bucketed('placed', orderRows(shape), shape, { amounts: true, ...options })},
+function byCustomer(shape: Shape, orders: Rows, options: { sinceStart: boolean }): SQL {
+  return sql`${bucketed('placed', orders, shape, { amounts: true, ...options })},
     sent_back as (${bucketedRows(returnRows(shape), shape, { amounts: true, sinceStart: true })}), by_customer as (
       select customer_id, k, sum(n)::bigint as n, sum(valued)::bigint as valued, sum(revenue) as revenue,
         sum(r_n)::bigint as r_n, sum(r_valued)::bigint as r_valued, sum(returned) as returned
@@ -122,9 +127,9 @@ function byCustomer(shape: Shape, options: { sinceStart: boolean }): SQL {
 }
 
 /** The same of the ranges alone, with the range of the first order (whatever its time) of customers who returned something. */
-function withFirsts(shape: Shape): SQL {
-  const { from, at, where, customer } = orderRows(shape);
-  return sql`${byCustomer(shape, { sinceStart: true })}, known as (
+function withFirsts(shape: Shape, orders: Rows): SQL {
+  const { from, at, where, customer } = orders;
+  return sql`${byCustomer(shape, orders, { sinceStart: true })}, known as (
       select *, case when r_n > 0 then (select min(${bucket(at, shape)}) from ${from}
         where ${where} and ${at} < ${param('end')}::${markType(shape)} and ${customer} = b.customer_id) end as first_k
       from by_customer b
@@ -139,17 +144,24 @@ const asideOf = (isEarlier: SQL) => sql`coalesce(sum(n - valued), 0)::bigint as 
       coalesce(sum(r_valued) filter (where first_k <= k and ${isEarlier}), 0)::bigint as "earlierReturns",
       coalesce(sum(returned) filter (where first_k <= k and ${isEarlier}), 0)::numeric as "earlierReturned"`;
 
-type RevenueRow = LeftOutRow & { bucket: number; buyers: number; revenue: Numeric; missingRate: number };
+type RevenueRow = LeftOutRow & {
+  bucket: number;
+  buyers: number;
+  anonymousOrders: number;
+  revenue: Numeric;
+  missingRate: number;
+};
 
 const revenues = shaped<Shape, RevenueRow>(
   'revenue_per_customer',
-  (shape) => sql`with ${withFirsts(shape)}
-    select k as bucket, count(*) filter (where valued > 0) as buyers,
+  (shape) => sql`with ${withFirsts(shape, orderRows(shape))}
+    select k as bucket, count(*) filter (where valued > 0 and ${isSomebody(sql`customer_id`)}) as buyers,
+      count(*) filter (where valued > 0 and not ${isSomebody(sql`customer_id`)}) as "anonymousOrders",
       coalesce(sum(revenue), 0) - coalesce(sum(returned) filter (where first_k <= k), 0) as revenue, ${asideOf(sql`false`)}
     from known group by k`,
 );
 
-export type RevenueSums = { revenue: bigint; buyers: number } & Unvalued & ReturnsLeftOut;
+export type RevenueSums = { revenue: bigint; buyers: number; anonymousOrders: number } & Unvalued & ReturnsLeftOut;
 
 /** Net revenue and distinct buyers of each of the consecutive ranges. */
 export async function revenueSums(
@@ -163,8 +175,9 @@ export async function revenueSums(
   const byBucket = new Map(rows.map((row) => [row.bucket, row]));
   return bounds.slice(1).map((_, index) => {
     const row = byBucket.get(index + 1);
-    if (!row) return { revenue: 0n, buyers: 0, missingRate: 0, ...nothingLeftOut };
-    return { revenue: exactInteger(row.revenue), buyers: row.buyers, missingRate: row.missingRate, ...leftOut(row) };
+    if (!row) return { revenue: 0n, buyers: 0, anonymousOrders: 0, missingRate: 0, ...nothingLeftOut };
+    const { buyers, anonymousOrders, missingRate } = row;
+    return { revenue: exactInteger(row.revenue), buyers, anonymousOrders, missingRate, ...leftOut(row) };
   });
 }
 
@@ -201,7 +214,7 @@ type HistoricRow = LeftOutRow & {
 
 const historic = shaped<Shape, HistoricRow>(
   'lifetime_value_historic',
-  (shape) => sql`with ${withFirsts(shape)}, ${netByBuyer}, ranked as (
+  (shape) => sql`with ${withFirsts(shape, buyerRows(shape))}, ${netByBuyer}, ranked as (
       select k, net, row_number() over (partition by k order by net) - 1 as rank, count(*) over (partition by k) - 1 as last from net
     ), sums as (
       select k, count(*) as buyers, sum(net) as sum, sum(net::numeric * net::numeric) as squares,
@@ -256,8 +269,8 @@ type SimpleRow = LeftOutRow & {
 
 /** A cost counts in the range its acquisition falls into; a buyer won earlier cost nothing in this one. */
 const simple = shaped<Shape, SimpleRow>('lifetime_value_simple', (shape) => {
-  const { from, at, where } = orderRows(shape);
-  return sql`with ${withFirsts(shape)}, ${netByBuyer}, acquired as (
+  const { from, at, where } = buyerRows(shape);
+  return sql`with ${withFirsts(shape, buyerRows(shape))}, ${netByBuyer}, acquired as (
       select n.k, n.net, c.acquisition_cost as cost, case when c.acquisition_cost is not null then coalesce(c.acquired_on, (
         select ${localTime(sql`min(${at})`)}::date from ${from} where ${where} and o.customer_id = n.customer_id)) end as day
       from net n join customers c on c.id = n.customer_id
@@ -328,7 +341,7 @@ type PartRow = LeftOutRow & {
 /** Whether a customer is new is a matter of the first purchase ever, valued or not. */
 const newAndReturning = shaped<Shape, PartRow>(
   'new_and_returning',
-  (shape) => sql`with ${byCustomer(shape, { sinceStart: false })}, known as (
+  (shape) => sql`with ${byCustomer(shape, buyerRows(shape), { sinceStart: false })}, known as (
       select *, min(k) filter (where n > 0) over (partition by customer_id) as first_k from by_customer
     )
     select k as bucket, count(*) filter (where valued > 0 and first_k = k) as "newBuyers",

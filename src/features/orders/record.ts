@@ -20,11 +20,11 @@ import {
   words,
 } from '../../records/fields.ts';
 import { lineSet } from '../../records/lines.ts';
-import { nobody, Ownership } from '../../records/ownership.ts';
+import { Ownership, waitingOwner } from '../../records/ownership.ts';
 import { record } from '../../records/record.ts';
 import { referenceInput } from '../../records/references/record.ts';
 import { campaigns } from '../campaigns/record.ts';
-import { customerOwner } from '../customers/owner.ts';
+import { customerOrNobody } from '../customers/owner.ts';
 import { customers, postalAddress } from '../customers/record.ts';
 import { frozenRate } from '../rates/fields.ts';
 
@@ -115,7 +115,7 @@ export const revenueInBase = (factor: SQL) => netInBase(sql`(total - tax - refun
 export const orderRecord = record('order', {
   plural: 'orders',
   label: 'Orders',
-  owner: customerOwner,
+  owner: customerOrNobody,
   naming: 'own',
   access: { scope: 'orders', partners: ['read', 'create', 'update'], selfService: ['read', 'create', 'update'] },
   fields: {
@@ -190,7 +190,7 @@ export const orderRecord = record('order', {
   says: {
     record: 'An order. Amounts are integers in minor units of `currency`.',
     input:
-      "`customerId` or `customer` is required. The order's `total` has to add up from its parts; `placedAt` is at most ten minutes ahead.",
+      "`customerId` or `customer` is required; `customer: null` says that nobody is known (point of sale, draft). The order's `total` has to add up from its parts; `placedAt` is at most ten minutes ahead.",
     patch: 'Omitted members keep their values; the sum rule holds for the result.',
     example: {
       source: 'shop',
@@ -241,6 +241,7 @@ export const orderOwner = new Ownership(
       }),
   },
   () => customers.id,
+  true,
 );
 
 /** Whether a refund (alias) counts: it is part of its order, and was not refused. */
@@ -313,7 +314,7 @@ export const refundRecord = record('refund', {
       currency: currencyOfOrder,
     }),
     finish(row) {
-      if (row['customerId'] === nobody) row['customerId'] = null;
+      if (row['customerId'] === waitingOwner) row['customerId'] = null;
     },
   },
   lines: {

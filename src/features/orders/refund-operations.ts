@@ -5,6 +5,7 @@ import { invalid, notFound, Problem } from '../../platform/errors.ts';
 import { readOperation, writeOperation } from '../../platform/operation.ts';
 import { pageParameters, sortParameter } from '../../platform/page.ts';
 import { currency, id } from '../../platform/values.ts';
+import { ownerOf } from '../../records/nobody.ts';
 import { operationsOf } from '../../records/operations.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { referenceInput, targetParameters } from '../../records/references/record.ts';
@@ -124,7 +125,7 @@ export const listOrderRefunds = readOperation({
   problems: ['not_found'],
   async run(context, { id: orderId, source, externalId, ...page }) {
     const order = await orderOperations.get.run(context, { id: orderId, source, externalId });
-    return records.page(context, { ...page, customerId: order.customerId, orderId: order.id });
+    return records.page(context, { ...page, customerId: ownerOf(order), orderId: order.id });
   },
 });
 
@@ -141,10 +142,11 @@ export const refundsByOrders = readOperation({
   partners: true,
   selfService: true,
   summary: 'Read the refunds of orders',
-  input: z.strictObject({ orders: z.array(z.strictObject({ id, customerId: id })) }),
+  input: z.strictObject({ orders: z.array(z.strictObject({ id, customerId: id.nullable() })) }),
   output: z.array(z.array(refund)),
   async run({ db }, { orders }) {
-    const rows = await db.all(ofOrders, { orders: JSON.stringify(orders) });
+    const owned = orders.map((order) => ({ id: order.id, customerId: ownerOf(order) }));
+    const rows = await db.all(ofOrders, { orders: JSON.stringify(owned) });
     const found = rows.map((row) => readAnswer<Refund>(refundRecord, row));
     return orders.map((order) => found.filter(({ orderId }) => orderId === order.id));
   },

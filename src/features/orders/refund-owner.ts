@@ -2,12 +2,18 @@ import { sql } from 'drizzle-orm';
 import { param, Retry, statement, type Transaction } from '../../platform/db/client.ts';
 import { invalid, Problem } from '../../platform/errors.ts';
 import { isErased } from '../../records/erased.ts';
-import { nobody, type Owner, type OwnerInput, type OwnerMatch, type Parent } from '../../records/ownership.ts';
+import {
+  type OwnerBook,
+  type OwnerInput,
+  type OwnerMatch,
+  type Parent,
+  waitingOwner,
+} from '../../records/ownership.ts';
 import { awaitNames, byName, type RefRow, refKey, refsByName } from '../../records/references/queries.ts';
 import type { ReferenceInput } from '../../records/references/record.ts';
 import { deletedReference } from '../../records/references/write.ts';
 import { ownersOf } from '../../records/statements.ts';
-import { findAndLockOwners, lockCustomers } from '../customers/queries.ts';
+import { findAndLockOwners, lockOwners } from '../customers/queries.ts';
 import { orderOwner, orderRecord } from './record.ts';
 
 /*
@@ -42,13 +48,13 @@ function matchOrders(inputs: OrderInput[]): OwnerMatch {
     async lock(tx, given) {
       const owners = await ownersOf(tx, orderRecord, ids);
       const { found, locked } = await findAndLockOwners(tx, {
-        ids: [...owners.values(), ...given.ids.filter((id) => id !== nobody)],
+        ids: [...owners.values(), ...given.ids.filter((id) => id !== waitingOwner)],
         names: given.names,
         identities: [],
       });
       const orders = byName(found, 'order');
       const unknown = names.filter((name) => !isThere(orders.get(refKey(name))));
-      const waits = [...given.ids, ...found.map(({ customerId }) => customerId)].includes(nobody);
+      const waits = [...given.ids, ...found.map(({ customerId }) => customerId)].includes(waitingOwner);
       if (waits || unknown.length > 0) {
         await lockWaiting(tx);
         const come = await refsByName(tx, 'order', unknown);
@@ -56,7 +62,7 @@ function matchOrders(inputs: OrderInput[]): OwnerMatch {
       }
       return {
         found,
-        locked: new Set([...locked.keys(), nobody]),
+        locked: new Set([...locked.keys(), waitingOwner]),
         decide: async (deciding, { now }) => orderBook(deciding, now, inputs, { owners, orders }),
       };
     },
@@ -73,12 +79,12 @@ interface LookedUp {
   orders: ReadonlyMap<string, RefRow>;
 }
 
-function orderBook(tx: Transaction, now: string, inputs: OrderInput[], known: LookedUp) {
+function orderBook(tx: Transaction, now: string, inputs: OrderInput[], known: LookedUp): OwnerBook {
   const awaited = new Map<string, ReferenceInput>();
   const found = inputs.map((input) => parentOf(input, known));
-  return {
+  const book: OwnerBook = {
     parents: found.flatMap((one) => (one instanceof Problem || one === null ? [] : [one])),
-    owner(index: number): Owner {
+    owner(index) {
       const parent = found[index];
       if (parent instanceof Problem) throw parent;
       if (parent) {
@@ -94,7 +100,7 @@ function orderBook(tx: Transaction, now: string, inputs: OrderInput[], known: Lo
       const name = inputs[index] && nameOf(inputs[index]);
       if (!name) throw new Error('What is not there has a name');
       return {
-        customerId: nobody,
+        customerId: waitingOwner,
         members: { orderId: null, awaitedSource: name.source, awaitedExternalId: name.externalId },
         erased: false,
         warnings: [
@@ -110,8 +116,11 @@ function orderBook(tx: Transaction, now: string, inputs: OrderInput[], known: Lo
     async save(saving: Transaction) {
       if (awaited.size > 0) await awaitNames(saving, 'order', [...awaited.values()], now);
     },
+    // An order may be nobody's, and so are its refunds, under the owner row of the order.
+    ownerOrNobody: (index) => book.owner(index),
     merge: () => Promise.resolve(),
   };
+  return book;
 }
 
 /** The order that a refund names; null: it has not come yet. */
@@ -145,10 +154,10 @@ orderOwner.implement({
   match: matchOrders,
   async lock(tx, ids) {
     const all = [...ids];
-    await lockCustomers(
+    await lockOwners(
       tx,
-      all.filter((id) => id !== nobody),
+      all.filter((id) => id !== waitingOwner),
     );
-    if (all.includes(nobody)) await lockWaiting(tx);
+    if (all.includes(waitingOwner)) await lockWaiting(tx);
   },
 });

@@ -43,7 +43,7 @@ export const orderResolvers: Resolvers = {
     customer: related(customersByIds, 'customerId'),
     refunds: children(
       refundsByOrders,
-      ({ id, customerId }: { id: string; customerId: string }) => ({ id, customerId }),
+      ({ id, customerId }: { id: string; customerId: string | null }) => ({ id, customerId }),
       (orders) => ({ orders }),
       { description: 'Oldest first.' },
     ),

@@ -6,7 +6,7 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { calendarDate, currency } from '../../platform/values.ts';
 import { answered } from '../../records/table.ts';
-import { lockCustomers } from '../customers/queries.ts';
+import { lockOwners } from '../customers/queries.ts';
 import { membersAmong, recomputeEarnings } from '../loyalty/earning.ts';
 import { recomputeCustomers } from '../rollups/queries.ts';
 import { frozen } from './freeze.ts';
@@ -80,7 +80,7 @@ async function completeFacts(
     const seen = await tx.all(waiting, { currencies, zone, limit: step });
     const customers = seen.map(({ customerId }) => customerId);
     // Whoever has facts of the currency, by the thousands: the audit names the rates, not each of them.
-    await lockCustomers(tx, customers, 'some');
+    await lockOwners(tx, customers, 'some');
     const touched = seen.map(({ customerId, id }) => ({ customerId, orderId: id, isNew: false }));
     const members = await membersAmong(tx, context, kind === 'orders' ? touched : []);
     const rows = seen.map(({ customerId, id, currency: from, rate }) => ({

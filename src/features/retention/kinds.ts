@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { param, type Statement, statement } from '../../platform/db/client.ts';
+import { isSomebody } from '../../records/nobody.ts';
 import { silentSince } from '../../records/personal-data.ts';
 import { raiseStamps } from '../../records/stamps.ts';
 
@@ -37,7 +38,7 @@ const nothing = (from: SQL, at: SQL) => sql`not exists (select from ${from} f wh
  * itself (points that are earned, expire or are given for a birthday) and changes of the profile, which imports make every
  * night.
  */
-const erasable = () => sql`c.erased_at is null
+const erasable = () => sql`c.erased_at is null and ${isSomebody(sql`c.id`)}
   and (${param('customerKind')}::text is null or c.kind = ${param('customerKind')}::text)
   and (not ${param('keepConsented')}::boolean or ${nothing(sql`consents`, sql`f.status = 'granted'`)})
   and ${silentSince(before)}`;

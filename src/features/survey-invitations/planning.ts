@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { insertRows, param, statement, type Transaction, transaction } from '../../platform/db/client.ts';
 import { newId } from '../../platform/ids.ts';
 import { job } from '../../platform/jobs.ts';
+import { isSomebody } from '../../records/nobody.ts';
 import { hasConsent } from '../consents/queries.ts';
 import { isTouch } from '../interactions/record.ts';
 import { type Survey, type SurveyTriggerEvent, surveys } from '../surveys/record.ts';
@@ -115,6 +116,7 @@ const limit = sql.raw(String(chunk));
 /** Not asked about it yet, and there to be asked. */
 const isNew = (customer: string, occasion: string) =>
   sql`(w."purpose" is null or ${hasConsent({ customerId: customer, purpose: 'w."purpose"', channel: 'w."channel"' })})
+    and ${isSomebody(sql.raw(customer))}
     and not exists (select from customers e where e.id = ${sql.raw(customer)} and e.erased_at is not null)
     and not exists (select from survey_invitations i where i.customer_id = ${sql.raw(customer)} and i.survey_id = w."surveyId" and i.occasion = ${sql.raw(occasion)})`;
 

@@ -5,6 +5,7 @@ import { checkNotAhead, invalid, notFound, orProblem, Problem } from '../../plat
 import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
+import { isNobody } from '../../records/nobody.ts';
 import type { Owner } from '../../records/ownership.ts';
 import { withoutPersonal } from '../../records/personal-data.ts';
 import { nextStamps } from '../../records/stamps.ts';
@@ -152,8 +153,8 @@ async function prepare(tx: Transaction, context: Context, surveyId: string, writ
     if (input.customerId === null && customer === undefined) return null;
     const customerId = input.customerId ?? undefined;
     const named = customerId !== undefined || customer !== undefined;
-    const about =
-      ordersBefore.get(orderId ?? '') ?? (orderId ? undefined : interactionsBefore.get(interactionId ?? ''));
+    const owner = orderId ? ordersBefore.get(orderId) : interactionsBefore.get(interactionId ?? '');
+    const about = owner !== undefined && isNobody(owner) ? undefined : owner;
     if (!named && about === undefined) return null;
     const ownerInput = named ? { customerId, customer, factSource: null } : { customerId: about, factSource: null };
     return { place: ownerInputs.push(ownerInput) - 1, named, about };

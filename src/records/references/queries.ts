@@ -9,8 +9,9 @@ import {
   statement,
   type Transaction,
 } from '../../platform/db/client.ts';
-import { type FieldError, Problem } from '../../platform/errors.ts';
+import { type FieldError, notFound, Problem } from '../../platform/errors.ts';
 import { instantNanoseconds } from '../../platform/values.ts';
+import { isNobody } from '../nobody.ts';
 import { updateRows } from '../table.ts';
 import { externalRefs, type Reference, type ReferenceInput } from './record.ts';
 
@@ -64,7 +65,10 @@ export function referenceOf({ source, externalId }: Target): ReferenceInput | un
 /** The id of the record that a request addresses by id or by reference; 404 if there is none with this reference. */
 export async function targetId(db: Db, kind: string, target: Target): Promise<string> {
   const { id, source, externalId } = target;
-  if (id !== undefined && source === undefined && externalId === undefined) return id;
+  if (id !== undefined && source === undefined && externalId === undefined) {
+    if (isNobody(id)) throw notFound(kind);
+    return id;
+  }
   if (id !== undefined || source === undefined || externalId === undefined) {
     throw new Problem('invalid_input', 'Send the id of the record, or its source and externalId.', {
       errors: [{ parameter: 'id', code: 'id_or_reference', message: 'Either the id, or source and externalId.' }],

@@ -23,7 +23,7 @@ import {
 } from '../../../src/features/metrics/operations.ts';
 import type { Operation } from '../../../src/platform/operation.ts';
 import { draws, endOnFailure, firstSeed } from '../../support/draws.ts';
-import { clearFacts, type Facts, idOf, insertFacts, rollUp, world } from '../../support/facts.ts';
+import { clearFacts, type Facts, idOf, insertFacts, nobody, rollUp, world } from '../../support/facts.ts';
 import { type Measured, oracle, type Span } from '../../support/metric-oracle.ts';
 
 /**
@@ -66,7 +66,7 @@ const customer = fc.integer({ min: 1, max: 6 });
 
 const order = fc
   .record({
-    customer,
+    customer: fc.oneof({ weight: 6, arbitrary: customer }, { weight: 1, arbitrary: fc.constant(nobody) }),
     at,
     money,
     total: fc.oneof(
@@ -192,8 +192,8 @@ function expectations(given: Required<Facts>, asked: Asked): Expectation[] {
   const naive = oracle(given, { ...asked, asOf });
   const whole = { from, to };
 
-  const series = (withReturns: boolean, of = naive) => {
-    const first = of.firstFact(to, withReturns);
+  const series = (withReturns: boolean, of = naive, everybody = false) => {
+    const first = of.firstFact(to, withReturns, everybody);
     const start = from ?? (first === null || !interval ? null : intervalAt(interval, first, timeZone).from);
     return interval && start !== null ? buckets(interval, { from: start, to, timeZone }, asOf) : [];
   };
@@ -208,9 +208,9 @@ function expectations(given: Required<Facts>, asked: Asked): Expectation[] {
     ),
   });
   /** With the orders of the spans that do not count. */
-  const leaving = ({ result, apart }: Measured, of: typeof naive, ...spans: Span[]): Measured => ({
+  const leaving = ({ result, apart }: Measured, of: typeof naive, everybody: boolean, ...spans: Span[]): Measured => ({
     result,
-    apart: [...of.excluded(...spans), ...apart],
+    apart: [...of.excluded(everybody, ...spans), ...apart],
   });
   const perRange = (
     operation: Operation,
@@ -218,14 +218,15 @@ function expectations(given: Required<Facts>, asked: Asked): Expectation[] {
     count: (span: Span) => Measured,
     withReturns = false,
     of = naive,
+    everybody = false,
   ) => {
-    const measure = (span: Span) => leaving(count(span), of, span);
-    const points = series(withReturns, of).map((b) => measure({ from: b.insideFrom, to: b.insideTo }));
+    const measure = (span: Span) => leaving(count(span), of, everybody, span);
+    const points = series(withReturns, of, everybody).map((b) => measure({ from: b.insideFrom, to: b.insideTo }));
     return expect(operation, more, measure(whole), points);
   };
   const asOfEnds = (operation: Operation, more: object, count: (span: Span) => MetricResult) => {
     const until = (end: string): Span => ({ from: null, to: end });
-    const measure = (end: string) => leaving(plain(count)(until(end)), naive, until(end));
+    const measure = (end: string) => leaving(plain(count)(until(end)), naive, false, until(end));
     return expect(
       operation,
       more,
@@ -249,8 +250,8 @@ function expectations(given: Required<Facts>, asked: Asked): Expectation[] {
       { sameDay: 'count' },
       plain((span) => naive.gaps(span, false)),
     ),
-    perRange(getAverageOrderValue, {}, naive.averageOrderValue),
-    perRange(getRevenuePerCustomer, {}, naive.revenuePerCustomer, true),
+    perRange(getAverageOrderValue, {}, naive.averageOrderValue, false, naive, true),
+    perRange(getRevenuePerCustomer, {}, naive.revenuePerCustomer, true, naive, true),
     perRange(getNewAndReturning, {}, naive.newAndReturning, true),
     perRange(getLifetimeValue, {}, naive.historic, true),
     perRange(getLifetimeValue, { customerId: idOf(1) }, one.historic, true, one),
@@ -265,7 +266,7 @@ function expectations(given: Required<Facts>, asked: Asked): Expectation[] {
     judge: (previous: Span, current: Span) => MetricResult,
   ) => {
     const measure = (first: Span, second: Span) =>
-      leaving({ result: judge(first, second), apart: [] }, naive, first, second);
+      leaving({ result: judge(first, second), apart: [] }, naive, false, first, second);
     const points = series(false).map((b) =>
       measure(previousBucket(interval ?? 'month', b.start, timeZone), { from: b.insideFrom, to: b.insideTo }),
     );
