@@ -110,7 +110,7 @@ export const dateOrDay = z
   .string()
   .refine((value) => (yearly.test(value) ? isDay(storedDay(value)) : value >= '1000' && isDay(value)), {
     error: 'is neither a calendar date nor a day without a year',
-    params: { code: 'invalid_date' },
+    params: { code: 'invalid_format' },
   })
   .meta({ description: 'Calendar date, or a day without a year: `--02-14`.', example: '1815-12-10' })
   .register(typeNames, { name: 'Date' });

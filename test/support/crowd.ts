@@ -92,6 +92,8 @@ export async function stockCrowd(api: Api, count: number): Promise<Crowd> {
   await sent(api, 'POST', '/v1/orders/batch', { orders });
   for (const n of numbers.filter((one) => one % 3 === 1)) {
     await sent(api, 'POST', `/v1/orders/external/shop/c${n}-o0/refunds`, {
+      source: 'shop',
+      externalId: `c${n}-f0`,
       amount: 50 + n,
       refundedAt: '2026-05-29T09:00:00Z',
       reason: `reason ${word(n)}`,

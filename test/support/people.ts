@@ -60,7 +60,14 @@ export async function stockHouse(api: Api): Promise<House> {
   const campaign = await make(api, '/v1/campaigns', { name: 'Spring', channel: 'email', startsOn: '2026-03-01' });
   const settings = { contactFrequencyDays: 0, followUp: { withinDays: 2, owner: 'jo' } };
   const survey = await make(api, '/v1/surveys', { name: 'Asked', status: 'open', questions, settings });
-  const rules = { pointsPerUnit: 1, pointValue: 0.5, bonuses: { welcome: 100 } };
+  const tiers = {
+    basis: 'spend',
+    windowDays: 365,
+    periodDays: 365,
+    graceDays: 0,
+    levels: [{ key: 'basic', name: 'Basic', threshold: 0, multiplier: 1 }],
+  };
+  const rules = { pointsPerUnit: 1, pointValue: 0.5, bonuses: { welcome: 100 }, tiers };
   const programme = await make(api, '/v1/loyalty/programmes', { name: 'Club', rules });
   const publish = { validFrom: '2026-01-01T00:00:00Z' };
   const published = await api.request('POST', `/v1/loyalty/programmes/${programme.id}/publish`, {
@@ -188,6 +195,8 @@ export async function stockPerson(api: Api, house: House, name = fresh('person')
     programmeId: house.programme,
     joinedAt: '2026-05-02T00:00:00Z',
   });
+  const tier = { tier: 'basic', reason: `for ${name}` };
+  await make(api, `/v1/customers/${customer.id}/loyalty/tier`, tier, 200, 'PUT');
   const transaction = await make(api, '/v1/loyalty/transactions', {
     kind: 'spend',
     customerId: customer.id,

@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import { foreignKey, index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { leadStages } from '../../domain/lead-lifecycle.ts';
+import { customerKey } from '../../platform/audit.ts';
 import { typeNames } from '../../platform/type-names.ts';
 import { text as boundedText, id, instant as instantText, smallInteger } from '../../platform/values.ts';
 import { customFields } from '../../records/custom-fields.ts';
@@ -230,7 +231,7 @@ export type StageChange = z.output<typeof stageChange>;
 
 export const lead = z
   .strictObject({
-    id: id.meta({ description: 'The id of its customer.' }),
+    id: customerKey(id).meta({ description: 'The id of its customer.' }),
     ...outputShape(leadFields),
     score: z.number().meta({
       description: 'How ready it is to buy, now and by the rules in force; multiples of 1/1024.',

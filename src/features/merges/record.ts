@@ -122,10 +122,11 @@ export const dismissedDuplicates = storedTable('dismissed_duplicates', {
   name: 'dismissedDuplicates',
   label: 'Customers who were said to be somebody else',
   access: 'owner',
-  nature: 'fact',
+  nature: 'profile',
   owner: 'customerId',
   key: ['customerId', 'id'],
   guard: null,
+  merge: 'move',
   fields: {
     customerId: ownerId(() => customers.id),
     id: key(),

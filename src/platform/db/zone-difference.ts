@@ -45,5 +45,5 @@ export async function zoneDifference(db: Db, timeZone: string, now: string): Pro
 
 /** What a person should do about it. */
 export function zoneWarning(timeZone: string, { from }: Range): string {
-  return `Node.js (time-zone database ${process.versions['tz']}) and PostgreSQL disagree about the clocks of ${timeZone} from about ${from.slice(0, 10)} on. Metrics of that time are counted from the facts, with the clocks of Node.js; dates of exchange rates and stored months are those of PostgreSQL. Update the older of the two, then run \`npm run verify-rollups -- --repair\`.`;
+  return `Node.js (time-zone database ${process.versions['tz']}) and PostgreSQL disagree about the clocks of ${timeZone} from about ${from.slice(0, 10)} on. Answers about that time are counted from the facts, with the clocks of Node.js; stored dates and months are those of PostgreSQL. Update the older of the two, then run \`npm run verify-rollups -- --repair\`.`;
 }

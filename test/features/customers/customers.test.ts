@@ -44,7 +44,8 @@ t.test('a customer is created with everything it can have, and read by id and by
     created: true,
     applied: true,
   });
-  const { id, created: _, applied: __, ...record } = created.body;
+  const { id, created: _, applied: __, warnings, ...record } = created.body;
+  t.same(warnings, []);
   t.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-/, 'a UUIDv7');
   t.equal(created.headers.get('location'), `/v1/customers/${id}`);
   t.equal(created.headers.get('etag'), '"1"');

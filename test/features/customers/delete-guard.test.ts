@@ -103,12 +103,24 @@ const tables = [
   ]),
 ].sort();
 
+/** Whether the column says, with the customer, which other record a row is part of. */
+function isPart(table: string, column: string): boolean {
+  return keys.some(
+    (key) =>
+      key.table === table &&
+      key.columns.includes('customer_id') &&
+      key.columns.length > 1 &&
+      key.columns.includes(column),
+  );
+}
+
 /** Puts a row with these values into a table, and first what it has to refer to. Answers its columns. */
 async function plant(table: string, given: Record<string, unknown>): Promise<Record<string, unknown>> {
   const row: Record<string, unknown> = {};
   for (const { column, type, required } of columns.filter((one) => one.table === table)) {
     if (column in given) row[column] = given[column];
-    else if (required) row[column] = sample(type);
+    // Of what a row is part of as well, though it may have to wait for it.
+    else if (required || isPart(table, column)) row[column] = sample(type);
   }
   for (const key of keys.filter((one) => one.table === table && one.parent !== 'customers')) {
     if (!key.columns.every((column) => column in row)) continue;

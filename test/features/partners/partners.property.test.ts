@@ -271,7 +271,12 @@ function pathsOf(viewer: Viewer, { path }: ContractOperation): string[] {
   if (!path.includes('{')) return [path];
   const collection = path.slice(0, path.indexOf('/{'));
   if (path.includes('{externalId}')) {
-    const suffix = { '/v1/orders/external': '-o0', '/v1/returns/external': '-r0', '/v1/interactions/external': '-i0' };
+    const suffix = {
+      '/v1/orders/external': '-o0',
+      '/v1/returns/external': '-r0',
+      '/v1/interactions/external': '-i0',
+      '/v1/refunds/external': '-f0',
+    };
     const end = suffix[collection as keyof typeof suffix] ?? '';
     const names = [...viewer.own.slice(0, 2), ...viewer.others.slice(0, 2)].map(({ name }) => `${name}${end}`);
     return [...names, 'nobody'].map((name) => path.replace('{source}', 'shop').replace('{externalId}', name));
