@@ -24,6 +24,7 @@ const documents: Record<string, string[]> = {
   assignments: ['Assignment'],
   follow_ups: ['FollowUp'],
   loyalty_transactions: ['LoyaltyTransaction', 'TimelineLoyaltyTransaction'],
+  loyalty_tier_changes: ['TierChange'],
   redemptions: ['Redemption'],
   survey_answers: ['SurveyAnswer'],
   customer_merges: [],

@@ -421,7 +421,7 @@ export const tierSetting = z
     tier: boundedText(50).meta({ description: 'Key of a level of the version in force.', example: 'gold' }),
     reason: boundedText(500).meta({
       description: 'Why; it is kept with the change.',
-      example: 'Moved here from our old programme.',
+      example: 'Carried over from our old programme.',
     }),
     until: instantText.nullable().optional().meta({
       description:
@@ -429,7 +429,7 @@ export const tierSetting = z
       example: '2027-01-01T00:00:00.000Z',
     }),
   })
-  .meta({ id: 'LoyaltyTierSetting', example: { tier: 'gold', reason: 'Moved here from our old programme.' } })
+  .meta({ id: 'LoyaltyTierSetting', example: { tier: 'gold', reason: 'Carried over from our old programme.' } })
   .register(typeNames, { name: 'LoyaltyTierSettingInput' });
 
 export const enrolment = z

@@ -161,13 +161,13 @@ t.test('a tier is set by hand, with a reason, until something ends it', async (t
   const shopper = await Shopper.join({ tiers });
   const path = `/v1/customers/${shopper.id}/loyalty/tier`;
   const until = '2027-03-01T00:00:00.000Z';
-  const set = await send('PUT', path, { tier: 'silver', reason: 'Moved here', until });
+  const set = await send('PUT', path, { tier: 'silver', reason: 'Carried over', until });
   t.match(set, { tier: 'silver', tierEndsAt: until, tierSince: now });
-  t.equal((await send('PUT', path, { tier: 'silver', reason: 'Moved here', until })).version, set.version, 'again');
+  t.equal((await send('PUT', path, { tier: 'silver', reason: 'Carried over', until })).version, set.version, 'again');
   t.match(await send('GET', `/v1/customers/${shopper.id}/loyalty?asOf=2027-02-28T23:59:59Z`), { tier: 'silver' });
   t.match(await send('GET', `/v1/customers/${shopper.id}/loyalty?asOf=${until}`), { tier: 'bronze' });
   const { data } = await send('GET', `/v1/customers/${shopper.id}/loyalty/tier-changes`);
-  t.match(data.at(-1), { tier: 'silver', reason: 'manual', note: 'Moved here', at: now, endsAt: until });
+  t.match(data.at(-1), { tier: 'silver', reason: 'manual', note: 'Carried over', at: now, endsAt: until });
 
   const { id } = await shopper.push(20, 4_500_000);
   t.match(await shopper.loyalty(), { tier: 'silver', tierEndsAt: until }, 'orders before it change nothing');

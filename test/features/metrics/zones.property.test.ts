@@ -105,7 +105,7 @@ t.test('at the start the two databases are compared', async (t) => {
   t.ok(found && found.from <= '2025-11-10' && found.from > '2025-11-01');
   t.ok(found && found.to >= '2026-01-10' && found.to < '2026-01-19');
   const open = await zoneDifference(ahead('Europe/Berlin', '2026-11-01', '9'), 'Europe/Berlin', now);
-  t.equal(open?.to, '9999-01-01T00:00:00.000Z', 'without an end in sight');
+  t.equal(open?.to, '9999-01-01T00:00:00.000Z', 'open-ended');
 });
 
 t.test('where they differ, months are counted from the facts', async (t) => {

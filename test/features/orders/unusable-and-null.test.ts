@@ -46,11 +46,6 @@ for (const [kind, write] of Object.entries(writes)) {
   });
 }
 
-t.test('as the only name of a customer it has to be mended', async (t) => {
-  const refused = await pushOrder(api, { customer: { email: 'nonsense' } });
-  t.match(refused, { status: 422, body: { errors: [{ pointer: '/customer/email', code: 'invalid_email' }] } });
-});
-
 t.test('an unusable sku is left out of a line, with a warning', async (t) => {
   const items = [
     { sku: '', name: 'Custom item', quantity: 1, total: 400 },

@@ -209,6 +209,7 @@ export const shopify: Message[] = [
       total: '60.00',
       tax: '0.00',
     }),
+    warns: ['customer_conflict'],
   },
   {
     says: 'paid with a gift card: a means of payment, no discount',
@@ -334,6 +335,7 @@ export const shopify: Message[] = [
       tax: '40.00',
       financial_status: 'partially_paid',
     }),
+    warns: ['customer_conflict'],
   },
   {
     says: 'a refund of a line with its tax, before its order',
@@ -418,6 +420,7 @@ export const shopify: Message[] = [
       source_name: 'shopify_draft_order',
       tags: 'quote',
     }),
+    warns: ['customer_conflict'],
   },
   {
     says: 'the payment is authorised, not yet taken',
