@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { z } from 'zod';
 import type { Outcome, Warning } from '../platform/batch.ts';
 import type { Transaction } from '../platform/db/client.ts';
@@ -126,20 +127,28 @@ function plan(
   const start = startWrite(prepared, write, index);
   const { id, before, customerId, incoming, owner, stale } = start;
   const warnings = [...(owner?.warnings ?? [])];
-  if (before && stale) return { id: before.row.id, created: false, applied: false, warnings, state: before };
-  const next = nextRow(kind, write, before?.row ?? null, { id, customerId, now: context.now });
-  if (owner && owner.customerId !== null) Object.assign(next, owner.members);
-  const lines = nextLines(kind, write, before, next, warnings);
-  const checked = kind.writing.plan?.(next, {
-    before: before?.row ?? null,
-    input: write.input,
-    mode: write.mode,
-    lines,
-    context,
-    known,
-    warn: (warning) => warnings.push(warning),
-  });
-  const row = withoutPersonal(prepared.tx, kind.table, checked ?? next);
+  const planned = (said: Warning[]) => {
+    const next = nextRow(kind, write, before?.row ?? null, { id, customerId, now: context.now });
+    if (owner && owner.customerId !== null) Object.assign(next, owner.members);
+    const lines = nextLines(kind, write, before, next, said);
+    const checked = kind.writing.plan?.(next, {
+      before: before?.row ?? null,
+      input: write.input,
+      mode: write.mode,
+      lines,
+      context,
+      known,
+      warn: (warning) => said.push(warning),
+    });
+    return { row: withoutPersonal(prepared.tx, kind.table, checked ?? next), lines };
+  };
+  if (before && stale) {
+    // What would be refused is another state, too.
+    const other = orProblem(() => planned([]));
+    if (other instanceof Problem || differs(kind, other, before)) warnings.push(notNewer);
+    return { id: before.row.id, created: false, applied: false, warnings, state: before };
+  }
+  const { row, lines } = planned(warnings);
   const references =
     kind.naming === 'none'
       ? []
@@ -159,6 +168,33 @@ function plan(
   kind.writing.accepted?.(row, known);
   noteChange(prepared, changes as Map<string, Change<State>>, start, state); // every planned change has a state after it
   return { id, created: before === null, applied: true, warnings, state };
+}
+
+/** Shops count in seconds: of two states in one second the later one is told, and not kept. */
+export const notNewer: Warning = {
+  code: 'source_version_not_newer',
+  message:
+    'Nothing was changed: the stored sourceVersion is the same or later, and the content differs. Send a higher sourceVersion if this state is the newer one.',
+};
+
+function differs(kind: Kind, next: Pick<State, 'row' | 'lines'>, before: State): boolean {
+  return (
+    saysOther(kind.fields, next.row, before.row) ||
+    Object.entries(kind.lines).some(([member, { set }]) => {
+      const [sent = [], stored = []] = [next.lines[member], before.lines[member]];
+      return sent.length !== stored.length || sent.some((line, at) => saysOther(set.fields, line, stored[at] ?? {}));
+    })
+  );
+}
+
+/** Whether the row that a document makes is not what is stored, as far as clients write it. */
+export function saysOther(fields: Fields, next: object, stored: object): boolean {
+  const [row, former] = [next, stored] as Readonly<Record<string, unknown>>[];
+  return Object.entries(fields).some(([member, { spec }]) => {
+    if (!spec.input || !spec.output) return false;
+    const told = (of: typeof row) => loaded(spec.convert, of?.[member]) ?? null;
+    return !isDeepStrictEqual(told(row), told(former));
+  });
 }
 
 /** The row that a document makes of the one before: an omitted member stays on PATCH, and takes its default otherwise. */

@@ -8,7 +8,7 @@ import { erasedRefusal } from '../../records/erased.ts';
 import { isNews, newRef, type RefRow, refKey, refsByName, sourceVersion } from '../../records/references/queries.ts';
 import type { ReferenceInput } from '../../records/references/record.ts';
 import { deletedReference } from '../../records/references/write.ts';
-import { nextRow } from '../../records/write.ts';
+import { nextRow, notNewer, saysOther } from '../../records/write.ts';
 import { checkConsents, recordConsents } from '../consents/write.ts';
 import { recomputeBounds } from '../lead-scores/bounds.ts';
 import { enqueueReferrals } from '../loyalty/referrals.ts';
@@ -291,8 +291,14 @@ class Plan {
 
     if (write.expectedVersion !== undefined) checkVersion(before?.row.version ?? 0, write.expectedVersion);
     if (known?.deletedAt && mode === 'upsert' && !write.restore) throw deletedReference();
-    if (before && known && mode === 'upsert' && !isNews(known, incoming))
-      return { id: before.row.id, created: false, applied: false, warnings: [] };
+    if (before && known && mode === 'upsert' && !isNews(known, incoming)) {
+      const next = this.#row(before.row.id, before.row, input, mode);
+      const held = new Set(before.identities.map(identityKey));
+      const differs =
+        saysOther(customerRecord.fields, next, before.row) ||
+        identities?.some((identity) => !held.has(identityKey(identity)));
+      return { id: before.row.id, created: false, applied: false, warnings: differs ? [notNewer] : [] };
+    }
 
     if ('consents' in input) checkConsents(this.#context, input.consents);
     input = withoutGuarded(this.#context.principal, before, input, identities);

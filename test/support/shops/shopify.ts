@@ -365,6 +365,7 @@ export const shopify: Message[] = [
     topic: 'orders/updated',
     payload: { ...socks, updated_at: '2026-01-24T18:00:00+01:00', tags: 'to-pack' },
     answers: { applied: false },
+    warns: ['source_version_not_newer'],
   },
   {
     says: 'a refund of shipping alone',
