@@ -88,7 +88,7 @@ const scalars = [
   ),
   numberOrText(
     'SourceVersion',
-    'The version of a record at its source: a counter (`7`) or an RFC 3339 instant, one kind per record. A message that is not newer than what is stored changes nothing and is answered with `applied: false`.',
+    'The version of a record at its source: a counter (`7`) or an RFC 3339 instant, one kind per record. A message that is not newer than what is stored changes nothing and is answered with `applied: false`, and with the warning `source_version_not_newer` if its content differs: shops count in seconds.',
   ),
   numberOrText(
     'ExpectedVersion',
