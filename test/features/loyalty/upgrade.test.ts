@@ -34,7 +34,9 @@ t.test('an upgrade tells all points that it changes, also those of orders with r
   };
   const members = [await buy(0), await buy(11_000)];
   const points = async () =>
-    (await Promise.all(members.map((id) => request('GET', `/v1/customers/${id}/loyalty`)))).map(({ body }) => body.active);
+    (await Promise.all(members.map((id) => request('GET', `/v1/customers/${id}/loyalty`)))).map(
+      ({ body }) => body.active,
+    );
   t.same(await points(), [200, 100]);
 
   const pool = openPool(connection, { size: 2, statementTimeout: 30_000 });

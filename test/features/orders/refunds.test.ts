@@ -82,7 +82,10 @@ t.test('what names no order, two, or an unknown one is refused with its place', 
     const named = await request('POST', `/v1/refunds?${query}`, { body: refundOf(), headers: newKey() });
     t.match(named, { status: 422, body: { code: 'unsupported_parameter' } }, 'only the body names the order');
   }
-  t.match((await post({ orderId: order.id, tax: 1 })).body.detail, /more than the order's tax of 0: send at most 0, or/);
+  t.match(
+    (await post({ orderId: order.id, tax: 1 })).body.detail,
+    /more than the order's tax of 0: send at most 0, or/,
+  );
   t.equal((await request('POST', '/v1/refunds', { body: refundOf({ orderId: order.id }) })).status, 400, 'needs a key');
 });
 
