@@ -14,6 +14,8 @@ import { answerDifferences, clearAnonymousAnswers, recomputeAnswers } from './fe
 import { type Db, transaction } from './platform/db/client.ts';
 import { type Recompute, type RecomputeContext, recomputeWhenMoved } from './records/derived.ts';
 
+export const pointsOfMembers = 'the points of members';
+
 /** Something that is worked out from facts and kept, how it is compared with them, and how it is made anew. */
 interface DerivedState {
   /** For people. */
@@ -80,7 +82,7 @@ export const derivedState: readonly DerivedState[] = [
     ofNobody: (pool) => transaction(pool, clearAnonymousAnswers),
   },
   {
-    name: 'the points of members',
+    name: pointsOfMembers,
     tables: [],
     mergedByItself: true,
     async compare(db, { baseCurrency }, limit) {

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import type pg from 'pg';
-import { derivedState } from './derived-state.ts';
+import { derivedState, pointsOfMembers } from './derived-state.ts';
 import { lockOwners } from './features/customers/queries.ts';
 import { normalFormUpgrade } from './features/customers/stored-identities.ts';
 import { recomputeAllEarnings } from './features/loyalty/earning-comparison.ts';
@@ -18,7 +18,10 @@ const refundedRevenue = statement<{ currency: string; orders: number; revenue: s
   sql`select currency, count(*) as orders, sum(revenue) as revenue from orders where refunds > 0 group by 1 order by 1`,
 );
 
-/** Until now a refund was taken from an order as a whole; now without the tax in it (domain/refund-tax.ts). */
+/**
+ * Until now a refund was taken from an order as a whole; now without the tax in it (domain/refund-tax.ts). Points that follow from
+ * it are left to the upgrade of points, which replays all members and tells all that changes.
+ */
 function refundsWithTax(settings: Settings): Upgrade {
   return {
     name: 'refunds with tax',
@@ -29,10 +32,10 @@ function refundsWithTax(settings: Settings): Upgrade {
       const after = new Map((await db.all(refundedRevenue)).map((row) => [row.currency, row]));
       for (const { currency, orders, revenue } of before) {
         note(
-          `refunds are counted without their tax now: the revenue of ${orders} refunded orders in ${currency} was ${revenue} and is ${after.get(currency)?.revenue}`,
+          `refunds are counted without their tax now: the revenue of ${orders} refunded orders in ${currency} was ${revenue} and is ${after.get(currency)?.revenue} (minor units)`,
         );
       }
-      if (count > 0) note(`the statistics and points of ${count} customers were recomputed`);
+      if (count > 0) note(`the statistics of ${count} customers were recomputed`);
     },
   };
 }
@@ -47,7 +50,9 @@ async function recomputeCustomersWithRefunds(pool: pg.Pool, db: Db, settings: Se
     await transaction(pool, async (tx) => {
       await lockOwners(tx, ids);
       const context = { now: new Date().toISOString(), principal, ...settings };
-      for (const { ofCustomers } of derivedState) await ofCustomers?.(tx, context, ids);
+      for (const { name, ofCustomers } of derivedState) {
+        if (name !== pointsOfMembers) await ofCustomers?.(tx, context, ids);
+      }
     });
     after = last;
     count += ids.length;
@@ -97,7 +102,7 @@ function pointsThatFollowGoods(settings: Settings): Upgrade {
       }
       if (told.members === 0) return;
       note(
-        `points follow the goods now, whatever came first: orders of ${told.members} members are entitled to ${told.more} points more and ${told.less} less, and ${told.tiers} of them have another tier; what was spent stays`,
+        `points follow the goods and the tier at the time of the order now, whatever came first: orders of ${told.members} members are entitled to ${told.more} points more and ${told.less} less, and ${told.tiers} of them have another tier; what was spent stays`,
       );
     },
   };

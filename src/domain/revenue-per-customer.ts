@@ -19,7 +19,7 @@ export function revenuePerCustomer({
 }): MetricResult {
   const reason = { code: 'no_buyers', message: 'Nobody bought in the period.' };
   const { warnings, ...mean } = meanOf(revenue, buyers, reason);
-  const message = `${anonymousOrders} orders of nobody known are in the revenue and not among the buyers.`;
+  const message = `Orders of nobody known are in the revenue, but nobody is counted as their buyer: ${anonymousOrders}.`;
   const anonymous = anonymousOrders > 0 ? [{ code: 'anonymous_revenue', message }] : [];
   return metricResult({ ...mean, values: { buyers }, warnings: [...warnings, ...anonymous] });
 }

@@ -109,7 +109,7 @@ const noYear = '0004';
 export const dateOrDay = z
   .string()
   .refine((value) => (yearly.test(value) ? isDay(storedDay(value)) : value >= '1000' && isDay(value)), {
-    error: 'is neither a calendar date nor a day without a year',
+    error: 'is neither a calendar date (1815-12-10) nor a day without a year (--12-10)',
     params: { code: 'invalid_format' },
   })
   .meta({ description: 'Calendar date, or a day without a year: `--02-14`.', example: '1815-12-10' })
@@ -127,14 +127,14 @@ export function toldDay(stored: string): string {
 export const currency = z
   .string()
   .overwrite((value) => (/^[a-z]{3}$/i.test(value) ? value.toUpperCase() : value))
-  .refine(isCurrency, { error: 'is not an ISO 4217 currency code', params: { code: 'unknown_currency' } })
+  .refine(isCurrency, { error: 'is not an ISO 4217 currency code, such as EUR', params: { code: 'unknown_currency' } })
   .meta({ description: 'ISO 4217 code.', example: 'EUR' });
 
 export const country = z
   .string()
-  .regex(/^[A-Z]{2}$/, { abort: true })
+  .regex(/^[A-Z]{2}$/, { abort: true, error: 'is not an ISO 3166-1 alpha-2 code, such as GB' })
   .overwrite(countryOf)
-  .refine(isCountry, { error: 'is not an ISO 3166-1 country code', params: { code: 'unknown_country' } })
+  .refine(isCountry, { error: 'is not an ISO 3166-1 alpha-2 code, such as GB', params: { code: 'unknown_country' } })
   .meta({ description: 'ISO 3166-1 alpha-2 code. UK and EL are taken for GB and GR.', example: 'GB' });
 
 /** Money in minor units of the record's currency. */

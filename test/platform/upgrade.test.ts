@@ -75,8 +75,8 @@ t.test(
     t.same(await revenue(), [1000, 600, 600, 450]);
     t.same((await client.query('select revenue::int from customer_stats')).rows, [{ revenue: 2650 }]);
     t.same(notes, [
-      'refunds are counted without their tax now: the revenue of 3 refunded orders in EUR was 100 and is 2200',
-      'the statistics and points of 1 customers were recomputed',
+      'refunds are counted without their tax now: the revenue of 3 refunded orders in EUR was 100 and is 2200 (minor units)',
+      'the statistics of 1 customers were recomputed',
     ]);
     t.same(
       (await client.query(`select updated_at > created_at as restated, net::int from refunds order by id`)).rows.map(

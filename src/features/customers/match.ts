@@ -243,8 +243,9 @@ const anonymous: Warning = {
 };
 
 function nameless(): Problem {
-  return new Problem(customerRequired, 'Send customerId, or customer with a reference, an e-mail or a phone number.', {
-    errors: [{ pointer: '/customer', code: 'customer_required', message: 'Required: customerId or customer.' }],
+  const message = 'Send customerId, or customer with a reference, an e-mail or a phone number.';
+  return new Problem(customerRequired, message, {
+    errors: [{ pointer: '/customer', code: 'customer_required', message }],
   });
 }
 

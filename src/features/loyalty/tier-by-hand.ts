@@ -37,9 +37,18 @@ export const setLoyaltyTier = writeOperation({
     const rules = rulesAt(programme, now)?.tiers;
     if (!rules?.levels.some(({ key }) => key === tier)) {
       const keys = (rules?.levels ?? []).map(({ key }) => key).join(', ');
-      throw invalid('/tier', 'unknown_tier', keys ? `Send one of ${keys}.` : 'The programme has no tiers now.');
+      throw invalid(
+        '/tier',
+        'unknown_tier',
+        keys ? `The programme has no tier of this key: send one of ${keys}.` : 'The programme has no tiers now.',
+      );
     }
-    if (until && !isBefore(now, until)) throw invalid('/until', 'in_the_past', 'Must be in the future.');
+    if (until && !isBefore(now, until))
+      throw invalid(
+        '/until',
+        'in_the_past',
+        'until is not in the future: send a later instant, or leave it out for the period of the rules.',
+      );
     const isInForce = row.tierByHand !== null && row.tier === tier && (until == null || until === row.tierEndsAt);
     if (!isInForce) {
       const endsAt = until ?? endOfPeriod(rules, tier, now);

@@ -139,7 +139,7 @@ function failedPayments(count: number): Notice {
 const returnsWithoutTax: Notice = {
   code: 'returns_without_tax',
   message:
-    'Some returns of the period say no tax, so all of their totals is taken from the revenue: send `tax` with returns.',
+    'Some returns of the period say no tax, so their whole totals are taken from the revenue: send `tax` with returns.',
 };
 
 function byTime(a: string, b: string): number {

@@ -150,7 +150,7 @@ export const getNewAndReturning = metricOperation(
     name: 'getNewAndReturning',
     summary: 'New and returning customers',
     description:
-      'Buyers of the period and their net revenue, by whether the first order of a customer ever lies in the period (`new`, however many orders follow in it) or before it (`returning`). The first order is that by the same `currency`, `payment`, `zeroValue` and `refunds`. `value`: returning buyers ÷ buyers. `values`: `buyers, newBuyers, returningBuyers, revenue, newRevenue, returningRevenue`; buyers and revenue are those of revenue per customer. In a `series` each interval is judged by itself: who is new in one is returning in the next ones. Over all time everybody is new: send `from`, or an `interval`.',
+      'Buyers of the period and their net revenue, by whether the first order of a customer ever lies in the period (`new`, however many orders follow in it) or before it (`returning`). The first order is that by the same `currency`, `payment`, `zeroValue` and `refunds`. `value`: returning buyers ÷ buyers. `values`: `buyers, newBuyers, returningBuyers, revenue, newRevenue, returningRevenue`; buyers and revenue are those of revenue per customer, but without orders of nobody known, who is neither new nor returning (`anonymous` in `excluded`). In a `series` each interval is judged by itself: who is new in one is returning in the next ones. Over all time everybody is new: send `from`, or an `interval`.',
     input: valueInput,
     output,
     run(context, input) {

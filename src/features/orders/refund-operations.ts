@@ -86,6 +86,9 @@ export const createRefund = writeOperation({
   },
 });
 
+/** REST at `/v1/refunds`: no part of that address names the order, so only the body does. */
+export const pushRefund = records.create;
+
 /** The order by its reference, in two parameters. */
 const orderName = {
   orderSource: referenceInput.shape.source.optional().meta({

@@ -80,7 +80,8 @@ function refusalOf(order: RefundedOrder, refund: Amounts): Refusal | null {
   }
   const stated = [...others, refund].reduce((sum, { tax }) => sum + (tax ?? 0), 0);
   if (stated <= order.tax) return null;
-  const message = `The taxes of the refunds come to ${stated}, more than the order's tax of ${order.tax}.`;
+  const left = order.tax - (stated - (refund.tax ?? 0));
+  const message = `The taxes of the refunds come to ${stated}, more than the order's tax of ${order.tax}: send at most ${Math.max(0, left)}, or leave tax out.`;
   return { pointer: '/tax', reason: 'refund_tax_exceeds_order', message };
 }
 

@@ -11,7 +11,11 @@ writtenBy(returnRecord, {
   plan(next, state) {
     checkNotAhead(next.returnedAt, state.context.now, '/returnedAt');
     if (next.tax !== null && next.tax > next.total) {
-      throw invalid('/tax', 'tax_exceeds_total', `The tax is ${next.tax}, more than the total.`);
+      throw invalid(
+        '/tax',
+        'tax_exceeds_total',
+        `The tax is ${next.tax}, more than the total: send at most ${next.total}.`,
+      );
     }
     return { ...next, ...freezeRate('returnedAt', next, state) };
   },

@@ -60,7 +60,7 @@ export const sourceVersionInput = z
       .string()
       .max(64)
       .refine((value) => instantNanoseconds(value) !== null, {
-        error: 'is neither a counter nor an RFC 3339 instant',
+        error: 'is neither a counter (7) nor an RFC 3339 instant (2026-03-01T08:26:00Z)',
         params: { code: 'invalid_source_version' },
       }),
   ])

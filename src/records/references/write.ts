@@ -115,7 +115,7 @@ function restores(fact: FactReference | NamelessFact | null): boolean {
 /** @param pointer where the reference stands in the input; left out: in the address */
 export function deletedReference(pointer?: string): Problem {
   const message =
-    'The record with this reference was deleted, and a late message does not create it again. PUT (GraphQL: upsert) with `restore` does.';
+    'The record with this reference was deleted, and a late message does not create it again. To bring it back, send PUT with `restore=true` (GraphQL: upsert with `restore: true`).';
   return new Problem('deleted', message, {
     errors: pointer === undefined ? [] : [{ pointer, code: 'deleted', message }],
   });

@@ -77,7 +77,15 @@ t.test('what names no order, two, or an unknown one is refused with its place', 
     headers: newKey(),
   });
   t.match(twice, { status: 422, body: { errors: [{ code: 'order_twice' }] } });
-  t.equal((await request('POST', '/v1/refunds?source=shop', { body: refundOf(), headers: newKey() })).status, 422);
+  const reference = `source=${order.source}&externalId=${order.externalId}`;
+  for (const query of [`id=${order.id}`, reference]) {
+    const named = await request('POST', `/v1/refunds?${query}`, { body: refundOf(), headers: newKey() });
+    t.match(named, { status: 422, body: { code: 'unsupported_parameter' } }, 'only the body names the order');
+  }
+  t.match(
+    (await post({ orderId: order.id, tax: 1 })).body.detail,
+    /more than the order's tax of 0: send at most 0, or/,
+  );
   t.equal((await request('POST', '/v1/refunds', { body: refundOf({ orderId: order.id }) })).status, 400, 'needs a key');
 });
 
