@@ -123,6 +123,11 @@ export function toldDay(stored: string): string {
   return stored.startsWith(noYear) ? `-${stored.slice(noYear.length)}` : stored;
 }
 
+/** Whether `date` is of this day, and has the year that the day lacks. */
+export function isYearOf(day: string, date: string): boolean {
+  return yearly.test(day) && !yearly.test(date) && date.endsWith(day.slice(1));
+}
+
 /** Taken in any case. */
 export const currency = z
   .string()

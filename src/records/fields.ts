@@ -29,6 +29,7 @@ import {
   currency as currencyCode,
   dateOrDay as dateOrDayText,
   instant as instantText,
+  isYearOf,
   maxAmount,
   smallInteger,
   storedDay,
@@ -58,6 +59,8 @@ export interface FieldSpec {
   convert: { store: (sent: unknown) => unknown; load: (stored: unknown) => unknown } | null;
   /** How a stored value reads wherever it is told; null: as it is stored. */
   tell: ((stored: string) => string) | null;
+  /** Whether another value, as it reads, says what this one says, and more: merges take that one. null: none does. */
+  fuller: ((own: string, other: string) => boolean) | null;
   need: Need;
   /** Of lines: what is sent and cannot be used is left out with a warning. */
   lenient: boolean;
@@ -96,6 +99,7 @@ const plainSpec = {
   columnName: null,
   convert: null,
   tell: null,
+  fuller: null,
   need: 'optional',
   lenient: false,
   fallback: null,
@@ -293,7 +297,7 @@ export function date(): Undecided<string, typeof calendarDate, typeof calendarDa
 /** A date whose year may not be known: `--02-14`. */
 export function dateOrDay(): Undecided<string, typeof dateOrDayText, typeof dateOrDayText> {
   const convert = { store: (sent: unknown) => storedDay(String(sent)), load: (stored: unknown) => stored };
-  return new Undecided({ ...spec(dateColumn, dateOrDayText, dateOrDayText), convert, tell: toldDay });
+  return new Undecided({ ...spec(dateColumn, dateOrDayText, dateOrDayText), convert, tell: toldDay, fuller: isYearOf });
 }
 
 /** A list of texts. */

@@ -714,9 +714,11 @@ const dateOf = (t: number) => new Date(t / 1000).toISOString().slice(0, 10);
 
 function isOccasion(date: string, today: string): boolean {
   const year = today.slice(0, 4);
-  if (Number(year) <= Number(date.slice(0, 4))) return false;
+  // Of a birthday without a year, `--02-29`, every year is a later one.
+  if (!date.startsWith('--') && Number(year) <= Number(date.slice(0, 4))) return false;
   const isLeap = new Date(`${year}-02-29T00:00:00Z`).getUTCDate() === 29;
-  return today.slice(5) === (date.slice(5) === '02-29' && !isLeap ? '02-28' : date.slice(5));
+  const day = date.slice(-5);
+  return today.slice(5) === (day === '02-29' && !isLeap ? '02-28' : day);
 }
 
 /** What can be spent. */

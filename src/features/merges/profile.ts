@@ -10,7 +10,8 @@ import type { LeadRow, Party } from './queries.ts';
 import { identityMembers, leadMembers, type MergeDecision, type MergeObstacle, profileMembers } from './record.ts';
 
 /*
- * Which values win: the survivor's where it has one, or the other's where `take` names the member; the other's fill the gaps.
+ * Which values win: the survivor's where it has one, or the other's where `take` names the member; the other's fill the gaps,
+ * also the year of a birthday without one.
  * Identities and references of both stay, `attributes` are decided name by name, `tags` are those of both, or the other's. Of two leads, owner, source and segment
  * are decided like members, and `lead_stage` says whose lifecycle goes on (leads.ts); it began when the first of them did.
  */
@@ -50,7 +51,8 @@ export function decide({ survivor, other, take }: Profiles): {
   const row = { ...survivor.row };
   const decisions: MergeDecision[] = [];
   const note = (member: string, own: unknown, others: unknown): 'survivor' | 'other' => {
-    const from = has(own) && !(take.includes(member) && has(others)) ? 'survivor' : has(others) ? 'other' : 'survivor';
+    const isLeft = has(own) && !take.includes(member) && !isFuller(member, own, others);
+    const from = has(others) && !isLeft ? 'other' : 'survivor';
     if (has(others)) {
       const result = from === 'survivor' ? own : others;
       decisions.push({
@@ -169,6 +171,18 @@ function acquisitionOf({ acquisitionSource: source, acquisitionCost: cost, acqui
 
 function has(value: unknown): boolean {
   return value !== null && value !== undefined;
+}
+
+/** Whether the other has the same with more: the year of a birthday. */
+function isFuller(member: string, own: unknown, others: unknown): boolean {
+  const { fuller } = (customerRecord.fields as Fields)[member]?.spec ?? {}; // by name
+  return (
+    fuller !== null &&
+    fuller !== undefined &&
+    typeof own === 'string' &&
+    typeof others === 'string' &&
+    fuller(own, others)
+  );
 }
 
 function isDocument(value: unknown): value is Record<string, unknown> {

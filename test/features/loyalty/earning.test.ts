@@ -704,6 +704,7 @@ t.test('birthdays and anniversaries, once a year', async (t) => {
   const club = await programme({ bonuses: { birthday: 50, anniversary: 70 }, pendingDays: 1 });
   const born = await member(club, { birthday: '1990-06-15', joinedAt: '2024-09-10T10:00:00Z' });
   const leapling = await member(club, { birthday: '1992-02-29', joinedAt: '2024-02-29T10:00:00Z' });
+  const yearless = await member(club, { birthday: '--02-29', joinedAt: '2024-02-29T10:00:00Z' });
   const unborn = await member(await programme({}), { birthday: '1990-06-15', joinedAt: '2024-06-15T00:00:00Z' });
   const days: [string, string[], string[]][] = [
     ['2026-06-14T23:59:59.000Z', [], []],
@@ -732,6 +733,7 @@ t.test('birthdays and anniversaries, once a year', async (t) => {
     await hourly();
     t.same(await keys(born), ofBorn, at);
     t.same(await keys(leapling), ofLeapling, at);
+    t.same(await keys(yearless), ofLeapling, `${at}, without a year`);
   }
   const { rows } = await pool.query('select earned_at from loyalty_lots where customer_id = $1 order by earned_at', [
     born,
@@ -742,7 +744,7 @@ t.test('birthdays and anniversaries, once a year', async (t) => {
     'earned at midnight of the day, however late',
   );
   t.same(await keys(unborn), [], 'a programme without such bonuses');
-  t.same(await faultsOf([born, leapling]), []);
+  t.same(await faultsOf([born, leapling, yearless]), []);
   now = '2026-06-01T12:00:00.000Z';
 });
 

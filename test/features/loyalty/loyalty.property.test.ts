@@ -177,7 +177,7 @@ type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 const history = fc.record({
   rules: rulesOf,
   later: fc.array(rulesOf, { minLength: 1, maxLength: 2 }),
-  birthday: fc.constantFrom(null, '1990-02-10', '1992-02-29'),
+  birthday: fc.constantFrom(null, '1990-02-10', '1992-02-29', '--02-29'),
   steps: fc.array(step, { minLength: 10, maxLength: 30 }),
 });
 
