@@ -30,6 +30,19 @@ interface DerivedState {
   ofNobody?(pool: pg.Pool): Promise<unknown>;
 }
 
+export const pointsOfMembers: DerivedState = {
+  name: 'the points of members',
+  tables: [],
+  mergedByItself: true,
+  async compare(db, { baseCurrency }, limit) {
+    return [...(await ledgerDifferences(db, limit)), ...(await earningDifferences(db, baseCurrency, limit))];
+  },
+  async ofCustomers(tx, context, ids) {
+    await recomputeLedger(tx, ids);
+    await recomputeAllEarnings(tx, context, ids);
+  },
+};
+
 /**
  * All of it, in the order in which it is made anew: what is worked out from other derived state comes after it. A test
  * compares the tables with the definitions.
@@ -79,18 +92,7 @@ export const derivedState: readonly DerivedState[] = [
     ofCustomers: (tx, _context, ids) => recomputeAnswers(tx, ids),
     ofNobody: (pool) => transaction(pool, clearAnonymousAnswers),
   },
-  {
-    name: 'the points of members',
-    tables: [],
-    mergedByItself: true,
-    async compare(db, { baseCurrency }, limit) {
-      return [...(await ledgerDifferences(db, limit)), ...(await earningDifferences(db, baseCurrency, limit))];
-    },
-    async ofCustomers(tx, context, ids) {
-      await recomputeLedger(tx, ids);
-      await recomputeAllEarnings(tx, context, ids);
-    },
-  },
+  pointsOfMembers,
   {
     name: 'the pieces of rewards',
     tables: [],

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import type pg from 'pg';
-import { derivedState } from './derived-state.ts';
+import { derivedState, pointsOfMembers } from './derived-state.ts';
 import { lockOwners } from './features/customers/queries.ts';
 import { normalFormUpgrade } from './features/customers/stored-identities.ts';
 import { recomputeAllEarnings } from './features/loyalty/earning-comparison.ts';
@@ -32,7 +32,7 @@ function refundsWithTax(settings: Settings): Upgrade {
           `refunds are counted without their tax now: the revenue of ${orders} refunded orders in ${currency} was ${revenue} and is ${after.get(currency)?.revenue}`,
         );
       }
-      if (count > 0) note(`the statistics and points of ${count} customers were recomputed`);
+      if (count > 0) note(`the statistics of ${count} customers were recomputed`);
     },
   };
 }
@@ -47,7 +47,10 @@ async function recomputeCustomersWithRefunds(pool: pg.Pool, db: Db, settings: Se
     await transaction(pool, async (tx) => {
       await lockOwners(tx, ids);
       const context = { now: new Date().toISOString(), principal, ...settings };
-      for (const { ofCustomers } of derivedState) await ofCustomers?.(tx, context, ids);
+      for (const state of derivedState) {
+        // A later step does points, and tells what it changed.
+        if (state !== pointsOfMembers) await state.ofCustomers?.(tx, context, ids);
+      }
     });
     after = last;
     count += ids.length;
