@@ -14,8 +14,6 @@ import { answerDifferences, clearAnonymousAnswers, recomputeAnswers } from './fe
 import { type Db, transaction } from './platform/db/client.ts';
 import { type Recompute, type RecomputeContext, recomputeWhenMoved } from './records/derived.ts';
 
-export const pointsOfMembers = 'the points of members';
-
 /** Something that is worked out from facts and kept, how it is compared with them, and how it is made anew. */
 interface DerivedState {
   /** For people. */
@@ -31,6 +29,19 @@ interface DerivedState {
   /** Makes anew what is of no customer. */
   ofNobody?(pool: pg.Pool): Promise<unknown>;
 }
+
+export const pointsOfMembers: DerivedState = {
+  name: 'the points of members',
+  tables: [],
+  mergedByItself: true,
+  async compare(db, { baseCurrency }, limit) {
+    return [...(await ledgerDifferences(db, limit)), ...(await earningDifferences(db, baseCurrency, limit))];
+  },
+  async ofCustomers(tx, context, ids) {
+    await recomputeLedger(tx, ids);
+    await recomputeAllEarnings(tx, context, ids);
+  },
+};
 
 /**
  * All of it, in the order in which it is made anew: what is worked out from other derived state comes after it. A test
@@ -81,18 +92,7 @@ export const derivedState: readonly DerivedState[] = [
     ofCustomers: (tx, _context, ids) => recomputeAnswers(tx, ids),
     ofNobody: (pool) => transaction(pool, clearAnonymousAnswers),
   },
-  {
-    name: pointsOfMembers,
-    tables: [],
-    mergedByItself: true,
-    async compare(db, { baseCurrency }, limit) {
-      return [...(await ledgerDifferences(db, limit)), ...(await earningDifferences(db, baseCurrency, limit))];
-    },
-    async ofCustomers(tx, context, ids) {
-      await recomputeLedger(tx, ids);
-      await recomputeAllEarnings(tx, context, ids);
-    },
-  },
+  pointsOfMembers,
   {
     name: 'the pieces of rewards',
     tables: [],

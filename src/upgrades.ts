@@ -50,8 +50,9 @@ async function recomputeCustomersWithRefunds(pool: pg.Pool, db: Db, settings: Se
     await transaction(pool, async (tx) => {
       await lockOwners(tx, ids);
       const context = { now: new Date().toISOString(), principal, ...settings };
-      for (const { name, ofCustomers } of derivedState) {
-        if (name !== pointsOfMembers) await ofCustomers?.(tx, context, ids);
+      for (const state of derivedState) {
+        // A later step does points, and tells what it changed.
+        if (state !== pointsOfMembers) await state.ofCustomers?.(tx, context, ids);
       }
     });
     after = last;

@@ -1,7 +1,5 @@
-import { cpSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import pg from 'pg';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { derivedState } from '../../src/derived-state.ts';
 import { recomputeCustomers } from '../../src/features/rollups/queries.ts';
 import { tablePolicies } from '../../src/features.ts';
@@ -11,18 +9,7 @@ import { createPrincipal } from '../../src/platform/principal.ts';
 import { upgradesFor } from '../../src/upgrades.ts';
 import { emptyDatabase } from '../support/database.ts';
 import { migrationsFolder } from '../support/server.ts';
-import { upgradeAs } from '../support/upgrade.ts';
-
-/** The migrations up to one of them, as a version of the past had them. */
-function migrationsUpTo(t: Test, last: string): string {
-  const folder = t.testdir();
-  cpSync(migrationsFolder, folder, { recursive: true });
-  const path = join(folder, 'meta', '_journal.json');
-  const journal = JSON.parse(readFileSync(path, 'utf8'));
-  const end = journal.entries.findIndex(({ tag }: { tag: string }) => tag.startsWith(last));
-  writeFileSync(path, JSON.stringify({ ...journal, entries: journal.entries.slice(0, end + 1) }));
-  return folder;
-}
+import { migrationsUpTo, upgradeAs } from '../support/upgrade.ts';
 
 const customer = '0193a6c2-8f00-7c3e-9b1a-000000000001';
 const order = (n: number) => `0193a6c2-8f00-7c3e-9b1a-00000000010${n}`;

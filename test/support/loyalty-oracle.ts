@@ -64,7 +64,7 @@ export interface OracleOrder {
   paid: boolean;
   fulfilled: boolean;
   campaignId: string | null;
-  items: { sku: string; category: string | null; quantity: number; total: number }[];
+  items: { externalId?: string; sku: string; category: string | null; quantity: number; total: number }[];
   /** In the order in which they were given. */
   refunds: OracleRefund[];
 }
@@ -73,7 +73,17 @@ interface OracleRefund {
   amount: number;
   tax?: number | null;
   shipping?: number | null;
-  items?: { sku: string; quantity: number; total: number | null }[];
+  items?: OracleItem[];
+}
+
+/** Goods that come back: of a line by its id, its position from 0 or its sku. */
+export interface OracleItem {
+  externalId?: string;
+  line?: number;
+  sku?: string;
+  quantity: number;
+  /** null: what so many cost. */
+  total: number | null;
 }
 
 /** Goods that came back, of no order in particular. */
@@ -82,7 +92,7 @@ export interface OracleReturn {
   returnedAt: number;
   currency: string;
   total: number;
-  items: { sku: string; quantity: number; total: number | null }[];
+  items: OracleItem[];
 }
 
 interface Movement {
@@ -241,19 +251,25 @@ function priceFactor({ order, first }: Goods): Exact {
   return has[0] > 0n ? over(exact(goodsPrice(order)), has) : zero;
 }
 
+/** The lines that an item may mean. */
+function linesMeant({ externalId, line, sku }: OracleItem, { items }: OracleOrder): boolean[] {
+  const isNamed = items.map((one) => externalId !== undefined && one.externalId === externalId);
+  if (isNamed.includes(true)) return isNamed;
+  if (line !== undefined && line < items.length) return items.map((_, n) => n === line);
+  return items.map((one) => one.sku === sku);
+}
+
 /**
- * Takes an item, of which only a share is still looked for, from the lines of its sku.
+ * Takes an item, of which only a share is still looked for, from the lines that it may mean.
  * @returns the price of what was taken, as the lines are priced, and the share that was not found
  */
-function takeItem(
-  goods: Goods,
-  { sku, quantity, total: asked }: OracleReturn['items'][number],
-  looked = exact(1),
-): { taken: Exact; share: Exact } {
+function takeItem(goods: Goods, item: OracleItem, looked = exact(1)): { taken: Exact; share: Exact } {
+  const { quantity, total: asked } = item;
+  const isMeant = linesMeant(item, goods.order);
   let taken = zero;
   let share = looked;
   for (const [n, line] of goods.order.items.entries()) {
-    if (line.sku !== sku || line.total <= 0 || (asked === null && line.quantity === 0)) continue;
+    if (!isMeant[n] || line.total <= 0 || (asked === null && line.quantity === 0)) continue;
     const whole =
       asked === null ? over(times(exact(line.total), decimal(quantity)), decimal(line.quantity)) : exact(asked);
     if (whole[0] <= 0n) continue;

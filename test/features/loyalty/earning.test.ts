@@ -550,6 +550,45 @@ t.test('a tier is reached with its order, and multiplies from the next order on'
   now = '2026-06-01T12:00:00.000Z';
 });
 
+t.test('orders of a clock that is ahead count when their time has come', async (t) => {
+  now = '2026-06-01T12:00:00.000Z';
+  const at = (minute: string) => `2026-06-01T12:${minute}:00.000Z`;
+  const club = await programme({ tiers });
+  const who = await member(club, { tier: 'bronze' });
+  const spoilt = await member(club, { tier: 'bronze' });
+  const tooFar = await pushOrder(api, { customerId: who, ...total(60_000), placedAt: '2026-06-01T12:10:00.001Z' });
+  t.match(tooFar, { status: 422, body: { errors: [{ pointer: '/placedAt', code: 'in_the_future' }] } });
+
+  await push(who, { ...total(60_000), placedAt: at('08') });
+  await push(who, { ...total(1_000), placedAt: at('09') });
+  await push(who, { ...total(1_000), placedAt: at('07') });
+  const cancelled = await push(spoilt, { ...total(60_000), placedAt: at('08') });
+  await push(spoilt, { ...total(1_000), placedAt: at('10') });
+  t.same((await moves(who)).sort(), ['earn 10', 'earn 20', 'earn 600'], 'by the tier that is held then');
+  t.same((await moves(spoilt)).sort(), ['earn 20', 'earn 600']);
+  t.match(await accountOf(who), { active: 0, pending: 0, tier: 'bronze' }, 'nothing of it is there yet');
+  await t.rejects(spend(who, 1), { code: 'insufficient_points' });
+
+  await patch(cancelled.id, { cancelledAt: now });
+  t.same((await moves(spoilt)).slice(-2), ['reverse -600', 'reverse -10'], 'the tier is never reached');
+  t.same(await faultsOf([who, spoilt]), []);
+
+  now = at('08');
+  await api.app.jobs.addRecurring(['settleLoyalty']);
+  await runJobs(api);
+  t.match(await accountOf(who), { active: 610, tier: 'gold' });
+  t.match(await accountOf(spoilt), { active: 0, tier: 'bronze' });
+  now = at('10');
+  await spend(who, 630);
+  await push(spoilt, { ...total(1_000), placedAt: now });
+  t.match(await accountOf(who), { active: 0, tier: 'gold' });
+  t.match(await accountOf(spoilt), { active: 20, tier: 'bronze' });
+  const { body } = await request('GET', `/v1/customers/${who}/loyalty/tier-changes`);
+  t.match(body.data.at(-1), { at: at('08'), tier: 'gold', reason: 'upgrade' });
+  t.same(await faultsOf([who, spoilt]), []);
+  now = '2026-06-01T12:00:00.000Z';
+});
+
 t.test('a bonus for the fifth purchase, and without it no more', async (t) => {
   const who = await member(
     await programme({ refundPolicy: 'allow_negative', bonuses: { purchase: { count: 3, points: 500 } } }),
