@@ -16,12 +16,13 @@ import { checkVersion, deletedRecord, expectedVersion } from '../../platform/ver
 import { targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
 import { nextStamps } from '../../records/stamps.ts';
-import { answered } from '../../records/table.ts';
+import { answered, answeredMembers, sentMembers } from '../../records/table.ts';
 import { leadById } from '../leads/queries.ts';
 import { assignmentsOfLeads, deleteRule, insertRule, lockRule, ruleById, updateRule } from './queries.ts';
 import {
   type Assignment,
   type AssignmentRule,
+  type AssignmentRuleRow,
   assignment,
   assignmentPurpose,
   assignmentRule,
@@ -29,6 +30,8 @@ import {
   assignmentRulePatch,
   assignmentRules,
   assignments,
+  ruleFields,
+  ruleMembers,
 } from './record.ts';
 
 export const createAssignmentRule = writeOperation({
@@ -44,28 +47,22 @@ export const createAssignmentRule = writeOperation({
   idempotency: 'accepted',
   created: () => true,
   async run(tx, context, { body }) {
-    const row: AssignmentRule = {
+    const row: AssignmentRuleRow = {
       id: newId(),
       version: 1,
-      name: body.name,
-      purpose: body.purpose,
-      method: body.method,
-      key: body.key ?? null,
-      groups: body.groups,
-      position: body.position ?? 0,
-      active: body.active ?? true,
+      ...sentMembers(ruleMembers, body, null),
       createdAt: context.now,
       updatedAt: context.now,
     };
     checkKey(context, row);
     checkGroups(row);
     await insertRule(tx, row);
-    return row;
+    return answeredMembers(ruleFields, row);
   },
 });
 
 /** An address is personal: whoever makes a group per country would read it off the owners. @throws Problem */
-function checkKey(context: Context, { key }: AssignmentRule): void {
+function checkKey(context: Context, { key }: AssignmentRuleRow): void {
   if (key === 'country') requireScope(context, personalScope);
 }
 
@@ -81,7 +78,7 @@ export const getAssignmentRule = readOperation({
   async run({ db }, { id: ruleId }) {
     const found = await ruleById(db, ruleId);
     if (!found) throw notFound('assignment rule');
-    return found;
+    return answeredMembers(ruleFields, found);
   },
 });
 
@@ -134,21 +131,15 @@ export const updateAssignmentRule = writeOperation({
     const before = await lockRule(tx, ruleId);
     if (!before) throw notFound('assignment rule');
     checkVersion(before.version, expected);
-    const row: AssignmentRule = {
+    const row: AssignmentRuleRow = {
       ...before,
+      ...sentMembers(ruleMembers, body, before),
       ...nextStamps(before, context.now),
-      name: body.name ?? before.name,
-      purpose: body.purpose ?? before.purpose,
-      method: body.method ?? before.method,
-      key: body.key === undefined ? before.key : body.key,
-      groups: body.groups ?? before.groups,
-      position: body.position ?? before.position,
-      active: body.active ?? before.active,
     };
     if (body.key !== undefined || body.groups !== undefined) checkKey(context, row);
     checkGroups(row);
     await updateRule(tx, row);
-    return row;
+    return answeredMembers(ruleFields, row);
   },
 });
 
@@ -173,7 +164,7 @@ export const deleteAssignmentRule = writeOperation({
 });
 
 /** @throws Problem invalid_input, with every fault of the groups */
-function checkGroups({ key, groups }: Pick<AssignmentRule, 'key' | 'groups'>): void {
+function checkGroups({ key, groups }: Pick<AssignmentRuleRow, 'key' | 'groups'>): void {
   const errors: FieldError[] = [];
   if (key === null && (groups.length !== 1 || groups[0]?.value !== null)) {
     errors.push({

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import type { Group } from '../../domain/assignment.ts';
-import { type Db, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
+import { type Db, fields, insertRows, param, rowsOf, statement, type Transaction } from '../../platform/db/client.ts';
 import { answered, updateRows } from '../../records/table.ts';
 import { customers } from '../customers/record.ts';
 import { followUps } from '../follow-ups/record.ts';
@@ -10,7 +10,7 @@ import {
   type AssignmentKey,
   type AssignmentMethod,
   type AssignmentPurpose,
-  type AssignmentRule,
+  type AssignmentRuleRow,
   assignmentRules,
   assignments,
   assignmentTurns,
@@ -18,34 +18,34 @@ import {
 
 export type TurnRow = typeof assignmentTurns.$inferSelect;
 
-const byId = statement<AssignmentRule>(
+const byId = statement<AssignmentRuleRow>(
   'assignment_rule',
-  sql`select ${answered(assignmentRules)} from ${assignmentRules} where ${assignmentRules.id} = ${param('id')}::uuid`,
+  sql`select ${fields(assignmentRules)} from ${assignmentRules} where ${assignmentRules.id} = ${param('id')}::uuid`,
 );
 
-export function ruleById(db: Db, id: string): Promise<AssignmentRule | null> {
+export function ruleById(db: Db, id: string): Promise<AssignmentRuleRow | null> {
   return db.first(byId, { id });
 }
 
-const lock = statement<AssignmentRule>(
+const lock = statement<AssignmentRuleRow>(
   'lock_assignment_rule',
-  sql`select ${answered(assignmentRules)} from ${assignmentRules} where ${assignmentRules.id} = ${param('id')}::uuid for no key update`,
+  sql`select ${fields(assignmentRules)} from ${assignmentRules} where ${assignmentRules.id} = ${param('id')}::uuid for no key update`,
 );
 
 /** The rule as it is, locked. */
-export function lockRule(tx: Transaction, id: string): Promise<AssignmentRule | null> {
+export function lockRule(tx: Transaction, id: string): Promise<AssignmentRuleRow | null> {
   return tx.first(lock, { id });
 }
 
 const add = statement('insert_assignment_rule', insertRows(assignmentRules, param('rows')));
 
-export async function insertRule(tx: Transaction, row: AssignmentRule): Promise<void> {
+export async function insertRule(tx: Transaction, row: AssignmentRuleRow): Promise<void> {
   await tx.all(add, { rows: JSON.stringify([row]) });
 }
 
 const change = statement('update_assignment_rule', updateRows(assignmentRules, param('rows')));
 
-export async function updateRule(tx: Transaction, row: AssignmentRule): Promise<void> {
+export async function updateRule(tx: Transaction, row: AssignmentRuleRow): Promise<void> {
   await tx.all(change, { rows: JSON.stringify([row]) });
 }
 

@@ -57,7 +57,7 @@ export const assignmentGroup = z
 /** As GraphQL has other types for what goes in. */
 export const assignmentGroupInput = assignmentGroup.meta({ id: 'AssignmentGroupInput' });
 
-const ruleMembers = {
+export const ruleMembers = {
   name: text(200).plain().required().says('Your name for it.', 'Leads by country'),
   purpose: words(assignmentPurpose).required(),
   method: words(assignmentMethod).required(),
@@ -67,7 +67,7 @@ const ruleMembers = {
   active: boolean().defaultsTo(true).says('Whether the rule is active. Default: true.'),
 };
 
-const rule = {
+export const ruleFields = {
   id: key(),
   version: version(),
   ...ruleMembers,
@@ -84,7 +84,7 @@ export const assignmentRules = storedTable('assignment_rules', {
   owner: null,
   key: ['id'],
   guard: null,
-  fields: rule,
+  fields: ruleFields,
 });
 
 /**
@@ -161,9 +161,10 @@ export const assignmentRulePatch = z
   .meta({ id: 'AssignmentRulePatch' });
 
 export const assignmentRule = z
-  .strictObject(outputShape(rule))
+  .strictObject(outputShape(ruleFields))
   .meta({ id: 'AssignmentRule', description: 'Decides who gets new leads or follow-ups.' });
 export type AssignmentRule = z.output<typeof assignmentRule>;
+export type AssignmentRuleRow = typeof assignmentRules.$inferSelect;
 
 export const assignment = z
   .strictObject(outputShape(given))

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { isBefore } from '../../domain/period.ts';
-import type { Db, Transaction } from '../../platform/db/client.ts';
+import { type Db, fields, type Transaction } from '../../platform/db/client.ts';
 import { invalid, notFound, Problem, problemType } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import {
@@ -15,7 +15,7 @@ import { keysetList, pageOf, pageParameters, sortParameter } from '../../platfor
 import { id, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { nextStamps } from '../../records/stamps.ts';
-import { answered, answeredMembers, sentMembers } from '../../records/table.ts';
+import { answeredMembers, sentMembers } from '../../records/table.ts';
 import { issuerOf, issuingOff } from './keys.ts';
 import {
   clientById,
@@ -126,7 +126,7 @@ export const getClient = readOperation({
 
 const list = keysetList<ClientRow>({
   name: 'clients',
-  select: answered(clients),
+  select: fields(clients),
   from: sql`${clients}`,
   id: sql`${clients.id}`,
   filters: {

@@ -2,13 +2,14 @@ import { createHash, randomBytes } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
 import { isSomebody } from '../../records/nobody.ts';
-import { answered, answeredMembers, updateRows } from '../../records/table.ts';
+import { answeredMembers, updateRows } from '../../records/table.ts';
 import { customers } from '../customers/record.ts';
 import { customerAliases } from '../merges/record.ts';
 import {
   type Client,
   type ClientRow,
   type ClientSecretRow,
+  clientFields,
   clientSecrets,
   clients,
   secretFields,
@@ -16,7 +17,7 @@ import {
   tokenRevocations,
 } from './record.ts';
 
-const clientColumns = answered(clients);
+const clientColumns = fields(clients);
 
 const byId = statement<ClientRow>(
   'client',
@@ -27,14 +28,14 @@ export function clientById(db: Db, id: string): Promise<ClientRow | null> {
   return db.first(byId, { id });
 }
 
-const toIssueFor = statement<ClientRow>(
+const forIssuing = statement<ClientRow>(
   'client_to_issue_for',
   sql`select ${clientColumns} from ${clients} where ${clients.id} = ${param('id')}::uuid for share`,
 );
 
 /** The client once changes of it that are under way have been committed. */
 export function clientToIssueFor(db: Db, id: string): Promise<ClientRow | null> {
-  return db.first(toIssueFor, { id });
+  return db.first(forIssuing, { id });
 }
 
 const lock = statement<ClientRow>(
@@ -119,7 +120,7 @@ export function secretHash(secret: string): string {
 
 export function withSecrets(row: ClientRow, secrets: readonly ClientSecretRow[]): Client {
   const own = secrets.filter(({ clientId }) => clientId === row.id);
-  return { ...row, secrets: own.map((secret) => answeredMembers(secretFields, secret)) };
+  return { ...answeredMembers(clientFields, row), secrets: own.map((secret) => answeredMembers(secretFields, secret)) };
 }
 
 const subject = statement<{ id: string }>(

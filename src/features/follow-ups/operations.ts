@@ -12,7 +12,7 @@ import { withoutPersonal } from '../../records/personal-data.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
 import { nextStamps } from '../../records/stamps.ts';
-import { answered } from '../../records/table.ts';
+import { answered, answeredMembers, sentMembers } from '../../records/table.ts';
 import { chooseOwners, recordAssignments } from '../assignments/assign.ts';
 import { subjectsOf } from '../assignments/queries.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
@@ -28,9 +28,12 @@ import {
   dueOrder,
   type FollowUp,
   type FollowUpPatch,
+  type FollowUpRow,
   followUp,
+  followUpFields,
   followUpInput,
   followUpKind,
+  followUpMembers,
   followUpPatch,
   followUpStatus,
   followUps,
@@ -55,18 +58,17 @@ export const createFollowUp = writeOperation({
     refuseErased(tx, body.customerId, '/customerId');
     const [chosen = null] =
       body.owner === undefined ? await chooseOwners(tx, body.kind, await subjectsOf(tx, [body.customerId])) : [];
-    const row: FollowUp = {
+    const given = sentMembers(followUpMembers, body, null);
+    const row: FollowUpRow = {
       customerId: body.customerId,
       id: newId(),
       version: 1,
       kind: body.kind,
-      reason: body.reason ?? null,
+      ...given,
+      owner: chosen?.owner ?? given.owner,
       responseId: null,
-      owner: chosen?.owner ?? body.owner ?? null,
-      dueAt: body.dueAt ?? null,
       status: 'open',
       outcome: null,
-      note: body.note ?? null,
       closedAt: null,
       createdAt: context.now,
       updatedAt: context.now,
@@ -82,7 +84,7 @@ export const createFollowUp = writeOperation({
         chosen,
       },
     ]);
-    return row;
+    return answeredMembers(followUpFields, row);
   },
 });
 
@@ -98,7 +100,7 @@ export const getFollowUp = readOperation({
   async run({ db }, { id: followUpId }) {
     const found = await followUpById(db, followUpId);
     if (!found) throw notFound('follow-up');
-    return found;
+    return answeredMembers(followUpFields, found);
   },
 });
 
@@ -216,14 +218,11 @@ export const updateFollowUp = writeOperation({
   async run(tx, context, { id: followUpId, expectedVersion: expected, body }) {
     const before = await lockFollowUp(tx, followUpId);
     checkVersion(before.version, expected);
-    const row = withoutPersonal<FollowUp>(tx, followUps, {
+    const row = withoutPersonal<FollowUpRow>(tx, followUps, {
       ...before,
+      ...sentMembers(followUpMembers, body, before),
       ...closing(before, body, context.now),
       ...nextStamps(before, context.now),
-      reason: body.reason === undefined ? before.reason : body.reason,
-      owner: body.owner === undefined ? before.owner : body.owner,
-      dueAt: body.dueAt === undefined ? before.dueAt : body.dueAt,
-      note: body.note === undefined ? before.note : body.note,
     });
     await updateFollowUpRow(tx, row);
     await recordAssignments(tx, context, [
@@ -236,7 +235,7 @@ export const updateFollowUp = writeOperation({
         chosen: null,
       },
     ]);
-    return row;
+    return answeredMembers(followUpFields, row);
   },
 });
 
@@ -260,7 +259,7 @@ export const deleteFollowUp = writeOperation({
 });
 
 /** A follow-up as it is, under its customer's lock. @throws Problem not_found */
-async function lockFollowUp(tx: Transaction, followUpId: string): Promise<FollowUp> {
+async function lockFollowUp(tx: Transaction, followUpId: string): Promise<FollowUpRow> {
   const seen = await followUpById(tx, followUpId);
   if (!seen) throw notFound('follow-up');
   await lockCustomers(tx, [seen.customerId]);

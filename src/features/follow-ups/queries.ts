@@ -1,27 +1,27 @@
 import { sql } from 'drizzle-orm';
-import { type Db, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
+import { type Db, fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
 import { answered, updateRows } from '../../records/table.ts';
-import { type FollowUp, followUps } from './record.ts';
+import { type FollowUp, type FollowUpRow, followUps } from './record.ts';
 
-const byId = statement<FollowUp>(
+const byId = statement<FollowUpRow>(
   'follow_up',
-  sql`select ${answered(followUps)} from ${followUps} where ${followUps.id} = ${param('id')}::uuid`,
+  sql`select ${fields(followUps)} from ${followUps} where ${followUps.id} = ${param('id')}::uuid`,
 );
 
-export function followUpById(db: Db, id: string): Promise<FollowUp | null> {
+export function followUpById(db: Db, id: string): Promise<FollowUpRow | null> {
   return db.first(byId, { id });
 }
 
 const insert = statement('insert_follow_ups', insertRows(followUps, param('rows')));
 
 /** New follow-ups of locked customers. */
-export async function insertFollowUps(tx: Transaction, rows: FollowUp[]): Promise<void> {
+export async function insertFollowUps(tx: Transaction, rows: FollowUpRow[]): Promise<void> {
   await tx.all(insert, { rows: JSON.stringify(rows) });
 }
 
 const update = statement('update_follow_up', updateRows(followUps, param('rows')));
 
-export async function updateFollowUpRow(tx: Transaction, row: FollowUp): Promise<void> {
+export async function updateFollowUpRow(tx: Transaction, row: FollowUpRow): Promise<void> {
   await tx.all(update, { rows: JSON.stringify([row]) });
 }
 

@@ -27,7 +27,7 @@ export const followUpOutcome = z.enum(followUpOutcomes).meta({
 });
 
 /** What whoever looks after it says of it. */
-const members = {
+export const followUpMembers = {
   reason: text(500).personal().says('Why, in a few words.', 'asked to cancel'),
   owner: text(200).plain().says('The owner. Default: chosen by the assignment rules.', 'maria'),
   dueAt: instant(),
@@ -35,18 +35,18 @@ const members = {
 };
 const kind = words(followUpKind).required();
 
-const fields = {
+export const followUpFields = {
   customerId: ownerId(() => customers.id),
   id: key(),
   version: version(),
   kind,
-  reason: members.reason,
+  reason: followUpMembers.reason,
   responseId: recordId().readOnly().says('The survey response that opened it.'),
-  owner: members.owner,
-  dueAt: members.dueAt,
+  owner: followUpMembers.owner,
+  dueAt: followUpMembers.dueAt,
   status: words(followUpStatus).required().readOnly(),
   outcome: words(followUpOutcome).readOnly(),
-  note: members.note,
+  note: followUpMembers.note,
   closedAt: instant().readOnly(),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),
@@ -69,7 +69,7 @@ export const followUps = storedTable('follow_ups', {
   guard: 'follow-up',
   follows: 'responseId',
   isLifeSign: (since) => sql`(f.status = 'open' or ${since('created_at')} or ${since('closed_at')})`,
-  fields,
+  fields: followUpFields,
   extras: (t) => [
     index('follow_ups_id').on(t.id),
     index('follow_ups_created').on(t.createdAt, t.id),
@@ -80,7 +80,7 @@ export const followUps = storedTable('follow_ups', {
   ],
 });
 
-export const followUpInput = z.strictObject({ customerId: id, ...inputShape({ kind, ...members }) }).meta({
+export const followUpInput = z.strictObject({ customerId: id, ...inputShape({ kind, ...followUpMembers }) }).meta({
   id: 'FollowUpInput',
   example: {
     customerId: '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90',
@@ -92,7 +92,7 @@ export const followUpInput = z.strictObject({ customerId: id, ...inputShape({ ki
 
 export const followUpPatch = z
   .strictObject({
-    ...inputShape(members),
+    ...inputShape(followUpMembers),
     status: followUpStatus.optional(),
     outcome: followUpOutcome.nullable().optional().meta({ description: 'Required with the status `done`.' }),
   })
@@ -103,8 +103,9 @@ export const followUpPatch = z
   });
 export type FollowUpPatch = z.output<typeof followUpPatch>;
 
-export const followUp = z.strictObject(outputShape(fields)).meta({
+export const followUp = z.strictObject(outputShape(followUpFields)).meta({
   id: 'FollowUp',
   description: 'A retention or prevention event, or a detractor to call back: something to do for a customer.',
 });
 export type FollowUp = z.output<typeof followUp>;
+export type FollowUpRow = typeof followUps.$inferSelect;

@@ -19,7 +19,7 @@ import { checkVersion, created, deletedRecord, expectedVersion } from '../../pla
 import { targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
 import { nextStamps, raiseStamps } from '../../records/stamps.ts';
-import { answered, updateRows } from '../../records/table.ts';
+import { answered, answeredMembers, sentMembers, updateRows } from '../../records/table.ts';
 import { learnedScoresOf } from '../lead-models/queries.ts';
 import { type RuleScored, scoreDetails } from './details.ts';
 import { indexLeadScores, lockPublication } from './index-job.ts';
@@ -31,8 +31,11 @@ import {
   leadScore,
   type RuleSet,
   type RuleSetDocument,
+  type RuleSetRow,
   ruleSet,
+  ruleSetFields,
   ruleSetInput,
+  ruleSetMembers,
   ruleSetPatch,
   ruleSetPreview,
   ruleSetStatus,
@@ -58,16 +61,15 @@ export const createLeadRuleSet = writeOperation({
   output: writtenRuleSet,
   idempotency: 'accepted',
   created: () => true,
-  async run(tx, context, { body: { name, document } }) {
-    checkDocument(context, document);
+  async run(tx, context, { body }) {
+    checkDocument(context, body.document);
     const { now } = context;
-    const row: RuleSet = {
+    const row: RuleSetRow = {
       id: newId(),
       version: 1,
+      ...sentMembers(ruleSetMembers, body, null),
       number: null,
-      name,
       status: 'draft',
-      document,
       publishedAt: null,
       publishedBy: null,
       indexedAt: null,
@@ -75,7 +77,7 @@ export const createLeadRuleSet = writeOperation({
       updatedAt: now,
     };
     await tx.all(insert, { rows: JSON.stringify([row]) });
-    return { ...row, created: true };
+    return { ...answeredMembers(ruleSetFields, row), created: true };
   },
 });
 
@@ -97,7 +99,7 @@ export const getLeadRuleSet = readOperation({
   input: ruleSetId,
   output: ruleSet,
   problems: ['not_found'],
-  run: ({ db }, { id: wanted }) => ruleSetById(db, wanted),
+  run: async ({ db }, { id: wanted }) => answeredMembers(ruleSetFields, await ruleSetById(db, wanted)),
 });
 
 const list = keysetList<RuleSet>({
@@ -127,7 +129,7 @@ export const listLeadRuleSets = readOperation({
 });
 
 /** A locked draft in the version expected. @throws Problem not_found, rule_set_published, version_mismatch */
-async function lockDraft(tx: Transaction, wanted: string, expected: number | '*'): Promise<RuleSet> {
+async function lockDraft(tx: Transaction, wanted: string, expected: number | '*'): Promise<RuleSetRow> {
   const row = await ruleSetById(tx, wanted, { lock: true });
   if (row.status === 'published') {
     throw new Problem(ruleSetPublished, 'You cannot change a published rule set: draft another one.');
@@ -153,9 +155,9 @@ export const updateLeadRuleSet = writeOperation({
   async run(tx, context, { id: wanted, expectedVersion: expected, body }) {
     if (body.document) checkDocument(context, body.document);
     const row = await lockDraft(tx, wanted, expected);
-    const after = { ...row, ...body, ...nextStamps(row, context.now) };
+    const after = { ...row, ...sentMembers(ruleSetMembers, body, row), ...nextStamps(row, context.now) };
     await tx.all(change, { rows: JSON.stringify([after]) });
-    return { ...(await ruleSetById(tx, wanted)), created: false };
+    return { ...answeredMembers(ruleSetFields, await ruleSetById(tx, wanted)), created: false };
   },
 });
 
@@ -206,7 +208,7 @@ export const publishLeadRuleSet = writeOperation({
     checkDocument(context, row.document);
     await tx.all(publish, { id: wanted, now: context.now, by: context.principal.client });
     enqueue(tx, indexLeadScores, { ruleSetId: wanted }, { key: wanted });
-    return { ...(await ruleSetById(tx, wanted)), created: false };
+    return { ...answeredMembers(ruleSetFields, await ruleSetById(tx, wanted)), created: false };
   },
 });
 

@@ -1,11 +1,10 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { gradeOf, pointsOf, unitsOf } from '../../domain/lead-score.ts';
-import { type Db, param, type Statement, statement } from '../../platform/db/client.ts';
+import { type Db, fields, param, type Statement, statement } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
-import { answered } from '../../records/table.ts';
 import type { ScoreGrade } from './grade.ts';
-import { leadRuleSets, type RuleSet, type RuleSetDocument } from './record.ts';
+import { leadRuleSets, type RuleSetDocument, type RuleSetRow } from './record.ts';
 import { scoreQuery } from './score-sql.ts';
 
 /** A rule set to compute with. */
@@ -173,17 +172,17 @@ export async function qualifiedLeads(
   return rows.map(({ units, ...lead }) => ({ ...lead, score: pointsOf(units) }));
 }
 
-const byId = statement<RuleSet>(
+const byId = statement<RuleSetRow>(
   'rule_set_by_id',
-  sql`select ${answered(leadRuleSets)} from ${leadRuleSets} where ${leadRuleSets.id} = ${param('id')}::uuid`,
+  sql`select ${fields(leadRuleSets)} from ${leadRuleSets} where ${leadRuleSets.id} = ${param('id')}::uuid`,
 );
-const lockedById = statement<RuleSet>(
+const lockedById = statement<RuleSetRow>(
   'locked_rule_set',
-  sql`select ${answered(leadRuleSets)} from ${leadRuleSets} where ${leadRuleSets.id} = ${param('id')}::uuid for update`,
+  sql`select ${fields(leadRuleSets)} from ${leadRuleSets} where ${leadRuleSets.id} = ${param('id')}::uuid for update`,
 );
 
 /** @throws Problem not_found */
-export async function ruleSetById(db: Db, id: string, options: { lock?: boolean } = {}): Promise<RuleSet> {
+export async function ruleSetById(db: Db, id: string, options: { lock?: boolean } = {}): Promise<RuleSetRow> {
   const row = await db.first(options.lock ? lockedById : byId, { id });
   if (!row) throw notFound('rule set');
   return row;

@@ -140,16 +140,16 @@ export const ruleSetDocumentInput = z
   .meta({ id: 'RuleSetDocument', description: 'The rules, and the meaning of their scores.' });
 export type RuleSetDocument = z.output<typeof ruleSetDocumentInput>;
 
-const told = {
+export const ruleSetMembers = {
   name: text(200).plain().required(),
   document: json(ruleSetDocumentInput).plain().required(),
 };
 
-const fields = {
+export const ruleSetFields = {
   id: key(),
   version: version(),
   number: integer(1, 2_147_483_647).readOnly().says('1, 2, 3 … in the order of publication; null for a draft.'),
-  ...told,
+  ...ruleSetMembers,
   status: words(ruleSetStatus).required().readOnly(),
   publishedAt: instant().readOnly(),
   publishedBy: text(200).plain().readOnly(),
@@ -170,7 +170,7 @@ export const leadRuleSets = storedTable('lead_rule_sets', {
   owner: null,
   key: ['id'],
   guard: null,
-  fields,
+  fields: ruleSetFields,
   extras: (t) => [
     unique().on(t.number),
     index('lead_rule_sets_published').on(t.publishedAt, t.id),
@@ -213,7 +213,7 @@ export const leadScoreBounds = storedTable('lead_score_bounds', {
   ],
 });
 
-export const ruleSetInput = z.strictObject(inputShape(told)).meta({
+export const ruleSetInput = z.strictObject(inputShape(ruleSetMembers)).meta({
   id: 'RuleSetInput',
   description: 'A draft of a rule set.',
   example: {
@@ -237,7 +237,7 @@ export const ruleSetInput = z.strictObject(inputShape(told)).meta({
   },
 });
 export const ruleSetPatch = z
-  .strictObject(inputShape(told))
+  .strictObject(inputShape(ruleSetMembers))
   .partial()
   .meta({
     id: 'RuleSetPatch',
@@ -246,9 +246,10 @@ export const ruleSetPatch = z
   });
 
 export const ruleSet = z
-  .strictObject(outputShape(fields))
+  .strictObject(outputShape(ruleSetFields))
   .meta({ id: 'RuleSet', description: 'A versioned document of score rules.' });
 export type RuleSet = z.output<typeof ruleSet>;
+export type RuleSetRow = typeof leadRuleSets.$inferSelect;
 
 const scorePoints = z.number().meta({ description: 'Points: a multiple of 1/1024.', example: 12.5 });
 

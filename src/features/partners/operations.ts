@@ -9,7 +9,7 @@ import { keysetList, pageOf, pageParameters, sortParameter } from '../../platfor
 import { id } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { nextStamps } from '../../records/stamps.ts';
-import { answered, sentMembers } from '../../records/table.ts';
+import { answered, answeredMembers, sentMembers } from '../../records/table.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { checkedFields } from './fields.ts';
 import {
@@ -29,6 +29,7 @@ import {
   withReasons,
 } from './queries.ts';
 import {
+  type Partner,
   type PartnerInput,
   partner,
   partnerCustomer,
@@ -74,7 +75,7 @@ export const createPartner = writeOperation({
     await lockSharing(tx);
     await insertPartner(tx, row);
     await recomputePartnerShares(tx, row.id);
-    return row;
+    return answeredMembers(partnerFields, row);
   },
 });
 
@@ -108,7 +109,7 @@ export const getPartner = readOperation({
   async run({ db }, { id: partnerId }) {
     const found = await partnerById(db, partnerId);
     if (!found) throw notFound('partner');
-    return found;
+    return answeredMembers(partnerFields, found);
   },
 });
 
@@ -121,11 +122,14 @@ export const partnersByIds = readOperation({
   output: z.array(partner.nullable()),
   async run({ db }, { ids }) {
     const found = await rowsByIds(db, [...new Set(ids)]);
-    return ids.map((partnerId) => found.get(partnerId) ?? null);
+    return ids.map((partnerId) => {
+      const row = found.get(partnerId);
+      return row ? answeredMembers(partnerFields, row) : null;
+    });
   },
 });
 
-const list = keysetList<PartnerRow>({
+const list = keysetList<Partner>({
   name: 'partners',
   select: answered(partners),
   from: sql`${partners}`,
@@ -169,7 +173,7 @@ export const updatePartner = writeOperation({
     const row = { ...before, ...members(body, before), ...nextStamps(before, now) };
     await savePartner(tx, row);
     if (body.rules !== undefined || row.status !== before.status) await recomputePartnerShares(tx, partnerId);
-    return row;
+    return answeredMembers(partnerFields, row);
   },
 });
 

@@ -1,14 +1,14 @@
 import { sql } from 'drizzle-orm';
 import type { PartnerSettings } from '../../platform/auth/directory.ts';
 import { type Db, fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
-import { answered, assignments, fromExcluded, updateRows } from '../../records/table.ts';
+import { assignments, fromExcluded, updateRows } from '../../records/table.ts';
 import { type PartnerCustomer, partnerCustomers, partnerShares, partners, type ShareReason } from './record.ts';
 import { shareReasons } from './sharing.ts';
 
 export type PartnerRow = typeof partners.$inferSelect;
 export type ShareRow = typeof partnerShares.$inferSelect;
 
-const partnerColumns = answered(partners);
+const partnerColumns = fields(partners);
 
 const byId = statement<PartnerRow>(
   'partner',

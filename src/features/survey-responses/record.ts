@@ -90,7 +90,7 @@ export const subjectFields = {
   channel: text(200).plain().says('The channel it was asked on. Default: the channel of the survey.', 'email'),
 };
 
-const responseFields = {
+export const responseFields = {
   id: key(),
   customerId: ownerId(() => customers.id)
     .optional()
@@ -166,7 +166,7 @@ export const surveyResponses = storedTable('survey_responses', {
   ],
 });
 
-const answerFields = {
+export const answerFields = {
   // Columns of fixed length first: Postgres finds these without walking a row, and sums over the table take half as long.
   responseId: recordId().required().internal(),
   surveyId: recordId().required().internal(),

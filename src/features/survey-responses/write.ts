@@ -10,6 +10,7 @@ import type { Owner } from '../../records/ownership.ts';
 import { withoutPersonal } from '../../records/personal-data.ts';
 import { nextStamps } from '../../records/stamps.ts';
 import { ownersOf } from '../../records/statements.ts';
+import { sentMembers } from '../../records/table.ts';
 import { matchOwners } from '../customers/match.ts';
 import { openDetractorFollowUps } from '../follow-ups/detractors.ts';
 import { interactionRecord } from '../interactions/record.ts';
@@ -29,7 +30,7 @@ import {
   replaceResponses,
   responseStates,
 } from './queries.ts';
-import { type SurveyResponseInput, type SurveyResponsePatch, surveyAnswers } from './record.ts';
+import { responseFields, type SurveyResponseInput, type SurveyResponsePatch, surveyAnswers } from './record.ts';
 
 /** One response to be written, and how. `invitationId`: the invitation that it came by. */
 export type ResponseWrite =
@@ -294,11 +295,10 @@ function responseRow(
   survey: Survey,
 ): ResponseRow {
   const { mode, input } = write;
-  /** A member left out stays on PATCH, and is cleared otherwise. */
-  const set = <T>(value: T | undefined, old: T | undefined, fallback: T): T =>
-    value !== undefined ? value : mode === 'patch' && old !== undefined ? old : fallback;
-  const answeredAt = set(input.answeredAt, before?.answeredAt, now);
-  const askedAt = set(input.askedAt, before?.askedAt, null);
+  const { channel, language, journeyStage } = survey;
+  const blank = sentMembers(responseFields, { channel, language, journeyStage }, null);
+  const sent = sentMembers(responseFields, input, mode === 'patch' ? before : blank);
+  const { answeredAt, askedAt } = sent;
   const isTimeSame = before?.answeredAt === answeredAt && before.askedAt === askedAt;
   const named = 'surveyVersion' in input ? input.surveyVersion : undefined;
   return {
@@ -308,22 +308,10 @@ function responseRow(
     ...nextStamps(before, now),
     surveyId: survey.id,
     surveyVersion: named ?? before?.surveyVersion ?? survey.currentVersion,
-    submissionId: before?.submissionId ?? ('submissionId' in input ? input.submissionId : ''),
-    status: set(input.status, before?.status, 'complete'),
-    answeredAt,
-    askedAt,
+    ...sent,
     // Settings that change later do not make stored answers late.
     late: isTimeSame ? before.late : isLate(answeredAt, askedAt, survey),
-    orderId: set(input.orderId, before?.orderId, null),
-    sku: set(input.sku, before?.sku, null),
-    interactionId: set(input.interactionId, before?.interactionId, null),
     invitationId: ('invitationId' in write ? write.invitationId : undefined) ?? before?.invitationId ?? null,
-    staff: set(input.staff, before?.staff, null),
-    department: set(input.department, before?.department, null),
-    process: set(input.process, before?.process, null),
-    channel: set(input.channel, before?.channel, survey.channel),
-    language: set(input.language, before?.language, survey.language),
-    journeyStage: set(input.journeyStage, before?.journeyStage, survey.journeyStage),
     createdAt: before?.createdAt ?? now,
   };
 }
