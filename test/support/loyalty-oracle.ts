@@ -16,6 +16,11 @@ export interface OracleRules {
   earnOn: 'paid' | 'fulfilled';
   pendingDays: number;
   expiryDays: number | null;
+  /** A day in UTC, `2026-12-31`. */
+  expiresOn?: string | null;
+  /** In UTC. */
+  expiresAtEndOf?: 'day' | 'month' | 'year' | null;
+  tierOnRefund?: 'recompute' | 'keep';
   refundPolicy: 'only_pending' | 'within_balance' | 'allow_negative';
   categories: { category: string; multiplier: number }[];
   campaigns: { name: string; from: number; to: number; campaignId: string | null; multiplier: number }[];
@@ -37,6 +42,7 @@ interface TierRules {
   windowDays: number;
   periodDays: number;
   graceDays: number;
+  reachingOrder?: 'former_tier' | 'new_tier';
   levels: { key: string; name: string; threshold: number; multiplier: number }[];
 }
 
@@ -117,12 +123,21 @@ interface TierStep {
   tier: string;
   reason: string;
   endsAt: number | null;
+  /** Of a tier set by hand, as long as it is: the level that orders had reached. */
+  reachedByOrders?: string;
 }
 
 interface Entitlement {
   points: number;
   spend: number;
   placedAt: number;
+}
+
+/** A tier set by hand. */
+interface HandSet {
+  at: number;
+  tier: string;
+  endsAt: number | null;
 }
 
 /** What a spending took, for its undoing. */
@@ -140,6 +155,10 @@ export interface OracleMember {
   orders: Map<string, OracleOrder>;
   /** Theirs as well. */
   returns: OracleReturn[];
+  /** Tiers set by hand. */
+  handSet: HandSet[];
+  /** What orders once counted for tiers, by order: rules that keep it need it. */
+  counted: Map<string, Entitlement>;
   /** When they became a member: the rules of that moment have the first tier. */
   enrolledAt: number;
   /** By order. */
@@ -418,6 +437,8 @@ const sum = (numbers: number[]) => numbers.reduce((total, one) => total + one, 0
 const posted = (movements: readonly Movement[], t: number) =>
   sum(movements.map(({ points, at }) => (at <= t ? points : 0)));
 const isActive = ({ activeAt, expiresAt }: Lot, t: number) => activeAt <= t && t < expiresAt;
+/** Points may expire on a date before they could be spent. */
+const isWaiting = ({ activeAt, expiresAt }: Lot, t: number) => t < activeAt && t < expiresAt;
 const debtAt = (member: OracleMember, t: number) => 0 - posted(member.debt, t);
 
 /** What is in the lot now, whatever its dates. */
@@ -462,12 +483,17 @@ function take(lots: Lot[], points: number, now: number, isTakenBack: boolean): {
 }
 
 function datesBy(rules: OracleRules | null, t: number) {
-  const expiryDays = rules ? rules.expiryDays : null;
-  return {
-    earnedAt: t,
-    activeAt: t + (rules?.pendingDays ?? 0) * day,
-    expiresAt: expiryDays === null ? never : t + expiryDays * day,
-  };
+  const activeAt = t + (rules?.pendingDays ?? 0) * day;
+  return { earnedAt: t, activeAt, expiresAt: rules ? expiryBy(rules, t, activeAt) : never };
+}
+
+function expiryBy({ expiryDays, expiresOn, expiresAtEndOf }: OracleRules, t: number, activeAt: number): number {
+  if (expiresOn) return Date.parse(`${expiresOn}T00:00:00Z`) * 1000 + day;
+  if (!expiresAtEndOf) return expiryDays === null ? never : t + expiryDays * day;
+  const last = new Date((expiryDays === null ? activeAt : t + expiryDays * day) / 1000);
+  const [year, month, date] = [last.getUTCFullYear(), last.getUTCMonth(), last.getUTCDate()];
+  if (expiresAtEndOf === 'year') return Date.UTC(year + 1, 0, 1) * 1000;
+  return (expiresAtEndOf === 'month' ? Date.UTC(year, month + 1, 1) : Date.UTC(year, month, date + 1)) * 1000;
 }
 
 /** An order or a bonus is worth `after` points from now on, and was worth `before`. */
@@ -493,7 +519,7 @@ function recompute(
   const expired = sum(own.map((lot) => expiredOf(lot, now)));
   const kept = net - before;
   const lapsed = Math.min(expired, kept + owed) - Math.min(expired, kept);
-  const pendingOf = (lots: Lot[]) => byActivation(lots.filter((lot) => now < lot.activeAt));
+  const pendingOf = (lots: Lot[]) => byActivation(lots.filter((lot) => isWaiting(lot, now)));
   const activeOf = (lots: Lot[]) => inOrder(lots.filter((lot) => isActive(lot, now)));
   const policy = rulesIn(member.programme, now)?.refundPolicy ?? 'only_pending';
   const sources = pendingOf(own);
@@ -524,17 +550,20 @@ const endOf = (rules: TierRules, index: number, from: number) => (index <= 0 ? n
  * The whole life of a member in the programme until `t`, order by order as they were placed: what each is entitled to
  * with the tier held then, and the steps of the tier.
  */
-function replay(member: OracleMember, t: number): { steps: TierStep[]; entitlements: Map<string, number> } {
+function replay(
+  member: OracleMember,
+  t: number,
+): { steps: TierStep[]; entitlements: Map<string, number>; counts: Map<string, Entitlement> } {
   const { programme, joinedAt, enrolledAt } = member;
   const goods = unpackAll([...member.orders.values()], member.returns);
-  const counted: Entitlement[] = [];
+  const counts = new Map<string, Entitlement>();
   const steps: TierStep[] = [];
   const entitlements = new Map<string, number>();
   const first = rulesIn(programme, enrolledAt)?.tiers?.levels[0];
   if (first && joinedAt <= t) steps.push({ at: joinedAt, tier: first.key, reason: 'enrolment', endsAt: null });
   const amountAt = (rules: TierRules, at: number) =>
     sum(
-      counted
+      [...counts.values()]
         .filter(({ placedAt }) => placedAt > at - rules.windowDays * day && placedAt <= at)
         .map(({ spend, points }) => (rules.basis === 'spend' ? spend : points)),
     );
@@ -547,43 +576,81 @@ function replay(member: OracleMember, t: number): { steps: TierStep[]; entitleme
       if (!rules) return;
       const reached = reachedRank(rules, amountAt(rules, at));
       const held = rank(rules, last.tier);
-      if (reached >= held) steps.push({ at, tier: last.tier, reason: 'renewal', endsAt: endOf(rules, held, at) });
-      else if (last.reason !== 'grace' && rules.graceDays > 0) {
+      const byHand = last.reachedByOrders !== undefined;
+      if (byHand && reached > held) {
+        steps.push({ at, tier: keyOf(rules, reached), reason: 'upgrade', endsAt: endOf(rules, reached, at) });
+      } else if (reached >= held) {
+        steps.push({ at, tier: last.tier, reason: 'renewal', endsAt: endOf(rules, held, at) });
+      } else if (!byHand && last.reason !== 'grace' && rules.graceDays > 0) {
         steps.push({ at, tier: last.tier, reason: 'grace', endsAt: at + rules.graceDays * day });
       } else {
         steps.push({ at, tier: keyOf(rules, reached), reason: 'downgrade', endsAt: endOf(rules, reached, at) });
       }
     }
   };
-  for (const [id, left] of goods) {
-    const { order } = left;
-    const { placedAt } = order;
+  const hands = [...member.handSet];
+  const handsUntil = (until: number) => {
+    for (let hand = hands[0]; hand && hand.at <= until; hand = hands[0]) {
+      hands.shift();
+      judgeUntil(hand.at);
+      const rules = rulesIn(programme, hand.at)?.tiers;
+      const reachedByOrders = rules ? keyOf(rules, reachedRank(rules, amountAt(rules, hand.at))) : hand.tier;
+      steps.push({ ...hand, reason: 'manual', reachedByOrders });
+    }
+    judgeUntil(until);
+  };
+  // What is gone counts on where the rules keep it, and earns nothing.
+  const gone = [...member.counted].filter(([id]) => !goods.has(id));
+  const all = [
+    ...[...goods].map(([id, left]) => ({ id, left, placedAt: left.order.placedAt })),
+    ...gone.map(([id, { placedAt }]) => ({ id, left: null, placedAt })),
+  ].sort((a, b) => a.placedAt - b.placedAt);
+  for (const { id, left, placedAt } of all) {
     if (placedAt > t) break;
-    judgeUntil(placedAt);
+    handsUntil(placedAt);
     const rules = earningRulesIn(programme, placedAt);
-    const counts =
-      rules !== null &&
-      qualifies(order) &&
-      placedAt >= joinedAt &&
-      (rules.earnOn === 'paid' ? order.paid : order.fulfilled);
-    if (!counts) continue;
+    if (rules === null || placedAt < joinedAt) continue;
     const last = steps.at(-1);
-    const points = oraclePoints(rules, left, last?.tier ?? null);
-    const spend = Math.max(0, inBase(left.gross - left.tax, order));
-    entitlements.set(id, points);
-    counted.push({ points, spend, placedAt });
-    if ((points === 0 && spend === 0) || !rules.tiers) continue;
+    const keeps = rules.tierOnRefund === 'keep';
+    const once = keeps ? member.counted.get(id) : undefined;
+    const isPaid = left && (rules.earnOn === 'paid' ? left.order.paid : left.order.fulfilled);
+    const earnsNow = left && isPaid && qualifies(left.order);
+    const asSold = left && keeps && isPaid && !left.order.test ? soldAs(left.order) : null;
+    const worth = (one: Goods | null | false | undefined, tier: string | null) =>
+      one
+        ? { points: oraclePoints(rules, one, tier), spend: Math.max(0, inBase(one.gross - one.tax, one.order)) }
+        : null;
+    const place = (tier: string | null) => {
+      const now = worth(earnsNow && left, tier);
+      const values = [now, worth(asSold, tier), once ?? null].filter((one) => one !== null);
+      if (now) entitlements.set(id, now.points);
+      counts.set(id, {
+        points: Math.max(0, ...values.map(({ points }) => points)),
+        spend: Math.max(0, ...values.map(({ spend }) => spend)),
+        placedAt,
+      });
+    };
+    place(last?.tier ?? null);
+    const counted = counts.get(id);
+    if (!counted || (counted.points === 0 && counted.spend === 0) || !rules.tiers) continue;
     const reached = reachedRank(rules.tiers, amountAt(rules.tiers, placedAt));
+    if (last?.reachedByOrders !== undefined && reached <= rank(rules.tiers, last.reachedByOrders)) continue;
     const held = rank(rules.tiers, last?.tier ?? null);
     const endsAt = endOf(rules.tiers, reached, placedAt);
     const tier = keyOf(rules.tiers, reached);
-    if (reached > held) steps.push({ at: placedAt, tier, reason: last ? 'upgrade' : 'enrolment', endsAt });
-    else if (reached === held && last?.reason === 'grace')
+    if (reached > held) {
+      steps.push({ at: placedAt, tier, reason: last ? 'upgrade' : 'enrolment', endsAt });
+      if (rules.tiers.reachingOrder === 'new_tier') place(tier);
+    } else if (reached === held && last?.reason === 'grace') {
       steps.push({ at: placedAt, tier, reason: 'renewal', endsAt });
+    }
   }
-  judgeUntil(t);
-  return { steps, entitlements };
+  handsUntil(t);
+  return { steps, entitlements, counts };
 }
+
+/** An order as it was before anything went back. */
+const soldAs = (order: OracleOrder): Goods => unpack({ ...order, refunds: [] });
 
 /** The steps until `t`, by what is known. */
 export function stepsUntil(member: OracleMember, t: number): TierStep[] {
@@ -592,7 +659,7 @@ export function stepsUntil(member: OracleMember, t: number): TierStep[] {
 
 /** What all orders are entitled to has changed, of which some were not known: more first, then less. */
 function recomputeOrders(member: OracleMember, now: number): void {
-  const { entitlements } = replay(member, never);
+  const { entitlements, counts } = replay(member, never);
   const placed = new Map(inTime([...member.orders.values()]).map(({ id, placedAt }) => [id, placedAt]));
   const gone = [...member.entitlements.keys()].filter((id) => !placed.has(id));
   const changes = [...placed.keys(), ...gone].map((id) => ({
@@ -609,6 +676,7 @@ function recomputeOrders(member: OracleMember, now: number): void {
       member.entitlements.set(id, after);
     }
   }
+  member.counted = counts;
 }
 
 /** Dates of the qualifying orders since joining. */
@@ -664,6 +732,8 @@ export function enrol(
     debt: [],
     orders,
     returns,
+    handSet: [],
+    counted: new Map(),
     enrolledAt: now,
     entitlements: new Map(),
     bonuses: new Map(),
@@ -682,6 +752,12 @@ export function enrol(
 export function ordersChanged(member: OracleMember, now: number): void {
   recomputeOrders(member, now);
   recomputeMilestones(member, now);
+}
+
+/** To be followed by `ordersChanged`. @param endsAt null: by the rules of the programme */
+export function setTier(member: OracleMember, tier: string, endsAt: number | null, now: number): void {
+  const rules = rulesIn(member.programme, now)?.tiers;
+  member.handSet.push({ at: now, tier, endsAt: endsAt ?? (rules ? endOf(rules, rank(rules, tier), now) : null) });
 }
 
 /** Whether the bonuses for the member's referral are not what they should be, as the writing of an order finds. */
@@ -782,7 +858,7 @@ export function standingAt(member: OracleMember, t: number): OracleStanding | nu
   let pending = 0;
   for (const lot of member.lots) {
     if (isActive(lot, t)) active += posted(lot.movements, t);
-    else if (lot.earnedAt <= t && t < lot.activeAt) pending += posted(lot.movements, t);
+    else if (lot.earnedAt <= t && isWaiting(lot, t)) pending += posted(lot.movements, t);
   }
   const step = tierStepAt(member, t);
   return {

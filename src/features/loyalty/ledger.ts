@@ -243,7 +243,9 @@ function addToBalance({ row, now }: OpenAccount, lot: OpenLot): void {
   const paid = isBefore(now, lot.earnedAt) ? 0 : lot.points - lot.remaining;
   row.active += paid;
   if (isActive(lot, now)) row.active += lot.remaining;
-  else if (!isBefore(now, lot.earnedAt) && isBefore(now, lot.activeAt)) row.pending += lot.remaining;
+  else if (!isBefore(now, lot.earnedAt) && isBefore(now, lot.activeAt) && !isExpired(lot, now)) {
+    row.pending += lot.remaining;
+  }
   const next = nextChange([lot], null, now);
   if (next !== null) considerNext(row, next);
 }

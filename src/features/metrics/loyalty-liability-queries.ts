@@ -147,7 +147,7 @@ interface Change {
  * counts from its own instant and that of its lot on: as pending until the lot is active, as active until it expires.
  * Mark k is the first one not before an instant when k marks are before it. What of a lot was not used before it
  * expired is what expired, whether or not that was posted yet; issued is what was credited and not taken back. What was transferred, or
- * came back, was credited before: on a lot that expires no later.
+ * came back, was credited before: on a lot that expires no later. A date may expire points before they are active, or earned.
  */
 function changesSql(ofOne: boolean): SQL {
   return sql`with bounds as materialized (
@@ -159,11 +159,11 @@ function changesSql(ofOne: boolean): SQL {
       where t.kind in ('transfer_in', 'return') or t.kind = 'reverse' and t.points < 0
     ), spans as materialized (
       select a.programme_id as programme, e.lot_id is null as owed, l.expires_at is null as never,
-        width_bucket(greatest(e.at, l.earned_at), b.list) as starts, width_bucket(l.active_at, b.list) as activates,
+        width_bucket(greatest(e.at, l.earned_at), b.list) as starts, least(width_bucket(l.active_at, b.list), width_bucket(l.expires_at, b.list)) as activates,
         coalesce(width_bucket(l.expires_at, b.list), b.marks) as expires,
         sum(e.points) as points,
         coalesce(sum(e.points) filter (where case when e.points > 0 then r.id is null else r.taken_back end), 0) as issued,
-        coalesce(sum(e.points) filter (where e.at < l.expires_at), 0) as unused
+        coalesce(sum(e.points) filter (where case when l.earned_at < l.expires_at then e.at < l.expires_at else e.points > 0 end), 0) as unused
       from bounds b cross join loyalty_entries e
       join loyalty_accounts a on a.customer_id = e.customer_id
       left join lots l on l.customer_id = e.customer_id and l.id = e.lot_id
@@ -180,7 +180,7 @@ function changesSql(ofOne: boolean): SQL {
       union all select greatest(starts, activates), points, 0, 0, case when never then points else 0 end, 0, 0
         where not owed and greatest(starts, activates) < expires
       union all select expires, -points, 0, 0, 0, 0, 0 where not owed and greatest(starts, activates) < expires
-      union all select expires, 0, 0, 0, 0, issued, unused where not owed
+      union all select greatest(starts, expires), 0, 0, 0, 0, issued, unused where not owed
     ) c (mark, active, pending, debt, never, issued, expired)
     where c.mark < b.marks
     group by 1, 2 order by 2`;

@@ -24,6 +24,7 @@ import {
   ordersChanged,
   recomputeReferral,
   rulesIn,
+  setTier,
   spend,
   standingAt,
   stepsUntil,
@@ -70,6 +71,7 @@ const tiersOf = fc.record({
   windowDays: fc.constantFrom(20, 60, 365),
   periodDays: fc.constantFrom(10, 30, 90),
   graceDays: fc.constantFrom(0, 7, 40),
+  reachingOrder: fc.constantFrom('former_tier' as const, 'new_tier' as const),
   levels: fc.tuple(fc.constantFrom(100, 5_000), fc.constantFrom(10_000, 40_000)).chain(([silver, gold]) =>
     fc.tuple(fc.constantFrom(1, 1, 0.5), fc.constantFrom(1, 1.25), fc.constantFrom(2, 1.3333)).map((multipliers) =>
       [0, silver, gold].map((threshold, index) => ({
@@ -89,6 +91,11 @@ const rulesOf: fc.Arbitrary<OracleRules> = fc
     earnOn: fc.constantFrom('paid' as const, 'paid' as const, 'fulfilled' as const),
     pendingDays: fc.constantFrom(0, 5, 14),
     lives: fc.constantFrom(null, 10, 40, 200),
+    expiresOn: fc.option(fc.constantFrom('2025-02-20', '2025-04-30', '2025-08-01'), { nil: null, freq: 8 }),
+    expiresAtEndOf: fc.option(fc.constantFrom('day' as const, 'month' as const, 'year' as const), { nil: null }),
+    tierOnRefund: fc.constantFrom('recompute' as const, 'keep' as const),
+    includeShipping: fc.boolean(),
+    includeFees: fc.boolean(),
     refundPolicy: fc.constantFrom('only_pending' as const, 'within_balance' as const, 'allow_negative' as const),
     categories: fc.subarray([
       { category: 'A', multiplier: 2 },
@@ -117,9 +124,12 @@ const rulesOf: fc.Arbitrary<OracleRules> = fc
     }),
     pointValue: fc.constantFrom(1, 0.5, 0.333333, 0),
   })
-  .map(({ lives, campaigns, bonuses, ...rules }) => ({
+  .map(({ lives, campaigns, bonuses, expiresOn, ...rules }) => ({
     ...rules,
-    expiryDays: lives === null ? null : rules.pendingDays + lives,
+    // A date says it all.
+    expiresOn,
+    expiryDays: lives === null || expiresOn ? null : rules.pendingDays + lives,
+    expiresAtEndOf: expiresOn ? null : rules.expiresAtEndOf,
     campaigns: campaigns.map(({ from, days, multiplier }) => ({
       name: 'More',
       from: start + from * day,
@@ -159,6 +169,8 @@ const kinds = [
     'cancelRedemption',
     'enrol',
     'publish',
+    'byHand',
+    'byHand',
   ],
   ...['settle', 'occasions', 'jobs', 'jump', 'jump', 'refer', 'rate', 'end', 'regret', 'regret'],
 ];
@@ -471,6 +483,8 @@ class Story {
       case 'transfer':
         if (customer.member) await this.move(customer, customer.member, one);
         return;
+      case 'byHand':
+        return this.setTier(customer, one);
       case 'undo':
       case 'cancelRedemption':
         return this.undo(kind === 'cancelRedemption', a);
@@ -714,6 +728,22 @@ class Story {
     }
   }
 
+  async setTier(customer: Customer, { a, b }: Step): Promise<void> {
+    const { member, id } = customer;
+    const levels = rulesIn(this.programme, now)?.tiers?.levels ?? [];
+    if (!member) return;
+    const tier = at(levels, a)?.key ?? 'gold';
+    const until = b % 2 === 0 ? null : now + (1 + (b % 60)) * day;
+    const isKnown = levels.length > 0;
+    const body = { tier, reason: 'kind', ...(until && { until: iso(until) }) };
+    await send('PUT', `/v1/customers/${id}/loyalty/tier`, body, isKnown ? [] : [422]);
+    const last = stepsUntil(member, now).at(-1);
+    const isInForce = last?.reason === 'manual' && last.tier === tier && (until === null || until === last.endsAt);
+    if (!isKnown || isInForce) return;
+    setTier(member, tier, until, now);
+    this.changed(customer);
+  }
+
   async undo(isRedemption: boolean, a: number): Promise<void> {
     const found = at(
       this.spendings.filter((one) => one.isRedemption === isRedemption),
@@ -773,7 +803,8 @@ class Story {
         reason: one.reason,
         endsAt: micros(one.endsAt),
       }));
-      this.same('steps', told, steps.slice(0, told.length));
+      const wanted = steps.map(({ at: of, tier, reason, endsAt }) => ({ at: of, tier, reason, endsAt }));
+      this.same('steps', told, wanted.slice(0, told.length));
       const reversals = await send(
         'GET',
         `/v1/customers/${id}/loyalty/transactions?kind=reverse&sort=createdAt&limit=100`,
