@@ -1,7 +1,8 @@
 /**
  * `npm run bench`: how near the service comes to a floor (bench/floor.ts) that does only what cannot be left out, on
  * databases of its own: one with a million orders and as many interactions, one with a million leads and five million
- * interactions, one with a million answers to surveys. Figures are ratios of the same run: they hold on any machine.
+ * interactions, one with a million answers to surveys, one with a million customers of whom some are double. Figures are
+ * ratios of the same run: they hold on any machine.
  */
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -19,6 +20,8 @@ import { migrate } from '../src/platform/db/migrate.ts';
 import { migrationsFolder } from '../src/platform/db/open.ts';
 import { countAnswerStore, fillAnswerStore } from './bench/answer-store.ts';
 import { nps } from './bench/answers.ts';
+import { countDuplicateStore, fillDuplicateStore } from './bench/duplicate-store.ts';
+import { duplicates } from './bench/duplicates.ts';
 import { indexStore, leads } from './bench/lead-measures.ts';
 import { countLeadStore, fillLeadStore } from './bench/lead-store.ts';
 import { loyalty } from './bench/loyalty.ts';
@@ -40,12 +43,15 @@ const leadMeasures = { leads };
 const trainingMeasures = { training };
 /** On a store of answers to surveys. */
 const answerMeasures = { nps };
+/** On a store of customers of whom some are double. */
+const duplicateMeasures = { duplicates };
 
 interface Options {
   orders: number;
   leads: number;
   trainingLeads: number;
   answers: number;
+  customers: number;
   only?: string;
   data?: string;
   rounds: number;
@@ -60,7 +66,7 @@ function positive(text: string): number {
 
 const names = [
   'start',
-  ...[measures, leadMeasures, trainingMeasures, answerMeasures].flatMap((all) => Object.keys(all)),
+  ...[measures, leadMeasures, trainingMeasures, answerMeasures, duplicateMeasures].flatMap((all) => Object.keys(all)),
 ];
 const options = new Command('bench')
   .description('Compares the service with a bare floor on this machine.')
@@ -68,6 +74,7 @@ const options = new Command('bench')
   .option('--leads <count>', 'leads in the store of leads', positive, 1_000_000)
   .option('--training-leads <count>', 'leads in the store to learn from', positive, 100_000)
   .option('--answers <count>', 'answers in the store of answers', positive, 1_000_000)
+  .option('--customers <count>', 'customers in the store of double ones', positive, 1_000_000)
   .option('--only <measure>', `one of ${names.join(', ')}`)
   .option('--data <folder>', 'keep the filled stores here for the next run; otherwise in a folder that is deleted')
   .option('--rounds <count>', 'rounds per measure', positive, 5)
@@ -141,6 +148,14 @@ async function main(): Promise<Line[]> {
       fill: (connection, tick) => fillAnswerStore(connection, options.answers, tick),
     });
     lines.push(...(await measured(place, store, answerMeasures)));
+  }
+  if (Object.keys(duplicateMeasures).some(wanted)) {
+    const place = await placeOf(join(folder, 'duplicates'), join(folder, 'bench.log'));
+    const store = await prepared(place.config.dataDir, {
+      count: countDuplicateStore,
+      fill: (connection, tick) => fillDuplicateStore(connection, options.customers, tick),
+    });
+    lines.push(...(await measured(place, store, duplicateMeasures)));
   }
   return lines;
 }

@@ -70,6 +70,16 @@ filter, search or sort by them.
 - **Dry run**: \`?dryRun=true\` validates, returns what would be the result and writes nothing.
 - **Batches** are upserts in index order. The status is 200, with a result per item; \`atomic=true\` writes all items or none.
 
+## Who is who
+
+- A **reference** decides who a customer is; then an **e-mail**; a **phone** only where a message has neither. Two references of one source are
+  two customers, even with one e-mail.
+- An e-mail or phone identifies one customer. Others may carry it as \`shared\`, with a warning: nobody is found by it.
+- A **visitor** known by a reference alone, without an order, who gives a known e-mail is merged into that customer.
+  \`POST /v1/customers/{id}/unmerge\` undoes it, and it is not done again by itself.
+- \`GET /v1/customers/duplicates\` lists pairs who may be one. POST \`merge.body\` to \`merge.accept\` to merge them, or both ids to
+  \`/v1/customers/duplicates/dismiss\`.
+
 ## Lists
 
 \`{ "data": [ … ], "page": { "next": "…", "hasMore": true } }\`: ask again with \`after\` set to \`next\` (or follow the \`Link\`

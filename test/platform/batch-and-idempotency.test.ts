@@ -386,8 +386,67 @@ t.test('a batch takes a thousand items in as many statements as ten, and not one
       'updated',
     );
   }
+  for (const size of [10, 1000]) {
+    const anonymous = orders(size).map((one) => ({ ...one, customer: null }));
+    const early = anonymous.map(({ source, externalId }) => ({
+      source,
+      externalId: fresh('early'),
+      order: { source, externalId },
+      amount: 100,
+      refundedAt: '2026-03-05T10:00:00Z',
+    }));
+    const measure = async (what: string, path: string, items: unknown[]) => {
+      const statements = await statementsOf(async () => {
+        const { body } = await request('POST', `/v1/${path}/batch`, { body: { [path]: items } });
+        t.ok(
+          body.results?.every(({ status }: { status: string }) => status === 'created'),
+          `${what}: ${JSON.stringify(body.results?.[0] ?? body)}`,
+        );
+      });
+      sent[what] = [...(sent[what] ?? []), statements];
+    };
+    await measure('refunds before their orders', 'refunds', early);
+    await measure('orders of nobody known, with refunds that wait', 'orders', anonymous);
+  }
   for (const [what, [few, many]] of Object.entries(sent)) t.equal(many, few, `${what}: ${many} statements`);
   t.match(await batch(orders(1001)), { status: 422, body: { errors: [{ pointer: '/orders', code: 'too_big' }] } });
+});
+
+t.test('one order takes few statements, whoever the customer is', async (t) => {
+  const known = { externalId: fresh('known'), email: `${fresh('known')}@example.org` };
+  const guest = () => ({ email: `${fresh('guest')}@example.org` });
+  const guestTwice = guest();
+  const early = { source: 'shop', externalId: fresh('late') };
+  const push = (members: object) => async () => (await pushOrder(api, { ...members })).status;
+  const refund = async () => {
+    const body = {
+      source: 'shop',
+      externalId: fresh('refund'),
+      order: early,
+      amount: 100,
+      refundedAt: '2026-03-05T10:00:00Z',
+    };
+    return (await request('POST', '/v1/refunds', { body, headers: newKey() })).status;
+  };
+  await push({ customer: known })();
+  await push({ customer: guestTwice })();
+  const cases: [what: string, send: () => Promise<number>, status: number, statements: number][] = [
+    ['of a known reference', push({ customer: { externalId: known.externalId } }), 201, 10],
+    ['of a known reference, with its e-mail', push({ customer: known }), 201, 11],
+    ['of a known e-mail', push({ customer: guestTwice }), 201, 11],
+    ['of a new guest', push({ customer: guest() }), 201, 13],
+    ['of nobody known', push({ customer: null }), 201, 9],
+    ['a refund before its order', refund, 202, 12],
+    ['an order whose refund has come before it', push({ ...early, customer: known }), 201, 29],
+  ];
+  for (const [what, send, status, most] of cases) {
+    let answered = 0;
+    const statements = await statementsOf(async () => {
+      answered = await send();
+    });
+    t.equal(answered, status, what);
+    t.ok(statements <= most, `${what}: ${statements} statements`);
+  }
 });
 
 t.test('when the database refuses the set, the items are written one by one', async (t) => {

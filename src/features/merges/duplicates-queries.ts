@@ -5,16 +5,17 @@ import { type CustomerDuplicate, dismissedDuplicates } from './record.ts';
 
 /*
  * Pairs of customers who may be one, in the order of what they have in common: e-mails, phones and handles first, then names
- * with birthdays, then names with postal codes. Every part is read from an index and ends with the page, and a pair
- * comes once, in the first part that has it. Where pairs are rare, a page ends before it is full, so that none reads a
- * million customers.
+ * with birthdays, then names with postal codes. Every part is read from an index in chunks, and ends with the page;
+ * a pair comes once, in the first part that has it. Where pairs are rare, a page ends before it is full, so that none reads
+ * a million customers, or as many who share one address.
  */
 
 /** What more customers than this have in common says nothing: the phone of a switchboard, the address of a marketplace. */
 const mostAlike = sql.raw('10');
 
-/** Customers that one statement looks at, and statements for a page. */
+/** Customers, or shared identities, that one statement looks at, and statements for a page. */
 const chunk = 10_000;
+const chunkOfIdentities = 2_000;
 const mostChunks = 10;
 
 /** Where a pair stands. */
@@ -27,12 +28,12 @@ export interface Place {
   other: string;
 }
 
-export const beginning: Place = {
-  part: 0,
-  key: String(-(2n ** 63n)),
-  id: '00000000-0000-0000-0000-000000000000',
-  other: '00000000-0000-0000-0000-000000000000',
-};
+const [firstId, lastId] = ['0', 'f'].map((digit) => '00000000-0000-0000-0000-000000000000'.replaceAll('0', digit)) as [
+  string,
+  string,
+]; // two of two
+
+export const beginning: Place = { part: 0, key: String(-(2n ** 63n)), id: firstId, other: firstId };
 
 /** Two who can be merged and of whom nobody has said that they are two. Whoever is shown to nobody is left out here. */
 const areSuggested = (a: SQL, b: SQL) => sql`exists (select from customers x, customers y
@@ -45,9 +46,9 @@ const isRare = (s: SQL) => sql`(select count(*) from (select from customer_share
     where r.kind = ${s}.kind and r.value = ${s}.value limit ${mostAlike}) r) < ${mostAlike}`;
 
 /** Whether a row of `id` among the shared identities leads to `other`: as its owner, or (`younger`) as one who shares it, too. */
-const leadsTo = (id: SQL, other: SQL) => sql`exists (select from customer_shared_identities s
-    join ${sql.raw(everyIdentity)} i on i.kind = s.kind and i.value = s.value
-    where s.customer_id = ${id} and i.customer_id = ${other} and ${isRare(sql`s`)})`;
+const leadsTo = (id: SQL, other: SQL) => sql`exists (select from customer_shared_identities h
+    join ${sql.raw(everyIdentity)} e on e.kind = h.kind and e.value = h.value
+    where h.customer_id = ${id} and e.customer_id = ${other} and ${isRare(sql`h`)})`;
 
 const shareIdentity = (a: SQL, b: SQL) => sql`(${leadsTo(a, b)} or ${leadsTo(b, a)})`;
 
@@ -58,17 +59,28 @@ const after = {
 };
 const limit = sql`limit ${param('limit')}::int`;
 
-// From the younger of the two, or from the one who shares what the other owns.
-const byIdentity = sql`select distinct 0::text as key, s.customer_id as id, i.customer_id as other
-  from customer_shared_identities s cross join lateral (
-    select customer_id from customer_identities o where o.kind = s.kind and o.value = s.value
-    union all select customer_id from customer_shared_identities o where o.kind = s.kind and o.value = s.value
-  ) i
-  where s.customer_id >= ${after.id} and (s.customer_id, i.customer_id) > (${after.id}, ${after.other})
-    and ${param('key')}::bigint is not null and s.customer_id <> i.customer_id and ${isRare(sql`s`)}
-    and (i.customer_id < s.customer_id or not ${leadsTo(sql`i.customer_id`, sql`s.customer_id`)})
-    and ${areSuggested(sql`s.customer_id`, sql`i.customer_id`)}
-  order by s.customer_id, i.customer_id ${limit}`;
+/**
+ * From the younger of the two, or from the one who shares what the other owns. A chunk has all that its
+ * last customer shares.
+ */
+const byIdentity = sql`with scanned as materialized (
+    select customer_id, kind, value from customer_shared_identities
+    where customer_id >= ${after.id} and (customer_id > ${after.id} or ${after.other} < ${sql.raw(`'${lastId}'`)})
+      and ${after.key} is not null
+    order by customer_id fetch first ${sql.raw(String(chunkOfIdentities))} rows with ties
+  ), pairs as (
+    select distinct s.customer_id as id, i.customer_id as other
+    from scanned s cross join lateral (
+      select customer_id from customer_identities o where o.kind = s.kind and o.value = s.value
+      union all select customer_id from customer_shared_identities o where o.kind = s.kind and o.value = s.value
+    ) i
+    where (s.customer_id, i.customer_id) > (${after.id}, ${after.other}) and s.customer_id <> i.customer_id and ${isRare(sql`s`)}
+      and (i.customer_id < s.customer_id or not ${leadsTo(sql`i.customer_id`, sql`s.customer_id`)})
+      and ${areSuggested(sql`s.customer_id`, sql`i.customer_id`)}
+    order by s.customer_id, i.customer_id ${limit}
+  )
+  select 0::text as key, id, other, null::int as size from pairs
+  union all select 0::text, (select customer_id from scanned order by customer_id desc limit 1), null, count(*)::int from scanned`;
 
 /** The pairs of a chunk, and in a row without a pair how many customers it has and where it ends. */
 function byLikeness({ key, isThere }: { key: string; isThere: string }, isSaid: (a: SQL, b: SQL) => SQL): SQL {
@@ -102,11 +114,11 @@ const areBorn = (a: SQL, b: SQL) => sql`exists (select from
 
 type PairRow = Omit<Place, 'part'>;
 
-/** A pair; or what a chunk has looked at. */
-type ChunkRow = (PairRow & { size: null }) | { key: string | null; id: null; other: null; size: number };
+/** A pair; or how much a chunk has looked at, and where it ends: by a key, or by the id of a customer. */
+type ChunkRow = (PairRow & { size: null }) | { key: string | null; id: string | null; other: null; size: number };
 
-const identityPairs = statement<PairRow>('duplicates_by_identity', byIdentity);
-const likenesses: readonly Statement<ChunkRow>[] = [
+const parts: readonly Statement<ChunkRow>[] = [
+  statement('duplicates_by_identity', byIdentity),
   statement('duplicates_by_birthday', byLikeness(alike.birthday, shareIdentity)),
   statement(
     'duplicates_by_postal_code',
@@ -118,14 +130,8 @@ const likenesses: readonly Statement<ChunkRow>[] = [
 export async function pairsAfter(db: Db, from: Place, count: number): Promise<{ pairs: Place[]; rest: Place | null }> {
   const pairs: Place[] = [];
   let place = from;
-  if (place.part === 0) {
-    const { key, id, other } = place;
-    const rows = await db.all(identityPairs, { key, id, other, limit: count });
-    pairs.push(...rows.map((row) => ({ part: 0, ...row })));
-    place = { ...beginning, part: 1 };
-  }
   for (let chunks = 0; pairs.length < count; chunks += 1) {
-    const query = likenesses[place.part - 1];
+    const query = parts[place.part];
     if (!query) return { pairs, rest: null };
     if (chunks === mostChunks) return { pairs, rest: place };
     const { part, key, id, other } = place;
@@ -141,8 +147,9 @@ export async function pairsAfter(db: Db, from: Place, count: number): Promise<{ 
 
 /** Where the next chunk begins. One that is full of a single likeness is left behind: it says nothing. */
 function behind({ part, key }: Place, ended: ChunkRow | undefined): Place {
-  if (!ended || ended.key === null || ended.size === null || ended.size < chunk)
+  if (!ended || ended.key === null || ended.size === null || ended.size < (part === 0 ? chunkOfIdentities : chunk))
     return { ...beginning, part: part + 1 };
+  if (ended.id !== null) return { ...beginning, part, id: ended.id, other: lastId };
   return { ...beginning, part, key: ended.key === key ? String(BigInt(key) + 1n) : ended.key };
 }
 

@@ -4,7 +4,7 @@ import { normalFormUpgrade } from '../../../src/features/customers/stored-identi
 import { openKeys } from '../../../src/platform/auth/keys.ts';
 import { keyedHash } from '../../../src/platform/keyed-hash.ts';
 import { testApp } from '../../support/app.ts';
-import { pushOrder } from '../../support/shop.ts';
+import { fresh, orderOf, pushOrder } from '../../support/shop.ts';
 import { upgradeAs } from '../../support/upgrade.ts';
 import { rollupVerifier } from '../../support/verify-rollups.ts';
 
@@ -153,7 +153,20 @@ t.test('who was erased under a former form is recognised', async (t) => {
     ]);
     const refused = await request('POST', '/v1/customers', { body: customerWith(kind, given) });
     t.match(refused, { status: 409, body: { code: 'person_erased' } }, given);
+    const references = [{ source: 'shop', externalId: fresh('erika') }];
+    const customers = [customerWith(kind, given, { references })];
+    const batch = await request('POST', '/v1/customers/batch', { body: { customers } });
+    t.match(batch.body.results, [{ status: 'refused', error: { code: 'person_erased' } }], given);
+    const { body } = await api.graphql(
+      'mutation ($input: CustomerInput!) { createCustomer(input: $input) { customer { id } } }',
+      { input: { name: 'Erika', identities: [{ kind: kind.toUpperCase(), value: given }] } },
+    );
+    t.match(body.errors, [{ extensions: { code: 'person_erased' } }], given);
     if (kind !== 'handle') {
+      const orders = [orderOf({ customer: { [kind]: given } })];
+      const pushed = await request('POST', '/v1/orders/batch', { body: { orders } });
+      const read = await request('GET', `/v1/orders/${pushed.body.results[0].id}`);
+      t.equal(read.body.customerId, gone.id, given);
       const order = await pushOrder(api, { customer: { [kind]: given } });
       t.match(order.body, { customerId: gone.id, warnings: [{ code: 'person_erased' }] }, given);
     }

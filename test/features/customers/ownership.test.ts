@@ -112,23 +112,72 @@ t.test('of a kind that a document lists it says which is primary; of others some
   has(t, await put('shop', shop), [other, called], 'that of the other again');
 });
 
-t.test('after a merge of two accounts of one shop, each PUT leaves what the other account brought', async (t) => {
-  const [x, y] = [fresh('x'), fresh('y')];
-  const [ofX, ofY, called] = [email(x), email(y), phone()];
-  const a = await put('shop', x, [ofX]);
-  const b = await put('shop', y, [ofY, called]);
-  const { id: mergeId } = await make(`/v1/customers/${a.id}/merge`, { customerId: b.id });
-  for (const night of [1, 2]) {
-    has(t, await put('shop', x, [ofX]), [ofX, ofY.value, called], `x, night ${night}`);
-    has(t, await put('shop', y, [ofY, called]), [ofX.value, ofY, called], `y, night ${night}`);
-  }
-  const moved = email(`${y}-new`);
-  has(t, await put('shop', y, [moved]), [ofX.value, moved], 'y has another address and no phone');
-  const { references } = await put('shop', x, [ofX]);
-  t.strictSame(references.map(({ externalId }: any) => externalId).sort(), [x, y].sort());
-  await make(`/v1/customers/${a.id}/unmerge`, { mergeId });
-  has(t, await put('shop', x, [ofX]), [ofX, moved.value], 'what came since stays with the survivor');
-});
+type Put = (source: string, externalId: string, identities?: object[]) => Promise<any>;
+const shown = async (source: string, externalId: string) => (await request('GET', at(source, externalId))).body;
+const doors: Record<string, Put> = {
+  rest: put,
+  async batch(source, externalId, identities) {
+    const references = [{ source, externalId }];
+    await make('/v1/customers/batch', { customers: [{ name: 'Ida', references, identities }] });
+    return shown(source, externalId);
+  },
+  async graphql(source, externalId, identities) {
+    const { body } = await graphql(
+      `mutation ($reference: ReferenceInput!, $input: CustomerInput!) {
+        upsertCustomer(reference: $reference, input: $input) { applied } }`,
+      {
+        reference: { source, externalId },
+        input: { name: 'Ida', identities: identities?.map((one: any) => ({ ...one, kind: one.kind.toUpperCase() })) },
+      },
+    );
+    if (body.errors) throw new Error(JSON.stringify(body.errors));
+    return shown(source, externalId);
+  },
+};
+
+for (const [door, putBy] of Object.entries(doors)) {
+  t.test(
+    `${door}: after a merge of two accounts of one shop, each PUT leaves what the other account brought`,
+    async (t) => {
+      const [x, y] = [fresh('x'), fresh('y')];
+      const [ofX, ofY, called] = [email(x), email(y), phone()];
+      const a = await putBy('shop', x, [ofX]);
+      const b = await putBy('shop', y, [ofY, called]);
+      const { id: mergeId } = await make(`/v1/customers/${a.id}/merge`, { customerId: b.id });
+      for (const night of [1, 2]) {
+        has(t, await putBy('shop', x, [ofX]), [ofX, ofY.value, called], `x, night ${night}`);
+        has(t, await putBy('shop', y, [ofY, called]), [ofX.value, ofY, called], `y, night ${night}`);
+      }
+      const moved = email(`${y}-new`);
+      has(t, await putBy('shop', y, [moved]), [ofX.value, moved], 'y has another address and no phone');
+      const { references } = await putBy('shop', x, [ofX]);
+      t.strictSame(references.map(({ externalId }: any) => externalId).sort(), [x, y].sort());
+      await make(`/v1/customers/${a.id}/unmerge`, { mergeId });
+      has(t, await putBy('shop', x, [ofX]), [ofX, moved.value], 'what came since stays with the survivor');
+    },
+  );
+
+  t.test(`${door}: after an unmerge a PUT clears its own, and leaves what other systems have brought`, async (t) => {
+    const [x, y, tel] = [fresh('x'), fresh('y'), fresh('tel')];
+    const [ofX, ofY, called, second] = [email(x), email(y), phone(), phone()];
+    const a = await putBy('shop', x, [ofX]);
+    const b = await putBy('shop', y, [ofY]);
+    await make(
+      '/v1/orders',
+      orderOf({ source: 'tel', customer: { externalId: tel, email: ofY.value, phone: called.value } }),
+    );
+    await make(
+      '/v1/orders',
+      orderOf({ source: 'tel', customer: { externalId: fresh('tel'), email: ofX.value, phone: second.value } }),
+    );
+    const { id: mergeId } = await make(`/v1/customers/${a.id}/merge`, { customerId: b.id });
+    has(t, await putBy('shop', y, [ofY]), [ofX.value, ofY, called.value, second], 'merged');
+    await make(`/v1/customers/${a.id}/unmerge`, { mergeId });
+    has(t, await putBy('shop', y), [called], 'the phone is of the call centre');
+    has(t, await putBy('shop', x), [second], 'and that of the other one');
+    t.equal((await shown('tel', tel)).id, b.id, 'the reference of the call centre stays');
+  });
+}
 
 t.test('identities from before it was noted who brought them stay until a document has told them', async (t) => {
   const shop = fresh('shop');
@@ -195,6 +244,22 @@ t.test('a document that is sent again does not give back what was taken back', a
         },
       ),
     lead: (name, consents) => request('PUT', `/v1/leads/external/shop/${name}`, { body: { consents } }),
+    'lead by GraphQL': async (name, consents) => {
+      const { body } = await graphql(
+        `mutation ($reference: ReferenceInput!, $input: LeadDocument!) { upsertLead(reference: $reference, input: $input) { applied } }`,
+        {
+          reference: { source: 'shop', externalId: name },
+          input: {
+            consents: consents.map((one: any) => ({
+              ...one,
+              channel: one.channel?.toUpperCase() ?? null,
+              status: one.status.toUpperCase(),
+            })),
+          },
+        },
+      );
+      if (body.errors) throw new Error(JSON.stringify(body.errors));
+    },
     leads: (name, consents) =>
       request('POST', '/v1/leads/batch', {
         body: { leads: [{ customer: { source: 'shop', externalId: name }, consents }] },
@@ -233,4 +298,34 @@ t.test('a document that is sent again does not give back what was taken back', a
   now = new Date(Date.parse(now) + 60_000).toISOString();
   await make('/v1/leads', { customerId: id, consents: [{ purpose, status: 'granted' }] });
   t.equal(await inForce(id, 'email'), 'granted', 'a form that is filled in is of now');
+});
+
+t.test('what either of two merged ones took back stays so, also after the undo', async (t) => {
+  const consents = [{ purpose: 'newsletter', channel: 'email', status: 'granted' }];
+  const inForce = async (id: string) =>
+    (await request('GET', `/v1/customers/${id}/consents?channel=email`)).body.consents[0]?.status;
+  const later = () => {
+    now = new Date(Date.parse(now) + 60_000).toISOString();
+  };
+  for (const isSurvivor of [true, false]) {
+    const [x, y] = [fresh('x'), fresh('y')];
+    const a = await put('shop', x, undefined, { consents });
+    const b = await put('shop', y, undefined, { consents });
+    later();
+    const who = isSurvivor ? a : b;
+    await make(`/v1/customers/${who.id}/consents`, { ...consents[0], status: 'withdrawn' });
+    later();
+    const { id: mergeId } = await make(`/v1/customers/${a.id}/merge`, { customerId: b.id });
+    later();
+    for (const name of [x, y]) await put('shop', name, undefined, { consents });
+    await make('/v1/customers/batch', {
+      customers: [x, y].map((name) => ({ name: 'Ida', references: [{ source: 'shop', externalId: name }], consents })),
+    });
+    t.equal(await inForce(a.id), 'withdrawn', 'merged');
+    await make(`/v1/customers/${a.id}/unmerge`, { mergeId });
+    later();
+    for (const name of [x, y]) await put('shop', name, undefined, { consents });
+    t.equal(await inForce(who.id), 'withdrawn', 'parted');
+    t.equal(await inForce(isSurvivor ? b.id : a.id), 'granted', 'the other one never took it back');
+  }
 });

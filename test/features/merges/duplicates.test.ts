@@ -69,6 +69,23 @@ t.test('pairs come once, with all their reasons and the merge to accept', async 
   t.strictSame(told(await list(), people), ['0,3,same_name_and_postal_code'], 'and after an unmerge');
 });
 
+t.test('who shares and who owns may have come in any order', async (t) => {
+  const [tel, mail] = [phone(), email()];
+  const people = [
+    await put({ name: fresh('Shares'), identities: [{ ...tel, shared: true }] }),
+    await put({ name: fresh('Owns'), identities: [tel] }),
+    await put({ name: fresh('Shares'), identities: [{ ...mail, shared: true }] }),
+    await put({ name: fresh('Shares'), identities: [{ ...mail, shared: true }] }),
+    await put({ name: fresh('Owns'), identities: [mail] }),
+  ];
+  t.strictSame(told(await list('?limit=100'), people), [
+    '0,1,same_phone',
+    '2,3,same_email',
+    '2,4,same_email',
+    '3,4,same_email',
+  ]);
+});
+
 t.test('each pair is on one page, also where customers go meanwhile', async (t) => {
   const people: any[] = [];
   for (let group = 0; group < 4; group += 1) {
