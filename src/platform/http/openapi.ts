@@ -98,6 +98,9 @@ export function openApiDocument(routes: readonly Route[], guide: Guide): Json {
   return document;
 }
 
+/** `a`, `b` or `c`. */
+const anyOf = new Intl.ListFormat('en-GB', { type: 'disjunction' });
+
 function sorted(map: Map<string, Json>): Json {
   return Object.fromEntries([...map].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
@@ -164,7 +167,7 @@ function describe({ operation, bodyLimit }: Route): string {
       ? `Needs no token; GraphQL needs the scope \`${operation.scope}\`.`
       : `Needs the scope \`${operation.scope}\`.`,
     personal.length > 0 &&
-      `Filtering by ${personal.map((name) => `\`${name}\``).join(' or ')} also needs \`customers:pii\`.`,
+      `Filtering by ${anyOf.format(personal.map((name) => `\`${name}\``))} also needs \`customers:pii\`.`,
     'body' in operation.input.shape && `The body has at most ${bodyLimit / 1024 / 1024} MB.`,
   ]
     .filter((part) => part !== undefined && part !== false)
