@@ -4,6 +4,7 @@ import { derivedState, pointsOfMembers } from './derived-state.ts';
 import { lockOwners } from './features/customers/queries.ts';
 import { normalFormUpgrade } from './features/customers/stored-identities.ts';
 import { recomputeAllEarnings } from './features/loyalty/earning-comparison.ts';
+import { appliedRefunds } from './features/orders/record.ts';
 import { type Db, param, poolDb, statement, transaction } from './platform/db/client.ts';
 import type { Settings } from './platform/db/settings.ts';
 import type { Upgrade } from './platform/db/upgrade.ts';
@@ -11,7 +12,7 @@ import { createPrincipal } from './platform/principal.ts';
 
 const customersWithRefunds = statement<{ id: string }>(
   'customers_with_refunds',
-  sql`select distinct customer_id as id from refunds where customer_id > ${param('after')}::uuid and order_id is not null order by 1 limit 500`,
+  sql`select distinct customer_id as id from ${appliedRefunds} r where customer_id > ${param('after')}::uuid and order_id is not null order by 1 limit 500`,
 );
 const refundedRevenue = statement<{ currency: string; orders: number; revenue: string }>(
   'refunded_revenue',

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { routes } from '../../src/features.ts';
 import { isPublic } from '../../src/platform/http/public.ts';
+import { newId } from '../../src/platform/ids.ts';
 import type { Operation } from '../../src/platform/operation.ts';
 import { testApp } from '../support/app.ts';
 import { changeLog } from '../support/change-log.ts';
@@ -197,13 +198,25 @@ const idOf: Record<string, string> = {
   '/v1/assignment-rules': house.assignmentRule,
   '/v1/lead-rule-sets': house.leadRuleSet,
   '/v1/lead-models': house.leadModel,
+  '/v1/partners': partner,
+  // There are none here, and no token gets as far as looking for them.
+  ...Object.fromEntries(
+    ['audit-entries', 'clients', 'retention-rules', 'retention-runs'].map((name) => [`/v1/${name}`, newId()]),
+  ),
 };
+
+/** @throws Error for a collection of which no record is known here */
+function idIn(path: string): string {
+  const collection = path.slice(0, path.indexOf('/{'));
+  const found = idOf[collection];
+  if (found === undefined) throw new Error(`add an id for ${collection} to idOf`);
+  return found;
+}
 
 /** A request of the contract's own example for records that are there: only the token can be wrong with it. */
 function requestOf({ method, path, parameters, documents }: ContractOperation, key: string): RawRequest {
-  const collection = path.slice(0, path.indexOf('/{'));
   const filled = path
-    .replace('{id}', idOf[collection] ?? person.customer)
+    .replace('{id}', () => idIn(path))
     .replace('{source}', 'shop')
     .replace('{externalId}', person.name)
     .replace(/\{\w+\}/g, 'none');

@@ -67,7 +67,8 @@ t.test('personal columns are personal members, and the reverse', async (t) => {
     const table = getTableName(stored.table);
     const personalOnes = personalMembers(stored);
     const names = documents[table];
-    if (personalOnes.length > 0) t.ok(names, `${table} says which documents show it`);
+    if (personalOnes.length > 0)
+      t.ok(names, `add an entry for ${table} to documents: the documents that show ${personalOnes.join(', ')}`);
     for (const document of names ?? []) {
       const members = answered.get(document);
       t.ok(members, `${document} is answered`);
@@ -84,7 +85,7 @@ t.test('personal columns are personal members, and the reverse', async (t) => {
   t.strictSame(
     others.filter((name) => !told.has(name) && !(name in made)),
     [],
-    'every personal member is of a table',
+    'every personal member is of a table: add its document to documents, or the member to made',
   );
   t.strictSame(
     Object.keys(made).filter((name) => !others.includes(name)),

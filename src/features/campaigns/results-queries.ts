@@ -6,7 +6,7 @@ import { isSomebody } from '../../records/nobody.ts';
 import { type InteractionKind, isTouch } from '../interactions/record.ts';
 import { beginningOfTime, type Scope } from '../metrics/scope.ts';
 import { type Knowledge, ordersOf, refundInBase, shaped } from '../metrics/source.ts';
-import { isApplied } from '../orders/record.ts';
+import { appliedRefunds } from '../orders/record.ts';
 
 /**
  * Which campaign an order, a new lead or a conversion is put down to.
@@ -82,8 +82,8 @@ const totals = shaped<Knowledge, TotalsRow>('campaign_results', (shape) => {
     ? sql`occurred_at < ${end}`
     : sql`occurred_at >= ${from} - ${reach} and occurred_at < ${end}`;
   const returned = refundsWhenGiven
-    ? sql`(select sum(${refundInBase}) from refunds f
-        where f.customer_id = o.customer_id and f.order_id = o.id and ${isApplied(sql`f`)}
+    ? sql`(select sum(${refundInBase}) from ${appliedRefunds} f
+        where f.customer_id = o.customer_id and f.order_id = o.id
           and f.refunded_at >= ${from} and f.refunded_at < ${end})`
     : sql`null::numeric`;
   return sql`with touches as materialized (

@@ -14,10 +14,10 @@ import { channel } from '../customers/words.ts';
 import {
   type ConsentChangeRow,
   type ConsentRow,
+  consentAnswer,
   consentChangeColumns,
   consentsOf,
-  toConsent,
-  toConsentChange,
+  withEvidence,
 } from './queries.ts';
 import { allChannels, type Consent, consent, consentChange, consentChanges, customerConsentInput } from './record.ts';
 import { consentChangeOf, saveConsentChanges } from './write.ts';
@@ -41,7 +41,7 @@ export const recordConsent = writeOperation({
     refuseErased(tx, owner);
     const row = consentChangeOf(context, { customerId: owner, input: body });
     await saveConsentChanges(tx, [row]);
-    return toConsentChange(row);
+    return withEvidence(row);
   },
 });
 
@@ -104,7 +104,7 @@ export const getCustomerConsents = readOperation({
     const rows = (await consentsOf(db, [owner])).filter((row) => purpose === undefined || row.purpose === purpose);
     // What is not there says that nobody asked, so there has to be such a customer.
     if (rows.length === 0 && !(await customerById(db, owner))) throw notFound('customer');
-    return { customerId: owner, consents: on === undefined ? rows.map(toConsent) : inForceOn(rows, on) };
+    return { customerId: owner, consents: on === undefined ? rows.map(consentAnswer) : inForceOn(rows, on) };
   },
 });
 
@@ -114,7 +114,7 @@ function inForceOn(rows: ConsentRow[], on: NonNullable<Consent['channel']>): Con
   for (const row of rows) {
     if (row.channel === on || (row.channel === allChannels && !held.has(row.purpose))) held.set(row.purpose, row);
   }
-  return [...held.values()].map((row) => ({ ...toConsent(row), channel: on }));
+  return [...held.values()].map((row) => ({ ...consentAnswer(row), channel: on }));
 }
 
 /** For the GraphQL loaders: what is in force for each of a set of customers, one statement. */
@@ -128,7 +128,7 @@ export const consentsByCustomers = readOperation({
   output: z.array(z.array(consent)),
   async run({ db }, { ids }) {
     const found = new Map<string, Consent[]>(ids.map((customerId) => [customerId, []]));
-    for (const row of await consentsOf(db, ids)) found.get(row.customerId)?.push(toConsent(row));
+    for (const row of await consentsOf(db, ids)) found.get(row.customerId)?.push(consentAnswer(row));
     return ids.map((customerId) => found.get(customerId) ?? []);
   },
 });
@@ -173,7 +173,7 @@ async function pageOfChanges(
   input: { customerId?: string | undefined },
 ): Promise<z.output<typeof changePage>> {
   const { data, page } = await list(context.db, context, input);
-  return { data: data.map(toConsentChange), page };
+  return { data: data.map(withEvidence), page };
 }
 
 export const listConsents = readOperation({

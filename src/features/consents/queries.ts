@@ -7,15 +7,15 @@ import { allChannels, type Consent, type ConsentChange, consentChanges, consents
 export type ConsentChangeRow = typeof consentChanges.$inferSelect;
 export type ConsentRow = typeof consents.$inferSelect;
 
-/** The select list of a change; for `toConsentChange`. */
+/** The select list of a change; for `withEvidence`. */
 export const consentChangeColumns = fields(consentChanges);
 
-export function toConsentChange({ source, textVersion, wording, reference, ...row }: ConsentChangeRow): ConsentChange {
+export function withEvidence({ source, textVersion, wording, reference, ...row }: ConsentChangeRow): ConsentChange {
   const evidence = { source, textVersion, wording, reference };
   return { ...row, evidence: Object.values(evidence).some((member) => member !== null) ? evidence : null };
 }
 
-export function toConsent(row: ConsentRow): Consent {
+export function consentAnswer(row: ConsentRow): Consent {
   return { ...row, channel: row.channel === allChannels ? null : row.channel };
 }
 

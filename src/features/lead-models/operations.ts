@@ -9,6 +9,7 @@ import { readOperation, writeOperation, writeParameters } from '../../platform/o
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { answeredMembers } from '../../records/table.ts';
 import { leads } from '../leads/record.ts';
 import { learnedScoresOf, readyModel, scoresByModel } from './queries.ts';
 import {
@@ -18,6 +19,7 @@ import {
   type LeadModelAnswer,
   leadModel,
   leadModelCoefficient,
+  leadModelFields,
   leadModelInput,
   leadModelStatus,
   leadModels,
@@ -39,13 +41,12 @@ type LeadModelRow = typeof leadModels.$inferSelect;
 
 const columns = fields(leadModels);
 
-function toListed(row: LeadModelRow): z.output<typeof listedLeadModel> {
-  const { model, ...told } = row;
-  return { ...told, intercept: model?.intercept ?? null, warning: warningOf(row) };
+function withWarning(row: LeadModelRow): z.output<typeof listedLeadModel> {
+  return { ...answeredMembers(leadModelFields, row), intercept: row.model?.intercept ?? null, warning: warningOf(row) };
 }
 
-function toLeadModel(row: LeadModelRow): LeadModelAnswer {
-  return { ...toListed(row), coefficients: coefficientsOf(row) };
+function withCoefficients(row: LeadModelRow): LeadModelAnswer {
+  return { ...withWarning(row), coefficients: coefficientsOf(row) };
 }
 
 function warningOf({ model, quality }: LeadModelRow): LeadModelAnswer['warning'] {
@@ -126,7 +127,7 @@ export const createLeadModel = writeOperation({
     };
     await tx.all(insert, { rows: JSON.stringify([row]) });
     enqueue(tx, trainLeadModel, { leadModelId: row.id });
-    return { ...toLeadModel(row), created: true };
+    return { ...withCoefficients(row), created: true };
   },
 });
 
@@ -151,7 +152,7 @@ export const getLeadModel = readOperation({
   input: leadModelId,
   output: leadModel,
   problems: ['not_found'],
-  run: async ({ db }, { id: wanted }) => toLeadModel(await modelById(db, wanted)),
+  run: async ({ db }, { id: wanted }) => withCoefficients(await modelById(db, wanted)),
 });
 
 const list = keysetList<LeadModelRow>({
@@ -180,7 +181,7 @@ export const listLeadModels = readOperation({
   output: pageOf(listedLeadModel).meta({ id: 'LeadModelPage' }),
   async run(context, input) {
     const { data, page } = await list(context.db, context, input);
-    return { data: data.map(toListed), page };
+    return { data: data.map(withWarning), page };
   },
 });
 

@@ -42,7 +42,7 @@ export interface FactsRow extends LeadProfile {
 
 /**
  * What is known of the leads in `subjects` (customer_id, source, cut), in the order of their ids: the profile as it stands
- * and the touches before `cut`, grouped; for `toFacts`. `offset 0` keeps the planner to one look-up per lead: it
+ * and the touches before `cut`, grouped; for `readFacts`. `offset 0` keeps the planner to one look-up per lead: it
  * would read all customers for a page of them.
  */
 export function factsQuery(subjects: SQL, more: SQL = sql``): SQL {
@@ -62,7 +62,7 @@ export function factsQuery(subjects: SQL, more: SQL = sql``): SQL {
     order by s.customer_id`;
 }
 
-export function toFacts({ id: _, attributes, interactions, ...profile }: FactsRow): LeadFacts {
+export function readFacts({ id: _, attributes, interactions, ...profile }: FactsRow): LeadFacts {
   return {
     profile,
     attributes: attributes ?? {},
@@ -141,7 +141,7 @@ export async function scoresByModel(
 ): Promise<Map<string, LearnedScore>> {
   if (ids.length === 0) return new Map();
   const rows = await db.all(factsOf, { ids, asOf });
-  return new Map(rows.map((row) => [row.id, model.score(toFacts(row))]));
+  return new Map(rows.map((row) => [row.id, model.score(readFacts(row))]));
 }
 
 /** The same by the model in use, as answered; null when there is none. Two statements, one of which a cache may save. */
@@ -153,23 +153,14 @@ export async function learnedScoresOf(
   const model = await modelInUse(db);
   if (!model) return null;
   const scores = await scoresByModel(db, model, ids, asOf);
-  return new Map([...scores].map(([id, score]) => [id, toLearnedScore(model, score)]));
+  return new Map([...scores].map(([id, score]) => [id, learnedAnswer(model, score)]));
 }
 
-function toLearnedScore({ id, number }: ReadyModel, score: LearnedScore): LearnedScoreAnswer {
+function learnedAnswer({ id, number }: ReadyModel, score: LearnedScore): LearnedScoreAnswer {
   return {
     modelId: id,
     number,
-    probability: score.probability,
-    logOdds: score.logOdds,
-    points: score.points,
-    baseLogOdds: score.baseLogOdds,
-    basePoints: score.basePoints,
-    contributions: score.contributions.map(({ field, name, logOdds, points }) => ({
-      field,
-      feature: name,
-      logOdds,
-      points,
-    })),
+    ...score,
+    contributions: score.contributions.map(({ name: feature, ...contribution }) => ({ ...contribution, feature })),
   };
 }

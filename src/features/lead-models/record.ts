@@ -174,7 +174,7 @@ export const leadModelWarning = z
     description: 'From an AUC of 0.97 on: a field may have been filled in after the outcome.',
   });
 
-const fields = {
+export const leadModelFields = {
   id: key(),
   version: version(),
   number: integer(1, 2_147_483_647)
@@ -206,14 +206,14 @@ export const leadModels = storedTable('lead_models', {
   owner: null,
   key: ['id'],
   guard: null,
-  fields,
+  fields: leadModelFields,
   extras: (t) => [unique().on(t.number), index('lead_models_created').on(t.createdAt, t.id)],
 });
 
 /** A model without its coefficients, as lists have it. */
 export const listedLeadModel = z
   .strictObject({
-    ...outputShape(fields),
+    ...outputShape(leadModelFields),
     intercept: z
       .number()
       .nullable()

@@ -18,7 +18,7 @@ import type { Services } from '../../platform/operation.ts';
 import { id } from '../../platform/values.ts';
 import { isTouch } from '../interactions/record.ts';
 import { rulesInForce, scoresAt } from '../lead-scores/queries.ts';
-import { type FactsRow, factsQuery, firstConversion, toFacts } from './queries.ts';
+import { type FactsRow, factsQuery, firstConversion, readFacts } from './queries.ts';
 import type { LeadModelCounts, LeadModelParameters, LeadModelQuality, LeadModelReason } from './record.ts';
 
 /** Leads read at a time. */
@@ -175,7 +175,7 @@ async function readExamples(
 }
 
 function factsOf({ outcome: _, heardAt: __, ...row }: LabelledRow) {
-  return toFacts(row);
+  return readFacts(row);
 }
 
 /** Lets others run between the steps of a long computation. */

@@ -52,10 +52,10 @@ export async function scoreDetails(
         cross join lateral (${scoreQuery(document, subject)}) x`;
   });
   const rows = ids.length === 0 ? [] : await db.all(query, { ids, asOf });
-  return new Map(rows.map((row) => [row.id, toLeadScore(rules, row, asOf)]));
+  return new Map(rows.map((row) => [row.id, scoreWithReasons(rules, row, asOf)]));
 }
 
-function toLeadScore({ id, number, document }: ScoringRules, row: DetailRow, asOf: string): RuleScored {
+function scoreWithReasons({ id, number, document }: ScoringRules, row: DetailRow, asOf: string): RuleScored {
   const score = pointsOf(row.score);
   const contributions = document.rules.flatMap(({ name, group, when = [] }, index) => {
     if (!row.applies[index]) return [];

@@ -12,7 +12,7 @@ import { leadColumns, type UnscoredLead } from '../leads/queries.ts';
 import { lead, leadStage, leads } from '../leads/record.ts';
 import { boundsHoldAt } from './bounds.ts';
 import { scoreGrade } from './grade.ts';
-import { compiled, rulesById, rulesInForce, type ScoringRules, toLeadScore } from './queries.ts';
+import { compiled, rulesById, rulesInForce, type ScoringRules, scoreAndGrade } from './queries.ts';
 import { scoreQuery } from './score-sql.ts';
 
 const points = z.number().min(-10_000_000).max(10_000_000);
@@ -157,7 +157,7 @@ async function leadPage(context: Context, given: z.output<typeof input>) {
   const cursor = (row: ScoredRow) =>
     context.cursors.encode({ scope, key: [`${keyOf(row)} ${asOf} ${rules.id}`, row.id] });
   const page: Page<ScoredRow> = pageFrom(rows, { limit, cursor, total, cursors: given.cursors });
-  const data = page.data.map(({ units, ...record }) => ({ ...record, ...toLeadScore(rules, units) }));
+  const data = page.data.map(({ units, ...record }) => ({ ...record, ...scoreAndGrade(rules, units) }));
   return { data: given.learned ? await withLearned(db, data, asOf) : data, page: page.page };
 }
 

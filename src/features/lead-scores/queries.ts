@@ -84,7 +84,7 @@ export interface LeadScore {
   grade: ScoreGrade;
 }
 
-export function toLeadScore(rules: ScoringRules, units: number): LeadScore {
+export function scoreAndGrade(rules: ScoringRules, units: number): LeadScore {
   const score = pointsOf(units);
   return { score, grade: gradeOf(rules.document.grades, score) };
 }
@@ -103,7 +103,7 @@ export async function scoresOf(
     rules,
     ids.map((customerId) => ({ customerId, asOf })),
   );
-  return new Map(scores.map(({ customerId, units }) => [customerId, toLeadScore(rules, units)]));
+  return new Map(scores.map(({ customerId, units }) => [customerId, scoreAndGrade(rules, units)]));
 }
 
 /** Scores under any rule set, each at an instant of its own, in grid units; one statement. */

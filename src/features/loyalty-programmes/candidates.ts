@@ -87,7 +87,7 @@ export const listLoyaltyCandidates = readOperation({
     });
     const cursor = (row: CandidateRow) => context.cursors.encode({ scope, key: [`${row.points} ${asOf}`, row.id] });
     const { data, page } = pageFrom(rows, { limit: wanted, cursor, cursors: input.cursors });
-    return { data: data.map((row) => toCandidate(rules, row)), page };
+    return { data: data.map((row) => withTierAndValue(rules, row)), page };
   },
 });
 
@@ -182,7 +182,7 @@ function qualifying(rules: LoyaltyRules, { basis }: TierRules, tierKey: string |
     where o.customer_id = p.id and ${earning(rules)} and o.placed_at > ${param('tierFrom')}::timestamptz and o.placed_at <= ${param('asOf')}::timestamptz)`;
 }
 
-function toCandidate(rules: LoyaltyRules, { id: customerId, qualifying, ...row }: CandidateRow) {
+function withTierAndValue(rules: LoyaltyRules, { id: customerId, qualifying, ...row }: CandidateRow) {
   const { digits, scale } = parseDecimal(String(rules.pointValue));
   return {
     customerId,

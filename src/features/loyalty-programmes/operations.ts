@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import type { LoyaltyRules } from '../../domain/loyalty-earning.ts';
 import { isBefore } from '../../domain/period.ts';
-import { fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
+import { insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
 import { invalid, Problem, problemType } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import { enqueue } from '../../platform/jobs.ts';
@@ -11,7 +11,7 @@ import { keysetList, pageOf, pageParameters, sortParameter } from '../../platfor
 import { id } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { nextStamps } from '../../records/stamps.ts';
-import { updateRows } from '../../records/table.ts';
+import { answered, updateRows } from '../../records/table.ts';
 import { unknownCampaigns } from '../campaigns/queries.ts';
 import { recomputePublication } from '../loyalty/publication.ts';
 import {
@@ -23,7 +23,7 @@ import {
   programmeNotPublished,
   programmesByIds,
   rulesOf,
-  toProgramme,
+  withVersionInForce,
 } from './queries.ts';
 import {
   completeRules,
@@ -73,7 +73,7 @@ export const createLoyaltyProgramme = writeOperation({
       updatedAt: now,
     };
     await tx.all(insert, { rows: JSON.stringify([row]) });
-    return { ...toProgramme({ ...row, currentNumber: null, currentFrom: null }), created: true };
+    return { ...withVersionInForce({ ...row, currentNumber: null, currentFrom: null }), created: true };
   },
 });
 
@@ -105,7 +105,7 @@ export const getLoyaltyProgramme = readOperation({
   input: programmeId,
   output: loyaltyProgramme,
   problems: ['not_found'],
-  run: async ({ db, now }, { id: wanted }) => toProgramme(await programmeById(db, wanted, now)),
+  run: async ({ db, now }, { id: wanted }) => withVersionInForce(await programmeById(db, wanted, now)),
 });
 
 /** For the GraphQL loaders: programmes by id, one statement. */
@@ -121,7 +121,7 @@ export const loyaltyProgrammesByIds = readOperation({
     const found = await programmesByIds(db, [...new Set(ids)], now);
     return ids.map((wanted) => {
       const record = found.get(wanted);
-      return record ? toProgramme(record) : null;
+      return record ? withVersionInForce(record) : null;
     });
   },
 });
@@ -153,7 +153,7 @@ export const listLoyaltyProgrammes = readOperation({
   output: pageOf(loyaltyProgramme).meta({ id: 'LoyaltyProgrammePage' }),
   async run(context, input) {
     const { data, page } = await list(context.db, context, input);
-    return { data: data.map(toProgramme), page };
+    return { data: data.map(withVersionInForce), page };
   },
 });
 
@@ -168,7 +168,7 @@ async function save(
 ): Promise<z.output<typeof writtenProgramme>> {
   const row: ProgrammeRow = { ...before, ...changes, ...nextStamps(before, now) };
   await tx.all(change, { rows: JSON.stringify([row]) });
-  return { ...toProgramme(await programmeById(tx, row.id, now)), created: false };
+  return { ...withVersionInForce(await programmeById(tx, row.id, now)), created: false };
 }
 
 export const updateLoyaltyProgramme = writeOperation({
@@ -320,7 +320,7 @@ type VersionRow = z.output<typeof loyaltyProgrammeVersion> & { id: string };
 
 const listVersions = keysetList<VersionRow>({
   name: 'loyalty_programme_versions',
-  select: sql`${fields(loyaltyProgrammeVersions)}, ${loyaltyProgrammeVersions.programmeId} as id`,
+  select: sql`${answered(loyaltyProgrammeVersions)}, ${loyaltyProgrammeVersions.programmeId} as id`,
   from: sql`${loyaltyProgrammeVersions}`,
   // A number stands for one version of the programme that is asked about.
   id: sql`${loyaltyProgrammeVersions.programmeId}`,

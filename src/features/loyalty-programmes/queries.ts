@@ -4,7 +4,8 @@ import { isBefore } from '../../domain/period.ts';
 import { type Db, fields, param, statement } from '../../platform/db/client.ts';
 import { canonicalInstant } from '../../platform/db/columns.ts';
 import { notFound, Problem, problemType } from '../../platform/errors.ts';
-import { type LoyaltyProgramme, loyaltyProgrammes } from './record.ts';
+import { answeredMembers } from '../../records/table.ts';
+import { type LoyaltyProgramme, loyaltyProgrammes, programmeFields } from './record.ts';
 
 export const programmeNotPublished = problemType('programme_not_published', 409, 'The programme is not published');
 
@@ -17,13 +18,13 @@ export interface ProgrammeRules {
   versions: { number: number; validFrom: string; rules: LoyaltyRules }[];
 }
 
-/** What `programmeRulesJson` answers, for `toProgrammeRules`. */
+/** What `programmeRulesJson` answers, for `readProgrammeRules`. */
 export type ProgrammeRulesJson = [
   endedAt: string | null,
   versions: [number: number, validFrom: string, rules: LoyaltyRules][] | null,
 ];
 
-/** The rules of a programme as one JSON value, to be read beside something else; `toProgrammeRules` reads it. */
+/** The rules of a programme as one JSON value, to be read beside something else; `readProgrammeRules` reads it. */
 export function programmeRulesJson(programmeId: SQL): SQL {
   return sql`(select json_build_array(rp.ended_at::text,
       (select json_agg(json_build_array(rv.number, rv.valid_from::text, rv.rules) order by rv.number)
@@ -31,7 +32,7 @@ export function programmeRulesJson(programmeId: SQL): SQL {
     from loyalty_programmes rp where rp.id = ${programmeId})`;
 }
 
-export function toProgrammeRules(id: string, [endedAt, versions]: ProgrammeRulesJson): ProgrammeRules {
+export function readProgrammeRules(id: string, [endedAt, versions]: ProgrammeRulesJson): ProgrammeRules {
   return {
     id,
     endedAt: endedAt === null ? null : canonicalInstant(endedAt),
@@ -51,7 +52,7 @@ const rulesByIds = statement<{ id: string; found: ProgrammeRulesJson }>(
 /** The rules of these programmes, those that there are; one statement. */
 export async function rulesOf(db: Db, programmeIds: string[]): Promise<Map<string, ProgrammeRules>> {
   const rows = await db.all(rulesByIds, { ids: [...new Set(programmeIds)] });
-  return new Map(rows.map(({ id, found }) => [id, toProgrammeRules(id, found)]));
+  return new Map(rows.map(({ id, found }) => [id, readProgrammeRules(id, found)]));
 }
 
 /** The version in force at `t`: the latest with `validFrom` ≤ t, whether the programme has ended or not; null before the first. */
@@ -79,7 +80,7 @@ export interface ProgrammeRecord extends ProgrammeRow {
   currentFrom: string | null;
 }
 
-/** The select list of a programme and its version in force at `now`; for `toProgramme`. */
+/** The select list of a programme and its version in force at `now`; for `withVersionInForce`. */
 export function programmeColumns(now: SQL): SQL {
   // What is valid later has the higher number.
   const current = (column: string) =>
@@ -88,9 +89,12 @@ export function programmeColumns(now: SQL): SQL {
   return sql`${fields(loyaltyProgrammes)}, ${current('number')} as "currentNumber", ${current('valid_from')} as "currentFrom"`;
 }
 
-export function toProgramme({ currentNumber, currentFrom, ...row }: ProgrammeRecord): LoyaltyProgramme {
+export function withVersionInForce({ currentNumber, currentFrom, ...row }: ProgrammeRecord): LoyaltyProgramme {
   const isInForce = currentNumber !== null && currentFrom !== null;
-  return { ...row, currentVersion: isInForce ? { number: currentNumber, validFrom: currentFrom } : null };
+  return {
+    ...answeredMembers(programmeFields, row),
+    currentVersion: isInForce ? { number: currentNumber, validFrom: currentFrom } : null,
+  };
 }
 
 const byIds = statement<ProgrammeRecord>(

@@ -391,7 +391,7 @@ export function completeRules(given: LoyaltyRulesInput): z.output<typeof loyalty
 
 const programmeExample = { name: 'Friends of the garden', rules: rulesExample };
 
-const programmeFields = {
+export const programmeFields = {
   id: key(),
   name: text(200).plain().required().says('Name shown to members.', programmeExample.name),
   status: words(programmeStatus).required().readOnly(),

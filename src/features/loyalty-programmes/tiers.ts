@@ -8,7 +8,7 @@ import {
   type ProgrammeRulesJson,
   programmeNotPublished,
   programmeRulesJson,
-  toProgrammeRules,
+  readProgrammeRules,
   versionInForce,
 } from './queries.ts';
 import { loyaltyTierLevel, loyaltyTierRules, type ProgrammeStatus } from './record.ts';
@@ -64,7 +64,7 @@ export const getLoyaltyTiers = readOperation({
   async run({ db, now }, { programmeId }) {
     const row = await db.first(counting, { id: programmeId });
     if (!row) throw notFound('loyalty programme');
-    const { number, rules } = versionInForce(toProgrammeRules(programmeId, row.found), now);
+    const { number, rules } = versionInForce(readProgrammeRules(programmeId, row.found), now);
     const held = new Map(row.held ?? []);
     const levels = (rules.tiers?.levels ?? []).map((level) => ({ ...level, members: held.get(level.key) ?? 0 }));
     const members = [...held.values()].reduce((sum, count) => sum + count, 0);

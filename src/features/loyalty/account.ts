@@ -77,7 +77,7 @@ export function emptyDraft(): Draft {
   };
 }
 
-/** What `lotTuple` answers, for `toLot`. */
+/** What `lotTuple` answers, for `readLot`. */
 export type LotTuple = [
   id: string,
   transactionId: string,
@@ -96,7 +96,7 @@ export function lotTuple(remaining: SQL): SQL {
     l.expires_at::text, l.order_id, l.bonus_key)`;
 }
 
-export function toLot([
+export function readLot([
   id,
   transactionId,
   points,
@@ -120,7 +120,7 @@ export function toLot([
   };
 }
 
-export function toOpenLot(tuple: LotTuple): OpenLot {
-  const lot = toLot(tuple);
+export function readOpenLot(tuple: LotTuple): OpenLot {
+  const lot = readLot(tuple);
   return { ...lot, stored: lot.remaining };
 }

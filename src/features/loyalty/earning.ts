@@ -5,7 +5,7 @@ import { isBefore } from '../../domain/period.ts';
 import type { Transaction } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
 import { type ProgrammeRules, rulesAt } from '../loyalty-programmes/queries.ts';
-import { type OpenAccount, type TierChangeRow, toOpenLot } from './account.ts';
+import { type OpenAccount, readOpenLot, type TierChangeRow } from './account.ts';
 import {
   byCustomer,
   earningsOfMembers,
@@ -207,7 +207,7 @@ async function replayAll(
 }
 
 function takeLots(account: OpenAccount, { lots }: ReplayFacts): void {
-  const all = [...(lots ?? []).map(toOpenLot), ...account.draft.newLots];
+  const all = [...(lots ?? []).map(readOpenLot), ...account.draft.newLots];
   account.lots = new Map(all.map((lot) => [lot.id, lot]));
 }
 

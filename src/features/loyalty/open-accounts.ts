@@ -16,10 +16,10 @@ import {
   type ProgrammeRules,
   type ProgrammeRulesJson,
   programmeRulesJson,
+  readProgrammeRules,
   rulesAt,
-  toProgrammeRules,
 } from '../loyalty-programmes/queries.ts';
-import { type AccountRow, emptyDraft, type LotTuple, lotTuple, type OpenAccount, toOpenLot } from './account.ts';
+import { type AccountRow, emptyDraft, type LotTuple, lotTuple, type OpenAccount, readOpenLot } from './account.ts';
 import { expire, recomputeBalance } from './ledger.ts';
 import { loyaltyAccounts } from './record.ts';
 
@@ -39,7 +39,7 @@ export type ContributionTuple = [placedAt: string, spend: number, points: number
 /** `e` of `loyalty_earnings` as what it counts for tiers. */
 export const contributionTuple = sql`json_build_array(e.placed_at::text, e.spend, e.tier_points)`;
 
-export function toContribution([placedAt, spend, points]: ContributionTuple): TierContribution {
+export function readContribution([placedAt, spend, points]: ContributionTuple): TierContribution {
   return { placedAt: canonicalInstant(placedAt), spend, points };
 }
 
@@ -121,7 +121,7 @@ export async function openAccounts(
   const read = ends && !lots ? await tx.all(openSettled, asked) : null;
   const rows = read?.every((row) => isSettled(row, context.now)) ? read : await tx.all(open, { ...asked, lots });
   for (const { programmeId, programme } of rows) {
-    if (programme) programmes.set(programmeId, toProgrammeRules(programmeId, programme));
+    if (programme) programmes.set(programmeId, readProgrammeRules(programmeId, programme));
   }
   for (const row of rows) {
     const programme = programmes.get(row.programmeId);
@@ -149,7 +149,7 @@ const liveLots = statement<{ openLots: LotTuple[] | null }>(
 export async function readLots(tx: Transaction, account: OpenAccount): Promise<void> {
   if (account.lots) return;
   const found = await tx.first(liveLots, { customerId: account.customerId });
-  const lots = [...(found?.openLots ?? []).map(toOpenLot), ...account.draft.newLots];
+  const lots = [...(found?.openLots ?? []).map(readOpenLot), ...account.draft.newLots];
   account.lots = new Map(lots.map((lot) => [lot.id, lot]));
 }
 
@@ -198,7 +198,7 @@ function settled(stored: Opened, programme: ProgrammeRules, contextNow: string, 
   const now = presentOf(row, contextNow);
   const account: OpenAccount = {
     ...opened(row, programme, now),
-    lots: withLots ? new Map((openLots ?? []).map((tuple) => [tuple[0], toOpenLot(tuple)])) : null,
+    lots: withLots ? new Map((openLots ?? []).map((tuple) => [tuple[0], readOpenLot(tuple)])) : null,
     windows: new Map((sums ?? []).map(([spend, points], index) => [ends[index] ?? '', { spend, points }])),
     payments: (openPayments ?? []).map(([points, at]) => ({ points, at: canonicalInstant(at) })),
   };
@@ -211,7 +211,7 @@ function settled(stored: Opened, programme: ProgrammeRules, contextNow: string, 
       row,
       row.settledAt,
       now,
-      (contributions ?? []).map(toContribution),
+      (contributions ?? []).map(readContribution),
       tierRulesAt,
     );
     noteTier(account, state, changes);

@@ -27,10 +27,10 @@ import {
   memberColumns,
   statesOfRows,
   tierChangeColumns,
-  toTransaction,
-  toWholeTransaction,
   transactionById,
   transactionColumns,
+  withEntries,
+  withoutEntries,
 } from './queries.ts';
 import {
   type CustomerLoyalty,
@@ -285,7 +285,7 @@ export const listLoyaltyTransactions = readOperation({
   output: transactionPage,
   async run(context, input) {
     const { data, page } = await list(context.db, context, input);
-    return { data: data.map(toTransaction), page };
+    return { data: data.map(withoutEntries), page };
   },
 });
 
@@ -308,7 +308,7 @@ export const listCustomerLoyaltyTransactions = readOperation({
     const customerId = await targetId(db, 'customer', { id: given, source, externalId });
     const { data, page } = await list(db, context, { ...asked, sort, customerId });
     if (data.length === 0) await checkMember(context, customerId);
-    return { data: data.map(toTransaction), page };
+    return { data: data.map(withoutEntries), page };
   },
 });
 
@@ -324,7 +324,7 @@ export const getLoyaltyTransaction = readOperation({
   async run({ db }, { id: wanted }) {
     const found = await transactionById(db, wanted);
     if (!found) throw notFound('transaction');
-    return toWholeTransaction(found);
+    return withEntries(found);
   },
 });
 

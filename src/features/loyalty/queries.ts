@@ -6,16 +6,16 @@ import { formatDecimal, parseDecimal } from '../../domain/money.ts';
 import { isBefore } from '../../domain/period.ts';
 import { type Db, fields, param, type Statement, statement } from '../../platform/db/client.ts';
 import { canonicalInstant } from '../../platform/db/columns.ts';
-import { answered } from '../../records/table.ts';
+import { answered, answeredMembers } from '../../records/table.ts';
 import {
   type ProgrammeRules,
   type ProgrammeRulesJson,
   programmeRulesJson,
+  readProgrammeRules,
   rulesAt,
-  toProgrammeRules,
 } from '../loyalty-programmes/queries.ts';
-import { type LotTuple, lotTuple, type TransactionRow, toLot } from './account.ts';
-import { type ContributionTuple, contributionTuple, tierAfter, toContribution } from './open-accounts.ts';
+import { type LotTuple, lotTuple, readLot, type TransactionRow } from './account.ts';
+import { type ContributionTuple, contributionTuple, readContribution, tierAfter } from './open-accounts.ts';
 import {
   type CustomerLoyalty,
   customerLoyalty,
@@ -27,6 +27,7 @@ import {
   loyaltyTierChanges,
   loyaltyTransactions,
   type TierProgress,
+  transactionFields,
 } from './record.ts';
 
 /** The tier that a customer held at an instant, as far as it was settled (the job is minutes late); null: none. */
@@ -93,7 +94,7 @@ interface Asked {
 export async function loyaltyOf(db: Db, customerId: string, asked: Asked): Promise<CustomerLoyalty | null> {
   const row = await db.first(standing, { customerId, asOf: asked.asOf });
   if (!row || isBefore(asked.asOf, row.joinedAt)) return null;
-  if (row.current && !asked.details) return toLoyalty(row, asked.asOf, null);
+  if (row.current && !asked.details) return balanceAsOf(row, asked.asOf, null);
   return (await loyaltyOfRows(db, [row], asked)).get(customerId) ?? null;
 }
 
@@ -139,7 +140,7 @@ export async function progressOfCustomers(
       const progress = found
         ? found.details.progress
         : wayUp(row, programme ? rulesAt(programme, asOf) : null, asOf, amountsOf(contributions));
-      return [row.customerId, { ...toLoyalty({ ...row, ...found?.state }, asOf, null), progress }];
+      return [row.customerId, { ...balanceAsOf({ ...row, ...found?.state }, asOf, null), progress }];
     }),
   );
 }
@@ -156,7 +157,7 @@ async function loyaltyOfRows(
   return new Map(
     members.map((row) => {
       const found = computed.get(row.customerId);
-      return [row.customerId, toLoyalty({ ...row, ...found?.state }, asOf, (details && found?.details) || null)];
+      return [row.customerId, balanceAsOf({ ...row, ...found?.state }, asOf, (details && found?.details) || null)];
     }),
   );
 }
@@ -172,7 +173,7 @@ export async function statesOfRows(db: Db, rows: readonly MemberRow[], asOf: str
   return new Map([...computed].map(([customerId, { state }]) => [customerId, state]));
 }
 
-function toLoyalty(
+function balanceAsOf(
   { current: _, ...balance }: BalanceRow,
   asOf: string,
   details: CustomerLoyalty['details'],
@@ -264,7 +265,7 @@ async function computedStandings(db: Db, ids: string[], asOf: string): Promise<M
 function programmesOf(rows: readonly Rules[]): Map<string, ProgrammeRules> {
   return new Map(
     rows.flatMap(({ programmeId, programme }) =>
-      programme ? [[programmeId, toProgrammeRules(programmeId, programme)]] : [],
+      programme ? [[programmeId, readProgrammeRules(programmeId, programme)]] : [],
     ),
   );
 }
@@ -272,7 +273,7 @@ function programmesOf(rows: readonly Rules[]): Map<string, ProgrammeRules> {
 type AmountAt = Parameters<typeof progress>[3];
 
 function amountsOf(tuples: ContributionTuple[] | null): AmountAt {
-  const counted = new Contributions((tuples ?? []).map(toContribution));
+  const counted = new Contributions((tuples ?? []).map(readContribution));
   return (at, rules) => counted.in(rules, at);
 }
 
@@ -286,12 +287,12 @@ function computed(row: ComputedRow, programme: ProgrammeRules, asOf: string): Co
   const { active, pending, debt } = row;
   const amountAt = amountsOf(row.contributions);
   const tierRulesAt = (at: string) => rulesAt(programme, at)?.tiers ?? null;
-  const contributions = (row.contributions ?? []).map(toContribution);
+  const contributions = (row.contributions ?? []).map(readContribution);
   const tier = row.past
     ? pastTier(row.lastChange)
     : tierAfter(row, row.settledAt, asOf, contributions, tierRulesAt).state;
   const rules = rulesAt(programme, asOf);
-  const lots = (row.lots ?? []).map(toLot).sort(compareFifo);
+  const lots = (row.lots ?? []).map(readLot).sort(compareFifo);
   const { tier: key, tierSince, tierEndsAt, tierInGrace } = tier;
   return {
     state: { active, pending, debt, tier: key, tierSince, tierEndsAt, tierInGrace },
@@ -319,8 +320,8 @@ function pastTier(change: ComputedRow['lastChange']): HeldTier {
 export const transactionColumns = fields(loyaltyTransactions);
 
 /** As it is answered in lists: without its postings. */
-export function toTransaction(row: TransactionRow): LoyaltyTransaction {
-  return { ...row, entries: null, balance: null };
+export function withoutEntries(row: TransactionRow): LoyaltyTransaction {
+  return { ...answeredMembers(transactionFields, row), entries: null, balance: null };
 }
 
 /** lot, points, at. */
@@ -383,9 +384,9 @@ export async function transactionsByNames(
 }
 
 /** With its postings. */
-export function toWholeTransaction({ entryTuples, undoneBy: _, ...row }: TransactionRecord): LoyaltyTransaction {
+export function withEntries({ entryTuples, ...row }: TransactionRecord): LoyaltyTransaction {
   const entries = (entryTuples ?? []).map(([lotId, points, at]) => ({ lotId, points, at: canonicalInstant(at) }));
-  return { ...row, entries, balance: null };
+  return { ...withoutEntries(row), entries };
 }
 
 export const tierChangeColumns = answered(loyaltyTierChanges);

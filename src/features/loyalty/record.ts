@@ -134,7 +134,7 @@ const bonusKey = (description: string) =>
     .namesCustomer()
     .answers(maskedForScoped(z.string().nullable().meta({ description }), namesReferral));
 
-const transactionFields = {
+export const transactionFields = {
   id: key(),
   customerId: ownerId(() => loyaltyAccounts.customerId),
   kind: words(loyaltyTransactionKind).required().readOnly(),

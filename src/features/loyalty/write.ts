@@ -14,7 +14,7 @@ import { orderRecord } from '../orders/record.ts';
 import type { OpenAccount, TransactionRow } from './account.ts';
 import { creditLots, type TransactionFacts, takePoints } from './ledger.ts';
 import { openAccounts } from './open-accounts.ts';
-import { type TransactionRecord, toWholeTransaction, transactionNameKey, transactionsByNames } from './queries.ts';
+import { type TransactionRecord, transactionNameKey, transactionsByNames, withEntries } from './queries.ts';
 import type { LoyaltyBalance, LoyaltyTransaction, LoyaltyTransactionInput } from './record.ts';
 import { saveAccounts } from './save-accounts.ts';
 
@@ -185,7 +185,7 @@ function balanceOf({ row: { active, pending, debt } }: OpenAccount): LoyaltyBala
 
 function repeated(account: OpenAccount, record: TransactionRecord | undefined): WrittenTransaction | undefined {
   if (!record) return undefined;
-  return { ...toWholeTransaction(record), balance: balanceOf(account), created: true, applied: true };
+  return { ...withEntries(record), balance: balanceOf(account), created: true, applied: true };
 }
 
 /** @throws Problem already_exists, when the name was given to something else */

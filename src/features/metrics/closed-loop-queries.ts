@@ -83,12 +83,12 @@ export async function loopCounts(
   const rows = await db.all(query, { from, end, asOf: scope.asOf, surveyId, bounds: boundsOf(buckets, scope.end) });
   const byBucket = new Map(rows.map((row) => [row.bucket, row]));
   return {
-    whole: toCounts(byBucket.get(null)),
-    series: buckets.map((_, index) => toCounts(byBucket.get(index + 1))),
+    whole: loopCountsOf(byBucket.get(null)),
+    series: buckets.map((_, index) => loopCountsOf(byBucket.get(index + 1))),
   };
 }
 
-function toCounts(row: CountRow | undefined): LoopCounts {
+function loopCountsOf(row: CountRow | undefined): LoopCounts {
   return {
     cancelled: row?.cancelled ?? 0,
     counts: {

@@ -229,16 +229,16 @@ export async function funnelCounts(db: Db, question: FunnelQuestion, buckets: re
   const ofPart = (part: CountRow['part']) => rows.filter((row) => row.part === part);
   const byBucket = new Map(ofPart('bucket').map((row) => [row.bucket, row]));
   const groups = ofPart('group');
-  const countsOf = (row: CountRow | undefined) => (row ? toCounts(row) : noLeads);
+  const countsOf = (row: CountRow | undefined) => (row ? funnelCountsOf(row) : noLeads);
   return {
     whole: countsOf(ofPart('whole')[0]),
     series: buckets.map((_, index) => countsOf(byBucket.get(index + 1))),
-    groups: groups.map((row) => ({ key: row.key ?? '', counts: toCounts(row) })),
+    groups: groups.map((row) => ({ key: row.key ?? '', counts: funnelCountsOf(row) })),
     groupsLeftOut: (groups[0]?.groups ?? 0) - groups.length,
   };
 }
 
-function toCounts(row: CountRow): LeadFunnelCounts {
+function funnelCountsOf(row: CountRow): LeadFunnelCounts {
   const [median, p90] = row.firstResponse ?? [];
   return {
     leads: row.leads,

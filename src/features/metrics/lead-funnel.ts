@@ -22,9 +22,10 @@ import {
   type MemberRow,
   mostGroups,
 } from './lead-funnel-queries.ts';
+import { checkGroup, pageKey, pageStart } from './members-page.ts';
 import { metricResponse, seriesPoints } from './metric-response.ts';
 import { metricResult } from './model.ts';
-import { forParameter, hasEnded, invalidParameter, resolveScope, seriesOf } from './scope.ts';
+import { forParameter, hasEnded, resolveScope, seriesOf } from './scope.ts';
 
 const definitions = `
 A lead belongs to the period in which it entered; all else is as of \`asOf\`: its stage by its history (the change with the highest sequence before \`asOf\`), its interactions before it, and the rule set in force then. Properties of the lead and its customer (source, segment, owner, profile) are as of now.
@@ -121,21 +122,23 @@ export const listLeadFunnelMembers = readOperation({
   async run(context, { limit = defaultLimit, after, count, cursors, ...input }) {
     requireScope(context, 'leads:read');
     const { list, group = null, sort = '-enteredAt' } = input;
-    if ((group === null) !== (input.groupBy === undefined)) {
-      const missing = group === null ? 'group' : 'groupBy';
-      throw invalidParameter(missing, 'required', 'groupBy and group must be sent together');
-    }
+    checkGroup(input.groupBy, group);
     const cursorScope = JSON.stringify([context.principal.key, 'leadFunnelMembers', sort, input]);
-    const position = after === undefined ? null : toPosition(context.cursors.decode(after, cursorScope));
+    const position = after === undefined ? null : pageStart(context.cursors.decode(after, cursorScope));
     const question = await resolve(context, { ...input, asOf: input.asOf ?? position?.asOf });
     const { asOf, timeZone } = question.scope;
-    const selection = { list, group, descending: sort.startsWith('-'), after: position };
+    const selection = {
+      list,
+      group,
+      descending: sort.startsWith('-'),
+      after: position && { ...position, enteredAt: position.mark },
+    };
     const [rows, total] = await Promise.all([
       funnelMembers(context.db, question, selection, limit),
       count ? countFunnelMembers(context.db, question, selection) : undefined,
     ]);
     const cursor = ({ enteredAt, id }: MemberRow) =>
-      context.cursors.encode({ scope: cursorScope, key: [`${enteredAt} ${asOf}`, id] });
+      context.cursors.encode({ scope: cursorScope, key: pageKey(enteredAt, asOf, id) });
     const { data, page } = pageFrom(rows, { limit, cursor, total, cursors });
     const leads = await leadsByIds(
       context.db,
@@ -165,10 +168,4 @@ export const listLeadFunnelMembers = readOperation({
 
 function since(at: string | null, time: (at: string) => number): number | null {
   return at === null ? null : time(at);
-}
-
-/** Where a page begins; without an `asOf` of its own every page is as of the first one. */
-function toPosition([marks, id]: [string | number, string]): { enteredAt: string; asOf: string; id: string } {
-  const [enteredAt = '', asOf = ''] = String(marks).split(' ');
-  return { enteredAt, asOf, id };
 }

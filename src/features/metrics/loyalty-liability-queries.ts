@@ -8,8 +8,8 @@ import {
   type ProgrammeRules,
   type ProgrammeRulesJson,
   programmeRulesJson,
+  readProgrammeRules,
   rulesAt,
-  toProgrammeRules,
 } from '../loyalty-programmes/queries.ts';
 import { type LiabilityGroup, neverExpires } from './loyalty-liability-model.ts';
 import { localTime, zoneValues } from './source.ts';
@@ -44,7 +44,7 @@ export async function programmesAsked(
   programmeId: string | null,
 ): Promise<Map<string, ProgrammeRules & { firstJoinedAt: string | null }>> {
   const rows = await db.all(programmes, { programmeId });
-  return new Map(rows.map(({ id, found, firstJoinedAt }) => [id, { ...toProgrammeRules(id, found), firstJoinedAt }]));
+  return new Map(rows.map(({ id, found, firstJoinedAt }) => [id, { ...readProgrammeRules(id, found), firstJoinedAt }]));
 }
 
 interface DueRow extends TierState {

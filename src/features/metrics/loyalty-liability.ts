@@ -25,9 +25,10 @@ import {
   programmesAsked,
   unsettledTiers,
 } from './loyalty-liability-queries.ts';
+import { checkGroup, pageKey, pageStart } from './members-page.ts';
 import { metricResponse, seriesPoints } from './metric-response.ts';
 import { metricResult } from './model.ts';
-import { earlier, hasEnded, invalidParameter, resolveScope, resolveZone, seriesOf } from './scope.ts';
+import { earlier, hasEnded, resolveScope, resolveZone, seriesOf } from './scope.ts';
 
 const definitions = `
 Points at an instant come from the ledger, and agree with the balances of the members then. Outstanding points are the active and the pending ones. A debt (points taken back after they were spent) is not subtracted. A point is worth the \`pointValue\` of the version of its programme in force then, and nothing before the first version.`;
@@ -165,24 +166,26 @@ export const listLoyaltyLiabilityMembers = readOperation({
   async run(context, { limit = defaultLimit, after, count, cursors, ...input }) {
     requireScope(context, 'loyalty:read');
     const { group = null, groupBy = null, programmeId = null, sort = '-points' } = input;
-    if ((group === null) !== (groupBy === null)) {
-      const missing = group === null ? 'group' : 'groupBy';
-      throw invalidParameter(missing, 'required', 'groupBy and group must be sent together');
-    }
+    checkGroup(groupBy, group);
     const cursorScope = JSON.stringify([context.principal.key, 'loyaltyLiabilityMembers', sort, input]);
-    const position = after === undefined ? null : toPosition(context.cursors.decode(after, cursorScope));
+    const position = after === undefined ? null : pageStart(context.cursors.decode(after, cursorScope));
     const { asOf: at, timeZone } = resolveZone(context, { ...input, asOf: input.asOf ?? position?.asOf });
     const programmes = await programmesOf(context, programmeId);
     const tiers = await unsettledTiers(context.db, programmes, at, programmeId);
     const question: LiabilityQuestion = { at, timeZone, programmeId, groupBy, tiers };
     const key = sort.replace(/^-/, '') === 'id' ? 'id' : 'points';
-    const selection = { group, sort: key, descending: sort.startsWith('-'), after: position } as const;
+    const selection = {
+      group,
+      sort: key,
+      descending: sort.startsWith('-'),
+      after: position && { ...position, points: Number(position.mark) },
+    } as const;
     const [rows, total] = await Promise.all([
       liabilityMembers(context.db, question, selection, limit),
       count ? countLiabilityMembers(context.db, question, group) : undefined,
     ]);
     const cursor = ({ id, active, pending }: LiabilityMemberRow) =>
-      context.cursors.encode({ scope: cursorScope, key: [`${active + pending} ${at}`, id] });
+      context.cursors.encode({ scope: cursorScope, key: pageKey(active + pending, at, id) });
     const { data, page } = pageFrom(rows, { limit, cursor, total, cursors });
     return {
       data: data.map(({ id, programmeId: ofProgramme, tier, active, pending, debt }): LiabilityMember => {
@@ -202,9 +205,3 @@ export const listLoyaltyLiabilityMembers = readOperation({
     };
   },
 });
-
-/** Where a page begins; without an `asOf` of its own every page is as of the first one. */
-function toPosition([marks, id]: [string | number, string]): { points: number; asOf: string; id: string } {
-  const [points = '', asOf = ''] = String(marks).split(' ');
-  return { points: Number(points), asOf, id };
-}

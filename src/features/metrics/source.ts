@@ -4,7 +4,7 @@ import { zoneOffsets } from '../../domain/zone-offsets.ts';
 import { type Db, param, type Statement, statement, type Values } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
 import { isSomebody } from '../../records/nobody.ts';
-import { isAllRefunded, isApplied, netInBase } from '../orders/record.ts';
+import { appliedRefunds, isAllRefunded, netInBase } from '../orders/record.ts';
 import { beginningOfTime, type Filter, type Scope } from './scope.ts';
 
 /**
@@ -131,8 +131,8 @@ export function ordersOf({ past, refundsWhenGiven }: Knowledge): SQL {
   const cancelledAt = past ? sql`case when o.cancelled_at < ${asOf} then o.cancelled_at end` : sql`o.cancelled_at`;
   const refunded = refundsWhenGiven
     ? sql`select 0::bigint as amount, 0::bigint as net`
-    : sql`select coalesce(sum(f.amount), 0)::bigint as amount, coalesce(sum(f.net), 0)::bigint as net from refunds f
-        where o.refunds > 0 and f.customer_id = o.customer_id and f.order_id = o.id and ${isApplied(sql`f`)} and f.refunded_at < ${asOf}`;
+    : sql`select coalesce(sum(f.amount), 0)::bigint as amount, coalesce(sum(f.net), 0)::bigint as net from ${appliedRefunds} f
+        where o.refunds > 0 and f.customer_id = o.customer_id and f.order_id = o.id and f.refunded_at < ${asOf}`;
   const net = sql`(o.total - o.tax - r.net)`;
   return sql`(select o.customer_id, o.id, o.placed_at, o.campaign_id, o.currency, o.total, o.payment_status, o.test, o.base_factor,
       ${cancelledAt} as cancelled_at,
@@ -149,7 +149,7 @@ function returnsOf(shape: Omit<Shape, 'months'>): SQL {
   if (!shape.refundsWhenGiven) return sql`returns r`;
   return sql`(select customer_id, returned_at, currency, net, base_net from returns
     union all select f.customer_id, f.refunded_at, o.currency, f.net, ${refundInBase}
-      from ${ordersOf(shape)} join refunds f on f.customer_id = o.customer_id and f.order_id = o.id and ${isApplied(sql`f`)}
+      from ${ordersOf(shape)} join ${appliedRefunds} f on f.customer_id = o.customer_id and f.order_id = o.id
       where ${qualifyingOrders(shape)}) r`;
 }
 

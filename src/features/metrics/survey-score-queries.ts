@@ -84,7 +84,7 @@ const filtersOf = ({ filters }: Pick<Shape, 'filters'>) =>
   filters.map((name) => sql`${dimensions[name]} = ${param(name)}::text`);
 
 /** Answers to the question, whatever became of their responses. */
-const toQuestion = (shape: Pick<Shape, 'type' | 'oneSurvey'>) =>
+const answersQuestion = (shape: Pick<Shape, 'type' | 'oneSurvey'>) =>
   shape.oneSurvey
     ? sql`a.survey_id = ${param('surveyId')}::uuid and a.question = ${param('question')}::text`
     : sql`a.is_primary and a.type = ${sql.raw(`'${shape.type}'`)}`;
@@ -116,7 +116,7 @@ interface Population {
  */
 function population(shape: Shape, { response, series = false }: { response: boolean; series?: boolean }): Population {
   const sorted = widened(shape) && shape.latest;
-  const within = [toQuestion(shape), eligible(shape), inPeriod('a', shape)];
+  const within = [answersQuestion(shape), eligible(shape), inPeriod('a', shape)];
   const joined = sql` join survey_responses r on r.id = a.response_id`;
   const { groupBy } = shape;
   const needsResponse = response || shape.filters.length > 0 || (groupBy !== null && groupBy !== 'survey');
@@ -248,7 +248,7 @@ export async function scoreCounts(db: Db, question: ScoreQuestion, buckets: read
   const series = buckets.length > 0;
   if (!series && question.groupBy === null) {
     const whole = await db.first(wholeSums(shape), valuesOf(question));
-    return { whole: toBands(whole), series: [], groups: [], groupsLeftOut: 0 };
+    return { whole: bandCountsOf(whole), series: [], groups: [], groupsLeftOut: 0 };
   }
   const values = { ...valuesOf(question), bounds: boundsOf(buckets, question.scope.end) };
   const rows = await db.all(partSums({ ...shape, series }), values);
@@ -256,14 +256,14 @@ export async function scoreCounts(db: Db, question: ScoreQuestion, buckets: read
   const byBucket = new Map(ofPart('bucket').map((row) => [row.bucket, row]));
   const groups = ofPart('group');
   return {
-    whole: toBands(ofPart('whole')[0]),
-    series: buckets.map((_, index) => toBands(byBucket.get(index + 1))),
-    groups: groups.map((row) => ({ key: row.key ?? '', counts: toBands(row) })),
+    whole: bandCountsOf(ofPart('whole')[0]),
+    series: buckets.map((_, index) => bandCountsOf(byBucket.get(index + 1))),
+    groups: groups.map((row) => ({ key: row.key ?? '', counts: bandCountsOf(row) })),
     groupsLeftOut: (groups[0]?.groups ?? 0) - groups.length,
   };
 }
 
-function toBands(row: Sums | null | undefined): BandCounts {
+function bandCountsOf(row: Sums | null | undefined): BandCounts {
   if (!row) return { good: 0, middle: 0, bad: 0 };
   const { answers, apart } = row;
   const net = row.net ?? 0;
@@ -300,7 +300,7 @@ const leftOut = shaped<Shape & { series: boolean }, LeftOut>(
     ];
     const answers = sql`select ${bucket(sql`a.answered_at`)} as bucket, case ${sql.join(reasons, sql` `)} end as reason
       from survey_answers a join survey_responses r on r.id = a.response_id
-      where ${all([toQuestion(shape), sql`not a.counted`, inPeriod('a', shape), inPeriod('r', shape), ...filtersOf(shape)])}
+      where ${all([answersQuestion(shape), sql`not a.counted`, inPeriod('a', shape), inPeriod('r', shape), ...filtersOf(shape)])}
         and (r.late or r.status <> 'complete') and r.status <> 'dismissed'`;
     return sql`select bucket, reason, count(*) as count from (
         ${reasons.length > 0 ? sql`${answers} union all` : sql``}

@@ -7,6 +7,7 @@ import { type Context, readOperation, requireScope } from '../../platform/operat
 import { defaultLimit, pageFrom } from '../../platform/page.ts';
 import { type AnswerBand, bandName, storedBand } from '../survey-responses/record.ts';
 import { metricOperation } from './group-size.ts';
+import { checkGroup, pageKey, pageStart } from './members-page.ts';
 import { metricResponse, seriesPoints } from './metric-response.ts';
 import { metricResult } from './model.ts';
 import { hasEnded, invalidParameter, refuseParameters, resolveScope, seriesOf } from './scope.ts';
@@ -194,11 +195,9 @@ async function pageOfAnswers(
 ) {
   requireScope(context, 'survey-responses:read');
   const { group = null, sort = '-answeredAt', band } = input;
-  if ((group === null) !== (input.groupBy === undefined)) {
-    throw invalidParameter(group === null ? 'group' : 'groupBy', 'required', 'groupBy and group must be sent together');
-  }
+  checkGroup(input.groupBy, group);
   const cursorScope = JSON.stringify([context.principal.key, name, sort, input]);
-  const position = after === undefined ? null : toPosition(context.cursors.decode(after, cursorScope));
+  const position = after === undefined ? null : pageStart(context.cursors.decode(after, cursorScope));
   const question = await resolve(context, surveyScore, { ...input, asOf: input.asOf ?? position?.asOf });
   const selection = {
     // The input has the bands of the metric.
@@ -206,20 +205,14 @@ async function pageOfAnswers(
     group,
     withTexts,
   };
-  const place = { descending: sort.startsWith('-'), after: position };
+  const place = { descending: sort.startsWith('-'), after: position && { ...position, answeredAt: position.mark } };
   const [rows, total] = await Promise.all([
     listAnswers(context.db, question, selection, place, limit),
     count ? countAnswers(context.db, question, selection) : undefined,
   ]);
   const cursor = ({ answeredAt, id }: ListedAnswer) =>
-    context.cursors.encode({ scope: cursorScope, key: [`${answeredAt} ${question.scope.asOf}`, id] });
+    context.cursors.encode({ scope: cursorScope, key: pageKey(answeredAt, question.scope.asOf, id) });
   return pageFrom(rows, { limit, cursor, total, cursors });
-}
-
-/** Where a page begins; without an `asOf` of its own every page is as of the first one. */
-function toPosition([marks, id]: [string | number, string]): { answeredAt: string; asOf: string; id: string } {
-  const [answeredAt = '', asOf = ''] = String(marks).split(' ');
-  return { answeredAt, asOf, id };
 }
 
 const judged = ({ question, score }: ListedAnswer, band: AnswerBand) => ({ question, score, band });

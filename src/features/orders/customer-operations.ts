@@ -140,7 +140,7 @@ export const ordersOfCustomers = readOperation({
       ordersLimit: limit + 1,
     });
     const byCustomer = new Map(rows.map((row) => [row.customerId, row]));
-    return customerIds.map((customerId) => toPage(context, selected, customerId, byCustomer.get(customerId)));
+    return customerIds.map((customerId) => firstPageOf(context, selected, customerId, byCustomer.get(customerId)));
   },
 });
 
@@ -187,7 +187,7 @@ export const listCustomersWithOrders = readOperation({
         const first = own && { customerId: record.id, all: all ?? 0, orders: own };
         return {
           ...customer,
-          ...(ahead && { orders: toPage(context, selected, record.id, first ?? undefined) }),
+          ...(ahead && { orders: firstPageOf(context, selected, record.id, first ?? undefined) }),
         };
       }),
       page,
@@ -195,13 +195,13 @@ export const listCustomersWithOrders = readOperation({
   },
 });
 
-function toPage(
+function firstPageOf(
   context: Context,
   { limit = defaultLimit, sort, count, cursors }: Selection,
   customerId: string,
   first: FirstOrders | undefined,
 ): FirstPage {
-  const rows = (first?.orders ?? []).map(toOrder);
+  const rows = (first?.orders ?? []).map(withReferences);
   return pageFrom(rows, {
     limit,
     total: count ? (first?.all ?? 0) : undefined,
@@ -209,7 +209,7 @@ function toPage(
   });
 }
 
-function toOrder(row: SelectedOrder): Pick<Order, 'id' | 'customerId'> & Partial<Order> {
+function withReferences(row: SelectedOrder): Pick<Order, 'id' | 'customerId'> & Partial<Order> {
   const values = row as Record<string, unknown>; // instants are text
   for (const name of instants) {
     const value = values[name];

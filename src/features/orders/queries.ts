@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { isApplied } from './record.ts';
+import { appliedRefunds } from './record.ts';
 
 /* Lines of orders and goods of refunds as JSON, for what follows the goods (domain/loyalty-goods.ts). */
 
@@ -16,4 +16,4 @@ export const refundsOfOrder = (customerId: SQL, id: SQL) =>
   sql`coalesce((select json_agg(json_build_object('amount', r.amount, 'tax', r.tax, 'shipping', r.shipping,
       'items', coalesce((select json_agg(${goodsItem(sql`'line', i.order_line`)} order by i.line) from refund_items i
         where i.customer_id = r.customer_id and i.refund_id = r.id), '[]'::json)) order by r.refunded_at, r.source, r.external_id, r.id)
-    from refunds r where r.customer_id = ${customerId} and r.order_id = ${id} and ${isApplied(sql`r`)}), '[]'::json)`;
+    from ${appliedRefunds} r where r.customer_id = ${customerId} and r.order_id = ${id}), '[]'::json)`;

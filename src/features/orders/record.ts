@@ -244,8 +244,8 @@ export const orderOwner = new Ownership(
   true,
 );
 
-/** Whether a refund (alias) counts: it is part of its order, and was not refused. */
-export const isApplied = (alias: SQL) => sql`${alias}.refused_reason is null`;
+/** Refunds that were not refused: what is read instead of `refunds` wherever they count. */
+export const appliedRefunds = sql`(select * from refunds where refused_reason is null)`;
 
 /**
  * Money given back for an order, in part or in full. `net` is kept: refund-nets.ts. One that came before its order is nobody's and

@@ -11,7 +11,7 @@ import { canonicalInstant } from '../../platform/db/columns.ts';
 import type { Effect } from '../../records/effects.ts';
 import { raiseStamps } from '../../records/stamps.ts';
 import type { Difference } from '../rollups/queries.ts';
-import { isApplied, type orders, type refunds } from './record.ts';
+import { appliedRefunds, type orders, type refunds } from './record.ts';
 
 /*
  * What the refunds of an order take from it (domain/refund-tax.ts): `net` of each refund, and `refunds`, `refunded` and
@@ -41,7 +41,7 @@ const refundedOrders = (name: string, which: SQL, limit = sql``) => {
     from orders o, lateral (
       select coalesce(json_agg(json_build_object('id', r.id, 'refundedAt', r.refunded_at, 'source', r.source, 'externalId', r.external_id,
         'amount', r.amount, 'tax', r.tax, 'net', r.net, 'netBefore', r.net_before)), '[]') as list
-      from refunds r where r.customer_id = o.customer_id and r.order_id = o.id and ${isApplied(sql`r`)}) r
+      from ${appliedRefunds} r where r.customer_id = o.customer_id and r.order_id = o.id) r
     where ${which} order by o.customer_id, o.id ${limit}`,
   );
   return async (db: Db, values: Values): Promise<RefundedOrder[]> => {
@@ -57,11 +57,11 @@ const ofOrders = refundedOrders(
   'refunded_orders',
   sql`(o.customer_id, o.id) in (select "customerId", "id" from json_to_recordset(${param('orders')}::json) as k("customerId" uuid, "id" uuid))`,
 );
-const hasRefunds = sql`(o.refunds > 0 or (o.customer_id, o.id) in (select r.customer_id, r.order_id from refunds r where ${isApplied(sql`r`)}))`;
+const hasRefunds = sql`(o.refunds > 0 or (o.customer_id, o.id) in (select r.customer_id, r.order_id from ${appliedRefunds} r))`;
 const ofCustomers = refundedOrders(
   'refunded_orders_of_customers',
   sql`o.customer_id = any(${param('ids')}::uuid[]) and (o.refunds > 0
-    or exists (select from refunds r where r.customer_id = o.customer_id and r.order_id = o.id and ${isApplied(sql`r`)}))`,
+    or exists (select from ${appliedRefunds} r where r.customer_id = o.customer_id and r.order_id = o.id))`,
 );
 const ofEverybody = refundedOrders(
   'all_refunded_orders',

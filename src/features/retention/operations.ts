@@ -52,7 +52,7 @@ export const createRetentionRule = writeOperation({
       updatedAt: now,
     };
     await insertRule(tx, row);
-    return row;
+    return answeredMembers(ruleFields, row);
   },
 });
 
@@ -87,7 +87,7 @@ export const getRetentionRule = readOperation({
   async run({ db }, { id: ruleId }) {
     const found = await getRule(db, ruleId);
     if (!found) throw notFound('retention rule');
-    return found;
+    return answeredMembers(ruleFields, found);
   },
 });
 
@@ -141,7 +141,7 @@ export const updateRetentionRule = writeOperation({
       ...(body.conditions && { conditions: conditionsFrom(before.kind, body.conditions) }),
     };
     await updateRule(tx, row);
-    return row;
+    return answeredMembers(ruleFields, row);
   },
 });
 

@@ -17,7 +17,7 @@ import {
   rewardColumns,
   rewardsByIds as rewardRows,
   rewardsForCustomer,
-  toReward,
+  withAvailability,
 } from './queries.ts';
 import { type RewardRow, reward, rewardFields, rewardInput, rewardPatch, rewards } from './record.ts';
 
@@ -50,7 +50,7 @@ export const createReward = writeOperation({
     };
     await checkReward(tx, row);
     await tx.all(insertRewards, { rows: JSON.stringify([row]) });
-    return { ...toReward(row, now), created: true };
+    return { ...withAvailability(row, now), created: true };
   },
 });
 
@@ -102,7 +102,7 @@ export const getReward = readOperation({
     const [found, standing] = await Promise.all([rewardRows(db, [wanted]), standingOf(db, customerId, now)]);
     const row = found.get(wanted);
     if (!row) throw notFound('reward');
-    return toReward(row, now, standing?.(row));
+    return withAvailability(row, now, standing?.(row));
   },
 });
 
@@ -123,7 +123,7 @@ export const rewardsByIds = readOperation({
     const found = await rewardRows(db, [...new Set(ids)]);
     return ids.map((wanted) => {
       const row = found.get(wanted);
-      return row ? toReward(row, now) : null;
+      return row ? withAvailability(row, now) : null;
     });
   },
 });
@@ -168,7 +168,7 @@ export const listRewards = readOperation({
   async run(context, { customerId, ...input }) {
     const { db, now } = context;
     const [{ data, page }, standing] = await Promise.all([list(db, context, input), standingOf(db, customerId, now)]);
-    return { data: data.map((row) => toReward(row, now, standing?.(row))), page };
+    return { data: data.map((row) => withAvailability(row, now, standing?.(row))), page };
   },
 });
 
@@ -194,7 +194,7 @@ export const updateReward = writeOperation({
     const row = { ...before, ...sent, ...nextStamps(before, now) };
     await checkReward(tx, row);
     await tx.all(update, { rows: JSON.stringify([row]) });
-    return { ...toReward(row, now), created: false };
+    return { ...withAvailability(row, now), created: false };
   },
 });
 

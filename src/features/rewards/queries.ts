@@ -9,15 +9,17 @@ import {
   statement,
   type Transaction,
 } from '../../platform/db/client.ts';
-import { updateRows } from '../../records/table.ts';
+import { answered, answeredMembers, updateRows } from '../../records/table.ts';
 import { loyaltyOf } from '../loyalty/queries.ts';
 import { type ProgrammeRules, rulesAt, rulesOf } from '../loyalty-programmes/queries.ts';
 import {
+  type Redemption,
   type RedemptionRow,
   type Reward,
   type RewardForCustomer,
   type RewardRow,
   redemptions,
+  rewardFields,
   rewards,
 } from './record.ts';
 import { isAvailable, leftOf, refusalsOf, type Standing } from './redeemable.ts';
@@ -25,8 +27,8 @@ import { isAvailable, leftOf, refusalsOf, type Standing } from './redeemable.ts'
 export const rewardColumns = fields(rewards);
 export const redemptionColumns = fields(redemptions);
 
-export function toReward(row: RewardRow, now: string, forCustomer: RewardForCustomer | null = null): Reward {
-  return { ...row, left: leftOf(row), available: isAvailable(row, now), forCustomer };
+export function withAvailability(row: RewardRow, now: string, forCustomer: RewardForCustomer | null = null): Reward {
+  return { ...answeredMembers(rewardFields, row), left: leftOf(row), available: isAvailable(row, now), forCustomer };
 }
 
 const byIds = statement<RewardRow>(
@@ -105,16 +107,16 @@ export function redemptionById(db: Db, id: string): Promise<RedemptionRow | null
 const latest = sql.raw('100');
 
 // By row_number(): the distributed engine refuses a lateral top-N.
-const ofCustomers = statement<RedemptionRow>(
+const ofCustomers = statement<Redemption>(
   'redemptions_of_customers',
-  sql`select ${redemptionColumns} from (
+  sql`select ${answered(redemptions)} from (
       select *, row_number() over (partition by customer_id order by created_at desc, id desc) as place
       from redemptions where customer_id = any(${param('ids')}::uuid[])
     ) redemptions where place <= ${latest} order by place`,
 );
 
 /** The latest redemptions of these customers, newest first. */
-export function redemptionsOfCustomers(db: Db, ids: string[]): Promise<RedemptionRow[]> {
+export function redemptionsOfCustomers(db: Db, ids: string[]): Promise<Redemption[]> {
   return db.all(ofCustomers, { ids });
 }
 

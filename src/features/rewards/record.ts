@@ -124,7 +124,7 @@ export const reward = z
   .meta({ id: 'Reward', description: 'Something that members of a loyalty programme can get for points.' });
 export type Reward = z.output<typeof reward>;
 
-const redemptionFields = {
+export const redemptionFields = {
   customerId: ownerId(() => loyaltyAccounts.customerId),
   id: key(),
   rewardId: recordId()

@@ -13,6 +13,7 @@ import { customerRequired } from '../../records/ownership.ts';
 import { refKey, refsByName, targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
 import { nextStamps } from '../../records/stamps.ts';
+import { answered, answeredMembers } from '../../records/table.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
 import { givePointsBack, takePoints } from '../loyalty/ledger.ts';
 import { openAccounts } from '../loyalty/open-accounts.ts';
@@ -26,7 +27,6 @@ import {
   lockRewards,
   redeemedBy,
   redemptionById,
-  redemptionColumns,
   redemptionsOfCustomers,
 } from './queries.ts';
 import {
@@ -38,6 +38,7 @@ import {
   type RedemptionRow,
   redemption,
   redemptionCancellation,
+  redemptionFields,
   redemptionInput,
   redemptionStatus,
   redemptions,
@@ -120,7 +121,7 @@ export const createRedemption = writeOperation({
       updatedAt: now,
     };
     insertRedemption(tx, row);
-    return { ...row, created: true };
+    return { ...answeredMembers(redemptionFields, row), created: true };
   },
 });
 
@@ -181,7 +182,7 @@ export const fulfilRedemption = writeOperation({
     }
     const row = { ...before, ...nextStamps(before, now), status: 'fulfilled' as const, fulfilledAt: now };
     changeRedemption(tx, row, { given: 0 });
-    return { ...row, created: false };
+    return { ...answeredMembers(redemptionFields, row), created: false };
   },
 });
 
@@ -220,7 +221,7 @@ export const cancelRedemption = writeOperation({
     const { now } = context;
     const row = { ...before, ...nextStamps(before, now), status: 'cancelled' as const, cancelledAt: now, reason };
     changeRedemption(tx, row, { given: quantity });
-    return { ...row, created: false };
+    return { ...answeredMembers(redemptionFields, row), created: false };
   },
 });
 
@@ -236,13 +237,13 @@ export const getRedemption = readOperation({
   async run({ db }, { id: wanted }) {
     const row = await redemptionById(db, wanted);
     if (!row) throw notFound('redemption');
-    return row;
+    return answeredMembers(redemptionFields, row);
   },
 });
 
-const list = keysetList<RedemptionRow>({
+const list = keysetList<Redemption>({
   name: 'redemptions',
-  select: redemptionColumns,
+  select: answered(redemptions),
   from: sql`${redemptions}`,
   id: sql`${redemptions.id}`,
   owner: sql`${redemptions.customerId}`,

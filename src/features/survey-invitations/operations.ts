@@ -25,8 +25,8 @@ import {
   insertInvitations,
   invitationById,
   invitationColumns,
+  invitationNow,
   statusNow,
-  toInvitation,
   updateInvitations,
   withLink,
 } from './queries.ts';
@@ -174,7 +174,7 @@ export const createSurveyInvitation = writeOperation({
       context.now,
     );
     await insertInvitations(tx, [row]);
-    return toInvitation(row, context.now);
+    return invitationNow(row, context.now);
   },
 });
 
@@ -190,7 +190,7 @@ export const getSurveyInvitation = readOperation({
   async run({ db, now }, { id: invitationId }) {
     const found = await invitationById(db, invitationId);
     if (!found) throw notFound('invitation');
-    return toInvitation(found, now);
+    return invitationNow(found, now);
   },
 });
 
@@ -240,7 +240,7 @@ export const listSurveyInvitations = readOperation({
       ...input,
       ...(status !== undefined && (status === 'due' ? { isDue: true } : { status })),
     });
-    return { data: data.map((row) => toInvitation(row, context.now)), page };
+    return { data: data.map((row) => invitationNow(row, context.now)), page };
   },
 });
 
@@ -270,7 +270,7 @@ export const updateSurveyInvitation = writeOperation({
       ...nextStamps(before, context.now),
     };
     await updateInvitations(tx, [row]);
-    return toInvitation(row, context.now);
+    return invitationNow(row, context.now);
   },
 });
 

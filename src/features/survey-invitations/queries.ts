@@ -1,21 +1,25 @@
 import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
 import type { LinkTokens } from '../../platform/link-token.ts';
-import { updateRows } from '../../records/table.ts';
+import { answeredMembers, updateRows } from '../../records/table.ts';
 import type { ConsentStatus } from '../consents/record.ts';
 import { isTouch } from '../interactions/record.ts';
-import { type SentInvitation, type SurveyInvitation, surveyInvitations } from './record.ts';
+import { invitationFields, type SentInvitation, type SurveyInvitation, surveyInvitations } from './record.ts';
 
 export type InvitationRow = typeof surveyInvitations.$inferSelect;
 
-/** The select list of an invitation; for `toInvitation`. */
+/** The select list of an invitation; for `invitationNow`. */
 export const invitationColumns = fields(surveyInvitations);
 
 /** Its status as it is now: nobody has to note the end of a link. */
 export const statusNow = sql`case when ${surveyInvitations.status} = 'sent' and ${surveyInvitations.expiresAt} <= ${param('$now')}::timestamptz then 'expired' else ${surveyInvitations.status} end`;
 
-export function toInvitation({ occasion: _, ...row }: InvitationRow, now: string): SurveyInvitation {
-  return { ...row, status: row.status === 'sent' && hasEnded(row, now) ? 'expired' : row.status };
+/** As it is answered: with its status now. */
+export function invitationNow(row: InvitationRow, now: string): SurveyInvitation {
+  return {
+    ...answeredMembers(invitationFields, row),
+    status: row.status === 'sent' && hasEnded(row, now) ? 'expired' : row.status,
+  };
 }
 
 /** Whether its link works no more. Ends are whole milliseconds. */
@@ -26,7 +30,7 @@ export function hasEnded({ expiresAt }: Pick<InvitationRow, 'expiresAt'>, now: s
 /** A sent invitation with its link. */
 export function withLink(links: LinkTokens, row: InvitationRow, now: string): SentInvitation {
   const token = links.issue({ id: row.id, expiresAt: Date.parse(row.expiresAt ?? now) });
-  return { invitation: toInvitation(row, now), token, path: `/v1/survey-links/${token}` };
+  return { invitation: invitationNow(row, now), token, path: `/v1/survey-links/${token}` };
 }
 
 const byId = statement<InvitationRow>(

@@ -40,7 +40,7 @@ const aboutFields = {
   channel: subjectFields.channel.says('The channel it is sent on. Default: the channel of the survey.', 'email'),
 };
 
-const invitationFields = {
+export const invitationFields = {
   customerId: ownerId(() => customers.id),
   id: key(),
   version: version(),

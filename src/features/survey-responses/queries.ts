@@ -1,13 +1,13 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
-import { assignments, fromExcluded } from '../../records/table.ts';
-import { bandName, bandNamed, type SurveyResponse, surveyAnswers, surveyResponses } from './record.ts';
+import { answered, answeredMembers, assignments, fromExcluded } from '../../records/table.ts';
+import { bandName, bandNamed, responseFields, type SurveyResponse, surveyAnswers, surveyResponses } from './record.ts';
 
 export type ResponseRow = typeof surveyResponses.$inferSelect;
 export type AnswerRow = typeof surveyAnswers.$inferSelect;
 
 /** The select list of a response with its answers. */
-export const responseColumns = sql`${fields(surveyResponses)}, coalesce((
+export const responseColumns = sql`${answered(surveyResponses)}, coalesce((
     select json_agg(json_build_object('question', a.question, 'type', a.type, 'score', a.score, 'band', ${bandNamed('a')},
       'choices', a.choices, 'text', a.text) order by a.question collate "C")
     from survey_answers a where a.response_id = ${surveyResponses.id}), '[]') as answers`;
@@ -30,7 +30,7 @@ export interface ResponseState {
 /** What is known after a write is what was written: nothing that is told of a response is made by the database. */
 export function fromState({ row, answers }: ResponseState): SurveyResponse {
   return {
-    ...row,
+    ...answeredMembers(responseFields, row),
     answers: answers.map(({ question, type, score, band, choices, text }) => ({
       ...{ question, type, score, choices, text },
       band: bandName(type, band),

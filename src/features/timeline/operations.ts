@@ -7,7 +7,7 @@ import { targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
 import { customerById } from '../customers/queries.ts';
 import { countEntries, entriesOf, firstEntriesOf, type Span } from './queries.ts';
-import { type EntryRow, sources, timelineEntry, timelineKind, toEntry } from './sources.ts';
+import { type EntryRow, sources, timelineEntry, timelineKind, withGlance } from './sources.ts';
 
 const parameters = {
   ...pageParameters,
@@ -52,7 +52,7 @@ export const getCustomerTimeline = readOperation({
     ]);
     // An empty page says that nothing happened with the customer, so there has to be such a customer.
     if (rows.length === 0 && !(await customerById(db, owner))) throw notFound('customer');
-    return toPage(context, owner, asked, rows, totals && (totals.get(owner) ?? 0));
+    return entriesPage(context, owner, asked, rows, totals && (totals.get(owner) ?? 0));
   },
 });
 
@@ -80,7 +80,7 @@ export const timelinesOfCustomers = readOperation({
       asked.count ? countEntries(context.db, customerIds, span) : null,
     ]);
     return customerIds.map((customerId) =>
-      toPage(context, customerId, asked, first.get(customerId) ?? [], totals && (totals.get(customerId) ?? 0)),
+      entriesPage(context, customerId, asked, first.get(customerId) ?? [], totals && (totals.get(customerId) ?? 0)),
     );
   },
 });
@@ -96,7 +96,7 @@ function cursorScope(context: Context, customerId: string, { kinds, from, to, so
   return JSON.stringify([context.principal.key, 'timeline', sort, { customerId, kinds, from, to }]);
 }
 
-function toPage(
+function entriesPage(
   context: Context,
   customerId: string,
   asked: Asked,
@@ -111,5 +111,5 @@ function toPage(
     total: total ?? undefined,
     cursors,
   });
-  return { data: found.data.map(toEntry), page: found.page };
+  return { data: found.data.map(withGlance), page: found.page };
 }

@@ -93,7 +93,7 @@ export interface EntryRow {
   glance: unknown;
 }
 
-export function toEntry({ id: entryId, kind, at, glance }: EntryRow): TimelineEntry {
+export function withGlance({ id: entryId, kind, at, glance }: EntryRow): TimelineEntry {
   return {
     id: entryId,
     kind,
