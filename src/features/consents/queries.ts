@@ -1,8 +1,18 @@
 import { sql } from 'drizzle-orm';
 import { type Db, fields, insertRows, param, statement, type Transaction } from '../../platform/db/client.ts';
-import { assignments, fromExcluded } from '../../records/table.ts';
+import { answeredMembers, assignments, fromExcluded } from '../../records/table.ts';
 import type { Difference } from '../rollups/queries.ts';
-import { allChannels, type Consent, type ConsentChange, consentChanges, consents } from './record.ts';
+import {
+  allChannels,
+  type Consent,
+  type ConsentChange,
+  consentChanges,
+  consentFields,
+  consents,
+  evidenceFields,
+  recordedFields,
+  saidFields,
+} from './record.ts';
 
 export type ConsentChangeRow = typeof consentChanges.$inferSelect;
 export type ConsentRow = typeof consents.$inferSelect;
@@ -10,13 +20,17 @@ export type ConsentRow = typeof consents.$inferSelect;
 /** The select list of a change; for `withEvidence`. */
 export const consentChangeColumns = fields(consentChanges);
 
-export function withEvidence({ source, textVersion, wording, reference, ...row }: ConsentChangeRow): ConsentChange {
-  const evidence = { source, textVersion, wording, reference };
-  return { ...row, evidence: Object.values(evidence).some((member) => member !== null) ? evidence : null };
+export function withEvidence(row: ConsentChangeRow): ConsentChange {
+  const evidence = answeredMembers(evidenceFields, row);
+  return {
+    ...answeredMembers(saidFields, row),
+    evidence: Object.values(evidence).some((member) => member !== null) ? evidence : null,
+    ...answeredMembers(recordedFields, row),
+  };
 }
 
 export function consentAnswer(row: ConsentRow): Consent {
-  return { ...row, channel: row.channel === allChannels ? null : row.channel };
+  return { ...answeredMembers(consentFields, row), channel: row.channel === allChannels ? null : row.channel };
 }
 
 const insert = statement('insert_consent_changes', insertRows(consentChanges, param('rows')));

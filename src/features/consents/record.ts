@@ -15,7 +15,7 @@ const purpose = code(64).plain().takes(consentPurpose).answers(consentPurpose).r
 const status = words(consentStatus).required();
 const at = instant().required().says('When it was given or taken back.');
 
-const saidFields = {
+export const saidFields = {
   customerId: ownerId(() => customers.id),
   id: key(),
   purpose,
@@ -24,13 +24,13 @@ const saidFields = {
   /** May be long before it was recorded. */
   at: at.lifeSign(),
 };
-const evidenceFields = {
+export const evidenceFields = {
   source: text(200).personal(),
   textVersion: text(100).personal(),
   wording: text(4_000).personal(),
   reference: text(255).personal(),
 };
-const recordedFields = {
+export const recordedFields = {
   by: text(200).plain().required().readOnly().says('The client that recorded it.'),
   createdAt: instant().required().readOnly().lifeSign().says('When it was recorded.'),
 };
@@ -55,7 +55,7 @@ export const consentChanges = storedTable('consent_changes', {
   ],
 });
 
-const consentFields = {
+export const consentFields = {
   customerId: ownerId(),
   purpose,
   channel: wordCodes(z.enum([...channels, allChannels]))

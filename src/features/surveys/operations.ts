@@ -1,12 +1,12 @@
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
-import { fields } from '../../platform/db/client.ts';
 import { notFound, Problem, problemType } from '../../platform/errors.ts';
 import { newId } from '../../platform/ids.ts';
 import { readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { answered, answeredMembers } from '../../records/table.ts';
 import {
   deleteSurveyRow,
   insertSurvey,
@@ -22,6 +22,7 @@ import {
   type Survey,
   type SurveyVersion,
   survey,
+  surveyFields,
   surveyInput,
   surveyPatch,
   surveyStatus,
@@ -48,9 +49,14 @@ export const createSurvey = writeOperation({
   async run(tx, context, { body }) {
     const made = newSurvey(context, newId(), body);
     await insertSurvey(tx, made, versionOf(made, context.now));
-    return made;
+    return answeredSurvey(made);
   },
 });
+
+/** What is answered of a stored survey. */
+function answeredSurvey({ questions, ...row }: Survey): Survey {
+  return { ...answeredMembers(surveyFields, row), questions };
+}
 
 function versionOf({ id: surveyId, currentVersion: number, questions }: Survey, createdAt: string): SurveyVersion {
   return { surveyId, number, questions, createdAt };
@@ -68,7 +74,7 @@ export const getSurvey = readOperation({
   async run({ db }, { id: surveyId }) {
     const found = await surveyById(db, surveyId);
     if (!found) throw notFound('survey');
-    return found;
+    return answeredSurvey(found);
   },
 });
 
@@ -83,7 +89,10 @@ export const surveysByIds = readOperation({
   output: z.array(survey.nullable()),
   async run({ db }, { ids }) {
     const found = await readSurveys(db, ids);
-    return ids.map((surveyId) => found.get(surveyId) ?? null);
+    return ids.map((surveyId) => {
+      const row = found.get(surveyId);
+      return row ? answeredSurvey(row) : null;
+    });
   },
 });
 
@@ -117,14 +126,17 @@ export const listSurveys = readOperation({
     language: text(35).optional(),
   }),
   output: pageOf(survey).meta({ id: 'SurveyPage' }),
-  run: (context, input) => list(context.db, context, input),
+  async run(context, input) {
+    const { data, page } = await list(context.db, context, input);
+    return { data: data.map(answeredSurvey), page };
+  },
 });
 
 type ListedVersion = SurveyVersion & { id: string };
 
 const versionList = keysetList<ListedVersion>({
   name: 'survey_versions',
-  select: sql`${fields(surveyVersions)}, ${surveyVersions.number}::text as id`,
+  select: sql`${answered(surveyVersions)}, ${surveyVersions.number}::text as id`,
   from: sql`${surveyVersions}`,
   // The survey is given, so the number alone tells them apart.
   id: sql`${surveyVersions.number}`,
@@ -174,7 +186,7 @@ export const updateSurvey = writeOperation({
     checkVersion(before.version, expected);
     const after = await changedSurvey(tx, context, before, body);
     await updateSurveyRow(tx, after, after.questions === before.questions ? null : versionOf(after, context.now));
-    return after;
+    return answeredSurvey(after);
   },
 });
 

@@ -237,7 +237,7 @@ export const defaultSettings: SurveySettings = {
   consentPurpose: null,
 };
 
-const surveyFields = {
+export const surveyFields = {
   id: key(),
   version: version(),
   name: text(200).plain().required().says('Display name.', 'After the purchase'),
