@@ -160,7 +160,16 @@ function learnedAnswer({ id, number }: ReadyModel, score: LearnedScore): Learned
   return {
     modelId: id,
     number,
-    ...score,
-    contributions: score.contributions.map(({ name: feature, ...contribution }) => ({ ...contribution, feature })),
+    probability: score.probability,
+    logOdds: score.logOdds,
+    points: score.points,
+    baseLogOdds: score.baseLogOdds,
+    basePoints: score.basePoints,
+    contributions: score.contributions.map(({ field, name: feature, logOdds, points }) => ({
+      field,
+      feature,
+      logOdds,
+      points,
+    })),
   };
 }
