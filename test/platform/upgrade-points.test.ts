@@ -265,7 +265,7 @@ t.test('points that members have are brought to those of the goods; what was spe
   );
   t.equal(
     notes.at(-1),
-    'points follow the goods now, whatever came first: orders of 4 members are entitled to 30 points more and 106 less, and 1 of them have another tier; what was spent stays',
+    'points follow the goods and the tier at the time of the order now, whatever came first: orders of 4 members are entitled to 30 points more and 106 less, and 1 of them have another tier; what was spent stays',
   );
   const context = { ...config, now: new Date().toISOString(), principal: createPrincipal('test', []) };
   for (const { name, compare } of derivedState) t.same(await compare(poolDb(pool), context, 10), [], name);
