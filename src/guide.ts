@@ -63,12 +63,27 @@ filter, search or sort by them.
   byte for byte, with \`Idempotency-Replayed: true\`. The same key with another payload is 422; while the first call is still
   running, 409. Keys are kept for 48 hours; a refused request does not use up its key.
 - **PUT by reference** creates or replaces a record, and may be repeated. With \`sourceVersion\` (a counter or an instant), a
-  message that is not newer than the stored one changes nothing: \`200\` with \`applied: false\`. A deleted reference stays
-  deleted.
+  message that is not newer than the stored one changes nothing: \`200\` with \`applied: false\`, and the warning
+  \`source_version_not_newer\` if its content differs. A deleted reference stays deleted, unless you send \`restore=true\`.
 - **Versions**: every record has a \`version\` and an \`ETag\`. PATCH and DELETE need \`If-Match\`: 428 without it, 412 if the
   record has changed since then. GET answers 304 to \`If-None-Match\`.
 - **Dry run**: \`?dryRun=true\` validates, returns what would be the result and writes nothing.
 - **Batches** are upserts in index order. The status is 200, with a result per item; \`atomic=true\` writes all items or none.
+
+## Orders of shops
+
+What shops send, and what to send here. Upload exchange rates before the orders. \`sourceVersion\` is the time of the shop's update.
+
+- **Shopify**: \`total\` is \`total_price\`, not \`current_total_price\`, in the shop's currency. The amount of a refund is the sum of its
+  successful refund transactions; shipping and its tax are among its \`order_adjustments\`, as negative amounts. \`refunded\` and
+  \`partially_refunded\` mean that it was \`paid\`. A draft and the order that it becomes have two ids: give drafts a \`source\` of their own, and
+  delete the draft when it is completed. A gift card that is bought is a line; one that is paid with is a means of payment, not a discount.
+- **WooCommerce**: totals of lines are without tax, so send \`taxIncluded: false\`, and the cent that is left as \`rounding\`. Negative
+  \`fee_lines\` are a \`discount\`. A refund has the currency of its order. Times named \`_gmt\` need a \`Z\`. A \`checkout-draft\` is an order with
+  \`customer: null\`: send it again with its customer. Failed orders count, unless you ask with \`payment=paid\`.
+- **Magento**: leave out rows with a \`parent_item_id\`. The total of a row is \`row_total\` less \`discount_amount\` plus
+  \`discount_tax_compensation_amount\`. Add gift cards and store credit back to \`grand_total\`. \`exchangeRate\` is 1 ÷ \`base_to_order_rate\`. An
+  adjustment has no tax: send \`tax: 0\` with that refund.
 
 ## Who is who
 
