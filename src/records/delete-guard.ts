@@ -53,13 +53,14 @@ const countGuards = lazily(() =>
 /**
  * Refuses to delete a locked customer while there is evidence or history of it.
  *
+ * @param namedBy the parameter by which the request named it
  * @throws Problem customer_has_records, with what stands in the way
  */
-export async function assertNothingGuards(tx: Transaction, id: string): Promise<void> {
+export async function assertNothingGuards(tx: Transaction, id: string, namedBy: 'id' | 'externalId'): Promise<void> {
   const rows = await tx.all(countGuards(), { id });
   if (rows.length === 0) return;
   const errors = rows.map(({ noun, count }) => ({
-    parameter: 'id',
+    parameter: namedBy,
     code: `${noun}s`.replaceAll(/[ -]/g, '_'),
     message: `${count} ${noun}${count === 1 ? '' : 's'}`,
   }));

@@ -65,8 +65,6 @@ function checkPlace(error: Json, operation: ContractOperation, request: RawReque
     const sent = request.path.includes('?') ? request.path.slice(request.path.indexOf('?') + 1).split('&') : [];
     const names = [
       ...operation.parameters.map(({ name }) => name),
-      // The record that the address means, be it by its reference.
-      ...(operation.path.includes('{externalId}') ? ['id'] : []),
       ...sent.map((pair) => decoded(pair.split('=', 1)[0] ?? '')),
     ];
     if (!names.includes(parameter)) throw new Error(`there is no parameter ${parameter}: ${text}`);

@@ -180,7 +180,8 @@ export const deleteCustomer = writeOperation({
     checkVersion(found.version, expected);
     const references = (await customerStates(tx, [customerId])).get(customerId)?.references ?? [];
     if (!(await isDeletionNews(tx, references, target, sourceVersion))) return { id: customerId, deleted: false };
-    await deleteCustomerRow(tx, customerId, context.now);
+    const namedBy = target.id === undefined ? 'externalId' : 'id';
+    await deleteCustomerRow(tx, customerId, { now: context.now, namedBy });
     return { id: customerId, deleted: true };
   },
 });

@@ -350,7 +350,11 @@ const remove = lazily(() =>
  *
  * @throws Problem customer_has_records
  */
-export async function deleteCustomerRow(tx: Transaction, id: string, now: string): Promise<void> {
-  await assertNothingGuards(tx, id);
+export async function deleteCustomerRow(
+  tx: Transaction,
+  id: string,
+  { now, namedBy }: { now: string; namedBy: 'id' | 'externalId' },
+): Promise<void> {
+  await assertNothingGuards(tx, id, namedBy);
   await tx.all(remove(), { id, now });
 }
