@@ -457,6 +457,8 @@ t.test('a service whose database goes away amid a job lives on, and runs the job
   const begun = `select from pg_stat_activity where wait_event_type = 'Lock' and query like 'with gone%'`;
   await eventually('the job has begun', async () => (await observer.client.query(begun)).rowCount === 1);
   const pid = Number((await readFile(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0]);
+  // Its connection first: were the lock's to end before it, the job would still be done.
+  await observer.client.query(begun.replace('select', 'select pg_terminate_backend(pid)'));
   process.kill(pid, 'SIGINT');
   await eventually('it is not ready', async () => !(await ready()));
   await sleep(1_000);
@@ -484,4 +486,5 @@ t.test('a service whose database goes away amid a job lives on, and runs the job
   const [code] = await ended;
   t.equal(code, 0);
   t.notMatch(output, /"level":60/, 'nothing was uncaught');
+  t.match(output, /"msg":"a job failed"/);
 });
