@@ -129,7 +129,7 @@ export async function cumulative(
   });
 }
 
-interface PerRange {
+export interface PerRange {
   metric: string;
   unit: 'days' | 'money' | 'ratio';
   /** Amounts are in the currency asked for, or the base currency. */

@@ -6,7 +6,9 @@ import { purchaseGaps } from '../../domain/purchase-gaps.ts';
 import { repeatPurchaseRate } from '../../domain/repeat-purchase-rate.ts';
 import { retentionRate } from '../../domain/retention-rate.ts';
 import { revenuePerCustomer } from '../../domain/revenue-per-customer.ts';
-import { compareBuyers, cumulative, perRange } from './answer.ts';
+import type { Db } from '../../platform/db/client.ts';
+import type { Context } from '../../platform/operation.ts';
+import { compareBuyers, cumulative, type PerRange, perRange } from './answer.ts';
 import { excludedAmounts } from './excluded.ts';
 import { gapStatistics, ownGapCounts, silenceCounts } from './gap-queries.ts';
 import { metricOperation } from './group-size.ts';
@@ -22,7 +24,7 @@ import {
   valueInput,
 } from './model.ts';
 import { repeatCounts } from './retention-queries.ts';
-import { boundsOf, refuseParameters, resolveScope } from './scope.ts';
+import { boundsOf, refuseParameters, resolveScope, type Scope } from './scope.ts';
 import { averageOrderSums, newAndReturningSums, revenueSums } from './value-queries.ts';
 
 /** The metrics. Each takes a small, constant number of statements: the period, its series, what was left out, and where all time begins. */
@@ -121,6 +123,21 @@ export const getPurchaseGaps = metricOperation(
   { family: 'gaps', values: /^(mean|customerMean|gaps|customers|openGaps)$/, bases: ['customers'] },
 );
 
+/** The run of a metric that is worked out from sums of each range. */
+function fromSums<S extends Parameters<typeof excludedAmounts>[0]>(
+  about: PerRange,
+  read: (db: Db, context: Context, scope: Scope, bounds: readonly string[]) => Promise<S[]>,
+  judge: (sums: S) => MetricResult,
+) {
+  return (context: Context, input: Parameters<typeof resolveScope>[1]) => {
+    const asked = resolveScope(context, input);
+    return perRange(context, asked, about, async (parts) => {
+      const ranges = await read(context.db, context, asked, boundsOf(parts, asked.end));
+      return ranges.map((sums) => ({ result: judge(sums), excluded: excludedAmounts(sums) }));
+    });
+  };
+}
+
 export const getAverageOrderValue = metricOperation(
   {
     name: 'getAverageOrderValue',
@@ -129,18 +146,11 @@ export const getAverageOrderValue = metricOperation(
       'Revenue (total − tax − refunds without their tax) ÷ orders. `groups`: `returning` customers (at least two orders by the period’s end, also if both are of one day) and `one_time` ones; orders of nobody known are in the whole and in no group. For who is new, see `new-and-returning`. Returns without an order do not count; they are in `excluded`.',
     input: valueInput,
     output,
-    run(context, input) {
-      const asked = resolveScope(context, input);
-      return perRange(
-        context,
-        asked,
-        { metric: 'average-order-value', unit: 'money', money: true, returns: 'excluded', buyersOnly: false },
-        async (parts) => {
-          const ranges = await averageOrderSums(context.db, context, asked, boundsOf(parts, asked.end));
-          return ranges.map((sums) => ({ result: averageOrderValue(sums), excluded: excludedAmounts(sums) }));
-        },
-      );
-    },
+    run: fromSums(
+      { metric: 'average-order-value', unit: 'money', money: true, returns: 'excluded', buyersOnly: false },
+      averageOrderSums,
+      averageOrderValue,
+    ),
   },
   { family: 'orders', values: /^(orders|customers)$/, bases: ['customers'] },
 );
@@ -153,18 +163,11 @@ export const getNewAndReturning = metricOperation(
       'Buyers of the period and their net revenue, by whether the first order of a customer ever lies in the period (`new`, however many orders follow in it) or before it (`returning`). The first order is that by the same `currency`, `payment`, `zeroValue` and `refunds`. `value`: returning buyers ÷ buyers. `values`: `buyers, newBuyers, returningBuyers, revenue, newRevenue, returningRevenue`; buyers and revenue are those of revenue per customer, but without orders of nobody known, who is neither new nor returning (`anonymous` in `excluded`). In a `series` each interval is judged by itself: who is new in one is returning in the next ones. Over all time everybody is new: send `from`, or an `interval`.',
     input: valueInput,
     output,
-    run(context, input) {
-      const asked = resolveScope(context, input);
-      return perRange(
-        context,
-        asked,
-        { metric: 'new-and-returning', unit: 'ratio', money: true, returns: 'count', buyersOnly: true },
-        async (parts) => {
-          const ranges = await newAndReturningSums(context.db, context, asked, boundsOf(parts, asked.end));
-          return ranges.map((sums) => ({ result: newAndReturning(sums), excluded: excludedAmounts(sums) }));
-        },
-      );
-    },
+    run: fromSums(
+      { metric: 'new-and-returning', unit: 'ratio', money: true, returns: 'count', buyersOnly: true },
+      newAndReturningSums,
+      newAndReturning,
+    ),
   },
   { family: 'orders', values: /^(buyers|newBuyers|returningBuyers)$/, bases: ['buyers'] },
 );
@@ -177,18 +180,11 @@ export const getRevenuePerCustomer = metricOperation(
       'Net revenue of the period (orders less refunds and returns) ÷ distinct buyers of the period. Orders of nobody known are in the revenue, with a warning, and are no buyers.',
     input: valueInput,
     output,
-    run(context, input) {
-      const asked = resolveScope(context, input);
-      return perRange(
-        context,
-        asked,
-        { metric: 'revenue-per-customer', unit: 'money', money: true, returns: 'count', buyersOnly: false },
-        async (parts) => {
-          const ranges = await revenueSums(context.db, context, asked, boundsOf(parts, asked.end));
-          return ranges.map((sums) => ({ result: revenuePerCustomer(sums), excluded: excludedAmounts(sums) }));
-        },
-      );
-    },
+    run: fromSums(
+      { metric: 'revenue-per-customer', unit: 'money', money: true, returns: 'count', buyersOnly: false },
+      revenueSums,
+      revenuePerCustomer,
+    ),
   },
   { family: 'orders', values: /^buyers$/, bases: ['buyers'] },
 );

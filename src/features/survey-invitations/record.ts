@@ -6,7 +6,7 @@ import { instant, key, ownerId, recordId, text, version, words } from '../../rec
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 import { customers } from '../customers/record.ts';
 import { responseStatus, subjectFields, surveyAnswerInput } from '../survey-responses/record.ts';
-import { surveyQuestion, surveyStatus, surveys } from '../surveys/record.ts';
+import { surveyQuestion, surveyStatus, surveys, surveyTriggerEvents } from '../surveys/record.ts';
 
 export const invitationStatuses = ['due', 'sent', 'answered', 'cancelled', 'expired'] as const;
 export type InvitationStatus = (typeof invitationStatuses)[number];
@@ -16,16 +16,7 @@ export const invitationStatus = z.enum(invitationStatuses).meta({
     'due: to be sent at `dueAt`; sent: handed to a sender; answered; cancelled; expired: not answered while its link worked, or never sent because it was due for too long.',
   example: 'due',
 });
-export const invitationTriggers = [
-  'order_placed',
-  'order_paid',
-  'order_fulfilled',
-  'return_received',
-  'interaction_occurred',
-  'stage_entered',
-  'reservation',
-  'manual',
-] as const;
+export const invitationTriggers = [...surveyTriggerEvents, 'reservation', 'manual'] as const;
 export type InvitationTrigger = (typeof invitationTriggers)[number];
 export const invitationTrigger = z.enum(invitationTriggers).meta({
   id: 'InvitationTrigger',

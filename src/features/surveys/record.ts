@@ -117,7 +117,7 @@ export const surveyQuestion = z
   .meta({ id: 'SurveyQuestion', description: 'A question as it is asked; it is stored with its scale.' });
 export type SurveyQuestion = z.output<typeof surveyQuestion>;
 
-const surveyTriggerEvents = [
+export const surveyTriggerEvents = [
   'order_placed',
   'order_paid',
   'order_fulfilled',
