@@ -74,7 +74,7 @@ function scoreWithReasons({ id, number, document }: ScoringRules, row: DetailRow
         evidence: evidence.map(([interactionId, kind, occurredAt, topic, channel, units]) => ({
           interactionId,
           kind,
-          occurredAt: instantOf(occurredAt),
+          occurredAt: canonicalInstant(occurredAt),
           topic,
           channel,
           points: pointsOf(units),
@@ -112,9 +112,4 @@ function scoreWithReasons({ id, number, document }: ScoringRules, row: DetailRow
       contributions: [...contributions, ...caps],
     },
   };
-}
-
-/** JSON writes an instant of the session's zone, UTC, as `2026-03-01T09:30:00+00:00`. */
-function instantOf(text: string): string {
-  return canonicalInstant(text.replace('T', ' ').replace(/:00$/, ''));
 }

@@ -4,7 +4,7 @@ import { type Db, fields, param, statement } from '../../platform/db/client.ts';
 import { canonicalInstant } from '../../platform/db/columns.ts';
 import { goodsItem, itemsOfOrder, refundsOfOrder } from '../orders/queries.ts';
 import { type EarningRow, type LotTuple, lotTuple } from './account.ts';
-import { loyaltyEarnings, type loyaltyTierChanges } from './record.ts';
+import { loyaltyEarnings, loyaltyTierChanges } from './record.ts';
 import { sourceKey } from './source-histories.ts';
 
 /** What of an order decides about points. */
@@ -76,10 +76,8 @@ const replayed = statement<ReplayRow>(
             where i.customer_id = r.customer_id and i.return_id = r.id), '[]'::json))
           order by r.returned_at, r.source collate "C", r.external_id collate "C", r.id)
         from returns r where r.customer_id = n."customerId") as returns,
-      (select json_agg(json_build_object('customerId', c.customer_id, 'sequence', c.sequence, 'at', c.at::text, 'previous', c.previous,
-          'tier', c.tier, 'reason', c.reason, 'amount', c.amount, 'endsAt', c.ends_at::text, 'reached', c.reached, 'note', c.note,
-          'by', c.by, 'createdAt', c.created_at::text) order by c.sequence)
-        from loyalty_tier_changes c where c.customer_id = n."customerId") as "tierChanges",
+      (select json_agg(c order by c."sequence") from (
+          select ${fields(loyaltyTierChanges)} from loyalty_tier_changes where customer_id = n."customerId") c) as "tierChanges",
       case when n."lots" then (
         select json_agg(${lotTuple(sql`l.remaining`)}) from loyalty_lots l
         where l.customer_id = n."customerId" and l.remaining > 0) end as lots

@@ -21,10 +21,13 @@ export const code = customType<{ data: string }>({ dataType: () => 'text COLLATE
 /** JSON as Postgres understands it, decoded by the driver. */
 export const json = customType<{ data: unknown }>({ dataType: () => 'jsonb' });
 
-/** `2009-12-01 07:45:00+00` (Postgres, session zone UTC) → `2009-12-01T07:45:00.000Z`; canonical input passes through. */
+/**
+ * `2009-12-01 07:45:00+00` (Postgres, session zone UTC), or `2009-12-01T07:45:00+00:00` as it stands in its JSON →
+ * `2009-12-01T07:45:00.000Z`; canonical input passes through.
+ */
 export function canonicalInstant(text: string): string {
   if (text.endsWith('Z')) return text;
-  const fraction = text.slice(19, -3);
+  const fraction = text.slice(19, text.at(-3) === ':' ? -6 : -3);
   const padded = fraction === '' ? '.000' : fraction.length < 4 ? fraction.padEnd(4, '0') : fraction;
   const micros = padded.length > 4 ? padded.padEnd(7, '0') : padded;
   return `${text.slice(0, 10)}T${text.slice(11, 19)}${micros}Z`;
