@@ -136,12 +136,13 @@ function make(kind: Kind): KindStatements {
   const ids = sql`${idColumn} = any(${param('ids')}::uuid[])`;
   return {
     columns,
-    byId: statement(`${name}_by_id`, sql`select ${columns} from ${table} where ${id} ${shown}`),
+    byId: statement(`${name}_by_id`, sql`select ${columns} from ${table} where ${id} ${shown}`, { lookup: true }),
     byIds: statement(`${plural}_by_ids`, sql`select ${columns} from ${table} where ${ids} ${shown}`),
     byReference: statement(
       `${name}_by_reference`,
       sql`select ${columns} from ${table} where ${idColumn} = (select record_id from ${externalRefs}
         where kind = ${sql.raw(`'${name}'`)} and source = ${param('source')} and external_id = ${param('externalId')})`,
+      { lookup: true },
     ),
     origin: statement(
       `${name}_origin`,

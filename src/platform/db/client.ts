@@ -6,7 +6,9 @@ import { IdsMerged, mayBeMerged } from '../merged-ids.ts';
 import type { ScopedTo } from '../principal.ts';
 import { canonicalInstant } from './columns.ts';
 import { conflictProblem } from './conflicts.ts';
+import { Lookups } from './lookups.ts';
 import { refusedInput, refusedValue } from './refused.ts';
+import { RowQuery, type Sent } from './row-query.ts';
 import { type Pool, prepareScope, ScopedPool, ScopedQuery, scopeTransaction } from './scoped-pool.ts';
 
 const dialect = new PgDialect();
@@ -20,6 +22,8 @@ export interface Statement<Row> {
   readonly name: string;
   /** Sent without its name: parsed and planned anew each time. */
   readonly unprepared: boolean;
+  /** Finds a few rows by a key: outside of transactions it shares a connection with those of other requests. */
+  readonly lookup: boolean;
   readonly text: string;
   readonly bind: (values: Values) => unknown[];
   /** Only for the type checker. */
@@ -35,7 +39,11 @@ let anonymous = 0;
  *
  * @param options.unprepared for what has to be planned for its values: a prepared statement may keep a plan made for others
  */
-export function statement<Row>(name: string, query: SQL, options: { unprepared?: boolean } = {}): Statement<Row> {
+export function statement<Row>(
+  name: string,
+  query: SQL,
+  options: { unprepared?: boolean; lookup?: boolean } = {},
+): Statement<Row> {
   const compiled = dialect.sqlToQuery(query);
   anonymous += 1;
   const slots = compiled.params.map((value) => (isPlaceholder(value) ? value.name : { constant: value }));
@@ -43,6 +51,7 @@ export function statement<Row>(name: string, query: SQL, options: { unprepared?:
     // 63 characters are the limit; one is for the mark of statements as the service.
     name: `${name}_${anonymous}`.slice(0, 62),
     unprepared: options.unprepared ?? false,
+    lookup: options.lookup ?? false,
     text: compiled.sql,
     bind: (values) => slots.map((slot) => (typeof slot === 'string' ? bound(values, slot, name) : slot.constant)),
   };
@@ -140,10 +149,37 @@ export interface PoolOptions {
   onIdleError?: (error: Error) => void;
 }
 
+/** Connections for one request at a time, and a few that all share for look-ups. */
+class ServicePool extends pg.Pool {
+  readonly lookups: Lookups;
+
+  constructor(config: pg.PoolConfig, prepare: (client: pg.ClientBase) => void) {
+    super(config);
+    // Without a listener an idle connection that dies takes the process with it. So does one that is in use; its statements are
+    // rejected with the same error, and whoever waits for them is told.
+    this.on('connect', (client) => {
+      client.on('error', () => undefined);
+      prepare(client);
+    });
+    this.lookups = new Lookups(sharedConnections, () => {
+      const client = new pg.Client(config);
+      prepare(client);
+      return client;
+    });
+  }
+
+  override async end(): Promise<void> {
+    await Promise.all([this.lookups.end(), super.end()]);
+  }
+}
+
+/** Two, so that one that has just been lost does not stop all look-ups. */
+const sharedConnections = 2;
+
 export function openPool(connection: pg.ClientConfig, options: PoolOptions): pg.Pool {
   const { as = 'service' } = options;
   const role = as === 'login' ? null : as === 'service' ? serviceRole : scopedRoles[as];
-  const pool = new pg.Pool({
+  const config = {
     ...connection,
     types,
     max: options.size,
@@ -159,25 +195,50 @@ export function openPool(connection: pg.ClientConfig, options: PoolOptions): pg.
     options:
       '-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c work_mem=32MB -c jit=off -c plan_cache_mode=auto' +
       (role === null ? '' : ` -c role=${role}`),
-  } as pg.PoolConfig);
-  // Without a listener an idle connection that dies takes the process with it.
-  pool.on('error', (error) => options.onIdleError?.(error));
-  // So does one that is in use; its statements are rejected with the same error, and whoever waits for them is told.
-  pool.on('connect', (client) => {
-    client.on('error', () => undefined);
+  } as pg.PoolConfig; // whose type does not know `pipeline` yet
+  const pool = new ServicePool(config, (client) => {
     if (as === 'partner' || as === 'customer') prepareScope(client, as);
   });
+  pool.on('error', (error) => options.onIdleError?.(error));
   return pool;
 }
 
 export function poolDb(pool: Pool): Db {
-  if (!(pool instanceof ScopedPool)) return onClient((query, values) => run(pool, query, values));
-  const { scopedTo } = pool;
-  const sender: Sender = {
-    // The pool promises the result of whatever it sends; its types know that of texts only.
-    query: (config) => pool.pool.query(new ScopedQuery(config, scopedTo)) as unknown as Promise<pg.QueryResult>,
-  };
-  return onClient((query, values) => run(sender, query, values));
+  const scopedTo = pool instanceof ScopedPool ? pool.scopedTo : null;
+  const connections = pool instanceof ScopedPool ? pool.pool : pool;
+  const lookups = connections instanceof ServicePool ? connections.lookups : null;
+  return onClient((query, values) =>
+    rowsOfQuery((done) => {
+      const sent = sentAs(query, values);
+      const make = (then: Done) =>
+        scopedTo === null ? new RowQuery(sent, types, then) : new ScopedQuery(sent, types, then, scopedTo);
+      if (query.lookup && lookups) return lookups.send(make(done));
+      connections.connect((unavailable, client, release) => {
+        if (!client) return done(unavailable ?? new Error('There is no connection'), []);
+        const finish: Done = (error, rows) => {
+          release(error !== null && !(error instanceof pg.DatabaseError));
+          done(error, rows);
+        };
+        client.query(make(finish));
+      });
+    }),
+  );
+}
+
+type Done = ConstructorParameters<typeof RowQuery>[2];
+
+/** The rows that `send` hands to its callback. */
+function rowsOfQuery<Row>(send: (done: Done) => void): Promise<Row[]> {
+  return new Promise((resolve, reject) => {
+    send((error, rows) => {
+      if (error) reject(translate(error));
+      else resolve(rows as Row[]); // decoded by `types`; see Statement
+    });
+  });
+}
+
+function sentAs<Row>({ name, text, unprepared, bind }: Statement<Row>, values: Values, mark = ''): Sent {
+  return { name: unprepared ? undefined : `${name}${mark}`, text, values: bind(values) };
 }
 
 function onClient(send: <Row>(query: Statement<Row>, values: Values) => Promise<Row[]>): Db {
@@ -187,40 +248,22 @@ function onClient(send: <Row>(query: Statement<Row>, values: Values) => Promise<
   };
 }
 
-interface Sender {
-  query(config: pg.QueryConfig): Promise<pg.QueryResult>;
-}
-
-async function run<Row>(sender: Sender, query: Statement<Row>, values: Values): Promise<Row[]> {
-  try {
-    const { name, text, unprepared } = query;
-    const result = await sender.query({ ...(!unprepared && { name }), text, values: query.bind(values) });
-    return result.rows as Row[]; // decoded by `types`; see Statement
-  } catch (error) {
-    throw translate(error);
-  }
-}
-
 /**
  * Each statement between a change of role and the change back, sent in one go: whatever else the transaction sends at the
  * same time comes before or after the three. After an error they are skipped until the transaction, or the part of it
  * since a savepoint, is undone, and the change of role with it.
  */
 function asServiceRole(
-  client: { query(config: pg.QueryConfig | string): Promise<pg.QueryResult> },
+  { query: say, send }: { query(text: string): Promise<unknown>; send(query: RowQuery): void },
   role: string,
-): Sender {
+): (query: RowQuery) => void {
   const become = (name: string) => {
-    client.query(`SET LOCAL ROLE ${name}`).catch(() => undefined);
+    say(`SET LOCAL ROLE ${name}`).catch(() => undefined);
   };
-  return {
-    query({ name, ...config }) {
-      become(serviceRole);
-      // Under a name of its own: the plan of a statement is made for the rows that a role sees.
-      const sent = client.query({ ...config, ...(name !== undefined && { name: `${name}^` }) });
-      become(role);
-      return sent;
-    },
+  return (query) => {
+    become(serviceRole);
+    send(query);
+    become(role);
   };
 }
 
@@ -281,26 +324,35 @@ async function once<T>(
   });
   const pipelined: Promise<unknown>[] = [];
   const corked = {
-    query(config: pg.QueryConfig | string) {
+    query(config: string) {
       cork(client);
       return client.query(config);
+    },
+    send(query: RowQuery) {
+      cork(client);
+      client.query(query);
     },
   };
   // BEGIN is not waited for: it is sent together with the first statement.
   const level = `BEGIN ISOLATION LEVEL ${snapshot ? 'REPEATABLE READ READ ONLY' : 'READ COMMITTED'}`;
   const begin = corked.query(scopedTo === null ? level : `${level}; ${scopeTransaction(scopedTo)}`);
   begin.catch(() => undefined);
-  const sending = (sender: Sender): Pick<Transaction, 'all' | 'first' | 'pipeline'> => ({
-    ...onClient((query, values) => run(sender, query, values)),
-    pipeline(query, values = {}) {
-      const sent = run(sender, query, values);
-      sent.catch(() => undefined);
-      pipelined.push(sent);
-    },
-  });
-  const service = scopedTo && sending(asServiceRole(corked, scopedRoles[scopedTo.kind]));
+  const sending = (send: (query: RowQuery) => void, mark = ''): Pick<Transaction, 'all' | 'first' | 'pipeline'> => {
+    const run = <Row>(query: Statement<Row>, values: Values) =>
+      rowsOfQuery<Row>((done) => send(new RowQuery(sentAs(query, values, mark), types, done)));
+    return {
+      ...onClient(run),
+      pipeline(query, values = {}) {
+        const sent = run(query, values);
+        sent.catch(() => undefined);
+        pipelined.push(sent);
+      },
+    };
+  };
+  // Under names of their own: the plan of a statement is made for the rows that a role sees.
+  const service = scopedTo && sending(asServiceRole(corked, scopedRoles[scopedTo.kind]), '^');
   const tx: Transaction = {
-    ...sending(corked),
+    ...sending(corked.send),
     asService: (work) => work(service ? { ...tx, ...service } : tx),
     auditContext: { customerIds: new Set(), members: new Set() },
     async attempt(work) {

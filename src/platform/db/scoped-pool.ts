@@ -1,5 +1,6 @@
-import pg from 'pg';
+import type pg from 'pg';
 import type { ScopedTo } from '../principal.ts';
+import { RowQuery, type Sent } from './row-query.ts';
 
 /**
  * Connections of a database role that sees no customers but those the token is scoped to: row-level security (access.ts) asks
@@ -31,7 +32,7 @@ export function scopeTransaction({ kind, id }: ScopedTo): string {
 const prepared = 'rapport_scope';
 
 /** Every connection of a scoped pool has the statement that scopes it; it is sent before anything else can be. */
-export function prepareScope(client: pg.PoolClient, kind: ScopedTo['kind']): void {
+export function prepareScope(client: pg.ClientBase, kind: ScopedTo['kind']): void {
   // Without a row: nobody wants it.
   const text = `select where set_config('${scopeSetting[kind]}', $1, true) is null`;
   // If it fails, so does everything that needs it.
@@ -43,40 +44,27 @@ export function prepareScope(client: pg.PoolClient, kind: ScopedTo['kind']): voi
  * the setting is gone. Neither an error nor a cancellation can leave it behind, and what is sent next on the same
  * connection, sent together even, is a transaction of its own.
  */
-export class ScopedQuery extends pg.Query {
+export class ScopedQuery extends RowQuery {
   readonly #id: string;
   #scoping = true;
 
-  constructor(config: pg.QueryConfig, { id }: ScopedTo) {
-    super(config);
-    this.#id = id;
+  constructor(sent: Sent, types: pg.CustomTypesConfig, done: ConstructorParameters<typeof RowQuery>[2], to: ScopedTo) {
+    super(sent, types, done);
+    this.#id = to.id;
   }
 
-  /** The driver's hook for what has values or a name. */
-  prepare(connection: pg.Connection): void {
+  override prepare(connection: pg.Connection): void {
     connection.bind({ statement: prepared, values: [this.#id] }, true);
     connection.execute({}, true);
-    extendedQuery.prepare.call(this, connection);
+    super.prepare(connection);
   }
 
-  /** Everything goes this way: a statement of the simple protocol would be sent without the setting. */
-  requiresPreparation(): boolean {
-    return true;
+  override handleDataRow(message: Parameters<RowQuery['handleDataRow']>[0]): void {
+    if (!this.#scoping) super.handleDataRow(message);
   }
 
-  handleDataRow(message: unknown): void {
-    if (!this.#scoping) extendedQuery.handleDataRow.call(this, message);
-  }
-
-  handleCommandComplete(message: unknown, connection: pg.Connection): void {
+  override handleCommandComplete(): void {
     if (this.#scoping) this.#scoping = false;
-    else extendedQuery.handleCommandComplete.call(this, message, connection);
+    else super.handleCommandComplete();
   }
 }
-
-// These methods are missing from the types of the driver; access.test.ts sees that they are what scopes a statement.
-const extendedQuery = pg.Query.prototype as unknown as {
-  prepare(connection: pg.Connection): void;
-  handleDataRow(message: unknown): void;
-  handleCommandComplete(message: unknown, connection: pg.Connection): void;
-};

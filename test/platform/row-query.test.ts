@@ -1,0 +1,169 @@
+import { sql } from 'drizzle-orm';
+import fc from 'fast-check';
+import pg from 'pg';
+import t, { type Test } from 'tap';
+import { openPool, param, poolDb, statement, transaction } from '../../src/platform/db/client.ts';
+import { Problem } from '../../src/platform/errors.ts';
+import { testDatabase } from '../support/database.ts';
+import { draws } from '../support/draws.ts';
+
+/** How statements are sent and their rows decoded: on a connection of their own, on shared ones, and in transactions. */
+
+const { connection } = await testDatabase(t);
+
+function pool(t: Pick<Test, 'teardown'>, statementTimeout = 30_000) {
+  const made = openPool(connection, { size: 2, statementTimeout, as: 'login' });
+  t.teardown(() => made.end());
+  return made;
+}
+
+const text = fc.string({ unit: 'grapheme' }).map((drawn) => drawn.replaceAll('\0', ''));
+const values = fc.record(
+  {
+    text: fc.option(text),
+    whole: fc.option(fc.maxSafeInteger()),
+    small: fc.option(fc.integer()),
+    yes: fc.option(fc.boolean()),
+    exact: fc.option(fc.bigInt({ min: -(10n ** 30n), max: 10n ** 30n }).map((drawn) => `${drawn}.5`)),
+    day: fc.option(fc.constantFrom('2026-02-28', '1999-12-31')),
+    // Not null: that is the null of JSON.
+    document: fc.dictionary(text, fc.oneof(text, fc.integer(), fc.boolean(), fc.constant(null)), {
+      noNullPrototype: true,
+    }),
+    words: fc.option(fc.array(text)),
+  },
+  { noNullPrototype: true },
+);
+const columns = sql`${param('text')}::text as text, ${param('whole')}::bigint as whole, ${param('small')}::int as small,
+  ${param('yes')}::boolean as yes, ${param('exact')}::numeric as exact, ${param('day')}::date as day,
+  ${param('document')}::json as document, ${param('words')}::text[] as words`;
+
+t.test('rows come back as they were sent, however often and wherever a statement runs', async (t) => {
+  const connections = pool(t);
+  const db = poolDb(connections);
+  const sent = statement<object>('echo', sql`select ${columns}`);
+  const shared = statement<object>('echo_shared', sql`select ${columns}`, { lookup: true });
+  const unprepared = statement<object>('echo_once', sql`select ${columns}`, { unprepared: true });
+  await fc.assert(
+    fc.asyncProperty(fc.array(values, { minLength: 1, maxLength: 8 }), async (rows) => {
+      for (const one of [sent, shared, unprepared]) {
+        const found = await Promise.all(
+          rows.map((row) => db.all(one, { ...row, document: JSON.stringify(row.document) })),
+        );
+        t.strictSame(
+          found,
+          rows.map((row) => [row]),
+        );
+      }
+      const inside = await transaction(connections, (tx) =>
+        Promise.all(rows.map((row) => tx.first(sent, { ...row, document: JSON.stringify(row.document) }))),
+      );
+      t.strictSame(inside, rows);
+    }),
+    { numRuns: draws({ quick: 15, deep: 400 }) },
+  );
+});
+
+t.test('members stand in the order of the columns, null or not', async (t) => {
+  const db = poolDb(pool(t));
+  const query = statement(
+    'ordered',
+    sql`select n as first, nullif(n, 2) as second, 'x' as third from generate_series(1, 2) n`,
+  );
+  for (const _run of [1, 2]) {
+    const rows = await db.all<unknown>(query as never);
+    t.same(
+      rows.map((row) => JSON.stringify(row)),
+      ['{"first":1,"second":1,"third":"x"}', '{"first":2,"second":null,"third":"x"}'],
+    );
+  }
+});
+
+t.test('statements without columns, without rows, and with several rows', async (t) => {
+  const connections = pool(t);
+  const db = poolDb(connections);
+  await db.all(statement('make', sql`create table things (id int primary key)`));
+  const insert = statement('add_thing', sql`insert into things values (${param('id')}::int)`);
+  for (const id of [1, 2, 3]) t.same(await db.all(insert, { id }), []);
+  const marks = statement('marks', sql`select from things`);
+  t.same(await db.all(marks), [{}, {}, {}]);
+  t.same(await db.all(marks), [{}, {}, {}]);
+  t.same(await db.all(statement('nothing', sql`select id from things where id = 9`)), []);
+});
+
+t.test('a refused statement refuses itself and none of those around it', async (t) => {
+  const db = poolDb(pool(t));
+  const divide = statement<{ result: number }>('divide', sql`select 12 / ${param('by')}::int as result`, {
+    lookup: true,
+  });
+  const whole = statement<{ n: number }>('whole', sql`select ${param('n')}::bigint as n`, { lookup: true });
+  for (const _round of [1, 2, 3]) {
+    const settled = await Promise.allSettled([
+      ...[1, 0, 2, 0, 3].map((by) => db.first(divide, { by })),
+      // Beyond what JSON can say: the rows behind it arrive all the same.
+      ...['7', '9007199254740993', '8'].map((n) => db.first(whole, { n })),
+    ]);
+    t.match(settled, [
+      { value: { result: 12 } },
+      { reason: { code: '22012' } },
+      { value: { result: 6 } },
+      { reason: { code: '22012' } },
+      { value: { result: 4 } },
+      { value: { n: 7 } },
+      { reason: RangeError },
+      { value: { n: 8 } },
+    ]);
+  }
+});
+
+t.test('a shared connection that is lost answers 503, and the next look-up opens another', async (t) => {
+  const connections = pool(t);
+  const db = poolDb(connections);
+  const self = statement<{ pid: number }>('self', sql`select pg_backend_pid() as pid`, { lookup: true });
+  const slow = statement<object>('slow', sql`select pg_sleep(30)::text`, { lookup: true });
+  const before = await Promise.all([db.first(self), db.first(self)]);
+  const waiting = [db.first(slow), db.first(slow), db.first(self), db.first(self)].map((one) =>
+    one.then(
+      () => 'answered',
+      (error: unknown) => error,
+    ),
+  );
+  const admin = new pg.Client(connection);
+  await admin.connect();
+  t.teardown(() => admin.end());
+  for (const found of before) await admin.query('select pg_terminate_backend($1)', [found?.pid]);
+  for (const error of await Promise.all(waiting)) {
+    t.ok(error instanceof Problem);
+    t.match(error, { code: 'unavailable' });
+  }
+  const after = await Promise.all([db.first(self), db.first(self)]);
+  for (const found of after)
+    t.notOk(
+      before.some((one) => one?.pid === found?.pid),
+      'another connection',
+    );
+});
+
+t.test('a look-up that takes too long is cancelled, and those behind it are answered', async (t) => {
+  const db = poolDb(pool(t, 300));
+  const slow = statement<object>('slow', sql`select pg_sleep(30)::text`, { lookup: true });
+  const one = statement<{ n: number }>('one', sql`select 1 as n`, { lookup: true });
+  const settled = await Promise.allSettled([db.first(slow), db.first(slow), db.first(one), db.first(one)]);
+  t.match(settled, [
+    { reason: { code: 'unavailable' } },
+    { reason: { code: 'unavailable' } },
+    { value: { n: 1 } },
+    { value: { n: 1 } },
+  ]);
+});
+
+t.test('without a database every look-up is refused with 503', async (t) => {
+  const nowhere = openPool({ ...connection, host: '127.0.0.1', port: 1 }, { size: 1, statementTimeout: 1_000 });
+  t.teardown(() => nowhere.end());
+  const db = poolDb(nowhere);
+  const query = statement('one', sql`select 1 as n`, { lookup: true });
+  for (const _round of [1, 2]) {
+    const settled = await Promise.allSettled([db.first(query), db.first(query), db.first(query)]);
+    for (const one of settled) t.match(one, { status: 'rejected', reason: { code: 'unavailable' } });
+  }
+});
