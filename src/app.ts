@@ -27,6 +27,7 @@ import type { Keys } from './platform/auth/keys.ts';
 import { keysOfStore } from './platform/auth/root-key.ts';
 import { keySeal } from './platform/auth/sealed-key.ts';
 import { tokenIssuer } from './platform/auth/token-issuer.ts';
+import { systemClock } from './platform/clock.ts';
 import { cursorCodec } from './platform/cursor.ts';
 import { openPool, type PoolOptions, poolDb, transaction } from './platform/db/client.ts';
 import { migrationsFolder } from './platform/db/open.ts';
@@ -130,6 +131,8 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: newId,
+    // Whoever logs says which request it is about; a logger per request would cost each of them.
+    childLoggerFactory: (log) => log,
     bodyLimit: 1024 * 1024,
     // Slow senders do not hold a connection for ever.
     requestTimeout: 60_000,
@@ -160,7 +163,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     app.addHook('onClose', () => made.end());
     return made;
   }
-  const clockOrSystem = clock ?? (() => new Date().toISOString());
+  const clockOrSystem = clock ?? systemClock();
   const seal = keys.sealSecret && keySeal(keys.sealSecret);
   const clientRecords = clientAccess(poolDb(pool), seal, clockOrSystem);
   const directory = accessDirectory(async () => {

@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 
 let millisecond = 0;
 let counter = 0;
+/** The beginning of all ids of the millisecond. */
+let time = '';
 
 /**
  * A UUIDv7: sorts by creation and is made by the application, so that a batch knows its ids before it writes. Within a
@@ -10,12 +12,15 @@ let counter = 0;
  */
 export function newId(): string {
   const now = Date.now();
-  counter = now > millisecond ? 0 : counter + 1;
-  if (now > millisecond) millisecond = now;
-  if (counter > 0xfff) {
-    millisecond += 1;
-    counter = 0;
-  }
-  const time = millisecond.toString(16).padStart(12, '0');
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${counter.toString(16).padStart(3, '0')}-${randomUUID().slice(19)}`;
+  if (now > millisecond) begin(now);
+  else if (counter === 0xfff) begin(millisecond + 1);
+  else counter += 1;
+  return `${time}${counter.toString(16).padStart(3, '0')}${randomUUID().slice(18)}`;
+}
+
+function begin(next: number): void {
+  millisecond = next;
+  counter = 0;
+  const hex = next.toString(16).padStart(12, '0');
+  time = `${hex.slice(0, 8)}-${hex.slice(8)}-7`;
 }

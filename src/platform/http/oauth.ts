@@ -128,7 +128,7 @@ function metadata(issuer: string, origin: string) {
 function refuse(error: OAuthError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const unauthorized = error.code === 'invalid_client';
   if (unauthorized) reply.header('WWW-Authenticate', 'Basic realm="rapport", charset="UTF-8"');
-  request.log.debug({ error: error.code }, 'a token was refused');
+  request.log.debug({ requestId: request.id, error: error.code }, 'a token was refused');
   return reply
     .code(unauthorized ? 401 : 400)
     .type('application/json; charset=utf-8')
