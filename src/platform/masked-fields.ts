@@ -1,8 +1,17 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { isNullable, markOf, membersOf, type Place, type Schema, unwrapped, walker } from '../records/walk.ts';
+import {
+  elementOf,
+  isNullable,
+  markOf,
+  membersOf,
+  type Place,
+  type Schema,
+  unwrapped,
+  walker,
+} from '../records/walk.ts';
 import { Problem } from './errors.ts';
-import { isPersonal, listedRecord, type Mask } from './personal.ts';
+import { isPersonal, listedRecord, type Mask, redactor } from './personal.ts';
 import type { Principal } from './principal.ts';
 
 /**
@@ -86,6 +95,35 @@ export function maskForScoped(
   // Numbers of groups have a guard of their own, and null where there is none.
   if (scope === 'metrics:read') return null;
   return fieldMaskOf(fields).compile(output);
+}
+
+/** What becomes of a member of an answer: it is told, it is null, or that depends on what is in it. */
+export type Masking = 'none' | 'clear' | 'partly';
+
+/**
+ * The masks of one member, for who leaves out what they would clear: those of personal data and of scoped tokens.
+ *
+ * @param holder the document that has the member
+ */
+export function maskingOf(
+  holder: Schema,
+  [key, schema]: readonly [key: string, schema: Schema],
+  { principal, personalData, fields }: { principal: Principal; personalData: boolean; fields: readonly string[] },
+): Masking {
+  if (!personalData) {
+    if (isPersonal(schema)) return 'clear';
+    if (redactor(schema) !== null) return 'partly';
+  }
+  const { scopedTo } = principal;
+  if (scopedTo === null) return 'none';
+  const mark = markOf(others, schema);
+  if (mark) return mark.names === null ? 'clear' : 'partly';
+  if (scopedTo.kind === 'partner' && isNullable(schema)) {
+    const name = nameOf({ schema, key, holder: unwrapped(holder), within: null });
+    if (name !== null && !fieldMaskOf(fields).allowed.has(name)) return 'clear';
+  }
+  // What documents have inside is for them to say.
+  return membersOf(elementOf(schema) ?? schema).length > 0 ? 'partly' : 'none';
 }
 
 /** Documents that are another one with a few members more or less share its names. */

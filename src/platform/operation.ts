@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { z } from 'zod';
 import type { Range } from '../domain/period.ts';
-import { type Audit, background, changeEntry, type Origin, readEntry, witness } from './audit.ts';
+import { type Audit, auditEntry, background, changeEntry, type Origin, readEntry, witness } from './audit.ts';
 import type { AccessDirectory } from './auth/directory.ts';
 import type { TokenIssuer } from './auth/token-issuer.ts';
 import type { CursorCodec } from './cursor.ts';
@@ -17,6 +17,8 @@ import { IdsMerged, idsIn, mayBeMerged, Redirected, type Redirects, withRedirect
 import { withoutNulls } from './not-given.ts';
 import { type Mask, ordersByPersonal, personalSelectors, redactor } from './personal.ts';
 import type { Principal, ScopedTo } from './principal.ts';
+import type { Selectable } from './record-source.ts';
+import { textPage } from './text-page.ts';
 
 /** What the service gives to every operation. */
 export interface Services {
@@ -146,6 +148,8 @@ export interface ReadOperation<I extends Shape = Shape, O extends z.ZodType = z.
     media: Readonly<Record<string, z.ZodType | null>>;
     of: (output: z.output<O>) => { text: GzippedBuffer; headers: Readonly<Record<string, string>> };
   };
+  /** Its records, where they can be selected as JSON. */
+  selectable?: () => Selectable | null;
   run: (context: Context, input: z.output<I>) => Promise<z.output<O>>;
 }
 
@@ -226,6 +230,7 @@ export interface Answer {
  * runs again with the present ids. If something is found, nothing is looked up.
  *
  * @param addressed ids that stand in the address of the request
+ * @param select answers a read in the place of its `run`
  * @throws Redirected when one of these is such an id
  */
 export async function call(
@@ -233,12 +238,13 @@ export async function call(
   context: Context,
   raw: unknown,
   addressed: readonly string[] = [],
+  select?: SelectAnswer,
 ): Promise<Answer> {
   authorize(operation, context);
   const parsed = parse(operation, context, raw);
   let input = parsed;
   for (let round = 1; ; round += 1) {
-    const outcome = await attempt(operation, context, input, parsed);
+    const outcome = await attempt(operation, context, input, parsed, select);
     if (outcome.found) return outcome.answer;
     const redirects = outcome.redirects ?? (await context.redirects(context.db, [...idsIn(input)]));
     if (round === rounds || (redirects.size === 0 && !outcome.redirects)) {
@@ -258,9 +264,19 @@ type Outcome =
   /** Nothing was found, maybe because of merged ids; `redirects`: certainly. */
   | ({ found: false; redirects?: Redirects } & ({ answer: Answer } | { error: unknown }));
 
-async function attempt(operation: Operation, context: Context, input: never, parsed: never): Promise<Outcome> {
+async function attempt(
+  operation: Operation,
+  context: Context,
+  input: never,
+  parsed: never,
+  select: SelectAnswer | undefined,
+): Promise<Outcome> {
   try {
-    const answer = await run(operation, context, input, parsed);
+    const text = context.origin.door === 'rest' ? textPage(operation, context, fieldsOf(context)) : null;
+    const selecting = select ?? text;
+    const answer = selecting
+      ? await runSelect(operation, context, input, selecting)
+      : await run(operation, context, input, parsed);
     const data = (answer.output as { data?: unknown } | null)?.data; // of a page
     const isEmpty = operation.kind === 'read' && Array.isArray(data) && data.length === 0;
     return isEmpty && idsIn(input).size > 0 ? { found: false, answer } : { found: true, answer };
@@ -269,6 +285,35 @@ async function attempt(operation: Operation, context: Context, input: never, par
     if (!mayBeMerged(error)) throw error;
     return { found: false, error };
   }
+}
+
+/** What was selected of the records of a read: masked already, as its caller asked for what it may see. */
+export interface SelectedAnswer {
+  output: unknown;
+  text?: string;
+  /** Whose personal data is in it; null: nobody's. */
+  customerIds: readonly string[] | null;
+  recordIds?: readonly string[];
+}
+export type SelectAnswer = (input: never) => Promise<SelectedAnswer>;
+
+async function runSelect(operation: Operation, context: Context, input: never, select: SelectAnswer): Promise<Answer> {
+  if (context.personalData) context.audit.admit();
+  const { output, text, customerIds, recordIds = [] } = await select(input);
+  if (customerIds) noteShown(operation, context, customerIds, recordIds);
+  return { output, ...(text !== undefined && { text }), status: 200, replayed: false };
+}
+
+/** Writes down that personal data was answered. */
+export function noteShown(
+  operation: Pick<Operation, 'name' | 'scope'>,
+  context: Context,
+  customerIds: readonly string[],
+  recordIds: readonly string[] = [],
+): void {
+  const customers = new Set(customerIds);
+  const others = recordIds.filter((recordId) => !customers.has(recordId));
+  context.audit.seen(auditEntry(context, operation, { kind: 'read', customerIds: [...customers], recordIds: others }));
 }
 
 /** @param given the input as it came: what an idempotency key belongs to */

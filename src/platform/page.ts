@@ -4,6 +4,7 @@ import { type Db, param, type Statement, statement, type Values } from './db/cli
 import { declaredShares } from './db/shares.ts';
 import { Problem } from './errors.ts';
 import type { Context } from './operation.ts';
+import type { Select } from './record-source.ts';
 import { text } from './values.ts';
 
 /** The most records on a page. */
@@ -86,15 +87,6 @@ export function sortParameter<const T extends readonly [string, ...string[]]>(na
     .meta({ description: `Order; \`-\` descends. Default: \`${fallback}\`.`, example: fallback });
 }
 
-/** A statement that returns the rows of a page with something more, e.g. the first children of each. */
-export interface Around {
-  /** Distinguishes its shape from others. */
-  key: string;
-  /** `page` is the statement of the page, to stand in `with page as (…)`; `order` orders what is selected from it. */
-  statement: (page: SQL, order: SQL) => SQL;
-  values: Values;
-}
-
 interface ListInput {
   limit?: number | undefined;
   after?: string | undefined;
@@ -104,7 +96,7 @@ interface ListInput {
 }
 
 /**
- * A keyset-paged list. Each shape of it (filters given, order, with or without a cursor) is compiled once and runs as a
+ * A keyset-paged list. With `select`, its rows have that instead of their columns. Each shape of it (filters given, order, with or without a cursor) is compiled once and runs as a
  * prepared statement. A row that is there throughout with an unchanged sort key appears exactly once.
  */
 export function keysetList<Row extends { id: string }>(definition: ListDefinition) {
@@ -128,10 +120,11 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     sort: string,
     after: boolean,
     few: boolean,
-    around?: Around,
+    select?: Select,
   ): Statement<Row> {
-    const cacheKey = `${sort}|${after}|${few}|${given.join()}|${around?.key ?? ''}`;
-    const known = shapes.get(cacheKey);
+    const cache = (select?.shapes ?? shapes) as typeof shapes; // of this list, by the caller
+    const cacheKey = `${sort}|${after}|${few}|${given.join()}`;
+    const known = cache.get(cacheKey);
     if (known) return known;
     const by = definition.sorts[sort.replace(/^-/, '')] ?? unknownSort(sort);
     const expression = ordered(by.expression, by);
@@ -150,9 +143,14 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     const page = sql`select * from (select ${definition.select} from ${definition.from} ${where(all)}
         order by ${expression} ${direction}, ${definition.id} ${direction} limit ${sql.raw(String(longestPage + 1))}) page
       order by ${order} limit ${param('$limit')}::int`;
-    const whole = around ? around.statement(page, order) : page;
-    const made = statement<Row>(`list_${definition.name}`, whole, options(given));
-    shapes.set(cacheKey, made);
+    const whole = select
+      ? sql`select page.id, page.${sql.identifier(by.field)}, ${select.columns(sql`page`)} from (${page}) page order by ${order}`
+      : page;
+    const { unprepared } = options(given);
+    const made = statement<Row>(`list_${definition.name}`, whole, {
+      unprepared: unprepared || (select?.unprepared(whole) ?? false),
+    });
+    cache.set(cacheKey, made);
     return made;
   }
 
@@ -184,7 +182,7 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     db: Db,
     context: Context,
     input: ListInput & Record<string, unknown>,
-    around?: Around,
+    select?: Select,
   ): Promise<Page<Row>> {
     const values: Values = {};
     for (const name of Object.keys(definition.filters)) {
@@ -200,14 +198,23 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     }
     const few = definition.owner !== undefined && !('customerId' in values) && (await hasFewCustomers(context));
     const [rows, total] = await Promise.all([
-      db.all(shape(given, sort, input.after !== undefined, few, around), { ...values, ...bounds, ...around?.values }),
+      db.all(shape(given, sort, input.after !== undefined, few, select), { ...values, ...bounds, ...select?.values }),
       input.count ? db.first(counter(given, few), { ...values, $now: context.now }) : null,
     ]);
     const cursor = cursorFor(context, sort, values);
     return pageFrom(rows, { limit, cursor, total: total?.total, cursors: input.cursors });
   }
 
-  return Object.assign(list, { cursorFor });
+  /** A select of the first rows for which `condition` holds, in an order of the list. */
+  function first(condition: SQL, sort: string | undefined): SQL {
+    const order = sort ?? definition.defaultSort;
+    const by = definition.sorts[order.replace(/^-/, '')] ?? unknownSort(order);
+    const direction = order.startsWith('-') ? sql.raw('desc') : sql.raw('asc');
+    return sql`select ${definition.select} from ${definition.from} ${where([...(definition.where ? [definition.where] : []), condition])}
+      order by ${ordered(by.expression, by)} ${direction}, ${definition.id} ${direction}`;
+  }
+
+  return Object.assign(list, { cursorFor, first });
 }
 
 /** Up to this many customers of a partner are looked up one by one; beyond, a list is read in its order until a page is full. */

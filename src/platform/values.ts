@@ -1,3 +1,4 @@
+import { type SQL, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { countryOf, isCountry } from '../domain/countries.ts';
 import { isCurrency } from '../domain/currencies.ts';
@@ -121,6 +122,12 @@ export function storedDay(given: string): string {
 
 export function toldDay(stored: string): string {
   return stored.startsWith(noYear) ? `-${stored.slice(noYear.length)}` : stored;
+}
+
+/** The same of a `date` in SQL. */
+export function toldDaySql(stored: SQL): SQL {
+  const after = sql.raw(String(noYear.length + 1));
+  return sql`case when ${stored}::text like ${sql.raw(`'${noYear}-%'`)} then '-' || substr(${stored}::text, ${after}) else ${stored}::text end`;
 }
 
 /** Whether `date` is of this day, and has the year that the day lacks. */

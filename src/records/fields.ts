@@ -34,6 +34,7 @@ import {
   smallInteger,
   storedDay,
   toldDay,
+  toldDaySql,
   id as uuidText,
   version as versionNumber,
 } from '../platform/values.ts';
@@ -59,6 +60,8 @@ export interface FieldSpec {
   convert: { store: (sent: unknown) => unknown; load: (stored: unknown) => unknown } | null;
   /** How a stored value reads wherever it is told; null: as it is stored. */
   tell: ((stored: string) => string) | null;
+  /** The same in SQL. */
+  tellSql: ((stored: SQL) => SQL) | null;
   /** Whether another value, as it reads, says what this one says, and more: merges take that one. null: none does. */
   fuller: ((own: string, other: string) => boolean) | null;
   need: Need;
@@ -99,6 +102,7 @@ const plainSpec = {
   columnName: null,
   convert: null,
   tell: null,
+  tellSql: null,
   fuller: null,
   need: 'optional',
   lenient: false,
@@ -297,7 +301,13 @@ export function date(): Undecided<string, typeof calendarDate, typeof calendarDa
 /** A date whose year may not be known: `--02-14`. */
 export function dateOrDay(): Undecided<string, typeof dateOrDayText, typeof dateOrDayText> {
   const convert = { store: (sent: unknown) => storedDay(String(sent)), load: (stored: unknown) => stored };
-  return new Undecided({ ...spec(dateColumn, dateOrDayText, dateOrDayText), convert, tell: toldDay, fuller: isYearOf });
+  return new Undecided({
+    ...spec(dateColumn, dateOrDayText, dateOrDayText),
+    convert,
+    tell: toldDay,
+    tellSql: toldDaySql,
+    fuller: isYearOf,
+  });
 }
 
 /** A list of texts. */

@@ -5,16 +5,18 @@ import { param, Retry, statement, type Transaction } from '../platform/db/client
 import { invalid, notFound, Problem, type ProblemCode } from '../platform/errors.ts';
 import { type Context, readOperation, writeOperation, writeParameters } from '../platform/operation.ts';
 import { keysetList, type Page, pageOf, pageParameters, sortParameter } from '../platform/page.ts';
+import type { RecordSource, Selectable } from '../platform/record-source.ts';
 import { id } from '../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion, written } from '../platform/versions.ts';
 import { customFilters } from './custom-fields.ts';
 import { beginEffects, type State } from './effects.ts';
+import { recordSource } from './json.ts';
 import { lazily } from './lazily.ts';
 import { isSomebody } from './nobody.ts';
 import { customerRequired } from './ownership.ts';
 import type { RecordWrite } from './prepare.ts';
 import type { Access, Kind } from './record.ts';
-import { type Target, targetId } from './references/queries.ts';
+import { idByReference, type Target, targetId } from './references/queries.ts';
 import { deletionVersion, referenceInput, restoreInput, targetParameters } from './references/record.ts';
 import { isDeletionNews } from './references/write.ts';
 import { type AnswerRow, answerById, answerByReference, answersById, readAnswer, statementsOf } from './statements.ts';
@@ -211,15 +213,17 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       defaultSort: parts.defaultSort,
     }),
   );
-  const page = async (
-    context: Context,
-    filter: Parameters<ReturnType<typeof pages>>[2],
-    around?: Parameters<ReturnType<typeof pages>>[3],
-  ): Promise<Page<Answer>> => {
-    const { data, page: info } = await pages()(context.db, context, normalized(filter), around);
+  const page = async (context: Context, filter: Parameters<ReturnType<typeof pages>>[2]): Promise<Page<Answer>> => {
+    const { data, page: info } = await pages()(context.db, context, normalized(filter));
     for (const row of data) for (const key of sortKeys) delete row[key];
     return { data: data.map((row) => readAnswer<Answer>(kind, row)), page: info };
   };
+  /** What GraphQL and text answers select of its records; null: they need code. */
+  const selectable = (how: (source: RecordSource) => Omit<Selectable, 'source'>) =>
+    lazily(() => {
+      const source = recordSource(kind);
+      return source && { source, ...how(source) };
+    });
   const normalizers = Object.entries(parts.filters).flatMap(([filter, { normalize }]) =>
     normalize ? [[filter, normalize] as const] : [],
   );
@@ -316,6 +320,23 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
         }
         return answer(await answerById<Answer>(db, kind, await idOf(db, target)));
       },
+      selectable: selectable(({ byId }) => ({
+        async one({ db }, target: Target, select) {
+          const by = target.id === undefined ? 'reference' : 'id';
+          let query = select.shapes.get(by);
+          if (!query) {
+            const found = by === 'id' ? param('id') : idByReference(name);
+            const whole = sql`select n.id, ${select.columns(sql`n`)} from (${byId(sql`${found}::uuid`)}) n`;
+            query = statement(`select_${name}`, whole, { unprepared: select.unprepared(whole) });
+            select.shapes.set(by, query);
+          }
+          const { source, externalId } = target;
+          const id = target.id === undefined ? {} : { id: await idOf(db, target) };
+          const row = await db.first(query, { ...id, source, externalId, ...select.values });
+          if (!row) throw notFound(name);
+          return row;
+        },
+      })),
     }),
 
     /** For GraphQL: records that others refer to; null for those that were deleted. */
@@ -330,6 +351,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
         const found = await answersById<Answer>(db, kind, ids);
         return ids.map((recordId) => found.get(recordId) ?? null);
       },
+      selectable: selectable(() => ({})),
     }),
 
     list: readOperation({
@@ -342,6 +364,9 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       output: pageOutput,
       ...selecting,
       run: (context, filter) => page(context, filter),
+      selectable: selectable(() => ({
+        page: (context, filter, select) => pages()(context.db, context, normalized(filter), select),
+      })),
     }),
 
     /** The records of one owner; only of kinds that have one. */
@@ -365,6 +390,9 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
         }
         return found;
       },
+      selectable: selectable(() => ({
+        ofOwner: (ownerId, sort) => pages().first(sql`${customerId} = ${ownerId}`, sort),
+      })),
     }),
 
     update: writeOperation({

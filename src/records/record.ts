@@ -135,6 +135,8 @@ export interface RecordDefinition<
     /** Parts of the select list under their names, and what completes a row in place. */
     select?: () => Readonly<Record<string, SQL>>;
     finish?: (row: Record<string, unknown>) => void;
+    /** The members that `finish` sets, as SQL of a row that has the columns of the answer. */
+    finished?: Readonly<Record<string, (row: SQL) => SQL>>;
   };
   /** The most references it may have. Default: 20. */
   mostReferences?: number;
@@ -184,6 +186,7 @@ export interface Kind {
   /** What is returned besides the fields and lines. */
   select: (() => Readonly<Record<string, SQL>>) | null;
   finish: ((row: Record<string, unknown>) => void) | null;
+  finished: Readonly<Record<string, (row: SQL) => SQL>> | null;
   /** How it is written; set by `writtenBy` and `follow` (write.ts). */
   writing: Writing;
 }
@@ -336,6 +339,7 @@ export function record<
     output,
     select: more?.select ?? null,
     finish: more?.finish ?? null,
+    finished: more?.finished ?? null,
     writing: { after: [] },
   } as unknown as KindOf<F & CustomFields, L, O, N, M>; // the same rules as the types above
   if (kinds.has(name)) throw new Error(`The record kind ${name} is defined twice`);

@@ -19,6 +19,7 @@ import { isNobody } from './nobody.ts';
 import { withoutPersonal } from './personal-data.ts';
 import { noteChange, type Prepared, prepare, type RecordWrite, type Store, saveNames, startWrite } from './prepare.ts';
 import type { Kind, RowOf } from './record.ts';
+import { toReference } from './references/queries.ts';
 import { newVersion, planReferences, refBook } from './references/write.ts';
 import { nextStamps, type Stamps } from './stamps.ts';
 import { answerById, insertStates, readAnswer, statementsOf, statesOf, updateStates } from './statements.ts';
@@ -293,7 +294,7 @@ export function answerOf<T>(kind: Kind, { row, lines, references }: State): T {
     );
   }
   if (kind.naming !== 'none') {
-    answer['references'] = references.map((ref) => [ref.source, ref.externalId, ref.versionKind, ref.versionValue]);
+    answer['references'] = references.map(toReference);
   }
   return readAnswer(kind, answer);
 }

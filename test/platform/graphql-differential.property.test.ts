@@ -108,7 +108,7 @@ async function plain(query: string, { variables, scope }: Run): Promise<Compared
     headerKey: null,
     replayed: false,
     batches: new Map(),
-    ahead: new Set(),
+    failed: new Map(),
   };
   const document = parse(query);
   const result = await execute({ schema, document, contextValue: context, variableValues: structuredClone(variables) });

@@ -55,8 +55,6 @@ const operations = operationsOf(customerRecord, {
 });
 export const getCustomer = operations.get;
 export const listCustomers = operations.list;
-/** A page of customers; `around` may fetch something more with each. */
-export const customerPage = operations.page;
 
 /** What a write answers on both doors: the record, and what became of the message. */
 const writtenCustomer = operations.writtenRecord.extend({ warnings: z.array(warning) }).meta({ id: 'WrittenCustomer' });
@@ -94,6 +92,7 @@ export const customersByIds = readOperation({
     const survivors = await recordsByIds(db, [...redirects.values()]);
     return ids.map((customerId) => found.get(customerId) ?? survivors.get(redirects.get(customerId) ?? '') ?? null);
   },
+  ...(operations.byIds.selectable && { selectable: operations.byIds.selectable }),
 });
 
 export const updateCustomer = writeOperation({

@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { problemType } from '../../platform/errors.ts';
@@ -113,6 +113,9 @@ const locale = boundedText(35)
 const nameKey = `lower(btrim(coalesce(nullif(name, ''), coalesce(given_name, '') || ' ' || coalesce(family_name, ''))))`;
 const isNamed = `coalesce(name, given_name, family_name) is not null`;
 
+const primaryOf = (kind: 'email' | 'phone') => (row: SQL) =>
+  sql`(select i.value from ${sql.raw(everyIdentity)} i where i.customer_id = ${row}.id and i.kind = ${sql.raw(`'${kind}'`)} and i.is_primary)`;
+
 /** What two records of one person are likely to have in common beside e-mails and phones, as a number; SQL of a customer. */
 export const alike = {
   birthday: {
@@ -202,6 +205,7 @@ export const customerRecord = record('customer', {
         row[kind] = identities.find((one) => one.kind === kind && one.primary)?.value ?? null;
       }
     },
+    finished: { email: primaryOf('email'), phone: primaryOf('phone') },
   },
   extras: (t) => [
     index('customers_created').on(t.createdAt, t.id).where(isSomebody(sql`id`)),

@@ -1,5 +1,4 @@
 import { connection, mutation, type Resolvers, record, related } from '../../platform/graphql/field.ts';
-import { listCustomersWithOrders, ordersOfCustomers } from '../orders/customer-operations.ts';
 import {
   batchCustomers,
   createCustomer,
@@ -18,7 +17,6 @@ export const customerResolvers: Resolvers = {
         '{ customer(reference: { source: "shop", externalId: "17850" }) { id name email orders(first: 5) { nodes { placedAt total } } } }',
     }),
     customers: connection(listCustomers, {
-      ahead: { field: 'orders', operation: listCustomersWithOrders, ofAll: ordersOfCustomers },
       example: '{ customers(first: 20, kind: COMPANY) { nodes { id name } pageInfo { hasNextPage endCursor } } }',
     }),
   },

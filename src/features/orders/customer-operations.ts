@@ -3,12 +3,10 @@ import type { PgColumn } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { param, type Statement, statement } from '../../platform/db/client.ts';
 import { canonicalInstant } from '../../platform/db/columns.ts';
-import { type Context, readOperation, requireScope } from '../../platform/operation.ts';
+import { type Context, readOperation } from '../../platform/operation.ts';
 import { defaultLimit, pageFrom, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
-import { type ReferenceTuple, referencesOf, toReferences } from '../../records/references/queries.ts';
-import { customerPage, listCustomers } from '../customers/operations.ts';
-import { customerRecord } from '../customers/record.ts';
+import { referencesOf } from '../../records/references/queries.ts';
 import { orderOperations } from './operations.ts';
 import { orderRecord, orders } from './record.ts';
 
@@ -35,9 +33,8 @@ type Selection = z.output<typeof selection>;
 const firstPage = pageOf(order.partial().meta({ id: 'PartialOrder' }));
 type FirstPage = z.output<typeof firstPage>;
 
-/** An order as it comes: instants in the spelling of Postgres, names as tuples. */
-type SelectedOrder = Pick<Order, 'id' | 'customerId'> &
-  Partial<Omit<Order, 'references'>> & { references?: ReferenceTuple[] | null };
+/** An order as it comes: instants in the spelling of Postgres. */
+type SelectedOrder = Pick<Order, 'id' | 'customerId'> & Partial<Order>;
 interface FirstOrders {
   customerId: string;
   all: number;
@@ -142,57 +139,7 @@ export const ordersOfCustomers = readOperation({
     const byCustomer = new Map(rows.map((row) => [row.customerId, row]));
     return customerIds.map((customerId) => firstPageOf(context, selected, customerId, byCustomer.get(customerId)));
   },
-});
-
-const aheadShapes = new Set<string>();
-
-/**
- * A page of customers with the first page of each one's orders, in one statement. Needs both scopes. Where there are
- * too many selections to prepare a statement for, `orders` is left out.
- */
-export const listCustomersWithOrders = readOperation({
-  name: 'listCustomersWithOrders',
-  scope: listCustomers.scope,
-  partners: true,
-  selfService: true,
-  summary: 'List customers with their first orders',
-  input: listCustomers.input.extend({ orders: selection }),
-  output: pageOf(customerRecord.output.extend({ orders: firstPage.optional() }).meta({ id: 'ListedCustomer' })),
-  personalParameters: listCustomers.personalParameters ?? [],
-  selects: { acquisitionSource: ['Customer.acquisition'] },
-  async run(context, { orders: selected, ...input }) {
-    requireScope(context, ordersOfCustomers.scope);
-    const { sort = '-placedAt', limit = defaultLimit, count = false, members: wanted } = selected;
-    const members = known(wanted, sort);
-    const key = [sort, count, ...members].join();
-    const shape = [key, input.sort, ...Object.keys(input)].join();
-    const ahead = aheadShapes.has(shape) || aheadShapes.size < mostShapes;
-    if (ahead) aheadShapes.add(shape);
-    const { data, page } = await customerPage(
-      context,
-      input,
-      ahead
-        ? {
-            key,
-            values: { ordersLimit: limit + 1 },
-            statement: (customers, order) => sql`with page as (${customers}),
-              first as (${firstOrders(sort, count, members, sql`select id from page`)})
-              select page.*, first."all", first.orders from page left join first on first."customerId" = page.id order by ${order}`,
-          }
-        : undefined,
-    );
-    return {
-      data: data.map((record) => {
-        const { all, orders: own, customerId: _, ...customer } = record as typeof record & Partial<FirstOrders>; // selected by the statement around the page
-        const first = own && { customerId: record.id, all: all ?? 0, orders: own };
-        return {
-          ...customer,
-          ...(ahead && { orders: firstPageOf(context, selected, record.id, first ?? undefined) }),
-        };
-      }),
-      page,
-    };
-  },
+  ...(orderOperations.listOfOwner.selectable && { selectable: orderOperations.listOfOwner.selectable }),
 });
 
 function firstPageOf(
@@ -201,7 +148,7 @@ function firstPageOf(
   customerId: string,
   first: FirstOrders | undefined,
 ): FirstPage {
-  const rows = (first?.orders ?? []).map(withReferences);
+  const rows = (first?.orders ?? []).map(withInstants);
   return pageFrom(rows, {
     limit,
     total: count ? (first?.all ?? 0) : undefined,
@@ -209,12 +156,11 @@ function firstPageOf(
   });
 }
 
-function withReferences(row: SelectedOrder): Pick<Order, 'id' | 'customerId'> & Partial<Order> {
+function withInstants(row: SelectedOrder): SelectedOrder {
   const values = row as Record<string, unknown>; // instants are text
   for (const name of instants) {
     const value = values[name];
     if (value) values[name] = canonicalInstant(String(value));
   }
-  const { references, ...members } = row;
-  return references === undefined ? members : { ...members, references: toReferences(references) };
+  return row;
 }

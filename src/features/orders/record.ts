@@ -20,6 +20,7 @@ import {
   words,
 } from '../../records/fields.ts';
 import { lineSet } from '../../records/lines.ts';
+import { isSomebody } from '../../records/nobody.ts';
 import { Ownership, waitingOwner } from '../../records/ownership.ts';
 import { record } from '../../records/record.ts';
 import { referenceInput } from '../../records/references/record.ts';
@@ -315,6 +316,10 @@ export const refundRecord = record('refund', {
     }),
     finish(row) {
       if (row['customerId'] === waitingOwner) row['customerId'] = null;
+    },
+    finished: {
+      customerId: (row) =>
+        sql`case when ${isSomebody(sql`${row}."customerId"`)} then nullif(${row}."customerId", ${sql.raw(`'${waitingOwner}'`)}) end`,
     },
   },
   lines: {

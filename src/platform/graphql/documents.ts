@@ -15,9 +15,15 @@ import {
 import type { FieldError } from '../errors.ts';
 import { RequestRefused, refuse, refuseDocument } from './errors.ts';
 import { limits, type Measured, measure, type Variables } from './limits.ts';
+import { type Planned, plannable } from './plan.ts';
 
-/** The operations of a document by their names, ready to be run. */
-type MeasuredOperations = ReadonlyMap<string, Measured>;
+/** An operation of a document, ready to be run. */
+export interface Runnable extends Measured {
+  planned: Planned;
+}
+
+/** By their names. */
+type MeasuredOperations = ReadonlyMap<string, Runnable>;
 
 export interface Documents {
   /**
@@ -25,7 +31,7 @@ export interface Documents {
    *
    * @throws RequestRefused when the text is no document, is invalid or beyond the limits, or names no operation
    */
-  find(source: string, operationName: string | null): Measured;
+  find(source: string, operationName: string | null): Runnable;
   /** What is wrong with the variables of an operation, or null: as this door words it, with a pointer for each fault. */
   refuseVariables(source: string, operationName: string | null, variables: Variables): RequestRefused | null;
 }
@@ -93,8 +99,14 @@ function check(schema: GraphQLSchema, source: string): MeasuredOperations {
   }
   const document = parseDocument(source);
   const nodes = document.definitions.filter((node) => node.kind === Kind.OPERATION_DEFINITION);
+  const fragments = Object.fromEntries(
+    document.definitions.flatMap((node) => (node.kind === Kind.FRAGMENT_DEFINITION ? [[node.name.value, node]] : [])),
+  );
   const operations = new Map(
-    nodes.map((node): [string, Measured] => [node.name?.value ?? '', measure(schema, document, node)]),
+    nodes.map((node): [string, Runnable] => [
+      node.name?.value ?? '',
+      { ...measure(schema, document, node), planned: plannable(node, fragments) },
+    ]),
   );
   const errors = validate(schema, document, specifiedRules, { maxErrors: 20 });
   if (errors.length > 0) throw refuseDocument('graphql_validation_failed', errors);
@@ -105,7 +117,7 @@ function check(schema: GraphQLSchema, source: string): MeasuredOperations {
   return operations;
 }
 
-function pick(operations: MeasuredOperations, name: string | null): Measured {
+function pick(operations: MeasuredOperations, name: string | null): Runnable {
   const [only, ...more] = operations.values();
   if (name === null && only && more.length === 0) return only;
   const found = name === null ? undefined : operations.get(name);

@@ -1,17 +1,9 @@
-import {
-  type FieldNode,
-  type GraphQLField,
-  type GraphQLResolveInfo,
-  getArgumentValues,
-  getNamedType,
-  isObjectType,
-} from 'graphql';
-import { safeParse } from 'zod';
+import type { FieldNode, GraphQLResolveInfo } from 'graphql';
 import { Problem } from '../errors.ts';
-import { type Answer, authorize, type Context, call, type Operation } from '../operation.ts';
+import { type Answer, type Context, call, type Operation } from '../operation.ts';
 import { argumentName } from './errors.ts';
 import { type Batches, loadEach, loadSet } from './loader.ts';
-import { onlyField, type Selection, selectedPaths } from './selection.ts';
+import { type Selection, selectedPaths } from './selection.ts';
 
 /** What the resolvers of one request share. */
 export interface FieldContext {
@@ -21,8 +13,8 @@ export interface FieldContext {
   /** Set when an answer under the header's key was a stored one. */
   replayed: boolean;
   batches: Batches;
-  /** Fields of the document that their parents' statements have fetched; see `connection`. */
-  ahead: Set<FieldNode>;
+  /** Fields of the document whose plan failed, and why; see plan.ts. */
+  failed: Map<FieldNode, unknown>;
 }
 
 export type Arguments = Record<string, unknown>;
@@ -62,8 +54,10 @@ export interface Line {
   operations: readonly Operation[];
   printed: PrintedList & PrintedMutation & PrintedGroup;
   names: ArgumentNames;
-  /** The member of a payload that holds the record. */
+  /** The member of a payload that holds the record; the member of a record that holds the id of another. */
   member?: string | undefined;
+  /** Where the operation of a child connection takes the ids of the parents. */
+  ids?: string | undefined;
 }
 
 const lines = new WeakMap<Resolver, Line>();
@@ -72,9 +66,9 @@ function guarded(
   kind: Line['kind'],
   operations: readonly Operation[],
   resolver: Resolver,
-  { names = {}, member, ...printed }: Partial<Pick<Line, 'names' | 'member'>> & Line['printed'] = {},
+  { names = {}, member, ids, ...printed }: Partial<Pick<Line, 'names' | 'member' | 'ids'>> & Line['printed'] = {},
 ): Resolver {
-  lines.set(resolver, { kind, operations, printed, names, member });
+  lines.set(resolver, { kind, operations, printed, names, member, ids });
   return resolver;
 }
 
@@ -131,11 +125,17 @@ function intoInput(problem: Problem, args: Arguments): Problem {
   return new Problem(code, message, { errors: placed, extra, headers });
 }
 
+/** What a plan was refused with, the field is: it is not tried a second time. */
+function refuseAsPlanned({ failed }: FieldContext, { fieldNodes: [node] }: GraphQLResolveInfo): void {
+  if (node && failed.has(node)) throw failed.get(node);
+}
+
 /** A record by id or reference; null where there is none. */
 export function record(operation: Operation, printed: Printed = {}): Resolver {
   const read = answering(operation);
   const resolver: Resolver = async (parent, args, context, info) => {
     try {
+      refuseAsPlanned(context, info);
       return await read(parent, args, context, info);
     } catch (error) {
       if (error instanceof Problem && error.code === 'not_found') return null;
@@ -147,88 +147,36 @@ export function record(operation: Operation, printed: Printed = {}): Resolver {
 
 /**
  * A Relay connection over a list operation: `first` and `after` are its `limit` and `after`. What is not selected is
- * not worked out (total, cursors). With `ahead`, one statement fetches a child connection of the records as well.
+ * not worked out (total, cursors).
  */
 export function connection(operation: Operation, options: ConnectionOptions = {}): Resolver {
-  const { ahead, ...line } = options;
   const { names = {} } = options;
   const resolver: Resolver = async (_parent, args, context, info) => {
+    refuseAsPlanned(context, info);
     const raw = { ...rawInput(operation, args, names), ...pageOptions(info) };
-    const child = ahead && childAhead(ahead, context, info);
-    const { output } = child
-      ? await call(ahead.operation, context.call, { ...raw, [ahead.field]: child })
-      : await named(names, call(operation, context.call, raw));
+    const { output } = await named(names, call(operation, context.call, raw));
     return toConnection(output as PageOutput, args, info); // a list operation answers a page
   };
-  return guarded('connection', [operation], resolver, line);
+  return guarded('connection', [operation], resolver, options);
 }
 
 interface ConnectionOptions extends PrintedList {
   names?: ArgumentNames;
-  ahead?: Ahead;
-}
-
-/** A child connection that the parents' statement can fetch. */
-export interface Ahead {
-  /** The field of the records, and what the operation calls its input and answers it as. */
-  field: string;
-  /** The parents' list operation with the first page of the child. */
-  operation: Operation;
-  /** What the child's own resolver goes through; its scope is the child's. */
-  ofAll: Operation;
-}
-
-/** The input of the child, when it can be fetched ahead: selected once, from its beginning, and permitted. */
-function childAhead(ahead: Ahead, context: FieldContext, info: GraphQLResolveInfo): Arguments | null {
-  const node = onlyField(info, [`nodes.${ahead.field}`, `edges.node.${ahead.field}`]);
-  if (!node || !context.call.principal.has(ahead.ofAll.scope)) return null;
-  const parent = getNamedType(getNamedField(info.returnType, 'nodes')?.type);
-  const definition = getNamedField(parent, ahead.field);
-  if (!definition) return null;
-  const selection = { fieldNodes: [node], fragments: info.fragments };
-  const input = firstPage(ahead.ofAll, argumentsAt(definition, node, info), selection);
-  // What is wrong with its arguments is for the child to say, beside answered parents.
-  if (!input || !accepts(ahead, input)) return null;
-  context.ahead.add(node);
-  return input;
-}
-
-function accepts(ahead: Ahead, input: Arguments): boolean {
-  const schema = ahead.operation.input.shape[ahead.field];
-  return schema !== undefined && safeParse(schema, input).success;
-}
-
-function argumentsAt(definition: GraphQLField<unknown, unknown>, node: FieldNode, info: GraphQLResolveInfo) {
-  try {
-    return getArgumentValues(definition, node, info.variableValues);
-  } catch {
-    return null;
-  }
-}
-
-function getNamedField(type: unknown, name: string): GraphQLField<unknown, unknown> | undefined {
-  return isObjectType(type) ? type.getFields()[name] : undefined;
 }
 
 /** A first page's input; null for a page after a cursor. */
-function firstPage(ofAll: Operation, args: Arguments | null, selection: Selection): Arguments | null {
+export function firstPage(ofAll: Operation, args: Arguments | null, selection: Selection): Arguments | null {
   if (!args || typeof args.after === 'string') return null;
   return { ...rawInput(ofAll, args), ...pageOptions(selection), members: selectedMembers(selection) };
 }
 
 /**
- * A Relay connection below a record, e.g. a customer's orders. Where the parents' statement has not fetched it, the
- * first pages of all parents are one call of `ofAll`, which takes `{ [ids]: […], limit, sort, members, … }`, fetches
+ * A Relay connection below a record, e.g. a customer's orders: the first pages of all parents are one call of `ofAll`, which takes `{ [ids]: […], limit, sort, members, … }`, fetches
  * what is selected, and answers a page per id; a page after a cursor belongs to one parent and is one call of `ofOne`.
  */
 export function childConnection(ofAll: Operation, ofOne: Operation, ids: string, printed: PrintedList = {}): Resolver {
   const resolver: Resolver = async (parent, args, context, info) => {
-    const record = parent as { id: string } & Arguments; // the parent is a record
-    const fetched = info.fieldNodes[0] && context.ahead.has(info.fieldNodes[0]) ? record[info.fieldName] : undefined;
-    if (fetched !== undefined) {
-      authorize(ofAll, context.call);
-      return toConnection(fetched as PageOutput, args, info); // by the operation that looked ahead
-    }
+    const record = parent as { id: string }; // the parent is a record
     const first = firstPage(ofAll, args, info);
     const page = first
       ? await loadSet(context, info, ofAll, record.id, (keys) => ({ ...first, [ids]: keys }))
@@ -239,7 +187,7 @@ export function childConnection(ofAll: Operation, ofOne: Operation, ids: string,
         }));
     return toConnection(page as PageOutput, args, info); // both answer pages
   };
-  return guarded('childConnection', [ofAll, ofOne], resolver, printed);
+  return guarded('childConnection', [ofAll, ofOne], resolver, { ...printed, ids });
 }
 
 /** Members of the records of a connection, and members of these. */
@@ -253,7 +201,7 @@ export function related(operation: Operation, member: string, printed: Printed =
     const key = (parent as Record<string, unknown>)[member]; // the parent is a record
     return key === null || key === undefined ? null : loadSet(context, info, operation, key, (ids) => ({ ids }));
   };
-  return guarded('related', [operation], resolver, printed);
+  return guarded('related', [operation], resolver, { ...printed, member });
 }
 
 /** What hangs on a set of parents: one call for all of them, which answers one entry per parent. */
@@ -322,7 +270,7 @@ function toConnection({ data, page }: PageOutput, args: Arguments, info: Selecti
 }
 
 /** What is not selected is not worked out: a total is a statement, a cursor a signature. */
-function pageOptions(selection: Selection): Arguments {
+export function pageOptions(selection: Selection): Arguments {
   const paths = selectedPaths(selection);
   return {
     ...(paths.has('totalCount') && { count: true }),
@@ -336,7 +284,7 @@ function pageOptions(selection: Selection): Arguments {
 type ArgumentNames = Readonly<Record<string, string>>;
 
 /** Lets refusals speak of the arguments as they are named. */
-async function named<T>(names: ArgumentNames, answer: Promise<T>): Promise<T> {
+export async function named<T>(names: ArgumentNames, answer: Promise<T>): Promise<T> {
   try {
     return await answer;
   } catch (error) {
@@ -367,7 +315,7 @@ export function referencePair(
 }
 
 /** Arguments as the operation's input: `input` is the body, `first` the limit, a reference its two members; null is not given. */
-function rawInput(operation: Operation, args: Arguments, names: ArgumentNames = {}): Arguments {
+export function rawInput(operation: Operation, args: Arguments, names: ArgumentNames = {}): Arguments {
   const shape = operation.input.shape;
   const raw: Arguments = {};
   const body: Arguments = {};

@@ -3,42 +3,24 @@ import { type FieldNode, type GraphQLResolveInfo, Kind, type SelectionSetNode } 
 /** A field of a document: what `info` says of it. */
 export type Selection = Pick<GraphQLResolveInfo, 'fieldNodes' | 'fragments'>;
 
-interface Below {
-  paths: ReadonlySet<string>;
-  fields: ReadonlyMap<string, readonly FieldNode[]>;
-}
-
-const remembered = new WeakMap<FieldNode, Below>();
+const remembered = new WeakMap<FieldNode, ReadonlySet<string>>();
 const deepest = 4;
 
 /**
  * What is selected below a field, as dotted paths of field names (`nodes`, `nodes.items`, `totalCount`), through
- * fragments and whatever @include and @skip say.
+ * fragments and whatever @include and @skip say. Worked out once per document: its nodes are the cache's.
  */
-export function selectedPaths(selection: Selection): ReadonlySet<string> {
-  return below(selection).paths;
-}
-
-/** The one field of the document at any of the paths; null where there is none, or more than one. */
-export function onlyField(selection: Selection, paths: readonly string[]): FieldNode | null {
-  const { fields } = below(selection);
-  const found = new Set(paths.flatMap((path) => fields.get(path) ?? []));
-  const [only] = found;
-  return only && found.size === 1 ? only : null;
-}
-
-/** Worked out once per document: its nodes are the cache's. */
-function below({ fieldNodes, fragments }: Selection): Below {
+export function selectedPaths({ fieldNodes, fragments }: Selection): ReadonlySet<string> {
   const only = fieldNodes.length === 1 ? fieldNodes[0] : undefined;
   const known = only && remembered.get(only);
   if (known) return known;
-  const fields = new Map<string, FieldNode[]>();
+  const paths = new Set<string>();
   const spread = new Set<string>();
   const visit = (set: SelectionSetNode | undefined, prefix: string, depth: number) => {
     for (const node of set?.selections ?? []) {
       if (node.kind === Kind.FIELD) {
         const path = `${prefix}${node.name.value}`;
-        fields.set(path, [...(fields.get(path) ?? []), node]);
+        paths.add(path);
         if (depth < deepest) visit(node.selectionSet, `${path}.`, depth + 1);
       } else if (node.kind === Kind.INLINE_FRAGMENT) {
         visit(node.selectionSet, prefix, depth);
@@ -50,7 +32,6 @@ function below({ fieldNodes, fragments }: Selection): Below {
     }
   };
   for (const node of fieldNodes) visit(node.selectionSet, '', 1);
-  const found = { paths: new Set(fields.keys()), fields };
-  if (only) remembered.set(only, found);
-  return found;
+  if (only) remembered.set(only, paths);
+  return paths;
 }

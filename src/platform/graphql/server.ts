@@ -1,15 +1,25 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { ExecutionResult, GraphQLError, GraphQLFormattedError } from 'graphql';
+import {
+  type ExecutionResult,
+  execute as executeDocument,
+  type FieldNode,
+  type GraphQLError,
+  type GraphQLFormattedError,
+  type GraphQLSchema,
+  getVariableValues,
+  Kind,
+} from 'graphql';
 import mercurius from 'mercurius';
 import { z } from 'zod';
 import { originOf } from '../audit.ts';
 import { Problem } from '../errors.ts';
 import { asProblem } from '../http/problems.ts';
 import { createContext, inputProblem, reportInput, requireScope, type Services } from '../operation.ts';
-import { type Documents, knownDocuments, rememberedDocuments } from './documents.ts';
+import { type Documents, knownDocuments, type Runnable, rememberedDocuments } from './documents.ts';
 import { describe, problemError, RequestRefused } from './errors.ts';
 import type { FieldContext, Resolvers } from './field.ts';
 import { assertAffordable, limits } from './limits.ts';
+import { type Planned, rootFields, runPlanned } from './plan.ts';
 import { createSchema } from './schema.ts';
 
 export interface GraphqlOptions {
@@ -54,7 +64,7 @@ export async function serveGraphql(app: FastifyInstance, services: Services, opt
     scope.post('/graphql', { bodyLimit: 16 * megabyte }, async (request, reply) => {
       const type = mediaType(request.headers.accept);
       try {
-        const answer = await run(scope, documents, services, options, request, reply);
+        const answer = await run({ scope, schema, documents, services, options }, request, reply);
         return send(reply, type, 200, answer);
       } catch (error) {
         if (!(error instanceof RequestRefused)) throw error;
@@ -70,14 +80,20 @@ interface Answer {
   extensions?: Record<string, unknown>;
 }
 
-async function run(
-  scope: FastifyInstance,
-  documents: Documents,
-  services: Services,
-  { production }: GraphqlOptions,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): Promise<Answer> {
+interface Door {
+  scope: FastifyInstance;
+  schema: GraphQLSchema;
+  documents: Documents;
+  services: Services;
+  options: GraphqlOptions;
+}
+
+async function run(door: Door, request: FastifyRequest, reply: FastifyReply): Promise<Answer> {
+  const {
+    documents,
+    services,
+    options: { production },
+  } = door;
   const { query, operationName, variables } = readBody(request.body);
   const operation = documents.find(query, operationName);
   const { principal, ip } = request;
@@ -87,7 +103,7 @@ async function run(
     headerKey: operation.kind === 'mutation' ? keyOf(request, operation.rootFields) : null,
     replayed: false,
     batches: new Map(),
-    ahead: new Set(),
+    failed: new Map(),
   };
   if (production && operation.introspects) refuseScope(() => requireScope(context.call, introspectionScope));
   if (!operation.batches && Number(request.headers['content-length'] ?? 0) > megabyte) {
@@ -95,7 +111,7 @@ async function run(
   }
   const cost = operation.cost(variables ?? {});
   assertAffordable(cost);
-  const result = await execute(scope, query, context, variables, operationName);
+  const result = await answerOf(door, operation, { query, context, variables, operationName });
   // Only a request that was not run has no data; its variables are then the only thing that has not been checked.
   if (result === null || result.data === undefined) {
     const refused = documents.refuseVariables(query, operationName, variables ?? {});
@@ -109,6 +125,66 @@ async function run(
     data: result?.data ?? null,
     extensions: { cost: { requested: cost, limit: limits.cost } },
   };
+}
+
+interface Asked {
+  query: string;
+  context: FieldContext;
+  variables: Record<string, unknown> | undefined;
+  operationName: string | null;
+}
+
+type Result = Pick<ExecutionResult, 'errors'> & { data?: unknown };
+
+/** Root fields that can be planned are; graphql-js resolves the others. null: refused before it ran. */
+async function answerOf(
+  { scope, schema }: Door,
+  { kind, planned }: Runnable,
+  { query, context, variables, operationName }: Asked,
+): Promise<Result | null> {
+  const byGraphqlJs = () => execute(scope, query, context, variables, operationName);
+  if (kind !== 'query') return byGraphqlJs();
+  const { coerced } = getVariableValues(schema, planned.node.variableDefinitions ?? [], variables ?? {});
+  const fields = coerced && rootFields(schema, planned, coerced);
+  if (!coerced || !fields) return byGraphqlJs();
+  const roots = [...fields];
+  const texts = await Promise.all(
+    roots.map(async ([key, nodes]) => {
+      try {
+        return await runPlanned(schema, planned, { key, nodes, variables: coerced, context });
+      } catch (error) {
+        for (const node of nodes) context.failed.set(node, error);
+        return null;
+      }
+    }),
+  );
+  const left = roots.flatMap(([, nodes], index) => (texts[index] === null ? nodes : []));
+  if (left.length === roots.flatMap(([, nodes]) => nodes).length) return byGraphqlJs();
+  const rest = left.length === 0 ? null : await executeSome(schema, planned, left, { context, variables });
+  if (rest && !rest.data) return rest;
+  const members = roots.map(([key], index) => `"${key}":${texts[index] ?? JSON.stringify(rest?.data?.[key] ?? null)}`);
+  return { ...(rest?.errors && { errors: rest.errors }), data: new Text(`{${members.join(',')}}`) };
+}
+
+/** JSON that is made already. */
+class Text {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+/** Some of the root fields of an operation, resolved by graphql-js. */
+function executeSome(
+  schema: GraphQLSchema,
+  { node, fragments }: Planned,
+  selections: readonly FieldNode[],
+  { context, variables }: Pick<Asked, 'context' | 'variables'>,
+) {
+  const operation = { ...node, selectionSet: { kind: Kind.SELECTION_SET, selections } } as const;
+  const document = { kind: Kind.DOCUMENT, definitions: [operation, ...Object.values(fragments)] } as const;
+  return executeDocument({ schema, document, contextValue: context, ...(variables && { variableValues: variables }) });
 }
 
 /** null: refused before it ran. */
@@ -210,7 +286,14 @@ function send(reply: FastifyReply, type: MediaType, status: number, answer: Answ
     .code(status)
     .header('Content-Type', `${type}; charset=utf-8`)
     .header('Vary', 'Accept')
-    .send(JSON.stringify(answer));
+    .send(textOf(answer));
+}
+
+function textOf(answer: Answer): string {
+  const { data, errors, extensions } = answer;
+  if (!(data instanceof Text)) return JSON.stringify(answer);
+  const failures = errors ? `"errors":${JSON.stringify(errors)},` : '';
+  return `{${failures}"data":${data.text},"extensions":${JSON.stringify(extensions)}}`;
 }
 
 /** What goes wrong before there is a GraphQL request: no token, no JSON, too many requests. Status and headers as on REST. */

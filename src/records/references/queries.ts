@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import {
   type Db,
   fields,
@@ -82,6 +82,11 @@ export async function targetId(db: Db, kind: string, target: Target): Promise<st
     );
   }
   return found.recordId;
+}
+
+/** The id of the record with the reference in the parameters `source` and `externalId`. */
+export function idByReference(kind: string): SQL {
+  return sql`(select record_id from ${externalRefs} where kind = ${sql.raw(`'${kind}'`)} and source = ${param('source')} and external_id = ${param('externalId')})`;
 }
 
 /** References taken by two transactions at once collide on the primary key, and the loser runs again (see `transaction`). */
@@ -215,25 +220,25 @@ export function isNews(
   return BigInt(incoming.value) > BigInt(stored.versionValue);
 }
 
-/** The select-list fragment of a record's names: JSON rows for `toReferences`. */
-export function referencesOf(recordId: import('drizzle-orm').SQLWrapper) {
-  return sql`(select json_agg(json_build_array(r.source, r.external_id, r.version_kind, r.version_value::text) order by r.position, r.source, r.external_id)
-    from external_refs r where r.record_id = ${recordId})`;
+/** A version as clients see it: a counter is a number, an instant (stored in nanoseconds) the shortest text that says it. */
+const fraction = `lpad((((r.version_value % 1000000000) + 1000000000) % 1000000000)::text, 9, '0')`;
+const answeredVersion =
+  sql.raw(`case r.version_kind when 'number' then to_json(r.version_value) when 'instant' then to_json(
+  to_char(to_timestamp(floor(r.version_value / 1000000000)) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.') ||
+  case when ${fraction} like '%000000' then left(${fraction}, 3) when ${fraction} like '%000' then left(${fraction}, 6) else ${fraction} end || 'Z') end`);
+
+/** The select-list fragment of a record's references, in their order. */
+export function referencesOf(recordId: SQLWrapper): SQL {
+  return sql`array_to_json(array(select row_to_json(l) from (
+    select r.source, r.external_id as "externalId", ${answeredVersion} as "sourceVersion"
+    from external_refs r where r.record_id = ${recordId} order by r.position, r.source, r.external_id) l))`;
 }
 
-export type ReferenceTuple = [
-  source: string,
-  externalId: string,
-  kind: 'number' | 'instant' | null,
-  value: string | null,
-];
-
-export function toReferences(tuples: ReferenceTuple[] | null): Reference[] {
-  return (tuples ?? []).map(([source, externalId, kind, value]) => ({
-    source,
-    externalId,
-    sourceVersion: value === null ? null : kind === 'number' ? Number(value) : instantText(BigInt(value)),
-  }));
+/** A stored reference as `referencesOf` answers it. */
+export function toReference({ source, externalId, versionKind, versionValue }: RefRow): Reference {
+  const isNumber = versionKind === 'number';
+  const version = versionValue === null ? null : isNumber ? Number(versionValue) : instantText(BigInt(versionValue));
+  return { source, externalId, sourceVersion: version };
 }
 
 function instantText(nanoseconds: bigint): string {

@@ -1,0 +1,83 @@
+import { type SQL, sql } from 'drizzle-orm';
+import { elementOf, membersOf, type Schema } from '../records/walk.ts';
+import type { Statement } from './db/client.ts';
+import { maskingOf, viewerTag } from './masked-fields.ts';
+import type { Context, Operation, SelectAnswer } from './operation.ts';
+import type { Page } from './page.ts';
+import { isPersonal } from './personal.ts';
+import type { RecordSource, Select, Selected, SelectedRow } from './record-source.ts';
+
+/*
+ * Pages as JSON text: the database makes the records, masked for the caller, and their text goes to the client as it is. What a
+ * page has otherwise, parsing and printing every record, is most of its cost.
+ */
+
+interface Viewer {
+  principal: Context['principal'];
+  personalData: boolean;
+  fields: readonly string[];
+}
+
+/** For each operation, by kind of caller: what is selected of its records. */
+const selects = new WeakMap<object, Map<string, Select | null>>();
+/** Kinds of callers are few, but partners may each be allowed something else. */
+const mostViewers = 100;
+
+/** How a page is answered as text; null: an operation, or a mask, needs its records as values. */
+export function textPage(operation: Operation, context: Context, fields: readonly string[]): SelectAnswer | null {
+  const selectable = operation.kind === 'read' ? operation.selectable?.() : null;
+  const page = selectable?.page;
+  if (!selectable || !page) return null;
+  const { principal, personalData } = context;
+  const known = selects.get(operation) ?? new Map<string, Select | null>();
+  selects.set(operation, known);
+  const viewer = `${personalData}${viewerTag(principal, fields)}`;
+  let select = known.get(viewer);
+  if (select === undefined) {
+    if (known.size >= mostViewers) known.clear();
+    select = selectFor(selectable.source, { principal, personalData, fields });
+    known.set(viewer, select);
+  }
+  return select && (async (input) => answerOf(await page(context, input, select)));
+}
+
+function answerOf(found: Page<SelectedRow>) {
+  const { data, page } = found;
+  const shown = data.flatMap(({ shown: owners }) => owners as string[]); // an array of ids
+  return {
+    output: found,
+    text: `{"data":[${data.map(({ text }) => text).join(',')}],"page":${JSON.stringify(page)}}`,
+    customerIds: shown.length > 0 ? shown : null,
+  };
+}
+
+function selectFor(source: RecordSource, viewer: Viewer): Select | null {
+  const members = selectedOf(source.output, viewer);
+  if (!members) return null;
+  const personal = viewer.personalData
+    ? membersOf(source.output).flatMap(([name, schema]) => (isPersonal(schema) ? [name] : []))
+    : [];
+  const shown = (row: SQL) => (personal.length > 0 ? source.ownerOf(row, personal) : sql`'{}'::uuid[]`);
+  return {
+    columns: (row) => sql`${source.object(row, members)}::text as text, ${shown(row)} as shown`,
+    shapes: new Map<string, Statement<SelectedRow>>(),
+    unprepared: () => false,
+    values: {},
+  };
+}
+
+/** All members of a document, those that the caller is not told as null; null where a mask needs the value. */
+function selectedOf(document: Schema, viewer: Viewer): Selected[] | null {
+  const found = membersOf(document).map((member): Selected | null => {
+    const [as, schema] = member;
+    const masking = maskingOf(document, member, viewer);
+    if (masking === 'clear') return { as, constant: null };
+    if (masking === 'none') return { as, member: as, capitals: false, nested: null };
+    const element = elementOf(schema);
+    const members = selectedOf(element ?? schema, viewer);
+    return members && members.length > 0
+      ? { as, member: as, capitals: false, nested: { list: element !== null, members } }
+      : null;
+  });
+  return found.every((one) => one !== null) ? found : null;
+}
