@@ -12,11 +12,19 @@ import type { Page } from './page.ts';
 /** A member of an object that Postgres makes, under the name `as`. */
 export type Selected = { as: string } & (
   | { constant: string | null }
-  /** `capitals`: words are spelled as GraphQL spells them. `nested`: of an object, or of the objects of a list. */
-  | { member: string; capitals: boolean; nested: { list: boolean; members: readonly Selected[] } | null }
+  /** `capitals`: words are spelled as GraphQL spells them. */
+  | { member: string; capitals: boolean; nested: Nested | null }
   /** Made from the row around it. */
   | { made: (row: SQL) => SQL }
 );
+
+/** What is selected of an object, or of each object of a list. */
+export interface Nested {
+  list: boolean;
+  members: readonly Selected[];
+  /** Members that are not there stay away, and only those selected as null change. Otherwise they are null. */
+  sparse: boolean;
+}
 
 /** The members stand in their order. A name may have 63 bytes: Postgres cuts off the rest. */
 export function jsonObject(members: readonly (readonly [name: string, value: SQL])[]): SQL {

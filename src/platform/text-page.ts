@@ -74,10 +74,11 @@ function selectedOf(document: Schema, viewer: Viewer): Selected[] | null {
     if (masking === 'clear') return { as, constant: null };
     if (masking === 'none') return { as, member: as, capitals: false, nested: null };
     const element = elementOf(schema);
-    const members = selectedOf(element ?? schema, viewer);
-    return members && members.length > 0
-      ? { as, member: as, capitals: false, nested: { list: element !== null, members } }
-      : null;
+    const inside = element ?? schema;
+    // Deeper than one document nothing is masked in the database.
+    if (membersOf(inside).some((inner) => maskingOf(inside, inner, viewer) === 'partly')) return null;
+    const members = selectedOf(inside, viewer);
+    return members && { as, member: as, capitals: false, nested: { list: element !== null, members, sparse: true } };
   });
   return found.every((one) => one !== null) ? found : null;
 }

@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { jsonObject, type RecordSource, type Selected } from '../platform/record-source.ts';
+import { jsonObject, type Nested, type RecordSource, type Selected } from '../platform/record-source.ts';
 import { parentMember } from './lines.ts';
 import { isSomebody } from './nobody.ts';
 import type { Kind } from './record.ts';
@@ -102,14 +102,24 @@ function lineValue(column: SQL, capitals: boolean): SQL {
 }
 
 /** Members of a JSON object, or of each object of a JSON list; null stays null. */
-function nestedIn(value: SQL, { list, members }: { list: boolean; members: readonly Selected[] }): SQL {
-  const pairs = members.map((one) => sql`${constant(one.as)}, ${nestedValue(one)}`);
-  const object = sql`json_build_object(${sql.join(pairs, sql`, `)})`;
+function nestedIn(value: SQL, { list, members, sparse }: Nested): SQL {
+  const object = sparse ? withoutCleared(members) : built(members);
   if (list) {
     return sql`(select case when given.v is not null then array_to_json(array(select ${object} from json_array_elements(given.v) as e(v))) end
       from (select ${value} as v offset 0) given)`;
   }
   return sql`(select ${object} from (select ${value} as v offset 0) e where json_typeof(e.v) = 'object')`;
+}
+
+function built(members: readonly Selected[]): SQL {
+  const pairs = members.map((one) => sql`${constant(one.as)}, ${nestedValue(one)}`);
+  return sql`json_build_object(${sql.join(pairs, sql`, `)})`;
+}
+
+function withoutCleared(members: readonly Selected[]): SQL {
+  const cleared = members.flatMap((one) => ('constant' in one ? [constant(one.as)] : []));
+  return sql`(select coalesce(json_object_agg(m.key, case when m.key = any(array[${sql.join(cleared, sql`, `)}]::text[]) then null else m.value end), '{}')
+    from json_each(e.v) m)`;
 }
 
 function nestedValue(selected: Selected): SQL {

@@ -91,6 +91,25 @@ t.test('statements without columns, without rows, and with several rows', async 
   t.same(await db.all(statement('nothing', sql`select id from things where id = 9`)), []);
 });
 
+t.test('what a cursor returns is described each time', async (t) => {
+  const connections = pool(t);
+  const fetch = statement<object>('fetch_all', sql`fetch all from held`);
+  const close = statement('close_held', sql`close held`);
+  for (const [name, rows] of [
+    ['a', [{ a: 1, b: 2 }]],
+    ['c', [{ c: 1, d: 2 }]],
+  ] as const) {
+    const columns = Object.keys(rows[0]).map((column, at) => `${at + 1} as ${column}`);
+    const found = await transaction(connections, async (tx) => {
+      await tx.all(statement(`declare_${name}`, sql.raw(`declare held cursor for select ${columns.join()}`)));
+      const all = await tx.all(fetch);
+      await tx.all(close);
+      return all;
+    });
+    t.same(found, rows);
+  }
+});
+
 t.test('a refused statement refuses itself and none of those around it', async (t) => {
   const db = poolDb(pool(t));
   const divide = statement<{ result: number }>('divide', sql`select 12 / ${param('by')}::int as result`, {

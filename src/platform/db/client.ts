@@ -50,7 +50,8 @@ export function statement<Row>(
   return {
     // 63 characters are the limit; one is for the mark of statements as the service.
     name: `${name}_${anonymous}`.slice(0, 62),
-    unprepared: options.unprepared ?? false,
+    // What FETCH returns depends on the cursor, so it has to be described each time.
+    unprepared: (options.unprepared ?? false) || /^fetch /i.test(compiled.sql),
     lookup: options.lookup ?? false,
     text: compiled.sql,
     bind: (values) => slots.map((slot) => (typeof slot === 'string' ? bound(values, slot, name) : slot.constant)),

@@ -3,7 +3,7 @@ import type { RowQuery } from './row-query.ts';
 
 /**
  * A few connections on which all requests send their look-ups by key, one behind the other: nobody waits for a free one, and
- * what is sent in one turn of the event loop leaves in one packet. Only for statements that are over at once, because those
+ * what is sent in one turn of the event loop leaves in one piece. Only for statements that are over at once, because those
  * behind wait for them.
  */
 export class Lookups {

@@ -108,6 +108,7 @@ const none: Row[] = [];
 const withoutColumns: Shape = { names: [], parsers: [], empty: {} };
 
 function decoded({ names, parsers, empty }: Shape, fields: readonly (string | null)[]): Row {
+  if (fields.length !== names.length) return unknownShape();
   const row: Row = { ...empty };
   for (let at = 0; at < names.length; at += 1) {
     const text = fields[at] ?? null;

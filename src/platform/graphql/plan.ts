@@ -331,7 +331,7 @@ class Plan {
       shows ||= found.shows;
       return found.selected;
     });
-    return { selected: { as, member: name, capitals: false, nested: { list, members } }, shows };
+    return { selected: { as, member: name, capitals: false, nested: { list, members, sparse: false } }, shows };
   }
 
   /** The record whose id stands in a member. */
