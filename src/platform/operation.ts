@@ -10,6 +10,7 @@ import { type Pool, ScopedPool } from './db/scoped-pool.ts';
 import { type FieldError, Problem, type ProblemCode } from './errors.ts';
 import type { GzippedBuffer } from './gzipped-buffer.ts';
 import { claimKey, fingerprint, Replay, storeAnswer } from './idempotency.ts';
+import { inputMessage } from './input-messages.ts';
 import type { KeyedHash } from './keyed-hash.ts';
 import type { LinkTokens } from './link-token.ts';
 import { maskForScoped, refuseMasked } from './masked-fields.ts';
@@ -449,7 +450,7 @@ function needsPersonalScope(parameter: string): Problem {
 }
 
 /** For `safeParse`: an issue carries its value, without which a missing member cannot be told from one of a wrong type. */
-export const reportInput = { reportInput: true } as const;
+export const reportInput = { reportInput: true, error: inputMessage } as const;
 
 /**
  * zod's issues (of a parse with `reportInput`) as field errors with a pointer or parameter; `within` is where the parsed
@@ -477,6 +478,10 @@ function fieldErrors(issue: z.core.$ZodIssue): FieldError[] {
       code: issue.path.length === 0 ? 'unsupported_parameter' : 'unknown_member',
       message: issue.path.length === 0 ? 'Unknown or not supported here.' : 'Unknown member.',
     }));
+  }
+  if (issue.code === 'invalid_key') {
+    const [fault] = issue.issues;
+    return [{ ...place(issue.path), code: issue.code, message: fault?.message ?? issue.message }];
   }
   if (issue.code === 'invalid_union' && issue.errors.length > 0) {
     // The branch that got furthest has the most useful message.
