@@ -177,6 +177,8 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
   const deletionParameters = (naming === 'none' ? {} : { sourceVersion: deletionVersion }) as {
     sourceVersion: typeof deletionVersion; // absent without references
   };
+  /** What writes by reference answer; those that read say that there is nothing. */
+  const ifDeleted = naming === 'none' ? [] : (['deleted'] as const);
   const idOf = (db: Transaction | Context['db'], target: Target) => targetId(db, name, target);
   const answer = (found: Answer | null): Answer => {
     if (!found) throw notFound(name);
@@ -260,7 +262,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
 
   /** The record that a request addresses: its owner is locked, and it is read under the lock. */
   async function lockRecord(tx: Transaction, target: Target): Promise<State> {
-    const recordId = await idOf(tx, target);
+    const recordId = await targetId(tx, name, target, { toWrite: true });
     const store = storeOf(kind);
     if (owner) {
       const origin = await store.originOf(tx, recordId);
@@ -380,9 +382,9 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       output: writtenRecord,
       idempotency: 'accepted',
       ...waiting,
-      problems: problems.update ?? ['not_found', 'version_mismatch', 'version_required'],
+      problems: [...(problems.update ?? ['not_found', 'version_mismatch', 'version_required']), ...ifDeleted],
       async run(tx, context, { body, expectedVersion: expected, ...target }) {
-        const recordId = await idOf(tx, target as Target); // by `addressed`
+        const recordId = await targetId(tx, name, target as Target, { toWrite: true }); // by `addressed`
         return writeOne<Answer>(kind, tx, context, {
           mode: 'patch',
           id: recordId,
@@ -440,7 +442,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       output: deletedRecord,
       changed: ({ deleted }) => deleted,
       idempotency: 'accepted',
-      problems: problems.delete ?? ['not_found', 'version_mismatch', 'version_required'],
+      problems: [...(problems.delete ?? ['not_found', 'version_mismatch', 'version_required']), ...ifDeleted],
       async run(tx, context, { expectedVersion: expected, sourceVersion, ...target }) {
         const state = await lockRecord(tx, target as Target); // by `addressed`
         checkVersion(state.row.version, expected);
