@@ -12,9 +12,9 @@ import { type Subject, subjects } from './bench/measures.ts';
 import { startPeer } from './bench/peer.ts';
 import { memory } from './bench/process.ts';
 import { summarizeProfile } from './bench/profile.ts';
-import { buildAll, placeOf, startFloor, startVersion, type Undo } from './bench/servers.ts';
+import { buildAll, placeOf, startFloor, startVersion } from './bench/servers.ts';
 import type { Stand } from './bench/stand.ts';
-import { type Filled, filled } from './bench/stores.ts';
+import { type Filled, type Filling, filled, type Undo } from './bench/stores.ts';
 import { print } from './bench/table.ts';
 
 interface Options {
@@ -51,10 +51,10 @@ const command = new Command('bench')
   .argument('[measures...]', 'measures or groups of them; "all"; "list" names them. Default: all on orders and leads')
   .option('--against <folder>', 'a checkout of another version, with its node_modules: measured on the same rows')
   .option('--peer <product>', 'postgraphile, which is fetched if need be', oneOf('postgraphile'))
-  .option('--quick', 'a tenth of the rows, few and short slices', false)
+  .option('--quick', 'fewer rows (50000), few and short slices', false)
   .option('--orders <count>', 'orders in the store, and as many interactions (default: 1000000)', positive)
   .option('--leads <count>', 'leads in the store of leads (default: 1000000)', positive)
-  .option('--rounds <count>', 'slices of each (default: 7)', positive)
+  .option('--rounds <count>', 'slices of each (default: 5)', positive)
   .option('--seconds <count>', 'length of a slice (default: 1)', positive)
   .option('--data <folder>', 'keep the filled stores here for the next run')
   .option('--json <file>', 'write all figures there, too')
@@ -68,8 +68,8 @@ if (unknown.length > 0 || names.includes('list')) {
   process.exit(names.includes('list') ? 0 : 1);
 }
 const effort = {
-  rounds: options.rounds ?? (options.quick ? 3 : 7),
-  seconds: options.seconds ?? (options.quick ? 0.5 : 1),
+  rounds: options.rounds ?? (options.quick ? 3 : 5),
+  seconds: options.seconds ?? (options.quick ? 0.3 : 1),
 };
 
 const undo: Undo = [];
@@ -91,12 +91,30 @@ async function main(): Promise<Line[]> {
   mkdirSync(root, { recursive: true });
   const old = options.against === undefined ? null : resolve(options.against);
   await buildAll([packageRoot, ...(old === null ? [] : [old])]);
+  const wanted = subjects
+    .map((subject) => ({ subject, measures: chosen(subject) }))
+    .filter(({ measures }) => measures.length > 0);
+  // The older version's tables: the newer one can bring them up to date, and not the other way round.
+  const filledBy = old ?? packageRoot;
+  const began = Date.now();
+  const fillings = wanted.map(({ subject: { filling } }) => ({ ...filling, rows: rowsOf(filling) }));
+  const stores = await filled(root, fillings, filledBy, undo);
+  console.log(
+    `stores of ${fillings.map(({ kind, rows }) => `${rows} ${kind}`).join(', ')}: ready after ${secondsSince(began)} s`,
+  );
   const lines: Line[] = [];
-  for (const subject of subjects) {
-    const measures = chosen(subject);
-    if (measures.length > 0) lines.push(...(await measured(subject, measures, old, root)));
+  for (const [index, { subject, measures }] of wanted.entries()) {
+    const rows = stores[index];
+    if (rows) lines.push(...(await measured(subject, measures, { rows, filledBy, old, root })));
   }
   return lines;
+}
+
+const secondsSince = (began: number) => Math.round((Date.now() - began) / 1000);
+
+function rowsOf({ kind, rows }: Filling): number {
+  const given = { orders: options.orders, leads: options.leads }[kind];
+  return given ?? (options.quick ? Math.min(50_000, rows) : rows);
 }
 
 function temporaryFolder(): string {
@@ -115,31 +133,29 @@ function chosen({ groups, usual }: Subject): Measure<never>[] {
   );
 }
 
-/** Fills the store, starts all who are measured on copies of it, takes the measures, and stops them again. */
-async function measured(
-  subject: Subject,
-  measures: Measure<never>[],
-  old: string | null,
-  root: string,
-): Promise<Line[]> {
-  const { kind, rows: usual } = subject.filling;
-  const rows =
-    (kind === 'orders' && options.orders) || (kind === 'leads' && options.leads) || usual / (options.quick ? 10 : 1);
-  // The older version's tables, as the newer one can bring them up to date, and not the other way round.
-  const filledBy = old ?? packageRoot;
-  const store = await filled(root, { ...subject.filling, rows }, filledBy);
+interface Ground {
+  rows: Filled;
+  filledBy: string;
+  old: string | null;
+  root: string;
+}
+
+/** Starts all who are measured, each version on a copy of the rows, takes the measures, and stops them again. */
+async function measured(subject: Subject, measures: Measure<never>[], ground: Ground): Promise<Line[]> {
+  const { kind } = subject.filling;
   const left = undo.length;
-  const { stand, summary } = await standOn(store, { filledBy, old, root, peer: kind === 'orders' });
+  const { stand, summary } = await standOn(ground, kind === 'orders' && options.peer === 'postgraphile');
   const what = (when: string) => `resident memory ${when}, store of ${kind}`;
   const lines = [line(what('after the start'), 'MB', memory(stand, 'resident'), subject.memory.atStart)];
   for (const measure of measures) {
-    console.log(`measuring ${measure.name} …`);
+    const began = Date.now();
     try {
       lines.push(...(await measure.run(stand as Stand<never>))); // the groups of a subject are about its rows
     } catch (error) {
       if (interrupted) throw error;
       lines.push(failed(measure.name, error));
     }
+    console.log(`${measure.name}: measured in ${secondsSince(began)} s`);
   }
   lines.push(
     line(what('at most'), 'MB', memory(stand, 'peak'), subject.memory.atMost),
@@ -151,14 +167,15 @@ async function measured(
 }
 
 async function standOn(
-  rows: Filled,
-  { filledBy, old, root, peer }: { filledBy: string; old: string | null; root: string; peer: boolean },
+  { rows, filledBy, old, root }: Ground,
+  withPeer: boolean,
 ): Promise<{ stand: Stand<unknown>; summary: () => Promise<void> }> {
   const log = join(root, 'bench.log');
   const profiles = options.profile ? mkdtempSync(join(tmpdir(), 'rapport-profile-')) : null;
   const flags = profiles === null ? [] : ['--cpu-prof', '--cpu-prof-interval=500', `--cpu-prof-dir=${profiles}`];
   const start = async (name: 'old' | 'new', dir: string) => {
-    const place = await placeOf({ name, dir }, { rows, filledBy, root, log, undo });
+    const later = options.data !== undefined || name === 'old';
+    const place = await placeOf({ name, dir }, { rows, filledBy, root, later, log, undo });
     const version = await startVersion(place, name === 'new' ? flags : []);
     undo.push(() => version.stop());
     return { place, version };
@@ -167,7 +184,7 @@ async function standOn(
   const ours = await start('new', packageRoot);
   const floor = await startFloor(ours.place, ours.version.token);
   undo.push(() => floor.stop());
-  const other = peer && options.peer ? await startPeer(ours.place) : null;
+  const other = withPeer ? await startPeer(ours.place) : null;
   if (other) undo.push(() => other.stop());
   const versions = [...before, ours].map(({ version }) => version);
   return {
@@ -186,7 +203,7 @@ try {
   const lines = await main();
   console.log();
   print(lines);
-  console.log(`${Math.round((Date.now() - started) / 1000)} s in all`);
+  console.log(`${secondsSince(started)} s in all`);
   if (options.json !== undefined) {
     const run = {
       at: new Date(started).toISOString(),

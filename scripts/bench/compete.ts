@@ -27,7 +27,7 @@ export interface Figure {
   value: number;
   /** Median of the ratios of the rounds. */
   ratio: number | null;
-  /** Median of the processor time per answer, milliseconds. */
+  /** Processor time per answer over all slices, milliseconds: the clock of a process ticks too slowly for one of them. */
   server: number | null;
   postgres: number | null;
   slices: number[];
@@ -42,7 +42,7 @@ export interface Effort {
 }
 
 /** Whatever takes long is measured less often: seconds that the rounds of one measure may take, from the third round on. */
-const patience = 20;
+const patience = 10;
 
 /** Takes slices of all lanes in turn, the order changing by the round, so that what else the machine does hits all of them. */
 export async function compete(lanes: Lane[], { rounds }: Effort): Promise<Figures> {
@@ -61,8 +61,8 @@ export async function compete(lanes: Lane[], { rounds }: Effort): Promise<Figure
     const figure: Figure = {
       value: median(slices.map(({ value }) => value)),
       ratio: base ? median(slices.map(({ value }, round) => value / (base[round]?.value ?? Number.NaN))) : null,
-      server: medianOfKnown(slices.map(({ server }) => server)),
-      postgres: medianOfKnown(slices.map(({ postgres }) => postgres)),
+      server: perAnswer(slices, 'server'),
+      postgres: perAnswer(slices, 'postgres'),
       slices: slices.map(({ value }) => value),
     };
     return [lane.name, figure] as const;
@@ -72,19 +72,26 @@ export async function compete(lanes: Lane[], { rounds }: Effort): Promise<Figure
 
 interface Slice {
   value: number;
-  server: number | null;
-  postgres: number | null;
+  answers: number;
+  /** Seconds. */
+  spent: Spent;
 }
 
 async function sliceOf(lane: Lane): Promise<Slice> {
   const before = lane.spent();
-  const { value, answers } = await lane.slice();
+  const slice = await lane.slice();
   const after = lane.spent();
-  const each = (of: keyof Spent) => {
+  const during = (of: keyof Spent) => {
     const [from, to] = [before[of], after[of]];
-    return from === null || to === null ? null : ((to - from) * 1000) / answers;
+    return from === null || to === null ? null : to - from;
   };
-  return { value, server: each('server'), postgres: each('postgres') };
+  return { ...slice, spent: { server: during('server'), postgres: during('postgres') } };
+}
+
+function perAnswer(slices: Slice[], of: keyof Spent): number | null {
+  const known = slices.map(({ spent }) => spent[of]).filter((seconds) => seconds !== null);
+  const answers = slices.reduce((sum, slice) => sum + slice.answers, 0);
+  return known.length === 0 ? null : (1000 * known.reduce((sum, seconds) => sum + seconds, 0)) / answers;
 }
 
 export function median(values: number[]): number {
@@ -92,9 +99,4 @@ export function median(values: number[]): number {
   const half = Math.floor(sorted.length / 2);
   const upper = sorted[half] ?? Number.NaN;
   return sorted.length % 2 === 1 ? upper : (upper + (sorted[half - 1] ?? Number.NaN)) / 2;
-}
-
-function medianOfKnown(values: (number | null)[]): number | null {
-  const known = values.filter((value) => value !== null);
-  return known.length === values.length ? median(known) : null;
 }

@@ -136,7 +136,7 @@ function asOrder(row: any) {
 const entryKinds: [kind: string, glance: string, table: string, at: string][] = [
   [
     'interaction',
-    'kind, direction, channel, topic, outcome, staff, seconds, campaign_id as "campaignId", order_id as "orderId", text',
+    'kind, direction, automatic, channel, topic, outcome, staff, seconds, campaign_id as "campaignId", order_id as "orderId", text',
     'interactions',
     'occurred_at',
   ],

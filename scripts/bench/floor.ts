@@ -43,7 +43,8 @@ const { rows } = await pool.query(
 );
 /** Spares the floor the look-up of the customer. */
 const customerIds = new Map<string, string>(rows.map((row) => [row.external_id, row.record_id]));
-const rules = await newestRules(pool);
+/** Those in force when leads are first asked for. */
+let rules: Awaited<ReturnType<typeof newestRules>> | null = null;
 
 async function answer(request: IncomingMessage): Promise<string> {
   const principal = await verify(request.headers.authorization);
@@ -80,6 +81,7 @@ async function leads(query: URLSearchParams, client: string): Promise<string> {
   const scope = JSON.stringify([client, 'leads']);
   const given = query.get('after');
   const after = given === null ? null : cursors.decode(given, scope);
+  rules ??= await newestRules(pool);
   const data = await leadPage(pool, rules, query, { after, limit: limit + 1 });
   return paged(data, limit, scope, ({ score }) => unitsOf(score));
 }

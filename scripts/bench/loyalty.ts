@@ -5,7 +5,7 @@ import { ask, firing, get, postJson, type Stand, sample, type Version } from './
 import { orderDocument } from './store.ts';
 
 /** Customers of each kind: members, and others to compare them with. */
-const most = 2_000;
+const most = 400;
 
 /** Points on everything that is paid, two weeks later, for two years, and three tiers by what was spent in a year. */
 const rules = {

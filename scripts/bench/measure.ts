@@ -172,9 +172,9 @@ export function time<S = Store>(measure: {
       const able: Stand['versions'] = [];
       for (const version of stand.versions) {
         const { status, text } = await send(version, shot);
+        if (status === 200) able.push(version);
         const fault = status === 200 ? faultOf(text) : `${status} ${text.slice(0, 200)}`;
-        if (fault === null) able.push(version);
-        else notes.push(`${version.name} answers ${fault}`);
+        if (fault !== null) notes.push(`${version.name} answers ${fault}`);
       }
       const differences = able.length > 1 ? await differencesOf(stand, [shot]) : nothing;
       const lanes = able.map((version) => timing(version.name, version.spent, () => send(version, shot), effort));
@@ -202,7 +202,7 @@ export function time<S = Store>(measure: {
   };
 }
 
-/** What makes an answer worth nothing to measure: a fault of GraphQL, or a metric without a value. */
+/** What may make an answer worth nothing to measure: a fault of GraphQL, or a metric without a value. */
 function faultOf(text: string): string | null {
   const answer = JSON.parse(text);
   if (answer.errors) return JSON.stringify(answer.errors).slice(0, 200);

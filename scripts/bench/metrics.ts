@@ -18,7 +18,7 @@ function metric(name: string, title: string, path: string, atMost: number): Meas
 /** As multiples of the time it takes to add up all orders. */
 export const metrics: Measure[] = [
   metric('retention', 'retention of two months', `retention-rate?${during(1)}`, 0.3),
-  metric('retention-3y', 'retention of three years', `retention-rate?${threeYears}`, 1),
+  metric('retention-3y', 'retention of three years', `retention-rate?${during(18)}`, 1),
   metric('repeat-purchase', 'repeat purchase', 'repeat-purchase-rate', 0.3),
   metric('churn', 'churn by silence', 'churn-rate?variant=silence', 0.3),
   time({
@@ -33,7 +33,7 @@ export const metrics: Measure[] = [
   metric('gaps-3y', 'purchase gaps of three years', `purchase-gaps?${threeYears}`, 1),
   metric('order-value', 'average order value, three years', `average-order-value?${threeYears}`, 0.5),
   metric('revenue', 'revenue per customer, three years', `revenue-per-customer?${threeYears}`, 0.5),
-  metric('ltv-simple', 'LTV simple, three years', `lifetime-value?variant=simple&${threeYears}`, 0.5),
+  metric('ltv-simple', 'LTV simple, three years', `lifetime-value?variant=simple&retentionCost=500&${threeYears}`, 0.5),
   metric('ltv-historic', 'LTV historic, three years', `lifetime-value?variant=historic&${threeYears}`, 0.5),
   metric('ltv-four', 'LTV four-factor, three years', `lifetime-value?variant=four_factor&margin=0.4&${threeYears}`, 1),
   ...[
@@ -43,7 +43,7 @@ export const metrics: Measure[] = [
     'purchase-gaps',
     'average-order-value',
     'revenue-per-customer',
-    'lifetime-value?variant=simple',
+    'lifetime-value?variant=simple&retentionCost=500',
     'lifetime-value?variant=historic',
     'lifetime-value?variant=four_factor&margin=0.4',
   ].map((path) => {

@@ -6,10 +6,7 @@ import { packageRoot } from '../../src/config.ts';
 import type { Name } from './compete.ts';
 import { type HttpProcess, processorTimeOf, startProcess } from './processes.ts';
 import type { Server, Version } from './stand.ts';
-import { copyOf, environmentOf, type Filled, postmasterIn, run, schemaOf, startIn } from './stores.ts';
-
-/** Undone at the end, last first, also after a fault or Ctrl-C. */
-export type Undo = (() => Promise<unknown> | unknown)[];
+import { environmentOf, type Filled, postmasterIn, run, schemaOf, startIn, type Undo, workplaceOf } from './stores.ts';
 
 /** Where a version works: its checkout, its copy of the rows, and the database that runs on it. */
 export interface Place {
@@ -22,12 +19,23 @@ export interface Place {
   log: string;
 }
 
+interface PlaceOptions {
+  rows: Filled;
+  /** The checkout that made them. */
+  filledBy: string;
+  root: string;
+  /** Whether the rows are still needed later, as they are. */
+  later: boolean;
+  log: string;
+  undo: Undo;
+}
+
 /** Gives a version a copy of the rows with a database on it, brought up to date by the version itself. */
 export async function placeOf(
   { name, dir }: { name: Name; dir: string },
-  { rows, filledBy, root, log, undo }: { rows: Filled; filledBy: string; root: string; log: string; undo: Undo },
+  { rows, filledBy, root, later, log, undo }: PlaceOptions,
 ): Promise<Place> {
-  const folder = await copyOf(rows, root);
+  const folder = await workplaceOf(rows, root, later);
   undo.push(() => run('rm', ['-rf', folder]));
   const database = await startIn(folder);
   undo.push(() => database.stop());

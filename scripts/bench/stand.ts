@@ -86,6 +86,8 @@ export function firing(server: Server, shots: Shots, { seconds }: Effort, more: 
       url: server.origin,
       connections,
       duration,
+      // It looks at the clock that often, milliseconds.
+      sampleInt: 50,
       headers,
       requests:
         typeof shots === 'function'
@@ -102,7 +104,7 @@ export function firing(server: Server, shots: Shots, { seconds }: Effort, more: 
   return {
     name: server.name,
     spent: server.spent,
-    warmUp: () => fire(3 * seconds),
+    warmUp: () => fire(Math.max(1, 2 * seconds)),
     slice: () => fire(seconds),
     ...(server.name !== 'floor' && { against: 'floor' }),
     ...more,
@@ -117,7 +119,7 @@ export function timing(
   { seconds }: Effort,
   more: Partial<Lane> = {},
 ): Lane {
-  const most = 20;
+  const most = 5;
   const slice = async () => {
     const times: number[] = [];
     const deadline = Date.now() + 1000 * seconds;

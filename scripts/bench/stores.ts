@@ -1,14 +1,17 @@
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
-import { SingleBar } from 'cli-progress';
+import { MultiBar } from 'cli-progress';
 import type pg from 'pg';
 import { type EmbeddedPostgres, startEmbedded } from '../../src/platform/db/embedded.ts';
 import type { Tick } from './store.ts';
 
 export const run = promisify(execFile);
+
+/** Undone at the end, last first, also after a fault or Ctrl-C. */
+export type Undo = (() => Promise<unknown> | unknown)[];
 
 /** Rows of one kind, filled by SQL. Each version brings its own, for its own tables: the file and what it exports. */
 export interface Filling {
@@ -40,46 +43,55 @@ export function schemaOf(dir: string): string {
   return journal.entries.at(-1).tag;
 }
 
-/** The rows, made by the checkout in `dir` with its migrations, unless an earlier run left them in `root`. Nobody works in them: see copyOf. */
-export async function filled(root: string, filling: Filling, dir: string): Promise<Filled> {
-  const folder = join(root, `${filling.kind}-${filling.rows}-${schemaOf(dir)}`);
-  const complete = join(folder, 'store.json');
-  if (!existsSync(complete)) {
-    rmSync(folder, { recursive: true, force: true });
-    mkdirSync(folder, { mode: 0o711 });
-    writeFileSync(complete, JSON.stringify(await fill(folder, filling, dir)));
+/**
+ * The rows, made by the checkout in `dir` with its migrations, unless an earlier run left them in `root`. Several are filled at once.
+ *
+ * @param undo what has to be stopped if the run is interrupted meanwhile
+ */
+export async function filled(root: string, fillings: Filling[], dir: string, undo: Undo): Promise<Filled[]> {
+  const format = 'filling {kind} |{bar}| {percentage} % {what}';
+  const bars = new MultiBar({ format, clearOnComplete: true });
+  const stores = fillings.map(async (filling) => {
+    const folder = join(root, `${filling.kind}-${filling.rows}-${schemaOf(dir)}`);
+    const complete = join(folder, 'store.json');
+    if (!existsSync(complete)) {
+      rmSync(folder, { recursive: true, force: true });
+      mkdirSync(folder);
+      chmodSync(folder, 0o711);
+      const bar = bars.create(1, 0, { kind: filling.kind, what: '' });
+      const store = await fill(folder, filling, dir, undo, (done, steps, what) => {
+        bar.setTotal(steps);
+        bar.update(done, { what });
+      });
+      writeFileSync(complete, JSON.stringify(store));
+    }
+    return { folder, store: JSON.parse(readFileSync(complete, 'utf8')) };
+  });
+  try {
+    return await Promise.all(stores);
+  } finally {
+    bars.stop();
   }
-  return { folder, store: JSON.parse(readFileSync(complete, 'utf8')) };
 }
 
-async function fill(folder: string, filling: Filling, dir: string): Promise<object> {
-  const started = Date.now();
+async function fill(folder: string, filling: Filling, dir: string, undo: Undo, tick: Tick): Promise<object> {
   // It need not survive a crash.
-  const fast = {
+  const database = await startIn(folder, {
     fsync: 'off',
     full_page_writes: 'off',
     synchronous_commit: 'off',
     max_wal_size: '8GB',
     autovacuum: 'off',
-  };
-  const database = await startIn(folder, fast);
-  const bar = new SingleBar({ format: `filling ${filling.kind} |{bar}| {percentage} % {what}`, clearOnComplete: true });
+  });
+  undo.push(() => database.stop());
   try {
     const env = { ...process.env, ...environmentOf(folder), RAPPORT_ALLOW_UNSAFE_DATABASE: 'true' };
     await run('npm', ['run', '--silent', 'migrate'], { cwd: dir, env });
     const module: Record<string, Fill> = await import(pathToFileURL(join(dir, 'scripts/bench', filling.file)).href);
-    bar.start(1, 0, { what: '' });
-    const store = await module[filling.fill]?.(database.connection, filling.rows, (done, steps, what) => {
-      bar.setTotal(steps);
-      bar.update(done, { what });
-    });
+    const store = await module[filling.fill]?.(database.connection, filling.rows, tick);
     if (store === undefined) throw new Error(`${dir} does not know how to fill a store of ${filling.kind}.`);
-    bar.stop();
-    const contents = Object.entries(store).map(([what, count]) => `${count} ${what}`);
-    console.log(`${filling.kind}: ${contents.join(', ')}, filled in ${Math.round((Date.now() - started) / 1000)} s`);
     return store;
   } finally {
-    bar.stop();
     await database.stop();
   }
 }
@@ -99,11 +111,11 @@ export function postmasterIn(folder: string): number {
   return Number(readFileSync(join(folder, 'postgres/postmaster.pid'), 'utf8').split('\n')[0]);
 }
 
-/** A copy to work in. The caller removes it. */
-export async function copyOf({ folder }: Filled, root: string): Promise<string> {
+/** A folder to work in, which the caller removes: a copy, or the rows themselves where nobody needs them later. */
+export async function workplaceOf({ folder }: Filled, root: string, later: boolean): Promise<string> {
+  if (!later) return folder;
   const copy = mkdtempSync(join(root, 'run-'));
   // Keeps the owner, which is not this process where that is root.
   await run('cp', ['-a', `${folder}/.`, copy]);
-  await run('chmod', ['711', copy]);
   return copy;
 }

@@ -59,7 +59,7 @@ export function print(lines: Line[]): void {
     console.log(`${first}${others.length > 0 ? ` and ${others.length} more` : ''}: ${note}`);
   }
   console.log(
-    '“…, ms” is processor time per answer: of the process that answers + of Postgres. All figures are medians of the slices.',
+    '“…, ms” is processor time per answer: of the process that answers + of Postgres. The other figures are medians of the slices.',
   );
   console.log(`${availableParallelism()} cores, Node.js ${process.version}`);
 }
