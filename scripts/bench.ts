@@ -51,7 +51,7 @@ const command = new Command('bench')
   .argument('[measures...]', 'measures or groups of them; "all"; "list" names them. Default: all on orders and leads')
   .option('--against <folder>', 'a checkout of another version, with its node_modules: measured on the same rows')
   .option('--peer <product>', 'postgraphile, which is fetched if need be', oneOf('postgraphile'))
-  .option('--quick', 'fewer rows (50000), few and short slices', false)
+  .option('--quick', '100000 rows, few and short slices', false)
   .option('--orders <count>', 'orders in the store, and as many interactions (default: 1000000)', positive)
   .option('--leads <count>', 'leads in the store of leads (default: 1000000)', positive)
   .option('--rounds <count>', 'slices of each (default: 5)', positive)
@@ -114,7 +114,7 @@ const secondsSince = (began: number) => Math.round((Date.now() - began) / 1000);
 
 function rowsOf({ kind, rows }: Filling): number {
   const given = { orders: options.orders, leads: options.leads }[kind];
-  return given ?? (options.quick ? Math.min(50_000, rows) : rows);
+  return given ?? (options.quick ? Math.min(100_000, rows) : rows);
 }
 
 function temporaryFolder(): string {

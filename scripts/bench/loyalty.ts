@@ -103,6 +103,7 @@ const balance = rate({
   name: 'balance',
   title: 'balance by id',
   mark: { atLeast: 1 },
+  afterWrites: true,
   async shots(stand) {
     await membersOf(stand);
     const ids = await sample(stand, `select customer_id from loyalty_accounts order by random() limit ${most}`);

@@ -43,7 +43,6 @@ export const metrics: Measure[] = [
     'purchase-gaps',
     'average-order-value',
     'revenue-per-customer',
-    'lifetime-value?variant=simple&retentionCost=500',
     'lifetime-value?variant=historic',
     'lifetime-value?variant=four_factor&margin=0.4',
   ].map((path) => {
