@@ -184,7 +184,12 @@ async function standOn(
   const ours = await start('new', packageRoot);
   const floor = await startFloor(ours.place, ours.version.token);
   undo.push(() => floor.stop());
-  const other = withPeer ? await startPeer(ours.place) : null;
+  const other = withPeer
+    ? await startPeer(ours.place).catch((error: unknown) => {
+        console.error(`There is no peer: ${error instanceof Error ? error.message : error}`);
+        return null;
+      })
+    : null;
   if (other) undo.push(() => other.stop());
   const versions = [...before, ours].map(({ version }) => version);
   return {
