@@ -127,9 +127,10 @@ function temporaryFolder(): string {
 
 function chosen({ groups, usual }: Subject): Measure<never>[] {
   return Object.entries(groups).flatMap(([group, measures]) =>
-    measures.filter(({ name }) =>
-      names.length === 0 ? usual : ['all', group, name].some((wanted) => names.includes(wanted)),
-    ),
+    measures.filter(({ name, onlyNamed = false }) => {
+      if (names.includes(name)) return true;
+      return !onlyNamed && (names.length === 0 ? usual : names.includes(group) || names.includes('all'));
+    }),
   );
 }
 

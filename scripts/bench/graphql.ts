@@ -1,7 +1,7 @@
 import { graphqlQuery, graphqlQueryById } from './floor-statements.ts';
 import { type Measure, rate } from './measure.ts';
 import { utc } from './reads.ts';
-import { ask, postJson, type Stand, sample } from './stand.ts';
+import { ask, postJson, type Shot, type Stand, sample } from './stand.ts';
 
 const ours = (query: string, variables: object) => postJson('/graphql', { query, variables });
 
@@ -19,6 +19,12 @@ const peersNested = `query ($after: Cursor) {
 }`;
 const peersById = `query ($id: UUID!) { customerByRowId(rowId: $id) { rowId kind name givenName familyName createdAt updatedAt } }`;
 
+/** Lists that begin anywhere. */
+export async function graphqlShots(stand: Stand): Promise<Shot[]> {
+  const instants = await sample(stand, `select ${utc('created_at')} from customers order by random() limit 500`);
+  return instants.map((before) => ours(graphqlQuery, { before }));
+}
+
 const someCustomers = (stand: Stand) => sample(stand, 'select id from customers order by random() limit 2000');
 
 export const graphql: Measure[] = [
@@ -26,10 +32,7 @@ export const graphql: Measure[] = [
     name: 'nested',
     title: 'GraphQL 20 customers × 5 orders, with e-mail',
     mark: { atLeast: 0.8, ofPeer: 2 },
-    async shots(stand) {
-      const instants = await sample(stand, `select ${utc('created_at')} from customers order by random() limit 500`);
-      return instants.map((before) => ours(graphqlQuery, { before }));
-    },
+    shots: graphqlShots,
     async withPeer({ store }, peer) {
       const query = peersPlaces(Math.floor(store.customers / 2));
       const { data } = await ask(peer, postJson('/graphql', { query }));

@@ -19,6 +19,8 @@ import type { Store } from './store.ts';
 export interface Measure<S = Store> {
   /** What the command line calls it. */
   name: string;
+  /** Not among all of its group. */
+  onlyNamed?: boolean;
   run(stand: Stand<S>): Promise<Line[]>;
 }
 

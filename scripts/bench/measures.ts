@@ -9,6 +9,7 @@ import { partner } from './partner.ts';
 import { start } from './process.ts';
 import { rare } from './rare.ts';
 import { reads } from './reads.ts';
+import { soak } from './soak.ts';
 import type { Filling } from './stores.ts';
 import { training } from './training.ts';
 import { writes } from './writes.ts';
@@ -33,7 +34,7 @@ export const subjects: Subject[] = [
     filling: { kind: 'orders', file: 'store.ts', fill: 'fillStore', rows: 1_000_000 },
     usual: true,
     memory,
-    groups: { start: [start], reads, graphql, metrics, rare, writes, loyalty, partner },
+    groups: { start: [start], reads, graphql, metrics, rare, writes, loyalty, partner, soak: [soak] },
   },
   {
     filling: { kind: 'leads', file: 'lead-store.ts', fill: 'fillLeadStore', rows: 1_000_000 },

@@ -59,6 +59,8 @@ function nextDocument({ document }: Fact, store: Customers) {
 const factShot = ({ plural }: Fact, document: { externalId: string }): Shot =>
   postJson(`/v1/${plural}`, document, { 'idempotency-key': document.externalId });
 
+export const orderShot = (store: Customers): Shot => factShot(order, nextDocument(order, store));
+
 /** One after another over ten connections. */
 function one(name: string, fact: Fact, mark: Mark): Measure {
   return {
