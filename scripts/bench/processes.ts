@@ -83,12 +83,13 @@ async function stop(child: ChildProcess): Promise<void> {
   clearTimeout(patience);
 }
 
-/** Resident memory of a process now and at most, bytes; null where /proc does not tell. */
-export function memoryOf(pid: number): { resident: number; peak: number } | null {
-  const status = readProc(pid, 'status');
-  const kilobytes = (field: string) => Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status ?? '')?.[1]);
-  const [resident, peak] = [kilobytes('VmRSS') * 1024, kilobytes('VmHWM') * 1024];
-  return Number.isFinite(resident + peak) ? { resident, peak } : null;
+/** Resident memory of a process and all below it, now and at most, bytes; null where /proc does not tell. */
+export function memoryOf(root: number): { resident: number; peak: number } | null {
+  const statuses = [...familyOf(root).keys()].map((pid) => readProc(pid, 'status') ?? '');
+  const bytes = (field: string) =>
+    1024 *
+    statuses.reduce((sum, text) => sum + Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0), 0);
+  return statuses.length === 0 ? null : { resident: bytes('VmRSS'), peak: bytes('VmHWM') };
 }
 
 /**
@@ -96,15 +97,21 @@ export function memoryOf(pid: number): { resident: number; peak: number } | null
  * the account of their parent: so are the parallel workers of Postgres and backends whose connection was closed.
  */
 export function processorTimeOf(root: number): number | null {
-  const processes = new Map(pids().map((pid) => [pid, statOf(pid)]));
-  if (!processes.get(root)) return null;
-  let ticks = 0;
-  const inside = new Set([root]);
-  for (const pid of inside) {
-    ticks += processes.get(pid)?.ticks ?? 0;
-    for (const [other, stat] of processes) if (stat?.parent === pid) inside.add(other);
+  const ticks = [...familyOf(root).values()];
+  return ticks.length === 0 ? null : ticks.reduce((sum, some) => sum + some, 0) / 100;
+}
+
+/** A process and all below it, with what they and their ended children have used; nothing where /proc does not tell. */
+function familyOf(root: number): Map<number, number> {
+  const processes = pids().flatMap((pid) => {
+    const stat = statOf(pid);
+    return stat === null ? [] : [{ pid, ...stat }];
+  });
+  const family = new Map(processes.filter(({ pid }) => pid === root).map(({ pid, ticks }) => [pid, ticks]));
+  for (const parent of family.keys()) {
+    for (const one of processes) if (one.parent === parent) family.set(one.pid, one.ticks);
   }
-  return ticks / 100;
+  return family;
 }
 
 function pids(): number[] {
