@@ -42,7 +42,7 @@ export interface Effort {
 }
 
 /** Whatever takes long is measured less often: seconds that the rounds of one measure may take, from the third round on. */
-const patience = 10;
+const patience = 8;
 
 /** Takes slices of all lanes in turn, the order changing by the round, so that what else the machine does hits all of them. */
 export async function compete(lanes: Lane[], { rounds }: Effort): Promise<Figures> {

@@ -42,7 +42,7 @@ async function partnerOf(version: Version): Promise<string> {
     ]);
     await client.query('vacuum analyze partner_customers');
   });
-  const token = await version.partnerToken(id);
+  const token = await version.issueToken(['--partner', id]);
   tokens.set(version.token, token);
   return token;
 }

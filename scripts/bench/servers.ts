@@ -58,13 +58,13 @@ async function upgrade(place: Place): Promise<void> {
 /** Starts the service as `npm start` does, after its own build. */
 export async function startVersion(place: Place, flags: string[] = []): Promise<Version & HttpProcess> {
   const server = await serve(place, flags);
-  const token = (more: string[]) => tokenOf(place, more);
+  const issueToken = (options: string[]) => tokenOf(place, options);
   return {
     ...server,
     ...place,
-    token: await token([]),
+    token: await issueToken([]),
     spent: () => ({ server: processorTimeOf(server.pid), postgres: processorTimeOf(place.postmaster) }),
-    partnerToken: (id) => token(['--partner', id]),
+    issueToken,
   };
 }
 
@@ -76,8 +76,20 @@ function serve({ name, dir, env, log }: Place, flags: string[] = []): Promise<Ht
   return startProcess({ ...options, probe: '/livez', patience: 900 });
 }
 
-async function tokenOf({ dir, env }: Place, more: string[]): Promise<string> {
-  const arguments_ = ['run', '--silent', 'token', '--', '--scope', '*', '--client', 'bench', '--ttl', '14400', ...more];
+async function tokenOf({ dir, env }: Place, options: string[]): Promise<string> {
+  const arguments_ = [
+    'run',
+    '--silent',
+    'token',
+    '--',
+    '--scope',
+    '*',
+    '--client',
+    'bench',
+    '--ttl',
+    '14400',
+    ...options,
+  ];
   const { stdout } = await run('npm', arguments_, { cwd: dir, env: { ...process.env, ...env } });
   return stdout.trim();
 }

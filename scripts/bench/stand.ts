@@ -21,7 +21,8 @@ export interface Version extends Server {
   dir: string;
   env: Record<string, string>;
   log: string;
-  partnerToken(id: string): Promise<string>;
+  /** Another token, with the options of its `npm run token`. */
+  issueToken(options: string[]): Promise<string>;
 }
 
 /** Everything a measure works with, on the store it is about. */
