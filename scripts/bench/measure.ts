@@ -88,8 +88,8 @@ export function failed(measure: string, error: unknown): Line {
 }
 
 /** A figure that was taken once. */
-export const single = (value: number, ratio: number | null = null): Figure => {
-  return { value, ratio, server: null, postgres: null, slices: [value] };
+export const single = (value: number): Figure => {
+  return { value, ratio: null, server: null, postgres: null, slices: [value] };
 };
 
 /** The same value asked of each version. */
@@ -178,18 +178,18 @@ export function time<S = Store>(measure: {
       const able: Stand['versions'] = [];
       for (const version of stand.versions) {
         const { status, text } = await send(version, shot);
-        if (status === 200) able.push(version);
         const fault = status === 200 ? faultOf(text) : `${status} ${text.slice(0, 200)}`;
+        if (fault === null || fault === noValue) able.push(version);
         if (fault !== null) notes.push(`${version.name} answers ${fault}`);
       }
       const differences = able.length > 1 ? await differencesOf(stand, [measure.still?.() ?? shot]) : nothing;
-      const lanes = able.map((version) => timing(version.name, version.spent, () => send(version, shot), effort));
+      const lanes = able.map((version) => timing(version.name, version.spent, () => answered(version, shot), effort));
       const { against } = measure;
       const figures =
         against === undefined
           ? await compete(
               [
-                ...(measure.againstFloor ? [timing('floor', floor.spent, () => send(floor, shot), effort)] : []),
+                ...(measure.againstFloor ? [timing('floor', floor.spent, () => answered(floor, shot), effort)] : []),
                 ...lanes,
               ],
               effort,
@@ -208,10 +208,17 @@ export function time<S = Store>(measure: {
   };
 }
 
-/** What may make an answer worth nothing to measure: a fault of GraphQL, or a metric without a value. */
+async function answered(server: Server, shot: Shot): Promise<void> {
+  const { status, text } = await send(server, shot);
+  if (status !== 200) throw new Error(`${server.name} answers ${status} ${text.slice(0, 200)}`);
+}
+
+/** The work is done all the same. */
+const noValue = 'no value';
+
+/** What makes an answer not what was asked for: a fault of GraphQL, or a metric without a value. */
 function faultOf(text: string): string | null {
   const answer = JSON.parse(text);
   if (answer.errors) return JSON.stringify(answer.errors).slice(0, 200);
-  if (answer.value === null) return `no value: ${answer.reason?.code}`;
-  return null;
+  return answer.value === null ? noValue : null;
 }
