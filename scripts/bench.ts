@@ -14,7 +14,7 @@ import { memory } from './bench/process.ts';
 import { summarizeProfile } from './bench/profile.ts';
 import { buildAll, placeOf, startFloor, startVersion } from './bench/servers.ts';
 import type { Stand } from './bench/stand.ts';
-import { type Filled, type Filling, filled, type Undo } from './bench/stores.ts';
+import { type Filled, type Filling, filled, started, type Undo } from './bench/stores.ts';
 import { print } from './bench/table.ts';
 
 interface Options {
@@ -177,21 +177,18 @@ async function standOn(
   const start = async (name: 'old' | 'new', dir: string) => {
     const later = options.data !== undefined || name === 'old';
     const place = await placeOf({ name, dir }, { rows, filledBy, root, later, log, undo });
-    const version = await startVersion(place, name === 'new' ? flags : []);
-    undo.push(() => version.stop());
+    const version = await startVersion(place, undo, name === 'new' ? flags : []);
     return { place, version };
   };
   const before = old === null ? [] : [await start('old', old)];
   const ours = await start('new', packageRoot);
-  const floor = await startFloor(ours.place, ours.version.token);
-  undo.push(() => floor.stop());
+  const floor = await started(undo, startFloor(ours.place, ours.version.token));
   const other = withPeer
-    ? await startPeer(ours.place).catch((error: unknown) => {
+    ? await started(undo, startPeer(ours.place)).catch((error: unknown) => {
         console.error(`There is no peer: ${error instanceof Error ? error.message : error}`);
         return null;
       })
     : null;
-  if (other) undo.push(() => other.stop());
   const versions = [...before, ours].map(({ version }) => version);
   return {
     stand: { versions, floor, peer: other, store: rows.store, effort },
@@ -204,15 +201,15 @@ async function standOn(
   };
 }
 
-const started = Date.now();
+const beganAt = Date.now();
 try {
   const lines = await main();
   console.log();
   print(lines);
-  console.log(`${secondsSince(started)} s in all`);
+  console.log(`${secondsSince(beganAt)} s in all`);
   if (options.json !== undefined) {
     const run = {
-      at: new Date(started).toISOString(),
+      at: new Date(beganAt).toISOString(),
       node: process.version,
       cores: availableParallelism(),
       options,

@@ -6,7 +6,17 @@ import { packageRoot } from '../../src/config.ts';
 import type { Name } from './compete.ts';
 import { type HttpProcess, processorTimeOf, startProcess } from './processes.ts';
 import type { Server, Version } from './stand.ts';
-import { environmentOf, type Filled, postmasterIn, run, schemaOf, startIn, type Undo, workplaceOf } from './stores.ts';
+import {
+  environmentOf,
+  type Filled,
+  postmasterIn,
+  run,
+  schemaOf,
+  started,
+  startIn,
+  type Undo,
+  workplaceOf,
+} from './stores.ts';
 
 /** Where a version works: its checkout, its copy of the rows, and the database that runs on it. */
 export interface Place {
@@ -37,17 +47,16 @@ export async function placeOf(
 ): Promise<Place> {
   const folder = await workplaceOf(rows, root, later);
   undo.push(() => run('rm', ['-rf', folder]));
-  const database = await startIn(folder);
-  undo.push(() => database.stop());
+  const database = await started(undo, startIn(folder));
   const { connection } = database;
   const place = { name, dir, folder, connection, postmaster: postmasterIn(folder), env: environmentOf(folder), log };
-  if (schemaOf(dir) !== schemaOf(filledBy)) await upgrade(place);
+  if (schemaOf(dir) !== schemaOf(filledBy)) await upgrade(place, undo);
   return place;
 }
 
 /** As an upgrade does it: the new version is started on the rows of the old one. Then no version has emptier pages than the other. */
-async function upgrade(place: Place): Promise<void> {
-  const server = await serve(place);
+async function upgrade(place: Place, undo: Undo): Promise<void> {
+  const server = await started(undo, serve(place));
   await server.stop();
   const client = new pg.Client(place.connection);
   await client.connect();
@@ -56,8 +65,8 @@ async function upgrade(place: Place): Promise<void> {
 }
 
 /** Starts the service as `npm start` does, after its own build. */
-export async function startVersion(place: Place, flags: string[] = []): Promise<Version & HttpProcess> {
-  const server = await serve(place, flags);
+export async function startVersion(place: Place, undo: Undo, flags: string[] = []): Promise<Version & HttpProcess> {
+  const server = await started(undo, serve(place, flags));
   const issueToken = (options: string[]) => tokenOf(place, options);
   return {
     ...server,

@@ -13,6 +13,17 @@ export const run = promisify(execFile);
 /** Undone at the end, last first, also after a fault or Ctrl-C. */
 export type Undo = (() => Promise<unknown> | unknown)[];
 
+/** Whatever is starting is stopped in the end, also when the run is interrupted before it is up. */
+export function started<T extends { stop(): Promise<unknown> }>(undo: Undo, starting: Promise<T>): Promise<T> {
+  undo.push(() =>
+    starting.then(
+      (one) => one.stop(),
+      () => undefined,
+    ),
+  );
+  return starting;
+}
+
 /** Rows of one kind, filled by SQL. Each version brings its own, for its own tables: the file and what it exports. */
 export interface Filling {
   kind: string;
@@ -76,14 +87,14 @@ export async function filled(root: string, fillings: Filling[], dir: string, und
 
 async function fill(folder: string, filling: Filling, dir: string, undo: Undo, tick: Tick): Promise<object> {
   // It need not survive a crash.
-  const database = await startIn(folder, {
+  const fast = {
     fsync: 'off',
     full_page_writes: 'off',
     synchronous_commit: 'off',
     max_wal_size: '8GB',
     autovacuum: 'off',
-  });
-  undo.push(() => database.stop());
+  };
+  const database = await started(undo, startIn(folder, fast));
   try {
     const env = { ...process.env, ...environmentOf(folder), RAPPORT_ALLOW_UNSAFE_DATABASE: 'true' };
     await run('npm', ['run', '--silent', 'migrate'], { cwd: dir, env });
