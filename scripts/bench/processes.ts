@@ -103,6 +103,15 @@ export function processorTimeOf(root: number): number | null {
 
 /** A process and all below it, with what they and their ended children have used; nothing where /proc does not tell. */
 function familyOf(root: number): Map<number, number> {
+  // A child that ends meanwhile would be missed, or be counted twice: then once more.
+  for (let tries = 0; ; tries += 1) {
+    const before = statOf(root)?.ended;
+    const family = familyNow(root);
+    if (statOf(root)?.ended === before || tries === 3) return family;
+  }
+}
+
+function familyNow(root: number): Map<number, number> {
   const processes = pids().flatMap((pid) => {
     const stat = statOf(pid);
     return stat === null ? [] : [{ pid, ...stat }];
@@ -124,7 +133,7 @@ function pids(): number[] {
   }
 }
 
-function statOf(pid: number): { parent: number; ticks: number } | null {
+function statOf(pid: number): { parent: number; ticks: number; ended: number } | null {
   // The name in parentheses may hold spaces. Behind it: the parent is field 2; own and ended children's user and system time,
   // in ticks of 10 ms, are the fields 12 to 15.
   const fields = readProc(pid, 'stat')
@@ -132,7 +141,8 @@ function statOf(pid: number): { parent: number; ticks: number } | null {
     .split(' ')
     .map(Number);
   if (!fields) return null;
-  return { parent: fields[1] ?? 0, ticks: fields.slice(11, 15).reduce((sum, some) => sum + some, 0) };
+  const sum = (from: number, to: number) => fields.slice(from, to).reduce((all, some) => all + some, 0);
+  return { parent: fields[1] ?? 0, ticks: sum(11, 15), ended: sum(13, 15) };
 }
 
 function readProc(pid: number, file: string): string | null {
