@@ -4,8 +4,9 @@ import mercurius from 'mercurius';
 import { z } from 'zod';
 import { originOf } from '../audit.ts';
 import { Problem } from '../errors.ts';
+import { inputProblem, reportInput } from '../faults.ts';
 import { asProblem } from '../http/problems.ts';
-import { createContext, inputProblem, reportInput, requireScope, type Services } from '../operation.ts';
+import { createContext, requireScope, type Services } from '../operation.ts';
 import { type Documents, knownDocuments, rememberedDocuments } from './documents.ts';
 import { describe, problemError, RequestRefused } from './errors.ts';
 import type { FieldContext, Resolvers } from './field.ts';
@@ -148,9 +149,10 @@ function readBody(body: unknown) {
   }
   const parsed = bodySchema.safeParse(body, reportInput);
   if (!parsed.success) {
-    const { errors } = inputProblem(parsed.error, ['body']);
+    const { errors, moreErrors } = inputProblem(parsed.error, { within: ['body'] });
     throw new Problem('invalid_request', 'Send a JSON object with query, and operationName and variables if needed.', {
       errors,
+      moreErrors,
     });
   }
   const { query, operationName, variables } = parsed.data;
