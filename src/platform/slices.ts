@@ -16,3 +16,15 @@ export function inSlices(): () => Promise<void> | undefined {
     });
   };
 }
+
+/** As `map`, in slices. What is done at once is done without waiting: one item costs what it would cost alone. */
+export async function mapInSlices<T, R>(items: readonly T[], make: (item: T, index: number) => R): Promise<R[]> {
+  const made: R[] = [];
+  const pause = inSlices();
+  for (const [index, item] of items.entries()) {
+    const wait = pause();
+    if (wait) await wait;
+    made.push(make(item, index));
+  }
+  return made;
+}

@@ -4,6 +4,7 @@ import type { Outcome, Warning } from '../platform/batch.ts';
 import type { Transaction } from '../platform/db/client.ts';
 import { orProblem, Problem } from '../platform/errors.ts';
 import type { Context } from '../platform/operation.ts';
+import { mapInSlices } from '../platform/slices.ts';
 import {
   beginEffects,
   type Change,
@@ -78,7 +79,7 @@ export async function writeRecords(
     awaited: prepared.book.awaited,
   });
   const changes = new Map<string, Change<State> & { after: State }>();
-  const planned = writes.map((write, index) =>
+  const planned = await mapInSlices(writes, (write, index) =>
     orProblem(() => plan(kind, context, write, index, { prepared, changes, known })),
   );
   await prepared.saveOwners(newNobodies(changes.values()));

@@ -1,8 +1,8 @@
 import { Problem } from '../errors.ts';
 import { inSlices } from '../slices.ts';
 
-/** What a body may be made of. Any valid request has less; each would hold up all others if it had many more. */
-export const bodyLimits = { depth: 64, members: 5_000, values: 1_000_000 } as const;
+/** What a body may be made of. No valid request needs more; one that has it would cost much before it is refused. */
+export const bodyLimits = { depth: 64, members: 5_000, elements: 10_000, values: 2_000_000 } as const;
 
 /** Characters that are parsed at once: some milliseconds' worth. */
 const pieceSize = 128 * 1024;
@@ -103,7 +103,7 @@ class Scan {
 
   #count(): void {
     this.#values += 1;
-    if (this.#values > bodyLimits.values) throw invalid('The body holds more than a million values.');
+    if (this.#values > bodyLimits.values) throw invalid('The body holds more than two million values.');
   }
 
   #opens(at: number, isObject: boolean): void {
@@ -126,9 +126,7 @@ class Scan {
     if (!open) return;
     this.#count();
     open.members += 1;
-    if (open.isObject && open.members > bodyLimits.members) {
-      throw invalid(`An object of the body has more than ${bodyLimits.members} members.`);
-    }
+    if (open.members > (open.isObject ? bodyLimits.members : bodyLimits.elements)) throw tooMany(open);
     if (open.child || at - open.pieceFrom >= pieceSize) cut(open, at);
     open.elementFrom = at + 1;
   }
@@ -144,6 +142,14 @@ class Scan {
     if (parent) parent.child = container;
     else this.root ??= container;
   }
+}
+
+function tooMany({ isObject }: Open): Problem {
+  return invalid(
+    isObject
+      ? `An object of the body has more than ${bodyLimits.members} members.`
+      : `An array of the body has more than ${bodyLimits.elements} elements.`,
+  );
 }
 
 /** Ends a piece behind the element that ends here. A long container is a piece of its own. */
