@@ -28,3 +28,8 @@ export async function mapInSlices<T, R>(items: readonly T[], make: (item: T, ind
   }
   return made;
 }
+
+/** As `JSON.stringify` of a list, in slices. */
+export async function jsonInSlices(items: readonly object[]): Promise<string> {
+  return `[${(await mapInSlices(items, (item) => JSON.stringify(item))).join(',')}]`;
+}
