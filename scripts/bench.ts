@@ -18,6 +18,7 @@ import { openKeys } from '../src/platform/auth/keys.ts';
 import { startEmbedded } from '../src/platform/db/embedded.ts';
 import { migrate } from '../src/platform/db/migrate.ts';
 import { migrationsFolder } from '../src/platform/db/open.ts';
+import { abuse } from './bench/abuse.ts';
 import { countAnswerStore, fillAnswerStore } from './bench/answer-store.ts';
 import { nps } from './bench/answers.ts';
 import { countDuplicateStore, fillDuplicateStore } from './bench/duplicate-store.ts';
@@ -36,7 +37,7 @@ import { training } from './bench/training.ts';
 import { countTrainingStore, fillTrainingStore } from './bench/training-store.ts';
 
 /** In the order they run: reads before the writes that make the store grow. */
-const measures = { customer, page, timeline, graphql, retention, post, batch, loyalty, interactions, partner };
+const measures = { customer, page, timeline, graphql, retention, post, batch, loyalty, interactions, partner, abuse };
 /** On the store of leads. */
 const leadMeasures = { leads };
 /** On a store of leads that there is something to learn from. */

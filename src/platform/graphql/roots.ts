@@ -22,20 +22,27 @@ export function refusedRoots(
   context: Context,
 ): ExecutionResult | null {
   const fields = schema.getRootType(operation)?.getFields() ?? {};
-  const data: Record<string, null> = {};
-  const errors: GraphQLError[] = [];
-  let isNull = false;
+  const refused = new Map<string, { nodes: FieldNode[]; refusal: Problem }>();
+  let mayBeNull = true;
   for (const node of selectionSet.selections) {
     const field = node.kind === Kind.FIELD && node.directives?.length === 0 ? fields[node.name.value] : undefined;
     const refusal = field && refusalOf(field, context);
     if (node.kind !== Kind.FIELD || !refusal) return null;
+    mayBeNull &&= !isNonNullType(field?.type);
     const name = responseName(node);
-    if (name in data) continue;
-    data[name] = null;
-    isNull ||= isNonNullType(field?.type);
-    errors.push(new GraphQLError(refusal.message, { nodes: [node], path: [name], originalError: refusal }));
+    const same = refused.get(name);
+    if (same) same.nodes.push(node);
+    else refused.set(name, { nodes: [node], refusal });
   }
-  return { errors, data: isNull ? null : data };
+  // Which of several errors is told, the executor decides.
+  if (!mayBeNull && refused.size > 1) return null;
+  return {
+    errors: [...refused].map(
+      ([name, { nodes, refusal }]) =>
+        new GraphQLError(refusal.message, { nodes, path: [name], originalError: refusal }),
+    ),
+    data: mayBeNull ? Object.fromEntries([...refused.keys()].map((name) => [name, null])) : null,
+  };
 }
 
 function responseName({ alias, name }: FieldNode): string {

@@ -37,7 +37,7 @@ declare module 'fastify' {
 
 /** Strict JSON: invalid UTF-8 and `__proto__` are refused, and so is what is beyond the limits of json.ts. */
 export function takeJson(app: FastifyInstance): void {
-  const parse = app.getDefaultJsonParser('error', 'error');
+  const parse = strictParser(app);
   const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   app.decorateRequest('bodySize', 0);
   app.removeAllContentTypeParsers();
