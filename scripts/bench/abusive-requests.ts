@@ -37,7 +37,7 @@ const pushCustomers =
   'mutation ($customers: [CustomerInput!]!) { batchCustomers(customers: $customers) { results { index error { code moreErrors } } } }';
 const pushOrders =
   'mutation ($orders: [OrderInput!]!) { batchOrders(orders: $orders) { results { index error { code moreErrors } } } }';
-const createCustomer = 'mutation ($input: CreateCustomerInput!) { createCustomer(input: $input) { customer { id } } }';
+const createCustomer = 'mutation ($input: CustomerInput!) { createCustomer(input: $input) { customer { id } } }';
 
 function rest(name: string, path: string, body: () => string, status: number, code: string): AbusiveRequest {
   return { name, path, scope: '*', body, status, code };
@@ -124,8 +124,8 @@ export const abusiveRequests: readonly AbusiveRequest[] = [
   ofGraphql(
     'GraphQL: lines whose content is bad',
     () => {
-      const line = '{"quantity":"x","total":1}';
-      const order = `{"placedAt":"x","currency":"x","total":1,"items":[${Array(400).fill(line).join(',')}]}`;
+      const line = '{"quantity":-1,"total":1}';
+      const order = `{"placedAt":"x","currency":"x","total":1,"paymentStatus":"PAID","source":"x","externalId":"x","items":[${Array(400).fill(line).join(',')}]}`;
       return graphql(pushOrders, batch('orders', 1_000, order));
     },
     'invalid_input',

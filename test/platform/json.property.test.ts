@@ -19,7 +19,7 @@ const leaf = fc.oneof(
         .join(', ')}]`,
   ),
 );
-const name = fc.constantFrom('a', 'b', '1', 'constructor', 'prototype', 'é');
+const name = fc.constantFrom('a', 'b', '1', 'é');
 const { tree } = fc.letrec<{ tree: string }>((tie) => ({
   tree: fc.oneof(
     { maxDepth: 4, depthSize: 'small' },
@@ -36,7 +36,7 @@ const { tree } = fc.letrec<{ tree: string }>((tie) => ({
 }));
 const damage = fc.record({
   at: fc.double({ min: 0, max: 1, noNaN: true }),
-  put: fc.constantFrom('', ',', '[', '}', ']', '"', 'x', ':', '"__proto__":1,', '\ufeff'),
+  put: fc.constantFrom('', ',', '[', '}', ']', '"', 'x', ':', '\ufeff'),
   drop: fc.integer({ min: 0, max: 1 }),
 });
 const text = fc.tuple(tree, tree, fc.option(damage)).map(([first, second, harm]) => {

@@ -51,17 +51,23 @@ export function takeJson(app: FastifyInstance): void {
       if (!isPlain(request.headers['content-encoding'])) {
         throw new Problem('unsupported_media_type', 'Send the body as it is, without a Content-Encoding.');
       }
-      return parseJson(decoded(body, utf8), (text) => {
-        let value: unknown;
-        // Fastify's parser calls back before it returns.
-        parse(request, text, (error: Error | null, made?: unknown) => {
-          if (error) throw error;
-          value = made;
-        });
-        return value;
-      });
+      return parseJson(decoded(body, utf8), parse);
     },
   );
+}
+
+/** JSON of which no member is named `__proto__`. */
+export function strictParser(app: FastifyInstance): (text: string) => unknown {
+  const parse = app.getDefaultJsonParser('error', 'error');
+  return (text) => {
+    let value: unknown;
+    // It calls back before it returns, and reads nothing of the request.
+    parse({} as FastifyRequest, text, (error: Error | null, made?: unknown) => {
+      if (error) throw error;
+      value = made;
+    });
+    return value;
+  };
 }
 
 function decoded(body: Buffer, utf8: TextDecoder): string {
