@@ -64,7 +64,7 @@ interface Open extends Omit<Container, 'end'> {
   child: Container | null;
 }
 
-/** Reads brackets, commas and strings, and nothing else: what stands between them is for the parser. */
+/** Reads where arrays, objects and strings begin and end, and nothing else: the rest is for the parser. */
 class Scan {
   readonly #text: string;
   readonly #open: Open[] = [];
@@ -78,7 +78,7 @@ class Scan {
     this.#text = text;
   }
 
-  /** @throws Problem when the text is beyond the limits, or its brackets do not match */
+  /** @throws Problem when the text is beyond the limits, or what ends is not what began */
   to(end: number): void {
     const text = this.#text;
     let at = this.#at;
