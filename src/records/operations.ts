@@ -521,13 +521,11 @@ async function writeItems(kind: Kind, tx: Transaction, context: Context, items: 
 /** The own reference of an item is the first of its references, not part of an address. */
 function byFirstReference(outcome: Outcome): Outcome {
   if (!(outcome instanceof Problem)) return outcome;
-  const { code, message, errors, extra } = outcome;
-  const placed = errors.map((error) => ({
+  return outcome.withErrors((error) => ({
     ...error,
     ...(error.pointer === '/externalId' && { pointer: '/references/0' }),
     ...(error.pointer?.startsWith('/references/') && {
       pointer: error.pointer.replace(/\d+/, (place) => String(Number(place) + 1)),
     }),
   }));
-  return new Problem(code, message, { errors: placed, extra });
 }

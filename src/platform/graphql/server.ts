@@ -1,16 +1,19 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { ExecutionResult, GraphQLError, GraphQLFormattedError } from 'graphql';
+import { execute, type GraphQLFormattedError, type GraphQLSchema } from 'graphql';
 import mercurius from 'mercurius';
 import { z } from 'zod';
 import { originOf } from '../audit.ts';
 import { Problem } from '../errors.ts';
+import { inputProblem, reportInput } from '../faults.ts';
 import { asProblem } from '../http/problems.ts';
-import { createContext, inputProblem, reportInput, requireScope, type Services } from '../operation.ts';
-import { type Documents, knownDocuments, rememberedDocuments } from './documents.ts';
+import { createContext, requireScope, type Services } from '../operation.ts';
+import { type Documents, knownDocuments } from './documents.ts';
 import { describe, problemError, RequestRefused } from './errors.ts';
 import type { FieldContext, Resolvers } from './field.ts';
 import { assertAffordable, limits } from './limits.ts';
+import { refusedRoots } from './roots.ts';
 import { createSchema } from './schema.ts';
+import { coerceVariables } from './variables.ts';
 
 export interface GraphqlOptions {
   /** The printed schema. */
@@ -22,6 +25,8 @@ export interface GraphqlOptions {
 
 const introspectionScope = 'schema:read';
 const megabyte = 1024 * 1024;
+/** Bytes of a body that nobody types: its faults are told without suggestions. */
+const longBody = 64 * 1024;
 
 /**
  * The GraphQL door, on a scope whose requests carry a principal and whose bodies are parsed strictly: `POST /graphql`
@@ -45,16 +50,12 @@ export async function serveGraphql(app: FastifyInstance, services: Services, opt
       routes: false,
       graphiql: false,
       allowBatchedQueries: false,
-      // 0: never compiled.
-      jit: 0,
-      cache: rememberedDocuments,
-      errorFormatter: (execution) => ({ statusCode: 200, response: execution }),
     });
     scope.setErrorHandler((error, request, reply) => refuseRequest(error, request, reply));
     scope.post('/graphql', { bodyLimit: 16 * megabyte }, async (request, reply) => {
       const type = mediaType(request.headers.accept);
       try {
-        const answer = await run(scope, documents, services, options, request, reply);
+        const answer = await run({ schema, documents }, services, options, request, reply);
         return send(reply, type, 200, answer);
       } catch (error) {
         if (!(error instanceof RequestRefused)) throw error;
@@ -71,8 +72,7 @@ interface Answer {
 }
 
 async function run(
-  scope: FastifyInstance,
-  documents: Documents,
+  { schema, documents }: { schema: GraphQLSchema; documents: Documents },
   services: Services,
   { production }: GraphqlOptions,
   request: FastifyRequest,
@@ -90,46 +90,30 @@ async function run(
     ahead: new Set(),
   };
   if (production && operation.introspects) refuseScope(() => requireScope(context.call, introspectionScope));
-  if (!operation.batches && Number(request.headers['content-length'] ?? 0) > megabyte) {
+  if (!operation.batches && request.bodySize > megabyte) {
     throw new Problem('body_too_large', 'Only batches may have a body of more than 1 MB.');
   }
-  const cost = operation.cost(variables ?? {});
+  const cost = operation.cost(variables);
   assertAffordable(cost);
-  const result = await execute(scope, query, context, variables, operationName);
-  // Only a request that was not run has no data; its variables are then the only thing that has not been checked.
-  if (result === null || result.data === undefined) {
-    const refused = documents.refuseVariables(query, operationName, variables ?? {});
-    if (refused) throw refused;
-  }
-  const { errors, headers } = describe(result?.errors ?? [], request.log, request.id);
+  const result =
+    refusedRoots(schema, operation.node, context.call) ??
+    (await execute({
+      schema,
+      document: operation.document,
+      contextValue: context,
+      variableValues: await coerceVariables(schema, operation.node, variables, {
+        suggest: request.bodySize <= longBody,
+      }),
+      operationName,
+    }));
+  const { errors, headers } = describe(result.errors ?? [], request.log, request.id);
   reply.headers(headers);
   if (context.replayed) reply.header('Idempotency-Replayed', 'true');
   return {
     ...(errors.length > 0 && { errors }),
-    data: result?.data ?? null,
+    data: result.data ?? null,
     extensions: { cost: { requested: cost, limit: limits.cost } },
   };
-}
-
-/** null: refused before it ran. */
-async function execute(
-  scope: FastifyInstance,
-  text: string,
-  context: FieldContext,
-  variables: Record<string, unknown> | undefined,
-  operationName: string | null,
-): Promise<(ExecutionResult & { errors?: readonly GraphQLError[] }) | null> {
-  try {
-    return await scope.graphql(
-      text,
-      context as object as Record<string, unknown>,
-      variables,
-      operationName ?? undefined,
-    );
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'MER_ERR_GQL_VALIDATION') return null;
-    throw error;
-  }
 }
 
 const bodySchema = z.strictObject({
@@ -148,13 +132,14 @@ function readBody(body: unknown) {
   }
   const parsed = bodySchema.safeParse(body, reportInput);
   if (!parsed.success) {
-    const { errors } = inputProblem(parsed.error, ['body']);
+    const { errors, moreErrors } = inputProblem(parsed.error, { within: ['body'] });
     throw new Problem('invalid_request', 'Send a JSON object with query, and operationName and variables if needed.', {
       errors,
+      moreErrors,
     });
   }
   const { query, operationName, variables } = parsed.data;
-  return { query, operationName: operationName ?? null, variables: variables ?? undefined };
+  return { query, operationName: operationName ?? null, variables: variables ?? {} };
 }
 
 /** The header speaks of one operation, so it cannot stand for two mutations. */
