@@ -106,7 +106,8 @@ ignored.
 ## Errors
 
 \`application/problem+json\` (RFC 9457). Programs rely on \`code\`, which is stable. \`errors\` says where the fault is: a JSON
-Pointer into the body, or the name of a parameter.
+Pointer into the body, or the name of a parameter. At most 100 faults are told; with \`moreErrors: true\`, there may be more. Once a batch
+has 1,000 faults, only the first of each further item is told.
 
 \`\`\`json
 {
@@ -119,7 +120,8 @@ Pointer into the body, or the name of a parameter.
 ## Limits
 
 \`RateLimit-Policy\` says how many requests a client may make in a second, \`RateLimit\` how many are left; beyond that the status is 429,
-with \`Retry-After\`. Bodies have at most 1 MB, batches 16 MB. If the database cannot be reached, the status is
+with \`Retry-After\`. Bodies have at most 1 MB, batches 16 MB (on both doors); 64 levels, 5,000 members in an
+object, 10,000 elements in an array and two million values. If the database cannot be reached, the status is
 503, with \`Retry-After\`: repeat the call with the same Idempotency-Key.
 `.trim();
 

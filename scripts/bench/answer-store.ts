@@ -1,4 +1,4 @@
-import pg from 'pg';
+import type pg from 'pg';
 import { fillTables, type Step, type Tick } from './store.ts';
 
 /** A store of answers to a 0–10 question, filled by SQL. */
@@ -14,14 +14,6 @@ export interface AnswerStore {
 export async function fillAnswerStore(connection: pg.ClientConfig, answers: number, tick: Tick): Promise<AnswerStore> {
   await fillTables(connection, steps(answers), tick);
   return { answers };
-}
-
-export async function countAnswerStore(connection: pg.ClientConfig): Promise<AnswerStore | null> {
-  const client = new pg.Client(connection);
-  await client.connect();
-  const { rows } = await client.query('select count(*)::int as answers from survey_answers');
-  await client.end();
-  return rows[0].answers > 0 ? rows[0] : null;
 }
 
 const steps = (answers: number): Step[] => [

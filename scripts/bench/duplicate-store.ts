@@ -1,4 +1,4 @@
-import pg from 'pg';
+import type pg from 'pg';
 import { fillTables, type Step, type Tick } from './store.ts';
 
 /** A store of customers of whom some are double, filled by SQL. */
@@ -18,14 +18,6 @@ export async function fillDuplicateStore(
 ): Promise<DuplicateStore> {
   await fillTables(connection, steps(customers), tick);
   return { customers };
-}
-
-export async function countDuplicateStore(connection: pg.ClientConfig): Promise<DuplicateStore | null> {
-  const client = new pg.Client(connection);
-  await client.connect();
-  const { rows } = await client.query('select count(*)::int as customers from customers');
-  await client.end();
-  return rows[0].customers > 0 ? rows[0] : null;
 }
 
 const identity = `(customer_id, kind, value, is_primary, created_at)`;

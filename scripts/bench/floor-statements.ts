@@ -11,7 +11,7 @@ const referencesOf = (record: string) =>
 const customer = {
   name: 'floor_customer',
   text: `select id, kind, name, given_name, family_name, company_id, birthday, address, locale, preferred_channel, acquisition_source,
-      acquisition_cost, acquired_on, referred_by, acquired_by, erased_at, attributes, version, created_at, updated_at, ${referencesOf('c.id')},
+      acquisition_cost, acquired_on, referred_by, acquired_by, erased_at, attributes, tags, version, created_at, updated_at, ${referencesOf('c.id')},
       (select json_agg(json_build_object('kind', i.kind, 'value', i.value, 'primary', i.is_primary) order by i.kind, i.is_primary desc, i.created_at)
         from customer_identities i where i.customer_id = c.id) as identities
     from customers c where id = $1`,
@@ -67,6 +67,7 @@ export async function customerById(pool: pg.Pool, id: string) {
     referredBy: row.referred_by,
     acquiredBy: row.acquired_by,
     attributes: row.attributes,
+    tags: row.tags,
     version: row.version,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
@@ -78,7 +79,7 @@ const page = {
   name: 'floor_orders',
   text: `select o.*, ${referencesOf('o.id')},
       (select json_agg(json_build_object('sku', i.sku, 'name', i.name, 'category', i.category, 'quantity', i.quantity, 'total', i.total,
-          'unitPrice', i.unit_price, 'cost', i.cost) order by i.line)
+          'unitPrice', i.unit_price, 'cost', i.cost, 'tax', i.tax, 'externalId', i.external_id) order by i.line)
         from order_items i where i.customer_id = o.customer_id and i.order_id = o.id) as items
     from orders o where placed_at < $1 order by placed_at desc, id desc limit $2`,
 };
@@ -108,8 +109,14 @@ function asOrder(row: any) {
     rounding: row.rounding,
     paymentStatus: row.payment_status,
     fulfillmentStatus: row.fulfillment_status,
+    paidAt: row.paid_at,
+    fulfilledAt: row.fulfilled_at,
     cancelledAt: row.cancelled_at,
     channel: row.channel,
+    discountCodes: row.discount_codes,
+    note: row.note,
+    shippingAddress: row.shipping_address,
+    billingAddress: row.billing_address,
     campaignId: row.campaign_id,
     test: row.test,
     exchangeRate: row.exchange_rate,
@@ -117,6 +124,8 @@ function asOrder(row: any) {
     refunded: row.refunded,
     revenue: row.revenue,
     baseRevenue: row.base_revenue,
+    attributes: row.attributes,
+    tags: row.tags,
     version: row.version,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
@@ -127,7 +136,7 @@ function asOrder(row: any) {
 const entryKinds: [kind: string, glance: string, table: string, at: string][] = [
   [
     'interaction',
-    'kind, direction, channel, topic, outcome, staff, seconds, campaign_id as "campaignId", order_id as "orderId", text',
+    'kind, direction, automatic, channel, topic, outcome, staff, seconds, campaign_id as "campaignId", order_id as "orderId", text',
     'interactions',
     'occurred_at',
   ],
@@ -232,7 +241,7 @@ export async function insertOrder(client: pg.PoolClient, { values, itemValues, d
     client.query({ ...insertedItems, values: itemValues }),
     client.query('COMMIT'),
   ]);
-  const items = document.items.map((item) => ({ ...item, cost: null }));
+  const items = document.items.map((item) => ({ ...item, cost: null, tax: null, externalId: null }));
   const references = [{ source: document.source, externalId: document.externalId, sourceVersion: null }];
   return { ...asOrder({ ...rows[0], items, references }), created: true, applied: true, warnings: [] };
 }
@@ -271,6 +280,7 @@ export async function insertInteraction(
     references: [{ source, externalId, sourceVersion: null }],
     kind: row.kind,
     direction: row.direction,
+    automatic: row.automatic,
     channel: row.channel,
     occurredAt: row.occurred_at,
     topic: row.topic,
@@ -283,6 +293,8 @@ export async function insertInteraction(
     orderId: row.order_id,
     ticket: row.ticket,
     text: row.text,
+    attributes: row.attributes,
+    tags: row.tags,
     version: row.version,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
@@ -354,6 +366,7 @@ export async function leadPage(
 }
 
 const utc = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
+/** Owners of orders of nobody known have ids from ffffffff on, and are in no index of customers. */
 const nested = {
   name: 'floor_graphql',
   // row_to_json and array_to_json write no white space, as JSON.stringify does; json_build_object and json_agg do.
@@ -366,7 +379,7 @@ const nested = {
             select row_to_json(o) from (
               select o.id, ${utc('o.placed_at')} as "placedAt", o.currency, o.total, upper(o.status) as status
               from orders o where o.customer_id = c.id order by o.placed_at desc, o.id desc limit 5) o) as nodes) list) as orders
-        from customers c where c.created_at < $1 order by c.created_at desc, c.id desc limit 20) node))::text as nodes`,
+        from customers c where c.created_at < $1 and c.id < 'ffffffff-0000-0000-0000-000000000000' order by c.created_at desc, c.id desc limit 20) node))::text as nodes`,
 };
 
 /** The query the GraphQL measure sends to both. */
@@ -380,4 +393,19 @@ export const graphqlQuery = `query ($before: DateTime) {
 export async function customersWithOrders(pool: pg.Pool, before: string): Promise<string> {
   const { rows } = await pool.query({ ...nested, values: [before] });
   return `{"customers":{"nodes":${rows[0].nodes}}}`;
+}
+
+const byId = {
+  name: 'floor_graphql_by_id',
+  text: `select row_to_json(c)::text as customer from (
+      select id, upper(kind) as kind, name, given_name as "givenName", family_name as "familyName", ${utc('created_at')} as "createdAt", ${utc('updated_at')} as "updatedAt"
+      from customers where id = $1) c`,
+};
+
+export const graphqlQueryById =
+  'query ($id: ID!) { customer(id: $id) { id kind name givenName familyName createdAt updatedAt } }';
+
+export async function namedCustomer(pool: pg.Pool, id: string): Promise<string> {
+  const { rows } = await pool.query({ ...byId, values: [id] });
+  return `{"customer":${rows[0].customer}}`;
 }

@@ -1,4 +1,4 @@
-import pg from 'pg';
+import type pg from 'pg';
 import { fillTables, type Step, type Tick } from './store.ts';
 
 /** A store of leads, filled by SQL. */
@@ -19,16 +19,6 @@ export const staffCount = 200;
 export async function fillLeadStore(connection: pg.ClientConfig, leads: number, tick: Tick): Promise<LeadStore> {
   await fillTables(connection, [...people(leads), ...contacts(leads)], tick);
   return { leads, interactions: leads * interactionsPerLead };
-}
-
-export async function countLeadStore(connection: pg.ClientConfig): Promise<LeadStore | null> {
-  const client = new pg.Client(connection);
-  await client.connect();
-  const { rows } = await client.query(
-    `select (select count(*)::int from leads) as leads, (select count(*)::int from interactions) as interactions`,
-  );
-  await client.end();
-  return rows[0].leads > 0 ? rows[0] : null;
 }
 
 /** How many of a hundred leads stand in a stage; of a hundred interactions are of a kind. */

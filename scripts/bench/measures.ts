@@ -1,84 +1,65 @@
-import pg from 'pg';
-import { graphqlQuery } from './floor-statements.ts';
-import { median, type Shot } from './load.ts';
-import { absent, type Line, type Stand, sample, send, timed, versus } from './stand.ts';
+import { abuse } from './abuse.ts';
+import { answers } from './answers.ts';
+import { duplicates } from './duplicates.ts';
+import { graphql } from './graphql.ts';
+import { leads } from './leads.ts';
+import { loyalty } from './loyalty.ts';
+import type { Mark, Measure } from './measure.ts';
+import { metrics } from './metrics.ts';
+import { partner } from './partner.ts';
+import { start } from './process.ts';
+import { rare } from './rare.ts';
+import { reads } from './reads.ts';
+import { soak } from './soak.ts';
+import type { Filling } from './stores.ts';
+import { training } from './training.ts';
+import { writes } from './writes.ts';
 
-export async function customer(stand: Stand): Promise<Line[]> {
-  const ids = await sample(stand, `select id from customers order by random() limit 2000`);
-  const shots = ids.map((id): Shot => ({ method: 'GET', path: `/v1/customers/${id}` }));
-  return [await versus(stand, 'customer by id', shots, 0.9)];
+/** Rows, and what is measured on them. */
+export interface Subject {
+  /** `rows` is the number without an option. */
+  filling: Filling;
+  /** Also without being named. */
+  usual: boolean;
+  /** Megabytes. */
+  memory: { atStart?: Mark; atMost: Mark };
+  /** In the order in which they run: what reads before what writes, as the versions have the same rows until then. */
+  groups: Record<string, Measure<never>[]>;
 }
 
-export async function page(stand: Stand): Promise<Line[]> {
-  const instants = await sample(
-    stand,
-    `select to_char(placed_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') from orders order by random() limit 500`,
-  );
-  const shots = instants.map((at): Shot => ({ method: 'GET', path: `/v1/orders?limit=50&placedTo=${at}` }));
-  return [await versus(stand, 'page of 50 orders', shots, 0.85)];
-}
+const memory = { atStart: { within: 130 }, atMost: { within: 180 } };
 
-export async function graphql(stand: Stand): Promise<Line[]> {
-  const instants = await sample(
-    stand,
-    `select to_char(created_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') from customers order by random() limit 500`,
-  );
-  const shots = instants.map((before): Shot => {
-    return {
-      method: 'POST',
-      path: '/graphql',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ query: graphqlQuery, variables: { before } }),
-    };
-  });
-  return [await versus(stand, 'GraphQL 20 customers × 5 orders', shots, 0.5)];
-}
-
-/** Pages anywhere in long histories: half of them in that of the one customer with a tenth of all interactions. */
-export async function timeline(stand: Stand): Promise<Line[]> {
-  const places = await sample(
-    stand,
-    `with counts as (select customer_id, count(*) as n from interactions group by 1 having count(*) >= 100),
-       longest as (select customer_id from counts order by n desc limit 1),
-       places as (select i.customer_id, occurred_at, i.customer_id in (select customer_id from longest) as long
-         from interactions i join counts using (customer_id)),
-       mixed as (select *, row_number() over (partition by long order by random()) as place from places)
-     select '/v1/customers/' || customer_id || '/timeline?limit=50&to=' || to_char(occurred_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-     from mixed where place <= 500 order by place`,
-  );
-  const shots = places.map((path): Shot => ({ method: 'GET', path }));
-  return [await versus(stand, 'timeline page of 50', shots, 0.8)];
-}
-
-/** Retention of two months against the time it takes to add up all orders. */
-export async function retention(stand: Stand): Promise<Line[]> {
-  const now = new Date();
-  const month = (back: number) =>
-    new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() - back, 1)).toISOString().slice(0, 10);
-  const path = `/v1/metrics/retention-rate?from=${month(1)}&to=${month(0)}`;
-  const measure = 'retention of two months';
-  const probe = await send(stand.service, stand.token, { method: 'GET', path });
-  if (probe.status !== 200) return [absent(measure, '≤ 0.3', `${path} answers ${probe.status}`)];
-  const client = new pg.Client(stand.connection);
-  await client.connect();
-  const sum = () => client.query('SELECT sum(total) FROM orders');
-  const metric = () => send(stand.service, stand.token, { method: 'GET', path });
-  const times: { metric: number; sum: number }[] = [];
-  await sum();
-  for (let round = 0; round < 2 * stand.effort.rounds + 1; round += 1) {
-    times.push({ metric: await timed(metric), sum: await timed(sum) });
-  }
-  await client.end();
-  const ratio = median(times.map((time) => time.metric / time.sum));
-  return [
-    {
-      measure,
-      service: `${median(times.map((time) => time.metric)).toFixed(1)} ms`,
-      floor: `sum(total) ${median(times.map((time) => time.sum)).toFixed(1)} ms`,
-      ratio,
-      target: '≤ 0.3',
-      met: ratio <= 0.3,
-      ...(stand.store.orders < 1_000_000 && { note: 'the target is for a million orders' }),
-    },
-  ];
-}
+/** A measure is an entry of one of these lists: its name, its mark, and what is asked. */
+export const subjects: Subject[] = [
+  {
+    filling: { kind: 'orders', file: 'store.ts', fill: 'fillStore', rows: 1_000_000 },
+    usual: true,
+    memory,
+    // What is hostile comes late, as it raises the most memory used.
+    groups: { start: [start], reads, graphql, metrics, rare, writes, loyalty, partner, abuse, soak: [soak] },
+  },
+  {
+    filling: { kind: 'leads', file: 'lead-store.ts', fill: 'fillLeadStore', rows: 1_000_000 },
+    usual: true,
+    memory,
+    groups: { leads },
+  },
+  {
+    filling: { kind: 'training', file: 'training-store.ts', fill: 'fillTrainingStore', rows: 100_000 },
+    usual: false,
+    memory: { atMost: { within: 400 } },
+    groups: { training },
+  },
+  {
+    filling: { kind: 'answers', file: 'answer-store.ts', fill: 'fillAnswerStore', rows: 1_000_000 },
+    usual: false,
+    memory,
+    groups: { answers },
+  },
+  {
+    filling: { kind: 'duplicates', file: 'duplicate-store.ts', fill: 'fillDuplicateStore', rows: 1_000_000 },
+    usual: false,
+    memory,
+    groups: { duplicates },
+  },
+];

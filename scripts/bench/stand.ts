@@ -1,63 +1,66 @@
-import { isDeepStrictEqual } from 'node:util';
+import autocannon from 'autocannon';
 import pg from 'pg';
-import type { Config } from '../../src/config.ts';
-import { noAudit } from '../../src/platform/audit.ts';
-import { fixedDirectory } from '../../src/platform/auth/directory.ts';
-import { cursorCodec } from '../../src/platform/cursor.ts';
-import { openPool, poolDb } from '../../src/platform/db/client.ts';
-import { keyedHash } from '../../src/platform/keyed-hash.ts';
-import { linkTokens } from '../../src/platform/link-token.ts';
-import { type Context, createContext, type Services } from '../../src/platform/operation.ts';
-import { createPrincipal } from '../../src/platform/principal.ts';
-import { type Comparison, compare, type Rate, type Shot } from './load.ts';
-import type { Server } from './processes.ts';
+import type { Effort, Lane, Name, Spent } from './compete.ts';
 import type { Store } from './store.ts';
 
-/** A line of the table. */
-export interface Line {
-  measure: string;
-  service: string;
-  floor: string;
-  ratio: number | null;
-  target: string;
-  /** null: could not be measured. */
-  met: boolean | null;
-  note?: string;
+/** A server under measurement, on its rows. */
+export interface Server {
+  name: Name;
+  origin: string;
+  /** For everything. */
+  token: string;
+  /** To the database it works on. */
+  connection: pg.ClientConfig;
+  pid: number;
+  spent(): Spent;
+}
+
+/** A version of the service. */
+export interface Version extends Server {
+  /** Its checkout, and what its commands have to be told. */
+  dir: string;
+  env: Record<string, string>;
+  log: string;
+  /** Another token, with the options of its `npm run token`. */
+  issueToken(options: string[]): Promise<string>;
 }
 
 /** Everything a measure works with, on the store it is about. */
 export interface Stand<S = Store> {
-  service: Server;
+  /** The old one, if there is one, and the new one. */
+  versions: Version[];
+  /** It works on the rows of the new one. */
   floor: Server;
-  token: string;
-  config: Config;
-  connection: pg.ClientConfig;
+  peer: Server | null;
   store: S;
-  effort: { rounds: number; seconds: number };
+  effort: Effort;
 }
 
-export const connections = 10;
-
-/** Checks that both answer the same, then puts both under load. */
-export async function versus(stand: Stand<unknown>, measure: string, shots: Shot[], target: number): Promise<Line> {
-  for (const shot of shots.slice(0, 20)) await assertSame(stand, shot);
-  const result = await compare(stand, stand.token, { shots, connections }, stand.effort);
-  return line(measure, result, target);
+export interface Shot {
+  method: 'GET' | 'POST';
+  path: string;
+  headers?: Record<string, string>;
+  body?: string;
 }
+export type Shots = Shot[] | (() => Shot);
 
-async function assertSame({ service, floor, token }: Stand<unknown>, shot: Shot): Promise<void> {
-  const [ours, theirs] = [await send(service, token, shot), await send(floor, token, shot)];
-  if (ours.status !== theirs.status || !sameAnswer(ours.text, theirs.text)) {
-    throw new Error(`Different answers to ${shot.path}:\n${ours.status} ${ours.text}\n${theirs.status} ${theirs.text}`);
-  }
-}
+export const get = (path: string): Shot => ({ method: 'GET', path });
+export const postJson = (path: string, body: object, headers: Record<string, string> = {}): Shot => ({
+  method: 'POST',
+  path,
+  headers: { 'content-type': 'application/json', ...headers },
+  body: JSON.stringify(body),
+});
 
-/** Whether two answers hold the same members and as many bytes: their order is free. */
-export function sameAnswer(one: string, other: string): boolean {
-  return one.length === other.length && isDeepStrictEqual(JSON.parse(one), JSON.parse(other));
-}
+export const newest = ({ versions }: Stand<unknown>): Version => {
+  const version = versions.at(-1);
+  if (version === undefined) throw new Error('There is no version to measure.');
+  return version;
+};
 
-export async function send({ origin }: Server, token: string, { method, path, headers, body }: Shot) {
+type Asked = Pick<Server, 'origin' | 'token'>;
+
+export async function send({ origin, token }: Asked, { method, path, headers, body }: Shot) {
   const response = await fetch(origin + path, {
     method,
     headers: { ...headers, Authorization: `Bearer ${token}` },
@@ -66,63 +69,67 @@ export async function send({ origin }: Server, token: string, { method, path, he
   return { status: response.status, text: await response.text() };
 }
 
-export function line(measure: string, { service, floor, ratio }: Comparison, target: number): Line {
-  return {
-    measure,
-    service: rate(service),
-    floor: rate(floor),
-    ratio,
-    target: `≥ ${target}`,
-    met: ratio >= target,
-    note: `processor time per answer: ${milliseconds(service)} ms, floor ${milliseconds(floor)} ms`,
-  };
+/** The answer to what has to succeed. */
+export async function ask(server: Asked & { name: Name }, shot: Shot) {
+  const { status, text } = await send(server, shot);
+  if (status > 299) throw new Error(`${server.name} answers ${shot.path} with ${status} ${text.slice(0, 500)}`);
+  return JSON.parse(text);
 }
 
-const rate = ({ perSecond }: Rate) => `${Math.round(perSecond)}/s`;
-const milliseconds = ({ processor }: Rate) => processor?.toFixed(3) ?? '?';
+const connections = 10;
 
-/** What operations and jobs that are called here work with, on one connection. The caller ends the pool. */
-export function servicesOn(connection: pg.ClientConfig, config: Config): Services {
-  const pool = openPool(connection, { size: 1, statementTimeout: 30_000 });
-  return {
-    db: poolDb(pool),
-    pool,
-    baseCurrency: config.baseCurrency,
-    reportingTimeZone: config.reportingTimeZone,
-    cursors: cursorCodec(Buffer.alloc(32)),
-    links: linkTokens(Buffer.alloc(32)),
-    tombstones: keyedHash(Buffer.alloc(32)),
-    directory: fixedDirectory(),
-    issuer: null,
-    audit: noAudit,
-    redirects: async () => new Map(),
-    clock: () => new Date().toISOString(),
-  };
-}
-
-/** Runs the work here, on a connection that counts what is sent. */
-export async function statementsOf(
-  { connection, config }: Stand<unknown>,
-  work: (context: Context) => Promise<unknown>,
-): Promise<number> {
-  const services = servicesOn(connection, config);
-  let count = 0;
-  services.pool.on('connect', (client) => {
-    const query = client.query.bind(client) as (...given: unknown[]) => unknown; // all overloads are handed on
-    Object.assign(client, {
-      query: (...given: unknown[]) => {
-        count += 1;
-        return query(...given);
-      },
+/** Answers per second of a server that is fired at over a number of connections; every answer has to be a success. */
+export function firing(server: Server, shots: Shots, { seconds }: Effort, more: Partial<Lane> = {}): Lane {
+  const headers = { authorization: `Bearer ${server.token}` };
+  const withHeaders = (shot: Shot): Shot => ({ ...shot, headers: { ...headers, ...shot.headers } });
+  const fire = async (duration: number) => {
+    const result = await autocannon({
+      url: server.origin,
+      connections,
+      duration,
+      // It looks at the clock that often, milliseconds.
+      sampleInt: 50,
+      headers,
+      requests:
+        typeof shots === 'function'
+          ? [{ setupRequest: (request) => ({ ...request, ...withHeaders(shots()) }) }]
+          : shots.map(withHeaders),
     });
-  });
-  await work(createContext(services, createPrincipal('bench', ['*']), 'bench'));
-  await services.pool.end();
-  return count;
+    const answers = result['2xx'];
+    if (result.non2xx > 0 || result.errors > 0 || answers === 0) {
+      const codes = Object.entries(result.statusCodeStats ?? {}).map(([code, { count }]) => `${count} × ${code}`);
+      throw new Error(`${server.name} answered ${codes.join(', ') || 'nothing'}, with ${result.errors} errors`);
+    }
+    return { value: (answers * 1000) / (result.finish.getTime() - result.start.getTime()), answers };
+  };
+  return {
+    name: server.name,
+    spent: server.spent,
+    warmUp: () => fire(Math.max(1, 2 * seconds)),
+    slice: () => fire(seconds),
+    ...(server.name !== 'floor' && { against: 'floor' }),
+    ...more,
+  };
 }
 
-export function absent(measure: string, target: string, note: string): Line {
-  return { measure, service: '–', floor: '–', ratio: null, target, met: null, note };
+/** Milliseconds of work that is done again and again, one after another: the median. */
+export function timing(
+  name: Lane['name'],
+  spent: () => Spent,
+  work: () => Promise<unknown>,
+  { seconds }: Effort,
+  more: Partial<Lane> = {},
+): Lane {
+  const most = 5;
+  const slice = async () => {
+    const times: number[] = [];
+    const deadline = Date.now() + 1000 * seconds;
+    do times.push(await timed(work));
+    while (times.length < most && Date.now() < deadline);
+    const sorted = times.toSorted((a, b) => a - b);
+    return { value: sorted[Math.floor((sorted.length - 1) / 2)] ?? Number.NaN, answers: times.length };
+  };
+  return { name, spent, warmUp: slice, slice, ...(name !== 'floor' && { against: 'floor' }), ...more };
 }
 
 export async function timed(work: () => Promise<unknown>): Promise<number> {
@@ -131,10 +138,23 @@ export async function timed(work: () => Promise<unknown>): Promise<number> {
   return Number(process.hrtime.bigint() - started) / 1e6;
 }
 
-export async function sample({ connection }: Stand<unknown>, text: string): Promise<string[]> {
+/** What Postgres does by itself: the time of its processes, and of nobody else. */
+export const postgresOf = (server: Server) => (): Spent => ({ server: null, postgres: server.spent().postgres });
+
+export async function withClient<T>({ connection }: Server, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client(connection);
   await client.connect();
-  const { rows } = await client.query({ text, rowMode: 'array' });
-  await client.end();
-  return rows.map(([value]) => String(value));
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+/** The first column of what a statement answers on the rows of the new version. */
+export function sample(stand: Stand<unknown>, text: string): Promise<string[]> {
+  return withClient(newest(stand), async (client) => {
+    const { rows } = await client.query({ text, rowMode: 'array' });
+    return rows.map(([value]) => String(value));
+  });
 }

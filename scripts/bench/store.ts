@@ -20,17 +20,6 @@ export async function fillStore(connection: pg.ClientConfig, orders: number, tic
   return { orders, customers };
 }
 
-export async function countStore(connection: pg.ClientConfig): Promise<Store | null> {
-  const client = new pg.Client(connection);
-  await client.connect();
-  const { rows } = await client.query(
-    `select (select count(*)::int from orders) as orders,
-       (select count(*)::int from external_refs where kind = 'customer' and source = 'bench') as customers`,
-  );
-  await client.end();
-  return rows[0].orders > 0 ? rows[0] : null;
-}
-
 /** What it is, and the SQL of it. */
 export type Step = [what: string, text: string];
 /** Told after each step, of `steps`. */

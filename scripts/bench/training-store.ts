@@ -1,4 +1,4 @@
-import pg from 'pg';
+import type pg from 'pg';
 import { fillTables, type Step, type Tick } from './store.ts';
 
 /** A store of leads that there is something to learn from, filled by SQL. */
@@ -18,14 +18,6 @@ export async function fillTrainingStore(
 ): Promise<TrainingStore> {
   await fillTables(connection, [['leads', people(leads)], ...steps], tick);
   return { leads };
-}
-
-export async function countTrainingStore(connection: pg.ClientConfig): Promise<TrainingStore | null> {
-  const client = new pg.Client(connection);
-  await client.connect();
-  const { rows } = await client.query('select count(*)::int as leads from leads');
-  await client.end();
-  return rows[0].leads > 0 ? rows[0] : null;
 }
 
 /** Numbers that look drawn, 0 to 1, and are the same in every run. */

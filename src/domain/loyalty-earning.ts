@@ -9,8 +9,8 @@ import {
   nothing,
   one,
 } from './fraction.ts';
-import { type LeftOfOrder, meanOf } from './loyalty-goods.ts';
-import { divideRounded } from './money.ts';
+import { type GoodsOrder, type LeftOfOrder, meanOf, OrderGoods } from './loyalty-goods.ts';
+import { baseAmount, divideRounded } from './money.ts';
 import { addDays, type CalendarInterval, intervalAt, isBefore, resolveInstant } from './period.ts';
 
 /** Where the fraction of a point goes: never given, from a half on, always given. */
@@ -140,6 +140,55 @@ export function earns(
 ): boolean {
   const status = rules.earnOn === 'paid' ? order.paymentStatus : order.fulfillmentStatus;
   return order.qualifying && status === rules.earnOn;
+}
+
+/** All of an order that decides about points and tiers. */
+export interface RatedOrder extends GoodsOrder {
+  placedAt: string;
+  campaignId: string | null;
+  /** Minor units of the order × this = of the base currency; null: no rate yet. */
+  baseFactor: string | null;
+  qualifying: boolean;
+  test: boolean;
+  paymentStatus: string;
+  fulfillmentStatus: string;
+}
+
+export interface OrderWorth {
+  points: number;
+  /** Minor units of the base currency. */
+  spend: number;
+}
+
+const worthless: OrderWorth = { points: 0, spend: 0 };
+
+/** What an order earns by what is left of its goods; nothing while it does not earn. */
+export function worthOf(
+  rules: LoyaltyRules,
+  order: RatedOrder,
+  goods: OrderGoods,
+  tierKey: string | null,
+  baseCurrencyExponent: number,
+): OrderWorth {
+  if (!earns(rules, order)) return worthless;
+  const left = goods.leftOver();
+  const baseRevenue = baseAmount(left.revenue, order.baseFactor);
+  const points = pointsOfOrder(rules, { ...order, left, baseRevenue }, tierKey, baseCurrencyExponent);
+  return { points, spend: Math.max(0, baseRevenue ?? 0) };
+}
+
+/** What an order counts for tiers: what it earns; by rules that keep them never less than when it was placed. */
+export function worthForTiers(
+  rules: LoyaltyRules,
+  order: RatedOrder,
+  earned: OrderWorth,
+  tierKey: string | null,
+  baseCurrencyExponent: number,
+): OrderWorth {
+  if (rules.tierOnRefund !== 'keep') return earned;
+  const asPlaced = { ...order, qualifying: !order.test, refunds: [] };
+  const placed = worthOf(rules, asPlaced, new OrderGoods(asPlaced), tierKey, baseCurrencyExponent);
+  return { points: Math.max(earned.points, placed.points), spend: Math.max(earned.spend, placed.spend) };
 }
 
 /** When points can be spent from, and until when. */

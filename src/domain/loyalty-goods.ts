@@ -230,7 +230,7 @@ function goodsOf(item: GoodsItem, line: GoodsLine): Fraction {
 }
 
 /** An order from which a return may take. */
-export interface ReturnableOrder {
+interface ReturnableOrder {
   placedAt: string;
   currency: string;
   qualifying: boolean;
@@ -251,7 +251,7 @@ export interface GoodsReturn {
  * first: their items from lines of the same name or sku, and what is left of their total from whatever goods there are.
  * @param orders as they were placed
  */
-export function takeReturns(orders: readonly ReturnableOrder[], returns: readonly GoodsReturn[]): void {
+function takeReturns(orders: readonly ReturnableOrder[], returns: readonly GoodsReturn[]): void {
   for (const back of returns) {
     const parts = orders
       .filter(
@@ -284,6 +284,16 @@ export function takeReturns(orders: readonly ReturnableOrder[], returns: readonl
       if (amount > 0 || isPositive(taken)) goods.giveBack({ amount, tax: null, shipping: null }, taken);
     }
   }
+}
+
+/** What is left of the goods of a customer's orders, as they were placed, after these returns, in the order in which they count. */
+export function goodsLeft<Order extends GoodsOrder & Omit<ReturnableOrder, 'goods'>>(
+  orders: readonly Order[],
+  returns: readonly GoodsReturn[],
+): { order: Order; goods: OrderGoods }[] {
+  const left = orders.map((order) => ({ ...order, order, goods: new OrderGoods(order) }));
+  takeReturns(left, returns);
+  return left;
 }
 
 /** The mean of the multipliers of lines, weighted by what they are worth; null: they are worth nothing. */

@@ -1,8 +1,8 @@
 import { z } from 'zod';
+import { checkedItems, declareBatch } from './batch-items.ts';
 import type { Transaction } from './db/client.ts';
-import { Problem, problemCodes } from './errors.ts';
-import { withoutNulls } from './not-given.ts';
-import { inputProblem, reportInput, writeParameters } from './operation.ts';
+import { mostErrors, Problem, problemCodes } from './errors.ts';
+import { writeParameters } from './operation.ts';
 import { typeNames } from './type-names.ts';
 import { id, smallInteger } from './values.ts';
 
@@ -34,11 +34,18 @@ export const problemCode = z.string().meta({
   },
 });
 
+export const moreErrors = z.boolean().meta({
+  description: 'true: the search for faults ended before its end, so there may be more than `errors` tells.',
+});
+
 const batchError = z
   .strictObject({
     code: problemCode,
     detail: z.string(),
-    errors: z.array(fieldError).optional(),
+    errors: z.array(fieldError).optional().meta({
+      description: 'At most 100; once a batch has 1,000, only the first of each further item.',
+    }),
+    moreErrors: moreErrors.optional(),
   })
   .meta({ id: 'BatchError' });
 
@@ -77,11 +84,12 @@ export type Outcome = { id: string; created: boolean; applied: boolean; warnings
  * that an invalid item does not fail the others; the documents still show the item's schema.
  *
  * @param item has an id for the documents
+ * @param schema what items are checked by, where that is more than the documents say
  */
-export function batchInput<P extends string>(plural: P, item: z.ZodType) {
+export function batchInput<P extends string>(plural: P, item: z.ZodType, schema = item) {
   const named = z.unknown().meta({ $ref: `#/components/schemas/${item.meta()?.id}` });
   const body = z.strictObject({ [plural]: z.array(named).min(1).max(1000) } as Record<P, z.ZodArray<z.ZodUnknown>>); // a computed key of literal type
-  items.set(body, item);
+  declareBatch(body, { plural, item, schema });
   return z.strictObject({
     ...writeParameters,
     atomic: z.boolean().optional().meta({ description: 'All or nothing: one refused item refuses them all.' }),
@@ -89,16 +97,8 @@ export function batchInput<P extends string>(plural: P, item: z.ZodType) {
   });
 }
 
-const items = new WeakMap<z.core.$ZodType, z.ZodType>();
-
-/** What the items of a batch's body are checked by; undefined for other bodies. */
-export function batchItem(body: z.core.$ZodType): z.ZodType | undefined {
-  return items.get(body);
-}
-
 /**
- * Runs a batch: parses each item of `body[plural]`, passes the valid ones to `write` in index order and reports each in its
- * place. `write` returns an item's fault in its place; when the set as a whole fails, the items are written one by one.
+ * Runs a batch: passes the valid items of `body[plural]` to `write` in index order and reports each in its place. `write` returns an item's fault in its place; when the set as a whole fails, the items are written one by one.
  *
  * @param options.plural the member of the body that holds the items
  * @throws Problem batch_refused, when an `atomic` batch has an invalid item
@@ -110,13 +110,9 @@ export async function runBatch<S extends z.ZodType, P extends string>(
   options: { plural: P; atomic: boolean | undefined },
   write: (items: z.output<S>[]) => Promise<Outcome[]>,
 ): Promise<BatchResults> {
+  const { good, refused } = await checkedItems(body[options.plural], schema);
   const outcomes: Outcome[] = [];
-  const good: { index: number; item: z.output<S> }[] = [];
-  for (const [index, item] of body[options.plural].entries()) {
-    const parsed = schema.safeParse(withoutNulls(schema, item), reportInput);
-    if (parsed.success) good.push({ index, item: parsed.data });
-    else outcomes[index] = inputProblem(parsed.error, ['body']);
-  }
+  for (const [index, problem] of refused) outcomes[index] = problem;
   const place = (at: number, outcome: Outcome | undefined) => {
     const index = good[at]?.index;
     if (index !== undefined && outcome) outcomes[index] = outcome;
@@ -138,20 +134,20 @@ export async function runBatch<S extends z.ZodType, P extends string>(
     for (const member of Object.keys(item as object)) tx.auditContext.members.add(member); // items are objects of strict schemas
   }
   const results = outcomes.map(report);
-  const refused = results.find((result) => result.status === 'refused');
-  if (options.atomic && refused) throw atomicRefusal(results, options.plural);
+  if (options.atomic && results.some(({ status }) => status === 'refused'))
+    throw atomicRefusal(results, options.plural);
   return { results };
 }
 
 function report(outcome: Outcome, index: number): BatchResults['results'][number] {
   if (outcome instanceof Problem) {
-    const { code, message: detail, errors } = outcome;
+    const { code, message: detail, faults } = outcome;
     const existing = outcome.extra['id'];
     return {
       index,
       status: 'refused',
       ...(typeof existing === 'string' && { id: existing }),
-      error: { code, detail, ...(errors.length > 0 && { errors }) },
+      error: { code, detail, ...faults },
     };
   }
   const { id: recordId, created, applied, warnings } = outcome;
@@ -169,7 +165,8 @@ function atomicRefusal(results: BatchResults['results'], plural: string): Proble
     'batch_refused',
     `${refused.length} of ${results.length} items were refused, so nothing was written.`,
     {
-      errors: refused.slice(0, 100).flatMap(({ index, error }) =>
+      moreErrors: refused.length > mostErrors || refused.some(({ error }) => error?.moreErrors),
+      errors: refused.slice(0, mostErrors).flatMap(({ index, error }) =>
         (error?.errors ?? [{ code: error?.code ?? 'invalid_input', message: error?.detail ?? '' }]).map((e) => ({
           code: e.code,
           message: e.message,

@@ -79,10 +79,15 @@ function typeOf(code: ProblemCode): readonly [status: number, title: string] {
   return type;
 }
 
+/** The most faults that an answer tells. */
+export const mostErrors = 100;
+
 /** An answer of RFC 9457. Thrown anywhere; each door spells it its own way. */
 export class Problem extends Error {
   readonly code: ProblemCode;
   readonly errors: FieldError[];
+  /** Whether there are faults beyond those in `errors`. */
+  readonly moreErrors: boolean;
   /** Members beyond the standard ones, e.g. `id` of the record that exists already. */
   readonly extra: Record<string, string | number>;
   readonly headers: Record<string, string>;
@@ -90,17 +95,38 @@ export class Problem extends Error {
   constructor(
     code: ProblemCode,
     detail: string,
-    more: { errors?: FieldError[]; extra?: Record<string, string | number>; headers?: Record<string, string> } = {},
+    more: {
+      errors?: readonly FieldError[];
+      moreErrors?: boolean;
+      extra?: Record<string, string | number>;
+      headers?: Record<string, string>;
+    } = {},
   ) {
     super(detail);
     this.code = code;
-    this.errors = more.errors ?? [];
+    const { errors = [], moreErrors = false } = more;
+    this.errors = errors.slice(0, mostErrors);
+    this.moreErrors = moreErrors || errors.length > mostErrors;
     this.extra = more.extra ?? {};
     this.headers = more.headers ?? {};
   }
 
   get status(): number {
     return statusOf(this.code);
+  }
+
+  /** The faults as both doors answer them. */
+  get faults(): { errors?: FieldError[]; moreErrors?: true } {
+    return {
+      ...(this.errors.length > 0 && { errors: this.errors }),
+      ...(this.moreErrors && { moreErrors: true }),
+    };
+  }
+
+  /** The same problem, whose faults stand elsewhere or have other names. */
+  withErrors(change: (error: FieldError) => FieldError): Problem {
+    const { code, message, errors, moreErrors, extra, headers } = this;
+    return new Problem(code, message, { errors: errors.map(change), moreErrors, extra, headers });
   }
 
   /** The members both doors answer; `instance` is the request id. */
@@ -112,7 +138,7 @@ export class Problem extends Error {
       detail: this.message,
       instance,
       code: this.code,
-      ...(this.errors.length > 0 && { errors: this.errors }),
+      ...this.faults,
       ...this.extra,
     };
   }

@@ -4,10 +4,12 @@ import type { Range } from '../domain/period.ts';
 import { type Audit, auditEntry, background, changeEntry, type Origin, readEntry, witness } from './audit.ts';
 import type { AccessDirectory } from './auth/directory.ts';
 import type { TokenIssuer } from './auth/token-issuer.ts';
+import { checkBatch } from './batch-items.ts';
 import type { CursorCodec } from './cursor.ts';
 import { type Db, poolDb, type Transaction, transaction } from './db/client.ts';
 import { type Pool, ScopedPool } from './db/scoped-pool.ts';
-import { type FieldError, Problem, type ProblemCode } from './errors.ts';
+import { Problem, type ProblemCode } from './errors.ts';
+import { inputProblem, reportInput } from './faults.ts';
 import type { GzippedBuffer } from './gzipped-buffer.ts';
 import { claimKey, fingerprint, Replay, storeAnswer } from './idempotency.ts';
 import type { KeyedHash } from './keyed-hash.ts';
@@ -244,6 +246,7 @@ export async function call(
   const parsed = parse(operation, context, raw);
   let input = parsed;
   for (let round = 1; ; round += 1) {
+    await checkBatch(operation.input.shape['body'], (input as { body?: unknown }).body);
     const outcome = await attempt(operation, context, input, parsed, select);
     if (outcome.found) return outcome.answer;
     const redirects = outcome.redirects ?? (await context.redirects(context.db, [...idsIn(input)]));
@@ -491,59 +494,4 @@ function needsPersonalScope(parameter: string): Problem {
       },
     },
   );
-}
-
-/** For `safeParse`: an issue carries its value, without which a missing member cannot be told from one of a wrong type. */
-export const reportInput = { reportInput: true } as const;
-
-/**
- * zod's issues (of a parse with `reportInput`) as field errors with a pointer or parameter; `within` is where the parsed
- * value stands in the input.
- */
-export function inputProblem(error: z.ZodError, within: readonly string[] = []): Problem {
-  const errors = error.issues
-    .flatMap((issue) => fieldErrors({ ...issue, path: [...within, ...issue.path] }))
-    .slice(0, 100);
-  const first = errors[0];
-  if (errors.some((e) => e.parameter === 'If-Match' && e.code === 'required')) {
-    return new Problem('version_required', 'Send the version you have seen as If-Match (GraphQL: expectedVersion).', {
-      errors,
-    });
-  }
-  const code = errors.every((e) => e.code === 'unsupported_parameter') ? 'unsupported_parameter' : 'invalid_input';
-  const where = first?.pointer ?? first?.parameter;
-  return new Problem(code, where ? `${where}: ${first?.message}` : 'The input is invalid.', { errors });
-}
-
-function fieldErrors(issue: z.core.$ZodIssue): FieldError[] {
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => ({
-      ...place([...issue.path, key]),
-      code: issue.path.length === 0 ? 'unsupported_parameter' : 'unknown_member',
-      message: issue.path.length === 0 ? 'Unknown or not supported here.' : 'Unknown member.',
-    }));
-  }
-  if (issue.code === 'invalid_union' && issue.errors.length > 0) {
-    // The branch that got furthest has the most useful message.
-    const best = issue.errors.reduce((a, b) => (b.length < a.length ? b : a));
-    return best.flatMap((inner) => fieldErrors({ ...inner, path: [...issue.path, ...inner.path] }));
-  }
-  const missing = (issue.code === 'invalid_type' || issue.code === 'invalid_value') && issue.input === undefined;
-  const custom = issue.code === 'custom' ? issue.params?.['code'] : undefined;
-  return [
-    {
-      ...place(issue.path),
-      code: typeof custom === 'string' ? custom : missing ? 'required' : issue.code,
-      message: missing ? 'Required.' : issue.message,
-    },
-  ];
-}
-
-const headerOf: Record<string, string> = { expectedVersion: 'If-Match', idempotencyKey: 'Idempotency-Key' };
-
-function place(path: readonly PropertyKey[]): FieldError | Pick<FieldError, 'pointer' | 'parameter'> {
-  const [head, ...rest] = path.map(String);
-  if (head === undefined) return {};
-  if (head !== 'body') return { parameter: headerOf[head] ?? head };
-  return { pointer: rest.map((step) => `/${step.replaceAll('~', '~0').replaceAll('/', '~1')}`).join('') };
 }

@@ -60,7 +60,10 @@ interface Custom {
 
 /** `attributes.color=red`: text says it also of the number or boolean that it spells, as a query can send nothing else. */
 const wanted = z
-  .record(boundedText(100), z.union([z.string().max(1_000), z.number(), z.boolean()]))
+  .record(
+    boundedText(100, 0).min(1, { error: 'Name the attribute, e.g. attributes.color=red.' }),
+    z.union([z.string().max(1_000), z.number(), z.boolean()]),
+  )
   .refine((value) => isStorableJson(value), { error: 'has NUL characters, lone surrogates or numbers beyond 2^53 − 1' })
   .refine((value) => Object.keys(value).length <= 5, { error: 'has more than 5 names' });
 

@@ -179,6 +179,8 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
   const deletionParameters = (naming === 'none' ? {} : { sourceVersion: deletionVersion }) as {
     sourceVersion: typeof deletionVersion; // absent without references
   };
+  /** What writes by reference answer; those that read say that there is nothing. */
+  const ifDeleted = naming === 'none' ? [] : (['deleted'] as const);
   const idOf = (db: Transaction | Context['db'], target: Target) => targetId(db, name, target);
   const answer = (found: Answer | null): Answer => {
     if (!found) throw notFound(name);
@@ -264,7 +266,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
 
   /** The record that a request addresses: its owner is locked, and it is read under the lock. */
   async function lockRecord(tx: Transaction, target: Target): Promise<State> {
-    const recordId = await idOf(tx, target);
+    const recordId = await targetId(tx, name, target, { toWrite: true });
     const store = storeOf(kind);
     if (owner) {
       const origin = await store.originOf(tx, recordId);
@@ -408,9 +410,9 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       output: writtenRecord,
       idempotency: 'accepted',
       ...waiting,
-      problems: problems.update ?? ['not_found', 'version_mismatch', 'version_required'],
+      problems: [...(problems.update ?? ['not_found', 'version_mismatch', 'version_required']), ...ifDeleted],
       async run(tx, context, { body, expectedVersion: expected, ...target }) {
-        const recordId = await idOf(tx, target as Target); // by `addressed`
+        const recordId = await targetId(tx, name, target as Target, { toWrite: true }); // by `addressed`
         return writeOne<Answer>(kind, tx, context, {
           mode: 'patch',
           id: recordId,
@@ -468,7 +470,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       output: deletedRecord,
       changed: ({ deleted }) => deleted,
       idempotency: 'accepted',
-      problems: problems.delete ?? ['not_found', 'version_mismatch', 'version_required'],
+      problems: [...(problems.delete ?? ['not_found', 'version_mismatch', 'version_required']), ...ifDeleted],
       async run(tx, context, { expectedVersion: expected, sourceVersion, ...target }) {
         const state = await lockRecord(tx, target as Target); // by `addressed`
         checkVersion(state.row.version, expected);
@@ -547,13 +549,11 @@ async function writeItems(kind: Kind, tx: Transaction, context: Context, items: 
 /** The own reference of an item is the first of its references, not part of an address. */
 function byFirstReference(outcome: Outcome): Outcome {
   if (!(outcome instanceof Problem)) return outcome;
-  const { code, message, errors, extra } = outcome;
-  const placed = errors.map((error) => ({
+  return outcome.withErrors((error) => ({
     ...error,
     ...(error.pointer === '/externalId' && { pointer: '/references/0' }),
     ...(error.pointer?.startsWith('/references/') && {
       pointer: error.pointer.replace(/\d+/, (place) => String(Number(place) + 1)),
     }),
   }));
-  return new Problem(code, message, { errors: placed, extra });
 }

@@ -1,6 +1,7 @@
 import { Kind, print } from 'graphql';
 import { z } from 'zod';
-import { batchItem, warning } from '../platform/batch.ts';
+import { warning } from '../platform/batch.ts';
+import { batchItem } from '../platform/batch-items.ts';
 import { type Line, lineOf, type Resolvers, referencePair } from '../platform/graphql/field.ts';
 import { scalarsByName } from '../platform/graphql/scalars.ts';
 import { wordOf } from '../platform/graphql/schema.ts';

@@ -9,8 +9,10 @@ import {
   type Statement,
   statement,
   type Transaction,
+  type Values,
 } from '../platform/db/client.ts';
 import type { Context } from '../platform/operation.ts';
+import { jsonInSlices } from '../platform/slices.ts';
 import type { LineRow, State, StoredRow } from './effects.ts';
 import { tellMembers } from './fields.ts';
 import { parentMember } from './lines.ts';
@@ -299,23 +301,28 @@ export async function statesOf(tx: Transaction, kind: Kind, ids: string[]): Prom
   return states;
 }
 
+/** What `insertStates` sends, written in slices: the text of a thousand records with their lines takes long to make. */
+export async function insertValues(kind: Kind, states: readonly State[]): Promise<Values> {
+  const { lines } = statementsOf(kind);
+  const values: Record<string, string> = { rows: await jsonInSlices(states.map(({ row }) => row)) };
+  for (const { member } of lines) {
+    values[member] = await jsonInSlices(states.flatMap((state) => state.lines[member] ?? []));
+  }
+  if (kind.naming !== 'none') values['newRefs'] = await jsonInSlices(states.flatMap(({ references }) => references));
+  return values;
+}
+
 /** New records with their lines and references: one statement for one or a thousand. Returns what the database made of them. */
 export async function insertStates(
   tx: Transaction,
   context: Context,
   kind: Kind,
   states: readonly State[],
+  values: Values,
 ): Promise<Map<string, AnswerRow>> {
   if (states.length === 0) return new Map();
-  const { insert, lines } = statementsOf(kind);
-  const rows = await tx.all(insert, {
-    rows: JSON.stringify(states.map(({ row }) => row)),
-    ...Object.fromEntries(
-      lines.map(({ member }) => [member, JSON.stringify(states.flatMap((state) => state.lines[member] ?? []))]),
-    ),
-    ...(kind.naming !== 'none' && { newRefs: JSON.stringify(states.flatMap(({ references }) => references)) }),
-    ...kind.writing.insertWith?.values(context),
-  });
+  const { insert } = statementsOf(kind);
+  const rows = await tx.all(insert, { ...values, ...kind.writing.insertWith?.values(context) });
   return new Map(rows.map((row) => [row.id, row]));
 }
 

@@ -4,6 +4,7 @@ import type { Outcome, Warning } from '../platform/batch.ts';
 import type { Transaction } from '../platform/db/client.ts';
 import { orProblem, Problem } from '../platform/errors.ts';
 import type { Context } from '../platform/operation.ts';
+import { mapInSlices } from '../platform/slices.ts';
 import {
   beginEffects,
   type Change,
@@ -22,7 +23,15 @@ import type { Kind, RowOf } from './record.ts';
 import { toReference } from './references/queries.ts';
 import { newVersion, planReferences, refBook } from './references/write.ts';
 import { nextStamps, type Stamps } from './stamps.ts';
-import { answerById, insertStates, readAnswer, statementsOf, statesOf, updateStates } from './statements.ts';
+import {
+  answerById,
+  insertStates,
+  insertValues,
+  readAnswer,
+  statementsOf,
+  statesOf,
+  updateStates,
+} from './statements.ts';
 
 /** The result of one document. */
 export interface Written {
@@ -79,15 +88,16 @@ export async function writeRecords(
     awaited: prepared.book.awaited,
   });
   const changes = new Map<string, Change<State> & { after: State }>();
-  const planned = writes.map((write, index) =>
+  const planned = await mapInSlices(writes, (write, index) =>
     orProblem(() => plan(kind, context, write, index, { prepared, changes, known })),
   );
   await prepared.saveOwners(newNobodies(changes.values()));
   const { created, updated } = await saveNames(tx, changes.values(), prepared.book);
+  const values = await insertValues(kind, created);
   const finish = beginEffects(writing.after, tx, context, [...changes.values()]);
   await updateStates(tx, context, kind, updated);
   // In one round trip where nothing waits for the other; when the records are refused, theirs is the error that is thrown.
-  const [inserted] = await Promise.all([insertStates(tx, context, kind, created), finish()]);
+  const [inserted] = await Promise.all([insertStates(tx, context, kind, created, values), finish()]);
   await prepared.mergeOwners();
   const isRead = kind.select !== null;
   const generates = Object.values(kind.fields).some(({ spec }) => spec.generated && spec.output);

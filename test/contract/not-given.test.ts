@@ -1,7 +1,7 @@
 import t from 'tap';
 import { z } from 'zod';
 import { resolvers, routes } from '../../src/features.ts';
-import { batchItem } from '../../src/platform/batch.ts';
+import { batchItem } from '../../src/platform/batch-items.ts';
 import { operationsOf } from '../../src/platform/graphql/field.ts';
 import { withoutNulls } from '../../src/platform/not-given.ts';
 import { elementOf, isNullable, membersOf, type Schema } from '../../src/records/walk.ts';

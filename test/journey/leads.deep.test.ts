@@ -421,7 +421,7 @@ t.test(
         const answer = await doors.change(nouns.interaction, target, body);
         if (tally(p < 0.6 ? 'move interaction' : 'change interaction', answer, [200, 404, 410]))
           interactions.acknowledge(known.id, answer.body);
-      } else if (tally('delete interaction', await doors.remove(nouns.interaction, target), [204, 404])) {
+      } else if (tally('delete interaction', await doors.remove(nouns.interaction, target), [204, 404, 410])) {
         known.deleted = true;
       }
     }
@@ -578,7 +578,7 @@ t.test(
     }
 
     async function endLead(target: { id: string }): Promise<void> {
-      if (!tally('delete lead', await doors.remove(nouns.lead, target), [204, 404])) return;
+      if (!tally('delete lead', await doors.remove(nouns.lead, target), [204, 404, 410])) return;
       deletions.push({ leadId: target.id, answeredAt: performance.now() });
     }
 
@@ -588,7 +588,7 @@ t.test(
       const found = await request('GET', path);
       if (found.status !== 200) return;
       await endLead({ id: found.body.id });
-      tally('delete customer', await request('DELETE', path, { headers: { 'If-Match': '*' } }), [204, 404, 409]);
+      tally('delete customer', await request('DELETE', path, { headers: { 'If-Match': '*' } }), [204, 404, 409, 410]);
     }
 
     async function followUp(): Promise<void> {

@@ -7,6 +7,9 @@ export interface Message {
   account?: string | undefined;
   email?: string | undefined;
   phone?: string | undefined;
+  name?: string | undefined;
+  /** Of a document: an account of the other shop as well. */
+  second?: string | undefined;
 }
 
 export class People {
@@ -14,9 +17,30 @@ export class People {
   readonly owners = new Map<string, Person>();
   readonly all = new Set<Person>();
 
+  /** The message without its second account, if that is somebody else's. */
+  possible(message: Message): Message {
+    const owner = message.second ? this.accounts.get(message.second) : undefined;
+    return owner && owner !== this.ownerOf(message) ? { ...message, second: undefined } : message;
+  }
+
+  ownerOf({ source, account, email, second }: Message): Person | undefined {
+    const known = this.accounts.get(`${source}/${account}`);
+    if (known && !known.isVisitor) return known;
+    const found = email ? this.owners.get(email) : undefined;
+    if (known) return found ?? known;
+    return found?.hasOther([`${source}/${account}`, ...(second ? [second] : [])]) ? undefined : found;
+  }
+
+  isKnownByName({ source, account, email }: Message): boolean {
+    const known = this.accounts.get(`${source}/${account}`);
+    const found = email ? this.owners.get(email) : undefined;
+    return known !== undefined && found !== undefined && known !== found && known.isOnlyNamed;
+  }
+
   /** @returns whose message it is, or null for one that cannot be */
-  take({ kind, source, account, email, phone }: Message): Person | null {
+  take({ kind, source, account, email, phone, name: told, second }: Message): Person | null {
     const name = account && `${source}/${account}`;
+    const names = [name, second].filter((one) => one !== undefined);
     const asks = email ?? (name ? undefined : phone);
     if (!name && !asks) return null;
     const known = name ? this.accounts.get(name) : undefined;
@@ -28,14 +52,15 @@ export class People {
       this.all.delete(known);
       person = found;
     } else if (!known && found) {
-      const isOther = name && found.accounts.some((one) => one.startsWith(`${source}/`));
-      if (!isOther) person = found;
+      if (!found.hasOther(names)) person = found;
     }
+    if (told && (!person || kind === 'document')) person = Object.assign(person ?? new Person(), { isNamed: true });
     person ??= new Person();
     this.all.add(person);
-    if (name && !this.accounts.has(name)) {
-      this.accounts.set(name, person);
-      person.accounts.push(name);
+    for (const one of names) {
+      if (this.accounts.has(one)) continue;
+      this.accounts.set(one, person);
+      person.accounts.push(one);
     }
     for (const value of [email, phone]) {
       if (!value || person.has.has(value)) continue;
@@ -55,8 +80,22 @@ export class Person {
   readonly accounts: string[] = [];
   readonly has = new Set<string>();
   orders = 0;
+  isNamed = false;
 
   get isVisitor(): boolean {
-    return this.has.size === 0 && this.orders === 0;
+    return this.has.size === 0 && this.orders === 0 && !this.isNamed;
+  }
+
+  get isOnlyNamed(): boolean {
+    return this.has.size === 0 && this.orders === 0 && this.isNamed;
+  }
+
+  /** Whether one of these is a second account in a shop, where none is the one that is known. */
+  hasOther(names: string[]): boolean {
+    const shops = new Set(names.map((one) => one.split('/')[0]));
+    return [...shops].some((shop) => {
+      const own = this.accounts.filter((one) => one.startsWith(`${shop}/`));
+      return own.length > 0 && !own.some((one) => names.includes(one));
+    });
   }
 }

@@ -7,9 +7,8 @@ import { isErased, personErased, personErasedProblem } from '../../records/erase
 import { isNobody } from '../../records/nobody.ts';
 import type { Nobody, Owner, OwnerBook, OwnerInput, OwnerMatch } from '../../records/ownership.ts';
 import { customerRequired } from '../../records/ownership.ts';
-import { byName, newRef, type RefRow, refKey } from '../../records/references/queries.ts';
+import { byName, deletedReference, newRef, type RefRow, refKey } from '../../records/references/queries.ts';
 import type { ReferenceInput } from '../../records/references/record.ts';
-import { deletedReference } from '../../records/references/write.ts';
 import { nextStamps } from '../../records/stamps.ts';
 import { nextRow } from '../../records/write.ts';
 import { recomputeBounds } from '../lead-scores/bounds.ts';

@@ -35,7 +35,7 @@ const ofIdentity = (kind: 'email' | 'phone', max: number) => ({
     const normalized = normalForm(kind, String(value));
     if (normalized !== null) return normalized;
     // An empty list would say that nobody has it.
-    const message = `The ${kind} ${identityAdvice[kind]}.`;
+    const message = `The ${kind} ${kind === 'phone' ? 'is not a phone number: write it with its country code, e.g. +442071234567' : identityAdvice[kind]}.`;
     throw new Problem('invalid_input', message, { errors: [{ parameter: kind, code: `invalid_${kind}`, message }] });
   },
   personal: true,
@@ -118,7 +118,7 @@ export const updateCustomer = writeOperation({
   async run(tx, context, { body, expectedVersion: expected, ...target }) {
     return writeOne(tx, context, {
       mode: 'patch',
-      id: await targetId(tx, 'customer', target),
+      id: await targetId(tx, 'customer', target, { toWrite: true }),
       by: referenceOf(target),
       input: body,
       expectedVersion: expected,
@@ -168,9 +168,9 @@ export const deleteCustomer = writeOperation({
   output: deletedRecord,
   changed: ({ deleted }) => deleted,
   idempotency: 'accepted',
-  problems: ['not_found', customerHasRecords, 'version_mismatch', 'version_required', personErasedProblem],
+  problems: ['not_found', 'deleted', customerHasRecords, 'version_mismatch', 'version_required', personErasedProblem],
   async run(tx, context, { expectedVersion: expected, sourceVersion, ...target }) {
-    const customerId = await targetId(tx, 'customer', target);
+    const customerId = await targetId(tx, 'customer', target, { toWrite: true });
     await lockCustomers(tx, [customerId]);
     // Its facts may be gone; that it was erased is to be remembered.
     refuseErased(tx, customerId);

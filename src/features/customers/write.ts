@@ -5,9 +5,16 @@ import { newId } from '../../platform/ids.ts';
 import type { Context } from '../../platform/operation.ts';
 import { checkVersion } from '../../platform/versions.ts';
 import { erasedRefusal } from '../../records/erased.ts';
-import { isNews, newRef, type RefRow, refKey, refsByName, sourceVersion } from '../../records/references/queries.ts';
+import {
+  deletedReference,
+  isNews,
+  newRef,
+  type RefRow,
+  refKey,
+  refsByName,
+  sourceVersion,
+} from '../../records/references/queries.ts';
 import type { ReferenceInput } from '../../records/references/record.ts';
-import { deletedReference } from '../../records/references/write.ts';
 import { nextRow, notNewer, saysOther } from '../../records/write.ts';
 import { checkConsents, recordConsents } from '../consents/write.ts';
 import { recomputeBounds } from '../lead-scores/bounds.ts';

@@ -100,7 +100,7 @@ export const updateLead = writeOperation({
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion, body: leadPatch }),
   output: writtenLead,
   idempotency: 'accepted',
-  problems: ['not_found', 'version_mismatch', 'version_required', personErasedProblem],
+  problems: ['not_found', 'deleted', 'version_mismatch', 'version_required', personErasedProblem],
   run: (tx, context, { body, expectedVersion: expected, ...target }) =>
     changeOne(tx, context, target, expected, (change) => setMembers(context, change, body)),
 });
@@ -155,7 +155,7 @@ export const deleteLead = writeOperation({
   input: z.strictObject({ ...targetParameters, ...writeParameters, expectedVersion }),
   output: deletedRecord,
   idempotency: 'accepted',
-  problems: ['not_found', 'version_mismatch', 'version_required', personErasedProblem],
+  problems: ['not_found', 'deleted', 'version_mismatch', 'version_required', personErasedProblem],
   async run(tx, _context, { expectedVersion: expected, ...target }) {
     const { row } = await lockLead(tx, target);
     checkVersion(row.version, expected);
@@ -203,7 +203,7 @@ export const changeLeadStage = writeOperation({
   }),
   output: writtenLead,
   idempotency: 'accepted',
-  problems: ['not_found', 'version_mismatch', personErasedProblem],
+  problems: ['not_found', 'deleted', 'version_mismatch', personErasedProblem],
   run: (tx, context, { body, expectedVersion: expected, ...target }) =>
     changeOne(tx, context, target, expected, (change) => changeStage(context, change, { ...body, pointer: '/to' })),
 });
@@ -224,7 +224,7 @@ export const assignLead = writeOperation({
   }),
   output: writtenLead,
   idempotency: 'accepted',
-  problems: ['not_found', 'version_mismatch', personErasedProblem],
+  problems: ['not_found', 'deleted', 'version_mismatch', personErasedProblem],
   run: (tx, context, { body: { owner }, expectedVersion: expected, ...target }) =>
     changeOne(tx, context, target, expected, (change) =>
       owner === undefined ? { ...change, unassigned: true } : setMembers(context, change, { owner }),
@@ -310,7 +310,7 @@ export const stagesByLeads = readOperation({
 
 /** The lead a request means, its customer locked, read under the lock. */
 async function lockLead(tx: Transaction, target: Target): Promise<LeadChange> {
-  const leadId = await targetId(tx, 'customer', target);
+  const leadId = await targetId(tx, 'customer', target, { toWrite: true });
   await lockCustomers(tx, [leadId]);
   refuseErased(tx, leadId);
   const change = await lockedLead(tx, leadId);

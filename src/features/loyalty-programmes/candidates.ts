@@ -1,17 +1,19 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { minorUnits } from '../../domain/currencies.ts';
-import type { LoyaltyRules, TierRules } from '../../domain/loyalty-earning.ts';
+import { decimalFraction, fraction, multiply } from '../../domain/fraction.ts';
+import { type LoyaltyRules, type PointCampaign, worthForTiers, worthOf } from '../../domain/loyalty-earning.ts';
+import { goodsLeft } from '../../domain/loyalty-goods.ts';
 import { levelFor } from '../../domain/loyalty-tiers.ts';
 import { parseDecimal, ratio } from '../../domain/money.ts';
-import { addDays } from '../../domain/period.ts';
-import { type Db, param, statement } from '../../platform/db/client.ts';
+import { addDays, isBefore } from '../../domain/period.ts';
+import { param, statement, type Transaction, transaction } from '../../platform/db/client.ts';
 import { notFound } from '../../platform/errors.ts';
 import { readOperation } from '../../platform/operation.ts';
 import { defaultLimit, longestPage, pageFrom, pageOf, pageParameters } from '../../platform/page.ts';
 import { id, smallInteger } from '../../platform/values.ts';
 import { isSomebody } from '../../records/nobody.ts';
-import { mostPerUnit, pointsSql } from './points-sql.ts';
+import { byCustomer, ordersOfMembers, replayFacts } from '../loyalty/earning-queries.ts';
 import { programmeNotPublished, rulesOf, versionInForce } from './queries.ts';
 
 const defaultWindowDays = 365;
@@ -43,6 +45,7 @@ interface CandidateRow {
   points: number;
   orders: number;
   spend: number;
+  /** What counts for tiers. */
   qualifying: number;
 }
 
@@ -55,7 +58,7 @@ export const listLoyaltyCandidates = readOperation({
   selfService: false,
   summary: 'List customers who would gain most by joining',
   description:
-    'Customers who are in no programme, by the points that their orders of the last `windowDays` would have earned by the rules in force, without bonuses, most first. Refunds count by their amount, whatever goods they name. Further pages are as of the first one.',
+    'Customers who are in no programme, by the points that their orders of the last `windowDays` would have earned by the rules in force, without bonuses, most first. As for members, points follow what is left of the goods. Further pages are as of the first one.',
   input: z.strictObject({
     limit,
     after,
@@ -77,29 +80,35 @@ export const listLoyaltyCandidates = readOperation({
     const programme = (await rulesOf(context.db, [programmeId])).get(programmeId);
     if (!programme) throw notFound('loyalty programme');
     const { rules } = versionInForce(programme, asOf);
-    const rows = await candidates(context.db, {
+    const question = {
       rules,
       exponent: minorUnits(context.baseCurrency),
       from: addDays(asOf, -windowDays),
       asOf,
       after: start ?? highest,
       rows: wanted + 1,
-    });
+    };
+    // One snapshot: the orders are those of which the bounds are.
+    const rows = await transaction(context.pool, (tx) => candidates(tx, question), { snapshot: true });
     const cursor = (row: CandidateRow) => context.cursors.encode({ scope, key: [`${row.points} ${asOf}`, row.id] });
     const { data, page } = pageFrom(rows, { limit: wanted, cursor, cursors: input.cursors });
     return { data: data.map((row) => withTierAndValue(rules, row)), page };
   },
 });
 
-function readCursor([text, last]: [string | number, string]) {
-  const [points = '', asOf = ''] = String(text).split(' ');
-  return { points, asOf, id: last };
+interface Place {
+  points: number;
+  id: string;
 }
 
-const highest = { points: '9223372036854775807', id: 'ffffffff-ffff-ffff-ffff-ffffffffffff' };
-const nobody = '00000000-0000-0000-0000-000000000000';
-/** Whose points are worked out first: twice the longest page. */
-const first = 2 * (longestPage + 1);
+function readCursor([text, last]: [string | number, string]) {
+  const [points = '', asOf = ''] = String(text).split(' ');
+  return { points: Number(points), asOf, id: last };
+}
+
+const highest: Place = { points: Number.POSITIVE_INFINITY, id: '' };
+/** Whose points are worked out at a time: twice the longest page. */
+const chunk = 2 * (longestPage + 1);
 
 interface Question {
   rules: LoyaltyRules;
@@ -109,77 +118,128 @@ interface Question {
   /** … until this. */
   asOf: string;
   /** The last candidate of the page before. */
-  after: { points: string; id: string };
+  after: Place;
   /** Rows wanted: those of the page and one more. */
   rows: number;
 }
 
 /**
- * The points of few customers have to be worked out: none earns more than net revenue × the greatest multipliers, and a
- * point per order by rounding. The exact points of those with the highest bounds give a threshold that the last one of
- * the page reaches; who cannot reach it is not looked at.
+ * The points of few customers have to be worked out: SQL bounds what each can earn, and once there are as many
+ * candidates as are wanted, who cannot reach the last of them is not looked at.
  */
-async function candidates(db: Db, { rules, exponent, from, asOf, after, rows }: Question): Promise<CandidateRow[]> {
-  const { tiers } = rules;
-  const tierKey = tiers?.levels[0]?.key ?? null;
-  const { numerator, denominator } = mostPerUnit(rules, { tierKey, exponent, from, to: asOf });
-  if (numerator === 0n) return [];
-  const query = statement<CandidateRow>(
-    'loyalty_candidates',
-    sql`with bounded as materialized (
-        select o.customer_id as id, div(sum(o.base_revenue) * ${String(numerator)}::numeric, ${String(denominator)}::numeric) + count(*) as bound
-        from orders o
-        where ${earning(rules)} and o.placed_at > ${param('from')}::timestamptz and o.placed_at <= ${param('asOf')}::timestamptz
-          and ${isSomebody(sql`o.customer_id`)} and not exists (select from loyalty_accounts a where a.customer_id = o.customer_id)
-        group by o.customer_id
-      ), threshold as materialized (
-        select coalesce(t.points, 0) as points, coalesce(t.id, ${nobody}::uuid) as id
-        from (select 1) one left join (
-            select x.points, b.id
-            from (select id from bounded where (bound, id) < (${param('points')}::numeric, ${param('id')}::uuid) order by bound desc, id desc limit ${first}::int) b
-              cross join lateral (${earned(rules, tierKey, exponent)}) x
-            order by x.points desc, b.id desc offset ${param('rows')}::int - 1 limit 1) t on true
-      ), page as materialized (
-        select b.id, x.*
-        from bounded b cross join threshold t cross join lateral (${earned(rules, tierKey, exponent)}) x
-        where (b.bound, b.id) >= (t.points, t.id) and (x.points, b.id) >= (t.points, t.id)
-          and (x.points, b.id) < (${param('points')}::bigint, ${param('id')}::uuid) and x.points > 0
-        order by x.points desc, b.id desc limit ${param('rows')}::int
-      )
-      select p.*, ${tiers === null ? sql`0` : qualifying(rules, tiers, tierKey, exponent)} as qualifying from page p order by p.points desc, p.id desc`,
+async function candidates(tx: Transaction, question: Question): Promise<CandidateRow[]> {
+  const { from, asOf, after, rows } = question;
+  const best: CandidateRow[] = [];
+  await tx.all(declaredBounds(question), { from, asOf });
+  for (;;) {
+    const bounded = await tx.all(fetchBounds);
+    const last = best[rows - 1];
+    const reaching = last ? bounded.filter(({ id, bound }) => isBehind(last, { points: bound, id })) : bounded;
+    if (reaching.length === 0) return best;
+    const worked = await worthOfCustomers(tx, question, reaching);
+    best.push(...worked.filter((row) => row.points > 0 && isBehind(row, after)));
+    best.sort((a, b) => (isBehind(a, b) ? 1 : -1)).splice(rows);
+    if (reaching.length < chunk) return best;
+  }
+}
+
+/** Most points first, and of equal ones the later id. */
+function isBehind(a: Place, b: Place): boolean {
+  return a.points < b.points || (a.points === b.points && a.id < b.id);
+}
+
+const fetchBounds = statement<{ id: string; bound: number }>(
+  'fetch_loyalty_candidates',
+  sql`fetch forward ${sql.raw(String(chunk))} from candidates`,
+);
+
+/**
+ * No order earns more than its net revenue × the greatest multiplier of its lines × those of its campaigns, and a point by
+ * rounding.
+ */
+function declaredBounds({ rules, exponent }: Question) {
+  const { numerator, denominator } = [
+    decimalFraction(rules.pointsPerUnit),
+    decimalFraction(rules.tiers?.levels[0]?.multiplier ?? 1),
+    fraction(1, 10n ** BigInt(exponent)),
+  ].reduce(multiply);
+  const factors = [sql`o.base_revenue`, greatestMultiplier(rules), ...rules.campaigns.map(multiplierOf)];
+  const status = rules.earnOn === 'paid' ? sql`o.payment_status = 'paid'` : sql`o.fulfillment_status = 'fulfilled'`;
+  return statement<unknown>(
+    'declare_loyalty_candidates',
+    sql`declare candidates no scroll cursor for
+      select o.customer_id as id, least(9007199254740991, count(*)
+        + div(sum(${sql.join(factors, sql` * `)}) * ${String(numerator)}::numeric, ${String(denominator)}::numeric))::bigint as bound
+      from orders o
+      where o.qualifying and ${status} and o.base_revenue > 0
+        and o.placed_at > ${param('from')}::timestamptz and o.placed_at <= ${param('asOf')}::timestamptz
+        and ${isSomebody(sql`o.customer_id`)} and not exists (select from loyalty_accounts a where a.customer_id = o.customer_id)
+      group by o.customer_id order by bound desc, id desc`,
     // Its text is of these rules, and they may change.
     { unprepared: true },
   );
-  return db.all(query, {
-    from,
-    asOf,
-    points: after.points,
-    id: after.id,
-    rows,
-    ...(tiers && { tierFrom: addDays(asOf, -tiers.windowDays) }),
+}
+
+/** Of a campaign, for order `o`. */
+function multiplierOf({ from, to, campaignId, multiplier }: PointCampaign): SQL {
+  const ofCampaign = campaignId == null ? sql`` : sql`and o.campaign_id = ${campaignId}::uuid`;
+  return sql`case when o.placed_at >= ${from}::timestamptz and o.placed_at < ${to}::timestamptz ${ofCampaign}
+    then ${String(multiplier)}::numeric else 1 end`;
+}
+
+/** Of the lines of order `o`. */
+function greatestMultiplier({ categories }: LoyaltyRules): SQL {
+  if (categories.length === 0) return sql`1`;
+  const multipliers = JSON.stringify(
+    Object.fromEntries(categories.map(({ category, multiplier }) => [category, multiplier])),
+  );
+  return sql`coalesce((select max(coalesce((${multipliers}::jsonb ->> i.category)::numeric, 1)) from order_items i
+    where i.customer_id = o.customer_id and i.order_id = o.id and i.total > 0), 1)`;
+}
+
+/** What these customers would have earned on the lowest level: as the replay of a member has it, but for the tier. */
+async function worthOfCustomers(
+  tx: Transaction,
+  { rules, exponent, from, asOf }: Question,
+  customers: readonly { id: string }[],
+): Promise<CandidateRow[]> {
+  const { tiers } = rules;
+  const tierFrom = tiers ? addDays(asOf, -tiers.windowDays) : from;
+  // Returns take from the latest orders, so earlier ones do not matter.
+  const joinedAt = isBefore(tierFrom, from) ? tierFrom : from;
+  const lowest = tiers?.levels[0]?.key ?? null;
+  const [orders, found] = await Promise.all([
+    ordersOfMembers(
+      tx,
+      customers.map(({ id: customerId }) => ({ customerId, joinedAt })),
+    ),
+    replayFacts(
+      tx,
+      customers.map(({ id: customerId }) => ({ customerId, lots: false })),
+    ),
+  ]);
+  const ordersOf = byCustomer(orders);
+  return customers.map(({ id: customerId }) => {
+    const row: CandidateRow = { id: customerId, points: 0, orders: 0, spend: 0, qualifying: 0 };
+    for (const { order, goods } of goodsLeft(ordersOf.get(customerId) ?? [], found.get(customerId)?.returns ?? [])) {
+      if (isBefore(asOf, order.placedAt)) continue;
+      const earned = worthOf(rules, order, goods, lowest, exponent);
+      if (isBefore(from, order.placedAt) && earned.spend > 0) {
+        row.points = sumOf(row.points, earned.points);
+        row.spend = sumOf(row.spend, earned.spend);
+        row.orders += 1;
+      }
+      if (tiers && isBefore(tierFrom, order.placedAt)) {
+        row.qualifying += worthForTiers(rules, order, earned, lowest, exponent)[tiers.basis];
+      }
+    }
+    return row;
   });
 }
 
-/** As `earns` of domain/loyalty-earning.ts says, and with something to earn from. */
-function earning({ earnOn }: LoyaltyRules): SQL {
-  const status = earnOn === 'paid' ? sql`o.payment_status = 'paid'` : sql`o.fulfillment_status = 'fulfilled'`;
-  return sql`o.qualifying and ${status} and o.base_revenue > 0`;
-}
-
 /** A sum beyond what JSON can carry is answered as the most it can. */
-const carried = (sum: SQL) => sql`least(coalesce(${sum}, 0), 9007199254740991)::bigint`;
-
-/** What the orders of customer `b` earn. */
-function earned(rules: LoyaltyRules, tierKey: string | null, exponent: number): SQL {
-  return sql`select ${carried(sql`sum(${pointsSql(rules, tierKey, exponent)})`)} as points, count(*) as orders, ${carried(sql`sum(o.base_revenue)`)} as spend
-    from orders o where o.customer_id = b.id and ${earning(rules)} and o.placed_at > ${param('from')}::timestamptz and o.placed_at <= ${param('asOf')}::timestamptz`;
-}
-
-/** What counts for a tier of customer `p`. */
-function qualifying(rules: LoyaltyRules, { basis }: TierRules, tierKey: string | null, exponent: number): SQL {
-  const counted = basis === 'points' ? pointsSql(rules, tierKey, exponent) : sql`o.base_revenue`;
-  return sql`(select ${carried(sql`sum(${counted})`)} from orders o
-    where o.customer_id = p.id and ${earning(rules)} and o.placed_at > ${param('tierFrom')}::timestamptz and o.placed_at <= ${param('asOf')}::timestamptz)`;
+function sumOf(a: number, b: number): number {
+  return Math.min(a + b, Number.MAX_SAFE_INTEGER);
 }
 
 function withTierAndValue(rules: LoyaltyRules, { id: customerId, qualifying, ...row }: CandidateRow) {

@@ -1,14 +1,15 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { minorUnits } from '../../domain/currencies.ts';
-import { earns, type LoyaltyRules, pointsOfOrder } from '../../domain/loyalty-earning.ts';
-import { type GoodsOrder, OrderGoods } from '../../domain/loyalty-goods.ts';
-import { baseAmount, parseDecimal, ratio } from '../../domain/money.ts';
+import { type LoyaltyRules, type RatedOrder, worthOf } from '../../domain/loyalty-earning.ts';
+import { goodsLeft, OrderGoods } from '../../domain/loyalty-goods.ts';
+import { parseDecimal, ratio } from '../../domain/money.ts';
 import { isBefore } from '../../domain/period.ts';
-import { param, statement, transaction } from '../../platform/db/client.ts';
+import { param, statement, type Transaction, transaction } from '../../platform/db/client.ts';
 import { invalid, Problem, problemType } from '../../platform/errors.ts';
 import { readOperation } from '../../platform/operation.ts';
 import { currency, id, instant, smallInteger } from '../../platform/values.ts';
+import { byCustomer, ordersOfMembers, replayFacts } from '../loyalty/earning-queries.ts';
 import { itemsOfOrder, refundsOfOrder } from '../orders/queries.ts';
 import { type ProgrammeRules, programmeById, rulesAt, rulesOf } from './queries.ts';
 import { completeRules, loyaltyRulesInput } from './record.ts';
@@ -111,7 +112,7 @@ export const previewLoyaltyProgramme = readOperation({
   selfService: false,
   summary: 'Preview what a change of the rules would have earned',
   description:
-    'Takes the qualifying orders of a period as they are now, and compares what they earn under the change with what they earn by the version in force when they were placed. A member’s order counts with the tier it was earned with, any other with the lowest level. Bonuses, and returns that name no order, are left out. At most 200,000 orders. Changes nothing.',
+    'Takes the qualifying orders of a period as they are now, and compares what they earn under the change with what they earn by the version in force when they were placed. A member’s order counts with the tier it was earned with, any other with the lowest level. Bonuses are left out. At most 200,000 orders. Changes nothing.',
   input: z.strictObject({ id, body: loyaltyPreviewInput }),
   output: loyaltyPreview,
   problems: ['not_found', tooManyOrders],
@@ -137,7 +138,8 @@ export const previewLoyaltyProgramme = readOperation({
         await tx.all(declared[who], values);
         for (;;) {
           const rows = await tx.all(fetchOrders);
-          for (const row of rows) comparison.add(row);
+          const returned = await goodsOfReturners(tx, rows, from);
+          for (const row of rows) comparison.add(row, returned.get(row.id) ?? new OrderGoods(row));
           if (rows.length < chunk) break;
         }
         return { programmeId, from, to, population: who, currency: context.baseCurrency, ...comparison.result() };
@@ -156,15 +158,10 @@ function tooMany(): Problem {
 }
 
 /** An order as the preview reads it, by customer. */
-interface PreviewedOrder extends GoodsOrder {
+interface PreviewedOrder extends RatedOrder {
   customerId: string;
-  placedAt: string;
+  id: string;
   month: string;
-  baseFactor: string | null;
-  qualifying: boolean;
-  paymentStatus: string;
-  fulfillmentStatus: string;
-  campaignId: string | null;
   /** Of the ledger; null: not an order of a member of this programme that ever earned. */
   entitled: number | null;
   tier: string | null;
@@ -194,7 +191,7 @@ const declared = perPopulation((source) =>
     sql`declare previewed no scroll cursor for
       select s.*, ${itemsOfOrder(sql`s."customerId"`, sql`s.id`)} as items, ${refundsOfOrder(sql`s."customerId"`, sql`s.id`)} as refunds
       from (select f.*, to_char(f."placedAt" at time zone ${param('zone')}::text, 'YYYY-MM') as month, e.entitled, e.tier
-        from (select o.customer_id as "customerId", o.id, o.placed_at as "placedAt", o.base_factor::text as "baseFactor", o.qualifying, o.campaign_id as "campaignId",
+        from (select o.customer_id as "customerId", o.id, o.placed_at as "placedAt", o.base_factor::text as "baseFactor", o.qualifying, o.test, o.campaign_id as "campaignId",
             o.total, o.tax, o.tax_included as "taxIncluded", o.shipping, o.fees,
             o.payment_status as "paymentStatus", o.fulfillment_status as "fulfillmentStatus", a.customer_id as member from ${source} offset 0) f
           left join loyalty_earnings e on e.customer_id = f.member and e.order_id = f.id
@@ -210,6 +207,35 @@ const fetchOrders = statement<PreviewedOrder>(
   'fetch_previewed_orders',
   sql`fetch forward ${sql.raw(String(chunk))} from previewed`,
 );
+
+/**
+ * What is left of the orders of customers who sent something back. Returns take from their latest orders: also those
+ * after the period are read, and none before it.
+ */
+async function goodsOfReturners(
+  tx: Transaction,
+  orders: readonly PreviewedOrder[],
+  joinedAt: string,
+): Promise<Map<string, OrderGoods>> {
+  const ids = [...new Set(orders.map(({ customerId }) => customerId))];
+  const facts = await replayFacts(
+    tx,
+    ids.map((customerId) => ({ customerId, lots: false })),
+  );
+  const returners = [...facts.values()].filter(({ returns }) => returns.length > 0);
+  if (returners.length === 0) return new Map();
+  const known = byCustomer(
+    await ordersOfMembers(
+      tx,
+      returners.map(({ customerId }) => ({ customerId, joinedAt })),
+    ),
+  );
+  return new Map(
+    returners.flatMap(({ customerId, returns }) =>
+      goodsLeft(known.get(customerId) ?? [], returns).map(({ order, goods }) => [order.id, goods]),
+    ),
+  );
+}
 
 interface Compared {
   orders: number;
@@ -242,16 +268,13 @@ class Comparison {
     this.exponent = exponent;
   }
 
-  add(row: PreviewedOrder): void {
+  add(row: PreviewedOrder, goods: OrderGoods): void {
     const { placedAt } = row;
     const { endedAt } = this.programme;
     const hasEnded = endedAt !== null && !isBefore(placedAt, endedAt);
     const inForce = hasEnded ? null : rulesAt(this.programme, placedAt);
-    const left = new OrderGoods(row).leftOver();
-    const order = { ...row, left, baseRevenue: baseAmount(left.revenue, row.baseFactor) };
     const level = levelOf(this.rules, row.tier);
-    const points = (rules: LoyaltyRules, tier: string | null) =>
-      earns(rules, order) ? pointsOfOrder(rules, order, tier, this.exponent) : 0;
+    const points = (rules: LoyaltyRules, tier: string | null) => worthOf(rules, row, goods, tier, this.exponent).points;
     // What is in the ledger was earned with the tier in the ledger.
     const current = inForce ? points(inForce, row.entitled === null ? levelOf(inForce, null) : row.tier) : 0;
     const changed = points(this.rules, level);

@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { GoodsOrder, GoodsReturn } from '../../domain/loyalty-goods.ts';
+import type { RatedOrder } from '../../domain/loyalty-earning.ts';
+import type { GoodsReturn } from '../../domain/loyalty-goods.ts';
 import { type Db, fields, param, statement } from '../../platform/db/client.ts';
 import { canonicalInstant } from '../../platform/db/columns.ts';
 import { goodsItem, itemsOfOrder, refundsOfOrder } from '../orders/queries.ts';
@@ -8,21 +9,13 @@ import { loyaltyEarnings, loyaltyTierChanges } from './record.ts';
 import { sourceKey } from './source-histories.ts';
 
 /** What of an order decides about points. */
-export interface OrderFacts extends GoodsOrder {
+export interface OrderFacts extends RatedOrder {
   customerId: string;
   id: string;
   source: string;
   externalId: string;
-  placedAt: string;
   currency: string;
-  /** Minor units of the order × this = of the base currency; null: no rate yet. */
-  baseFactor: string | null;
-  qualifying: boolean;
   cancelled: boolean;
-  test: boolean;
-  paymentStatus: string;
-  fulfillmentStatus: string;
-  campaignId: string | null;
 }
 
 /** The columns of `OrderFacts`, of `orders` as `o`. */

@@ -361,7 +361,7 @@ export const batchLoyaltyTransactions = writeOperation({
   summary: 'Spend, adjust or transfer points, up to 1,000 times',
   description:
     'In index order. The status is always 200, with a result per item. Each item needs an `externalId`; if you send it again, it is `unchanged`.',
-  input: batchInput('transactions', loyaltyTransactionInput),
+  input: batchInput('transactions', loyaltyTransactionInput, batchItem),
   output: batchResults,
   idempotency: 'accepted',
   problems: ['batch_refused'],

@@ -1,5 +1,5 @@
-import { earns, type LoyaltyRules, pointsOfOrder } from '../../domain/loyalty-earning.ts';
-import { OrderGoods, takeReturns } from '../../domain/loyalty-goods.ts';
+import { earns, worthForTiers, worthOf } from '../../domain/loyalty-earning.ts';
+import { type GoodsReturn, goodsLeft, type OrderGoods } from '../../domain/loyalty-goods.ts';
 import {
   begin,
   Contributions,
@@ -9,7 +9,6 @@ import {
   type TierSetting,
   type TierState,
 } from '../../domain/loyalty-tiers.ts';
-import { baseAmount } from '../../domain/money.ts';
 import { isBefore } from '../../domain/period.ts';
 import { type ProgrammeRules, rulesAt } from '../loyalty-programmes/queries.ts';
 import type { AccountRow, EarningRow } from './account.ts';
@@ -52,12 +51,14 @@ export function orderInReplay(
     before,
     after: none,
     earn(tier) {
-      const counts = rules !== null && earns(rules, facts);
-      const earned = counts ? worthOf(rules, facts, goods, tier, exponent) : { points: 0, spend: 0 };
-      const kept = keptBy(rules, facts, before, tier, exponent);
-      const spend = Math.max(earned.spend, kept.spend);
-      const tierPoints = Math.max(earned.points, kept.points);
-      order.after = { ...none, entitled: earned.points, spend, tierPoints, tier: counts ? tier : null };
+      if (rules === null) return { placedAt, spend: 0, points: 0 };
+      const earned = worthOf(rules, facts, goods, tier, exponent);
+      const counted = worthForTiers(rules, facts, earned, tier, exponent);
+      // What it once counted goes on counting.
+      const kept = rules.tierOnRefund === 'keep' ? before : null;
+      const spend = Math.max(counted.spend, kept?.spend ?? 0);
+      const tierPoints = Math.max(counted.points, kept?.tierPoints ?? 0);
+      order.after = { ...none, entitled: earned.points, spend, tierPoints, tier: earns(rules, facts) ? tier : null };
       return { placedAt, spend, points: tierPoints };
     },
   };
@@ -72,37 +73,6 @@ function orderThatIsGone({ programme }: Member, before: EarningRow): OrderInRepl
   const tierPoints = keeps ? before.tierPoints : 0;
   const after = { ...before, entitled: 0, spend, tierPoints, tier: null };
   return { placedAt, orderId, before, after, earn: () => ({ placedAt, spend, points: tierPoints }) };
-}
-
-function worthOf(
-  rules: LoyaltyRules,
-  facts: OrderFacts,
-  goods: OrderGoods,
-  tier: string | null,
-  exponent: number,
-): { points: number; spend: number } {
-  const left = goods.leftOver();
-  const baseRevenue = baseAmount(left.revenue, facts.baseFactor);
-  const points = pointsOfOrder(rules, { ...facts, left, baseRevenue }, tier, exponent);
-  return { points, spend: Math.max(0, baseRevenue ?? 0) };
-}
-
-/** What an order goes on counting for tiers by rules that keep them: what it was, and what it once counted. */
-function keptBy(
-  rules: LoyaltyRules | null,
-  facts: OrderFacts,
-  before: EarningRow | null,
-  tier: string | null,
-  exponent: number,
-): { points: number; spend: number } {
-  if (rules?.tierOnRefund !== 'keep') return { points: 0, spend: 0 };
-  const asPlaced = earns(rules, { ...facts, qualifying: !facts.test })
-    ? worthOf(rules, facts, new OrderGoods({ ...facts, refunds: [] }), tier, exponent)
-    : { points: 0, spend: 0 };
-  return {
-    points: Math.max(asPlaced.points, before?.tierPoints ?? 0),
-    spend: Math.max(asPlaced.spend, before?.spend ?? 0),
-  };
 }
 
 export interface MemberReplay {
@@ -120,17 +90,15 @@ export interface MemberHistory {
   /** As they were placed. */
   orders: readonly OrderFacts[];
   earnings: readonly EarningRow[];
-  returns: Parameters<typeof takeReturns>[1];
+  returns: readonly GoodsReturn[];
   settings: readonly TierSetting[];
 }
 
 export function replayMember(member: Member, history: MemberHistory, t: string, exponent: number): MemberReplay {
   const { row, programme } = member;
   const stored = new Map(history.earnings.map((earning) => [earning.orderId, earning]));
-  const packed = history.orders.map((facts) => ({ ...facts, facts, goods: new OrderGoods(facts) }));
-  takeReturns(packed, history.returns);
-  const present = packed.map(({ facts, goods }) =>
-    orderInReplay(member, facts, goods, stored.get(facts.id) ?? null, exponent),
+  const present = goodsLeft(history.orders, history.returns).map(({ order, goods }) =>
+    orderInReplay(member, order, goods, stored.get(order.id) ?? null, exponent),
   );
   const known = new Set(present.map(({ orderId }) => orderId));
   const gone = history.earnings

@@ -9,9 +9,15 @@ import {
   type Parent,
   waitingOwner,
 } from '../../records/ownership.ts';
-import { awaitNames, byName, type RefRow, refKey, refsByName } from '../../records/references/queries.ts';
+import {
+  awaitNames,
+  byName,
+  deletedReference,
+  type RefRow,
+  refKey,
+  refsByName,
+} from '../../records/references/queries.ts';
 import type { ReferenceInput } from '../../records/references/record.ts';
-import { deletedReference } from '../../records/references/write.ts';
 import { ownersOf } from '../../records/statements.ts';
 import { findAndLockOwners, lockOwners } from '../customers/queries.ts';
 import { orderOwner, orderRecord } from './record.ts';

@@ -1,29 +1,28 @@
 import {
-  coerceInputValue,
   type DocumentNode,
   GraphQLError,
   type GraphQLSchema,
-  isInputType,
-  isNonNullType,
   Kind,
   type OperationDefinitionNode,
   parse,
   specifiedRules,
-  typeFromAST,
   validate,
 } from 'graphql';
-import type { FieldError } from '../errors.ts';
 import { RequestRefused, refuse, refuseDocument } from './errors.ts';
-import { limits, type Measured, measure, type Variables } from './limits.ts';
+import { limits, type Measured, measure } from './limits.ts';
 import { type Planned, plannable } from './plan.ts';
+import { takingCoerced } from './variables.ts';
 
 /** An operation of a document, ready to be run. */
-export interface Runnable extends Measured {
+export interface KnownOperation extends Measured {
+  node: OperationDefinitionNode;
+  /** Its document, for variables that are coerced. */
+  document: DocumentNode;
   planned: Planned;
 }
 
-/** By their names. */
-type MeasuredOperations = ReadonlyMap<string, Runnable>;
+/** The operations of a document by their names. */
+type KnownOperations = ReadonlyMap<string, KnownOperation>;
 
 export interface Documents {
   /**
@@ -31,19 +30,17 @@ export interface Documents {
    *
    * @throws RequestRefused when the text is no document, is invalid or beyond the limits, or names no operation
    */
-  find(source: string, operationName: string | null): Runnable;
-  /** What is wrong with the variables of an operation, or null: as this door words it, with a pointer for each fault. */
-  refuseVariables(source: string, operationName: string | null, variables: Variables): RequestRefused | null;
+  find(source: string, operationName: string | null): KnownOperation;
 }
 
-/** As many as the executor remembers; good and bad ones apart, so that bad ones do not displace the good. */
-export const rememberedDocuments = 256;
+/** How many; good and bad ones apart, so that bad ones do not displace the good. */
+const rememberedDocuments = 256;
 
 export function knownDocuments(schema: GraphQLSchema): Documents {
-  const good = new Map<string, MeasuredOperations>();
+  const good = new Map<string, KnownOperations>();
   const bad = new Map<string, RequestRefused>();
 
-  function look(source: string): MeasuredOperations {
+  function look(source: string): KnownOperations {
     const known = good.get(source);
     if (known) return known;
     const refused = bad.get(source);
@@ -60,13 +57,6 @@ export function knownDocuments(schema: GraphQLSchema): Documents {
 
   return {
     find: (source, operationName) => pick(look(source), operationName),
-    refuseVariables(source, operationName, variables) {
-      const operation = parseDocument(source).definitions.find(
-        (node): node is OperationDefinitionNode =>
-          node.kind === Kind.OPERATION_DEFINITION && (operationName === null || node.name?.value === operationName),
-      );
-      return operation ? checkVariables(schema, operation, variables) : null;
-    },
   };
 }
 
@@ -91,21 +81,22 @@ function parseDocument(source: string): DocumentNode {
 }
 
 /** Limits come before validation, whose time grows with the square of some sizes. */
-function check(schema: GraphQLSchema, source: string): MeasuredOperations {
+function check(schema: GraphQLSchema, source: string): KnownOperations {
   if (source.length > limits.characters) {
     throw refuse('graphql_query_too_complex', `The query is longer than ${limits.characters} characters.`, [
       { parameter: 'query', code: 'too_much_characters', message: `More than ${limits.characters}.` },
     ]);
   }
   const document = parseDocument(source);
+  const executable = takingCoerced(document);
   const nodes = document.definitions.filter((node) => node.kind === Kind.OPERATION_DEFINITION);
   const fragments = Object.fromEntries(
     document.definitions.flatMap((node) => (node.kind === Kind.FRAGMENT_DEFINITION ? [[node.name.value, node]] : [])),
   );
   const operations = new Map(
-    nodes.map((node): [string, Runnable] => [
+    nodes.map((node): [string, KnownOperation] => [
       node.name?.value ?? '',
-      { ...measure(schema, document, node), planned: plannable(node, fragments) },
+      { ...measure(schema, document, node), node, document: executable, planned: plannable(node, fragments) },
     ]),
   );
   const errors = validate(schema, document, specifiedRules, { maxErrors: 20 });
@@ -117,7 +108,7 @@ function check(schema: GraphQLSchema, source: string): MeasuredOperations {
   return operations;
 }
 
-function pick(operations: MeasuredOperations, name: string | null): Runnable {
+function pick(operations: KnownOperations, name: string | null): KnownOperation {
   const [only, ...more] = operations.values();
   if (name === null && only && more.length === 0) return only;
   const found = name === null ? undefined : operations.get(name);
@@ -129,38 +120,4 @@ function pick(operations: MeasuredOperations, name: string | null): Runnable {
   throw refuse('graphql_validation_failed', message, [
     { parameter: 'operationName', code: name === null ? 'required' : 'unknown_operation', message },
   ]);
-}
-
-function checkVariables(
-  schema: GraphQLSchema,
-  operation: OperationDefinitionNode,
-  variables: Variables,
-): RequestRefused | null {
-  const errors: FieldError[] = [];
-  for (const { variable, type: typeNode, defaultValue } of operation.variableDefinitions ?? []) {
-    const parameter = variable.name.value;
-    const type = typeFromAST(schema, typeNode);
-    if (!isInputType(type)) continue;
-    const value = Object.hasOwn(variables, parameter) ? variables[parameter] : undefined;
-    if (value === undefined) {
-      if (isNonNullType(type) && !defaultValue) errors.push({ parameter, code: 'required', message: 'Required.' });
-      continue;
-    }
-    coerceInputValue(value, type, (path, _value, error) => {
-      const pointer = path.map((step) => `/${String(step).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('');
-      errors.push({
-        parameter,
-        ...(pointer !== '' && { pointer }),
-        code: 'invalid_type',
-        message: error.message,
-      });
-    });
-  }
-  const [first] = errors;
-  if (!first) return null;
-  return refuse(
-    'graphql_variables_invalid',
-    `Variable $${first.parameter}${first.pointer ?? ''}: ${first.message}`,
-    errors.slice(0, 100),
-  );
 }

@@ -28,9 +28,15 @@ export class RequestRefused extends Error {
 }
 
 /** A refusal with one of this door's own codes. */
-export function refuse(code: GraphqlProblemCode, message: string, errors: FieldError[] = []): RequestRefused {
+export function refuse(
+  code: GraphqlProblemCode,
+  message: string,
+  errors: FieldError[] = [],
+  moreErrors = false,
+): RequestRefused {
   const short = errors.map((error) => ({ ...error, message: brief(error.message) }));
-  return new RequestRefused([{ message: brief(message), extensions: own(code, short) }]);
+  const extensions = { ...own(code, short), ...(moreErrors && { moreErrors }) };
+  return new RequestRefused([{ message: brief(message), extensions }]);
 }
 
 /** Errors of graphql-js about the document, which name no data but the document's own. */
@@ -66,14 +72,10 @@ export function argumentName(parameter: string): string {
 
 /** A problem as this door spells it: the same members in `extensions`, parameters under the names of the arguments. */
 export function problemError(problem: Problem): GraphQLFormattedError {
-  const { code, status, extra } = problem;
-  const errors = problem.errors.map((error) =>
+  const { message, code, status, faults, extra } = problem.withErrors((error) =>
     error.parameter === undefined ? error : { ...error, parameter: argumentName(error.parameter) },
   );
-  return {
-    message: problem.message,
-    extensions: { code, status, ...(errors.length > 0 && { errors }), ...extra },
-  };
+  return { message, extensions: { code, status, ...faults, ...extra } };
 }
 
 export interface Answered {

@@ -116,13 +116,11 @@ function answering(operation: Operation): Resolver {
 
 /** Parameters that are members of `input` here have a pointer into it, as those of a body have. */
 function intoInput(problem: Problem, args: Arguments): Problem {
-  const { code, message, errors, extra, headers } = problem;
-  const placed = errors.map(({ parameter, ...error }) =>
+  return problem.withErrors(({ parameter, ...error }) =>
     parameter === undefined || parameter in args
       ? { ...error, ...(parameter !== undefined && { parameter }) }
       : { pointer: `/${parameter}`, ...error },
   );
-  return new Problem(code, message, { errors: placed, extra, headers });
 }
 
 /** What a plan was refused with, the field is: it is not tried a second time. */
@@ -289,13 +287,11 @@ export async function named<T>(names: ArgumentNames, answer: Promise<T>): Promis
     return await answer;
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    const { code, message, extra, headers } = error;
     const argument = (parameter: string) =>
       Object.keys(names).find((name) => names[name] === argumentName(parameter)) ?? parameter;
-    const errors = error.errors.map((one) =>
+    throw error.withErrors((one) =>
       one.parameter === undefined ? one : { ...one, parameter: argument(one.parameter) },
     );
-    throw new Problem(code, message, { errors, extra, headers });
   }
 }
 

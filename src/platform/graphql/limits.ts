@@ -224,7 +224,8 @@ class Survey {
     if (value?.kind === Kind.VARIABLE) {
       const name = value.name.value;
       const fallback = this.#defaults.get(name);
-      return (variables) => pageSize(variables[name] ?? fallback);
+      // The default is for a variable that is absent, not for one that is null.
+      return (variables) => pageSize(variables[name] === undefined ? fallback : variables[name]);
     }
     const size = pageSize(value?.kind === Kind.INT ? Number(value.value) : undefined);
     return () => size;

@@ -1,26 +1,28 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import {
+  type DefinitionNode,
   type ExecutionResult,
-  execute as executeDocument,
+  execute,
   type FieldNode,
-  type GraphQLError,
   type GraphQLFormattedError,
   type GraphQLSchema,
-  getVariableValues,
   Kind,
 } from 'graphql';
 import mercurius from 'mercurius';
 import { z } from 'zod';
 import { originOf } from '../audit.ts';
 import { Problem } from '../errors.ts';
+import { inputProblem, reportInput } from '../faults.ts';
 import { asProblem } from '../http/problems.ts';
-import { createContext, inputProblem, reportInput, requireScope, type Services } from '../operation.ts';
-import { type Documents, knownDocuments, type Runnable, rememberedDocuments } from './documents.ts';
+import { createContext, requireScope, type Services } from '../operation.ts';
+import { type Documents, type KnownOperation, knownDocuments } from './documents.ts';
 import { describe, problemError, RequestRefused } from './errors.ts';
 import type { FieldContext, Resolvers } from './field.ts';
 import { assertAffordable, limits } from './limits.ts';
-import { type Planned, rootFields, runPlanned } from './plan.ts';
+import { rootFields, runPlanned } from './plan.ts';
+import { refusedRoots } from './roots.ts';
 import { createSchema } from './schema.ts';
+import { coerceVariables } from './variables.ts';
 
 export interface GraphqlOptions {
   /** The printed schema. */
@@ -32,6 +34,8 @@ export interface GraphqlOptions {
 
 const introspectionScope = 'schema:read';
 const megabyte = 1024 * 1024;
+/** Bytes of a body that nobody types: its faults are told without suggestions. */
+const longBody = 64 * 1024;
 
 /**
  * The GraphQL door, on a scope whose requests carry a principal and whose bodies are parsed strictly: `POST /graphql`
@@ -55,16 +59,12 @@ export async function serveGraphql(app: FastifyInstance, services: Services, opt
       routes: false,
       graphiql: false,
       allowBatchedQueries: false,
-      // 0: never compiled.
-      jit: 0,
-      cache: rememberedDocuments,
-      errorFormatter: (execution) => ({ statusCode: 200, response: execution }),
     });
     scope.setErrorHandler((error, request, reply) => refuseRequest(error, request, reply));
     scope.post('/graphql', { bodyLimit: 16 * megabyte }, async (request, reply) => {
       const type = mediaType(request.headers.accept);
       try {
-        const answer = await run({ scope, schema, documents, services, options }, request, reply);
+        const answer = await run({ schema, documents }, services, options, request, reply);
         return send(reply, type, 200, answer);
       } catch (error) {
         if (!(error instanceof RequestRefused)) throw error;
@@ -80,20 +80,13 @@ interface Answer {
   extensions?: Record<string, unknown>;
 }
 
-interface Door {
-  scope: FastifyInstance;
-  schema: GraphQLSchema;
-  documents: Documents;
-  services: Services;
-  options: GraphqlOptions;
-}
-
-async function run(door: Door, request: FastifyRequest, reply: FastifyReply): Promise<Answer> {
-  const {
-    documents,
-    services,
-    options: { production },
-  } = door;
+async function run(
+  { schema, documents }: { schema: GraphQLSchema; documents: Documents },
+  services: Services,
+  { production }: GraphqlOptions,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<Answer> {
   const { query, operationName, variables } = readBody(request.body);
   const operation = documents.find(query, operationName);
   const { principal, ip } = request;
@@ -106,52 +99,45 @@ async function run(door: Door, request: FastifyRequest, reply: FastifyReply): Pr
     failed: new Map(),
   };
   if (production && operation.introspects) refuseScope(() => requireScope(context.call, introspectionScope));
-  if (!operation.batches && Number(request.headers['content-length'] ?? 0) > megabyte) {
+  if (!operation.batches && request.bodySize > megabyte) {
     throw new Problem('body_too_large', 'Only batches may have a body of more than 1 MB.');
   }
-  const cost = operation.cost(variables ?? {});
+  const cost = operation.cost(variables);
   assertAffordable(cost);
-  const result = await answerOf(door, operation, { query, context, variables, operationName });
-  // Only a request that was not run has no data; its variables are then the only thing that has not been checked.
-  if (result === null || result.data === undefined) {
-    const refused = documents.refuseVariables(query, operationName, variables ?? {});
-    if (refused) throw refused;
-  }
-  const { errors, headers } = describe(result?.errors ?? [], request.log, request.id);
+  const result =
+    refusedRoots(schema, operation.node, context.call) ??
+    (await answerOf(schema, operation, {
+      context,
+      variables: await coerceVariables(schema, operation.node, variables, { suggest: request.bodySize <= longBody }),
+    }));
+  const { errors, headers } = describe(result.errors ?? [], request.log, request.id);
   reply.headers(headers);
   if (context.replayed) reply.header('Idempotency-Replayed', 'true');
   return {
     ...(errors.length > 0 && { errors }),
-    data: result?.data ?? null,
+    data: result.data ?? null,
     extensions: { cost: { requested: cost, limit: limits.cost } },
   };
 }
 
 interface Asked {
-  query: string;
   context: FieldContext;
-  variables: Record<string, unknown> | undefined;
-  operationName: string | null;
+  /** Coerced. */
+  variables: Record<string, unknown>;
 }
 
 type Result = Pick<ExecutionResult, 'errors'> & { data?: unknown };
 
-/** Root fields that can be planned are; graphql-js resolves the others. null: refused before it ran. */
-async function answerOf(
-  { scope, schema }: Door,
-  { kind, planned }: Runnable,
-  { query, context, variables, operationName }: Asked,
-): Promise<Result | null> {
-  const byGraphqlJs = () => execute(scope, query, context, variables, operationName);
-  if (kind !== 'query') return byGraphqlJs();
-  const { coerced } = getVariableValues(schema, planned.node.variableDefinitions ?? [], variables ?? {});
-  const fields = coerced && rootFields(schema, planned, coerced);
-  if (!coerced || !fields) return byGraphqlJs();
+/** Root fields that can be planned are; graphql-js resolves the others. */
+async function answerOf(schema: GraphQLSchema, operation: KnownOperation, asked: Asked): Promise<Result> {
+  const { context, variables } = asked;
+  const fields = operation.kind === 'query' ? rootFields(schema, operation.planned, variables) : null;
+  if (!fields) return executeFields(schema, operation, null, asked);
   const roots = [...fields];
   const texts = await Promise.all(
     roots.map(async ([key, nodes]) => {
       try {
-        return await runPlanned(schema, planned, { key, nodes, variables: coerced, context });
+        return await runPlanned(schema, operation.planned, { key, nodes, variables, context });
       } catch (error) {
         for (const node of nodes) context.failed.set(node, error);
         return null;
@@ -159,8 +145,8 @@ async function answerOf(
     }),
   );
   const left = roots.flatMap(([, nodes], index) => (texts[index] === null ? nodes : []));
-  if (left.length === roots.flatMap(([, nodes]) => nodes).length) return byGraphqlJs();
-  const rest = left.length === 0 ? null : await executeSome(schema, planned, left, { context, variables });
+  if (texts.every((text) => text === null)) return executeFields(schema, operation, null, asked);
+  const rest = left.length === 0 ? null : await executeFields(schema, operation, left, asked);
   if (rest && !rest.data) return rest;
   const members = roots.map(([key], index) => `"${key}":${texts[index] ?? JSON.stringify(rest?.data?.[key] ?? null)}`);
   return { ...(rest?.errors && { errors: rest.errors }), data: new Text(`{${members.join(',')}}`) };
@@ -175,37 +161,24 @@ class Text {
   }
 }
 
-/** Some of the root fields of an operation, resolved by graphql-js. */
-function executeSome(
+/** @param selections some of the root fields; null: all of them */
+async function executeFields(
   schema: GraphQLSchema,
-  { node, fragments }: Planned,
-  selections: readonly FieldNode[],
-  { context, variables }: Pick<Asked, 'context' | 'variables'>,
-) {
-  const operation = { ...node, selectionSet: { kind: Kind.SELECTION_SET, selections } } as const;
-  const document = { kind: Kind.DOCUMENT, definitions: [operation, ...Object.values(fragments)] } as const;
-  return executeDocument({ schema, document, contextValue: context, ...(variables && { variableValues: variables }) });
-}
-
-/** null: refused before it ran. */
-async function execute(
-  scope: FastifyInstance,
-  text: string,
-  context: FieldContext,
-  variables: Record<string, unknown> | undefined,
-  operationName: string | null,
-): Promise<(ExecutionResult & { errors?: readonly GraphQLError[] }) | null> {
-  try {
-    return await scope.graphql(
-      text,
-      context as object as Record<string, unknown>,
-      variables,
-      operationName ?? undefined,
-    );
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'MER_ERR_GQL_VALIDATION') return null;
-    throw error;
-  }
+  { node, document }: KnownOperation,
+  selections: readonly FieldNode[] | null,
+  { context, variables }: Asked,
+): Promise<ExecutionResult> {
+  const definitions = document.definitions.flatMap((one): DefinitionNode[] => {
+    if (one.kind !== Kind.OPERATION_DEFINITION) return [one];
+    if (one.selectionSet !== node.selectionSet) return [];
+    return selections ? [{ ...one, selectionSet: { kind: Kind.SELECTION_SET, selections } } as const] : [one];
+  });
+  return execute({
+    schema,
+    document: { kind: Kind.DOCUMENT, definitions },
+    contextValue: context,
+    variableValues: variables,
+  });
 }
 
 const bodySchema = z.strictObject({
@@ -224,13 +197,14 @@ function readBody(body: unknown) {
   }
   const parsed = bodySchema.safeParse(body, reportInput);
   if (!parsed.success) {
-    const { errors } = inputProblem(parsed.error, ['body']);
+    const { errors, moreErrors } = inputProblem(parsed.error, { within: ['body'] });
     throw new Problem('invalid_request', 'Send a JSON object with query, and operationName and variables if needed.', {
       errors,
+      moreErrors,
     });
   }
   const { query, operationName, variables } = parsed.data;
-  return { query, operationName: operationName ?? null, variables: variables ?? undefined };
+  return { query, operationName: operationName ?? null, variables: variables ?? {} };
 }
 
 /** The header speaks of one operation, so it cannot stand for two mutations. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { fieldError, problemCode } from '../batch.ts';
+import { fieldError, moreErrors, problemCode } from '../batch.ts';
 import { type ProblemCode, problemCodes, statusOf, titleOf } from '../errors.ts';
 import type { Json } from './openapi-schemas.ts';
 import type { Route } from './rest.ts';
@@ -20,7 +20,8 @@ export const problemBody = z
     errors: z
       .array(fieldError)
       .optional()
-      .meta({ description: 'Where the faults are, as far as the input could be read.' }),
+      .meta({ description: 'Where the faults are, as far as the input could be read; at most 100.' }),
+    moreErrors: moreErrors.optional(),
     id: z.string().optional().meta({ description: 'With `already_exists`: the record there is.' }),
     version: z.int().optional().meta({ description: 'With `version_mismatch`: the version there is.' }),
     scope: z.string().optional().meta({ description: 'With `insufficient_scope`: the scope that is needed.' }),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { membersOf, type Schema } from '../../records/walk.ts';
-import { batchItem } from '../batch.ts';
+import { batchItem } from '../batch-items.ts';
 import type { Operation } from '../operation.ts';
 import { pageParameters } from '../page.ts';
 import { listedRecord, personalSelectors } from '../personal.ts';

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 
 import { z } from 'zod';
 import { type Schema, unwrapped } from '../../records/walk.ts';
 import { originOf } from '../audit.ts';
-import { type FieldError, Problem } from '../errors.ts';
+import { type FieldError, mostErrors, Problem } from '../errors.ts';
 import { viewerTag } from '../masked-fields.ts';
 import { Redirected, type Redirects } from '../merged-ids.ts';
 import {
@@ -165,7 +165,10 @@ function assemble(binding: Binding, request: FastifyRequest): Record<string, unk
   }
   if (errors.length > 0) {
     const unknown = errors.every((error) => error.code === 'unsupported_parameter');
-    const names = errors.map((error) => error.parameter).join(', ');
+    const names = errors
+      .slice(0, mostErrors)
+      .map((error) => error.parameter)
+      .join(', ');
     throw new Problem(unknown ? 'unsupported_parameter' : 'invalid_input', `Invalid query parameters: ${names}.`, {
       errors,
     });

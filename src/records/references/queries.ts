@@ -63,7 +63,12 @@ export function referenceOf({ source, externalId }: Target): ReferenceInput | un
 }
 
 /** The id of the record that a request addresses by id or by reference; 404 if there is none with this reference. */
-export async function targetId(db: Db, kind: string, target: Target): Promise<string> {
+export async function targetId(
+  db: Db,
+  kind: string,
+  target: Target,
+  { toWrite = false }: { toWrite?: boolean } = {},
+): Promise<string> {
   const { id, source, externalId } = target;
   if (id !== undefined && source === undefined && externalId === undefined) {
     if (isNobody(id)) throw notFound(kind);
@@ -76,6 +81,7 @@ export async function targetId(db: Db, kind: string, target: Target): Promise<st
   }
   const found = await db.first(findRef, { kind, source, externalId });
   if (!found?.recordId) {
+    if (toWrite && found?.deletedAt) throw deletedReference();
     throw new Problem(
       'not_found',
       found?.deletedAt ? `This ${kind} was deleted.` : `There is no ${kind} with that reference.`,
@@ -87,6 +93,15 @@ export async function targetId(db: Db, kind: string, target: Target): Promise<st
 /** The id of the record with the reference in the parameters `source` and `externalId`. */
 export function idByReference(kind: string): SQL {
   return sql`(select record_id from ${externalRefs} where kind = ${sql.raw(`'${kind}'`)} and source = ${param('source')} and external_id = ${param('externalId')})`;
+}
+
+/** @param pointer where the reference stands in the input; left out: in the address */
+export function deletedReference(pointer?: string): Problem {
+  const message =
+    'The record with this reference was deleted, and a late message does not create it again. To bring it back, send PUT with `restore=true` (GraphQL: upsert with `restore: true`).';
+  return new Problem('deleted', message, {
+    errors: pointer === undefined ? [] : [{ pointer, code: 'deleted', message }],
+  });
 }
 
 /** References taken by two transactions at once collide on the primary key, and the loser runs again (see `transaction`). */

@@ -3,6 +3,7 @@ import { Problem } from '../../platform/errors.ts';
 import {
   addRefs,
   byName,
+  deletedReference,
   isNews,
   type Name,
   newRef,
@@ -110,15 +111,6 @@ export function refBook(kind: string, found: RefRow[]): RefBook {
 
 function restores(fact: FactReference | NamelessFact | null): boolean {
   return fact !== null && fact.mode !== 'new' && fact.restore === true;
-}
-
-/** @param pointer where the reference stands in the input; left out: in the address */
-export function deletedReference(pointer?: string): Problem {
-  const message =
-    'The record with this reference was deleted, and a late message does not create it again. To bring it back, send PUT with `restore=true` (GraphQL: upsert with `restore: true`).';
-  return new Problem('deleted', message, {
-    errors: pointer === undefined ? [] : [{ pointer, code: 'deleted', message }],
-  });
 }
 
 /**

@@ -234,3 +234,19 @@ t.test('however many push at once, the right customers come of it', async (t) =>
     t.equal(counts[0] + counts[1], customers.length, 'nothing is lost or doubled');
   }
 });
+
+t.test('a document that names two accounts is about the customer who has one of them', async (t) => {
+  const email = `${fresh('linked')}@example.org`;
+  const account = { source: 'shop', externalId: fresh('account') };
+  const identities = [{ kind: 'email', value: email }];
+  const first = await request('POST', '/v1/customers', {
+    body: { references: [account], identities },
+    headers: newKey(),
+  });
+  const other = { source: 'web', externalId: fresh('account') };
+  const { body } = await request('POST', '/v1/customers/batch', {
+    body: { customers: [{ references: [other, account], identities }] },
+    headers: newKey(),
+  });
+  t.match(body.results, [{ status: 'updated', id: first.body.id }]);
+});

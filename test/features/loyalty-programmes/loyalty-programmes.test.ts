@@ -1,4 +1,3 @@
-import { sql } from 'drizzle-orm';
 import fc from 'fast-check';
 import pg from 'pg';
 import t from 'tap';
@@ -6,9 +5,8 @@ import { earns, type LoyaltyRules, pointsOfOrder } from '../../../src/domain/loy
 import { type GoodsOrder, OrderGoods } from '../../../src/domain/loyalty-goods.ts';
 import { levelFor } from '../../../src/domain/loyalty-tiers.ts';
 import { addDays } from '../../../src/domain/period.ts';
-import { pointsSql } from '../../../src/features/loyalty-programmes/points-sql.ts';
 import { rulesAt, rulesOf, versionAt } from '../../../src/features/loyalty-programmes/queries.ts';
-import { openPool, param, poolDb, statement } from '../../../src/platform/db/client.ts';
+import { openPool, poolDb } from '../../../src/platform/db/client.ts';
 import { testApp } from '../../support/app.ts';
 import { allPages, fresh, orderOf } from '../../support/shop.ts';
 
@@ -583,53 +581,20 @@ async function storedOrders(customerIds: Iterable<string>) {
   }));
 }
 
-let crowd = new Map<number, string>();
-t.test('points in SQL are those of the domain, to the last one', async (t) => {
+t.test('candidates are ranked by what they would have earned', async (t) => {
   const orders = fc.sample(orderArbitrary, { numRuns: 400, seed: 7 }).map(({ lines, cancelled, ...order }) => {
     const items = lines.map(({ total, category }) => ({ sku: 'x', quantity: 1, total, category }));
-    const total = items.reduce((sum, item) => sum + item.total, order.shipping + order.tax);
     return {
       ...order,
-      items: total < 0 ? [] : items,
-      total: total < 0 ? order.shipping + order.tax : total,
+      items,
+      total: items.reduce((sum, item) => sum + item.total, order.shipping + order.tax),
       ...(order.currency !== 'EUR' && { exchangeRate: '0.0061234' }),
       ...(cancelled && { cancelledAt: now }),
     };
   });
-  crowd = await push(orders);
+  const crowd = await push(orders);
   const stored = await storedOrders(crowd.values());
   t.equal(stored.length, 400);
-  const db = poolDb(pool);
-  let positive = 0;
-  await fc.assert(
-    fc.asyncProperty(
-      rulesArbitrary,
-      fc.constantFrom('basic', 'gold', null),
-      fc.nat({ max: 3 }),
-      async (rules, tier, exponent) => {
-        const query = statement<{ id: string; points: number }>(
-          'points',
-          sql`select o.id, ${pointsSql(rules, tier, exponent)} as points from orders o where o.base_revenue > 0 and o.customer_id = any(${param('ids')}::uuid[])`,
-          { unprepared: true },
-        );
-        const found = new Map(
-          (await db.all(query, { ids: [...crowd.values()] })).map(({ id, points }) => [id, points]),
-        );
-        for (const order of stored) {
-          const points = pointsOfOrder(rules, order, tier, exponent);
-          if (points > 0) positive += 1;
-          if ((found.get(order.id) ?? 0) !== points)
-            throw new Error(`${found.get(order.id)} in SQL, ${points} in the domain: ${JSON.stringify(order)}`);
-        }
-      },
-    ),
-    { numRuns: 60 },
-  );
-  t.ok(positive > 1_000, `${positive} times there were points`);
-});
-
-t.test('candidates are ranked by what they would have earned', async (t) => {
-  const stored = await storedOrders(crowd.values());
   let ranked = 0;
   await fc.assert(
     fc.asyncProperty(rulesArbitrary, fc.constantFrom(undefined, 1, 100, 700), async (rules, windowDays) => {

@@ -316,6 +316,8 @@ t.test('nothing of an erased person is left, and no metric has changed', async (
   t.same(done, tried.body, 'what was told happened');
   const again = await erase(person.id);
   t.same(again, { ...done, applied: false, removed: [] });
+  const resent = await made(`/v1/customers/external/shop/${person.reference}/erase`, undefined);
+  t.same(resent, again, 'by the reference as well, which is a hash by now');
 
   await runJobs(api);
   const dump = await dumpDatabase(api.connection);

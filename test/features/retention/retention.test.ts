@@ -417,7 +417,7 @@ t.test('customers of whom nothing was heard', async (t) => {
     headers: { 'If-Match': '*', ...newKey() },
   });
   const reward = await made('/v1/loyalty/rewards', { programmeId: club.id, name: 'Can', points: 1 });
-  const quiet = await customerOf(years, email());
+  const quiet = await customerOf(years, { ...email(), birthday: '--02-14' });
   await orderOf(quiet, old);
   await then(years - 10, () => interactionOf(quiet, old));
   const gone = [quiet, await customerOf(years), await customerOf(years, { kind: 'company' })];
@@ -475,6 +475,7 @@ t.test('customers of whom nothing was heard', async (t) => {
   const asked = await dry(id);
   t.strictSame(new Set(asked.firstIds), new Set(gone), 'those of whom nothing was heard');
   t.equal(asked.matching, gone.length);
+  t.equal((await get(`/v1/customers/${quiet}`)).birthday, '--02-14', 'also a day without a year is there until then');
   const people = await rule({ kind: 'customer', after: 36, unit: 'months', conditions: { customerKind: 'person' } });
   t.equal((await dry(people.id)).matching, gone.length - 1, 'persons only');
   const all = await rule({ kind: 'customer', after: 36, unit: 'months', conditions: { keepConsented: false } });
@@ -485,8 +486,11 @@ t.test('customers of whom nothing was heard', async (t) => {
   t.match(run, { status: 'finished', removed: gone.length, skipped: 0 });
   t.strictSame(await metricsOf(), before, 'no metric changes');
   for (const one of gone) {
-    const { name, erasedAt, identities } = await get(`/v1/customers/${one}`);
-    t.strictSame({ name, erasedAt, identities }, { name: null, erasedAt: ago(0), identities: [] });
+    const { name, birthday, erasedAt, identities } = await get(`/v1/customers/${one}`);
+    t.strictSame(
+      { name, birthday, erasedAt, identities },
+      { name: null, birthday: null, erasedAt: ago(0), identities: [] },
+    );
     const { rows } = await database.query(
       `select operation, kind, door, client, request_id as run, customer_ids as customers from audit_entries
        where customer_ids = array[$1]::uuid[] and operation = 'eraseCustomer'`,
