@@ -1,3 +1,4 @@
+import type { SQL } from 'drizzle-orm';
 import type pg from 'pg';
 import { z } from 'zod';
 import type { Range } from '../domain/period.ts';
@@ -19,8 +20,7 @@ import { IdsMerged, idsIn, mayBeMerged, Redirected, type Redirects, withRedirect
 import { withoutNulls } from './not-given.ts';
 import { type Mask, ordersByPersonal, personalSelectors, redactor } from './personal.ts';
 import type { Principal, ScopedTo } from './principal.ts';
-import type { Selectable } from './record-source.ts';
-import { textPage } from './text-page.ts';
+import type { RecordSource, Select, SelectedPage, SelectedRow } from './record-source.ts';
 
 /** What the service gives to every operation. */
 export interface Services {
@@ -140,6 +140,17 @@ interface Definition<I extends Shape, O extends z.ZodType> {
   problems?: readonly ProblemCode[];
 }
 
+/** What an operation answers, for who selects from it. */
+export interface Selectable {
+  source: RecordSource;
+  /** The one record that the input addresses. @throws Problem not_found */
+  one?(context: Context, input: never, select: Select): Promise<SelectedRow>;
+  /** A page of them. */
+  page?(context: Context, input: never, select: Select): Promise<SelectedPage>;
+  /** A select of the records of an owner, in an order of the list; the first of them with a limit. */
+  ofOwner?(owner: SQL, sort: string | undefined): SQL;
+}
+
 export interface ReadOperation<I extends Shape = Shape, O extends z.ZodType = z.ZodType> extends Definition<I, O> {
   kind: 'read';
   /**
@@ -240,7 +251,7 @@ export async function call(
   context: Context,
   raw: unknown,
   addressed: readonly string[] = [],
-  select?: SelectAnswer,
+  select: SelectAnswer | null = null,
 ): Promise<Answer> {
   authorize(operation, context);
   const parsed = parse(operation, context, raw);
@@ -272,13 +283,11 @@ async function attempt(
   context: Context,
   input: never,
   parsed: never,
-  select: SelectAnswer | undefined,
+  select: SelectAnswer | null,
 ): Promise<Outcome> {
   try {
-    const text = context.origin.door === 'rest' ? textPage(operation, context, fieldsOf(context)) : null;
-    const selecting = select ?? text;
-    const answer = selecting
-      ? await runSelect(operation, context, input, selecting)
+    const answer = select
+      ? await runSelect(operation, context, input, select)
       : await run(operation, context, input, parsed);
     const data = (answer.output as { data?: unknown } | null)?.data; // of a page
     const isEmpty = operation.kind === 'read' && Array.isArray(data) && data.length === 0;

@@ -1,8 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { z } from 'zod';
 import type { Statement, Values } from './db/client.ts';
-import type { Context } from './operation.ts';
-import type { Page } from './page.ts';
 
 /*
  * Records whose JSON Postgres can make: what a list answers as text, and what GraphQL plans into one statement. A record kind
@@ -50,15 +48,9 @@ export interface RecordSource {
 /** A row of what was selected: its id, what its list is ordered by, and the columns of `select`. */
 export type SelectedRow = { id: string } & Record<string, unknown>;
 
-/** What an operation answers, for who selects from it. */
-export interface Selectable {
-  source: RecordSource;
-  /** The one record that the input addresses. @throws Problem not_found */
-  one?(context: Context, input: never, select: Select): Promise<SelectedRow>;
-  /** A page of them. */
-  page?(context: Context, input: never, select: Select): Promise<Page<SelectedRow>>;
-  /** A select of the records of an owner, in an order of the list; the first of them with a limit. */
-  ofOwner?(owner: SQL, sort: string | undefined): SQL;
+export interface SelectedPage {
+  data: SelectedRow[];
+  page: { next: string | null; hasMore: boolean; total?: number; cursors?: string[] };
 }
 
 /** What is selected of rows instead of their columns. */

@@ -2,10 +2,9 @@ import { type SQL, sql } from 'drizzle-orm';
 import { elementOf, membersOf, type Schema } from '../records/walk.ts';
 import type { Statement } from './db/client.ts';
 import { maskingOf, viewerTag } from './masked-fields.ts';
-import type { Context, Operation, SelectAnswer } from './operation.ts';
-import type { Page } from './page.ts';
+import { type Context, fieldsOf, type Operation, type SelectAnswer } from './operation.ts';
 import { isPersonal } from './personal.ts';
-import type { RecordSource, Select, Selected, SelectedRow } from './record-source.ts';
+import type { RecordSource, Select, Selected, SelectedPage, SelectedRow } from './record-source.ts';
 
 /*
  * Pages as JSON text: the database makes the records, masked for the caller, and their text goes to the client as it is. What a
@@ -24,7 +23,8 @@ const selects = new WeakMap<object, Map<string, Select | null>>();
 const mostViewers = 100;
 
 /** How a page is answered as text; null: an operation, or a mask, needs its records as values. */
-export function textPage(operation: Operation, context: Context, fields: readonly string[]): SelectAnswer | null {
+export function textPage(operation: Operation, context: Context): SelectAnswer | null {
+  const fields = fieldsOf(context);
   const selectable = operation.kind === 'read' ? operation.selectable?.() : null;
   const page = selectable?.page;
   if (!selectable || !page) return null;
@@ -41,7 +41,7 @@ export function textPage(operation: Operation, context: Context, fields: readonl
   return select && (async (input) => answerOf(await page(context, input, select)));
 }
 
-function answerOf(found: Page<SelectedRow>) {
+function answerOf(found: SelectedPage) {
   const { data, page } = found;
   const shown = data.flatMap(({ shown: owners }) => owners as string[]); // an array of ids
   return {

@@ -3,9 +3,15 @@ import { z } from 'zod';
 import { batchInput, batchResults, type Outcome, runBatch, warning } from '../platform/batch.ts';
 import { param, Retry, statement, type Transaction } from '../platform/db/client.ts';
 import { invalid, notFound, Problem, type ProblemCode } from '../platform/errors.ts';
-import { type Context, readOperation, writeOperation, writeParameters } from '../platform/operation.ts';
+import {
+  type Context,
+  readOperation,
+  type Selectable,
+  writeOperation,
+  writeParameters,
+} from '../platform/operation.ts';
 import { keysetList, type Page, pageOf, pageParameters, sortParameter } from '../platform/page.ts';
-import type { RecordSource, Selectable } from '../platform/record-source.ts';
+import type { RecordSource } from '../platform/record-source.ts';
 import { id } from '../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion, written } from '../platform/versions.ts';
 import { customFilters } from './custom-fields.ts';
@@ -324,7 +330,9 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       },
       selectable: selectable(({ byId }) => ({
         async one({ db }, target: Target, select) {
-          const by = target.id === undefined ? 'reference' : 'id';
+          const { source, externalId } = target;
+          const isNamed = target.id === undefined && source !== undefined && externalId !== undefined;
+          const by = isNamed ? 'reference' : 'id';
           let query = select.shapes.get(by);
           if (!query) {
             const found = by === 'id' ? param('id') : idByReference(name);
@@ -332,8 +340,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
             query = statement(`select_${name}`, whole, { unprepared: select.unprepared(whole) });
             select.shapes.set(by, query);
           }
-          const { source, externalId } = target;
-          const id = target.id === undefined ? {} : { id: await idOf(db, target) };
+          const id = isNamed ? {} : { id: await idOf(db, target) };
           const row = await db.first(query, { ...id, source, externalId, ...select.values });
           if (!row) throw notFound(name);
           return row;

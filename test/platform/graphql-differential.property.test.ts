@@ -410,7 +410,7 @@ t.test('every run of a document answers what plain graphql-js answers', async (t
     seen.withErrors += wanted.filter(({ errors }) => errors.length > 0).length;
     if (differing.length > 0) {
       seen.differing += 1;
-      if (seen.differing <= shown) t.fail('a run answers something else', { query, differing });
+      if (seen.differing <= shown) t.fail(`a run answers something else: ${JSON.stringify({ query, differing })}`);
     }
   }
   t.comment(JSON.stringify(seen));

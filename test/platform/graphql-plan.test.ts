@@ -58,7 +58,7 @@ t.test('a document that comes again is prepared', async (t) => {
 t.test('what needs code is resolved beside what is planned, in the order of the document', async (t) => {
   const { body } =
     await graphql(`{ orders(first: 1) { nodes { id } } metrics { retentionRate(input: { from: "2026-02-01", to: "2026-03-01" }) { value } }
-    customers(first: 1) { nodes { id summary { orders { count } } } } last: customer(id: "0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90") { id } }`);
+    customers(first: 1) { nodes { id summary { orders } } } last: customer(id: "0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90") { id } }`);
   t.notOk(body.errors, JSON.stringify(body.errors));
   t.same(Object.keys(body.data), ['orders', 'metrics', 'customers', 'last']);
   t.equal(body.data.last, null);
@@ -88,7 +88,7 @@ t.test('partners see what is shared, masked, in one statement', async (t) => {
 });
 
 t.test('the audit has who saw whose personal data, at every depth, and only selected members count', async (t) => {
-  const entries = async () => (await request('GET', '/v1/audit?kind=read&limit=100')).body.data;
+  const entries = async () => (await request('GET', '/v1/audit-entries?kind=read&limit=100')).body.data;
   const settled = () => new Promise((resolve) => setTimeout(resolve, 300));
   const added = async (query: string, options = {}) => {
     await settled();

@@ -119,7 +119,7 @@ for (const { url, operation } of lists) {
 
 t.test('who saw personal data in a page is in the audit, and nobody who saw none', async (t) => {
   const entries = async () =>
-    (await request('GET', '/v1/audit?kind=read&limit=100')).body.data.filter(
+    (await request('GET', '/v1/audit-entries?kind=read&limit=100')).body.data.filter(
       ({ operation }: { operation: string }) => operation === 'listCustomers' || operation === 'listOrders',
     );
   const settled = () => new Promise((resolve) => setTimeout(resolve, 300));

@@ -24,7 +24,7 @@ import { param, type Statement } from '../db/client.ts';
 import { Problem } from '../errors.ts';
 import { maskingOf, viewerTag } from '../masked-fields.ts';
 import { authorize, type Context, call, fieldsOf, noteShown, type Operation } from '../operation.ts';
-import { defaultLimit, type Page } from '../page.ts';
+import { defaultLimit } from '../page.ts';
 import { isPersonal } from '../personal.ts';
 import {
   jsonObject,
@@ -32,6 +32,7 @@ import {
   type RecordSource,
   type Select,
   type Selected,
+  type SelectedPage,
   type SelectedRow,
 } from '../record-source.ts';
 import { type FieldContext, firstPage, type Line, lineOf, named, pageOptions, rawInput } from './field.ts';
@@ -190,7 +191,7 @@ class Plan {
   readonly #shown: Shown[] = [];
   /** Objects of each row, in the columns `t0`, `t1`, … */
   readonly #texts: ((row: SQL, sorts: Sorts) => SQL)[] = [];
-  readonly #assemble: (page: Page<SelectedRow>, after: boolean) => string;
+  readonly #assemble: (page: SelectedPage, after: boolean) => string;
   #shapes = new Map<string, Map<string, Statement<SelectedRow>>>();
   #uses = 0;
   #prepared = false;
@@ -237,7 +238,7 @@ class Plan {
       const name = need(own[0]).name.value;
       return { as, of: this.#connectionField(place, type, name, own) };
     });
-    return (page: Page<SelectedRow>, after: boolean) =>
+    return (page: SelectedPage, after: boolean) =>
       `{${parts.map(({ as, of }) => `"${as}":${of(page, after)}`).join(',')}}`;
   }
 
@@ -246,7 +247,7 @@ class Plan {
     type: GraphQLObjectType,
     name: string,
     nodes: readonly FieldNode[],
-  ): (page: Page<SelectedRow>, after: boolean) => string {
+  ): (page: SelectedPage, after: boolean) => string {
     if (name === '__typename') return () => `"${type.name}"`;
     const field = need(type.getFields()[name]);
     if (name === 'totalCount') return ({ page: { total } }) => String(total ?? null);
@@ -264,7 +265,7 @@ class Plan {
       }
       return { as, of: need(name === 'edges' ? edgeFields[inner] : name === 'pageInfo' && pageFields[inner]) };
     });
-    const object = (page: Page<SelectedRow>, after: boolean, row?: SelectedRow, index = 0) =>
+    const object = (page: SelectedPage, after: boolean, row?: SelectedRow, index = 0) =>
       `{${parts.map(({ as, of }) => `"${as}":${of(row, index, page, after)}`).join(',')}}`;
     if (name === 'pageInfo') return (page, after) => object(page, after);
     return (page, after) => `[${page.data.map((row, index) => object(page, after, row, index)).join(',')}]`;
@@ -434,7 +435,7 @@ class Plan {
     const answer = call(this.#operation, context, inputs.raw, [], async (input) => {
       if (one && this.#line.kind === 'record') {
         const row = await one(context, input, select);
-        const output: Page<SelectedRow> = { data: [row], page: { next: null, hasMore: false } };
+        const output: SelectedPage = { data: [row], page: { next: null, hasMore: false } };
         return { output, ...this.#note([row], context) };
       }
       const output = await page?.(context, input, select);
@@ -442,7 +443,7 @@ class Plan {
     });
     const found = this.#line.kind === 'record' ? await nullIfNotFound(answer) : await named(this.#line.names, answer);
     if (found === null) return 'null';
-    return this.#assemble(found.output as Page<SelectedRow>, inputs.after); // made above
+    return this.#assemble(found.output as SelectedPage, inputs.after); // made above
   }
 
   /** What the root and its children are asked for; null: something in it is for graphql-js to refuse. */
@@ -498,6 +499,7 @@ class Plan {
       columns: (row) =>
         sql.join(
           [
+            sql`true as found`, // also where only the page itself is asked for
             ...this.#texts.map((object, at) => sql`${object(row, sorts)}::text as ${sql.raw(`t${at}`)}`),
             ...this.#shown.map(({ owners }, at) => sql`${owners(row)} as ${sql.raw(`shown${at}`)}`),
           ],
@@ -548,7 +550,7 @@ function text(name: string): SQL {
   return sql.raw(`'${name}'::text`);
 }
 
-type PageField = (row: SelectedRow | undefined, index: number, page: Page<SelectedRow>, after: boolean) => string;
+type PageField = (row: SelectedRow | undefined, index: number, page: SelectedPage, after: boolean) => string;
 
 const edgeFields: Readonly<Record<string, PageField>> = {
   cursor: (_row, index, { page }) => JSON.stringify(page.cursors?.[index] ?? null),

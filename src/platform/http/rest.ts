@@ -14,6 +14,7 @@ import {
   type Operation,
   type Services,
 } from '../operation.ts';
+import { textPage } from '../text-page.ts';
 import type { parseQuery } from './parsing.ts';
 
 /** A line of the URL table: what is at an address. */
@@ -117,7 +118,7 @@ export function serve(app: FastifyInstance, services: Services, routes: readonly
         const raw = assemble(binding, request);
         try {
           const addressed = binding.pathNames.map((name) => String(raw[name]));
-          const answer = await call(target.operation, context, raw, addressed);
+          const answer = await call(target.operation, context, raw, addressed, textPage(target.operation, context));
           return send(target, request, reply, answer, context);
         } catch (error) {
           if (!(error instanceof Redirected)) throw error;
