@@ -129,6 +129,9 @@ export const placeOf = (date: SQL) => sql`width_bucket(${date} - 1, p.days)`;
 /** Rows of customers who are known. */
 export const buyers = sql`customer_purchases p where ${isSomebody(sql`p.customer_id`)}`;
 
+/** Those of nobody known as well. */
+export const everybody = sql`customer_purchases p`;
+
 /**
  * Each customer's days one by one, as (day, next, place, days, orders, revenue, customer_id): `next` is the day of the next purchase, `orders` and
  * `revenue` are lists. OFFSET 0: what is computed from a day is computed once.
