@@ -7,11 +7,12 @@ import { isSomebody } from '../../records/nobody.ts';
 import {
   buyers,
   dateOf,
+  day,
   dayThatStartsAt,
-  eachDay,
   fromPurchases,
   inReportingZone,
   isSeries,
+  next,
   ordersIn,
   type Present,
   purchaseStatement,
@@ -95,7 +96,7 @@ const factorDays = purchaseStatement<Ranges & { silence: boolean; cut: boolean }
   true,
   ({ silence, cut, ...ranges }) => {
     const limit = sql`${param('silenceDays')}::int`;
-    const days = eachDay(buyers, sql`day, next, ${rangeOf(sql`day`)} as k, ${rangeOf(sql`next`)} as next_k`);
+    const days = sql`(select ${day} as day, ${next} as next, ${rangeOf(day)} as k, ${rangeOf(next)} as next_k from ${buyers})`;
     const exposure = sql`, exposures as (
         select k, sum(least(until - day, ${limit}))::bigint as days, count(*) filter (where until - day > ${limit}) as events
         from (select k, day, case when next_k = k then next else (${param('endDates')}::date[])[k] end as until from ${days} d) spells group by k
@@ -105,7 +106,8 @@ const factorDays = purchaseStatement<Ranges & { silence: boolean; cut: boolean }
         where o.qualifying and ${isSomebody(sql`o.customer_id`)} and ((o.placed_at >= ${param('start')}::timestamptz and o.placed_at < ${param('firstMonthAt')}::timestamptz)
           or (o.placed_at >= ${param('lastMonthAt')}::timestamptz and o.placed_at < ${param('end')}::timestamptz))`;
     return sql`with sums as (
-        select k, sum(${ordersIn})::bigint as orders, count(*) as buyers, sum(${revenueIn}) as revenue, sum(v.days[v.upto] - v.days[v.before + 1]) as days
+        select k, (sum(${ordersIn}) filter (where counts))::bigint as orders, count(*) filter (where counts) as buyers,
+          sum(${revenueIn}) filter (where counts) as revenue, sum(v.days[v.upto] - v.days[v.before + 1]) filter (where counts) as days
         from ${visits(ranges)} v group by k
       ), costs as (
         select k, sum(lines)::bigint as lines, sum(known)::bigint as known, sum(cost) as cost from (

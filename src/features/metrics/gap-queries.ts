@@ -12,11 +12,13 @@ import {
   buyers,
   dateBounds,
   dateOf,
-  eachDay,
+  day,
   fromPurchases,
   inReportingZone,
   isSeries,
+  next,
   type Present,
+  place,
   placeOf,
   purchaseStatement,
   type Ranges,
@@ -83,16 +85,15 @@ interface GapDays {
 const gapDays = purchaseStatement<Ranges, GapDays>('purchase_gap_days', false, (ranges) => {
   const since = sql`greatest(before, 1)`;
   const gaps = ranges.series
-    ? sql`select k, next - day as days from ${eachDay(buyers, sql`day, next, ${rangeOf(sql`next`)} as k`)} g
+    ? sql`select k, days from (select ${next} - ${day} as days, ${rangeOf(next)} as k from ${buyers}) g
         where k between 1 and cardinality(${dateBounds}) - 1`
     : sql`select 1 as k, unnest(v.days[${since} + 1:upto]) - unnest(v.days[${since}:upto - 1]) as days from ${visits(ranges)} v`;
-  return sql`with means as materialized (
-      select k, upto - ${since} as gaps, days[upto] - days[${since}] as days from ${visits(ranges)} v where upto > ${since}
-    ), sorted as (
-      select k, count(*) as n, array_agg(days::float8 / gaps order by days::float8 / gaps) as means from means group by k
+  const means = sql`(select k, upto - ${since} as gaps, days[upto] - days[${since}] as days from ${visits(ranges)} v where counts and upto > ${since})`;
+  return sql`with sorted as (
+      select k, count(*) as n, array_agg(days::float8 / gaps order by days::float8 / gaps) as means from ${means} m group by k
     )
     select 'gap' as kind, k as bucket, days::bigint as days, 0::bigint as gaps, count(*) as n, 0::float8 as mean from (${gaps}) g where days > 0 group by k, days
-    union all select 'customers', k, sum(days), gaps, count(*), 0 from means group by k, gaps
+    union all select 'customers', k, sum(days), gaps, count(*), 0 from ${means} m group by k, gaps
     union all select 'middle', k, 0, 0, place, means[place] from sorted, lateral (select distinct unnest(array[(n + 1) / 2, n / 2 + 1]) as place) p
     union all select 'first', ${rangeOf(sql`p.days[1]`)}, 0, 0, count(*), 0 from ${buyers} group by 2`;
 });
@@ -178,7 +179,7 @@ type Spans = { first: boolean; bucket: number; until: number | null; customers: 
 /** The same of many references: each day is its customer's last one from the day after to the next purchase. */
 const silentSpans = purchaseStatement<object, Spans>('churn_silence_spans', false, () => {
   const cutoffs = sql`${param('cutoffs')}::date[]`;
-  const days = eachDay(buyers, sql`width_bucket(day, ${cutoffs}) as since, ${rangeOf(sql`next`)} as until`);
+  const days = sql`(select width_bucket(${day}, ${cutoffs}) as since, ${rangeOf(next)} as until from ${buyers})`;
   return sql`select true as first, ${rangeOf(sql`p.days[1]`)} as bucket, null::int as until, count(*) as customers from ${buyers} group by 2
     union all select false, since, until, count(*) from ${days} d where since < coalesce(until, cardinality(${cutoffs})) group by 2, 3`;
 });
@@ -265,12 +266,10 @@ const ownGapRows = shaped<Shape, { measure: 'buyers' | 'with_gap' | 'silent'; bu
 type GapSpans = { gaps: number; seen: number; since: number | null; until: number | null; customers: number };
 
 const ownGapSpans = purchaseStatement<object, GapSpans>('churn_gap_days', false, () => {
-  const span = sql`div(${param('factor')}::numeric * (day - days[1]), nullif(place - 1, 0))::bigint`;
+  const span = sql`div(${param('factor')}::numeric * (day - first), nullif(gaps, 0))::bigint`;
   const after = sql`width_bucket(day - date '1970-01-01' + ${span}, ${param('dates')}::bigint[])`;
-  const days = eachDay(
-    buyers,
-    sql`place - 1 as gaps, ${rangeOf(sql`day`)} as seen, ${rangeOf(sql`next`)} as until, ${after} as after`,
-  );
+  const days = sql`(select gaps, seen, until, ${after} as after from (
+      select ${place} - 1 as gaps, ${day} as day, p.days[1] as first, ${rangeOf(day)} as seen, ${rangeOf(next)} as until from ${buyers}) each)`;
   return sql`select least(gaps, 2) as gaps, seen, case when greatest(seen, after) < coalesce(until, ${param('references')}::int) and gaps > 0 then greatest(seen, after) end as since,
       until, count(*) as customers from ${days} d group by 1, 2, 3, 4`;
 });

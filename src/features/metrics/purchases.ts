@@ -132,12 +132,14 @@ export const buyers = sql`customer_purchases p where ${isSomebody(sql`p.customer
 /** Those of nobody known as well. */
 export const everybody = sql`customer_purchases p`;
 
-/**
- * Each customer's days one by one, as (day, next, place, days, orders, revenue, customer_id): `next` is the day of the next purchase, `orders` and
- * `revenue` are lists. OFFSET 0: what is computed from a day is computed once.
+/*
+ * Each customer's days one by one, in the select list of a query from `p`: the day, the day of the next purchase, and its place.
+ * Lists in a select list go in step, and keep a subquery apart: what it computes from a day is computed once, by parallel workers too.
  */
-export const eachDay = (from: SQL, columns: SQL) =>
-  sql`(select ${columns} from (select p.*, unnest(p.days) as day, unnest(p.days[2:]) as next, generate_subscripts(p.days, 1) as place from ${from}) d offset 0)`;
+export const day = sql`unnest(p.days)`;
+export const next = sql`unnest(p.days[2:])`;
+/** Not generate_subscripts, of which the planner expects a thousand rows for each customer. */
+export const place = sql`width_bucket(${day}, p.days)`;
 
 /** Whether the question is of one range or of a series. */
 export interface Ranges {
@@ -148,20 +150,17 @@ export const isSeries = (bounds: readonly string[]): Ranges => ({ series: bounds
 
 /**
  * What each owner did in each range where something was bought, as (customer_id, k, before, upto, days, orders, revenue): the
- * places of the last day before the range and of the last one in it.
+ * places of the last day before the range and of the last one in it. Only rows with `counts` are meant, and ranges from 1 to the last:
+ * a condition on lists that were opened would be taken for one that hardly any row meets, and grouped by sorting.
  */
 export function visits({ series }: Ranges, from: SQL = buyers): SQL {
   if (!series) {
-    return sql`(select * from (select p.customer_id, 1 as k, ${placeOf(dateOf('from'))} as before, ${placeOf(dateOf('to'))} as upto, p.days, p.orders, p.revenue
-      from ${from} offset 0) ranges where upto > before)`;
+    return sql`(select *, true as counts from (select p.customer_id, generate_series(1, 1) as k, ${placeOf(dateOf('from'))} as before, ${placeOf(dateOf('to'))} as upto, p.days, p.orders, p.revenue
+      from ${from}) ranges where upto > before)`;
   }
-  const days = eachDay(
-    from,
-    sql`customer_id, days, orders, revenue, place as upto, ${rangeOf(sql`day`)} as k, ${rangeOf(sql`next`)} as next_k`,
-  );
-  const firstDay = sql`(${dateBounds})[k]`;
-  return sql`(select customer_id, k, width_bucket(${firstDay} - 1, days) as before, upto, days, orders, revenue
-      from ${days} p where k between 1 and cardinality(${dateBounds}) - 1 and next_k is distinct from k offset 0)`;
+  return sql`(select customer_id, k, width_bucket((${dateBounds})[k] - 1, days) as before, upto, days, orders, revenue, next_k is distinct from k as counts
+      from (select p.customer_id, p.days, p.orders, p.revenue, width_bucket(u.day, p.days) as upto, ${rangeOf(sql`u.day`)} as k, ${rangeOf(sql`u.next`)} as next_k
+        from (select p.* from ${from}) p, unnest(p.days, p.days[2:]) u(day, next) where u.day is not null) d)`;
 }
 
 /** Of a visit `v`: the orders of the range, those by its end, and the revenue of the range. */

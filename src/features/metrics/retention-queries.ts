@@ -5,9 +5,11 @@ import { type Db, param } from '../../platform/db/client.ts';
 import {
   buyers,
   dateOf,
-  eachDay,
+  day,
   fromPurchases,
+  next,
   type Present,
+  place,
   placeOf,
   purchaseStatement,
   rangeOf,
@@ -111,10 +113,7 @@ const consecutiveDays = purchaseStatement<{ minimum: boolean }, RetentionCounts 
   'retention_series_days',
   false,
   ({ minimum }) => {
-    const days = eachDay(
-      buyers,
-      sql`orders[place] as orders, ${rangeOf(sql`day`)} as k, ${rangeOf(sql`next`)} as next_k`,
-    );
+    const days = sql`(select p.orders[${place}] as orders, ${rangeOf(day)} as k, ${rangeOf(next)} as next_k from ${buyers})`;
     const enough = minimum ? sql`and orders >= ${param('minOrders')}::bigint` : sql``;
     return sql`select k as bucket, count(*) as "previousBuyers", count(*) filter (where next_k = k + 1) as retained
       from ${days} d where k >= 1 and next_k is distinct from k ${enough} group by k`;

@@ -66,13 +66,25 @@ const averages = shaped<Shape, AverageRow>('average_order_value', (shape) => {
     from running where k >= 1 group by 1, 2`;
 });
 
-const averageDays = purchaseStatement<Ranges, AverageRow>(
-  'average_order_value_days',
-  true,
-  (ranges) =>
-    sql`select k as bucket, case when ${isSomebody(sql`customer_id`)} then ${ordersBy} >= 2 end as returning, sum(${ordersIn})::bigint as orders,
-        sum(${revenueIn}) as revenue, count(*) as customers, 0::bigint as "missingRate" from ${visits(ranges, everybody)} v group by 1, 2`,
-);
+const averageDays = purchaseStatement<Ranges, AverageRow>('average_order_value_days', true, (ranges) => {
+  const somebody = isSomebody(sql`customer_id`);
+  const groups = [
+    ['true', sql`${somebody} and ${ordersBy} >= 2`],
+    ['false', sql`${somebody} and ${ordersBy} < 2`],
+    ['null', sql`not ${somebody}`],
+  ] as const;
+  const sums = groups.map(([name, which]) => {
+    const of = sql`filter (where counts and ${which})`;
+    const as = (what: string) => sql.raw(`as ${what}_${name}`);
+    return sql`sum(${ordersIn}) ${of} ${as('orders')}, sum(${revenueIn}) ${of} ${as('revenue')}, count(*) ${of} ${as('customers')}`;
+  });
+  const parts = groups.map(([name]) =>
+    sql.raw(`(${name}::boolean, orders_${name}, revenue_${name}, customers_${name})`),
+  );
+  return sql`select k as bucket, g.again as returning, g.orders::bigint as orders, g.revenue, g.customers, 0::bigint as "missingRate"
+    from (select k, ${sql.join(sums, sql`, `)} from ${visits(ranges, everybody)} v group by k) s,
+      lateral (values ${sql.join(parts, sql`, `)}) g(again, orders, revenue, customers) where g.customers > 0`;
+});
 
 /** Orders and revenue of each of the consecutive ranges, by returning and one-time customers. */
 export async function averageOrderSums(
@@ -187,16 +199,27 @@ const revenues = shaped<Shape, RevenueRow>(
     from known group by k`,
 );
 
+const inRangesOf = sql`width_bucket(returned_at, ${param('instants')}::timestamptz[])`;
+const inPeriod = sql`returned_at >= ${param('start')}::timestamptz and returned_at < ${param('end')}::timestamptz`;
+
 /**
- * `sent_back`: what each customer returned in each range, as (customer_id, k, r_n, r_valued, returned), and whether there was an order by
- * its end (`bought`). From the returns themselves: they are few beside orders.
+ * `sent_back`: what each customer returned in each range, as (customer_id, k, r_n, r_valued, returned), whether there was an order by
+ * its end (`bought`), and one in it (`here`). From the returns themselves: they are few beside orders.
  */
 const sentBack = sql`sent_back as materialized (
-      select customer_id, k, count(*) as r_n, count(base_net) as r_valued, coalesce(sum(base_net), 0) as returned,
-        coalesce((select p.days[1] from customer_purchases p where p.customer_id = r.customer_id) < (${dateBounds})[k + 1], false) as bought
-      from (select customer_id, base_net, width_bucket(returned_at, ${param('instants')}::timestamptz[]) as k from returns
-        where returned_at >= ${param('start')}::timestamptz and returned_at < ${param('end')}::timestamptz) r group by 1, 2
+      select customer_id, k, r_n, r_valued, returned,
+        coalesce((select p.days[1] < until from customer_purchases p where p.customer_id = r.customer_id), false) as bought,
+        coalesce((select width_bucket(until - 1, p.days) > width_bucket(since - 1, p.days) from customer_purchases p where p.customer_id = r.customer_id), false) as here
+      from (
+        select customer_id, k, (${dateBounds})[k] as since, (${dateBounds})[k + 1] as until, count(*) as r_n, count(base_net) as r_valued,
+          coalesce(sum(base_net), 0) as returned
+        from (select customer_id, base_net, ${inRangesOf} as k from returns where ${inPeriod}) f group by 1, 2
+      ) r
     )`;
+
+/** What the customer of a visit `v` returned in its range. Only of those who returned anything the returns are asked. */
+const returnedIn = sql`case when v.customer_id in (select customer_id from returns where ${inPeriod}) then coalesce((
+        select sum(base_net)::bigint from returns r where r.customer_id = v.customer_id and ${inPeriod} and ${inRangesOf} = v.k), 0) else 0 end`;
 
 /** Per range: returns that are in nobody's revenue. `apart`: those of customers who bought, and are not in it either. */
 const asideOfDays = (bought: SQL, apart: SQL) => sql`0::bigint as "missingRate",
@@ -210,8 +233,8 @@ const revenueDays = purchaseStatement<Ranges, RevenueRow>(
   'revenue_per_customer_days',
   true,
   (ranges) => sql`with ${sentBack}, sold as (
-      select k, count(*) filter (where ${isSomebody(sql`customer_id`)}) as buyers, count(*) filter (where not ${isSomebody(sql`customer_id`)}) as anonymous,
-        sum(${revenueIn}) as revenue from ${visits(ranges, everybody)} v group by k
+      select k, count(*) filter (where counts and ${isSomebody(sql`customer_id`)}) as buyers, count(*) filter (where counts and not ${isSomebody(sql`customer_id`)}) as anonymous,
+        sum(${revenueIn}) filter (where counts) as revenue from ${visits(ranges, everybody)} v group by k
     ), back as (
       select k, sum(returned) filter (where bought) as taken, ${asideOfDays(sql`bought`, sql`false`)} from sent_back group by k
     )
@@ -292,23 +315,19 @@ const factorLimit = sql.raw('3000000000');
 const historicDays = purchaseStatement<Ranges, HistoricRow>(
   'lifetime_value_historic_days',
   true,
-  (ranges) => sql`with ${sentBack}, nets as (
-      select k, v.customer_id, r.customer_id is not null as returns, ${revenueIn} - coalesce(r.returned, 0)::bigint as net, v.customer_id is not null as buyer,
-        r.r_n, r.r_valued, r.returned, r.bought
-      from ${visits(ranges)} v full join sent_back r using (customer_id, k)
-    ), sums as (
-      select k, count(*) as buyers, sum(net) as sum,
+  (ranges) => sql`with ${sentBack}, sums as (
+      select k, count(net) as buyers, sum(net) as sum,
         coalesce(sum(net * net) filter (where abs(net) < ${factorLimit}), 0) + coalesce(sum(net::numeric * net) filter (where abs(net) >= ${factorLimit}), 0) as squares,
-        array_agg(net order by net) as sorted
-      from nets where buyer group by k
+        array_agg(net order by net) filter (where net is not null) as sorted
+      from (select k, case when counts then ${revenueIn} - ${returnedIn} end as net from ${visits(ranges)} v) nets group by k
     ), back as (
-      select k, ${asideOfDays(sql`bought`, sql`not buyer`)} from nets where returns group by k
+      select k, ${asideOfDays(sql`bought`, sql`not here`)} from sent_back group by k
     ), ranks as (
       select distinct k, least(place, buyers - 1) as rank from sums, lateral (
         select 0 as place union all select buyers - 1
         union all select (buyers - 1) * p / 10000 + more from unnest(${param('percentiles')}::int[]) p, generate_series(0, 1) more) places
     ), picked as (
-      select k, json_object_agg(rank, sorted[rank + 1]::text) as ranked from ranks join sums using (k) group by k
+      select k, json_object_agg(rank, sorted[rank + 1]::text) as ranked from ranks join sums using (k) where rank >= 0 group by k
     )
     select k as bucket, coalesce(s.buyers, 0) as buyers, coalesce(s.sum, 0) as sum, coalesce(s.squares, 0) as squares, p.ranked, ${asideOrNone}
     from sums s full join back a using (k) left join picked p using (k)`,
