@@ -17,6 +17,7 @@ import { settleLoyalty } from './features/loyalty/settle.ts';
 import { partnerSettings } from './features/partners/queries.ts';
 import { restateRates } from './features/rates/restate.ts';
 import { retentionJobs } from './features/retention/apply.ts';
+import { fillPurchases } from './features/rollups/fill.ts';
 import { surveyInvitationJobs } from './features/survey-invitations/planning.ts';
 import './derived-state.ts';
 import './effects.ts';
@@ -74,6 +75,7 @@ export const jobs: readonly AnyJob[] = [
   recomputePublication,
   settleLoyalty,
   restateRates,
+  fillPurchases,
   ...retentionJobs,
   ...clientJobs,
 ];

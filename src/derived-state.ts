@@ -9,6 +9,7 @@ import { earningDifferences, recomputeAllEarnings } from './features/loyalty/ear
 import { recomputeRefunds, refundDifferences } from './features/orders/refund-nets.ts';
 import { recomputeAllShares, recomputeShares, shareDifferences } from './features/partners/sharing.ts';
 import { recomputeRewards, rewardDifferences } from './features/rewards/comparison.ts';
+import { markFilled } from './features/rollups/fill.ts';
 import { type Difference, recomputeCustomers, rollupDifferences } from './features/rollups/queries.ts';
 import { answerDifferences, clearAnonymousAnswers, recomputeAnswers } from './features/survey-responses/queries.ts';
 import { type Db, transaction } from './platform/db/client.ts';
@@ -72,9 +73,11 @@ export const derivedState: readonly DerivedState[] = [
   },
   {
     name: 'the statistics of customers',
-    tables: ['customer_stats', 'customer_month'],
+    tables: ['customer_stats', 'customer_month', 'customer_purchases'],
     compare: (db, { reportingTimeZone }, limit) => rollupDifferences(db, reportingTimeZone, limit),
     ofCustomers: (tx, { reportingTimeZone }, ids) => recomputeCustomers(tx, ids, reportingTimeZone),
+    // By then all customers have theirs.
+    ofNobody: markFilled,
   },
   {
     name: 'the stages of leads',

@@ -139,9 +139,18 @@ function facts(orders: number, customers: number): Step[] {
     ],
     [
       'months',
-      `insert into customer_month (customer_id, month, currency, ${counters})
-         select customer_id, date_trunc('month', placed_at)::date, currency, ${counts} from orders where qualifying group by 1, 2, 3
-         order by 2, 1`,
+      // No line has a cost; order n has 1 + n % 5 of them.
+      `insert into customer_month (customer_id, month, currency, ${counters}, base_lines, base_costed_lines, base_cost)
+         select customer_id, date_trunc('month', placed_at)::date, currency, ${counts}, sum(1 + substr(external_id, 2)::int % 5), 0, 0
+         from orders where qualifying group by 1, 2, 3 order by 2, 1`,
+    ],
+    [
+      'purchase days',
+      `insert into customer_purchases (customer_id, days, orders, revenue, unvalued)
+         select customer_id, array_agg(day order by day), array_agg(orders order by day), array_agg(revenue order by day), 0
+         from (select customer_id, placed_at::date as day, sum(count(*)) over so_far::int as orders, sum(sum(base_revenue)) over so_far::bigint as revenue
+               from orders where qualifying group by 1, 2 window so_far as (partition by customer_id order by placed_at::date)) by_day
+         group by 1`,
     ],
   ];
 }

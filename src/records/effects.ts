@@ -107,7 +107,7 @@ export interface Planning<R, Input, Loaded> {
   plan?: (next: R, state: Planned<R, Input, Loaded>) => R;
   /** Called when a planned row is accepted: the plans of later ones of the set know of it. */
   accepted?: (row: R, known: Loaded) => void;
-  /** Further parts of the statement that inserts, behind `o`, the rows inserted; and their values. */
+  /** Further parts of the statement that inserts, behind `o`, the rows inserted, and their lines by member; and their values. */
   insertWith?: { sql: () => SQL; values: (context: Context) => Values };
 }
 

@@ -315,6 +315,23 @@ export function texts(max: number): Undecided<string[], z.ZodArray<z.ZodString>,
   return new Undecided(spec((name) => textColumn(name).array(), z.array(boundedText(max)), z.array(plainText)));
 }
 
+export function dates(): Undecided<string[], z.ZodArray<typeof calendarDate>, z.ZodArray<typeof calendarDate>> {
+  const list = z.array(calendarDate);
+  return new Undecided(spec((name) => dateColumn(name).array(), list, list));
+}
+
+export function integers(): Field<number[], 'optional', z.ZodArray<z.ZodInt>, z.ZodArray<z.ZodInt>> {
+  return new Field(spec((name) => integerColumn(name).array(), z.array(z.int()), z.array(smallInteger)));
+}
+
+/** A list of amounts in the base currency. */
+export function amounts(): Field<number[], 'optional', z.ZodArray<z.ZodInt>, z.ZodArray<typeof amount>> {
+  return new Field({
+    ...spec((name) => amountColumn(name).array(), z.array(z.int()), z.array(amount)),
+    amount: 'base',
+  });
+}
+
 /** A document that Postgres understands; key order is not kept. */
 export function json<I extends z.ZodType, O extends z.ZodType = I>(input: I, output?: O): Undecided<z.output<I>, I, O> {
   return new Undecided(spec(jsonColumn, input, output ?? input));

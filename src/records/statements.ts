@@ -122,7 +122,8 @@ function make(kind: Kind): KindStatements {
   const insertParts = [
     sql`o as (${insertRows(table, param('rows'))} returning *)`,
     ...lineParts.map(
-      ({ member, table: lineTable }) => sql`${sql.identifier(member)} as (${insertRows(lineTable, param(member))})`,
+      ({ member, table: lineTable }) =>
+        sql`${sql.identifier(member)} as (${insertRows(lineTable, param(member))} returning *)`,
     ),
     ...(kind.naming === 'none' ? [] : [sql`refs as (${insertRefs} order by n."source", n."externalId")`]),
     ...(writing.insertWith ? [writing.insertWith.sql()] : []),

@@ -12,7 +12,7 @@ import {
 } from '../../src/domain/lifetime-value.ts';
 import type { MetricResult } from '../../src/domain/metric-result.ts';
 import { newAndReturning } from '../../src/domain/new-and-returning.ts';
-import { purchaseGaps } from '../../src/domain/purchase-gaps.ts';
+import { customerMeans, purchaseGaps } from '../../src/domain/purchase-gaps.ts';
 import { repeatPurchaseRate } from '../../src/domain/repeat-purchase-rate.ts';
 import { retentionRate } from '../../src/domain/retention-rate.ts';
 import { revenuePerCustomer } from '../../src/domain/revenue-per-customer.ts';
@@ -105,11 +105,11 @@ t.test('purchase gaps are pooled and by customer', async (t) => {
       { value: 30, count: 1 },
       { value: 20, count: 1 },
     ],
-    byCustomer: [
+    customers: customerMeans([
       { days: 40, gaps: 2, customers: 1 },
       { days: 20, gaps: 1, customers: 1 },
       { days: 100, gaps: 1, customers: 1 },
-    ],
+    ]),
     openGaps: 4,
   });
   t.match(result, { value: 40, numerator: 160, denominator: 4, lowSample: true, interval: null, reason: null });
@@ -125,7 +125,7 @@ t.test('purchase gaps are pooled and by customer', async (t) => {
     openGaps: 4,
   });
   t.same(codes(result), ['open_gaps_excluded']);
-  const none = purchaseGaps({ histogram: [], byCustomer: [], openGaps: 3 });
+  const none = purchaseGaps({ histogram: [], customers: customerMeans([]), openGaps: 3 });
   t.match(none, {
     value: null,
     denominator: 0,
@@ -134,7 +134,7 @@ t.test('purchase gaps are pooled and by customer', async (t) => {
   });
   const sameDay = purchaseGaps({
     histogram: [{ value: 0, count: 2 }],
-    byCustomer: [{ days: 0, gaps: 2, customers: 1 }],
+    customers: customerMeans([{ days: 0, gaps: 2, customers: 1 }]),
     openGaps: 0,
   });
   t.match(sameDay, { value: 0, reason: null, values: { median: 0 } }, 'gaps of 0 are gaps');
@@ -142,14 +142,14 @@ t.test('purchase gaps are pooled and by customer', async (t) => {
     () =>
       purchaseGaps({
         histogram: [{ value: 1, count: 1 }],
-        byCustomer: [{ days: 2, gaps: 1, customers: 1 }],
+        customers: customerMeans([{ days: 2, gaps: 1, customers: 1 }]),
         openGaps: 0,
       }),
     RangeError,
     'two views of different gaps',
   );
   t.throws(
-    () => purchaseGaps({ histogram: [], byCustomer: [{ days: 0, gaps: 0, customers: 1 }], openGaps: 0 }),
+    () => purchaseGaps({ histogram: [], customers: customerMeans([{ days: 0, gaps: 0, customers: 1 }]), openGaps: 0 }),
     RangeError,
   );
 });
@@ -161,7 +161,9 @@ t.test('purchase gaps of any customers equal the naive computation', async () =>
       const gaps = all.flat();
       const result = purchaseGaps({
         histogram: gaps.map((value) => ({ value, count: 1 })),
-        byCustomer: all.map((own) => ({ days: own.reduce((a, b) => a + b, 0), gaps: own.length, customers: 1 })),
+        customers: customerMeans(
+          all.map((own) => ({ days: own.reduce((a, b) => a + b, 0), gaps: own.length, customers: 1 })),
+        ),
         openGaps: 0,
       });
       const means = all.map((own) => own.reduce((a, b) => a + b, 0) / own.length);

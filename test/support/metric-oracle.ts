@@ -10,7 +10,7 @@ import type { MetricResult } from '../../src/domain/metric-result.ts';
 import { divideRounded, parseDecimal } from '../../src/domain/money.ts';
 import { newAndReturning } from '../../src/domain/new-and-returning.ts';
 import { monthsBetween } from '../../src/domain/period.ts';
-import { purchaseGaps } from '../../src/domain/purchase-gaps.ts';
+import { customerMeans, purchaseGaps } from '../../src/domain/purchase-gaps.ts';
 import { repeatPurchaseRate } from '../../src/domain/repeat-purchase-rate.ts';
 import { retentionRate } from '../../src/domain/retention-rate.ts';
 import { revenuePerCustomer } from '../../src/domain/revenue-per-customer.ts';
@@ -185,9 +185,11 @@ export function oracle(facts: OracleFacts, question: Question) {
       const perCustomer = gapsOf(span.to, merge).map((gaps) => gaps.filter((gap) => inside(gap.at, span)));
       return purchaseGaps({
         histogram: perCustomer.flat().map((gap) => ({ value: gap.days, count: 1 })),
-        byCustomer: perCustomer
-          .filter((gaps) => gaps.length > 0)
-          .map((gaps) => ({ days: gaps.reduce((days, gap) => days + gap.days, 0), gaps: gaps.length, customers: 1 })),
+        customers: customerMeans(
+          perCustomer
+            .filter((gaps) => gaps.length > 0)
+            .map((gaps) => ({ days: gaps.reduce((days, gap) => days + gap.days, 0), gaps: gaps.length, customers: 1 })),
+        ),
         openGaps: everBefore(span.to).length,
       });
     },

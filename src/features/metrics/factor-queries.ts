@@ -1,8 +1,27 @@
 import { sql } from 'drizzle-orm';
 import type { LifetimeStatistics } from '../../domain/lifetime-value.ts';
 import { exactInteger } from '../../domain/money.ts';
-import { type Db, param } from '../../platform/db/client.ts';
-import type { Scope } from './scope.ts';
+import { intervalAt, isBefore } from '../../domain/period.ts';
+import { type Db, param, type Values } from '../../platform/db/client.ts';
+import { isSomebody } from '../../records/nobody.ts';
+import {
+  buyers,
+  dateOf,
+  day,
+  dayThatStartsAt,
+  fromPurchases,
+  inReportingZone,
+  isSeries,
+  next,
+  ordersIn,
+  type Present,
+  purchaseStatement,
+  type Ranges,
+  rangeOf,
+  revenueIn,
+  visits,
+} from './purchases.ts';
+import { beginningOfTime, type Scope } from './scope.ts';
 import {
   boughtOrders,
   factsOnly,
@@ -69,6 +88,90 @@ const factors = shaped<Shape & { silence: boolean }, FactorRow>('lifetime_value_
     from missing m left join sums s using (k) left join costs c using (k) ${shape.silence ? sql`left join exposures e using (k)` : sql``}`;
 });
 
+/**
+ * The same from the purchases; the lines and costs of whole months from `customer_month`, and those of months that the range cuts from the facts.
+ */
+const factorDays = purchaseStatement<Ranges & { silence: boolean; cut: boolean }, FactorRow>(
+  'lifetime_value_factor_days',
+  true,
+  ({ silence, cut, ...ranges }) => {
+    const limit = sql`${param('silenceDays')}::int`;
+    const days = sql`(select ${day} as day, ${next} as next, ${rangeOf(day)} as k, ${rangeOf(next)} as next_k from ${buyers})`;
+    const exposure = sql`, exposures as (
+        select k, sum(least(until - day, ${limit}))::bigint as days, count(*) filter (where until - day > ${limit}) as events
+        from (select k, day, case when next_k = k then next else (${param('endDates')}::date[])[k] end as until from ${days} d) spells group by k
+      )`;
+    const cutMonths = sql`union all select 1, count(*), count(i.cost), coalesce(sum(round(i.cost * o.base_factor)), 0)
+        from orders o join order_items i on i.customer_id = o.customer_id and i.order_id = o.id
+        where o.qualifying and ${isSomebody(sql`o.customer_id`)} and ((o.placed_at >= ${param('start')}::timestamptz and o.placed_at < ${param('firstMonthAt')}::timestamptz)
+          or (o.placed_at >= ${param('lastMonthAt')}::timestamptz and o.placed_at < ${param('end')}::timestamptz))`;
+    return sql`with sums as (
+        select k, (sum(${ordersIn}) filter (where counts))::bigint as orders, count(*) filter (where counts) as buyers,
+          sum(${revenueIn}) filter (where counts) as revenue, sum(v.days[v.upto] - v.days[v.before + 1]) filter (where counts) as days
+        from ${visits(ranges)} v group by k
+      ), costs as (
+        select k, sum(lines)::bigint as lines, sum(known)::bigint as known, sum(cost) as cost from (
+          select ${rangeOf(sql`m.month`)} as k, sum(base_lines) as lines, sum(base_costed_lines) as known, sum(base_cost) as cost
+          from customer_month m where m.month >= ${dateOf('firstMonth')} and m.month < ${dateOf('lastMonth')} and ${isSomebody(sql`m.customer_id`)} group by 1
+          ${cut ? cutMonths : sql``}
+        ) parts group by k
+      )${silence ? exposure : sql``}
+      select s.k as bucket, s.orders, s.buyers, s.revenue, s.days as "lifetimeDays", 0::bigint as "missingRate", coalesce(c.lines, 0) as lines,
+        coalesce(c.known, 0) as "linesWithCost", coalesce(c.cost, 0)::numeric as cost,
+        ${silence ? sql`coalesce(e.days, 0)` : sql`0::bigint`} as "exposureDays", ${silence ? sql`coalesce(e.events, 0)` : sql`0::bigint`} as events
+      from sums s left join costs c using (k) ${silence ? sql`left join exposures e using (k)` : sql``}`;
+  },
+);
+
+interface WholeMonths {
+  firstMonth: string;
+  firstMonthAt: string;
+  lastMonth: string;
+  lastMonthAt: string;
+}
+
+/**
+ * From the first month that begins in the range to the one that it ends in, or to its end where that is after everything; null
+ * where a series cuts a month, or no month is whole.
+ */
+function wholeMonths(bounds: readonly string[], { now, reportingTimeZone }: Present): WholeMonths | null {
+  const startOf = (bound: string) => intervalAt('month', bound, reportingTimeZone);
+  const first = bounds[0];
+  const last = bounds.at(-1);
+  if (first === undefined || last === undefined) return null;
+  const inner = bounds.slice(1, -1);
+  if (bounds.length > 2 && [first, ...inner].some((bound) => startOf(bound).from !== bound)) return null;
+  const begun = first === beginningOfTime ? null : startOf(first);
+  const firstMonthAt = begun === null || begun.from === first ? first : begun.to;
+  const firstMonth = begun === null ? beginningOfTime : dayThatStartsAt(firstMonthAt, reportingTimeZone);
+  const ended = startOf(last);
+  const isEnd = !isBefore(last, now) && ended.from !== last;
+  if (bounds.length > 2 && !isEnd && ended.from !== last) return null;
+  const lastMonthAt = isEnd ? last : ended.from;
+  const lastMonth = isEnd ? 'infinity' : dayThatStartsAt(lastMonthAt, reportingTimeZone);
+  if (firstMonth === null || lastMonth === null || isBefore(lastMonthAt, firstMonthAt)) return null;
+  return { firstMonth, firstMonthAt, lastMonth, lastMonthAt };
+}
+
+/** Whether parts of months are left at the ends of a range. */
+function isCut(bounds: readonly string[], { firstMonthAt, lastMonthAt }: WholeMonths): boolean {
+  return firstMonthAt !== bounds[0] || lastMonthAt !== bounds.at(-1);
+}
+
+async function factorsFromPurchases(
+  db: Db,
+  context: Present,
+  scope: Scope,
+  bounds: readonly string[],
+  more: Values & { silence: boolean },
+): Promise<FactorRow[] | null> {
+  const months = inReportingZone(scope, context) ? wholeMonths(bounds, context) : null;
+  if (months === null) return null;
+  const { silence, ...values } = more;
+  const asked = factorDays({ ...isSeries(bounds), silence, cut: isCut(bounds, months) });
+  return fromPurchases(db, context, scope, bounds, asked, () => ({ ...values, ...months }));
+}
+
 export type FactorSums = {
   revenue: bigint;
   orders: number;
@@ -83,19 +186,23 @@ export type LifetimeChoice =
   | { basis: 'configured'; months: number | null };
 
 /**
- * Four-factor statistics of each of the consecutive ranges, from the facts.
+ * Four-factor statistics of each of the consecutive ranges.
  * @param endDates local date on which each range ends
  */
 export async function factorSums(
   db: Db,
+  context: Present,
   scope: Scope,
   bounds: readonly string[],
   choice: LifetimeChoice,
   endDates: string[],
 ): Promise<FactorSums[]> {
   const silence = choice.basis === 'silence';
-  const more = { ...zoneValues(scope.timeZone), silenceDays: silence ? choice.silenceDays : 0, endDates };
-  const rows = await overBounds(db, scope, bounds, factsOnly(), (shape) => factors({ ...shape, silence }), more);
+  const values = { silenceDays: silence ? choice.silenceDays : 0, endDates };
+  const more = { ...zoneValues(scope.timeZone), ...values };
+  const rows =
+    (await factorsFromPurchases(db, context, scope, bounds, { ...values, silence })) ??
+    (await overBounds(db, scope, bounds, factsOnly(), (shape) => factors({ ...shape, silence }), more));
   const byBucket = new Map(rows.map((row) => [row.bucket, row]));
   return bounds.slice(1).map((_, index) => {
     const row = byBucket.get(index + 1);

@@ -1,15 +1,37 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { Bin } from '../../domain/distribution.ts';
 import { localDateOf, startOfDayBefore } from '../../domain/preceding-period.ts';
-import type { CustomerGaps, GapStatistics } from '../../domain/purchase-gaps.ts';
+import {
+  type CustomerGaps,
+  type CustomerMeans,
+  customerMeans,
+  type GapStatistics,
+} from '../../domain/purchase-gaps.ts';
 import { type Db, param } from '../../platform/db/client.ts';
+import {
+  buyers,
+  dateBounds,
+  dateOf,
+  day,
+  fromPurchases,
+  inReportingZone,
+  isSeries,
+  next,
+  type Present,
+  place,
+  placeOf,
+  purchaseStatement,
+  type Ranges,
+  rangeOf,
+  visits,
+} from './purchases.ts';
 import { runningTotals } from './retention-queries.ts';
 import { earlier, forParameter, type Scope } from './scope.ts';
 import { boughtOrders, factsOnly, localTime, ordersOf, overBounds, type Shape, shaped, zoneValues } from './source.ts';
 
 /**
- * What needs each customer's sequence of purchase days: always from the facts. Days are local dates in the zone; a day
- * takes part in a range by its first order.
+ * What needs each customer's sequence of purchase days: from `customer_purchases`, else from the facts. Days are local dates in the
+ * zone; a day takes part in a range by its first order.
  */
 
 type GapRow = {
@@ -49,26 +71,78 @@ const gapRows = shaped<Shape & { merge: boolean }, GapRow>('purchase_gaps', (sha
     union all select 'first', k, null, null, count(*) from steps where first group by k`;
 });
 
+interface GapDays {
+  kind: 'gap' | 'customers' | 'middle' | 'first';
+  bucket: number;
+  days: number;
+  gaps: number;
+  n: number;
+  /** A mean gap. */
+  mean: number;
+}
+
+/** The gaps of a visit run from the last day before the range, or from the first day ever, to the last one in it. */
+const gapDays = purchaseStatement<Ranges, GapDays>('purchase_gap_days', false, (ranges) => {
+  const since = sql`greatest(before, 1)`;
+  const gaps = ranges.series
+    ? sql`select k, days from (select ${next} - ${day} as days, ${rangeOf(next)} as k from ${buyers}) g
+        where k between 1 and cardinality(${dateBounds}) - 1`
+    : sql`select 1 as k, unnest(v.days[${since} + 1:upto]) - unnest(v.days[${since}:upto - 1]) as days from ${visits(ranges)} v`;
+  const means = sql`(select k, upto - ${since} as gaps, days[upto] - days[${since}] as days from ${visits(ranges)} v where counts and upto > ${since})`;
+  return sql`with sorted as (
+      select k, count(*) as n, array_agg(days::float8 / gaps order by days::float8 / gaps) as means from ${means} m group by k
+    )
+    select 'gap' as kind, k as bucket, days::bigint as days, 0::bigint as gaps, count(*) as n, 0::float8 as mean from (${gaps}) g where days > 0 group by k, days
+    union all select 'customers', k, sum(days), gaps, count(*), 0 from ${means} m group by k, gaps
+    union all select 'middle', k, 0, 0, place, means[place] from sorted, lateral (select distinct unnest(array[(n + 1) / 2, n / 2 + 1]) as place) p
+    union all select 'first', ${rangeOf(sql`p.days[1]`)}, 0, 0, count(*), 0 from ${buyers} group by 2`;
+});
+
 /** The gaps that were closed in each of the consecutive ranges, and the customers waiting at its end. */
 export async function gapStatistics(
   db: Db,
+  context: Present,
   scope: Scope,
   bounds: readonly string[],
   merge: boolean,
 ): Promise<GapStatistics[]> {
-  const more = zoneValues(scope.timeZone);
-  const rows = await overBounds(db, scope, bounds, factsOnly(), (shape) => gapRows({ ...shape, merge }), more);
-  const ranges = bounds.slice(1).map(() => ({ histogram: [] as Bin[], byCustomer: [] as CustomerGaps[] }));
+  const histograms = bounds.slice(1).map((): Bin[] => []);
   const firsts: [number, number][] = [];
-  for (const { kind, bucket, days, gaps, n } of rows) {
-    const range = ranges[bucket - 1];
-    if (kind === 'first') firsts.push([Math.max(bucket - 1, 0), n]);
-    else if (kind === 'gap') range?.histogram.push({ value: days ?? 0, count: n });
-    else range?.byCustomer.push({ days: days ?? 0, gaps: gaps ?? 0, customers: n });
+  const inDays =
+    merge && inReportingZone(scope, context)
+      ? await fromPurchases(db, context, scope, bounds, gapDays(isSeries(bounds)))
+      : null;
+  let means: CustomerMeans[];
+  if (inDays) {
+    const found = histograms.map(() => ({ byGaps: [] as GapDays[], middle: [] as GapDays[] }));
+    for (const row of inDays) {
+      const { kind, bucket, days, n } = row;
+      if (kind === 'first') firsts.push([Math.max(bucket - 1, 0), n]);
+      else if (kind === 'gap') histograms[bucket - 1]?.push({ value: days, count: n });
+      else found[bucket - 1]?.[kind === 'middle' ? 'middle' : 'byGaps'].push(row);
+    }
+    means = found.map(({ byGaps, middle }) => ({
+      byGaps: byGaps.map(({ gaps, n, days }) => ({ gaps, customers: n, days })),
+      middle: middle.map(({ mean }) => mean).sort((a, b) => a - b),
+    }));
+  } else {
+    const more = zoneValues(scope.timeZone);
+    const byCustomer = histograms.map((): CustomerGaps[] => []);
+    for (const row of await overBounds(db, scope, bounds, factsOnly(), (shape) => gapRows({ ...shape, merge }), more)) {
+      const { kind, bucket, days, gaps, n } = row;
+      if (kind === 'first') firsts.push([Math.max(bucket - 1, 0), n]);
+      else if (kind === 'gap') histograms[bucket - 1]?.push({ value: days ?? 0, count: n });
+      else byCustomer[bucket - 1]?.push({ days: days ?? 0, gaps: gaps ?? 0, customers: n });
+    }
+    means = byCustomer.map(customerMeans);
   }
-  const buyers = runningTotals(ranges.length, firsts);
+  const ever = runningTotals(histograms.length, firsts);
   // Every buyer waits for the next purchase: one open gap each.
-  return ranges.map((range, index) => ({ ...range, openGaps: buyers[index] ?? 0 }));
+  return histograms.map((histogram, index) => ({
+    histogram,
+    customers: means[index] ?? customerMeans([]),
+    openGaps: ever[index] ?? 0,
+  }));
 }
 
 /**
@@ -91,9 +165,29 @@ const silenceRows = shaped<Shape, { measure: 'buyers' | 'silent'; bucket: number
     union all select 'silent', silent_to, -count(*) from spans where silent_to is not null group by 2`,
 );
 
+/** Each buyer's last day before the one reference. */
+const silentDays = purchaseStatement<object, { customers: number; silent: number }>(
+  'churn_silence_days',
+  false,
+  () =>
+    sql`select count(*) as customers, count(*) filter (where p.days[${placeOf(dateOf('to'))}] < (${param('cutoffs')}::date[])[1]) as silent
+      from ${buyers} and p.days[1] < ${dateOf('to')}`,
+);
+
+type Spans = { first: boolean; bucket: number; until: number | null; customers: number };
+
+/** The same of many references: each day is its customer's last one from the day after to the next purchase. */
+const silentSpans = purchaseStatement<object, Spans>('churn_silence_spans', false, () => {
+  const cutoffs = sql`${param('cutoffs')}::date[]`;
+  const days = sql`(select width_bucket(${day}, ${cutoffs}) as since, ${rangeOf(next)} as until from ${buyers})`;
+  return sql`select true as first, ${rangeOf(sql`p.days[1]`)} as bucket, null::int as until, count(*) as customers from ${buyers} group by 2
+    union all select false, since, until, count(*) from ${days} d where since < coalesce(until, cardinality(${cutoffs})) group by 2, 3`;
+});
+
 /** As of each reference (ascending): buyers, and those without an order in the last `silenceDays` calendar days. */
 export async function silenceCounts(
   db: Db,
+  context: Present,
   scope: Scope,
   references: readonly string[],
   silenceDays: number,
@@ -102,6 +196,16 @@ export async function silenceCounts(
   const cutoffs = forParameter('silenceDays', () =>
     bounds.map((bound) => startOfDayBefore(bound, silenceDays, scope.timeZone)),
   );
+  if (inReportingZone(scope, context)) {
+    const dates = { cutoffs: cutoffs.map((cutoff) => localDateOf(cutoff, scope.timeZone)) };
+    if (bounds.length === 1) {
+      const inDays = await fromPurchases(db, context, scope, bounds, silentDays({}), () => dates);
+      if (inDays) return inDays.map(({ customers, silent }) => ({ customers, silent }));
+    } else {
+      const spans = await fromPurchases(db, context, scope, bounds, silentSpans({}), () => dates);
+      if (spans) return silentAt(bounds.length, spans);
+    }
+  }
   const more = { ...zoneValues(scope.timeZone), cutoffs, references: bounds.length };
   const rows = await overBounds(db, scope, bounds, factsOnly(), silenceRows, more);
   const total = (measure: string) =>
@@ -112,6 +216,24 @@ export async function silenceCounts(
   const customers = total('buyers');
   const silent = total('silent');
   return bounds.map((_, index) => ({ customers: customers[index] ?? 0, silent: silent[index] ?? 0 }));
+}
+
+function silentAt(references: number, spans: readonly Spans[]): { customers: number; silent: number }[] {
+  const bought = spans.filter(({ first }) => first);
+  const silent = spans.filter(({ first }) => !first);
+  const customers = runningTotals(
+    references,
+    bought.map((row) => [row.bucket, row.customers]),
+  );
+  const begun = runningTotals(
+    references,
+    silent.map((row) => [row.bucket, row.customers]),
+  );
+  const ended = runningTotals(
+    references,
+    silent.map((row) => [row.until ?? references, row.customers]),
+  );
+  return customers.map((count, index) => ({ customers: count, silent: (begun[index] ?? 0) - (ended[index] ?? 0) }));
 }
 
 /**
@@ -141,9 +263,21 @@ const ownGapRows = shaped<Shape, { measure: 'buyers' | 'with_gap' | 'silent'; bu
     union all select 'silent', silent_to, -count(*) from spans where silent_to is not null group by 2`,
 );
 
+type GapSpans = { gaps: number; seen: number; since: number | null; until: number | null; customers: number };
+
+const ownGapSpans = purchaseStatement<object, GapSpans>('churn_gap_days', false, () => {
+  const span = sql`div(${param('factor')}::numeric * (day - first), nullif(gaps, 0))::bigint`;
+  const after = sql`width_bucket(day - date '1970-01-01' + ${span}, ${param('dates')}::bigint[])`;
+  const days = sql`(select gaps, seen, until, ${after} as after from (
+      select ${place} - 1 as gaps, ${day} as day, p.days[1] as first, ${rangeOf(day)} as seen, ${rangeOf(next)} as until from ${buyers}) each)`;
+  return sql`select least(gaps, 2) as gaps, seen, case when greatest(seen, after) < coalesce(until, ${param('references')}::int) and gaps > 0 then greatest(seen, after) end as since,
+      until, count(*) as customers from ${days} d group by 1, 2, 3, 4`;
+});
+
 /** As of each reference (ascending): customers with a gap, those silent for `factor` × their mean gap, and the others. */
 export async function ownGapCounts(
   db: Db,
+  context: Present,
   scope: Scope,
   references: readonly string[],
   factor: number,
@@ -151,7 +285,10 @@ export async function ownGapCounts(
   const bounds = references.map((reference) => earlier(reference, scope.end));
   const dates = bounds.map((bound) => Date.parse(`${localDateOf(bound, scope.timeZone)}T00:00:00Z`) / 86_400_000);
   const more = { ...zoneValues(scope.timeZone), factor: String(factor), dates, references: bounds.length };
-  const rows = await overBounds(db, scope, bounds, factsOnly(), ownGapRows, more);
+  const spans = inReportingZone(scope, context)
+    ? await fromPurchases(db, context, scope, bounds, ownGapSpans({}), () => more)
+    : null;
+  const rows = spans ? spans.flatMap(changesOf) : await overBounds(db, scope, bounds, factsOnly(), ownGapRows, more);
   const total = (measure: string) =>
     runningTotals(
       bounds.length,
@@ -165,4 +302,15 @@ export async function ownGapCounts(
     silent: silent[index] ?? 0,
     customersWithoutGap: (buyers[index] ?? 0) - (withGap[index] ?? 0),
   }));
+}
+
+function changesOf({ gaps, seen, since, until, customers }: GapSpans) {
+  const changes: { measure: 'buyers' | 'with_gap' | 'silent'; bucket: number; change: number }[] = [];
+  if (gaps === 0) changes.push({ measure: 'buyers', bucket: seen, change: customers });
+  if (gaps === 1) changes.push({ measure: 'with_gap', bucket: seen, change: customers });
+  if (since !== null) {
+    changes.push({ measure: 'silent', bucket: since, change: customers });
+    if (until !== null) changes.push({ measure: 'silent', bucket: until, change: -customers });
+  }
+  return changes;
 }

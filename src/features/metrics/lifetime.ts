@@ -92,7 +92,7 @@ async function fourFactorOf(context: Context, asked: Scope, parts: readonly Part
   const choice = lifetimeChoice(input);
   const bounds = boundsOf(parts, asked.end);
   const endDates = bounds.slice(1).map((bound) => localDateOf(bound, asked.timeZone));
-  const sums = await factorSums(context.db, asked, bounds, choice, endDates);
+  const sums = await factorSums(context.db, context, asked, bounds, choice, endDates);
   return sums.map((sum, index) => {
     const result = fourFactorLifetimeValue({
       ...sum,

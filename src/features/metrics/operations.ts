@@ -82,10 +82,10 @@ export const getChurnRate = metricOperation(
       const asked = resolveScope(context, input);
       return cumulative(context, asked, 'churn-rate', async (ends) => {
         if (variant === 'silence') {
-          const counts = await silenceCounts(context.db, asked, ends, silenceDays);
+          const counts = await silenceCounts(context.db, context, asked, ends, silenceDays);
           return counts.map((count) => echo(churnRate({ variant, ...count }), { silenceDays }));
         }
-        const counts = await ownGapCounts(context.db, asked, ends, gapFactor);
+        const counts = await ownGapCounts(context.db, context, asked, ends, gapFactor);
         return counts.map((count) => echo(churnRate({ variant, ...count }), { gapFactor }));
       });
     },
@@ -114,7 +114,13 @@ export const getPurchaseGaps = metricOperation(
         asked,
         { metric: 'purchase-gaps', unit: 'days', money: false, returns: 'none', buyersOnly: true },
         async (parts) => {
-          const ranges = await gapStatistics(context.db, asked, boundsOf(parts, asked.end), sameDay === 'merge');
+          const ranges = await gapStatistics(
+            context.db,
+            context,
+            asked,
+            boundsOf(parts, asked.end),
+            sameDay === 'merge',
+          );
           return ranges.map((statistics) => ({ result: purchaseGaps(statistics), excluded: [] }));
         },
       );

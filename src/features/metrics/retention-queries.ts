@@ -1,7 +1,19 @@
 import { sql } from 'drizzle-orm';
-import { type Bucket, intervalAt, previousBucket, type Range } from '../../domain/period.ts';
+import { type Bucket, previousBucket, type Range } from '../../domain/period.ts';
 import type { RetentionCounts } from '../../domain/retention-rate.ts';
 import { type Db, param } from '../../platform/db/client.ts';
+import {
+  buyers,
+  dateOf,
+  day,
+  fromPurchases,
+  next,
+  type Present,
+  place,
+  placeOf,
+  purchaseStatement,
+  rangeOf,
+} from './purchases.ts';
 import { earlier, type Scope } from './scope.ts';
 import {
   bucketed,
@@ -14,7 +26,6 @@ import {
   type Shape,
   shaped,
   shapeOf,
-  type Zone,
 } from './source.ts';
 
 type Counted = Shape & { minimum: boolean };
@@ -35,23 +46,17 @@ const between = shaped<Counted, RetentionCounts>('retention', (shape) => {
     select count(*) as "previousBuyers", count(*) filter (where again) as retained from visits where before ${enough}`;
 });
 
-/**
- * The commonest question: single months come out of the index by customer, so they are merged without a sort or a hash.
- * A full join, because that is never done row by row, whatever the planner takes the sizes for.
- */
-const twoMonths = shaped<Shape, RetentionCounts>('retention_months', (shape) => {
-  const { from, at, where, customer } = buyerRows(shape);
-  const buyers = (month: string) =>
-    sql`(select distinct ${customer} from ${from} where ${where} and ${at} = ${param(month)}::date)`;
-  return sql`select count(before.customer_id) as "previousBuyers",
-      count(*) filter (where before.customer_id = again.customer_id) as retained
-    from ${buyers('previousFrom')} before full join ${buyers('from')} again using (customer_id)`;
+const betweenDays = purchaseStatement<{ minimum: boolean }, RetentionCounts>('retention_days', false, ({ minimum }) => {
+  const bought = (from: string, to: string) => sql`${placeOf(dateOf(from))} < ${placeOf(dateOf(to))}`;
+  const enough = minimum ? sql`and p.orders[${placeOf(dateOf('previousTo'))}] >= ${param('minOrders')}::bigint` : sql``;
+  return sql`select count(*) as "previousBuyers", count(*) filter (where ${bought('from', 'to')}) as retained
+    from ${buyers} and p.days[cardinality(p.days)] >= ${dateOf('previousFrom')} and ${bought('previousFrom', 'previousTo')} ${enough}`;
 });
 
 /** Buyers of one range and those of them who bought in the other; any two ranges, cut at `asOf`. */
 export async function retentionCounts(
   db: Db,
-  context: Zone,
+  context: Present,
   scope: Scope,
   ranges: { previous: Range; current: Range },
   minOrders: number,
@@ -59,11 +64,15 @@ export async function retentionCounts(
   const cut = (range: Range) => ({ from: earlier(range.from, scope.asOf), to: earlier(range.to, scope.asOf) });
   const previous = cut(ranges.previous);
   const current = cut(ranges.current);
-  const source = chooseSource(scope, [previous.from, previous.to, current.from, current.to], context);
-  const shape = shapeOf(source, scope);
-  const isMonth = (range: Range) => intervalAt('month', range.from, context.reportingTimeZone).to === range.to;
-  const months = source.months && minOrders === 1 && isMonth(previous) && isMonth(current);
-  const found = await db.first(months ? twoMonths(shape) : between({ ...shape, minimum: minOrders > 1 }), {
+  const bounds = [previous.from, previous.to, current.from, current.to];
+  const minimum = minOrders > 1;
+  const inDays = await fromPurchases(db, context, scope, bounds, betweenDays({ minimum }), (dates) => {
+    const [previousFrom, previousTo, from, to] = dates;
+    return { previousFrom, previousTo, from, to, minOrders };
+  });
+  if (inDays) return inDays[0] ?? { previousBuyers: 0, retained: 0 };
+  const source = chooseSource(scope, bounds, context);
+  const found = await db.first(between({ ...shapeOf(source, scope), minimum }), {
     ...filterValues(scope),
     previousFrom: source.mark(previous.from),
     previousTo: source.mark(previous.to),
@@ -96,10 +105,25 @@ const consecutive = shaped<Counted, RetentionCounts & { bucket: number }>('reten
     from pairs where k >= 0 ${enough} group by k`;
 });
 
+/**
+ * Bounds: the interval before the first bucket, and the buckets, of which only the last may be cut. In a row of days the last one of an interval
+ * comes with the first one of the next interval with a purchase.
+ */
+const consecutiveDays = purchaseStatement<{ minimum: boolean }, RetentionCounts & { bucket: number }>(
+  'retention_series_days',
+  false,
+  ({ minimum }) => {
+    const days = sql`(select p.orders[${place}] as orders, ${rangeOf(day)} as k, ${rangeOf(next)} as next_k from ${buyers})`;
+    const enough = minimum ? sql`and orders >= ${param('minOrders')}::bigint` : sql``;
+    return sql`select k as bucket, count(*) as "previousBuyers", count(*) filter (where next_k = k + 1) as retained
+      from ${days} d where k >= 1 and next_k is distinct from k ${enough} group by k`;
+  },
+);
+
 /** For each bucket: the buyers of the calendar interval before it, and those of them who bought in it. */
 export async function retentionSeries(
   db: Db,
-  context: Zone,
+  context: Present,
   scope: Scope,
   buckets: readonly Bucket[],
   minOrders: number,
@@ -108,21 +132,35 @@ export async function retentionSeries(
   if (!first || scope.interval === null) return [];
   const before = previousBucket(scope.interval, first.start, scope.timeZone);
   const cut = (instant: string) => earlier(instant, scope.asOf);
+  const minimum = minOrders > 1;
+  const ends = buckets.map((b) => cut(b.insideTo));
+  const inDays =
+    first.from !== first.insideFrom
+      ? null
+      : await fromPurchases(
+          db,
+          context,
+          scope,
+          [before.from, first.from, ...ends],
+          consecutiveDays({ minimum }),
+          () => ({ minOrders }),
+        );
   const bounds = [
     before.from,
     first.from,
     ...buckets.map((b) => b.insideFrom),
     ...buckets.slice(-1).map((b) => b.insideTo),
   ].map(cut);
-  const source = chooseSource(scope, bounds, context);
-  const rows = await overBounds(
-    db,
-    scope,
-    bounds,
-    source,
-    (shape) => consecutive({ ...shape, minimum: minOrders > 1 }),
-    { minOrders },
-  );
+  const rows =
+    inDays ??
+    (await overBounds(
+      db,
+      scope,
+      bounds,
+      chooseSource(scope, bounds, context),
+      (shape) => consecutive({ ...shape, minimum }),
+      { minOrders },
+    ));
   const counts = buckets.map((): RetentionCounts => ({ previousBuyers: 0, retained: 0 }));
   for (const { bucket, previousBuyers, retained } of rows) {
     if (bucket <= counts.length) counts[bucket - 1] = { previousBuyers, retained };
@@ -143,30 +181,43 @@ const repeats = shaped<Shape, { nth: boolean; bucket: number; customers: number 
     union all select true, nth_k, count(*) from milestones where nth_k is not null group by 2`;
 });
 
+const repeatDays = purchaseStatement<object, { first: number; nth: number | null; customers: number }>(
+  'repeat_purchase_days',
+  false,
+  () =>
+    sql`select ${rangeOf(sql`p.days[1]`)} as first, ${rangeOf(sql`p.days[width_bucket(${param('minOrders')}::int - 1, p.orders) + 1]`)} as nth,
+      count(*) as customers from ${buyers} group by 1, 2`,
+);
+
 /**
  * As of each end: customers with at least one order, and with at least `minOrders`.
  * @param ends ascending
  */
 export async function repeatCounts(
   db: Db,
-  context: Zone,
+  context: Present,
   scope: Scope,
   ends: readonly string[],
   minOrders: number,
 ): Promise<{ buyers: number; repeatBuyers: number }[]> {
   const bounds = ends.map((end) => earlier(end, scope.end));
-  const source = chooseSource(scope, bounds, context);
-  const rows = await overBounds(db, scope, bounds, source, repeats, { minOrders });
   // Bucket k of ascending ends: before the k-th end, counted from 0, and at or after the one before it.
-  const buyers = runningTotals(
-    bounds.length,
-    rows.filter((row) => !row.nth).map((row) => [row.bucket, row.customers]),
-  );
-  const repeatBuyers = runningTotals(
-    bounds.length,
-    rows.filter((row) => row.nth).map((row) => [row.bucket, row.customers]),
-  );
-  return bounds.map((_, index) => ({ buyers: buyers[index] ?? 0, repeatBuyers: repeatBuyers[index] ?? 0 }));
+  const first: [number, number][] = [];
+  const nth: [number, number][] = [];
+  const inDays = await fromPurchases(db, context, scope, bounds, repeatDays({}), () => ({ minOrders }));
+  for (const row of inDays ?? []) {
+    first.push([row.first, row.customers]);
+    if (row.nth !== null) nth.push([row.nth, row.customers]);
+  }
+  if (!inDays) {
+    const source = chooseSource(scope, bounds, context);
+    for (const row of await overBounds(db, scope, bounds, source, repeats, { minOrders })) {
+      (row.nth ? nth : first).push([row.bucket, row.customers]);
+    }
+  }
+  const ever = runningTotals(bounds.length, first);
+  const repeatBuyers = runningTotals(bounds.length, nth);
+  return bounds.map((_, index) => ({ buyers: ever[index] ?? 0, repeatBuyers: repeatBuyers[index] ?? 0 }));
 }
 
 /** Sums up changes by index (those beyond the end are dropped). */

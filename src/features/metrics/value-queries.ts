@@ -5,6 +5,19 @@ import { exactInteger } from '../../domain/money.ts';
 import type { BuyerSums } from '../../domain/new-and-returning.ts';
 import { type Db, param } from '../../platform/db/client.ts';
 import { isSomebody } from '../../records/nobody.ts';
+import {
+  dateBounds,
+  everybody,
+  fromPurchases,
+  isSeries,
+  ordersBy,
+  ordersIn,
+  type Present,
+  purchaseStatement,
+  type Ranges,
+  revenueIn,
+  visits,
+} from './purchases.ts';
 import type { Scope } from './scope.ts';
 import {
   bucket,
@@ -21,7 +34,6 @@ import {
   returnRows,
   type Shape,
   shaped,
-  type Zone,
   zoneValues,
 } from './source.ts';
 
@@ -54,15 +66,36 @@ const averages = shaped<Shape, AverageRow>('average_order_value', (shape) => {
     from running where k >= 1 group by 1, 2`;
 });
 
+const averageDays = purchaseStatement<Ranges, AverageRow>('average_order_value_days', true, (ranges) => {
+  const somebody = isSomebody(sql`customer_id`);
+  const groups = [
+    ['true', sql`${somebody} and ${ordersBy} >= 2`],
+    ['false', sql`${somebody} and ${ordersBy} < 2`],
+    ['null', sql`not ${somebody}`],
+  ] as const;
+  const sums = groups.map(([name, which]) => {
+    const of = sql`filter (where counts and ${which})`;
+    const as = (what: string) => sql.raw(`as ${what}_${name}`);
+    return sql`sum(${ordersIn}) ${of} ${as('orders')}, sum(${revenueIn}) ${of} ${as('revenue')}, count(*) ${of} ${as('customers')}`;
+  });
+  const parts = groups.map(([name]) =>
+    sql.raw(`(${name}::boolean, orders_${name}, revenue_${name}, customers_${name})`),
+  );
+  return sql`select k as bucket, g.again as returning, g.orders::bigint as orders, g.revenue, g.customers, 0::bigint as "missingRate"
+    from (select k, ${sql.join(sums, sql`, `)} from ${visits(ranges, everybody)} v group by k) s,
+      lateral (values ${sql.join(parts, sql`, `)}) g(again, orders, revenue, customers) where g.customers > 0`;
+});
+
 /** Orders and revenue of each of the consecutive ranges, by returning and one-time customers. */
 export async function averageOrderSums(
   db: Db,
-  context: Zone,
+  context: Present,
   scope: Scope,
   bounds: readonly string[],
 ): Promise<({ returning: OrderSums; oneTime: OrderSums; anonymous: OrderSums } & Unvalued)[]> {
-  const source = chooseSource(scope, bounds, context);
-  const rows = await overBounds(db, scope, bounds, source, averages);
+  const rows =
+    (await fromPurchases(db, context, scope, bounds, averageDays(isSeries(bounds)))) ??
+    (await overBounds(db, scope, bounds, chooseSource(scope, bounds, context), averages));
   const none = (): OrderSums => ({ orders: 0, revenue: 0n, customers: 0 });
   const ranges = bounds.slice(1).map(() => ({ returning: none(), oneTime: none(), anonymous: none(), missingRate: 0 }));
   for (const row of rows) {
@@ -144,6 +177,11 @@ const asideOf = (isEarlier: SQL) => sql`coalesce(sum(n - valued), 0)::bigint as 
       coalesce(sum(r_valued) filter (where first_k <= k and ${isEarlier}), 0)::bigint as "earlierReturns",
       coalesce(sum(returned) filter (where first_k <= k and ${isEarlier}), 0)::numeric as "earlierReturned"`;
 
+const asideNames = ['returnsWithoutRate', 'strangersReturns', 'strangersReturned', 'earlierReturns', 'earlierReturned'];
+const asideOrNone = sql.raw(
+  `0::bigint as "missingRate", ${asideNames.map((name) => `coalesce(a."${name}", 0) as "${name}"`).join(', ')}`,
+);
+
 type RevenueRow = LeftOutRow & {
   bucket: number;
   buyers: number;
@@ -161,17 +199,62 @@ const revenues = shaped<Shape, RevenueRow>(
     from known group by k`,
 );
 
+const inRangesOf = sql`width_bucket(returned_at, ${param('instants')}::timestamptz[])`;
+const inPeriod = sql`returned_at >= ${param('start')}::timestamptz and returned_at < ${param('end')}::timestamptz`;
+
+/**
+ * `sent_back`: what each customer returned in each range, as (customer_id, k, r_n, r_valued, returned), whether there was an order by
+ * its end (`bought`), and one in it (`here`). From the returns themselves: they are few beside orders.
+ */
+const sentBack = sql`sent_back as materialized (
+      select customer_id, k, r_n, r_valued, returned,
+        coalesce((select p.days[1] < until from customer_purchases p where p.customer_id = r.customer_id), false) as bought,
+        coalesce((select width_bucket(until - 1, p.days) > width_bucket(since - 1, p.days) from customer_purchases p where p.customer_id = r.customer_id), false) as here
+      from (
+        select customer_id, k, (${dateBounds})[k] as since, (${dateBounds})[k + 1] as until, count(*) as r_n, count(base_net) as r_valued,
+          coalesce(sum(base_net), 0) as returned
+        from (select customer_id, base_net, ${inRangesOf} as k from returns where ${inPeriod}) f group by 1, 2
+      ) r
+    )`;
+
+/** What the customer of a visit `v` returned in its range. Only of those who returned anything the returns are asked. */
+const returnedIn = sql`case when v.customer_id in (select customer_id from returns where ${inPeriod}) then coalesce((
+        select sum(base_net)::bigint from returns r where r.customer_id = v.customer_id and ${inPeriod} and ${inRangesOf} = v.k), 0) else 0 end`;
+
+/** Per range: returns that are in nobody's revenue. `apart`: those of customers who bought, and are not in it either. */
+const asideOfDays = (bought: SQL, apart: SQL) => sql`0::bigint as "missingRate",
+      coalesce(sum(r_n - r_valued), 0)::bigint as "returnsWithoutRate",
+      coalesce(sum(r_valued) filter (where not ${bought}), 0)::bigint as "strangersReturns",
+      coalesce(sum(returned) filter (where not ${bought}), 0)::numeric as "strangersReturned",
+      coalesce(sum(r_valued) filter (where ${bought} and ${apart}), 0)::bigint as "earlierReturns",
+      coalesce(sum(returned) filter (where ${bought} and ${apart}), 0)::numeric as "earlierReturned"`;
+
+const revenueDays = purchaseStatement<Ranges, RevenueRow>(
+  'revenue_per_customer_days',
+  true,
+  (ranges) => sql`with ${sentBack}, sold as (
+      select k, count(*) filter (where counts and ${isSomebody(sql`customer_id`)}) as buyers, count(*) filter (where counts and not ${isSomebody(sql`customer_id`)}) as anonymous,
+        sum(${revenueIn}) filter (where counts) as revenue from ${visits(ranges, everybody)} v group by k
+    ), back as (
+      select k, sum(returned) filter (where bought) as taken, ${asideOfDays(sql`bought`, sql`false`)} from sent_back group by k
+    )
+    select k as bucket, coalesce(buyers, 0) as buyers, coalesce(anonymous, 0) as "anonymousOrders",
+      coalesce(revenue, 0) - coalesce(taken, 0) as revenue, ${asideOrNone}
+    from sold full join back a using (k)`,
+);
+
 export type RevenueSums = { revenue: bigint; buyers: number; anonymousOrders: number } & Unvalued & ReturnsLeftOut;
 
 /** Net revenue and distinct buyers of each of the consecutive ranges. */
 export async function revenueSums(
   db: Db,
-  context: Zone,
+  context: Present,
   scope: Scope,
   bounds: readonly string[],
 ): Promise<RevenueSums[]> {
-  const source = chooseSource(scope, bounds, context);
-  const rows = await overBounds(db, scope, bounds, source, revenues);
+  const rows =
+    (await fromPurchases(db, context, scope, bounds, revenueDays(isSeries(bounds)))) ??
+    (await overBounds(db, scope, bounds, chooseSource(scope, bounds, context), revenues));
   const byBucket = new Map(rows.map((row) => [row.bucket, row]));
   return bounds.slice(1).map((_, index) => {
     const row = byBucket.get(index + 1);
@@ -226,6 +309,30 @@ const historic = shaped<Shape, HistoricRow>(
     from aside a left join sums s using (k)`,
 );
 
+/** Products of sums below this fit 64 bits; sums of them are exact either way. */
+const factorLimit = sql.raw('3000000000');
+
+const historicDays = purchaseStatement<Ranges, HistoricRow>(
+  'lifetime_value_historic_days',
+  true,
+  (ranges) => sql`with ${sentBack}, sums as (
+      select k, count(net) as buyers, sum(net) as sum,
+        coalesce(sum(net * net) filter (where abs(net) < ${factorLimit}), 0) + coalesce(sum(net::numeric * net) filter (where abs(net) >= ${factorLimit}), 0) as squares,
+        array_agg(net order by net) filter (where net is not null) as sorted
+      from (select k, case when counts then ${revenueIn} - ${returnedIn} end as net from ${visits(ranges)} v) nets group by k
+    ), back as (
+      select k, ${asideOfDays(sql`bought`, sql`not here`)} from sent_back group by k
+    ), ranks as (
+      select distinct k, least(place, buyers - 1) as rank from sums, lateral (
+        select 0 as place union all select buyers - 1
+        union all select (buyers - 1) * p / 10000 + more from unnest(${param('percentiles')}::int[]) p, generate_series(0, 1) more) places
+    ), picked as (
+      select k, json_object_agg(rank, sorted[rank + 1]::text) as ranked from ranks join sums using (k) where rank >= 0 group by k
+    )
+    select k as bucket, coalesce(s.buyers, 0) as buyers, coalesce(s.sum, 0) as sum, coalesce(s.squares, 0) as squares, p.ranked, ${asideOrNone}
+    from sums s full join back a using (k) left join picked p using (k)`,
+);
+
 /** In ten-thousandths, so that ranks are whole-number arithmetic in the database as in `quantileRanks`. */
 const percentileSteps = Object.values(percentiles).map((p) => Math.round(p * 10_000));
 
@@ -234,12 +341,14 @@ export type HistoricSums = HistoricStatistics & Unvalued & ReturnsLeftOut;
 /** Net revenue per buyer of each of the consecutive ranges: sums and order statistics. */
 export async function historicSums(
   db: Db,
-  context: Zone,
+  context: Present,
   scope: Scope,
   bounds: readonly string[],
 ): Promise<HistoricSums[]> {
-  const source = chooseSource(scope, bounds, context);
-  const rows = await overBounds(db, scope, bounds, source, historic, { percentiles: percentileSteps });
+  const more = { percentiles: percentileSteps };
+  const rows =
+    (await fromPurchases(db, context, scope, bounds, historicDays(isSeries(bounds)), () => more)) ??
+    (await overBounds(db, scope, bounds, chooseSource(scope, bounds, context), historic, more));
   const byBucket = new Map(rows.map((row) => [row.bucket, row]));
   return bounds.slice(1).map((_, index) => {
     const row = byBucket.get(index + 1);
@@ -356,7 +465,7 @@ export type NewAndReturningSums = { fresh: BuyerSums; returning: BuyerSums } & U
 /** Buyers and net revenue of each of the consecutive ranges, by whether a customer's first order lies in it. */
 export async function newAndReturningSums(
   db: Db,
-  context: Zone,
+  context: Present,
   scope: Scope,
   bounds: readonly string[],
 ): Promise<NewAndReturningSums[]> {

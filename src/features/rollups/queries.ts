@@ -14,6 +14,8 @@ const counters = [
   'base_returned',
 ];
 const extremes = ['first_order_at', 'last_order_at', 'purchase_days'];
+const lines = ['base_lines', 'base_costed_lines', 'base_cost'];
+const history = ['days', 'orders', 'revenue', 'unvalued'];
 
 const list = (names: string[], spell: (name: string) => string) => sql.raw(names.map(spell).join(', '));
 
@@ -29,43 +31,76 @@ function statsFromFacts(ofOrders: SQL, ofReturns: SQL): SQL {
           from returns where ${ofReturns} group by 1, 2) r using (customer_id, currency)`;
 }
 
+const localDay = (column: string, zone: SQL = param('zone')) =>
+  sql`(${sql.raw(column)} at time zone ${zone}::text)::date`;
+const localMonth = (column: string, zone: SQL = param('zone')) =>
+  sql`date_trunc('month', ${sql.raw(column)} at time zone ${zone}::text)::date`;
+
+/** The cost of a line `i` of an order `o` in the base currency, rounded by itself, half away from zero, as revenue is. */
+const lineCost = sql`round(i.cost * o.base_factor)`;
+
 /** The same per month of the reporting zone: the definition of customer_month. */
 function monthsFromFacts(ofOrders: SQL, ofReturns: SQL): SQL {
-  const month = (column: string) =>
-    sql`date_trunc('month', ${sql.raw(column)} at time zone ${param('zone')}::text)::date`;
-  return sql`select customer_id, month, currency, ${list(counters, (c) => `coalesce(${c}, 0) as ${c}`)}
-    from (select customer_id, ${month('placed_at')} as month, currency, count(*)::int as orders, sum(revenue)::bigint as revenue,
+  return sql`select customer_id, month, currency, ${list([...counters, ...lines], (c) => `coalesce(${c}, 0) as ${c}`)}
+    from (select customer_id, ${localMonth('placed_at')} as month, currency, count(*)::int as orders, sum(revenue)::bigint as revenue,
             count(base_revenue)::int as base_orders, coalesce(sum(base_revenue), 0)::bigint as base_revenue
           from orders where qualifying and ${ofOrders} group by 1, 2, 3) o
-    full join (select customer_id, ${month('returned_at')} as month, currency, count(*)::int as returns, sum(net)::bigint as returned,
+    full join (select customer_id, ${localMonth('returned_at')} as month, currency, count(*)::int as returns, sum(net)::bigint as returned,
             count(base_net)::int as base_returns, coalesce(sum(base_net), 0)::bigint as base_returned
-          from returns where ${ofReturns} group by 1, 2, 3) r using (customer_id, month, currency)`;
+          from returns where ${ofReturns} group by 1, 2, 3) r using (customer_id, month, currency)
+    full join (select o.customer_id, ${localMonth('placed_at')} as month, currency, count(*)::int as base_lines,
+            count(i.cost)::int as base_costed_lines, coalesce(sum(${lineCost}), 0) as base_cost
+          from (select * from orders where qualifying and base_revenue is not null and ${ofOrders}) o
+            join order_items i on i.customer_id = o.customer_id and i.order_id = o.id group by 1, 2, 3) l using (customer_id, month, currency)`;
+}
+
+/** The days with orders among `orders`, and what there was by each of them: the definition of customer_purchases. */
+function purchasesFrom(orders: SQL, zone?: SQL): SQL {
+  return sql`select customer_id, array_agg(day order by day) as days, array_agg(orders order by day) as orders,
+      array_agg(revenue order by day) as revenue, sum(unvalued)::int as unvalued
+    from (select customer_id, day, sum(count(*)) over so_far::int as orders, coalesce(sum(sum(base_revenue)) over so_far, 0)::bigint as revenue,
+            count(*) - count(base_revenue) as unvalued
+          from (select customer_id, ${localDay('placed_at', zone)} as day, base_revenue from ${orders} where qualifying) bought
+          group by 1, 2 window so_far as (partition by customer_id order by day)) by_day group by 1`;
 }
 
 const chosen = sql`customer_id = any(${param('ids')}::uuid[])`;
 
-function recompute(table: string, keys: string[], values: string[], fresh: SQL): SQL {
+/** CTEs that write a table anew for the chosen customers; the last one says nothing. */
+function recomputed({ table, keys, values }: Rollup, fresh: SQL): SQL {
   const columns = [...keys, ...values];
-  return sql`with fresh as (${fresh}), gone as (
+  const name = (part: string) => sql.raw(`${part}_${table}`);
+  return sql`${name('fresh')} as (${fresh}), ${name('gone')} as (
       delete from ${sql.raw(table)} t where ${sql.raw('t.')}customer_id = any(${param('ids')}::uuid[])
-        and not exists (select from fresh f where ${sql.raw(keys.map((k) => `f.${k} = t.${k}`).join(' and '))})
-    )
-    insert into ${sql.raw(table)} as t (${list(columns, (c) => c)}) select ${list(columns, (c) => c)} from fresh
-    on conflict (${list(keys, (k) => k)}) do update set ${list(values, (c) => `${c} = excluded.${c}`)}
-      where (${list(values, (c) => `t.${c}`)}) is distinct from (${list(values, (c) => `excluded.${c}`)})`;
+        and not exists (select from ${name('fresh')} f where ${sql.raw(keys.map((k) => `f.${k} = t.${k}`).join(' and '))})
+    ), ${name('written')} as (
+      insert into ${sql.raw(table)} as t (${list(columns, (c) => c)}) select ${list(columns, (c) => c)} from ${name('fresh')}
+      on conflict (${list(keys, (k) => k)}) do update set ${list(values, (c) => `${c} = excluded.${c}`)}
+        where (${list(values, (c) => `t.${c}`)}) is distinct from (${list(values, (c) => `excluded.${c}`)})
+    )`;
 }
 
-const statsKeys = ['customer_id', 'currency'];
-const monthKeys = ['customer_id', 'month', 'currency'];
-const statsValues = [...counters, ...extremes];
+interface Rollup {
+  table: string;
+  keys: string[];
+  values: string[];
+}
+const stats: Rollup = {
+  table: 'customer_stats',
+  keys: ['customer_id', 'currency'],
+  values: [...counters, ...extremes],
+};
+const months: Rollup = {
+  table: 'customer_month',
+  keys: ['customer_id', 'month', 'currency'],
+  values: [...counters, ...lines],
+};
+const purchases: Rollup = { table: 'customer_purchases', keys: ['customer_id'], values: history };
 
-const recomputeStats = statement(
-  'recompute_stats',
-  recompute('customer_stats', statsKeys, statsValues, statsFromFacts(chosen, chosen)),
-);
-const recomputeMonths = statement(
-  'recompute_months',
-  recompute('customer_month', monthKeys, counters, monthsFromFacts(chosen, chosen)),
+const recomputeRollupRows = statement(
+  'recompute_rollups',
+  sql`with ${recomputed(stats, statsFromFacts(chosen, chosen))}, ${recomputed(months, monthsFromFacts(chosen, chosen))},
+    ${recomputed(purchases, purchasesFrom(sql`(select * from orders where ${chosen}) o`))} select`,
 );
 
 /**
@@ -79,20 +114,19 @@ export async function recomputeCustomers(
 ): Promise<void> {
   const wanted = [...new Set(ids)];
   if (wanted.length === 0) return;
-  const values = { ids: wanted, zone: reportingTimeZone };
-  await Promise.all([tx.all(recomputeStats, values), tx.all(recomputeMonths, values)]);
+  await tx.all(recomputeRollupRows, { ids: wanted, zone: reportingTimeZone });
 }
 
 /**
  * CTEs that add new orders to the derived state, for the statement that inserts them as `o` (customer_id, placed_at,
- * currency, qualifying, revenue, base_revenue). The orders are not visible to the look for other purchases of their
- * day, since a statement does not see its own writes.
+ * currency, qualifying, revenue, base_revenue, base_factor) and their lines as `items`. The orders are not visible to the look for other
+ * purchases of their day, since a statement does not see its own writes.
  */
 export function addOrdersToRollups(zone: SQL): SQL {
-  const day = (column: string) => sql`(${sql.raw(column)} at time zone ${zone}::text)::date`;
+  const day = (column: string) => localDay(column, zone);
   const added = sql`count(*)::int, sum(o.revenue)::bigint, count(o.base_revenue)::int, coalesce(sum(o.base_revenue), 0)::bigint, 0, 0, 0, 0`;
-  const plus = (table: string) =>
-    list(['orders', 'revenue', 'base_orders', 'base_revenue'], (c) => `${c} = ${table}.${c} + excluded.${c}`);
+  const sums = ['orders', 'revenue', 'base_orders', 'base_revenue'];
+  const plus = (table: string, columns: string[]) => list(columns, (c) => `${c} = ${table}.${c} + excluded.${c}`);
   return sql`stats as (
       insert into customer_stats as s (customer_id, currency, ${list(counters, (c) => c)}, first_order_at, last_order_at, purchase_days)
       select o.customer_id, o.currency, ${added}, min(o.placed_at), max(o.placed_at),
@@ -101,17 +135,49 @@ export function addOrdersToRollups(zone: SQL): SQL {
             and x.placed_at between o.placed_at - interval '50 hours' and o.placed_at + interval '50 hours'
             and ${day('x.placed_at')} = ${day('o.placed_at')}))::int
       from o where o.qualifying group by 1, 2
-      on conflict (customer_id, currency) do update set ${plus('s')},
+      on conflict (customer_id, currency) do update set ${plus('s', sums)},
         first_order_at = least(s.first_order_at, excluded.first_order_at),
         last_order_at = greatest(s.last_order_at, excluded.last_order_at),
         purchase_days = s.purchase_days + excluded.purchase_days
     ), months as (
-      insert into customer_month as m (customer_id, month, currency, ${list(counters, (c) => c)})
-      select o.customer_id, date_trunc('month', o.placed_at at time zone ${zone}::text)::date, o.currency, ${added}
-      from o where o.qualifying group by 1, 2, 3
-      on conflict (customer_id, month, currency) do update set ${plus('m')}
+      insert into customer_month as m (customer_id, month, currency, ${list([...counters, ...lines], (c) => c)})
+      select customer_id, month, currency, sum(orders)::int, sum(revenue)::bigint, sum(base_orders)::int, sum(base_revenue)::bigint, 0, 0, 0, 0,
+        sum(lines)::int, sum(costed)::int, sum(cost)
+      from (
+        select o.customer_id, ${localMonth('o.placed_at', zone)} as month, o.currency, 1 as orders, o.revenue, (o.base_revenue is not null)::int as base_orders,
+          coalesce(o.base_revenue, 0) as base_revenue, 0 as lines, 0 as costed, 0::numeric as cost
+        from o where o.qualifying
+        union all
+        select o.customer_id, ${localMonth('o.placed_at', zone)}, o.currency, 0, 0, 0, 0, 1, (i.cost is not null)::int, coalesce(${lineCost}, 0)
+        from o join items i on i.customer_id = o.customer_id and i.order_id = o.id where o.qualifying and o.base_revenue is not null
+      ) f group by 1, 2, 3
+      on conflict (customer_id, month, currency) do update set ${plus('m', [...sums, ...lines])}
+    ), purchases as (
+      insert into customer_purchases as p (customer_id, ${list(history, (c) => c)})
+      ${purchasesFrom(sql`o`, zone)}
+      on conflict (customer_id) do update set (days, orders, revenue) = (${joined}), unvalued = p.unvalued + excluded.unvalued
     )`;
 }
+
+/**
+ * The lists of the row `p` and those of new orders (`excluded`) as one. Mostly the new days come last, or the first of them is the last
+ * one so far; the second part is for orders that arrive late.
+ */
+const joined: SQL = (() => {
+  const size = 'cardinality(p.days)';
+  const late = `excluded.days[1] < p.days[${size}]`;
+  const kept = `(${size} - (excluded.days[1] = p.days[${size}])::int)`;
+  const after = (name: string) =>
+    `p.${name}[:${kept}] || array(select x + p.${name}[${size}] from unnest(excluded.${name}) with ordinality u(x, place) order by place)`;
+  const each = (row: string) =>
+    `select day, orders - lag(orders, 1, 0) over days as orders, revenue - lag(revenue, 1, 0::bigint) over days as revenue
+      from unnest(${row}.days, ${row}.orders, ${row}.revenue) u(day, orders, revenue) window days as (order by day)`;
+  return sql.raw(`select p.days[:${kept}] || excluded.days, ${after('orders')}, ${after('revenue')} where not ${late}
+    union all
+    select array_agg(day order by day), array_agg(orders order by day), array_agg(revenue order by day)
+    from (select day, sum(sum(orders)) over (order by day)::int as orders, sum(sum(revenue)) over (order by day)::bigint as revenue
+      from (${each('p')} union all ${each('excluded')}) c group by day) d having ${late}`);
+})();
 
 export interface Difference {
   table: string;
@@ -121,35 +187,33 @@ export interface Difference {
   counted: string | null;
 }
 
-function compare(table: string, keys: string[], values: string[], fresh: SQL): SQL {
+function compare<Row>({ table, keys, values }: Rollup, fresh: SQL) {
   const row = (alias: string) =>
     `case when ${alias}.customer_id is not null then json_build_object(${values.map((c) => `'${c}', ${alias}.${c}`).join(', ')})::text end`;
-  return sql`select ${table}::text as table, coalesce(t.customer_id, f.customer_id) as "customerId",
-      concat_ws(' ', ${sql.raw(
-        keys
-          .slice(1)
-          .map((k) => `coalesce(t.${k}, f.${k})`)
-          .join(', '),
-      )}) as key,
+  const others = keys.slice(1).map((k) => `coalesce(t.${k}, f.${k})`);
+  return statement<Row>(
+    `compare_${table}`,
+    sql`select ${table}::text as table, coalesce(t.customer_id, f.customer_id) as "customerId",
+      concat_ws(' ', ${sql.raw(others.length > 0 ? others.join(', ') : 'null')}) as key,
       ${sql.raw(row('t'))} as stored, ${sql.raw(row('f'))} as counted
     from ${sql.raw(table)} t full join (${fresh}) f on ${sql.raw(keys.map((k) => `f.${k} = t.${k}`).join(' and '))}
     where (${list(values, (c) => `t.${c}`)}) is distinct from (${list(values, (c) => `f.${c}`)})
-    order by 2, 3 limit ${param('limit')}::int`;
+    order by 2, 3 limit ${param('limit')}::int`,
+  );
 }
 
 const everything = sql`true`;
-const compareStats = statement<Difference>(
-  'compare_stats',
-  compare('customer_stats', statsKeys, statsValues, statsFromFacts(everything, everything)),
-);
-const compareMonths = statement<Difference>(
-  'compare_months',
-  compare('customer_month', monthKeys, counters, monthsFromFacts(everything, everything)),
-);
+const comparisons = [
+  compare<Difference>(stats, statsFromFacts(everything, everything)),
+  compare<Difference>(months, monthsFromFacts(everything, everything)),
+  compare<Difference>(purchases, purchasesFrom(sql`orders`)),
+];
 /** Recomputes everything and answers where the derived state disagrees with the facts, at most `limit` per table. */
 export async function rollupDifferences(db: Db, reportingTimeZone: string, limit: number): Promise<Difference[]> {
   const values = { zone: reportingTimeZone, limit };
-  return [...(await db.all(compareStats, values)), ...(await db.all(compareMonths, values))];
+  const differences: Difference[] = [];
+  for (const comparison of comparisons) differences.push(...(await db.all(comparison, values)));
+  return differences;
 }
 
 /** What follows for the derived state of customers when facts of theirs change. */

@@ -1,5 +1,18 @@
+import { sql } from 'drizzle-orm';
 import { index } from 'drizzle-orm/pg-core';
-import { currency, date, instant, integer, money, ownerId } from '../../records/fields.ts';
+import { z } from 'zod';
+import {
+  amounts,
+  currency,
+  date,
+  dates,
+  decimal,
+  instant,
+  integer,
+  integers,
+  money,
+  ownerId,
+} from '../../records/fields.ts';
 import { storedTable } from '../../records/table.ts';
 import { customers } from '../customers/record.ts';
 
@@ -59,6 +72,37 @@ export const customerMonth = storedTable('customer_month', {
     month: date().plain().required().internal(),
     currency: currency().required().internal(),
     ...counters,
+    /** Lines of the orders with a base value; those of them with a cost; Σ cost, each line at the rate of its order. */
+    baseLines: counter(),
+    baseCostedLines: counter(),
+    baseCost: decimal(z.string(), z.string()).required().internal(),
   },
   extras: (t) => [index('customer_month_by_month').on(t.month, t.customerId)],
+});
+
+/**
+ * When a customer bought, in all currencies together: one row of a few hundred bytes, where metrics look up any range of
+ * local days by binary search. The lists belong together by position. `orders` and `revenue` run up from the first day, so
+ * what lies between two days is a difference.
+ */
+export const customerPurchases = storedTable('customer_purchases', {
+  name: 'purchaseDays',
+  label: 'Days with orders',
+  access: 'owner',
+  nature: 'derived',
+  owner: 'customerId',
+  key: ['customerId'],
+  guard: null,
+  fields: {
+    customerId: ownerId(() => customers.id),
+    /** The local days with a qualifying order, in the reporting time zone, ascending. */
+    days: dates().plain().required().internal(),
+    /** Qualifying orders up to and with each day. */
+    orders: integers().required().internal(),
+    /** Their revenue in the base currency. */
+    revenue: amounts().required().internal(),
+    /** Orders that have no base value, and so are not in `revenue`. */
+    unvalued: counter(),
+  },
+  extras: (t) => [index('customer_purchases_unvalued').on(t.customerId).where(sql`unvalued > 0`)],
 });

@@ -28,6 +28,7 @@ const parts = [
   'consents',
   'customer_identities',
   'customer_month',
+  'customer_purchases',
   'customer_shared_identities',
   'customer_stats',
   'dismissed_duplicates',
@@ -294,7 +295,14 @@ t.test('a customer that is only a profile is deleted; its references stay as tom
     references: [{ source: 'shop', externalId }],
     address: { city: 'London' },
   });
-  for (const table of ['consents', 'customer_month', 'customer_stats', 'partner_customers', 'partner_shares']) {
+  for (const table of [
+    'consents',
+    'customer_month',
+    'customer_purchases',
+    'customer_stats',
+    'partner_customers',
+    'partner_shares',
+  ]) {
     await plant(table, { customer_id: id });
   }
   t.equal((await remove(id, '?dryRun=true')).status, 204);

@@ -121,6 +121,10 @@ type Step = ReturnType<typeof stepsAround> extends fc.Arbitrary<infer S> ? S : n
 
 const localDate = (at: string, zone: string) => Temporal.Instant.from(at).toZonedDateTimeISO(zone).toPlainDate();
 
+/** Some lines have a cost. */
+const lineCost = 37;
+const costs = ({ total }: { total: number }) => total > 5;
+
 /** One history on customers and a currency of its own. */
 class History {
   readonly orders = new Map<string, Order>();
@@ -182,7 +186,7 @@ class History {
       placedAt: sold.at,
       currency: sold.foreign ? this.foreign : 'EUR',
       total: sold.total,
-      items: [{ sku: 'A', quantity: 1, total: sold.total }],
+      items: [{ sku: 'A', quantity: 1, total: sold.total, ...(costs(sold) && { cost: lineCost }) }],
       tax: sold.tax,
       taxIncluded: true,
       paymentStatus: 'paid',
@@ -338,7 +342,7 @@ class History {
   }
 
   /** The derived state as a plain loop over what was sent. */
-  expected(): Record<string, Counters> {
+  expected(): Record<string, unknown> {
     const rows: Record<string, Counters> = {};
     const at = (key: string): Counters => {
       rows[key] ??= {
@@ -355,6 +359,7 @@ class History {
     };
     const days = new Map<string, Set<string>>();
     const times = new Map<string, string[]>();
+    const bought = new Map<string, { day: string; base: number | null }[]>();
     for (const order of this.orders.values()) {
       const refunded = sum(order.refunds);
       const whole = refunded > 0 && refunded >= order.total;
@@ -362,12 +367,22 @@ class History {
       const date = localDate(order.placedAt, this.zone);
       const stats = `${order.customer} ${order.currency}`;
       const revenue = netLeft(order, order.refunds);
+      const base = order.rate === null ? null : toBase(revenue, order.rate, order.currency);
+      bought.set(order.customer, [...(bought.get(order.customer) ?? []), { day: date.toString(), base }]);
       for (const row of [at(stats), at(`${stats} ${date.with({ day: 1 })}`)]) {
         row.orders += 1;
         row.revenue += revenue;
         if (order.rate !== null) {
           row.base_orders += 1;
           row.base_revenue += toBase(revenue, order.rate, order.currency);
+        }
+      }
+      const month = at(`${stats} ${date.with({ day: 1 })}`);
+      if (order.rate !== null) {
+        month.lines = Number(month.lines ?? 0) + 1;
+        if (costs(order)) {
+          month.costed = Number(month.costed ?? 0) + 1;
+          month.cost = Number(month.cost ?? 0) + toBase(lineCost, order.rate, order.currency);
         }
       }
       days.set(stats, (days.get(stats) ?? new Set()).add(date.toString()));
@@ -385,13 +400,27 @@ class History {
       }
     }
     for (const [key, row] of Object.entries(rows)) {
-      if (key.split(' ').length > 2) continue;
+      if (key.split(' ').length > 2) {
+        rows[key] = { ...row, lines: row.lines ?? 0, costed: row.costed ?? 0, cost: row.cost ?? 0 };
+        continue;
+      }
       const sorted = (times.get(key) ?? []).sort((a, b) => Temporal.Instant.compare(a, b));
       row.purchase_days = days.get(key)?.size ?? 0;
       row.first = micros(sorted[0]);
       row.last = micros(sorted.at(-1));
     }
-    return rows;
+    const purchases: Record<string, unknown> = {};
+    for (const [customer, orders] of bought) {
+      const by = [...new Set(orders.map(({ day }) => day))].sort();
+      const upTo = by.map((last) => orders.filter(({ day }) => day <= last));
+      purchases[`${customer} purchases`] = {
+        days: by,
+        orders: upTo.map((all) => all.length),
+        revenue: upTo.map((all) => all.reduce((total, { base }) => total + (base ?? 0), 0)),
+        unvalued: orders.filter(({ base }) => base === null).length,
+      };
+    }
+    return { ...rows, ...purchases };
   }
 }
 
@@ -433,10 +462,14 @@ async function stored(database: pg.Client, names: string[]): Promise<Record<stri
     [names],
   );
   const { rows: months } = await database.query(
-    `select ${name} || ' ' || currency || ' ' || month as key, ${columns} from customer_month s ${owner}`,
+    `select ${name} || ' ' || currency || ' ' || month as key, ${columns}, base_lines as lines, base_costed_lines as costed, base_cost::float8 as cost from customer_month s ${owner}`,
     [names],
   );
-  return Object.fromEntries([...stats, ...months].map(({ key, ...row }) => [key, row]));
+  const { rows: purchases } = await database.query(
+    `select ${name} || ' purchases' as key, days::text[], orders, revenue::float8[], unvalued from customer_purchases s ${owner}`,
+    [names],
+  );
+  return Object.fromEntries([...stats, ...months, ...purchases].map(({ key, ...row }) => [key, row]));
 }
 
 let used = 0;

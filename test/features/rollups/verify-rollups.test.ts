@@ -2,6 +2,8 @@ import { getTableName } from 'drizzle-orm';
 import pg from 'pg';
 import t from 'tap';
 import { derivedState } from '../../../src/derived-state.ts';
+import { rollupDifferences } from '../../../src/features/rollups/queries.ts';
+import type { Db } from '../../../src/platform/db/client.ts';
 import { storedTables } from '../../../src/records/table.ts';
 import { testApp } from '../../support/app.ts';
 import { fresh, pushOrder, pushRefund, pushReturn } from '../../support/shop.ts';
@@ -14,6 +16,11 @@ await database.connect();
 t.teardown(() => database.end());
 
 const verify = await rollupVerifier(t, api.url);
+/** The session of `database`, which sees what it has not committed. */
+const planted: Db = {
+  all: async (query, values = {}) => (await database.query(query.text, query.bind(values))).rows,
+  first: async (query, values = {}) => (await database.query(query.text, query.bind(values))).rows[0] ?? null,
+};
 const rows = async (text: string) => (await database.query(text)).rows;
 
 t.test('agreement is exit 0, a difference in any table is exit 1 with a list, and --repair heals it', async (t) => {
@@ -26,12 +33,13 @@ t.test('agreement is exit 0, a difference in any table is exit 1 with a list, an
 
   const everything = `select (select json_agg(s order by customer_id, currency) from customer_stats s)::text as stats,
     (select json_agg(m order by customer_id, month, currency) from customer_month m)::text as months,
+    (select json_agg(p order by customer_id) from customer_purchases p)::text as purchases,
     (select json_agg(json_build_array(id, refunds, refunded, status) order by id) from orders)::text as orders`;
   const right = await rows(everything);
   for (const statement of [
     'update customer_stats set purchase_days = purchase_days + 1',
     `delete from customer_stats where currency = 'USD'`,
-    `insert into customer_month select customer_id, month, 'GBP', orders, revenue, base_orders, base_revenue, returns, returned, base_returns, base_returned from customer_month limit 1`,
+    `insert into customer_month select customer_id, month, 'GBP', orders, revenue, base_orders, base_revenue, returns, returned, base_returns, base_returned, base_lines, base_costed_lines, base_cost from customer_month limit 1`,
     `update customer_month set returned = returned + 1 where currency = 'USD'`,
   ]) {
     await database.query(statement);
@@ -43,6 +51,23 @@ t.test('agreement is exit 0, a difference in any table is exit 1 with a list, an
   t.match(output, /4 differences .*--repair/);
   t.match(await verify(['--repair']), { code: 0, output: /Recomputed the derived state of 1 customers/ });
   t.same(await rows(everything), right, 'healed');
+
+  for (const change of [
+    'customer_month set base_lines = base_lines + 1',
+    'customer_month set base_costed_lines = base_costed_lines + 1',
+    'customer_month set base_cost = base_cost + 1',
+    'customer_purchases set days[1] = days[1] - 1',
+    'customer_purchases set orders[1] = orders[1] + 1',
+    'customer_purchases set revenue[1] = revenue[1] + 1',
+    'customer_purchases set unvalued = unvalued + 1',
+  ]) {
+    await database.query('begin');
+    await database.query(`update ${change}`);
+    const [table = ''] = change.split(' ');
+    const found = await rollupDifferences(planted, 'UTC', 5);
+    t.ok(found.length > 0 && found.every((one) => one.table === table), change);
+    await database.query('rollback');
+  }
 
   await database.query(`update orders set refunded = refunded - 1 where id = '${order.id}'`);
   t.match(await verify(), { code: 1, output: new RegExp(`orders.*${order.id}`) });
