@@ -161,8 +161,6 @@ export interface ReadOperation<I extends Shape = Shape, O extends z.ZodType = z.
     media: Readonly<Record<string, z.ZodType | null>>;
     of: (output: z.output<O>) => { text: GzippedBuffer; headers: Readonly<Record<string, string>> };
   };
-  /** Its records, where they can be selected as JSON. */
-  selectable?: () => Selectable | null;
   run: (context: Context, input: z.output<I>) => Promise<z.output<O>>;
 }
 
@@ -200,10 +198,24 @@ type AnyWrite = Omit<WriteOperation, 'run' | 'about' | 'created' | 'waits' | 'ch
   changed?: (output: never) => boolean;
 };
 
-export function readOperation<I extends Shape, O extends z.ZodType>(
-  definition: Omit<ReadOperation<I, O>, 'kind'>,
-): ReadOperation<I, O> {
-  return { ...definition, kind: 'read' };
+type Selecting = () => Selectable | null;
+
+/** Belongs to one operation: one that is made of another by spreading it has another `run`, and would answer something else. */
+const selectables = new WeakMap<object, Selecting>();
+
+/** What can be selected of an operation's records as JSON; null: they are answered by `run` alone. */
+export function selectableOf(operation: object): Selectable | null {
+  return selectables.get(operation)?.() ?? null;
+}
+
+/** @param definition.selectable its records, where they can be selected as JSON: what `run` answers, to the last member */
+export function readOperation<I extends Shape, O extends z.ZodType>({
+  selectable,
+  ...definition
+}: Omit<ReadOperation<I, O>, 'kind'> & { selectable?: Selecting }): ReadOperation<I, O> {
+  const operation: ReadOperation<I, O> = { ...(definition as Omit<ReadOperation<I, O>, 'kind'>), kind: 'read' };
+  if (selectable) selectables.set(operation, selectable);
+  return operation;
 }
 
 export function writeOperation<I extends Shape, O extends z.ZodType>(

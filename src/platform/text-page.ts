@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import { elementOf, membersOf, type Schema } from '../records/walk.ts';
 import type { Statement } from './db/client.ts';
 import { maskingOf, viewerTag } from './masked-fields.ts';
-import { type Context, fieldsOf, type Operation, type SelectAnswer } from './operation.ts';
+import { type Context, fieldsOf, type Operation, type SelectAnswer, selectableOf } from './operation.ts';
 import { isPersonal } from './personal.ts';
 import type { RecordSource, Select, Selected, SelectedPage, SelectedRow } from './record-source.ts';
 
@@ -25,7 +25,7 @@ const mostViewers = 100;
 /** How a page is answered as text; null: an operation, or a mask, needs its records as values. */
 export function textPage(operation: Operation, context: Context): SelectAnswer | null {
   const fields = fieldsOf(context);
-  const selectable = operation.kind === 'read' ? operation.selectable?.() : null;
+  const selectable = selectableOf(operation);
   const page = selectable?.page;
   if (!selectable || !page) return null;
   const { principal, personalData } = context;

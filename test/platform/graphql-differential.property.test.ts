@@ -17,6 +17,7 @@ import {
 } from 'graphql';
 import t from 'tap';
 import { redirectsOf } from '../../src/features/customers/aliases.ts';
+import { partnerSettings } from '../../src/features/partners/queries.ts';
 import { noAudit } from '../../src/platform/audit.ts';
 import { fixedDirectory } from '../../src/platform/auth/directory.ts';
 import { openKeys } from '../../src/platform/auth/keys.ts';
@@ -33,6 +34,7 @@ import { testApp } from '../support/app.ts';
 import { stockCrowd } from '../support/crowd.ts';
 import { schema } from '../support/doors.ts';
 import { draws, firstSeed } from '../support/draws.ts';
+import { stockPartner } from '../support/people.ts';
 
 /**
  * Random documents over the real schema. Every run of a document, with whatever variables, answers what plain
@@ -49,30 +51,56 @@ const service = await testApp(t, { clock });
 const crowd = await stockCrowd(service, 14);
 const ids = [...crowd.members.map(({ id }) => id), '0193a6c2-8f00-7c3e-9b1a-5d2f6e7a8b90'];
 
-const pool = openPool(service.connection, { size: 4, statementTimeout: 30_000 });
-t.teardown(() => pool.end());
+const own = crowd.members.slice(0, 6).map(({ id }) => id);
+const partner = await stockPartner(service, { customers: own });
+const toldLittle = await stockPartner(service, {
+  customers: own,
+  fields: ['Customer.name', 'Order.channel', 'Address.city'],
+});
+
+const open = (as?: 'partner' | 'customer') => {
+  const made = openPool(service.connection, { size: 4, statementTimeout: 30_000, ...(as && { as }) });
+  t.teardown(() => made.end());
+  return made;
+};
+const pool = open();
 const keys = await openKeys(service.config);
 const services = {
   db: poolDb(pool),
   pool,
+  scopedPools: { partner: open('partner'), customer: open('customer') },
   baseCurrency: service.config.baseCurrency,
   reportingTimeZone: service.config.reportingTimeZone,
   cursors: cursorCodec(keys.cursorSecret),
   links: linkTokens(keys.linkSecret),
   tombstones: keyedHash(keys.tombstoneSecret),
-  directory: fixedDirectory(),
+  directory: fixedDirectory({ partners: await partnerSettings(poolDb(pool)) }),
   issuer: null,
   audit: noAudit,
   redirects: redirectsOf,
   clock,
 };
 
-/** Some callers may not see everything, so that fields fail in the middle of an answer. */
-const callers = ['*', '*', 'customers:read orders:read metrics:read', 'customers:read customers:write customers:pii'];
+interface Caller {
+  scope: string;
+  partner?: string;
+  customer?: string;
+}
+
+/** Some callers may not see everything, so that fields fail in the middle of an answer, or are masked. */
+const callers: Caller[] = [
+  { scope: '*' },
+  { scope: '*' },
+  { scope: 'customers:read orders:read metrics:read' },
+  { scope: 'customers:read customers:write customers:pii' },
+  { scope: '*', partner },
+  { scope: 'customers:read orders:read interactions:read returns:read', partner: toldLittle },
+  { scope: '*', customer: crowd.members[1]?.id ?? '' },
+];
 
 interface Run {
   variables: Record<string, unknown>;
-  scope: string;
+  caller: Caller;
 }
 
 /** An answer as it is compared: data to the order of its members, errors by code, path and place. */
@@ -89,8 +117,8 @@ function compared(data: unknown, errors: readonly { code: unknown; path: unknown
   };
 }
 
-async function ask(query: string, { variables, scope }: Run): Promise<Compared> {
-  const { status, body } = await service.graphql(query, variables, { scope });
+async function ask(query: string, { variables, caller }: Run): Promise<Compared> {
+  const { status, body } = await service.graphql(query, variables, caller);
   if (status !== 200) throw new Error(`${status} ${JSON.stringify(body)}`);
   return compared(
     body.data,
@@ -102,9 +130,19 @@ async function ask(query: string, { variables, scope }: Run): Promise<Compared> 
   );
 }
 
-async function plain(query: string, { variables, scope }: Run): Promise<Compared> {
+function principalOf({ scope, partner, customer }: Caller) {
+  const scopedTo =
+    partner !== undefined
+      ? ({ kind: 'partner', id: partner } as const)
+      : customer !== undefined
+        ? ({ kind: 'customer', id: customer } as const)
+        : null;
+  return createPrincipal('test', scope.split(' '), scopedTo);
+}
+
+async function plain(query: string, { variables, caller }: Run): Promise<Compared> {
   const context: FieldContext = {
-    call: createContext(services, createPrincipal('test', scope.split(' ')), 'request'),
+    call: createContext(services, principalOf(caller), 'request'),
     headerKey: null,
     replayed: false,
     batches: new Map(),
@@ -387,8 +425,8 @@ t.test('every run of a document answers what plain graphql-js answers', async (t
       continue;
     }
     const runs = Array.from({ length: 3 }, (): Run => {
-      const scope = callers[Math.floor(random() * callers.length)] ?? '*';
-      return { variables: drawn(variables, random), scope };
+      const caller = callers[Math.floor(random() * callers.length)] ?? { scope: '*' };
+      return { variables: drawn(variables, random), caller };
     });
     const wanted: Compared[] = [];
     for (const run of runs) wanted.push(await plain(query, run));

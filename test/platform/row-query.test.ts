@@ -31,12 +31,15 @@ const values = fc.record(
       noNullPrototype: true,
     }),
     words: fc.option(fc.array(text)),
+    days: fc.array(fc.option(fc.constantFrom('2026-02-28', '1999-12-31'))),
+    counts: fc.array(fc.option(fc.maxSafeInteger())),
   },
   { noNullPrototype: true },
 );
 const columns = sql`${param('text')}::text as text, ${param('whole')}::bigint as whole, ${param('small')}::int as small,
   ${param('yes')}::boolean as yes, ${param('exact')}::numeric as exact, ${param('day')}::date as day,
-  ${param('document')}::json as document, ${param('words')}::text[] as words`;
+  ${param('document')}::json as document, ${param('words')}::text[] as words,
+  ${param('days')}::date[] as days, ${param('counts')}::bigint[] as counts`;
 
 t.test('rows come back as they were sent, however often and wherever a statement runs', async (t) => {
   const connections = pool(t);

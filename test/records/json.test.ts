@@ -1,5 +1,6 @@
 import t from 'tap';
 import { routes } from '../../src/features.ts';
+import { selectableOf } from '../../src/platform/operation.ts';
 import { type Answer, testApp } from '../support/app.ts';
 import { stockCrowd } from '../support/crowd.ts';
 import { stockPartner } from '../support/people.ts';
@@ -81,8 +82,7 @@ function scopesWithout(scope: string): string {
 }
 
 const lists = routes.filter(
-  ({ method, operation, url }) =>
-    method === 'GET' && !url.includes(':') && operation.kind === 'read' && operation.selectable?.()?.page,
+  ({ method, operation, url }) => method === 'GET' && !url.includes(':') && selectableOf(operation)?.page,
 );
 t.match(
   lists.map(({ url }) => url),

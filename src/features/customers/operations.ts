@@ -3,7 +3,13 @@ import { z } from 'zod';
 import { batchInput, batchResults, runBatch, warning } from '../../platform/batch.ts';
 import type { Transaction } from '../../platform/db/client.ts';
 import { notFound, Problem } from '../../platform/errors.ts';
-import { type Context, readOperation, writeOperation, writeParameters } from '../../platform/operation.ts';
+import {
+  type Context,
+  readOperation,
+  selectableOf,
+  writeOperation,
+  writeParameters,
+} from '../../platform/operation.ts';
 import { id, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import { customerHasRecords } from '../../records/delete-guard.ts';
@@ -92,7 +98,7 @@ export const customersByIds = readOperation({
     const survivors = await recordsByIds(db, [...redirects.values()]);
     return ids.map((customerId) => found.get(customerId) ?? survivors.get(redirects.get(customerId) ?? '') ?? null);
   },
-  ...(operations.byIds.selectable && { selectable: operations.byIds.selectable }),
+  selectable: () => selectableOf(operations.byIds),
 });
 
 export const updateCustomer = writeOperation({

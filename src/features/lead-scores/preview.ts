@@ -36,7 +36,7 @@ export async function preview(
           from (select * from scores where "from" <> "to" order by abs(after - before) desc, id limit ${param('limit')}::int) m) as moves`,
   );
   // Not prepared: nobody asks twice.
-  const row = await db.first({ ...query, name: '' }, { asOf, limit });
+  const row = await db.first({ ...query, unprepared: true }, { asOf, limit });
   const grades = row?.grades ?? [];
   const leads = grades.reduce((sum, [, , count]) => sum + count, 0);
   const change = grades.reduce((sum, [, , , units]) => sum + Number(units), 0);

@@ -38,7 +38,7 @@ const statements = new Map<string, Statement<unknown>>();
  * depends on. That of a draft changes with it, and is not prepared.
  */
 export function compiled<Row>(rules: ScoringRules, shape: string, make: () => SQL): Statement<Row> {
-  if (rules.number === null) return { ...statement<Row>('draft', make()), name: '' };
+  if (rules.number === null) return statement<Row>('draft', make(), { unprepared: true });
   const key = `${rules.id} ${shape}`;
   const known = statements.get(key) ?? remember(statements, key, statement('lead_scores', make()), 300);
   return known as Statement<Row>; // the shape says what the rows are

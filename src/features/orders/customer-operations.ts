@@ -3,7 +3,7 @@ import type { PgColumn } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { param, type Statement, statement } from '../../platform/db/client.ts';
 import { canonicalInstant } from '../../platform/db/columns.ts';
-import { type Context, readOperation } from '../../platform/operation.ts';
+import { type Context, readOperation, selectableOf } from '../../platform/operation.ts';
 import { defaultLimit, pageFrom, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
 import { referencesOf } from '../../records/references/queries.ts';
@@ -139,7 +139,7 @@ export const ordersOfCustomers = readOperation({
     const byCustomer = new Map(rows.map((row) => [row.customerId, row]));
     return customerIds.map((customerId) => firstPageOf(context, selected, customerId, byCustomer.get(customerId)));
   },
-  ...(orderOperations.listOfOwner.selectable && { selectable: orderOperations.listOfOwner.selectable }),
+  selectable: () => selectableOf(orderOperations.listOfOwner),
 });
 
 function firstPageOf(

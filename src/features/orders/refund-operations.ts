@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { param, statement } from '../../platform/db/client.ts';
 import { invalid, notFound, Problem } from '../../platform/errors.ts';
-import { readOperation, writeOperation } from '../../platform/operation.ts';
+import { readOperation, selectableOf, writeOperation } from '../../platform/operation.ts';
 import { pageParameters, sortParameter } from '../../platform/page.ts';
 import { currency, id } from '../../platform/values.ts';
 import { ownerOf } from '../../records/nobody.ts';
@@ -97,6 +97,16 @@ const orderName = {
   orderExternalId: referenceInput.shape.externalId.optional().meta({ description: 'With `orderSource`.' }),
 };
 
+function filterOf<T extends { orderSource?: string | undefined; orderExternalId?: string | undefined }>(input: T) {
+  const { orderSource, orderExternalId, ...filter } = input;
+  if ((orderSource === undefined) !== (orderExternalId === undefined)) {
+    const parameter = orderSource === undefined ? 'orderSource' : 'orderExternalId';
+    const message = 'Send both orderSource and orderExternalId, or neither.';
+    throw new Problem('invalid_input', message, { errors: [{ parameter, code: 'required', message }] });
+  }
+  return orderSource === undefined ? filter : { ...filter, orderName: JSON.stringify([orderSource, orderExternalId]) };
+}
+
 export const refundOperations = {
   ...records,
   create: createRefund,
@@ -104,14 +114,16 @@ export const refundOperations = {
     ...records.list,
     name: 'listAllRefunds',
     input: records.list.input.extend(orderName),
-    async run(context, { orderSource, orderExternalId, ...filter }) {
-      if ((orderSource === undefined) !== (orderExternalId === undefined)) {
-        const parameter = orderSource === undefined ? 'orderSource' : 'orderExternalId';
-        const message = 'Send both orderSource and orderExternalId, or neither.';
-        throw new Problem('invalid_input', message, { errors: [{ parameter, code: 'required', message }] });
-      }
-      const named = orderSource === undefined ? {} : { orderName: JSON.stringify([orderSource, orderExternalId]) };
-      return records.page(context, { ...filter, ...named });
+    run: (context, input) => records.page(context, filterOf(input)),
+    selectable() {
+      const selectable = selectableOf(records.list);
+      return (
+        selectable && {
+          ...selectable,
+          page: async (context, input: Parameters<typeof filterOf>[0], select) =>
+            records.pages()(context.db, context, filterOf(input), select),
+        }
+      );
     },
   }),
 };

@@ -123,6 +123,19 @@ const decoders = new Map<number, (text: string) => unknown>([
   [1700, (text) => text],
 ]);
 
+/** The arrays of these types, element by element as the type itself. */
+const arrayTypes = [
+  [1016, 20],
+  [1182, 1082],
+  [1185, 1184],
+  [1231, 1700],
+] as const;
+for (const [array, element] of arrayTypes) {
+  const decode = decoders.get(element);
+  const texts: (text: string) => (string | null)[] = pg.types.getTypeParser(1009); // those of text[]
+  decoders.set(array, (text) => texts(text).map((one) => (one === null ? null : (decode?.(one) ?? one))));
+}
+
 function safeInteger(text: string): number {
   const value = Number(text);
   if (!Number.isSafeInteger(value)) throw new RangeError('An integer beyond 2^53 − 1 cannot be answered as JSON');

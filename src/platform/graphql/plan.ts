@@ -23,7 +23,7 @@ import { elementOf, membersOf, type Schema } from '../../records/walk.ts';
 import { param, type Statement } from '../db/client.ts';
 import { Problem } from '../errors.ts';
 import { maskingOf, viewerTag } from '../masked-fields.ts';
-import { authorize, type Context, call, fieldsOf, noteShown, type Operation } from '../operation.ts';
+import { authorize, type Context, call, fieldsOf, noteShown, type Operation, selectableOf } from '../operation.ts';
 import { defaultLimit } from '../page.ts';
 import { isPersonal } from '../personal.ts';
 import {
@@ -533,10 +533,6 @@ interface Below {
   field: GraphQLField<unknown, unknown>;
   line: Line;
   nodes: readonly FieldNode[];
-}
-
-function selectableOf(operation: Operation) {
-  return operation.kind === 'read' ? (operation.selectable?.() ?? null) : null;
 }
 
 function objectType({ type }: GraphQLField<unknown, unknown>): GraphQLObjectType {

@@ -161,7 +161,7 @@ t.test('a value planted in every column of every table is found in it', async (t
     if (others.has(name)) continue;
     t.ok(model, `${name} is a table of the service`);
     const columns = await database.query<{ name: string; type: string }>(
-      `select column_name as name, data_type as type from information_schema.columns
+      `select column_name as name, case data_type when 'ARRAY' then udt_name else data_type end as type from information_schema.columns
        where table_schema = 'public' and table_name = $1 and is_generated = 'NEVER' order by ordinal_position`,
       [name],
     );
@@ -212,9 +212,13 @@ t.test('a value planted in every column of every table is found in it', async (t
                             ? { [`planted ${place}`]: n }
                             : place === 'audit_entries.record_ids'
                               ? [`0193a6c2-8f00-7eee-8001-${String(n).padStart(12, '0')}`]
-                              : type === 'ARRAY'
-                                ? [`planted ${place}`]
-                                : null);
+                              : type === '_date'
+                                ? [new Date(Date.UTC(1950, 1, 1 + n)).toISOString().slice(0, 10)]
+                                : type === '_int4' || type === '_int8'
+                                  ? [7_000_000 + n]
+                                  : type === '_text'
+                                    ? [`planted ${place}`]
+                                    : null);
       t.not(value, null, `${place} can be planted`);
       if (!untold[name]?.includes(column)) planted.push({ place, member: members.get(column) ?? '', type, value });
       return value;

@@ -234,7 +234,6 @@ export const shopify: Message[] = [
       customer: { id: 9003, email: chloe.email, phone: chloe.phone },
       orders_to_redact: [5004],
     },
-    again: 404,
   },
   {
     says: 'an erased person is pushed again with a later state of the order',
@@ -406,7 +405,7 @@ export const shopify: Message[] = [
       completed_at: '2026-02-22T09:00:00+01:00',
       updated_at: '2026-02-22T09:00:00+01:00',
     },
-    again: 404,
+    again: 410,
   },
   {
     says: 'the order of a draft',

@@ -290,7 +290,7 @@ export const woocommerce: Message[] = [
     }),
   },
   { says: 'a checkout that was begun', topic: 'order.created', payload: abandoned, again: 410 },
-  { says: 'the shop clears it away', topic: 'order.deleted', payload: { id: 110 }, again: 404 },
+  { says: 'the shop clears it away', topic: 'order.deleted', payload: { id: 110 }, again: 410 },
   {
     says: 'a late message about what was deleted',
     topic: 'order.updated',
