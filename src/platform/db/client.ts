@@ -130,9 +130,10 @@ const arrayTypes = [
   [1185, 1184],
   [1231, 1700],
 ] as const;
+const textArray: number = 1009;
 for (const [array, element] of arrayTypes) {
   const decode = decoders.get(element);
-  const texts: (text: string) => (string | null)[] = pg.types.getTypeParser(1009); // those of text[]
+  const texts: (text: string) => (string | null)[] = pg.types.getTypeParser(textArray, 'text');
   decoders.set(array, (text) => texts(text).map((one) => (one === null ? null : (decode?.(one) ?? one))));
 }
 
