@@ -68,8 +68,6 @@ interface ListDefinition {
   filters: Record<string, (value: SQL) => SQL>;
   /** Filters whose values may match every row or none: their statements are planned for the values each time. */
   uneven?: readonly string[];
-  /** Those of them whose index is in the default order: alone and in this order, they keep their plan. */
-  evenAlone?: readonly string[];
   sorts: Record<string, Sort>;
   defaultSort: string;
 }
@@ -113,11 +111,9 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
   const shapes = new Map<string, Statement<Row>>();
   const counts = new Map<string, Statement<{ total: number }>>();
 
-  const options = (given: readonly string[], sort?: string) => {
-    const [first = '', ...others] = given;
-    const isAlone = others.length === 0 && sort === definition.defaultSort && definition.evenAlone?.includes(first);
-    return { unprepared: !isAlone && given.some((name) => definition.uneven?.includes(name)) };
-  };
+  const options = (given: readonly string[]) => ({
+    unprepared: given.some((name) => definition.uneven?.includes(name)),
+  });
 
   const conditions = (given: readonly string[], few: boolean) => [
     ...(definition.where ? [definition.where] : []),
@@ -155,7 +151,7 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
         order by ${expression} ${direction}, ${definition.id} ${direction} limit ${sql.raw(String(longestPage + 1))}) page
       order by ${order} limit ${param('$limit')}::int`;
     const whole = around ? around.statement(page, order) : page;
-    const made = statement<Row>(`list_${definition.name}`, whole, options(given, sort));
+    const made = statement<Row>(`list_${definition.name}`, whole, options(given));
     shapes.set(cacheKey, made);
     return made;
   }
@@ -167,7 +163,7 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     const made = statement<{ total: number }>(
       `count_${definition.name}`,
       sql`select count(*) as total from ${definition.from} ${where(conditions(given, few))}`,
-      options(given, definition.defaultSort), // in any order
+      options(given),
     );
     counts.set(cacheKey, made);
     return made;

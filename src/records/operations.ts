@@ -35,11 +35,8 @@ export interface ListFilter {
   /** Its parameter; none: the operation makes its value of others. */
   input?: z.ZodType;
   condition: (value: SQL) => SQL;
-  /**
-   * Its values may match every row or none, so the statement is planned for them each time. `unless alone`: but not when its
-   * index is in the order of the list, and nothing else selects or orders.
-   */
-  uneven?: boolean | 'unless alone';
+  /** Its values may match every row or none, so the statement is planned for them each time. */
+  uneven?: boolean;
   /** What the parameter's value is compared as. */
   normalize?: (value: unknown) => unknown;
   /** Selects by personal data. */
@@ -133,7 +130,7 @@ export function listParts(kind: Kind, { filters = {}, sorts = {}, defaultSort }:
       found[member] = {
         input: spec.personal ? schema.optional().meta({ description: 'Needs `customers:pii`.' }) : schema.optional(),
         condition: (value) => sql`${column} = ${typed(value)}`,
-        uneven: kind.filterIndex === 'one' && spec.filter === 'derived' ? true : 'unless alone',
+        uneven: true,
         ...marks,
       };
     }
@@ -215,9 +212,6 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
         ...conditions,
       },
       uneven: Object.entries(parts.filters).flatMap(([filter, { uneven }]) => (uneven ? [filter] : [])),
-      evenAlone: Object.entries(parts.filters).flatMap(([filter, { uneven }]) =>
-        uneven === 'unless alone' ? [filter] : [],
-      ),
       sorts: Object.fromEntries(
         Object.entries(parts.sorts).map(([member, { field = member, ...by }]) => [member, { ...by, field }]),
       ),

@@ -187,7 +187,6 @@ export interface Kind {
   document: z.ZodObject;
   patch: z.ZodObject;
   output: z.ZodObject;
-  filterIndex: FilterIndex;
   /** What is returned besides the fields and lines. */
   select: (() => Readonly<Record<string, SQL>>) | null;
   finish: ((row: Record<string, unknown>) => void) | null;
@@ -342,7 +341,6 @@ export function record<
     document,
     patch,
     output,
-    filterIndex: definition.filterIndex ?? 'each',
     select: more?.select ?? null,
     finish: more?.finish ?? null,
     writing: { after: [] },

@@ -46,7 +46,7 @@ const operations = operationsOf(customerRecord, {
     acquisitionSource: {
       input: text(100).optional().meta({ description: 'Only customers who came from this source.' }),
       condition: (value) => sql`${customers.acquisitionSource} = ${value}`,
-      uneven: 'unless alone',
+      uneven: true,
       selects: ['Customer.acquisition'],
     },
     email: ofIdentity('email', 254),
