@@ -136,6 +136,8 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     // Whoever logs says which request it is about; a logger per request would cost each of them.
     childLoggerFactory: (log) => log,
     bodyLimit: 1024 * 1024,
+    // A slow machine takes as long as it takes; whoever starts the service says when that is too long.
+    pluginTimeout: 0,
     // Slow senders do not hold a connection for ever.
     requestTimeout: 60_000,
     // Whose X-Forwarded-For says the address of the sender.

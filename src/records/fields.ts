@@ -87,8 +87,8 @@ export interface FieldSpec {
   doc: Doc | null;
   generated: SQL | null;
   foreignKey: { column: () => AnyPgColumn; onDelete?: 'cascade' } | null;
-  /** `filter=value` in lists. */
-  filter: boolean;
+  /** `filter=value` in lists, and what finds its rows: an index that `record` derives, or one that the definition names. */
+  filter: false | 'derived' | 'named';
   /** `…From` and `…To` in lists. */
   range: boolean;
   sort: boolean;
@@ -222,8 +222,13 @@ export class Field<D, N extends Need, I extends z.ZodType | null, O extends z.Zo
     return this.with({ foreignKey: { column, ...(onDelete && { onDelete }) } });
   }
 
-  filter(): this {
-    return this.with({ filter: true });
+  /**
+   * `filter=value` in lists. Of an internal member, the operation makes the parameter.
+   *
+   * @param index `named`: an index in `extras` finds its rows. Default: one is derived.
+   */
+  filter(index: 'derived' | 'named' = 'derived'): this {
+    return this.with({ filter: index });
   }
 
   range(): this {

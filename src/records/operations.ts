@@ -135,7 +135,12 @@ export function listParts(kind: Kind, { filters = {}, sorts = {}, defaultSort }:
     if (schema === null) continue;
     const marks = spec.personal ? { personal: true } : {};
     if (spec.filter) {
-      found[member] = { input: schema.optional(), condition: (value) => sql`${column} = ${typed(value)}`, ...marks };
+      found[member] = {
+        input: spec.personal ? schema.optional().meta({ description: 'Needs `customers:pii`.' }) : schema.optional(),
+        condition: (value) => sql`${column} = ${typed(value)}`,
+        uneven: true,
+        ...marks,
+      };
     }
     if (spec.range) {
       found[`${stem(member)}From`] = {

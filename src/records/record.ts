@@ -17,6 +17,7 @@ import {
   type Row,
   version,
 } from './fields.ts';
+import { type FilterIndex, filterIndexes } from './filter-indexes.ts';
 import { type LineShapes, type LinesOf, type LineTables, lineSchema, linesTable } from './lines.ts';
 import type { Ownership } from './ownership.ts';
 import { reference, referenceInput, sourceVersionInput } from './references/record.ts';
@@ -126,6 +127,11 @@ export interface RecordDefinition<
   partOf?: { table: PgTable; by: keyof F & string };
   /** Indexes and foreign keys beyond the key, the owner and those every kind has. */
   extras?: (columns: TableOf<AllFields<F & CustomFields, O, N>>['_']['columns']) => PgTableExtraConfigValue[];
+  /**
+   * How the filters of lists find their rows. `each`: an index per filter, in the order of the list. `one`: a small index for all
+   * of them, for kinds with so many rows that each more costs too much. Default: `each`.
+   */
+  filterIndex?: FilterIndex;
   /** The timestamps that lists are ordered and filtered by. Default: `updatedAt`. */
   listedBy?: ListedBy;
   /** It owns the others: its id is the key under which their rows are kept. */
@@ -263,6 +269,7 @@ export function record<
     fields,
     extras: (t) => [
       ...(owner ? [index(`${tableName}_id`).on(t['id'] as PgColumn)] : []), // every record has one
+      ...(owner || self ? filterIndexes(tableName, fields, t, { self, how: definition.filterIndex ?? 'each' }) : []),
       ...(extras?.(t as never) ?? []), // its own columns
     ],
   });

@@ -4,7 +4,8 @@ import t from 'tap';
 import '../../src/features.ts';
 import { conflictConstraints } from '../../src/platform/db/conflicts.ts';
 import { technicalTables } from '../../src/records/policies.ts';
-import { storedTables } from '../../src/records/table.ts';
+import { recordKinds } from '../../src/records/record.ts';
+import { columnNamed, storedTables } from '../../src/records/table.ts';
 import { testDatabase } from '../support/database.ts';
 
 /** The definitions and the catalog of the migrated database say the same. */
@@ -94,4 +95,43 @@ t.test('what two transactions may claim at once is a unique index', async (t) =>
     [],
   );
   t.equal(conflictConstraints().length, 4);
+});
+
+/** Filters of lists that no index serves: a btree that begins with the column, or a GIN index with it, of all rows with a value. */
+async function slowFilters(): Promise<string[]> {
+  const { rows } = await database.query<{ name: string }>(
+    `select c.relname || '.' || a.attname as name
+     from pg_index i join pg_class c on c.oid = i.indrelid join pg_class x on x.oid = i.indexrelid join pg_am m on m.oid = x.relam
+       join pg_attribute a on a.attrelid = i.indrelid
+       cross join lateral (select coalesce(pg_get_expr(i.indpred, i.indrelid), '') as rows) p
+     where i.indisvalid and (m.amname = 'btree' and i.indkey[0] = a.attnum or m.amname = 'gin' and a.attnum = any(i.indkey))
+       and replace(replace(replace(p.rows, '(' || a.attname || ' IS NOT NULL)', ''), '(id < ''ffffffff-0000-0000-0000-000000000000''::uuid)', ''), ' AND ', '')
+         in ('', '()')`,
+  );
+  const indexed = new Set(rows.map(({ name }) => name));
+  return recordKinds()
+    .filter(
+      ({ owner, table }) => owner !== null || storedTables().some((stored) => stored.table === table && stored.owner),
+    )
+    .flatMap(({ table, fields }) =>
+      Object.entries(fields)
+        .filter(([, { spec }]) => spec.filter)
+        .map(([member]) => `${getTableName(table)}.${columnNamed(table, member).name}`),
+    )
+    .filter((name) => !indexed.has(name));
+}
+
+t.test('an index finds the rows of every filter that a list of customers or their records has', async (t) => {
+  t.strictSame(await slowFilters(), []);
+});
+
+t.test('a filter without an index is found, and one whose index leaves rows out', async (t) => {
+  await database.query(`begin; drop index orders_by_status; drop index interactions_filters; drop index returns_by_currency;
+    create index on returns (currency) where tax is null`);
+  t.teardown(() => database.query('rollback'));
+  t.strictSame((await slowFilters()).sort(), [
+    ...['channel', 'direction', 'kind', 'order_id', 'outcome', 'ticket', 'topic'].map((name) => `interactions.${name}`),
+    'orders.status',
+    'returns.currency',
+  ]);
 });

@@ -52,6 +52,7 @@ const operations = operationsOf(customerRecord, {
     acquisitionSource: {
       input: text(100).optional().meta({ description: 'Only customers who came from this source.' }),
       condition: (value) => sql`${customers.acquisitionSource} = ${value}`,
+      uneven: true,
       selects: ['Customer.acquisition'],
     },
     email: ofIdentity('email', 254),

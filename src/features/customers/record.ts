@@ -149,17 +149,17 @@ export const customerRecord = record('customer', {
     // Other customers may live on other shards: checked when written, not by a foreign key.
     companyId: otherCustomer('company member')
       .replacedAs('companies')
-      .filter()
+      .filter('named')
       .says('The company a person belongs to.'),
     referredBy: otherCustomer('referred customer')
       .replacedAs('referrers')
-      .filter()
+      .filter('named')
       .says('The customer who referred this one.'),
     birthday: dateOrDay().personal(),
     address: postalAddress('address'),
     locale: text(35).plain().takes(locale),
     preferredChannel: words(channel).filter(),
-    acquisitionSource: text(100).plain().internal(),
+    acquisitionSource: text(100).plain().filter().internal(),
     acquisitionCost: money().inBaseCurrency().internal(),
     acquiredOn: date().plain().internal(),
     acquiredBy: recordId()

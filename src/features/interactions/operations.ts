@@ -1,7 +1,7 @@
-import { type SQL, sql } from 'drizzle-orm';
-import { id, text } from '../../platform/values.ts';
+import { sql } from 'drizzle-orm';
+import { text } from '../../platform/values.ts';
 import { operationsOf } from '../../records/operations.ts';
-import { direction, interactionKind, interactionRecord, searchedWords, terms } from './record.ts';
+import { interactionRecord, searchedWords } from './record.ts';
 import './write.ts';
 
 /** PostgreSQL's parser gives up on 32 negations that stand open, whatever is between them. */
@@ -10,37 +10,8 @@ const searchText = text(200).refine((value) => value.split('-').length <= 21, {
   params: { code: 'too_many_minus_signs' },
 });
 
-const term = (prefix: string) => ({
-  condition: (value: SQL) => sql`${terms} @> array[${sql.raw(`'${prefix}:'`)} || ${value}::text]`,
-  uneven: true,
-});
-
 export const interactionOperations = operationsOf(interactionRecord, {
   filters: {
-    kind: { input: interactionKind.optional(), ...term('kind') },
-    direction: { input: direction.optional(), ...term('direction') },
-    channel: {
-      input: text(100).optional().meta({ description: 'Channel, as your systems call it.', example: 'hotline' }),
-      ...term('channel'),
-    },
-    topic: {
-      input: text(200).optional().meta({ description: 'The exact topic. Needs `customers:pii`.', example: 'delivery' }),
-      ...term('topic'),
-      personal: true,
-    },
-    outcome: {
-      input: text(200).optional().meta({ description: 'The exact outcome. Needs `customers:pii`.', example: 'solved' }),
-      ...term('outcome'),
-      personal: true,
-    },
-    orderId: { input: id.optional(), ...term('order') },
-    ticket: {
-      input: text(100)
-        .optional()
-        .meta({ description: 'The ticket it is about. Needs `customers:pii`.', example: 'T-1042' }),
-      ...term('ticket'),
-      personal: true,
-    },
     q: {
       input: searchText.optional().meta({
         description:

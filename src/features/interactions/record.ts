@@ -49,12 +49,6 @@ export const isTouch = sql`not automatic`;
 /** We have answered somebody: outbound, or with a member of staff. An ad that is shown answers nobody, nor does a machine. */
 export const isResponse = sql`(direction = 'outbound' or staff is not null) and kind <> 'ad_impression' and ${isTouch}`;
 
-/**
- * Members that lists are filtered by, as one set: one small index for all of them. A value may be that of half of all rows
- * or of none, so statements with one are planned for it.
- */
-export const terms = sql`array_remove(array['kind:' || kind, 'direction:' || direction, 'channel:' || channel, 'topic:' || topic, 'outcome:' || outcome, 'ticket:' || ticket, 'order:' || order_id::text], null)`;
-
 const example = {
   customer: { source: 'shop', externalId: '17850' },
   kind: 'phone',
@@ -77,30 +71,31 @@ export const interactionRecord = record('interaction', {
   naming: 'may',
   access: { scope: 'interactions', partners: ['read', 'create', 'update'], selfService: [] },
   listedBy: {},
+  filterIndex: 'one',
   fields: {
-    kind: words(interactionKind).required(),
-    direction: words(direction),
+    kind: words(interactionKind).required().filter(),
+    direction: words(direction).filter(),
     automatic: boolean()
       .defaultsTo(false)
       .says(
         'Sent by a machine by itself, such as a confirmation of receipt or an out-of-office reply: it is neither an answer nor a touch, so no metric of leads and campaigns, no score and no survey counts it. A mailing that somebody sends is not automatic. Default: false.',
         false,
       ),
-    channel: text(100).plain().says('Channel, as your systems call it.', 'hotline'),
+    channel: text(100).plain().filter().says('Channel, as your systems call it.', 'hotline'),
     occurredAt: instant().required().range().sort().happened(),
-    topic: text(200).personal().says('The topic, in a few words: personal data.', 'delivery'),
-    outcome: text(200).personal().says('The outcome: personal data.', 'solved'),
-    staff: text(200).plain().filter().says('The member of staff.', 'maria'),
+    topic: text(200).personal().filter().says('The topic, in a few words: personal data.', 'delivery'),
+    outcome: text(200).personal().filter().says('The outcome: personal data.', 'solved'),
+    staff: text(200).plain().filter('named').says('The member of staff.', 'maria'),
     seconds: integer(0, 31_622_400).says('Duration in seconds.', 340),
     pages: integer(0, 1_000_000).says('Pages seen on a web visit.', 4),
     cost: money().inBaseCurrency().says('Cost to serve, minor units of the base currency.', 420),
     campaignId: recordId()
       .references(() => campaigns.id)
-      .filter()
+      .filter('named')
       .says('The campaign it belongs to.'),
     /** Checked when written; an order that is deleted or moved later leaves the id behind. */
-    orderId: recordId().says('The order it is about; one of the same customer.'),
-    ticket: text(100).personal().says('The ticket it is about: personal data.', 'T-1042'),
+    orderId: recordId().filter().says('The order it is about; one of the same customer.'),
+    ticket: text(100).personal().filter().says('The ticket it is about: personal data.', 'T-1042'),
     text: text(10_000).personal().says('Free text: personal data.'),
   },
   extras: (t) => [
@@ -117,7 +112,6 @@ export const interactionRecord = record('interaction', {
     index('interactions_answers').on(t.customerId, t.occurredAt).where(isResponse),
     // What was told late or changed since invitations to surveys were planned.
     index('interactions_updated').on(t.updatedAt, t.id),
-    index('interactions_terms').using('gin', terms),
     // Of all rows: where the index is partial, the planner takes a common word for a rare one.
     index('interactions_words').using('gin', searchedWords),
   ],

@@ -146,7 +146,7 @@ export const orderRecord = record('order', {
     billingAddress: postalAddress('billing_address'),
     campaignId: recordId()
       .references(() => campaigns.id)
-      .filter()
+      .filter('named')
       .says('The campaign that brought it. Without one, reports attribute the order by last touch.'),
     test: boolean().defaultsTo(false).filter().says('A test order: stored, and left out of every metric.'),
     ...frozenRate,
@@ -337,7 +337,6 @@ export const refundRecord = record('refund', {
     index('refunds_customer_refunded').on(t.customerId, t.refundedAt, t.id),
     index('refunds_refunded').on(t.refundedAt, t.id),
     index('refunds_updated').on(t.updatedAt, t.id),
-    index('refunds_not_applied').on(t.status, t.refundedAt, t.id).where(sql`status <> 'applied'`),
     index('refunds_waiting').on(t.awaitedSource, t.awaitedExternalId).where(sql`order_id is null`),
     foreignKey({
       columns: [t.customerId, t.orderId],
