@@ -164,6 +164,20 @@ function codeOf({ originalError }: GraphQLError): string {
   return problem?.code ?? 'internal_error';
 }
 
+/** The service asks for the scope before it reads the arguments: where both are wrong it names the scope, and neither answers anything. */
+function refusedBefore(got: Compared, wanted: Compared | undefined): boolean {
+  const isNothing = ({ data }: Compared) => Object.values(JSON.parse(data) ?? {}).every((value) => value === null);
+  const refusals = got.errors.every((error) => /"code":"(insufficient_scope|not_supported)"/.test(error));
+  return (
+    refusals &&
+    got.errors.length > 0 &&
+    wanted !== undefined &&
+    wanted.errors.length > 0 &&
+    isNothing(got) &&
+    isNothing(wanted)
+  );
+}
+
 /** As many differences are told in full. */
 const shown = 3;
 
@@ -436,6 +450,7 @@ t.test('every run of a document answers what plain graphql-js answers', async (t
       for (const [index, run] of runs.entries()) {
         const got = await ask(query, run);
         refused ||= got.errors.some((error) => error.includes('graphql_query_too_complex'));
+        if (refusedBefore(got, wanted[index])) continue;
         if (!isDeepStrictEqual(got, wanted[index])) differing.push({ round, ...run, got, wanted: wanted[index] });
       }
     }
