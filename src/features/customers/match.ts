@@ -12,7 +12,7 @@ import type { ReferenceInput } from '../../records/references/record.ts';
 import { nextStamps } from '../../records/stamps.ts';
 import { nextRow } from '../../records/write.ts';
 import { recomputeBounds } from '../lead-scores/bounds.ts';
-import { type Recognition, recognisable, recognition } from '../merges/visitors.ts';
+import { type Recognition, recognisable, recognition, recognitionsAmong } from '../merges/visitors.ts';
 import { mergeCustomers } from '../merges/write.ts';
 import { broughtBy, shareNewCustomers } from '../partners/sharing.ts';
 import { identityHashes, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
@@ -166,18 +166,18 @@ async function readAgain(tx: Transaction, good: ReadOwner[], { refs, owners, loc
   return states;
 }
 
-/** Who is known by a reference alone, and gives the e-mail of somebody else. */
+/** Who is known by a reference alone, and gives an e-mail that somebody else has or may have by then. */
 function visitorsAmong(
   good: ReadOwner[],
   { refs, owners, standings }: Pick<LookedUp, 'refs' | 'owners' | 'standings'>,
 ): Recognition[] {
-  return good.flatMap(({ reference, identities }) => {
-    const visitorId = reference && refs.get(refKey(reference))?.recordId;
-    const email = identities.find(({ kind }) => kind === 'email');
-    const visitor = visitorId && standings.get(visitorId);
-    if (!visitor || !email || !looksAnonymous(visitor)) return [];
-    // Of nobody yet: of a customer that an earlier input of the set makes.
-    return [{ visitorId, customerId: owners.get(identityKey(email)) ?? visitorId }];
+  const messages = good.map(({ reference, identities }) => ({
+    id: (reference && refs.get(refKey(reference))?.recordId) ?? undefined,
+    emails: identities.filter(({ kind }) => kind === 'email').map(identityKey),
+  }));
+  return recognitionsAmong(messages, owners, (id) => {
+    const standing = standings.get(id);
+    return standing !== undefined && looksAnonymous(standing);
   });
 }
 

@@ -19,7 +19,7 @@ import { nextRow, notNewer, saysOther } from '../../records/write.ts';
 import { checkConsents, recordConsents } from '../consents/write.ts';
 import { recomputeBounds } from '../lead-scores/bounds.ts';
 import { enqueueReferrals } from '../loyalty/referrals.ts';
-import { type Recognition, recognisable, recognition } from '../merges/visitors.ts';
+import { type Recognition, recognisable, recognition, recognitionsAmong } from '../merges/visitors.ts';
 import { mergeCustomers } from '../merges/write.ts';
 import { keepPartners } from '../partners/queries.ts';
 import { broughtBy, recomputeShares, shareNewCustomers } from '../partners/sharing.ts';
@@ -189,21 +189,23 @@ export async function writeCustomers(
   return results;
 }
 
-/** Of whom there is no more than a reference, and whose document has the e-mail of somebody else. */
+/** Of whom there is no more than a reference, and whose document has an e-mail that somebody else has or may have by then. */
 function visitorsAmong(
   writes: CustomerWrite[],
   identitiesOf: (NormalizedIdentity[] | undefined | Problem)[],
   { refs, owners, states }: Pick<PreparedCustomers, 'refs' | 'owners' | 'states'>,
 ): Recognition[] {
-  return writes.flatMap(({ mode, input }, index) => {
+  const messages = writes.map(({ mode, input }, index) => {
     const [first] = input.references ?? [];
-    const visitorId = mode === 'upsert' && first ? refs.get(refKey(first))?.recordId : undefined;
-    const state = visitorId && states.get(visitorId);
     const identities = identitiesOf[index];
-    if (!state || !identities || !looksAnonymous(state) || identities instanceof Problem) return [];
-    // Itself: for the e-mail of a customer that an earlier document of the set makes.
-    const earlier = writes.length > 1 ? [visitorId] : [];
-    return [...ownersByEmail(identities, owners), ...earlier].map((customerId) => ({ visitorId, customerId }));
+    return {
+      id: (mode === 'upsert' && first && refs.get(refKey(first))?.recordId) || undefined,
+      emails: identities instanceof Problem ? [] : emailsOf(identities).map(identityKey),
+    };
+  });
+  return recognitionsAmong(messages, owners, (id) => {
+    const state = states.get(id);
+    return state !== undefined && looksAnonymous(state);
   });
 }
 
@@ -212,10 +214,14 @@ function ownersByEmail(
   identities: readonly NormalizedIdentity[] | undefined,
   owners: ReadonlyMap<string, string>,
 ): string[] {
-  const emails = (identities ?? []).filter(({ kind, shared }) => kind === 'email' && shared !== true);
+  const emails = emailsOf(identities);
   return [...emails.filter(({ primary }) => primary), ...emails.filter(({ primary }) => !primary)].flatMap(
     (one) => owners.get(identityKey(one)) ?? [],
   );
+}
+
+function emailsOf(identities: readonly NormalizedIdentity[] | undefined): NormalizedIdentity[] {
+  return (identities ?? []).filter(({ kind, shared }) => kind === 'email' && shared !== true);
 }
 
 function acquirersOf(writes: CustomerWrite[]): string[] {

@@ -14,6 +14,33 @@ export function recognition({ visitorId, customerId }: Recognition): string {
   return `${visitorId} ${customerId}`;
 }
 
+/**
+ * The visitors among the customers of a set of messages, each with whoever may have an e-mail that it gives: the owner, and the
+ * customers of messages that give it as well, as an earlier message may have brought it. With itself for the e-mail of a customer
+ * that an earlier message makes.
+ *
+ * @param messages the customers of their references, and the keys of their e-mails
+ */
+export function recognitionsAmong(
+  messages: readonly { id: string | undefined; emails: readonly string[] }[],
+  owners: ReadonlyMap<string, string>,
+  isVisitor: (id: string) => boolean,
+): Recognition[] {
+  const having = new Map<string, Set<string>>();
+  for (const { id, emails } of messages) {
+    for (const email of emails) {
+      const ids = having.get(email) ?? new Set();
+      for (const one of [owners.get(email), id]) if (one !== undefined) ids.add(one);
+      having.set(email, ids);
+    }
+  }
+  return messages.flatMap(({ id: visitorId, emails }) => {
+    if (visitorId === undefined || !isVisitor(visitorId)) return [];
+    const customers = new Set(emails.flatMap((email) => [...(having.get(email) ?? [])]));
+    return [...customers].map((customerId) => ({ visitorId, customerId }));
+  });
+}
+
 const refused = statement<Recognition>(
   'visitors_with_history',
   sql`select n."visitorId", n."customerId" from json_to_recordset(${param('pairs')}::json) as n("visitorId" uuid, "customerId" uuid)

@@ -144,6 +144,42 @@ t.test('a visitor who gives a known e-mail is merged by itself, once', async (t)
   t.equal((await push({ externalId: ref, email }, 'web')).customerId, buyer.customerId, 'an order');
 });
 
+t.test(
+  'in a batch, an e-mail that an earlier item brought to a known customer recognises visitors as well',
+  async (t) => {
+    for (const path of ['/v1/orders/batch', '/v1/customers/batch']) {
+      const [account, tracked, email] = [fresh('a'), fresh('v'), newEmail()];
+      const customer = (await put(account, { name: 'Ada' })).body;
+      const visitor = await visit({ source: 'site', externalId: tracked });
+      t.not(visitor.customerId, customer.id);
+      const { results } = await (path === '/v1/orders/batch'
+        ? make(path, {
+            orders: [
+              orderOf({ source: 'shop', customer: { externalId: account, email } }),
+              orderOf({ source: 'shop', customer: { source: 'site', externalId: tracked, email } }),
+            ],
+          })
+        : make(path, {
+            customers: [
+              {
+                name: 'Ada',
+                references: [{ source: 'shop', externalId: account }],
+                identities: [{ kind: 'email', value: email }],
+              },
+              { references: [{ source: 'site', externalId: tracked }], identities: [{ kind: 'email', value: email }] },
+            ],
+          }));
+      t.notOk(
+        results.some(({ status }: { status: string }) => status === 'refused'),
+        JSON.stringify(results),
+      );
+      const { body } = await request('GET', `/v1/customers/external/site/${tracked}`);
+      t.equal(body.id, customer.id, path);
+      t.strictSame(told(body), [email]);
+    }
+  },
+);
+
 t.test('a refused or tried message merges nobody', async (t) => {
   const [visitor, email] = [fresh('v'), newEmail()];
   await push({ email });
