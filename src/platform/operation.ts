@@ -322,13 +322,17 @@ export interface SelectedAnswer {
 export type SelectAnswer = (input: never) => Promise<SelectedAnswer>;
 
 async function runSelect(operation: Operation, context: Context, input: never, select: SelectAnswer): Promise<Answer> {
-  if (context.personalData) context.audit.admit();
+  if (context.personalData && redactor(operation.output) !== null) context.audit.admit();
   const { output, text, customerIds, recordIds = [] } = await select(input);
   if (customerIds) noteShown(operation, context, customerIds, recordIds);
   return { output, ...(text !== undefined && { text }), status: 200, replayed: false };
 }
 
-/** Writes down that personal data was answered. */
+/**
+ * Writes down that personal data was answered.
+ *
+ * @throws Problem unavailable if it cannot be recorded: then it is not answered either
+ */
 export function noteShown(
   operation: Pick<Operation, 'name' | 'scope'>,
   context: Context,
@@ -337,6 +341,7 @@ export function noteShown(
 ): void {
   const customers = new Set(customerIds);
   const others = recordIds.filter((recordId) => !customers.has(recordId));
+  context.audit.admit();
   context.audit.seen(auditEntry(context, operation, { kind: 'read', customerIds: [...customers], recordIds: others }));
 }
 

@@ -164,15 +164,18 @@ function codeOf({ originalError }: GraphQLError): string {
   return problem?.code ?? 'internal_error';
 }
 
-/** The service asks for the scope before it reads the arguments: where both are wrong it names the scope, and neither answers anything. */
+/**
+ * The service asks for the scope of all root fields before it reads their arguments: where both are wrong, it names the scope and
+ * graphql-js the argument or variable. Neither answers anything.
+ */
 function refusedBefore(got: Compared, wanted: Compared | undefined): boolean {
+  const all = (errors: readonly string[], codes: RegExp) =>
+    errors.length > 0 && errors.every((error) => codes.test(error));
   const isNothing = ({ data }: Compared) => Object.values(JSON.parse(data) ?? {}).every((value) => value === null);
-  const refusals = got.errors.every((error) => /"code":"(insufficient_scope|not_supported)"/.test(error));
   return (
-    refusals &&
-    got.errors.length > 0 &&
     wanted !== undefined &&
-    wanted.errors.length > 0 &&
+    all(got.errors, /"code":"(insufficient_scope|not_supported)"/) &&
+    all(wanted.errors, /"code":"(graphql_variables_invalid|internal_error|insufficient_scope|not_supported)"/) &&
     isNothing(got) &&
     isNothing(wanted)
   );

@@ -16,7 +16,7 @@ t.test('PUT, PATCH and DELETE by reference of a deleted record answer 410, GET 4
     const at = `/v1/${kind}/external/shop/${externalId}`;
     const body =
       kind === 'orders'
-        ? (({ source: _, externalId: __, ...order }) => order)(orderOf({ customer: { externalId: fresh('c') } }) as any)
+        ? { ...orderOf({ customer: { externalId: fresh('c') } }), source: undefined, externalId: undefined }
         : { name: 'Ada' };
     t.equal((await request('PUT', at, { body, headers: newKey() })).status, 201, kind);
     t.ok((await request('DELETE', at, { headers: any })).status < 300);

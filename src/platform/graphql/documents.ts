@@ -3,7 +3,6 @@ import {
   GraphQLError,
   type GraphQLSchema,
   Kind,
-  type OperationDefinitionNode,
   parse,
   specifiedRules,
   validate,
@@ -15,7 +14,6 @@ import { takingCoerced } from './variables.ts';
 
 /** An operation of a document, ready to be run. */
 export interface KnownOperation extends Measured {
-  node: OperationDefinitionNode;
   /** Its document, for variables that are coerced. */
   document: DocumentNode;
   planned: Planned;
@@ -96,7 +94,7 @@ function check(schema: GraphQLSchema, source: string): KnownOperations {
   const operations = new Map(
     nodes.map((node): [string, KnownOperation] => [
       node.name?.value ?? '',
-      { ...measure(schema, document, node), node, document: executable, planned: plannable(node, fragments) },
+      { ...measure(schema, document, node), document: executable, planned: plannable(node, fragments) },
     ]),
   );
   const errors = validate(schema, document, specifiedRules, { maxErrors: 20 });

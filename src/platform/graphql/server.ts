@@ -105,10 +105,12 @@ async function run(
   const cost = operation.cost(variables);
   assertAffordable(cost);
   const result =
-    refusedRoots(schema, operation.node, context.call) ??
+    refusedRoots(schema, operation.planned.node, context.call) ??
     (await answerOf(schema, operation, {
       context,
-      variables: await coerceVariables(schema, operation.node, variables, { suggest: request.bodySize <= longBody }),
+      variables: await coerceVariables(schema, operation.planned.node, variables, {
+        suggest: request.bodySize <= longBody,
+      }),
     }));
   const { errors, headers } = describe(result.errors ?? [], request.log, request.id);
   reply.headers(headers);
@@ -164,7 +166,7 @@ class Text {
 /** @param selections some of the root fields; null: all of them */
 async function executeFields(
   schema: GraphQLSchema,
-  { node, document }: KnownOperation,
+  { planned: { node }, document }: KnownOperation,
   selections: readonly FieldNode[] | null,
   { context, variables }: Asked,
 ): Promise<ExecutionResult> {

@@ -25,7 +25,7 @@ import { fresh, newKey } from '../../support/shop.ts';
  * `RAPPORT_TEST_DRAWS` sets the number of histories, `RAPPORT_TEST_SEED` what they are drawn from, and
  * `RAPPORT_TEST_SECONDS` for how long the hunt goes on, with one seed after the other.
  */
-const runs = draws({ quick: 3, deep: 15 });
+const runs = draws({ quick: 4, deep: 15 });
 const first = firstSeed(20_261_123);
 const seconds = soakSeconds(0);
 t.setTimeout(280_000 + seconds * 2_000);

@@ -148,7 +148,7 @@ async function agree(t: Parameters<typeof testApp>[0], of: History): Promise<voi
 t.test('as of a past instant: what was known then', async (t) => {
   await fc.assert(
     fc.asyncProperty(history, (of) => inItsOwnPlace(t, (place) => agree(place, of))),
-    { numRuns: draws({ quick: 4, deep: 25 }), seed: firstSeed(12), endOnFailure },
+    { numRuns: draws({ quick: 6, deep: 25 }), seed: firstSeed(12), endOnFailure },
   );
   t.pass('every answer was that of then');
 });

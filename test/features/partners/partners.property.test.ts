@@ -575,7 +575,7 @@ async function hunt(viewer: Viewer, seed: number, count: number, limit: number):
 for (const viewer of viewers) {
   t.test(`${viewer.name}: whatever is asked`, async (t) => {
     t.comment(`RAPPORT_TEST_SEED=${start}`);
-    await hunt(viewer, start, draws({ quick: 4, deep: 80 }), 0);
+    await hunt(viewer, start, draws({ quick: 6, deep: 80 }), 0);
     t.pass(`${compared} answers compared`);
   });
 }
