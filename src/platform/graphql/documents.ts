@@ -1,12 +1,4 @@
-import {
-  type DocumentNode,
-  GraphQLError,
-  type GraphQLSchema,
-  Kind,
-  parse,
-  specifiedRules,
-  validate,
-} from 'graphql';
+import { type DocumentNode, GraphQLError, type GraphQLSchema, Kind, parse, specifiedRules, validate } from 'graphql';
 import { RequestRefused, refuse, refuseDocument } from './errors.ts';
 import { limits, type Measured, measure } from './limits.ts';
 import { type Planned, plannable } from './plan.ts';
