@@ -78,9 +78,11 @@ export function purchaseStatement<Options extends object, Row>(
   const valued = money ? sql`and not exists (select from customer_purchases where unvalued > 0)` : sql``;
   return shaped<Options, Answer<Row>>(
     name,
-    (options) => sql`select k.known, a.* from (
+    // Nothing is worked out that is not right.
+    (options) => sql`with k as materialized (
         select ${purchasesFilled} and not exists (select from orders where placed_at >= ${param('ahead')}::timestamptz) ${valued} as known
-      ) k left join (select true as answered, q.* from (${build(options)}) q) a on true`,
+      ) select k.known, a.* from k
+        left join (select true as answered, q.* from (${build(options)}) q where (select known from k)) a on true`,
   );
 }
 
