@@ -91,8 +91,17 @@ export function isOpen(schema: Schema): boolean {
   return unwrapped(schema) instanceof z.ZodRecord;
 }
 
-/** Query text becomes the type the schema wants; text that does not fit is left as it is, for the schema to refuse. */
+/** As readerOf, worked out when a request first gives the parameter: for all of them it would be half of the start. */
 function reader(schema: z.core.$ZodType): (text: string) => unknown {
+  let read: ((text: string) => unknown) | undefined;
+  return (text) => {
+    read ??= readerOf(schema);
+    return read(text);
+  };
+}
+
+/** Query text becomes the type the schema wants; text that does not fit is left as it is, for the schema to refuse. */
+function readerOf(schema: z.core.$ZodType): (text: string) => unknown {
   const { type, anyOf = [] } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
   const numbers = [type, ...anyOf.map((one) => (typeof one === 'object' ? one.type : undefined))];
   if (numbers.includes('integer') || numbers.includes('number'))
