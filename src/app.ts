@@ -30,6 +30,7 @@ import { keySeal } from './platform/auth/sealed-key.ts';
 import { tokenIssuer } from './platform/auth/token-issuer.ts';
 import { systemClock } from './platform/clock.ts';
 import { cursorCodec } from './platform/cursor.ts';
+import { openChannel } from './platform/db/channel.ts';
 import { openPool, type PoolOptions, poolDb, transaction } from './platform/db/client.ts';
 import { migrationsFolder } from './platform/db/open.ts';
 import { zoneDifference, zoneWarning } from './platform/db/zone-difference.ts';
@@ -170,10 +171,15 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const clockOrSystem = clock ?? systemClock();
   const seal = keys.sealSecret && keySeal(keys.sealSecret);
   const clientRecords = clientAccess(poolDb(pool), seal, clockOrSystem);
-  const directory = accessDirectory(async () => {
-    const [records, partners] = await Promise.all([clientRecords(), partnerSettings(poolDb(pool))]);
-    return { ...records, partners };
-  }, accessRefresh);
+  const channel = openChannel(connection, logger);
+  app.addHook('onClose', () => channel.close());
+  const directory = accessDirectory(
+    async () => {
+      const [records, partners] = await Promise.all([clientRecords(), partnerSettings(poolDb(pool))]);
+      return { ...records, partners };
+    },
+    { period: accessRefresh, channel },
+  );
   app.addHook('onClose', () => directory.close());
   const issuer =
     keys.signing && seal && tokenIssuer({ config, configured: keys.signing, seal, directory, clock: clockOrSystem });
@@ -227,16 +233,16 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   addHealth(app, connection, { migrationsFolder, warnings: zonesDiffer ? ['time_zones_differ'] : [] });
   await serveDocs(app, routes, guide);
   await serveGraphiql(app, firstQuery);
-  serveOauth(app, { config, issuer, endpoint: issuer && tokenEndpoint(services, issuer) });
+  serveOauth(app, { config, issuer, endpoint: issuer && tokenEndpoint(services, issuer), channel });
 
   await app.register(async (open) => {
-    limitAddressRate(open, config.publicRateLimit);
+    limitAddressRate(open, config.publicRateLimit, channel);
     takeJson(open);
     servePublic(open, services, routes);
   });
   await app.register(async (rest) => {
     rest.addHook('onRequest', requireToken);
-    limitRate(rest, config.rateLimit);
+    limitRate(rest, config.rateLimit, channel);
     takeJson(rest);
     serve(
       rest,

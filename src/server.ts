@@ -1,12 +1,13 @@
+import cluster from 'node:cluster';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import closeWithGrace from 'close-with-grace';
-import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
+import type { FastifyBaseLogger } from 'fastify';
 import type pg from 'pg';
 import { createApp } from './app.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { tablePolicies } from './features.ts';
-import { openKeys } from './platform/auth/keys.ts';
+import { type Keys, openKeys } from './platform/auth/keys.ts';
 import { KeyError } from './platform/auth/signing-key.ts';
 import { openPool } from './platform/db/client.ts';
 import { EmbeddedPostgresError } from './platform/db/embedded-binaries.ts';
@@ -15,6 +16,7 @@ import { DatabaseUnreachableError, openDatabase } from './platform/db/open.ts';
 import { SettingsError } from './platform/db/settings.ts';
 import { upgrade } from './platform/db/upgrade.ts';
 import { createLogger } from './platform/http/logging.ts';
+import { connectionOfFirst, ProcessError, startProcesses, tellFirst } from './processes.ts';
 import { upgradesFor } from './upgrades.ts';
 
 /** Time that load balancers get to see /readyz turn before connections are refused; a developer need not wait. */
@@ -25,22 +27,53 @@ const patience = 30_000;
 /** Ctrl-C under npm arrives twice, from the terminal and from npm; a person needs longer to ask again. */
 const sameSignal = 1_000;
 
-async function start(config: Config, logger: FastifyBaseLogger): Promise<{ stop(): Promise<void> }> {
+interface Running {
+  origin: string;
+  stop(): Promise<void>;
+}
+
+/** The database, and the service on it: in this process, or in several that share the port. */
+async function start(config: Config, logger: FastifyBaseLogger): Promise<Running> {
   const keys = await openKeys(config);
   const database = await openDatabase(config, tablePolicies(), (message) => logger.info(message));
-  let app: FastifyInstance | undefined;
+  let service: Running;
   try {
     await upgradeStore(database.connection, config, logger);
-    app = await createApp({ config, keys, connection: database.connection, logger });
-    await app.listen({ host: config.host, port: config.port });
-    if (config.worker) app.jobs.startWorker();
+    service =
+      config.processes > 1
+        ? await startProcesses(config.processes, database.connection, logger)
+        : await serve(config, keys, database.connection, logger);
   } catch (error) {
-    await app?.close();
     await database.stop();
     throw error;
   }
-  greet(app.listeningOrigin);
+  greet(service.origin);
   return {
+    origin: service.origin,
+    async stop() {
+      await service.stop();
+      await database.stop();
+    },
+  };
+}
+
+/** The service in this process, on a database that is up to date. */
+async function serve(
+  config: Config,
+  keys: Keys,
+  connection: pg.ClientConfig,
+  logger: FastifyBaseLogger,
+): Promise<Running> {
+  const app = await createApp({ config, keys, connection, logger });
+  try {
+    await app.listen({ host: config.host, port: config.port });
+    if (config.worker) app.jobs.startWorker();
+  } catch (error) {
+    await app.close();
+    throw error;
+  }
+  return {
+    origin: app.listeningOrigin,
     async stop() {
       app.drain();
       if (config.production) await sleep(noticeInProduction);
@@ -48,9 +81,17 @@ async function start(config: Config, logger: FastifyBaseLogger): Promise<{ stop(
       const sweep = setInterval(() => app.server.closeIdleConnections(), 50);
       await app.close();
       clearInterval(sweep);
-      await database.stop();
     },
   };
+}
+
+/** One of several processes: the first one has opened the database and says where it is. */
+async function startAsOneOfSeveral(config: Config, logger: FastifyBaseLogger): Promise<Running> {
+  const [keys, connection] = await Promise.all([openKeys(config), connectionOfFirst()]);
+  const share = { ...config, databasePoolSize: Math.max(2, Math.ceil(config.databasePoolSize / config.processes)) };
+  const service = await serve(share, keys, connection, logger);
+  tellFirst(service.origin);
+  return service;
 }
 
 async function upgradeStore(connection: pg.ClientConfig, config: Config, logger: FastifyBaseLogger): Promise<void> {
@@ -78,6 +119,7 @@ const expected = [
   MigrationError,
   SettingsError,
   DatabaseUnreachableError,
+  ProcessError,
 ];
 
 function explain(error: unknown): string {
@@ -94,11 +136,13 @@ async function run(): Promise<void> {
   setFlagsFromString('--heap-growing-percent=50');
   const config = readConfig(process.env);
   const logger = createLogger(config);
-  const starting = start(config, logger);
+  const starting = cluster.isWorker ? startAsOneOfSeveral(config, logger) : start(config, logger);
   // A signal during the start waits for it, or the database that is just starting would be left behind.
   const { close, uninstall } = closeWithGrace({ delay: patience, skip: ['SIGINT', 'SIGTERM'] }, async ({ err }) => {
     if (err) logger.fatal({ err }, 'uncaught');
     await (await starting).stop();
+    // The channel to the first process would keep one of several alive.
+    if (cluster.isWorker) process.disconnect();
   });
   let firstSignal = 0;
   const onSignal = (signal: NodeJS.Signals) => {

@@ -430,7 +430,7 @@ async function callWrite(
     return { output, status, replayed: true };
   });
   // The write is committed; if the directory cannot be reloaded now, it will be within 15 seconds.
-  if (operation.changesAccess && !dryRun) await context.directory.refresh().catch(() => undefined);
+  if (operation.changesAccess && !dryRun) await context.directory.changed().catch(() => undefined);
   // A dry run, a replay or a write that changed nothing still shows the record.
   if (context.personalData && (answer.replayed || !changes)) await noteRead(operation, context, input, answer.output);
   return answer;

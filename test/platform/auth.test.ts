@@ -387,11 +387,14 @@ t.test('what was remembered is looked at again when the directory changes', asyn
   let broken = false;
   const records = { keys: [], issuedFrom: new Map(), partners: new Map() };
   let asked = 0;
-  const directory = accessDirectory(async () => {
-    asked += 1;
-    if (broken) throw new Error('away');
-    return { ...records, revoked };
-  }, 3_600_000);
+  const directory = accessDirectory(
+    async () => {
+      asked += 1;
+      if (broken) throw new Error('away');
+      return { ...records, revoked };
+    },
+    { period: 3_600_000 },
+  );
   t.teardown(() => directory.close());
   const get = await serve(t, config, keys, directory);
   const header = { alg: 'ES256', typ: 'at+jwt', kid: key.kid };

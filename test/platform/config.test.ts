@@ -61,6 +61,7 @@ t.test('every variable is read', async (t) => {
     RATE_LIMIT: '5',
     PUBLIC_RATE_LIMIT: '6',
     TRUSTED_PROXIES: '10.0.0.0/8, ::1',
+    RAPPORT_PROCESSES: '4',
     RAPPORT_WORKER: 'false',
     LOG_LEVEL: 'silent',
     NODE_ENV: 'production',
@@ -90,6 +91,7 @@ t.test('every variable is read', async (t) => {
     rateLimit: 5,
     publicRateLimit: 6,
     trustedProxies: ['10.0.0.0/8', '::1'],
+    processes: 4,
     worker: false,
     logLevel: 'silent',
     production: true,
@@ -116,6 +118,7 @@ t.test('a wrong value is refused under the name of its variable', async (t) => {
     RATE_LIMIT: ['0', 'none'],
     PUBLIC_RATE_LIMIT: ['0', 'none'],
     TRUSTED_PROXIES: ['proxy', '10.0.0.0/33', '::1/129', '10.0.0.1,', '10.0.0.0/8/8', '10.0.0.0/x'],
+    RAPPORT_PROCESSES: ['0', 'all'],
     RAPPORT_WORKER: ['once'],
     LOG_LEVEL: ['loud'],
   };

@@ -21,6 +21,10 @@ export interface ServiceProcess {
   /** Ends it as a power cut would, and waits until it is gone; its database stays up. */
   kill(): Promise<void>;
   isAlive(): boolean;
+  /** Its process id while it runs. */
+  id(): number;
+  /** Ends it as an operator does. @returns the exit code */
+  stop(): Promise<number | null>;
   /** The process id of its database server; throws when that is down. */
   databaseId(): Promise<number>;
   /** Its database, started if it is down. */
@@ -36,7 +40,10 @@ async function freePort(): Promise<number> {
 }
 
 /** The real service in a process of its own, with its own durable database, not started yet; ended with the test. */
-export async function serviceProcess(t: Pick<Test, 'teardown'>): Promise<ServiceProcess> {
+export async function serviceProcess(
+  t: Pick<Test, 'teardown'>,
+  env: Record<string, string> = {},
+): Promise<ServiceProcess> {
   // A directory that the account of the database server can reach.
   const dataDir = await mkdtemp(join(tmpdir(), 'rapport-process-'));
   await chmod(dataDir, 0o711);
@@ -75,6 +82,7 @@ export async function serviceProcess(t: Pick<Test, 'teardown'>): Promise<Service
           LOG_LEVEL: 'error',
           RATE_LIMIT: '100000',
           PUBLIC_RATE_LIMIT: '100000',
+          ...env,
         },
         stdio: ['ignore', 'inherit', 'inherit'],
       });
@@ -90,6 +98,17 @@ export async function serviceProcess(t: Pick<Test, 'teardown'>): Promise<Service
       const gone = once(service, 'exit');
       service.kill('SIGKILL');
       await gone;
+    },
+    id() {
+      if (service?.pid === undefined) throw new Error('the service was not started');
+      return service.pid;
+    },
+    async stop() {
+      if (!service) throw new Error('the service was not started');
+      const gone = once(service, 'exit');
+      service.kill('SIGTERM');
+      await gone;
+      return service.exitCode;
     },
     isAlive: () => service !== undefined && service.exitCode === null && service.signalCode === null,
     databaseId,

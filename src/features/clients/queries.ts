@@ -108,9 +108,12 @@ export async function noteUse(db: Db, id: string, now: string): Promise<void> {
   await db.all(use, { id, now });
 }
 
-/** A new secret. The prefix is what scanners of leaked secrets look for. */
+/**
+ * A new secret. The prefix is what scanners of leaked secrets look for. Hexadecimal, since people name a secret by its
+ * end on the command line, where one that begins with a dash would be an option.
+ */
 export function newSecret(): string {
-  return `rapport_${randomBytes(32).toString('base64url')}`;
+  return `rapport_${randomBytes(32).toString('hex')}`;
 }
 
 /** What is kept of a secret: see `clientSecrets`. */

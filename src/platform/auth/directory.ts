@@ -1,3 +1,4 @@
+import { type Channel, silence } from '../db/channel.ts';
 import { Problem } from '../errors.ts';
 import type { SigningKey } from './signing-key.ts';
 
@@ -37,7 +38,7 @@ export interface IssuedToken {
 
 /**
  * One snapshot of the access records per process, in memory, so that asking costs a map look-up. It is read again every
- * quarter of a minute, at once by the process that changed something, and when a token names a key or partner that is
+ * quarter of a minute, at once after a change (the process that made it tells the others), and when a token names a key or partner that is
  * not in it. What cannot be read for a minute is not relied on any longer: a revocation is in force everywhere by then.
  */
 export interface AccessDirectory {
@@ -57,6 +58,8 @@ export interface AccessDirectory {
    * @throws Problem `unavailable` when they cannot be read
    */
   refresh(): Promise<void>;
+  /** As refresh, after this process changed something: the others read again too. */
+  changed(): Promise<void>;
   /** The same for names that are not in the snapshot; anyone can make one up, so this reads once a second at most. */
   lookAgain(): Promise<void>;
   /** Ends reading in the background. */
@@ -70,11 +73,17 @@ const pauseBetweenLooks = 1_000;
 
 const nothing: AccessRecords = { keys: [], issuedFrom: new Map(), revoked: new Set(), partners: new Map() };
 
+/** How the processes of a service tell each other of a change. */
+const topic = 'access';
+
 /**
  * @param load reads all records
  * @param period milliseconds between readings; a test may choose it
  */
-export function accessDirectory(load: () => Promise<AccessRecords>, period = refreshPeriod): AccessDirectory {
+export function accessDirectory(
+  load: () => Promise<AccessRecords>,
+  { period = refreshPeriod, channel = silence }: { period?: number | undefined; channel?: Channel } = {},
+): AccessDirectory {
   let records = nothing;
   let content = contentOf(nothing);
   let generation = 0;
@@ -119,6 +128,7 @@ export function accessDirectory(load: () => Promise<AccessRecords>, period = ref
 
   const timer = setInterval(() => refresh().catch(() => undefined), period);
   timer.unref();
+  channel.hear(topic, () => void refresh().catch(() => undefined));
 
   return {
     get generation() {
@@ -134,6 +144,10 @@ export function accessDirectory(load: () => Promise<AccessRecords>, period = ref
     isRevoked: (token) => isRevoked(records, token),
     partner: (id) => records.partners.get(id) ?? null,
     refresh,
+    async changed() {
+      channel.tell(topic, null);
+      await refresh();
+    },
     lookAgain() {
       if (Date.now() - lookedAt >= pauseBetweenLooks) {
         lookedAt = Date.now();
@@ -156,6 +170,7 @@ export function fixedDirectory(records: Partial<AccessRecords> = {}): AccessDire
     isRevoked: (token) => isRevoked(all, token),
     partner: (id) => all.partners.get(id) ?? null,
     refresh: () => Promise.resolve(),
+    changed: () => Promise.resolve(),
     lookAgain: () => Promise.resolve(),
     close: () => undefined,
   };

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Config } from '../../config.ts';
 import { type Credentials, OAuthError, type TokenEndpoint } from '../auth/token-endpoint.ts';
 import type { TokenIssuer } from '../auth/token-issuer.ts';
+import type { Channel } from '../db/channel.ts';
 import { Problem } from '../errors.ts';
 import { authorizationOf } from './auth.ts';
 import { attemptLimit, clientLimit } from './rate-limit.ts';
@@ -14,6 +15,8 @@ export interface OAuthParts {
   /** Both null under an outside provider. */
   issuer: TokenIssuer | null;
   endpoint: TokenEndpoint | null;
+  /** Limits hold for all processes together. */
+  channel: Channel;
 }
 
 /** Seconds for which others may keep the key set; a new key is in it longer than that before it signs. */
@@ -24,7 +27,7 @@ const keySetAge = 60;
  * the key set (RFC 7517) and, where the issuer is a URL, the metadata (RFC 8414). These speak OAuth's own language:
  * form bodies, and errors as in RFC 6749, 5.2.
  */
-export function serveOauth(app: FastifyInstance, { config, issuer, endpoint }: OAuthParts): void {
+export function serveOauth(app: FastifyInstance, { config, issuer, endpoint, channel }: OAuthParts): void {
   app.get('/.well-known/jwks.json', (_request, reply) => {
     if (issuer === null) throw new Problem('not_found', off);
     return reply
@@ -39,8 +42,8 @@ export function serveOauth(app: FastifyInstance, { config, issuer, endpoint }: O
     return reply.header('Cache-Control', `public, max-age=${keySetAge}`).send(metadata(config.jwtIssuer, base));
   });
   app.register(async (scope) => {
-    const attempts = attemptLimit(config.publicRateLimit);
-    const budget = clientLimit(config.rateLimit);
+    const attempts = attemptLimit(config.publicRateLimit, channel);
+    const budget = clientLimit(config.rateLimit, channel);
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
     scope.setErrorHandler((error, request, reply) => {

@@ -1,23 +1,28 @@
+import { createHash } from 'node:crypto';
 import { isIPv6 } from 'node:net';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import type { Channel } from '../db/channel.ts';
 import { Problem } from '../errors.ts';
 
 /**
  * Requests per client and second, told up front in the RateLimit headers of the IETF draft (which @fastify/rate-limit
- * does not speak; hence these lines). Fixed windows of one second, counted per process.
+ * does not speak; hence these lines). Fixed windows of one second. Each process counts at once what it is asked and, ten
+ * times a second, what the others were asked: all of them together may exceed the limit by what comes in between.
  */
-export function limitRate(app: FastifyInstance, perSecond: number): void {
-  const { spend } = clientWindows(perSecond);
+export function limitRate(app: FastifyInstance, perSecond: number, channel: Channel): void {
+  const { spend } = clientWindows('requests', perSecond, channel);
   app.addHook('preHandler', (request, reply, done) => done(spend(request.principal.client, reply)));
 }
 
-function clientWindows(perSecond: number): Windows {
-  return windows('default', perSecond, 1, `More than ${perSecond} requests in a second. Wait a second.`);
+function clientWindows(topic: string, perSecond: number, channel: Channel): Windows {
+  const refusal = `More than ${perSecond} requests in a second. Wait a second.`;
+  return windows({ topic, name: 'default', quota: perSecond, seconds: 1, refusal, channel });
 }
 
 /** The same where the client proves itself in the request. @throws Problem rate_limited */
-export function clientLimit(perSecond: number): (client: string, reply: FastifyReply) => void {
-  const { spend } = clientWindows(perSecond);
+export function clientLimit(perSecond: number, channel: Channel): (client: string, reply: FastifyReply) => void {
+  const { spend } = clientWindows('token requests', perSecond, channel);
   return (client, reply) => {
     const refusal = spend(client, reply);
     if (refusal) throw refusal;
@@ -31,13 +36,19 @@ export function clientLimit(perSecond: number): (client: string, reply: FastifyR
  *
  * @throws Problem rate_limited
  */
-export function attemptLimit(perMinute: number): (request: FastifyRequest, reply: FastifyReply) => () => void {
-  const { spend, refund } = windows(
-    'attempts',
-    perMinute,
-    60,
-    `More than ${perMinute} refused requests in a minute from one address. Wait until the minute is over.`,
-  );
+export function attemptLimit(
+  perMinute: number,
+  channel: Channel,
+): (request: FastifyRequest, reply: FastifyReply) => () => void {
+  const refusal = `More than ${perMinute} refused requests in a minute from one address. Wait until the minute is over.`;
+  const { spend, refund } = windows({
+    topic: 'attempts',
+    name: 'attempts',
+    quota: perMinute,
+    seconds: 60,
+    refusal,
+    channel,
+  });
   return (request, reply) => {
     const address = sender(request);
     const refusal = spend(address, reply);
@@ -47,13 +58,16 @@ export function attemptLimit(perMinute: number): (request: FastifyRequest, reply
 }
 
 /** Requests per address and minute where nobody logs in, refused before their bodies are read. */
-export function limitAddressRate(app: FastifyInstance, perMinute: number): void {
-  const { spend } = windows(
-    'address',
-    perMinute,
-    60,
-    `More than ${perMinute} requests in a minute from one address. Wait until the minute is over.`,
-  );
+export function limitAddressRate(app: FastifyInstance, perMinute: number, channel: Channel): void {
+  const refusal = `More than ${perMinute} requests in a minute from one address. Wait until the minute is over.`;
+  const { spend } = windows({
+    topic: 'addresses',
+    name: 'address',
+    quota: perMinute,
+    seconds: 60,
+    refusal,
+    channel,
+  });
   app.addHook('onRequest', (request, reply, done) => done(spend(sender(request), reply)));
 }
 
@@ -81,31 +95,106 @@ interface Windows {
   refund(key: string): void;
 }
 
+interface WindowOptions {
+  /** Of the channel. */
+  topic: string;
+  /** In the headers. */
+  name: string;
+  quota: number;
+  seconds: number;
+  refusal: string;
+  channel: Channel;
+}
+
+interface Count {
+  /** Of all processes. */
+  used: number;
+  /** Of this one, not told to the others yet. */
+  untold: number;
+}
+
+/** Milliseconds between two messages to the other processes. */
+const tellEvery = 100;
+/** Keys of one message, which may have 8,000 bytes. */
+const keysPerMessage = 200;
+const told = z.tuple([z.number(), z.record(z.string(), z.number())]);
+
 /** Counts by key in fixed windows. */
-function windows(name: string, quota: number, seconds: number, refusal: string): Windows {
+function windows({ topic, name, quota, seconds, refusal, channel }: WindowOptions): Windows {
   const policy = `"${name}";q=${quota};w=${seconds}`;
   let window = 0;
-  let used = new Map<string, number>();
+  let counts = new Map<string, Count>();
+  /** The same by the digests that the processes tell each other: a key may be an address. */
+  let digests = new Map<string, Count>();
+  let telling = false;
+
+  function enter(current: number): void {
+    if (current <= window) return;
+    window = current;
+    counts = new Map();
+    digests = new Map();
+  }
+
+  function countOf(key: string): Count {
+    const known = counts.get(key);
+    if (known) return known;
+    const count = ofDigest(createHash('sha256').update(key).digest('base64url').slice(0, 16));
+    counts.set(key, count);
+    return count;
+  }
+
+  function ofDigest(digest: string): Count {
+    let count = digests.get(digest);
+    if (!count) {
+      count = { used: 0, untold: 0 };
+      digests.set(digest, count);
+    }
+    return count;
+  }
+
+  function add(count: Count, requests: number): void {
+    count.used += requests;
+    count.untold += requests;
+    if (telling) return;
+    telling = true;
+    setTimeout(tell, tellEvery).unref();
+  }
+
+  function tell(): void {
+    telling = false;
+    const untold = [...digests].filter(([, count]) => count.untold !== 0);
+    for (let from = 0; from < untold.length; from += keysPerMessage) {
+      const part = untold.slice(from, from + keysPerMessage);
+      channel.tell(topic, [window, Object.fromEntries(part.map(([digest, count]) => [digest, count.untold]))]);
+    }
+    for (const [, count] of untold) count.untold = 0;
+  }
+
+  channel.hear(topic, (message) => {
+    const [theirs, parts] = told.parse(message);
+    // The first to be asked in a new window may have been the other one.
+    enter(Math.floor(Date.now() / 1000 / seconds));
+    if (theirs !== window) return;
+    for (const [digest, requests] of Object.entries(parts)) ofDigest(digest).used += requests;
+  });
+
   const spend = (key: string, reply: FastifyReply) => {
     const now = Math.floor(Date.now() / 1000);
     const current = Math.floor(now / seconds);
-    if (current !== window) {
-      window = current;
-      used = new Map();
-    }
-    const count = (used.get(key) ?? 0) + 1;
-    used.set(key, count);
+    enter(current);
+    const count = countOf(key);
+    add(count, 1);
     const left = (current + 1) * seconds - now;
     reply.header('RateLimit-Policy', policy);
-    reply.header('RateLimit', `"${name}";r=${Math.max(0, quota - count)};t=${left}`);
-    if (count <= quota) return undefined;
+    reply.header('RateLimit', `"${name}";r=${Math.max(0, quota - count.used)};t=${left}`);
+    if (count.used <= quota) return undefined;
     return new Problem('rate_limited', refusal, { headers: { 'Retry-After': String(left) } });
   };
   return {
     spend,
     refund(key) {
-      const count = used.get(key);
-      if (count !== undefined && count > 0) used.set(key, count - 1);
+      const count = counts.get(key);
+      if (count !== undefined && count.used > 0) add(count, -1);
     },
   };
 }
