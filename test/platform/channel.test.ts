@@ -58,7 +58,11 @@ t.test('a message that nobody understands harms nobody', async (t) => {
 t.test('a process that lost its connection hears again', async (t) => {
   const client = new pg.Client(first.connection);
   await client.connect();
-  await client.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'LISTEN rapport'");
+  const ended = await client.query(
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+     WHERE datname = current_database() AND query ~ '^(LISTEN rapport|SELECT pg_notify)' AND pid <> pg_backend_pid()`,
+  );
+  t.equal(ended.rowCount, 2);
   await client.end();
   const heard = await withinOneSecond(async () => {
     await first.request('GET', '/v1/campaigns', { client: 'again' });

@@ -1,7 +1,7 @@
 import pg from 'pg';
 
-/** What the service sends by itself now and then: the access directory, and who has read what. */
-const inBackground = /^(audit_reads|partner_settings|signing_keys|restricted_clients|revoked_tokens)_\d+$/;
+/** What the service sends by itself now and then: the access directory, who has read what, and that it is there. */
+const inBackground = /^(tell|(audit_reads|partner_settings|signing_keys|restricted_clients|revoked_tokens)_\d+)$/;
 
 function nameOf(sent: unknown): string {
   return typeof sent === 'object' && sent !== null && 'name' in sent ? String(sent.name) : '';

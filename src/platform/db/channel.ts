@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import type { FastifyBaseLogger } from 'fastify';
 import pg from 'pg';
 import { z } from 'zod';
 
@@ -20,10 +19,20 @@ export const silence: Channel = { tell: () => undefined, hear: () => undefined, 
 
 const name = 'rapport';
 const pauseBeforeReconnecting = 1_000;
-const envelope = z.tuple([z.string(), z.string(), z.unknown()]);
+/** How often a process says that it is there, and how long the others believe it; milliseconds. */
+const greetEvery = 10_000;
+const rememberFor = 30_000;
+/** Of whoever sends, the topic, the message. */
+const received = z.tuple([z.string(), z.string(), z.unknown()]);
+const greeting = '';
 
-export function openChannel(connection: pg.ClientConfig, log: Pick<FastifyBaseLogger, 'warn'>): Channel {
+/** Sends nothing but its greeting while no other process is there. */
+export function openChannel(
+  connection: pg.ClientConfig,
+  log: { warn(detail: { err: unknown }, message: string): void },
+): Channel {
   const self = randomUUID();
+  let lastHeard = Number.NEGATIVE_INFINITY;
   const listeners = new Map<string, (message: unknown) => void>();
   let client: pg.Client | null = null;
   let closed = false;
@@ -47,28 +56,42 @@ export function openChannel(connection: pg.ClientConfig, log: Pick<FastifyBaseLo
     made
       .connect()
       .then(() => made.query(`LISTEN ${name}`))
+      .then(() => send(greeting, null))
       .catch(lose);
   }
 
   function receive(payload: string): void {
     try {
-      const [from, topic, message] = envelope.parse(JSON.parse(payload));
-      if (from !== self) listeners.get(topic)?.(message);
+      const [from, topic, message] = received.parse(JSON.parse(payload));
+      if (from === self) return;
+      // A process that has just come learns that it is not alone.
+      if (topic === greeting && isAlone()) send(greeting, null);
+      lastHeard = Date.now();
+      listeners.get(topic)?.(message);
     } catch (error) {
       log.warn({ err: error }, 'a message of another process cannot be read');
     }
   }
 
+  const isAlone = () => Date.now() - lastHeard > rememberFor;
+
+  function send(topic: string, message: unknown): void {
+    const values = [name, JSON.stringify([self, topic, message])];
+    client?.query({ name: 'tell', text: 'SELECT pg_notify($1, $2)', values }).catch(() => undefined);
+  }
+
+  const greet = setInterval(() => send(greeting, null), greetEvery).unref();
   connect();
   return {
     tell(topic, message) {
-      client?.query('SELECT pg_notify($1, $2)', [name, JSON.stringify([self, topic, message])]).catch(() => undefined);
+      if (!isAlone()) send(topic, message);
     },
     hear(topic, listener) {
       listeners.set(topic, listener);
     },
     async close() {
       closed = true;
+      clearInterval(greet);
       clearTimeout(again);
       await client?.end().catch(() => undefined);
     },
