@@ -35,7 +35,7 @@ interface Running {
 /** The database, and the service on it: in this process, or in several that share the port. */
 async function start(config: Config, logger: FastifyBaseLogger): Promise<Running> {
   const keys = await openKeys(config);
-  const database = await openDatabase(config, tablePolicies(), (message) => logger.info(message));
+  const database = await openDatabase(config, tablePolicies(), (message) => logger.info(message), { keep: true });
   let service: Running;
   try {
     await upgradeStore(database.connection, config, logger);

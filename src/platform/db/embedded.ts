@@ -20,6 +20,12 @@ import {
 /** How to reach the embedded server: usable by pg.Pool and pg.Client. `host` is the directory of its Unix socket. */
 export type EmbeddedConnection = { host: string; port: number; user: string; database: string; ssl: false };
 
+export interface EmbeddedOptions {
+  dataDir: string;
+  settings?: Record<string, string>;
+  note?: (message: string) => void;
+}
+
 export type EmbeddedPostgres = {
   connection: EmbeddedConnection;
   /** False when a server was already running on the data directory: then `stop` leaves it alone. */
@@ -35,6 +41,8 @@ const STOP_TIMEOUT_MS = 60_000;
 /** The socket's address is limited to 107 bytes on Linux and 103 on macOS; its name takes `/.s.PGSQL.5432` of them. */
 const LONGEST_SOCKET_DIRECTORY = 88;
 const LARGEST_LOG_BYTES = 10_000_000;
+/** How soon a server that died is seen. */
+const LOOK_EVERY_MS = 500;
 
 const DEFAULT_SETTINGS: Record<string, string> = {
   listen_addresses: '',
@@ -61,17 +69,59 @@ const DEFAULT_SETTINGS: Record<string, string> = {
  * @param options.note told in a sentence what is unusual or takes time
  * @throws EmbeddedPostgresError saying what to do; with the end of the server's log when it died at the start
  */
-export async function startEmbedded(options: {
-  dataDir: string;
-  settings?: Record<string, string>;
-  note?: (message: string) => void;
-}): Promise<EmbeddedPostgres> {
+export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
+  return startAt(await choosePlace(options.dataDir, options.note ?? (() => {})), options);
+}
+
+/**
+ * As startEmbedded, for a process that lives long: a server that dies, of whatever cause and whoever started it, is started again
+ * at the same address, until `stop`.
+ */
+export async function keepEmbedded(options: EmbeddedOptions): Promise<EmbeddedPostgres> {
+  const note = options.note ?? (() => {});
+  const place = await choosePlace(options.dataDir, note);
+  let server = await startAt(place, options);
+  const { connection } = server;
+  const socketDirectory = connection.host === place.cluster ? undefined : connection.host;
+  let stopped = false;
+  let look = Promise.resolve();
+
+  async function startAgain(): Promise<void> {
+    if (stopped || (await runningServer(place.cluster))) return;
+    note(`the database server in ${place.base} died; it is started again`);
+    await startAt(place, options, socketDirectory).then(
+      (started) => {
+        server = started;
+      },
+      (error: unknown) => note(messageOf(error)),
+    );
+  }
+
+  const again = () => {
+    look = startAgain()
+      .catch((error: unknown) => note(messageOf(error)))
+      .finally(() => {
+        timer = setTimeout(again, LOOK_EVERY_MS).unref();
+      });
+  };
+  let timer = setTimeout(again, LOOK_EVERY_MS).unref();
+  return {
+    ...server,
+    async stop() {
+      stopped = true;
+      await look;
+      clearTimeout(timer);
+      await server.stop();
+    },
+  };
+}
+
+/** @param socketDirectory of the server that died, outside its data directory: others know it by that address */
+async function startAt(place: Place, options: EmbeddedOptions, socketDirectory?: string): Promise<EmbeddedPostgres> {
   const note = options.note ?? (() => {});
   const settings = { ...DEFAULT_SETTINGS, ...options.settings };
-  const place = await choosePlace(options.dataDir, note);
   const deadline = Date.now() + START_TIMEOUT_MS;
   let child: ChildProcess | undefined;
-  let socketDirectory: string | undefined;
 
   try {
     while (Date.now() < deadline) {

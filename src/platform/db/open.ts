@@ -5,7 +5,7 @@ import { type DatabaseConfig, packageRoot } from '../../config.ts';
 import { Problem } from '../errors.ts';
 import type { TableAccess } from './access.ts';
 import { openPool, poolDb, translate } from './client.ts';
-import { startEmbedded } from './embedded.ts';
+import { keepEmbedded, startEmbedded } from './embedded.ts';
 import { assertDurable, migrate } from './migrate.ts';
 import { assertSettings } from './settings.ts';
 
@@ -31,6 +31,7 @@ const patience = 30_000;
  *
  * @param access every table, and who may touch it: src/records/policies.ts
  * @param note told in a sentence what is unusual or takes time
+ * @param options.keep whether an embedded server that dies is started again: for the service
  * @param options.checkSettings false for commands that change the settings, or that have nothing to do with them
  * @throws DatabaseUnreachableError, EmbeddedPostgresError, UnsafeDatabaseError, MigrationError, SettingsError
  */
@@ -38,9 +39,9 @@ export async function openDatabase(
   config: DatabaseConfig,
   access: readonly TableAccess[],
   note: (message: string) => void,
-  options: { checkSettings?: boolean } = {},
+  options: { checkSettings?: boolean; keep?: boolean } = {},
 ): Promise<OpenDatabase> {
-  const database = await reach(config, note);
+  const database = await reach(config, note, options.keep ?? false);
   const pool = openPool(database.connection, { size: 1, statementTimeout: 30_000, as: 'login' });
   try {
     await answers(pool, note);
@@ -56,11 +57,11 @@ export async function openDatabase(
   return database;
 }
 
-async function reach(config: DatabaseConfig, note: (message: string) => void): Promise<OpenDatabase> {
+async function reach(config: DatabaseConfig, note: (message: string) => void, keep: boolean): Promise<OpenDatabase> {
   if (config.databaseUrl !== null) {
     return { connection: { connectionString: config.databaseUrl }, stop: () => Promise.resolve() };
   }
-  return startEmbedded({ dataDir: config.dataDir, note });
+  return (keep ? keepEmbedded : startEmbedded)({ dataDir: config.dataDir, note });
 }
 
 /** Containers that start together find the database still starting: it gets half a minute. */
