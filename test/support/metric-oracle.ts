@@ -13,7 +13,9 @@ import { monthsBetween } from '../../src/domain/period.ts';
 import { customerMeans, purchaseGaps } from '../../src/domain/purchase-gaps.ts';
 import { repeatPurchaseRate } from '../../src/domain/repeat-purchase-rate.ts';
 import { retentionRate } from '../../src/domain/retention-rate.ts';
+import { revenueConcentration } from '../../src/domain/revenue-concentration.ts';
 import { revenuePerCustomer } from '../../src/domain/revenue-per-customer.ts';
+import { rfm } from '../../src/domain/rfm.ts';
 import { type CustomerFact, nobody, type OrderFact, type ReturnFact } from './facts.ts';
 import { netLeft } from './refund-oracle.ts';
 
@@ -313,6 +315,87 @@ export function oracle(facts: OracleFacts, question: Question) {
       return {
         result: { ...result, values: { ...result.values, ...told } },
         apart: [entry('missing_rate', missing), ...left],
+      };
+    },
+    concentration(span: Span): Measured {
+      const { nets, missing, apart, others } = netOf(span);
+      const sorted = [...nets].sort((a, b) => (a > b ? -1 : a < b ? 1 : 0));
+      const all = sum(nets);
+      const enough = sorted.findIndex((_, index) => sum(sorted.slice(0, index + 1)) * 10n >= all * 8n);
+      const losses = nets.filter((net) => net < 0n);
+      const result = revenueConcentration({
+        customers: nets.length,
+        revenue: all,
+        ofTop: [0.01, 0.05, 0.1, 0.2, 0.3, 0.5].map((part) => sum(sorted.slice(0, Math.ceil(sorted.length * part)))),
+        bringing80: enough < 0 ? null : enough + 1,
+        lossMaking: losses.length,
+        losses: sum(losses),
+        contactSeconds: 0n,
+        contactSecondsOfRest: 0n,
+      });
+      return { result, apart: [entry('missing_rate', missing), ...apart, others] };
+    },
+    rfm({ to }: Span): Measured {
+      const { missing, apart } = netOf({ from: null, to });
+      const buyers = everBefore(to).map((customer) => {
+        const own = ordersBefore(customer, to);
+        const back = returns.filter((r) => r.customer === customer && before(r.at, to));
+        return {
+          recency: Math.max(...own.map((o) => dayOf(o.at))),
+          frequency: own.length,
+          monetary: Number(sum(own.map((o) => worthOf(o) ?? 0n)) - sum(back.map((r) => returnValue(r) ?? 0n))),
+        };
+      });
+      const score = (of: 'recency' | 'frequency' | 'monetary', own: number) =>
+        1 + Math.floor((5 * buyers.filter((other) => other[of] < own).length) / buyers.length);
+      const cells = buyers.map(({ recency, frequency, monetary }) => ({
+        recency: score('recency', recency),
+        frequency: score('frequency', frequency),
+        monetary: score('monetary', monetary),
+        customers: 1,
+        orders: frequency,
+        revenue: BigInt(monetary),
+      }));
+      const merged = unique(cells.map((c) => `${c.recency}${c.frequency}${c.monetary}`)).flatMap((key) => {
+        const same = cells.filter((c) => `${c.recency}${c.frequency}${c.monetary}` === key);
+        const [first] = same;
+        const orderCount = same.reduce((n, c) => n + c.orders, 0);
+        return first
+          ? [{ ...first, customers: same.length, orders: orderCount, revenue: sum(same.map((c) => c.revenue)) }]
+          : [];
+      });
+      return { result: rfm(merged), apart: [entry('missing_rate', missing), ...apart] };
+    },
+    /** Who bought for the first time ever in the first of the spans, and what they did in each of them. */
+    cohort(spans: readonly Span[]): {
+      active: number[];
+      later: number[];
+      revenue: bigint[];
+    } {
+      const [own] = spans;
+      const members = own
+        ? unique(orders.filter((o) => isKnown(o) && inside(o.at, own)).map((o) => o.customer)).filter(
+            (customer) =>
+              !orders.some((o) => o.customer === customer && own.from !== null && time(o.at) < time(own.from)),
+          )
+        : [];
+      const boughtIn = (customer: number, span: Span) =>
+        orders.some((o) => o.customer === customer && inside(o.at, span));
+      return {
+        active: spans.map((span) => members.filter((customer) => boughtIn(customer, span)).length),
+        later: spans.map(
+          (_, index) =>
+            members.filter((customer) => spans.slice(index).some((span) => boughtIn(customer, span))).length,
+        ),
+        revenue: spans.map(
+          (span) =>
+            sum(orders.filter((o) => members.includes(o.customer) && inside(o.at, span)).map((o) => worthOf(o) ?? 0n)) -
+            sum(
+              returns
+                .filter((r) => members.includes(r.customer) && inside(r.at, span))
+                .map((r) => returnValue(r) ?? 0n),
+            ),
+        ),
       };
     },
     firstFact(to: string, withReturns: boolean, everybody = false): string | null {

@@ -6,7 +6,7 @@ import { notFound } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
 import { factNotes, firstFact, type UseOfReturns } from './excluded.ts';
 import { metricResponse, seriesPoints } from './metric-response.ts';
-import type { Excluded, MetricAnswer } from './model.ts';
+import type { Excluded, MetricAnswer, MetricUnit } from './model.ts';
 import { retentionCounts, retentionSeries } from './retention-queries.ts';
 import {
   beginningOfTime,
@@ -131,7 +131,7 @@ export async function cumulative(
 
 export interface PerRange {
   metric: string;
-  unit: 'days' | 'money' | 'ratio';
+  unit: MetricUnit;
   /** Amounts are in the currency asked for, or the base currency. */
   money: boolean;
   returns: UseOfReturns;

@@ -50,12 +50,14 @@ const told = `
 
 Partner tokens: over the customers shared with the partner, in whole calendar months of the reporting zone that have ended. Default: up to the latest month that can be answered. Other filters and groups are refused (403 \`not_shared\`). So is a number that rests on fewer customers than the partner's \`minimumGroupSize\`, directly or by subtraction (403 \`group_too_small\`).`;
 
-/** A metric: one definition for the organisation and, guarded, for partners. */
+/** A metric: one definition for the organisation and, guarded, for partners; null: not for partners at all. */
 export function metricOperation<I extends Shape>(
   definition: Definition<I> & { output: typeof metricResult },
-  guard: Guard<z.output<I>>,
+  guard: Guard<z.output<I>> | null,
 ): ReadOperation<I, typeof metricResult> {
   const { run } = definition;
+  if (guard === null)
+    return readOperation({ ...definition, scope: 'metrics:read', partners: false, selfService: false });
   const operation = readOperation({
     ...definition,
     description: `${definition.description ?? ''}${told}`,

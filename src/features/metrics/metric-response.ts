@@ -18,6 +18,8 @@ export interface Answered {
   warnings?: Notice[];
   complete: boolean;
   series: SeriesPoint[];
+  /** Of groups that have a series each, by their keys. */
+  groupSeries?: ReadonlyMap<string, SeriesPoint[]>;
 }
 
 /** Of definitions that have changed. 2: refunds and returns are taken without their tax. */
@@ -40,6 +42,7 @@ export function metricResponse({
   warnings = [],
   complete,
   series,
+  groupSeries,
 }: Answered): MetricAnswer {
   return {
     metric,
@@ -59,7 +62,7 @@ export function metricResponse({
     missingInputs: result.missingInputs,
     complete,
     series,
-    groups: result.groups ?? [],
+    groups: (result.groups ?? []).map((group) => ({ ...group, series: groupSeries?.get(group.key) ?? [] })),
     warnings: [...result.warnings, ...warnings],
   };
 }

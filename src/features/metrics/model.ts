@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { cohortActivities } from '../../domain/cohorts.ts';
 import { calendarIntervals } from '../../domain/period.ts';
 import { typeNames } from '../../platform/type-names.ts';
 import { calendarDate, currency, id, text, timeZone } from '../../platform/values.ts';
@@ -115,6 +116,9 @@ export const metricGroup = z
     interval: metricConfidence.nullable(),
     lowSample: z.boolean(),
     reason: metricNotice.nullable(),
+    series: z
+      .array(metricSeriesPoint)
+      .meta({ description: 'Of a cohort: one entry per calendar interval since it began. Otherwise empty.' }),
   })
   .meta({ id: 'MetricGroup', description: 'The same number for a part of the population.' });
 
@@ -237,6 +241,25 @@ export const gapsInput = z.strictObject({
 });
 
 export const valueInput = z.strictObject(commonParameters);
+
+const { from: _from, to: _to, interval: _interval, ...untilAsOf } = commonParameters;
+export const rfmInput = z.strictObject(untilAsOf);
+
+export const cohortsInput = z.strictObject({
+  ...commonParameters,
+  from: moment('Start of the first cohort: the beginning of an interval. Default: the interval of the first order.'),
+  to: moment(
+    'End of the last cohort: the beginning of an interval. Default: `asOf`. What cohorts do is told up to `asOf`.',
+  ),
+  interval: z.enum(calendarIntervals).register(typeNames, { name: 'CalendarInterval' }).optional().meta({
+    description: 'Of the cohorts, and of the time since: at most 100 of them up to `asOf`. Default: `month`.',
+    example: 'month',
+  }),
+  activity: z.enum(cohortActivities).register(typeNames, { name: 'CohortActivity' }).optional().meta({
+    description:
+      '`on`: customers with an order in the interval. `on_or_after`: with an order in it or in a later one. Default: `on`.',
+  }),
+});
 
 export const lifetimeVariants = ['historic', 'simple', 'four_factor'] as const;
 export const lifetimeBases = ['observed', 'silence', 'configured'] as const;

@@ -6,12 +6,15 @@ import { getLoyaltyLiability, listLoyaltyLiabilityMembers } from './loyalty-liab
 import {
   getAverageOrderValue,
   getChurnRate,
+  getCohorts,
   getLifetimeValue,
   getNewAndReturning,
   getPurchaseGaps,
   getRepeatPurchaseRate,
   getRetentionRate,
+  getRevenueConcentration,
   getRevenuePerCustomer,
+  getRfm,
 } from './operations.ts';
 import { customerSummaries } from './summary.ts';
 import {
@@ -45,6 +48,12 @@ export const metricResolvers: Resolvers = {
     newAndReturning: field(getNewAndReturning),
     revenuePerCustomer: field(getRevenuePerCustomer),
     lifetimeValue: field(getLifetimeValue),
+    revenueConcentration: field(getRevenueConcentration),
+    cohorts: field(getCohorts, {
+      example:
+        '{ metrics { cohorts(input: { from: "2026-01-01", interval: QUARTER }) { value groups { key denominator series { start value numerator values complete } } } } }',
+    }),
+    rfm: field(getRfm, { example: '{ metrics { rfm { value groups { key value values } } } }' }),
     leadFunnel: field(getLeadFunnel, {
       example:
         '{ metrics { leadFunnel(input: { from: "2026-01-01", groupBy: SOURCE }) { value values groups { key value } } } }',

@@ -5,12 +5,15 @@ import { getLoyaltyLiability, listLoyaltyLiabilityMembers } from './loyalty-liab
 import {
   getAverageOrderValue,
   getChurnRate,
+  getCohorts,
   getLifetimeValue,
   getNewAndReturning,
   getPurchaseGaps,
   getRepeatPurchaseRate,
   getRetentionRate,
+  getRevenueConcentration,
   getRevenuePerCustomer,
+  getRfm,
 } from './operations.ts';
 import { getCustomerSummary } from './summary.ts';
 import {
@@ -34,6 +37,9 @@ export const metricRoutes = [
   route('GET', '/v1/metrics/new-and-returning', getNewAndReturning),
   route('GET', '/v1/metrics/revenue-per-customer', getRevenuePerCustomer),
   route('GET', '/v1/metrics/lifetime-value', getLifetimeValue),
+  route('GET', '/v1/metrics/revenue-concentration', getRevenueConcentration),
+  route('GET', '/v1/metrics/cohorts', getCohorts),
+  route('GET', '/v1/metrics/rfm', getRfm),
   route('GET', '/v1/metrics/lead-funnel', getLeadFunnel),
   route('GET', '/v1/metrics/lead-funnel/members', listLeadFunnelMembers),
   route('GET', '/v1/metrics/closed-loop', getClosedLoop),

@@ -38,7 +38,7 @@ import {
 } from './source.ts';
 
 /** Sums of `bigint` columns are `numeric`, and numeric text becomes a bigint: they never pass through a float. */
-type Numeric = string;
+export type Numeric = string;
 
 /** Orders of the range that have no value in the metric's currency. */
 export interface Unvalued {
@@ -123,7 +123,7 @@ export interface ReturnsLeftOut {
   earlierReturned: bigint;
 }
 
-interface LeftOutRow {
+export interface LeftOutRow {
   returnsWithoutRate: number;
   strangersReturns: number;
   strangersReturned: Numeric;
@@ -131,7 +131,7 @@ interface LeftOutRow {
   earlierReturned: Numeric;
 }
 
-function leftOut(row: LeftOutRow): ReturnsLeftOut {
+export function leftOut(row: LeftOutRow): ReturnsLeftOut {
   return {
     returnsWithoutRate: row.returnsWithoutRate,
     strangersReturns: row.strangersReturns,
@@ -147,7 +147,7 @@ function leftOut(row: LeftOutRow): ReturnsLeftOut {
  * The statements of metrics join no two sets of customers: before the first ANALYZE the planner takes each for a row and
  * compares all of one with all of the other. They group, and look up by key.
  */
-function byCustomer(shape: Shape, orders: Rows, options: { sinceStart: boolean }): SQL {
+export function byCustomer(shape: Shape, orders: Rows, options: { sinceStart: boolean }): SQL {
   return sql`${bucketed('placed', orders, shape, { amounts: true, ...options })},
     sent_back as (${bucketedRows(returnRows(shape), shape, { amounts: true, sinceStart: true })}), by_customer as (
       select customer_id, k, sum(n)::bigint as n, sum(valued)::bigint as valued, sum(revenue) as revenue,
@@ -160,7 +160,7 @@ function byCustomer(shape: Shape, orders: Rows, options: { sinceStart: boolean }
 }
 
 /** The same of the ranges alone, with the range of the first order (whatever its time) of customers who returned something. */
-function withFirsts(shape: Shape, orders: Rows): SQL {
+export function withFirsts(shape: Shape, orders: Rows): SQL {
   const { from, at, where, customer } = orders;
   return sql`${byCustomer(shape, orders, { sinceStart: true })}, known as (
       select *, case when r_n > 0 then (select min(${bucket(at, shape)}) from ${from}
@@ -170,7 +170,7 @@ function withFirsts(shape: Shape, orders: Rows): SQL {
 }
 
 /** Per range what is in nobody's revenue. `isEarlier`: returns of customers who bought before, where they are apart. */
-const asideOf = (isEarlier: SQL) => sql`coalesce(sum(n - valued), 0)::bigint as "missingRate",
+export const asideOf = (isEarlier: SQL) => sql`coalesce(sum(n - valued), 0)::bigint as "missingRate",
       coalesce(sum(r_n - r_valued), 0)::bigint as "returnsWithoutRate",
       coalesce(sum(r_valued) filter (where (first_k <= k) is not true), 0)::bigint as "strangersReturns",
       coalesce(sum(returned) filter (where (first_k <= k) is not true), 0)::numeric as "strangersReturned",
@@ -178,7 +178,7 @@ const asideOf = (isEarlier: SQL) => sql`coalesce(sum(n - valued), 0)::bigint as 
       coalesce(sum(returned) filter (where first_k <= k and ${isEarlier}), 0)::numeric as "earlierReturned"`;
 
 const asideNames = ['returnsWithoutRate', 'strangersReturns', 'strangersReturned', 'earlierReturns', 'earlierReturned'];
-const asideOrNone = sql.raw(
+export const asideOrNone = sql.raw(
   `0::bigint as "missingRate", ${asideNames.map((name) => `coalesce(a."${name}", 0) as "${name}"`).join(', ')}`,
 );
 
@@ -206,7 +206,7 @@ const inPeriod = sql`returned_at >= ${param('start')}::timestamptz and returned_
  * `sent_back`: what each customer returned in each range, as (customer_id, k, r_n, r_valued, returned), whether there was an order by
  * its end (`bought`), and one in it (`here`). From the returns themselves: they are few beside orders.
  */
-const sentBack = sql`sent_back as materialized (
+export const sentBack = sql`sent_back as materialized (
       select customer_id, k, r_n, r_valued, returned,
         coalesce((select p.days[1] < until from customer_purchases p where p.customer_id = r.customer_id), false) as bought,
         coalesce((select width_bucket(until - 1, p.days) > width_bucket(since - 1, p.days) from customer_purchases p where p.customer_id = r.customer_id), false) as here
@@ -218,11 +218,11 @@ const sentBack = sql`sent_back as materialized (
     )`;
 
 /** What the customer of a visit `v` returned in its range. Only of those who returned anything the returns are asked. */
-const returnedIn = sql`case when v.customer_id in (select customer_id from returns where ${inPeriod}) then coalesce((
+export const returnedIn = sql`case when v.customer_id in (select customer_id from returns where ${inPeriod}) then coalesce((
         select sum(base_net)::bigint from returns r where r.customer_id = v.customer_id and ${inPeriod} and ${inRangesOf} = v.k), 0) else 0 end`;
 
 /** Per range: returns that are in nobody's revenue. `apart`: those of customers who bought, and are not in it either. */
-const asideOfDays = (bought: SQL, apart: SQL) => sql`0::bigint as "missingRate",
+export const asideOfDays = (bought: SQL, apart: SQL) => sql`0::bigint as "missingRate",
       coalesce(sum(r_n - r_valued), 0)::bigint as "returnsWithoutRate",
       coalesce(sum(r_valued) filter (where not ${bought}), 0)::bigint as "strangersReturns",
       coalesce(sum(returned) filter (where not ${bought}), 0)::numeric as "strangersReturned",
@@ -264,7 +264,7 @@ export async function revenueSums(
   });
 }
 
-const nothingLeftOut: ReturnsLeftOut = {
+export const nothingLeftOut: ReturnsLeftOut = {
   returnsWithoutRate: 0,
   strangersReturns: 0,
   strangersReturned: 0n,
@@ -276,13 +276,13 @@ const nothingLeftOut: ReturnsLeftOut = {
  * `net`: what each buyer of a range brought in it, orders less returns. `aside`: per range, what is not in `net`.
  * Needs `known`.
  */
-const netByBuyer = sql`net as (
+export const netByBuyer = sql`net as (
       select customer_id, k, revenue - returned as net from known where valued > 0
     ), aside as (
       select k, ${asideOf(sql`valued = 0`)} from known group by k
     )`;
 
-const asideColumns = sql`a."missingRate", a."returnsWithoutRate", a."strangersReturns", a."strangersReturned",
+export const asideColumns = sql`a."missingRate", a."returnsWithoutRate", a."strangersReturns", a."strangersReturned",
       a."earlierReturns", a."earlierReturned"`;
 
 type HistoricRow = LeftOutRow & {

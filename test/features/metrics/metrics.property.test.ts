@@ -14,12 +14,15 @@ import { type MetricAnswer, metricResult } from '../../../src/features/metrics/m
 import {
   getAverageOrderValue,
   getChurnRate,
+  getCohorts,
   getLifetimeValue,
   getNewAndReturning,
   getPurchaseGaps,
   getRepeatPurchaseRate,
   getRetentionRate,
+  getRevenueConcentration,
   getRevenuePerCustomer,
+  getRfm,
 } from '../../../src/features/metrics/operations.ts';
 import type { Operation } from '../../../src/platform/operation.ts';
 import { draws, endOnFailure, firstSeed } from '../../support/draws.ts';
@@ -153,6 +156,15 @@ t.test('rollups, facts and a naive count agree on every metric', { timeout: 280_
           assert.deepEqual(inEssence(metricResult.parse(viaFacts)), expected, name);
           compared += 1;
         }
+        for (const [input, expected] of cohortsExpected(given, asked)) {
+          const [viaRollups, viaFacts] = [
+            await ask(getCohorts, input, { reportingTimeZone }),
+            await ask(getCohorts, input, { reportingTimeZone: farAway }),
+          ];
+          assert.deepEqual(viaRollups, viaFacts, `rollups and facts: cohorts ${JSON.stringify(input)}`);
+          assert.deepEqual(cohortNumbers(metricResult.parse(viaFacts)), expected, `cohorts ${JSON.stringify(input)}`);
+          compared += 1;
+        }
       }
     }),
     { numRuns: runs, seed: firstSeed(20190617), endOnFailure },
@@ -235,7 +247,11 @@ function expectations(given: Required<Facts>, asked: Asked): Expectation[] {
     );
   };
   const plain = (count: (span: Span) => MetricResult) => (span: Span) => ({ result: count(span), apart: [] });
+  const { from: _from, to: _to, interval: _interval, ...untilAsOf } = asked;
+  const everything: Span = { from: null, to: asOf };
+  const scored = leaving(naive.rfm(everything), naive, false, everything);
   const list = [
+    { ...expect(getRfm, {}, scored, []), input: untilAsOf },
     asOfEnds(getRepeatPurchaseRate, {}, (span) => naive.repeat(span, 2)),
     asOfEnds(getRepeatPurchaseRate, { minOrders: 3 }, (span) => naive.repeat(span, 3)),
     asOfEnds(getChurnRate, { variant: 'silence', silenceDays: 30 }, (span) => naive.silence(span, 30)),
@@ -253,6 +269,7 @@ function expectations(given: Required<Facts>, asked: Asked): Expectation[] {
     perRange(getAverageOrderValue, {}, naive.averageOrderValue, false, naive, true),
     perRange(getRevenuePerCustomer, {}, naive.revenuePerCustomer, true, naive, true),
     perRange(getNewAndReturning, {}, naive.newAndReturning, true),
+    perRange(getRevenueConcentration, {}, naive.concentration, true),
     perRange(getLifetimeValue, {}, naive.historic, true),
     perRange(getLifetimeValue, { customerId: idOf(1) }, one.historic, true, one),
     perRange(getLifetimeValue, { variant: 'simple' }, naive.simple, true),
@@ -294,6 +311,56 @@ function expectations(given: Required<Facts>, asked: Asked): Expectation[] {
   ];
 }
 
+/** Per cohort, and per interval since: how many of how many, whether it has ended, the revenue, and the value so far. */
+type CohortNumbers = Record<string, (number | boolean | null | undefined)[][]>;
+
+function cohortNumbers({ groups }: MetricAnswer): CohortNumbers {
+  return Object.fromEntries(
+    groups.map(({ key, series }) => [
+      key,
+      series.map(({ numerator, denominator, complete, values }) => [
+        numerator,
+        denominator,
+        complete,
+        values['revenue'],
+        values['cumulativeRevenuePerCustomer'],
+      ]),
+    ]),
+  );
+}
+
+/** Cohorts by hand, of whole intervals: `from` and `to` are months. */
+function cohortsExpected(given: Required<Facts>, asked: Asked): [object, CohortNumbers][] {
+  const { timeZone } = asked;
+  const interval = asked.interval === 'week' || asked.interval === undefined ? 'month' : asked.interval;
+  const asOf = resolveInstant(asked.asOf ?? now, timeZone);
+  const naive = oracle(given, { ...asked, asOf });
+  const start = asked.from === undefined ? null : '2019-01-01';
+  const first = naive.firstFact(asOf, false);
+  const from = start === null ? first && intervalAt(interval, first, timeZone).from : resolveInstant(start, timeZone);
+  const all = from === null ? [] : buckets(interval, { from, to: asOf, timeZone }, asOf);
+  return (['on', 'on_or_after'] as const).map((activity) => {
+    const { to: _, ...input } = { ...asked, from: start ?? undefined, interval, activity };
+    const expected = all.map((bucket, index): [string, (number | boolean | null)[][]] => {
+      const spans = all.slice(index);
+      const { active, later, revenue } = naive.cohort(
+        spans.map(({ insideFrom, insideTo }) => ({ from: insideFrom, to: insideTo })),
+      );
+      const size = active[0] ?? 0;
+      let soFar = 0n;
+      return [
+        bucket.start,
+        spans.map(({ complete }, step) => {
+          soFar += revenue[step] ?? 0n;
+          const counted = (activity === 'on' ? active : later)[step] ?? 0;
+          return [counted, size, complete, Number(revenue[step]), size === 0 ? null : Number(soFar) / size];
+        }),
+      ];
+    });
+    return [input, Object.fromEntries(expected)];
+  });
+}
+
 type Left = { reason: string; count: number; amount?: number | undefined };
 
 /** The counted part of an answer, without what the domain adds to it. */
@@ -317,7 +384,8 @@ function essence(
     lowSample,
     reason,
   });
-  const { interval, missingInputs, groups = [], warnings } = result;
+  const { interval, missingInputs, warnings } = result;
+  const groups = (result.groups ?? []).map((group) => ({ series: [], ...group }));
   return {
     ...numbers(result),
     interval,
