@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { averageOrderValue } from '../../src/domain/average-order-value.ts';
 import { churnRate } from '../../src/domain/churn-rate.ts';
+import { activeCustomers, cohortCells, cohorts } from '../../src/domain/cohorts.ts';
 import { calendarDaysBetween, hoursBetween, type LeadFunnelCounts, leadFunnel } from '../../src/domain/lead-funnel.ts';
 import {
   type FourFactorStatistics,
@@ -15,7 +16,9 @@ import { newAndReturning } from '../../src/domain/new-and-returning.ts';
 import { customerMeans, purchaseGaps } from '../../src/domain/purchase-gaps.ts';
 import { repeatPurchaseRate } from '../../src/domain/repeat-purchase-rate.ts';
 import { retentionRate } from '../../src/domain/retention-rate.ts';
+import { revenueConcentration } from '../../src/domain/revenue-concentration.ts';
 import { revenuePerCustomer } from '../../src/domain/revenue-per-customer.ts';
+import { rfm, rfmSegment } from '../../src/domain/rfm.ts';
 
 const codes = (result: MetricResult) => result.warnings.map((warning) => warning.code);
 const six = (value: number | null | undefined) => value?.toFixed(6);
@@ -534,4 +537,76 @@ t.test('the funnel of ten leads', async (t) => {
     2,
     '23:30 to 00:30',
   );
+});
+
+t.test('concentration is the share of the top fifth, and counts losses in the whole', async (t) => {
+  // 6 customers: 100, 40, 30, 20, 10, −50: 150 in all; two of six are the top fifth, three bring 80 % (120).
+  const result = revenueConcentration({
+    customers: 6,
+    revenue: 150n,
+    ofTop: [100n, 100n, 100n, 140n, 140n, 170n],
+    bringing80: 2,
+    lossMaking: 1,
+    losses: -50n,
+    contactSeconds: 600n,
+    contactSecondsOfRest: 450n,
+  });
+  t.match(result, { value: 140 / 150, numerator: 140, denominator: 150, reason: null });
+  t.match(result.values, {
+    topCustomers: 2,
+    customersBringing80: 2,
+    shareOfCustomersBringing80: 1 / 3,
+    lossMakingCustomers: 1,
+    lossMakingRevenue: -50,
+    contactTimeShareOfRest: 0.75,
+  });
+  t.equal(result.groups?.find(({ key }) => key === 'top_50')?.value, 170 / 150, 'without the loss it is more than all');
+  const sums = { customers: 1, bringing80: 1, lossMaking: 1, contactSeconds: 0n, contactSecondsOfRest: 0n };
+  const none = revenueConcentration({ ...sums, revenue: 0n, ofTop: [0n], losses: -1n });
+  t.match(none, { value: null, reason: { code: 'no_revenue' }, values: { customersBringing80: null } });
+  t.throws(() => revenueConcentration({ ...sums, lossMaking: 2, revenue: 1n, ofTop: [], losses: 0n }), RangeError);
+});
+
+t.test('the segments of RFM: R, and the mean of F and M', async (t) => {
+  const of = (recency: number, frequency: number, monetary: number) => rfmSegment({ recency, frequency, monetary });
+  t.strictSame(
+    [of(5, 4, 4), of(4, 5, 3), of(4, 3, 3), of(5, 5, 1), of(5, 3, 2), of(4, 1, 1)],
+    ['champions', 'champions', 'loyal', 'loyal', 'promising', 'promising'],
+  );
+  t.strictSame([of(3, 4, 4), of(3, 5, 2), of(3, 1, 1)], ['loyal', 'needs_attention', 'needs_attention']);
+  t.strictSame(
+    [of(2, 3, 3), of(1, 5, 5), of(2, 3, 2), of(1, 1, 1)],
+    ['at_risk', 'at_risk', 'hibernating', 'hibernating'],
+  );
+  const cell = { recency: 5, frequency: 5, monetary: 5, customers: 3, orders: 9, revenue: 900n };
+  const result = rfm([cell, { ...cell, recency: 1, customers: 1, orders: 2, revenue: 10n }]);
+  t.match(result, { value: 4, denominator: 4, lowSample: true, values: { recency5: 3, recency1: 1, monetary5: 4 } });
+  t.match(result.groups?.[0], {
+    key: 'champions',
+    value: 0.75,
+    values: { customers: 3, orders: 9, revenue: 900, 555: 3 },
+  });
+  t.match(rfm([]), { value: null, reason: { code: 'no_buyers' } });
+});
+
+t.test('cohorts: on an interval, or on it or later; only intervals that have ended are judged', async (t) => {
+  const cell = (active: number, last: number, revenue: bigint) => ({ active, last, revenue });
+  // Ten customers; 4 of them bought in the next interval, 3 in the one after, one of these for the first time since.
+  const first = { cells: [cell(10, 5, 1000n), cell(4, 2, 200n), cell(3, 3, -50n)] };
+  t.strictSame(activeCustomers(first, 'on'), [10, 4, 3]);
+  t.strictSame(activeCustomers(first, 'on_or_after'), [10, 5, 3]);
+  t.match(
+    cohortCells(first, 'on').map(({ value, values }) => [value, values['cumulativeRevenuePerCustomer']]),
+    [
+      [1, 100],
+      [0.4, 120],
+      [0.3, 115],
+    ],
+  );
+  const second = { cells: [cell(6, 4, 600n), cell(2, 2, 10n)] };
+  t.match(cohorts([first, second], [3, 2], 'on'), { value: 6 / 16, numerator: 6, denominator: 16 });
+  t.match(cohorts([first, second], [2, 1], 'on'), { value: 0.4 }, 'the second interval of the second still runs');
+  t.match(cohorts([second], [1], 'on'), { value: null, reason: { code: 'not_yet' }, values: { customers: 6 } });
+  t.match(cohorts([], [], 'on'), { value: null, reason: { code: 'no_buyers' } });
+  t.throws(() => cohortCells({ cells: [cell(1, 1, 0n), cell(2, 1, 0n)] }, 'on'), RangeError);
 });

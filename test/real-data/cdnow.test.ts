@@ -223,6 +223,43 @@ t.test('CDNOW', { skip: existsSync(sample) ? false : `${data} is not there: real
         reference.ltv_historic,
       );
     });
+
+    await t.test(`Pareto, RFM and the triangle of cohorts, from ${from}`, async (t) => {
+      const pareto = await metric(`revenue-concentration?${more}`);
+      t.strictSame({ k: pareto.values['topCustomers'], share: six(pareto.value) }, reference.pareto_top20pct.ceil);
+      t.strictSame(
+        Object.fromEntries(pareto.groups.map(({ key, value }) => [key.replace('top_', ''), six(value)])),
+        reference.pareto_share_by_top_pct,
+      );
+      t.equal(
+        six(pareto.values['shareOfCustomersBringing80']),
+        reference.smallest_customer_share_holding_80pct_revenue,
+      );
+
+      const rfm = await metric(`rfm?${more}`);
+      t.equal(rfm.value, reference.customers);
+      const { cells, ...scores } = reference.rfm.rank;
+      for (const [letter, name] of [
+        ['R', 'recency'],
+        ['F', 'frequency'],
+        ['M', 'monetary'],
+      ] as const) {
+        const counted = Object.fromEntries([1, 2, 3, 4, 5].map((step) => [step, rfm.values[`${name}${step}`]]));
+        t.strictSame(counted, scores[letter], name);
+      }
+      const counts = rfm.groups.flatMap(({ values }) => Object.entries(values).filter(([key]) => /^\d{3}$/.test(key)));
+      t.strictSame(Object.fromEntries(counts.sort()), cells);
+
+      const cohorts = await metric(`cohorts?asOf=1998-07-01&${more}`);
+      t.strictSame(
+        cohorts.groups.slice(0, 3).map(({ key, denominator, series }) => ({
+          cohort: key.slice(0, 7),
+          size: denominator,
+          active: series.map(({ numerator }) => numerator),
+        })),
+        reference.cohorts_monthly,
+      );
+    });
   }
 
   await t.test('single customers: orders, purchase days, first and last day, net revenue', async (t) => {

@@ -5,7 +5,16 @@ import { cohortSums } from './cohort-queries.ts';
 import { excludedAmounts, factNotes, firstFact } from './excluded.ts';
 import { metricResponse, seriesPoints } from './metric-response.ts';
 import type { MetricAnswer } from './model.ts';
-import { boundsOf, type CommonInput, hasEnded, invalidParameter, resolveScope, type Scope, seriesOf } from './scope.ts';
+import {
+  beginningOfTime,
+  boundsOf,
+  type CommonInput,
+  hasEnded,
+  invalidParameter,
+  resolveScope,
+  type Scope,
+  seriesOf,
+} from './scope.ts';
 
 /** Cohorts, and so intervals of each; the triangle has half the square of that. */
 const mostIntervals = 100;
@@ -33,7 +42,7 @@ export async function answerCohorts(
   const [from] = bounds;
   const [sums, notes] = await Promise.all([
     from === undefined ? null : cohortSums(context.db, context, until, bounds),
-    factNotes(context.db, until, from === undefined ? [] : [{ from, to: asOf }], [], {
+    factNotes(context.db, until, [{ from: from ?? beginningOfTime, to: asOf }], [], {
       returns: 'count',
       buyersOnly: true,
     }),
