@@ -1,0 +1,173 @@
+import { type SQL, sql } from 'drizzle-orm';
+import { z } from 'zod';
+import type { Db } from '../platform/db/client.ts';
+import { type FieldError, Problem } from '../platform/errors.ts';
+import { type Context, personalScope } from '../platform/operation.ts';
+import { isStorableJson } from '../platform/values.ts';
+import { type Condition, compile, limits, momentOf, prepare, type Read, readCondition } from './conditions.ts';
+
+/** A tree as clients send it; what is in it is checked by `readCondition`, which says where a fault is. */
+export const conditionInput = z
+  .record(z.string(), z.unknown())
+  .refine((value) => isStorableJson(value), {
+    error: 'is nested deeper than 64 levels, or has NUL characters, lone surrogates or numbers beyond 2^53 − 1',
+    params: { code: 'invalid_json' },
+  })
+  .meta({
+    description: `A tree of conditions on customers: \`{"and": […]}\`, \`{"or": […]}\`, \`{"not": …}\`, \`{"field": "orderCount", "op": "gte", "value": 3}\`, \`{"has": "orders", "where": …, "count": {"atLeast": 2}}\` for records of the customer that have conditions of their own (also \`sum\` and \`nth\`), and \`{"segment": "<id>"}\`. Instants and dates may be relative: \`{"daysAgo": 90}\`. GET /v1/segments/fields lists all fields, with what each takes and needs. At most ${limits.depth} levels, ${limits.width} conditions side by side, ${limits.leaves} fields and ${limits.values} values in a list.`,
+    example: {
+      and: [
+        { field: 'orderCount', op: 'gte', value: 3 },
+        { field: 'daysSinceLastOrder', op: 'gt', value: 90 },
+        { not: { has: 'interactions', where: { field: 'occurredAt', op: 'gte', value: { daysAgo: 30 } } } },
+      ],
+    },
+  });
+
+/** A stored group of owners that trees may name. */
+export interface Group {
+  /** Its tree; null: who is in it is listed. */
+  tree: unknown;
+  /** Whether an owner is in the list. */
+  listed: (owner: SQL) => SQL;
+}
+
+type LoadGroups = (db: Db, ids: readonly string[]) => Promise<ReadonlyMap<string, Group>>;
+let loadGroups: LoadGroups = async () => new Map();
+
+/** Says where the groups are that trees name. */
+export function conditionGroups(load: LoadGroups): void {
+  loadGroups = load;
+}
+
+/** Groups that name groups that name groups …, and all of a tree together. */
+const mostLevels = 4;
+const mostGroups = 20;
+
+/** A tree with all that it names, ready to be asked. */
+export interface Question {
+  read: Read;
+  groups: ReadonlyMap<string, { group: Group; read: Read | null }>;
+}
+
+/**
+ * Reads a tree and the groups that it names.
+ *
+ * @param base where it stands: the pointer of the member that holds it
+ * @param self the group whose tree it is to be
+ * @throws Problem invalid_input
+ */
+export async function readQuestion(db: Db, tree: unknown, base: string, self?: string): Promise<Question> {
+  const read = readCondition(tree, base);
+  const groups = new Map<string, { group: Group; read: Read | null }>();
+  let wanted = read.groups;
+  for (let level = 1; wanted.size > 0; level += 1) {
+    const [[, pointer] = ['', base]] = wanted;
+    if (level > mostLevels || groups.size + wanted.size > mostGroups) {
+      throw refused(pointer, 'too_deep', `Segments may name segments ${mostLevels} deep, ${mostGroups} in all.`);
+    }
+    const found = await loadGroups(db, [...wanted.keys()]);
+    const next = new Map<string, string>();
+    for (const [id, at] of wanted) {
+      const group = found.get(id);
+      if (!group) throw refused(at, 'unknown_segment', 'There is no such segment.');
+      const inner = group.tree === null ? null : readCondition(group.tree, '');
+      groups.set(id, { group, read: inner });
+      for (const name of inner?.groups.keys() ?? []) if (!groups.has(name)) next.set(name, at);
+    }
+    wanted = next;
+  }
+  const above = new Set(self === undefined ? [] : [self]);
+  for (const [id, pointer] of read.groups) {
+    if (leadsBack(id, groups, above))
+      throw refused(pointer, 'segment_cycle', 'The segment would name itself, over others.');
+  }
+  return { read, groups };
+}
+
+function leadsBack(id: string, groups: Question['groups'], above: ReadonlySet<string>): boolean {
+  if (above.has(id)) return true;
+  const inside = new Set([...above, id]);
+  return [...(groups.get(id)?.read?.groups.keys() ?? [])].some((next) => leadsBack(next, groups, inside));
+}
+
+function refused(pointer: string, code: string, message: string): Problem {
+  return new Problem('invalid_input', `${pointer}: ${message}`, { errors: [{ pointer, code, message }] });
+}
+
+/** The names of personal fields that a question reads, its groups among them, with where. */
+export function personalIn({ read, groups }: Question): ReadonlyMap<string, string> {
+  const inside = [...groups].flatMap(([id, group]) =>
+    [...(group.read?.personal.keys() ?? [])].map((name) => [name, read.groups.get(id) ?? ''] as const),
+  );
+  return new Map([...inside, ...read.personal]);
+}
+
+/**
+ * The one guard of trees: what it reads, the caller has to be allowed to read, also through a group.
+ *
+ * @throws Problem insufficient_scope, not_supported
+ */
+export function requireReadable({ principal, personalData }: Context, question: Question): void {
+  if (principal.scopedTo !== null) {
+    throw new Problem('not_supported', 'Conditions are not available to tokens of a partner or of one customer.');
+  }
+  const { read, groups } = question;
+  const personal = personalIn(question);
+  if (!personalData && personal.size > 0) {
+    throw needs(
+      personalScope,
+      [...personal].map(([name, pointer]) => ({ pointer, name })),
+    );
+  }
+  const needed = new Map(read.scopes);
+  for (const [id, group] of groups) {
+    for (const scope of group.read?.scopes.keys() ?? []) {
+      if (!needed.has(scope)) needed.set(scope, read.groups.get(id) ?? '');
+    }
+  }
+  for (const [scope, pointer] of needed) {
+    if (!principal.has(scope)) throw needs(scope, [{ pointer, name: 'This field' }]);
+  }
+}
+
+function needs(scope: string, faults: readonly { pointer: string; name: string }[]): Problem {
+  const errors: FieldError[] = faults.map(({ pointer, name }) => ({
+    pointer,
+    code: 'insufficient_scope',
+    message: `${name} needs the scope ${scope}.`,
+  }));
+  return new Problem(
+    'insufficient_scope',
+    `These conditions need the scope ${scope}, which your token does not have.`,
+    {
+      extra: { scope },
+      errors,
+      headers: { 'WWW-Authenticate': `Bearer realm="rapport", error="insufficient_scope", scope="${scope}"` },
+    },
+  );
+}
+
+/**
+ * The condition of a question in SQL, on a row of the owners.
+ *
+ * @param asOf the instant that it is asked of; what happened since is not known then
+ */
+export async function conditionOf(
+  db: Db,
+  { read, groups }: Question,
+  { row, asOf, now, reportingTimeZone }: { row: SQL; asOf: string; now: string; reportingTimeZone: string },
+): Promise<SQL> {
+  const moment = momentOf(asOf, { now, reportingTimeZone });
+  const trees: Condition[] = [read.condition];
+  for (const group of groups.values()) if (group.read) trees.push(group.read.condition);
+  const prepared = await prepare(db, trees, moment);
+  const inGroup = (id: string, owner: SQL): SQL => {
+    const named = groups.get(id);
+    if (!named) return sql`false`;
+    return named.read
+      ? compile(named.read.condition, { row, moment, prepared, groups: inGroup })
+      : named.group.listed(owner);
+  };
+  return compile(read.condition, { row, moment, prepared, groups: inGroup });
+}
