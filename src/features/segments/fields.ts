@@ -50,8 +50,7 @@ function purchasesFromFacts({ past, asOf, timeZone }: Moment): SQL {
 
 const { orderCount, revenue, purchaseDays, firstDay, lastDay } = figures;
 const daysSince = (day: SQL, { today }: Moment) => sql`(${today}::date - ${day})`;
-const meanGap = (row: SQL) =>
-  sql`((${lastDay(row)} - ${firstDay(row)})::numeric / nullif(${purchaseDays(row)} - 1, 0))`;
+const meanGap = (row: SQL) => sql`((${lastDay(row)} - ${firstDay(row)})::float8 / nullif(${purchaseDays(row)} - 1, 0))`;
 
 type Given = Partial<ConditionField> & Pick<ConditionField, 'type'>;
 
@@ -82,7 +81,7 @@ conditionFields({
   ),
   averageOrderValue: ofOrders('`revenue` per order that has a value in the base currency.', {
     type: 'number',
-    value: (row) => sql`${revenue(row)}::numeric / nullif(${orderCount(row)} - ${row}.unvalued, 0)`,
+    value: (row) => sql`${revenue(row)}::float8 / nullif(${orderCount(row)} - ${row}.unvalued, 0)`,
   }),
   firstOrderOn: ofOrders('Local day of the first qualifying order.', { type: 'date', value: firstDay }),
   lastOrderOn: ofOrders('Local day of the last qualifying order.', { type: 'date', value: lastDay }),
