@@ -8,6 +8,7 @@ import { openAuditRecord } from './features/audit/keep.ts';
 import { clientAccess, clientJobs } from './features/clients/access.ts';
 import { tokenEndpoint } from './features/clients/tokens.ts';
 import { redirectsOf } from './features/customers/aliases.ts';
+import { fillTerms } from './features/customers/fill-terms.ts';
 import { leadModelJobs } from './features/lead-models/train.ts';
 import { leadScoreJobs } from './features/lead-scores/index-job.ts';
 import { leadJobs } from './features/leads/qualification.ts';
@@ -76,6 +77,7 @@ export const jobs: readonly AnyJob[] = [
   settleLoyalty,
   restateRates,
   fillPurchases,
+  fillTerms,
   ...retentionJobs,
   ...clientJobs,
 ];

@@ -1,7 +1,10 @@
 import { type SQL, sql } from 'drizzle-orm';
+import { askedWords, editDistance, typingErrors } from '../../domain/search-words.ts';
 import { auditEntry } from '../../platform/audit.ts';
+import { type Db, param, statement } from '../../platform/db/client.ts';
 import { Problem } from '../../platform/errors.ts';
 import { type Context, requireScope } from '../../platform/operation.ts';
+import { text } from '../../platform/values.ts';
 import {
   conditionInput,
   conditionOf,
@@ -9,12 +12,14 @@ import {
   readQuestion,
   requireReadable,
 } from '../../records/condition-query.ts';
+import { lazily } from '../../records/lazily.ts';
 import type { ListSort } from '../../records/operations.ts';
 import { purchasesAreFilled } from '../rollups/fill.ts';
 import { figures } from '../rollups/record.ts';
+import { termsAreFilled } from './fill-terms.ts';
 import { customers } from './record.ts';
 
-/* Searching customers: by a tree of conditions, and in the order of their statistics. */
+/* Searching customers: by the words that they are known by, by a tree of conditions, and in the order of their statistics. */
 
 const row = sql.raw('p');
 const join = sql`left join customer_purchases p on p.customer_id = ${customers.id}`;
@@ -34,41 +39,128 @@ export const statisticsSorts: Record<string, ListSort> = {
 };
 
 export const customerSearch = {
-  parameters: { filter: conditionInput.optional() },
-  personal: [],
+  parameters: {
+    q: text(200).optional().meta({
+      description:
+        'Only customers who have a word that begins with each of these: in names of persons and companies, e-mails, phones (however they are spaced) and references. Case and accents do not matter. Where the server has pg_trgm, a word that nobody has also finds names with a typing error or two. Needs `customers:pii`.',
+      example: 'novak pra',
+    }),
+    filter: conditionInput.optional(),
+  },
+  personal: ['q'],
   condition: searchCondition,
 };
 
 async function searchCondition(context: Context, input: Record<string, unknown>): Promise<SQL | null> {
   await checkSort(context, input['sort']);
-  const { filter } = input;
-  if (filter === undefined) return null;
+  const { q, filter } = input;
+  if (q === undefined && filter === undefined) return null;
+  refuseScoped(context);
+  const words = q === undefined ? null : await wordCondition(context.db, String(q));
+  const tree = filter === undefined ? null : await treeCondition(context, filter);
+  // What was searched by, never for. A search tells something, even where it finds nobody.
+  const members = [...(words ? ['q'] : []), ...(tree ? ['filter', ...tree.personal] : [])];
+  context.audit.admit();
+  context.audit.seen(auditEntry(context, searched, { kind: 'read', members }));
+  const conditions = [...(words ? [words] : []), ...(tree ? [tree.condition] : [])];
+  return sql.join(conditions, sql` and `);
+}
+
+async function treeCondition(context: Context, filter: unknown): Promise<{ condition: SQL; personal: string[] }> {
   const question = await readQuestion(context.db, filter, '').catch(atFilter);
   try {
     requireReadable(context, question);
   } catch (error) {
     atFilter(error);
   }
-  // What was searched by, never for.
-  note(context, [...personalIn(question).keys()]);
-  return conditionOf(context.db, question, {
+  const { now, reportingTimeZone } = context;
+  const condition = await conditionOf(context.db, question, {
     row: sql`${customers}`,
-    asOf: context.now,
-    now: context.now,
-    reportingTimeZone: context.reportingTimeZone,
+    asOf: now,
+    now,
+    reportingTimeZone,
   });
+  return { condition, personal: [...personalIn(question).keys()] };
 }
 
 function atFilter(error: unknown): never {
   throw error instanceof Problem ? error.withErrors((one) => ({ parameter: 'filter', ...one })) : error;
 }
 
+interface Asked {
+  /** The word, from 1. */
+  n: number;
+  known: boolean;
+}
+
+const known = statement<Asked>(
+  'known_beginnings',
+  sql`select w.n::int as n, exists (select from customer_terms t where t.term >= w.low and t.term < w.high) as known
+    from unnest(${param('words')}::text[], ${param('ends')}::text[]) with ordinality w(low, high, n)`,
+  { lookup: true },
+);
+const hasTrigrams = statement<{ there: boolean }>(
+  'has_trigrams',
+  sql`select to_regclass('customer_terms_fuzzy') is not null as there`,
+  { lookup: true },
+);
+// The operator is only there with the extension.
+const alike = lazily(() =>
+  statement<{ term: string }>(
+    'terms_alike',
+    sql`select distinct term, similarity(term, ${param('word')}::text) from customer_terms
+      where of_name and term % ${param('word')}::text order by 2 desc, term limit 200`,
+  ),
+);
+
+/** Whatever begins with a word is before this. */
+const endOf = (word: string) => `${word}\u{10ffff}`;
+const mostAlike = 20;
+
+async function wordCondition(db: Db, q: string): Promise<SQL> {
+  const asked = askedWords(q);
+  if (asked.length === 0) throw badParameter('q', 'no_words', 'Send a word: letters or digits.');
+  if (!(await termsAreFilled(db))) throw stillWorkedOut('The words by which customers are searched');
+  const single = asked.filter(([word, ...more]) => more.length === 0 && typingErrors(word ?? '') > 0).flat();
+  const found = single.length === 0 ? [] : await db.all(known, { words: single, ends: single.map(endOf) });
+  const unknown = new Set(found.flatMap((one) => (one.known ? [] : [single[one.n - 1] ?? ''])));
+  const isFuzzy = unknown.size > 0 && (await db.first(hasTrigrams))?.there === true;
+  const conditions = asked.map(async (words) => {
+    const [word = ''] = words;
+    return hasTerm(isFuzzy && unknown.has(word) ? isOneOf(await likeWord(db, word)) : beginsWith(words));
+  });
+  return sql.join(await Promise.all(conditions), sql` and `);
+}
+
+async function likeWord(db: Db, word: string): Promise<string[]> {
+  const most = typingErrors(word);
+  const found = await db.all(alike(), { word });
+  return found.flatMap(({ term }) => (editDistance(word, term, most) <= most ? [term] : [])).slice(0, mostAlike);
+}
+
+const hasTerm = (matches: SQL) =>
+  sql`exists (select from customer_terms t where t.customer_id = ${customers.id} and ${matches})`;
+const isOneOf = (terms: readonly string[]) => sql`t.term = any(${sql.param(terms)}::text[])`;
+
+function beginsWith(words: readonly string[]): SQL {
+  const ranges = words.map((word) => sql`(t.term >= ${word}::text and t.term < ${endOf(word)}::text)`);
+  return sql`(${sql.join(ranges, sql` or `)})`;
+}
+
 const searched = { name: 'listCustomers', scope: 'customers:read' };
 
-/** A search tells something, even where it finds nobody. */
-function note(context: Context, members: readonly string[]): void {
-  context.audit.admit();
-  context.audit.seen(auditEntry(context, searched, { kind: 'read', members: ['filter', ...members] }));
+function refuseScoped({ principal }: Context): void {
+  if (principal.scopedTo === null) return;
+  throw new Problem('not_supported', 'Searches are not available to tokens of a partner or of one customer.');
+}
+
+function badParameter(parameter: string, code: string, message: string): Problem {
+  return new Problem('invalid_input', `${parameter}: ${message}`, { errors: [{ parameter, code, message }] });
+}
+
+function stillWorkedOut(what: string): Problem {
+  const message = `${what} are still being worked out. Try again later.`;
+  return new Problem('unavailable', message, { headers: { 'Retry-After': '60' } });
 }
 
 /** The order tells who bought how much. */
