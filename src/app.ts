@@ -19,6 +19,7 @@ import { partnerSettings } from './features/partners/queries.ts';
 import { restateRates } from './features/rates/restate.ts';
 import { retentionJobs } from './features/retention/apply.ts';
 import { fillPurchases } from './features/rollups/fill.ts';
+import { keepSegmentMembers } from './features/segments/members.ts';
 import { surveyInvitationJobs } from './features/survey-invitations/planning.ts';
 import './derived-state.ts';
 import './effects.ts';
@@ -78,6 +79,7 @@ export const jobs: readonly AnyJob[] = [
   restateRates,
   fillPurchases,
   fillTerms,
+  keepSegmentMembers,
   ...retentionJobs,
   ...clientJobs,
 ];

@@ -99,6 +99,8 @@ export interface ConditionField {
   open?: z.ZodType;
   /** Minor units of the record's own currency: not to be added up. */
   ownCurrency?: boolean;
+  /** It is known of any instant; otherwise only as it is now. */
+  past?: boolean;
   /** Stored days without a year are in this one and compare with nothing. */
   yearless?: boolean;
 }

@@ -1,10 +1,23 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { z } from 'zod';
+import { isBefore } from '../domain/period.ts';
 import type { Db } from '../platform/db/client.ts';
 import { type FieldError, Problem } from '../platform/errors.ts';
 import { type Context, personalScope } from '../platform/operation.ts';
 import { isStorableJson } from '../platform/values.ts';
-import { type Condition, compile, limits, momentOf, prepare, type Read, readCondition } from './conditions.ts';
+import type { Moment } from './condition-fields.ts';
+import {
+  type Condition,
+  compile,
+  hasPast,
+  instantsOf,
+  limits,
+  momentOf,
+  type Prepared,
+  prepare,
+  type Read,
+  readCondition,
+} from './conditions.ts';
 
 /** A tree as clients send it; what is in it is checked by `readCondition`, which says where a fault is. */
 export const conditionInput = z
@@ -14,7 +27,7 @@ export const conditionInput = z
     params: { code: 'invalid_json' },
   })
   .meta({
-    description: `A tree of conditions on customers: \`{"and": […]}\`, \`{"or": […]}\`, \`{"not": …}\`, \`{"field": "orderCount", "op": "gte", "value": 3}\`, \`{"has": "orders", "where": …, "count": {"atLeast": 2}}\` for records of the customer that have conditions of their own (also \`sum\` and \`nth\`), and \`{"segment": "<id>"}\`. Instants and dates may be relative: \`{"daysAgo": 90}\`. GET /v1/segments/fields lists all fields, with what each takes and needs. At most ${limits.depth} levels, ${limits.width} conditions side by side, ${limits.leaves} fields and ${limits.values} values in a list.`,
+    description: `A tree of conditions on customers: \`{"and": […]}\`, \`{"or": […]}\`, \`{"not": …}\`, \`{"field": "orderCount", "op": "gte", "value": 3}\`, \`{"has": "orders", "where": …, "count": {"atLeast": 2}}\` for records of the customer that have conditions of their own (also \`sum\` and \`nth\`), and \`{"segment": "<id>"}\` (with \`asOf\`: who was in it then). Instants and dates may be relative: \`{"daysAgo": 90}\`. GET /v1/segments/fields lists all fields, with what each takes and needs. At most ${limits.depth} levels, ${limits.width} conditions side by side, ${limits.leaves} fields and ${limits.values} values in a list.`,
     example: {
       and: [
         { field: 'orderCount', op: 'gte', value: 3 },
@@ -28,8 +41,10 @@ export const conditionInput = z
 export interface Group {
   /** Its tree; null: who is in it is listed. */
   tree: unknown;
-  /** Whether an owner is in the list. */
-  listed: (owner: SQL) => SQL;
+  /** Since when its members are kept; null: they are not yet. */
+  keptFrom: string | null;
+  /** Whether an owner was a member at an instant, by what is kept; null: is one. */
+  members: (owner: SQL, at: string | null) => SQL;
 }
 
 type LoadGroups = (db: Db, ids: readonly string[]) => Promise<ReadonlyMap<string, Group>>;
@@ -103,6 +118,13 @@ export function personalIn({ read, groups }: Question): ReadonlyMap<string, stri
   return new Map([...inside, ...read.personal]);
 }
 
+/** The scopes that a question needs, its groups among them. */
+export function scopesOf({ read, groups }: Question): Set<string> {
+  return new Set(
+    [read, ...[...groups.values()].flatMap((group) => group.read ?? [])].flatMap((one) => [...one.scopes.keys()]),
+  );
+}
+
 /**
  * The one guard of trees: what it reads, the caller has to be allowed to read, also through a group.
  *
@@ -158,16 +180,39 @@ export async function conditionOf(
   { read, groups }: Question,
   { row, asOf, now, reportingTimeZone }: { row: SQL; asOf: string; now: string; reportingTimeZone: string },
 ): Promise<SQL> {
-  const moment = momentOf(asOf, { now, reportingTimeZone });
+  const present = { now, reportingTimeZone };
   const trees: Condition[] = [read.condition];
   for (const group of groups.values()) if (group.read) trees.push(group.read.condition);
-  const prepared = await prepare(db, trees, moment);
-  const inGroup = (id: string, owner: SQL): SQL => {
+  const moments = new Map<string, { moment: Moment; prepared: Prepared }>();
+  const add = async (instant: string) => {
+    const moment = momentOf(instant, present);
+    moments.set(instant, { moment, prepared: await prepare(db, trees, moment) });
+  };
+  // Groups are asked as of another instant, at which they may ask others as of yet another.
+  for (let wanted = [asOf]; wanted.length > 0; ) {
+    for (const instant of wanted) await add(instant);
+    wanted = [...moments.values()]
+      .flatMap(({ moment }) => trees.flatMap((tree) => instantsOf(tree, moment)))
+      .filter((instant, index, all) => !moments.has(instant) && all.indexOf(instant) === index);
+    if (moments.size + wanted.length > mostInstants) {
+      throw refused('', 'too_costly', 'Segments are asked as of too many different instants.');
+    }
+  }
+  const asked = (condition: Condition, at: string): SQL => {
+    const known = moments.get(at);
+    if (!known) throw new RangeError(`Nothing is prepared as of ${at}`);
+    return compile(condition, { row, ...known, groups: inGroup });
+  };
+  function inGroup(id: string, owner: SQL, at: string): SQL {
     const named = groups.get(id);
     if (!named) return sql`false`;
-    return named.read
-      ? compile(named.read.condition, { row, moment, prepared, groups: inGroup })
-      : named.group.listed(owner);
-  };
-  return compile(read.condition, { row, moment, prepared, groups: inGroup });
+    const { group, read: inner } = named;
+    const past = isBefore(at, now) ? at : null;
+    if (!inner) return group.members(owner, past);
+    const isKept = past !== null && group.keptFrom !== null && !isBefore(past, group.keptFrom);
+    return isKept && !hasPast(inner.condition) ? group.members(owner, past) : asked(inner.condition, at);
+  }
+  return asked(read.condition, asOf);
 }
+
+const mostInstants = 10;

@@ -35,7 +35,7 @@ export type Condition =
   | Leaf
   | Has
   /** Those of a stored group, which the caller knows. */
-  | { in: string; pointer: string };
+  | { in: string; at: Relative | null; pointer: string };
 
 interface Leaf {
   field: ConditionField;
@@ -149,7 +149,7 @@ class Reader {
       return inner && { not: inner };
     }
     if (shape === 'has') return this.#has(value, path, words, depth);
-    if (shape === 'segment') return this.#group(value['segment'], path, words);
+    if (shape === 'segment') return this.#group(value, path, words);
     return this.#leaf(value, path, words);
   }
 
@@ -164,15 +164,18 @@ class Reader {
     return parts.every((part) => part !== null) ? parts : null;
   }
 
-  #group(value: unknown, path: Path, words: Words): Condition | null {
+  #group({ segment, asOf }: Record<string, unknown>, path: Path, words: Words): Condition | null {
     const at = [...path, 'segment'];
     if (!words.isOwner)
       return this.#wrong(at, 'invalid_condition', 'Segments are of customers: name them outside of has.');
-    const parsed = id.safeParse(value);
+    const parsed = id.safeParse(segment);
     if (!parsed.success) return this.#wrong(at, 'invalid_format', 'The id of a segment.');
     this.#spend(path, costOfHas);
+    const given = asOf !== undefined && asOf !== null;
+    const then = given ? this.#one(asOf, [...path, 'asOf'], anInstant, 'lt') : null;
+    if (given && then === null) return null;
     this.groups.set(parsed.data, this.#at(at));
-    return { in: parsed.data, pointer: this.#at(at) };
+    return { in: parsed.data, at: then, pointer: this.#at(at) };
   }
 
   #needs(path: Path, name: string, { personal, scope }: { personal: boolean; scope: string }): void {
@@ -347,12 +350,23 @@ const membersOf: Readonly<Record<(typeof shapes)[number], readonly string[]>> = 
   not: ['not'],
   field: ['field', 'op', 'value'],
   has: ['has', 'where', 'count', 'sum', 'nth'],
-  segment: ['segment'],
+  segment: ['segment', 'asOf'],
 };
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
+
+/** What the instant of a group is read as. */
+const anInstant: ConditionField = {
+  type: 'instant',
+  personal: false,
+  scope: '',
+  cost: 0,
+  schema: null,
+  from: null,
+  value: () => sql`null`,
+};
 
 const anyText = text(limits.text);
 const anyNumber = z.number().min(-1e15).max(1e15);
@@ -432,7 +446,7 @@ export function momentOf(asOf: string, { now, reportingTimeZone }: { now: string
 }
 
 /** Makes the condition of a group that a tree names, on an owner. */
-export type GroupCondition = (group: string, owner: SQL) => SQL;
+export type GroupCondition = (group: string, owner: SQL, at: string) => SQL;
 
 /** What a tree has to know before it is compiled. */
 export type Prepared = ReadonlyMap<OneRow, unknown>;
@@ -440,6 +454,24 @@ export type Prepared = ReadonlyMap<OneRow, unknown>;
 export async function prepare(db: Db, conditions: readonly Condition[], moment: Moment): Promise<Prepared> {
   const rows = [...new Set(conditions.flatMap(rowsReadBy))];
   return new Map(await Promise.all(rows.map(async (one) => [one, await one.prepare?.(db, moment)] as const))); // a pair
+}
+
+/** The instants at which a tree asks groups. */
+export function instantsOf(condition: Condition, moment: Moment): string[] {
+  if ('and' in condition) return condition.and.flatMap((one) => instantsOf(one, moment));
+  if ('or' in condition) return condition.or.flatMap((one) => instantsOf(one, moment));
+  if ('not' in condition) return instantsOf(condition.not, moment);
+  return 'in' in condition && condition.at !== null ? [String(resolved(condition.at, 'instant', moment))] : [];
+}
+
+/** Whether a tree can be asked of the past: all that it reads happened at an instant, and nothing of it is only as it is now. */
+export function hasPast(condition: Condition): boolean {
+  if ('and' in condition) return condition.and.every(hasPast);
+  if ('or' in condition) return condition.or.every(hasPast);
+  if ('not' in condition) return hasPast(condition.not);
+  if ('in' in condition) return true;
+  if ('has' in condition) return condition.has.happened !== null;
+  return condition.field.past === true;
 }
 
 function rowsReadBy(condition: Condition): OneRow[] {
@@ -491,7 +523,11 @@ class Compiler {
     if ('and' in condition) return this.#joined(condition.and, subject, required);
     if ('or' in condition) return sql`(${sql.join(this.#parts(condition.or, 'or', subject, false), sql` or `)})`;
     if ('not' in condition) return sql`((${this.condition(condition.not, subject, false)}) is not true)`;
-    if ('in' in condition) return this.#groups(condition.in, subject.owner);
+    if ('in' in condition) {
+      const { asOf } = this.#moment;
+      const at = condition.at === null ? asOf : String(resolved(condition.at, 'instant', this.#moment));
+      return this.#groups(condition.in, subject.owner, at);
+    }
     if ('has' in condition) return this.#has(condition, subject, required);
     return this.#leaf(condition, subject);
   }

@@ -295,7 +295,7 @@ export const customerTerms = storedTable('customer_terms', {
   key: ['customerId', 'term'],
   guard: null,
   fields: {
-    customerId: ownerId(() => customers.id, 'cascade').internal(),
+    customerId: ownerId(() => customers.id).internal(),
     term: code(300).personal().removedWithPerson().required().internal(),
     ofName: boolean().required().internal(),
   },

@@ -66,7 +66,7 @@ function derived(given: Given): ConditionField {
   };
 }
 
-const ofOrders = (says: string, given: Given) => derived({ from: purchases, says, ...given });
+const ofOrders = (says: string, given: Given) => derived({ from: purchases, says, past: true, ...given });
 
 conditionFields({
   orderCount: ofOrders('Qualifying orders.', { type: 'number', value: orderCount, absent: 0 }),
@@ -124,6 +124,7 @@ const statistics: OneRow = {
 conditionFields({
   lifetimeValue: derived({
     from: statistics,
+    past: true,
     type: 'number',
     cost: 5,
     says: '`revenue` less returns that name no order, in minor units of the base currency; of customers with a qualifying order.',
@@ -203,7 +204,7 @@ function latestAnswer(type: 'nps' | 'csat' | 'ces'): Record<string, ConditionFie
         where ${counted} and customer_id is not null and answered_at < ${then} and (superseded_at is null or superseded_at >= ${then}))`;
     },
   };
-  const of = (given: Given) => derived({ from, scope: 'survey-responses:read', cost: 2, ...given });
+  const of = (given: Given) => derived({ from, scope: 'survey-responses:read', cost: 2, past: true, ...given });
   const words = answerBand.options;
   return {
     [`${type}.score`]: of({ type: 'number', says: `Latest ${type} score.`, value: (row) => sql`${row}.score` }),
@@ -233,6 +234,7 @@ const consentName = z.string().refine((name) => {
 conditionFields({
   consent: derived({
     type: 'boolean',
+    past: true,
     scope: 'consents:read',
     cost: 3,
     open: consentName,
