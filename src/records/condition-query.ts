@@ -9,8 +9,8 @@ import type { Moment } from './condition-fields.ts';
 import {
   type Condition,
   compile,
+  groupsAsked,
   hasPast,
-  instantsOf,
   limits,
   momentOf,
   type Prepared,
@@ -62,7 +62,14 @@ const mostGroups = 20;
 /** A tree with all that it names, ready to be asked. */
 export interface Question {
   read: Read;
-  groups: ReadonlyMap<string, { group: Group; read: Read | null }>;
+  groups: ReadonlyMap<string, NamedGroup>;
+}
+
+interface NamedGroup {
+  group: Group;
+  read: Read | null;
+  /** Where the tree names it, or the group over which it does. */
+  pointer: string;
 }
 
 /**
@@ -74,7 +81,7 @@ export interface Question {
  */
 export async function readQuestion(db: Db, tree: unknown, base: string, self?: string): Promise<Question> {
   const read = readCondition(tree, base);
-  const groups = new Map<string, { group: Group; read: Read | null }>();
+  const groups = new Map<string, NamedGroup>();
   let wanted = read.groups;
   for (let level = 1; wanted.size > 0; level += 1) {
     const [[, pointer] = ['', base]] = wanted;
@@ -87,7 +94,7 @@ export async function readQuestion(db: Db, tree: unknown, base: string, self?: s
       const group = found.get(id);
       if (!group) throw refused(at, 'unknown_segment', 'There is no such segment.');
       const inner = group.tree === null ? null : readCondition(group.tree, '');
-      groups.set(id, { group, read: inner });
+      groups.set(id, { group, read: inner, pointer: at });
       for (const name of inner?.groups.keys() ?? []) if (!groups.has(name)) next.set(name, at);
     }
     wanted = next;
@@ -112,8 +119,8 @@ function refused(pointer: string, code: string, message: string): Problem {
 
 /** The names of personal fields that a question reads, its groups among them, with where. */
 export function personalIn({ read, groups }: Question): ReadonlyMap<string, string> {
-  const inside = [...groups].flatMap(([id, group]) =>
-    [...(group.read?.personal.keys() ?? [])].map((name) => [name, read.groups.get(id) ?? ''] as const),
+  const inside = [...groups.values()].flatMap((group) =>
+    [...(group.read?.personal.keys() ?? [])].map((name) => [name, group.pointer] as const),
   );
   return new Map([...inside, ...read.personal]);
 }
@@ -143,9 +150,9 @@ export function requireReadable({ principal, personalData }: Context, question: 
     );
   }
   const needed = new Map(read.scopes);
-  for (const [id, group] of groups) {
+  for (const group of groups.values()) {
     for (const scope of group.read?.scopes.keys() ?? []) {
-      if (!needed.has(scope)) needed.set(scope, read.groups.get(id) ?? '');
+      if (!needed.has(scope)) needed.set(scope, group.pointer);
     }
   }
   for (const [scope, pointer] of needed) {
@@ -181,23 +188,24 @@ export async function conditionOf(
   { row, asOf, now, reportingTimeZone }: { row: SQL; asOf: string; now: string; reportingTimeZone: string },
 ): Promise<SQL> {
   const present = { now, reportingTimeZone };
-  const trees: Condition[] = [read.condition];
-  for (const group of groups.values()) if (group.read) trees.push(group.read.condition);
   const moments = new Map<string, { moment: Moment; prepared: Prepared }>();
-  const add = async (instant: string) => {
+  const visited = new Set<string>();
+  // Groups may be asked as of another instant, at which they may ask others as of yet another.
+  const visit = async (condition: Condition, instant: string): Promise<void> => {
     const moment = momentOf(instant, present);
-    moments.set(instant, { moment, prepared: await prepare(db, trees, moment) });
-  };
-  // Groups are asked as of another instant, at which they may ask others as of yet another.
-  for (let wanted = [asOf]; wanted.length > 0; ) {
-    for (const instant of wanted) await add(instant);
-    wanted = [...moments.values()]
-      .flatMap(({ moment }) => trees.flatMap((tree) => instantsOf(tree, moment)))
-      .filter((instant, index, all) => !moments.has(instant) && all.indexOf(instant) === index);
-    if (moments.size + wanted.length > mostInstants) {
-      throw refused('', 'too_costly', 'Segments are asked as of too many different instants.');
+    const before = moments.get(instant)?.prepared ?? [];
+    moments.set(instant, { moment, prepared: new Map([...before, ...(await prepare(db, condition, moment))]) });
+    if (moments.size > mostInstants) {
+      throw refused('', 'too_costly', `Segments may be asked as of ${mostInstants} instants at most.`);
     }
-  }
+    for (const { group, at } of groupsAsked(condition, moment)) {
+      const inner = groups.get(group)?.read;
+      if (!inner || visited.has(`${group} ${at}`)) continue;
+      visited.add(`${group} ${at}`);
+      await visit(inner.condition, at);
+    }
+  };
+  await visit(read.condition, asOf);
   const asked = (condition: Condition, at: string): SQL => {
     const known = moments.get(at);
     if (!known) throw new RangeError(`Nothing is prepared as of ${at}`);

@@ -451,17 +451,21 @@ export type GroupCondition = (group: string, owner: SQL, at: string) => SQL;
 /** What a tree has to know before it is compiled. */
 export type Prepared = ReadonlyMap<OneRow, unknown>;
 
-export async function prepare(db: Db, conditions: readonly Condition[], moment: Moment): Promise<Prepared> {
-  const rows = [...new Set(conditions.flatMap(rowsReadBy))];
+export async function prepare(db: Db, condition: Condition, moment: Moment): Promise<Prepared> {
+  const rows = [...new Set(rowsReadBy(condition))];
   return new Map(await Promise.all(rows.map(async (one) => [one, await one.prepare?.(db, moment)] as const))); // a pair
 }
 
-/** The instants at which a tree asks groups. */
-export function instantsOf(condition: Condition, moment: Moment): string[] {
-  if ('and' in condition) return condition.and.flatMap((one) => instantsOf(one, moment));
-  if ('or' in condition) return condition.or.flatMap((one) => instantsOf(one, moment));
-  if ('not' in condition) return instantsOf(condition.not, moment);
-  return 'in' in condition && condition.at !== null ? [String(resolved(condition.at, 'instant', moment))] : [];
+/** The groups that a tree names, each with the instant as of which it is asked. */
+export function groupsAsked(condition: Condition, moment: Moment): { group: string; at: string }[] {
+  if ('and' in condition) return condition.and.flatMap((one) => groupsAsked(one, moment));
+  if ('or' in condition) return condition.or.flatMap((one) => groupsAsked(one, moment));
+  if ('not' in condition) return groupsAsked(condition.not, moment);
+  return 'in' in condition ? [{ group: condition.in, at: instantOf(condition.at, moment) }] : [];
+}
+
+function instantOf(at: Relative | null, moment: Moment): string {
+  return at === null ? moment.asOf : String(resolved(at, 'instant', moment));
 }
 
 /** Whether a tree can be asked of the past: all that it reads happened at an instant, and nothing of it is only as it is now. */
@@ -524,9 +528,7 @@ class Compiler {
     if ('or' in condition) return sql`(${sql.join(this.#parts(condition.or, 'or', subject, false), sql` or `)})`;
     if ('not' in condition) return sql`((${this.condition(condition.not, subject, false)}) is not true)`;
     if ('in' in condition) {
-      const { asOf } = this.#moment;
-      const at = condition.at === null ? asOf : String(resolved(condition.at, 'instant', this.#moment));
-      return this.#groups(condition.in, subject.owner, at);
+      return this.#groups(condition.in, subject.owner, instantOf(condition.at, this.#moment));
     }
     if ('has' in condition) return this.#has(condition, subject, required);
     return this.#leaf(condition, subject);

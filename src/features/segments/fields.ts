@@ -40,12 +40,12 @@ const purchases: OneRow = {
 };
 
 function purchasesFromFacts({ past, asOf, timeZone }: Moment): SQL {
-  const day = sql`(o.placed_at at time zone ${timeZone}::text)::date`;
   const before = past ? sql`and o.placed_at < ${asOf}::timestamptz` : sql``;
   // As lists of one, so that what is read from the rollup is read from it.
-  return sql`(select o.customer_id, array_agg(distinct ${day} order by ${day}) as days, array[count(*)] as orders,
-      array[coalesce(sum(o.base_revenue), 0)] as revenue, count(*) filter (where o.base_revenue is null) as unvalued
-    from ${ordersOf({ past, refundsWhenGiven: false }, sql`${asOf}`)} where o.qualifying ${before} group by o.customer_id)`;
+  return sql`(select f.customer_id, array_agg(distinct f.day order by f.day) as days, array[count(*)] as orders,
+      array[coalesce(sum(f.base_revenue), 0)] as revenue, count(*) filter (where f.base_revenue is null) as unvalued
+    from (select o.customer_id, o.base_revenue, (o.placed_at at time zone ${timeZone}::text)::date as day
+      from ${ordersOf({ past, refundsWhenGiven: false }, sql`${asOf}`)} where o.qualifying ${before}) f group by f.customer_id)`;
 }
 
 const { orderCount, revenue, purchaseDays, firstDay, lastDay } = figures;
