@@ -39,7 +39,7 @@ export interface Moment {
 
 /** At most one row for each owner, with its `customer_id`, which many fields are read from. */
 export interface OneRow {
-  /** A table, or a select in brackets. `known`: what `prepare` answered. */
+  /** A table, or a select in parentheses. `known`: what `prepare` answered. */
   rows: (moment: Moment, known: unknown) => SQL;
   /** What has to be known before. */
   prepare?: (db: Db, moment: Moment) => Promise<unknown>;

@@ -1,41 +1,20 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { z } from 'zod';
 import { isBefore } from '../domain/period.ts';
 import type { Db } from '../platform/db/client.ts';
 import { type FieldError, Problem } from '../platform/errors.ts';
 import { type Context, personalScope } from '../platform/operation.ts';
-import { isStorableJson } from '../platform/values.ts';
 import type { Moment } from './condition-fields.ts';
 import {
   type Condition,
   compile,
   groupsAsked,
   hasPast,
-  limits,
   momentOf,
   type Prepared,
   prepare,
   type Read,
   readCondition,
 } from './conditions.ts';
-
-/** A tree as clients send it; what is in it is checked by `readCondition`, which says where a fault is. */
-export const conditionInput = z
-  .record(z.string(), z.unknown())
-  .refine((value) => isStorableJson(value), {
-    error: 'is nested deeper than 64 levels, or has NUL characters, lone surrogates or numbers beyond 2^53 − 1',
-    params: { code: 'invalid_json' },
-  })
-  .meta({
-    description: `A tree of conditions on customers: \`{"and": […]}\`, \`{"or": […]}\`, \`{"not": …}\`, \`{"field": "orderCount", "op": "gte", "value": 3}\`, \`{"has": "orders", "where": …, "count": {"atLeast": 2}}\` for records of the customer that have conditions of their own (also \`sum\` and \`nth\`), and \`{"segment": "<id>"}\` (with \`asOf\`: who was in it then). Instants and dates may be relative: \`{"daysAgo": 90}\`. GET /v1/segments/fields lists all fields, with what each takes and needs. At most ${limits.depth} levels, ${limits.width} conditions side by side, ${limits.leaves} fields and ${limits.values} values in a list.`,
-    example: {
-      and: [
-        { field: 'orderCount', op: 'gte', value: 3 },
-        { field: 'daysSinceLastOrder', op: 'gt', value: 90 },
-        { not: { has: 'interactions', where: { field: 'occurredAt', op: 'gte', value: { daysAgo: 30 } } } },
-      ],
-    },
-  });
 
 /** A stored group of owners that trees may name. */
 export interface Group {
@@ -86,7 +65,7 @@ export async function readQuestion(db: Db, tree: unknown, base: string, self?: s
   for (let level = 1; wanted.size > 0; level += 1) {
     const [[, pointer] = ['', base]] = wanted;
     if (level > mostLevels || groups.size + wanted.size > mostGroups) {
-      throw refused(pointer, 'too_deep', `Segments may name segments ${mostLevels} deep, ${mostGroups} in all.`);
+      throw refused(pointer, 'too_deep', `A segment may name others ${mostLevels} deep, ${mostGroups} in all.`);
     }
     const found = await loadGroups(db, [...wanted.keys()]);
     const next = new Map<string, string>();
@@ -196,7 +175,7 @@ export async function conditionOf(
     const before = moments.get(instant)?.prepared ?? [];
     moments.set(instant, { moment, prepared: new Map([...before, ...(await prepare(db, condition, moment))]) });
     if (moments.size > mostInstants) {
-      throw refused('', 'too_costly', `Segments may be asked as of ${mostInstants} instants at most.`);
+      throw refused('', 'too_costly', `Ask as of ${mostInstants} instants at most.`);
     }
     for (const { group, at } of groupsAsked(condition, moment)) {
       const inner = groups.get(group)?.read;

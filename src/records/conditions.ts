@@ -166,8 +166,7 @@ class Reader {
 
   #group({ segment, asOf }: Record<string, unknown>, path: Path, words: Words): Condition | null {
     const at = [...path, 'segment'];
-    if (!words.isOwner)
-      return this.#wrong(at, 'invalid_condition', 'Segments are of customers: name them outside of has.');
+    if (!words.isOwner) return this.#wrong(at, 'invalid_condition', 'A segment is of owners: name it outside of has.');
     const parsed = id.safeParse(segment);
     if (!parsed.success) return this.#wrong(at, 'invalid_format', 'The id of a segment.');
     this.#spend(path, costOfHas);
@@ -207,7 +206,7 @@ class Reader {
     const dot = value.indexOf('.');
     const field = dot > 0 ? fields.get(value.slice(0, dot)) : undefined;
     if (!field?.open) {
-      return this.#wrong(path, 'unknown_field', 'There is no such field. GET /v1/segments/fields lists them all.');
+      return this.#wrong(path, 'unknown_field', 'There is no such field: ask which there are.');
     }
     const rest = value.slice(dot + 1);
     if (!field.open.safeParse(rest).success) {

@@ -60,6 +60,8 @@ const values: Record<string, string | null> = {
   'customers.address': `'{"line1": "Taint_customers_address", "city": "Taint_customers_address", "country": "GB"}'`,
   'customer_identities.value': `lower('Taint_customer_identities_value.' || left(md5(value), 12) || '@example.org')`,
   'customer_merges.before': null,
+  // Told to nobody, and a key.
+  'customer_terms.term': null,
   'customer_merges.after': null,
 };
 
@@ -213,8 +215,9 @@ function inputOf(operation: Operation, extra: More, dry: boolean): Json {
 function restRequests(operation: Operation, input: Json): Ask[] {
   return routes
     .filter((route) => route.operation === operation)
-    .map(({ method, url }): Ask => {
-      const { body, expectedVersion, ...rest } = { ...(url.includes(':externalId') && shop), ...input } as Json;
+    .map(({ method, url, parameters }): Ask => {
+      const given = parameters === 'body' ? { body: input } : input;
+      const { body, expectedVersion, ...rest } = { ...(url.includes(':externalId') && shop), ...given } as Json;
       const inPath = new Set([...url.matchAll(/:(\w+)/g)].map(([, name = '']) => name));
       if (inPath.has('externalId')) delete rest.id;
       const path = url.replace(/:(\w+)/g, (_all, name: string) => encodeURIComponent(String(rest[name])));

@@ -5,17 +5,12 @@ import { type Db, param, statement } from '../../platform/db/client.ts';
 import { Problem } from '../../platform/errors.ts';
 import { type Context, requireScope } from '../../platform/operation.ts';
 import { text } from '../../platform/values.ts';
-import {
-  conditionInput,
-  conditionOf,
-  personalIn,
-  readQuestion,
-  requireReadable,
-} from '../../records/condition-query.ts';
+import { conditionOf, personalIn, readQuestion, requireReadable } from '../../records/condition-query.ts';
 import { lazily } from '../../records/lazily.ts';
 import type { ListSort } from '../../records/operations.ts';
 import { purchasesAreFilled } from '../rollups/fill.ts';
 import { figures } from '../rollups/record.ts';
+import { conditionInput } from './condition-input.ts';
 import { termsAreFilled } from './fill-terms.ts';
 import { customers } from './record.ts';
 

@@ -19,7 +19,6 @@ import { keysetList, pageOf, pageParameters, sortParameter } from '../../platfor
 import { id, instant, smallInteger } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
 import {
-  conditionInput,
   conditionOf,
   personalIn,
   type Question,
@@ -30,6 +29,7 @@ import {
 import { isSomebody } from '../../records/nobody.ts';
 import { nextStamps } from '../../records/stamps.ts';
 import { answered, answeredMembers, sentMembers } from '../../records/table.ts';
+import { conditionInput } from '../customers/condition-input.ts';
 import { listCustomers } from '../customers/operations.ts';
 import { customersByIds, lockCustomers } from '../customers/queries.ts';
 import { customerRecord, customers } from '../customers/record.ts';

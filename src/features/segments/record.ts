@@ -4,9 +4,9 @@ import { z } from 'zod';
 import { customerKey } from '../../platform/audit.ts';
 import { problemType } from '../../platform/errors.ts';
 import { id, instant as instantText } from '../../platform/values.ts';
-import { conditionInput } from '../../records/condition-query.ts';
 import { count, instant, integer, json, key, ownerId, recordId, text, version, words } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
+import { conditionInput } from '../customers/condition-input.ts';
 import { customers } from '../customers/record.ts';
 
 export const segmentInUse = problemType('segment_in_use', 409, 'The segment is in use');

@@ -14,7 +14,7 @@ t.setTimeout(300_000);
 const now = '2024-02-27T12:00:00.000Z';
 const api = await testApp(t, { clock: () => now });
 
-/** Answered by no list in this test: search.test.ts has them. */
+/** Answered by no list in this test: segments.test.ts has them. */
 const elsewhere = /^(sharedWith|consent|loyalty\.|nps\.|csat\.|ces\.|lead\.score$)/;
 
 /** A small generator of its own, so that a tree is one number. */
@@ -301,7 +301,7 @@ async function found(tree: Json): Promise<string[]> {
   }
 }
 
-t.test('every field that conditions may name is checked here or in search.test.ts', async (t) => {
+t.test('every field that conditions may name is checked here or in segments.test.ts', async (t) => {
   const [first] = house.customers;
   const unknown = root.fields.filter(
     ({ name, open }) => !(open || name in worked || (first && (name.split('.')[0] ?? '') in first)),
