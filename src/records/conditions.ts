@@ -594,7 +594,9 @@ class Compiler {
     if (op === 'in') return sql`${stored} = any(${sql.param(texts(value))}::${cast}[])`;
     if (op === 'starts_with') return sql`starts_with(lower(${stored}), lower(${value}::text))`;
     if (op === 'contains') return sql`strpos(lower(${stored}), lower(${value}::text)) > 0`;
-    const compared = sql`${stored} ${comparisons[op]} ${String(value)}::${cast}`;
+    // As whole numbers: a column that is cast has no statistics.
+    const type = field.type === 'number' && Number.isSafeInteger(value) ? sql.raw('bigint') : cast;
+    const compared = sql`${stored} ${comparisons[op]} ${String(value)}::${type}`;
     return field.yearless ? sql`(${stored} >= '1000-01-01'::date and ${compared})` : compared;
   }
 

@@ -60,8 +60,8 @@ const values: Record<string, string | null> = {
   'customers.address': `'{"line1": "Taint_customers_address", "city": "Taint_customers_address", "country": "GB"}'`,
   'customer_identities.value': `lower('Taint_customer_identities_value.' || left(md5(value), 12) || '@example.org')`,
   'customer_merges.before': null,
-  // Told to nobody, and a key.
-  'customer_terms.term': null,
+  // Part of a key.
+  'customer_terms.term': `'taint_customer_terms_term.' || left(md5(term), 12)`,
   'customer_merges.after': null,
 };
 

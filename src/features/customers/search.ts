@@ -85,12 +85,17 @@ function atFilter(error: unknown): never {
 interface Asked {
   /** The word, from 1. */
   n: number;
-  known: boolean;
+  /** Rows that begin with it, as far as they were counted. */
+  rows: number;
 }
 
-const known = statement<Asked>(
-  'known_beginnings',
-  sql`select w.n::int as n, exists (select from customer_terms t where t.term >= w.low and t.term < w.high) as known
+/** Up to so many customers are looked up one by one. */
+const mostCounted = 30_000;
+
+const beginnings = statement<Asked>(
+  'rows_of_beginnings',
+  sql`select w.n::int as n, (select count(*) from (
+        select from customer_terms t where t.term >= w.low and t.term < w.high limit ${sql.raw(String(mostCounted))}) c) as rows
     from unnest(${param('words')}::text[], ${param('ends')}::text[]) with ordinality w(low, high, n)`,
   { lookup: true },
 );
@@ -116,13 +121,20 @@ async function wordCondition(db: Db, q: string): Promise<SQL> {
   const asked = askedWords(q);
   if (asked.length === 0) throw badParameter('q', 'no_words', 'Send a word: letters or digits.');
   if (!(await termsAreFilled(db))) throw stillWorkedOut('The words by which customers are searched');
-  const single = asked.filter(([word, ...more]) => more.length === 0 && typingErrors(word ?? '') > 0).flat();
-  const found = single.length === 0 ? [] : await db.all(known, { words: single, ends: single.map(endOf) });
-  const unknown = new Set(found.flatMap((one) => (one.known ? [] : [single[one.n - 1] ?? ''])));
-  const isFuzzy = unknown.size > 0 && (await db.first(hasTrigrams))?.there === true;
-  const conditions = asked.map(async (words) => {
+  const firsts = asked.map(([word = '']) => word);
+  const counted = await db.all(beginnings, { words: firsts, ends: firsts.map(endOf) });
+  const rows = new Map(counted.map((one) => [firsts[one.n - 1], one.rows]));
+  const isUnknown = (word: string) => rows.get(word) === 0 && typingErrors(word) > 0;
+  const isFuzzy = firsts.some(isUnknown) && (await db.first(hasTrigrams))?.there === true;
+  // The rarest word finds the customers, and the others are asked of each of them: sets of common words are not joined.
+  const rarest = [...asked].sort(([one = ''], [two = '']) => (rows.get(one) ?? 0) - (rows.get(two) ?? 0));
+  const isFew = (rows.get(rarest[0]?.[0] ?? '') ?? 0) < mostCounted;
+  const conditions = rarest.map(async (words, index) => {
     const [word = ''] = words;
-    return hasTerm(isFuzzy && unknown.has(word) ? isOneOf(await likeWord(db, word)) : beginsWith(words));
+    const isTypedWrong = isFuzzy && words.length === 1 && isUnknown(word);
+    const matches = isTypedWrong ? isOneOf(await likeWord(db, word)) : beginsWith(words);
+    if (rarest.length === 1 || !isFew) return hasTerm(matches);
+    return index === 0 ? isFoundBy(matches) : askedOfEach(matches);
   });
   return sql.join(await Promise.all(conditions), sql` and `);
 }
@@ -135,6 +147,12 @@ async function likeWord(db: Db, word: string): Promise<string[]> {
 
 const hasTerm = (matches: SQL) =>
   sql`exists (select from customer_terms t where t.customer_id = ${customers.id} and ${matches})`;
+/** The planner takes an array for short, and so begins with it. */
+const isFoundBy = (matches: SQL) =>
+  sql`${customers.id} = any(array(select t.customer_id from customer_terms t where ${matches}))`;
+/** Not joined, as it cannot be pulled up. */
+const askedOfEach = (matches: SQL) =>
+  sql`exists (select from customer_terms t where t.customer_id = ${customers.id} and ${matches} offset 0)`;
 const isOneOf = (terms: readonly string[]) => sql`t.term = any(${sql.param(terms)}::text[])`;
 
 function beginsWith(words: readonly string[]): SQL {

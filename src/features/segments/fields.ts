@@ -88,10 +88,12 @@ conditionFields({
   daysSinceFirstOrder: ofOrders('Local days since the first qualifying order.', {
     type: 'number',
     value: (row, moment) => daysSince(firstDay(row), moment),
+    condition: (row, comparison) => isDaysAgo(firstDay(row), comparison),
   }),
   daysSinceLastOrder: ofOrders('Silence: local days since the last qualifying order.', {
     type: 'number',
     value: (row, moment) => daysSince(lastDay(row), moment),
+    condition: (row, comparison) => isDaysAgo(lastDay(row), comparison),
   }),
   meanGapDays: ofOrders("Mean days between the customer's purchase days; needs two of them.", {
     type: 'number',
@@ -108,6 +110,25 @@ conditionFields({
     condition: (row, comparison) => returns(firstDay(row), comparison),
   }),
 });
+
+/** A comparison of days since a date, as one of the date: of that there are statistics. */
+function isDaysAgo(date: SQL, { op, value, moment: { today } }: Comparison): SQL {
+  if (op === 'exists') return sql`${date} is ${sql.raw(value === true ? 'not null' : 'null')}`;
+  const before = (days: number) => {
+    const inReach = Math.max(-longestAgo, Math.min(longestAgo, days));
+    return sql`(${today}::date - ${String(inReach)}::int)`;
+  };
+  if (op === 'in' || op === 'eq') {
+    const days = [value].flat().map(Number).filter(Number.isInteger);
+    return days.length === 0 ? sql`false` : sql`${date} in (${sql.join(days.map(before), sql`, `)})`;
+  }
+  const days = Number(value);
+  if (op === 'lt') return sql`${date} > ${before(Math.ceil(days))}`;
+  if (op === 'lte') return sql`${date} >= ${before(Math.floor(days))}`;
+  return op === 'gt' ? sql`${date} < ${before(Math.floor(days))}` : sql`${date} <= ${before(Math.ceil(days))}`;
+}
+
+const longestAgo = 1_000_000;
 
 const statistics: OneRow = {
   rows: ({ past, asOf }) => {
