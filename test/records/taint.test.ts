@@ -61,7 +61,7 @@ const values: Record<string, string | null> = {
   'customer_identities.value': `lower('Taint_customer_identities_value.' || left(md5(value), 12) || '@example.org')`,
   'customer_merges.before': null,
   // Part of a key.
-  'customer_terms.term': `'taint_customer_terms_term.' || left(md5(term), 12)`,
+  'customer_terms.term': `'taint_customer_terms_term.' || left(md5(random()::text), 12)`,
   'customer_merges.after': null,
 };
 
@@ -420,7 +420,8 @@ for (const scope of [withoutPii, withPii]) {
 
 t.test('what was told is in the audit, and every column could have been told', async (t) => {
   const marks = personalColumns
-    .filter(({ table }) => table !== 'customer_merges')
+    // The words of searches are told in exports alone.
+    .filter(({ table }) => table !== 'customer_merges' && table !== 'customer_terms')
     .map((place) => (place.column === 'birthday' ? day : markOf(place).toLowerCase()));
   t.strictSame(
     marks.filter((mark) => !seen.has(mark)),
