@@ -109,8 +109,8 @@ export async function stockHouse(api: Api): Promise<House> {
     paymentStatus: 'paid',
   });
   const segment = await make(api, '/v1/segments', {
-    name: 'People',
-    filter: { field: 'kind', op: 'eq', value: 'person' },
+    name: 'Companies',
+    filter: { field: 'kind', op: 'eq', value: 'company' },
   });
   const segmentList = await make(api, '/v1/segments', { name: 'Invited' });
   await make(api, `/v1/segments/${segmentList.id}/members`, { customerIds: [company.id] }, 200);
