@@ -718,14 +718,15 @@ function resolved(value: Relative, type: FieldType, { asOf, today }: Moment): Va
 }
 
 function ofAttribute(stored: SQL, name: string, op: Operator, value: Value): SQL {
-  if (op === 'exists')
-    return value === true
-      ? sql`jsonb_exists(${stored}, ${name}::text)`
-      : sql`(jsonb_exists(${stored}, ${name}::text)) is not true`;
+  const member = sql`${stored} -> ${name}::text`;
+  if (op === 'exists') {
+    // null in a document is no value either.
+    const isThere = sql`jsonb_typeof(${member}) <> 'null'`;
+    return value === true ? isThere : sql`(${isThere}) is not true`;
+  }
   if (op === 'eq' || op === 'in') {
     const documents = (Array.isArray(value) ? value : [value]).map((one) => JSON.stringify({ [name]: one }));
     return sql`${stored} @> any(${sql.param(documents)}::jsonb[])`;
   }
-  const member = sql`${stored} -> ${name}::text`;
   return sql`case when jsonb_typeof(${member}) = 'number' then (${member})::numeric ${comparisons[op]} ${String(value)}::numeric end`;
 }
