@@ -8,6 +8,7 @@ import { openAuditRecord } from './features/audit/keep.ts';
 import { clientAccess, clientJobs } from './features/clients/access.ts';
 import { tokenEndpoint } from './features/clients/tokens.ts';
 import { redirectsOf } from './features/customers/aliases.ts';
+import { fillTerms } from './features/customers/fill-terms.ts';
 import { leadModelJobs } from './features/lead-models/train.ts';
 import { leadScoreJobs } from './features/lead-scores/index-job.ts';
 import { leadJobs } from './features/leads/qualification.ts';
@@ -18,6 +19,7 @@ import { partnerSettings } from './features/partners/queries.ts';
 import { restateRates } from './features/rates/restate.ts';
 import { retentionJobs } from './features/retention/apply.ts';
 import { fillPurchases } from './features/rollups/fill.ts';
+import { keepSegmentMembers } from './features/segments/members.ts';
 import { surveyInvitationJobs } from './features/survey-invitations/planning.ts';
 import './derived-state.ts';
 import './effects.ts';
@@ -77,6 +79,8 @@ export const jobs: readonly AnyJob[] = [
   settleLoyalty,
   restateRates,
   fillPurchases,
+  fillTerms,
+  keepSegmentMembers,
   ...retentionJobs,
   ...clientJobs,
 ];

@@ -22,6 +22,7 @@ import './features/retention/record.ts';
 import './features/returns/record.ts';
 import './features/rewards/record.ts';
 import './features/rollups/record.ts';
+import './features/segments/record.ts';
 import './features/survey-invitations/record.ts';
 import './features/survey-responses/record.ts';
 import './features/surveys/record.ts';

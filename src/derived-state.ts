@@ -1,6 +1,8 @@
 import type pg from 'pg';
 import { consentDifferences, recomputeConsents } from './features/consents/queries.ts';
+import { markTermsFilled, termDifferences } from './features/customers/fill-terms.ts';
 import { compareStored, normalizeStored } from './features/customers/stored-identities.ts';
+import { recomputeTerms } from './features/customers/terms.ts';
 import { recomputeBounds, wrongBounds } from './features/lead-scores/bounds.ts';
 import { leadDifferences, recomputeLeads } from './features/leads/comparison.ts';
 import { leadsAmong, recomputeConversions } from './features/leads/conversion.ts';
@@ -70,6 +72,14 @@ export const derivedState: readonly DerivedState[] = [
       }));
     },
     ofNobody: normalizeStored,
+  },
+  {
+    name: 'the words by which customers are searched',
+    tables: ['customer_terms'],
+    compare: (db, _context, limit) => termDifferences(db, limit),
+    ofCustomers: (tx, _context, ids) => recomputeTerms(tx, ids),
+    // By then all customers have theirs.
+    ofNobody: markTermsFilled,
   },
   {
     name: 'the statistics of customers',

@@ -44,6 +44,8 @@ import { returnResolvers } from './features/returns/resolvers.ts';
 import { returnRoutes } from './features/returns/routes.ts';
 import { rewardResolvers } from './features/rewards/resolvers.ts';
 import { rewardRoutes } from './features/rewards/routes.ts';
+import { segmentResolvers } from './features/segments/resolvers.ts';
+import { segmentRoutes } from './features/segments/routes.ts';
 import { surveyInvitationResolvers } from './features/survey-invitations/resolvers.ts';
 import { surveyInvitationRoutes } from './features/survey-invitations/routes.ts';
 import { surveyResponseResolvers } from './features/survey-responses/resolvers.ts';
@@ -82,6 +84,7 @@ export const routes: readonly Route[] = [
   ...retentionRoutes,
   ...returnRoutes,
   ...rewardRoutes,
+  ...segmentRoutes,
   ...surveyInvitationRoutes,
   ...surveyResponseRoutes,
   ...surveyRoutes,
@@ -112,6 +115,7 @@ export const resolvers: readonly Resolvers[] = [
   retentionResolvers,
   returnResolvers,
   rewardResolvers,
+  segmentResolvers,
   surveyInvitationResolvers,
   surveyResponseResolvers,
   surveyResolvers,

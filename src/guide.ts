@@ -135,6 +135,8 @@ const sections: Readonly<Record<string, string>> = {
   returns: 'Returns that name no order: they lower the net revenue of the customer on their own date.',
   interactions:
     'Every contact with a customer, on whatever channel: filtered by what it was, and searched by its words.',
+  segments:
+    'Named groups of customers: by a tree of conditions, which decides anew each time, or as a list. The same trees search customers (`POST /v1/customers/search`).',
   campaigns: 'Marketing campaigns that interactions and orders name, and what each of them brought and cost.',
   leads:
     'Customers in a lifecycle, from subscriber to customer and former: where they stand, whose they are, how ready to buy.',

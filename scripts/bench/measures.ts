@@ -10,6 +10,7 @@ import { partner } from './partner.ts';
 import { start } from './process.ts';
 import { rare } from './rare.ts';
 import { reads } from './reads.ts';
+import { searches } from './search.ts';
 import { soak } from './soak.ts';
 import type { Filling } from './stores.ts';
 import { training } from './training.ts';
@@ -36,7 +37,7 @@ export const subjects: Subject[] = [
     usual: true,
     memory,
     // What is hostile comes late, as it raises the most memory used.
-    groups: { start: [start], reads, graphql, metrics, rare, writes, loyalty, partner, abuse, soak: [soak] },
+    groups: { start: [start], reads, graphql, metrics, rare, searches, writes, loyalty, partner, abuse, soak: [soak] },
   },
   {
     filling: { kind: 'leads', file: 'lead-store.ts', fill: 'fillLeadStore', rows: 1_000_000 },

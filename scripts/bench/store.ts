@@ -102,6 +102,12 @@ function facts(orders: number, customers: number): Step[] {
          select 'customer', '${source}', 'C' || n, id, id, 0, now() from bench_customers`,
     ],
     [
+      'search words',
+      `insert into customer_terms (customer_id, term, of_name)
+         select id, term, of_name from bench_customers, lateral (values ('given' || n, true), ('family' || n % 5000, true),
+           ('customer' || n || '@example.org', false), ('example.org', false), ('c' || n, false)) w(term, of_name)`,
+    ],
+    [
       'orders',
       `create temporary table bench_orders as
          select o.n, c.id as customer_id, uuidv7(placed_at - now()) as id, placed_at from (

@@ -46,6 +46,10 @@ interface Sort {
   field: string;
   /** What rows whose value is null are ordered by, as text. Left out: it is never null. */
   whenNull?: string;
+  /** Where the expression is found, when that is not in `from`: joins behind it. */
+  join?: SQL;
+  /** `field` in the select list, when it is none of the columns. */
+  select?: SQL;
 }
 
 /** A value to order by; without one a row stands at `whenNull`. A comparison with null would lose it. */
@@ -69,8 +73,17 @@ interface ListDefinition {
   filters: Record<string, (value: SQL) => SQL>;
   /** Filters whose values may match every row or none: their statements are planned for the values each time. */
   uneven?: readonly string[];
+  /** A condition that is another one each time. */
+  search?: Search;
   sorts: Record<string, Sort>;
   defaultSort: string;
+}
+
+/** What a list is searched by beside its filters, as parameters whose meaning code finds out. */
+export interface Search {
+  parameters: readonly string[];
+  /** Called for every page, whether or not it has such a parameter. null: all rows. @throws Problem what it refuses */
+  condition: (context: Context, input: Record<string, unknown>) => Promise<SQL | null>;
 }
 
 export interface Page<Row> {
@@ -120,17 +133,17 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     sort: string,
     after: boolean,
     few: boolean,
-    select?: Select,
+    { select, searched }: { select: Select | undefined; searched: SQL | null },
   ): Statement<Row> {
     const cache = (select?.shapes ?? shapes) as typeof shapes; // of this list, by the caller
     const cacheKey = `${sort}|${after}|${few}|${given.join()}`;
-    const known = cache.get(cacheKey);
+    const known = searched ? undefined : cache.get(cacheKey);
     if (known) return known;
     const by = definition.sorts[sort.replace(/^-/, '')] ?? unknownSort(sort);
     const expression = ordered(by.expression, by);
     const descending = sort.startsWith('-');
     const direction = descending ? sql.raw('desc') : sql.raw('asc');
-    const all = conditions(given, few);
+    const all = [...conditions(given, few), ...(searched ? [searched] : [])];
     if (after) {
       const compare = descending ? sql.raw('<') : sql.raw('>');
       all.push(
@@ -140,7 +153,8 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     // The inner limit is for the planner: of a limit that is a parameter it expects a tenth of the table, and so never
     // keeps the plan but makes one for every page. Rows come through the outer one as they are asked for.
     const order = sql`${ordered(sql`page.${sql.identifier(by.field)}`, by)} ${direction}, page.id ${direction}`;
-    const page = sql`select * from (select ${definition.select} from ${definition.from} ${where(all)}
+    const columns = by.select ? sql`${definition.select}, ${by.select}` : definition.select;
+    const page = sql`select * from (select ${columns} from ${definition.from}${by.join ? sql` ${by.join}` : sql``} ${where(all)}
         order by ${expression} ${direction}, ${definition.id} ${direction} limit ${sql.raw(String(longestPage + 1))}) page
       order by ${order} limit ${param('$limit')}::int`;
     const whole = select
@@ -148,22 +162,23 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
       : page;
     const { unprepared } = options(given);
     const made = statement<Row>(`list_${definition.name}`, whole, {
-      unprepared: unprepared || (select?.unprepared(whole) ?? false),
+      unprepared: unprepared || searched !== null || (select?.unprepared(whole) ?? false),
     });
-    cache.set(cacheKey, made);
+    if (!searched) cache.set(cacheKey, made);
     return made;
   }
 
-  function counter(given: readonly string[], few: boolean): Statement<{ total: number }> {
+  function counter(given: readonly string[], few: boolean, searched: SQL | null): Statement<{ total: number }> {
     const cacheKey = `${few}|${given.join()}`;
-    const known = counts.get(cacheKey);
+    const known = searched ? undefined : counts.get(cacheKey);
     if (known) return known;
+    const all = [...conditions(given, few), ...(searched ? [searched] : [])];
     const made = statement<{ total: number }>(
       `count_${definition.name}`,
-      sql`select count(*) as total from ${definition.from} ${where(conditions(given, few))}`,
-      options(given),
+      sql`select count(*) as total from ${definition.from} ${where(all)}`,
+      searched ? { unprepared: true } : options(given),
     );
-    counts.set(cacheKey, made);
+    if (!searched) counts.set(cacheKey, made);
     return made;
   }
 
@@ -193,15 +208,23 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     const sort = input.sort ?? definition.defaultSort;
     const limit = input.limit ?? defaultLimit;
     const bounds: Values = { $limit: limit + 1, $now: context.now };
+    // A cursor belongs to what was searched for as well.
+    const asked: Values = { ...values };
+    for (const name of definition.search?.parameters ?? []) if (input[name] !== undefined) asked[name] = input[name];
     if (input.after !== undefined) {
-      [bounds.$key, bounds.$id] = context.cursors.decode(input.after, scopeOf(context, sort, values));
+      [bounds.$key, bounds.$id] = context.cursors.decode(input.after, scopeOf(context, sort, asked));
     }
+    const searched = (await definition.search?.condition(context, input)) ?? null;
     const few = definition.owner !== undefined && !('customerId' in values) && (await hasFewCustomers(context));
     const [rows, total] = await Promise.all([
-      db.all(shape(given, sort, input.after !== undefined, few, select), { ...values, ...bounds, ...select?.values }),
-      input.count ? db.first(counter(given, few), { ...values, $now: context.now }) : null,
+      db.all(shape(given, sort, input.after !== undefined, few, { select, searched }), {
+        ...values,
+        ...bounds,
+        ...select?.values,
+      }),
+      input.count ? db.first(counter(given, few, searched), { ...values, $now: context.now }) : null,
     ]);
-    const cursor = cursorFor(context, sort, values);
+    const cursor = cursorFor(context, sort, asked);
     return pageFrom(rows, { limit, cursor, total: total?.total, cursors: input.cursors });
   }
 
@@ -210,7 +233,7 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     const order = sort ?? definition.defaultSort;
     const by = definition.sorts[order.replace(/^-/, '')] ?? unknownSort(order);
     const direction = order.startsWith('-') ? sql.raw('desc') : sql.raw('asc');
-    return sql`select ${definition.select} from ${definition.from} ${where([...(definition.where ? [definition.where] : []), condition])}
+    return sql`select ${definition.select} from ${definition.from}${by.join ? sql` ${by.join}` : sql``} ${where([...(definition.where ? [definition.where] : []), condition])}
       order by ${ordered(by.expression, by)} ${direction}, ${definition.id} ${direction}`;
   }
 

@@ -10,7 +10,7 @@ import {
   writeOperation,
   writeParameters,
 } from '../platform/operation.ts';
-import { keysetList, type Page, pageOf, pageParameters, sortParameter } from '../platform/page.ts';
+import { keysetList, type Page, pageOf, pageParameters, type Search, sortParameter } from '../platform/page.ts';
 import type { RecordSource } from '../platform/record-source.ts';
 import { id } from '../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion, written } from '../platform/versions.ts';
@@ -62,6 +62,8 @@ export interface ListSort {
   field?: string;
   /** Its column in the select list, when it has one of its own. */
   select?: SQL;
+  /** Where the expression is found, when that is not the table: joins behind it. */
+  join?: SQL;
 }
 
 export interface OperationOptions {
@@ -72,6 +74,8 @@ export interface OperationOptions {
   filters?: Readonly<Record<string, ListFilter>>;
   sorts?: Readonly<Record<string, ListSort>>;
   defaultSort?: string;
+  /** Parameters of the list whose meaning code finds out; those that are `personal` need `customers:pii`. */
+  search?: Omit<Search, 'parameters'> & { parameters: z.ZodRawShape; personal: readonly string[] };
   /** An Idempotency-Key is required to create; otherwise it is accepted. */
   createNeedsKey?: boolean;
   problems?: Partial<Record<'create' | 'update' | 'upsert' | 'delete', readonly ProblemCode[]>>;
@@ -203,13 +207,12 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
   );
   const customerId = owner ? columnNamed(kind.table, 'customerId') : null;
   const ownerMember = definitionOf(kind.table).owner;
-  const extra = Object.values(parts.sorts).flatMap(({ select }) => (select ? [select] : []));
   /** Members that rows carry for the order alone. */
   const sortKeys = Object.values(parts.sorts).flatMap(({ select, field }) => (select && field ? [field] : []));
   const pages = lazily(() =>
     keysetList<AnswerRow>({
       name: plural,
-      select: sql.join([statementsOf(kind).columns, ...extra], sql`, `),
+      select: statementsOf(kind).columns,
       from: sql`${kind.table}`,
       id: sql`${columnNamed(kind.table, 'id')}`,
       // The rows that own records of nobody are none of them.
@@ -224,6 +227,9 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
         Object.entries(parts.sorts).map(([member, { field = member, ...by }]) => [member, { ...by, field }]),
       ),
       defaultSort: parts.defaultSort,
+      ...(options.search && {
+        search: { parameters: Object.keys(options.search.parameters), condition: options.search.condition },
+      }),
     }),
   );
   const page = async (context: Context, filter: Parameters<ReturnType<typeof pages>>[2]): Promise<Page<Answer>> => {
@@ -255,10 +261,12 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
     ...Object.fromEntries(
       Object.entries(parts.filters).flatMap(([filter, { input: schema }]) => (schema ? [[filter, schema]] : [])),
     ),
+    ...options.search?.parameters,
   };
-  const personalParameters = Object.entries(parts.filters).flatMap(([filter, { personal }]) =>
-    personal ? [filter] : [],
-  );
+  const personalParameters = [
+    ...Object.entries(parts.filters).flatMap(([filter, { personal }]) => (personal ? [filter] : [])),
+    ...(options.search?.personal ?? []),
+  ];
   const selects = Object.fromEntries(
     Object.entries(parts.filters).flatMap(([filter, { selects: member }]) => (member ? [[filter, member]] : [])),
   );

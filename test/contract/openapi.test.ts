@@ -212,6 +212,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
   await tourLeads(visit, any);
   await tourLeadModels(visit, any, unchanged, () => runJobs({ app }));
   await tourAssignments(visit, any, unchanged);
+  await tourSegments(visit, any, unchanged);
   await tourPartners(visit, any, unchanged);
   await tourSurveys(visit, any, unchanged);
   await tourLoyaltyProgrammes(visit, any);
@@ -789,6 +790,42 @@ async function tourAssignments(visit: Visit, any: Any, unchanged: Unchanged): Pr
   await visit(409, 'DELETE', `/v1/customers/${customer.id}`, any);
   await visit(204, 'DELETE', `/v1/follow-ups/${followUp.body.id}`, any);
   await visit(204, 'DELETE', `/v1/assignment-rules/${rule.body.id}`, any);
+}
+
+async function tourSegments(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
+  const filter = {
+    and: [
+      { field: 'orderCount', op: 'gte', value: 1 },
+      { has: 'orders', count: { atLeast: 1 } },
+    ],
+  };
+  await visit(200, 'GET', '/v1/segments/fields', { scope: 'segments:read' });
+  await visit(200, 'POST', '/v1/customers/search', {
+    body: { q: 'a', filter, sort: '-revenue', limit: 1, count: true },
+  });
+  await visit(200, 'POST', '/v1/customers/search', { body: { filter }, scope: 'customers:read orders:read' });
+  await visit(403, 'POST', '/v1/customers/search', { body: { q: 'a' }, scope: 'customers:read' });
+  await visit(422, 'POST', '/v1/customers/search', { body: { filter: { field: 'nope', op: 'eq', value: 1 } } });
+  await visit(200, 'POST', '/v1/segments/preview', { body: { filter, sample: 1 } });
+  const { body: customer } = await visit(201, 'POST', '/v1/customers', { body: { name: 'Listed' } });
+  const tree = await visit(201, 'POST', '/v1/segments', { body: { name: 'Buyers', filter } });
+  const list = await visit(201, 'POST', '/v1/segments', { body: { name: 'Invited' } });
+  const at = `/v1/segments/${tree.body.id}`;
+  const read = await visit(200, 'GET', at);
+  await visit(304, 'GET', at, unchanged(read));
+  await visit(412, 'PATCH', at, { body: { name: 'Others' }, headers: { 'If-Match': '"99"' } });
+  await visit(200, 'PATCH', at, { body: { name: 'Others' }, ...any });
+  await visit(200, 'GET', '/v1/segments?kind=tree&sort=name&limit=1&count=true');
+  await visit(200, 'GET', `${at}/versions?limit=1`);
+  await visit(200, 'GET', `${at}/members?limit=1&asOf=2026-01-01T00:00:00Z`);
+  const members = `/v1/segments/${list.body.id}/members`;
+  await visit(200, 'POST', members, { body: { customerIds: [customer.id] } });
+  await visit(200, 'GET', `/v1/segments/${list.body.id}/changes?change=entered&count=true`);
+  await visit(204, 'DELETE', `${members}/${customer.id}`);
+  await visit(404, 'DELETE', `${members}/${customer.id}`);
+  const over = await visit(201, 'POST', '/v1/segments', { body: { name: 'Over', filter: { segment: tree.body.id } } });
+  await visit(409, 'DELETE', at, any);
+  await visit(204, 'DELETE', `/v1/segments/${over.body.id}`, any);
 }
 
 async function tourAudit(visit: Visit): Promise<void> {

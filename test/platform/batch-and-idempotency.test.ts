@@ -155,6 +155,7 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
   const followUp = { customerId: customer.id, kind: 'retention' };
   const { body: open } = await request('POST', '/v1/follow-ups', { body: followUp });
   const campaign = { name: 'a', references: [{ source: 'crm', externalId: fresh('dry') }] };
+  const { body: group } = await request('POST', '/v1/segments', { body: { name: 'a' } });
   const { body: running } = await request('POST', '/v1/campaigns', { body: campaign });
   const { body: model } = await request('POST', '/v1/lead-models', { body: {} });
   const ifMatch = { 'If-Match': '*' };
@@ -237,6 +238,9 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
     ['POST', '/v1/interactions/batch', 200, { interactions: [callOf({ customerId: empty.id }), 3] }],
     ['POST', '/v1/campaigns', 201, { name: 'b' }],
     ['PUT', `/v1/campaigns/external/crm/${fresh('dry')}`, 201, { name: 'b' }],
+    ['POST', '/v1/segments', 201, { name: 'b', filter: { field: 'kind', op: 'eq', value: 'person' } }],
+    ['PATCH', `/v1/segments/${group.id}`, 200, { name: 'b' }, ifMatch],
+    ['DELETE', `/v1/segments/${group.id}`, 204, undefined, ifMatch],
     ['PATCH', `/v1/campaigns/${running.id}`, 200, { name: 'b' }, ifMatch],
     ['DELETE', `/v1/campaigns/${running.id}`, 204, undefined, ifMatch],
     ['POST', '/v1/campaigns/batch', 200, { campaigns: [{ ...campaign, name: 'b' }, 3] }],

@@ -14,6 +14,7 @@ const documents: Record<string, string[]> = {
   customers: ['Customer'],
   customer_identities: [],
   customer_shared_identities: [],
+  customer_terms: [],
   consent_changes: ['ConsentEvidence'],
   orders: ['Order'],
   leads: ['Lead'],

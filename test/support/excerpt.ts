@@ -33,6 +33,9 @@ const leftOut = [
   'idempotency_keys',
   'retention_rules',
   'retention_runs',
+  'segment_members',
+  'segment_versions',
+  'segments',
   'signing_keys',
   'token_revocations',
 ];

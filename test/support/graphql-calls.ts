@@ -124,6 +124,8 @@ function sample(
       [...ids.values()][0] ?? ['none'];
     return { text: JSON.stringify(options[choice % options.length]) };
   }
+  // As a literal, an object has names without quotes.
+  if (type.name === 'JSON' && mode !== 'variables') return { members: [['tier', { text: '"gold"' }]] };
   return { text: JSON.stringify(scalar(place.name, type.name, choice)) };
 }
 

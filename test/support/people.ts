@@ -10,6 +10,9 @@ export interface House {
   programme: string;
   reward: string;
   assignmentRule: string;
+  /** By conditions, and a list with the company in it. */
+  segment: string;
+  segmentList: string;
   leadRuleSet: string;
   leadModel: string;
   /** Customers that others name: their company, and who referred them. */
@@ -105,6 +108,12 @@ export async function stockHouse(api: Api): Promise<House> {
     items: [{ sku: 'A', quantity: 1, total: 1000 }],
     paymentStatus: 'paid',
   });
+  const segment = await make(api, '/v1/segments', {
+    name: 'Companies',
+    filter: { field: 'kind', op: 'eq', value: 'company' },
+  });
+  const segmentList = await make(api, '/v1/segments', { name: 'Invited' });
+  await make(api, `/v1/segments/${segmentList.id}/members`, { customerIds: [company.id] }, 200);
   const referrer = await make(api, '/v1/customers', { name: 'Who refers' });
   return {
     campaign: campaign.id,
@@ -112,6 +121,8 @@ export async function stockHouse(api: Api): Promise<House> {
     programme: programme.id,
     reward: reward.id,
     assignmentRule: rule.id,
+    segment: segment.id,
+    segmentList: segmentList.id,
     leadRuleSet: ruleSet.id,
     leadModel: model.id,
     company: company.id,

@@ -204,8 +204,8 @@ export type Ask = Omit<RawRequest, 'headers'> & { headers: Record<string, string
 export function restRequests(operation: Operation, input: Json, of: Person): Ask[] {
   return routes
     .filter((route) => route.operation === operation)
-    .flatMap(({ method, url }): Ask[] => {
-      const { body, expectedVersion, id, ...query } = input;
+    .flatMap(({ method, url, parameters }): Ask[] => {
+      const { body, expectedVersion, id, ...query } = parameters === 'body' ? { body: input } : (input as Json);
       // Newcomers have no name.
       if (url.includes(':externalId') && id === of.newcomer) return [];
       const path = url

@@ -71,6 +71,11 @@ function normalPhone(text: string, country?: string | null): string | null {
   return `${asOneVariant(phone.number)}${read.ext ? `;ext=${read.ext}` : ''}`;
 }
 
+/** A stored phone without the code of its country, as people there write it. */
+export function nationalNumber(phone: string): string {
+  return parsePhoneNumberFromString(phone)?.nationalNumber ?? phone;
+}
+
 function asOneVariant(number: string): string {
   return variants.reduce((made, [given, form]) => made.replace(given, form), number);
 }

@@ -29,6 +29,7 @@ import {
   customersByIds as recordsByIds,
 } from './queries.ts';
 import { customerRecord, customers, identityTaken } from './record.ts';
+import { customerSearch, statisticsSorts } from './search.ts';
 import { type CustomerWrite, writeCustomers } from './write.ts';
 
 const ofIdentity = (kind: 'email' | 'phone', max: number) => ({
@@ -48,6 +49,8 @@ const ofIdentity = (kind: 'email' | 'phone', max: number) => ({
 });
 
 const operations = operationsOf(customerRecord, {
+  search: customerSearch,
+  sorts: statisticsSorts,
   filters: {
     acquisitionSource: {
       input: text(100).optional().meta({ description: 'Only customers who came from this source.' }),

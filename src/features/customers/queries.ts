@@ -23,6 +23,7 @@ import { assignments, fromExcluded, rowDiffers, updateRows } from '../../records
 import { hashesOf, tombstonesOf } from '../privacy/tombstones.ts';
 import { redirectsOf } from './aliases.ts';
 import { type Customer, customerIdentities, customerRecord, customers, sharedIdentities } from './record.ts';
+import { termChanges, termsOf, writeTerms } from './terms.ts';
 import type { IdentityKind } from './words.ts';
 
 export type CustomerRow = typeof customers.$inferSelect;
@@ -225,7 +226,7 @@ const save = statement<{ renewed: number }>(
         returning 1
     ), named as (
       ${insertRows(externalRefs, param('newRefs'))} order by n."source", n."externalId"
-    )
+    ), ${writeTerms}
     select count(*) as renewed from renewed`,
 );
 
@@ -267,6 +268,8 @@ export async function saveCustomers(
     changes.flatMap((c) => c.after.identities),
     (i) => `${i.customerId}${i.shared}${identityKey(i)}`,
   );
+  const wordsOf = (states: (CustomerState | null)[]) => states.flatMap((state) => (state ? termsOf(state) : []));
+  const terms = termChanges(wordsOf(changes.map((c) => c.before)), wordsOf(changes.map((c) => c.after)));
   const own = (rows: IdentityRow[]) => rows.filter(({ shared }) => !shared);
   const shared = (rows: IdentityRow[]) => rows.filter((row) => row.shared);
   const refs = split(
@@ -288,6 +291,8 @@ export async function saveCustomers(
     newIdentities: JSON.stringify(own(identities.added)),
     keptRefs: JSON.stringify(refs.kept),
     newRefs: JSON.stringify(refs.added),
+    termsGone: JSON.stringify(terms.gone),
+    termsCome: JSON.stringify(terms.come),
   });
   const sharing = shared([...identities.kept, ...identities.added]);
   if (sharing.length > 0) tx.pipeline(saveShared, { rows: JSON.stringify(sharing) });

@@ -281,3 +281,23 @@ export const sharedIdentities = storedTable('customer_shared_identities', {
   fields: identityFields,
   extras: (t) => [index('customer_shared_identities_value').on(t.kind, t.value, t.customerId)],
 });
+
+/**
+ * The words that customers are found by (terms.ts), folded: one row for each. Derived from names, identities and references, and
+ * personal as these are. `ofName`: typing errors are looked for among these, where the server has pg_trgm.
+ */
+export const customerTerms = storedTable('customer_terms', {
+  name: 'searchTerms',
+  label: 'Words that searches find the customer by',
+  access: 'owner',
+  nature: 'derived',
+  owner: 'customerId',
+  key: ['customerId', 'term'],
+  guard: null,
+  fields: {
+    customerId: ownerId(() => customers.id).internal(),
+    term: code(300).personal().removedWithPerson().required().internal(),
+    ofName: boolean().required().internal(),
+  },
+  extras: (t) => [index('customer_terms_term').on(t.term, t.customerId)],
+});

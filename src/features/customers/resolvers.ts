@@ -17,6 +17,7 @@ export const customerResolvers: Resolvers = {
         '{ customer(reference: { source: "shop", externalId: "17850" }) { id name email orders(first: 5) { nodes { placedAt total } } } }',
     }),
     customers: connection(listCustomers, {
+      names: { where: 'filter' },
       example: '{ customers(first: 20, kind: COMPANY) { nodes { id name } pageInfo { hasNextPage endCursor } } }',
     }),
   },

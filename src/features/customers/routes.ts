@@ -10,7 +10,13 @@ import {
 } from './operations.ts';
 
 export const customerRoutes = [
-  route('GET', '/v1/customers', listCustomers),
+  // A tree is no text for an address: it is sent in a body.
+  route('GET', '/v1/customers', listCustomers, { without: ['filter'] }),
+  route('POST', '/v1/customers/search', listCustomers, {
+    parameters: 'body',
+    operationId: 'searchCustomers',
+    summary: 'Search customers',
+  }),
   route('POST', '/v1/customers', createCustomer),
   route('POST', '/v1/customers/batch', batchCustomers),
   route('GET', '/v1/customers/:id', getCustomer),

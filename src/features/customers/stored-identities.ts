@@ -17,6 +17,7 @@ import { recomputeBounds } from '../lead-scores/bounds.ts';
 import { normalForm, normalFormVersion } from './normal-form.ts';
 import { type IdentityRow, identityKey, identityRowsOf, lockCustomers } from './queries.ts';
 import { customerIdentities, everyIdentity, sharedIdentities } from './record.ts';
+import { recomputeTerms } from './terms.ts';
 import type { IdentityKind } from './words.ts';
 
 /** An identity that is none by the present rules, and stays as it is. */
@@ -248,6 +249,7 @@ async function normalize(tx: Transaction, strays: readonly Stray[]): Promise<Pla
   await tx.all(drop, byTable(dropped));
   await tx.all(add, byTable(added));
   await tx.all(touch, { ids, now });
+  await recomputeTerms(tx, ids);
   await recomputeBounds(tx, { now }, ids);
   return planned;
 }

@@ -123,11 +123,11 @@ export type Knowledge = Pick<Shape, 'past' | 'refundsWhenGiven'>;
 
 /**
  * Orders under the alias `o`, with `cancelled_at`, `qualifying`, `revenue` and `base_revenue` as they are now; or as they were
- * known at `asOf`, when later cancellations and refunds had not happened; or without refunds.
+ * known at `asOf` (`then`), when later cancellations and refunds had not happened; or without refunds.
  */
-export function ordersOf({ past, refundsWhenGiven }: Knowledge): SQL {
+export function ordersOf({ past, refundsWhenGiven }: Knowledge, then: SQL = param('past')): SQL {
   if (!past && !refundsWhenGiven) return sql`orders o`;
-  const asOf = sql`${param('past')}::timestamptz`;
+  const asOf = sql`${then}::timestamptz`;
   const cancelledAt = past ? sql`case when o.cancelled_at < ${asOf} then o.cancelled_at end` : sql`o.cancelled_at`;
   const refunded = refundsWhenGiven
     ? sql`select 0::bigint as amount, 0::bigint as net`

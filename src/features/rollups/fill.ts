@@ -22,7 +22,12 @@ export const purchasesFilled = sql`exists (select from deployment_settings where
 const reached = statement<{ value: string }>(
   'purchases_filled_up_to',
   sql`select value from deployment_settings where key = ${sql.raw(`'${key}'`)}`,
+  { lookup: true },
 );
+
+export async function purchasesAreFilled(db: Db): Promise<boolean> {
+  return (await position(db)) === null;
+}
 const following = statement<{ id: string }>(
   'customers_to_fill',
   sql`select id from customers where id > ${param('after')}::uuid order by id limit 500`,

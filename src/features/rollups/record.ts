@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import {
@@ -106,3 +106,12 @@ export const customerPurchases = storedTable('customer_purchases', {
   },
   extras: (t) => [index('customer_purchases_unvalued').on(t.customerId).where(sql`unvalued > 0`)],
 });
+
+/** What a row of `customer_purchases` tells at a glance. Statistics of these expressions are kept: see the migrations. */
+export const figures = {
+  orderCount: (row: SQL) => sql`${row}.orders[cardinality(${row}.orders)]`,
+  revenue: (row: SQL) => sql`${row}.revenue[cardinality(${row}.revenue)]`,
+  purchaseDays: (row: SQL) => sql`cardinality(${row}.days)`,
+  firstDay: (row: SQL) => sql`${row}.days[1]`,
+  lastDay: (row: SQL) => sql`${row}.days[cardinality(${row}.days)]`,
+};

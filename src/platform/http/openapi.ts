@@ -14,7 +14,7 @@ import {
 } from './openapi-problems.ts';
 import { exampleOf, type Json, missingReferences, type SchemaBook, schemaBook } from './openapi-schemas.ts';
 import { servicePaths, serviceSections } from './openapi-service.ts';
-import { bind, isOpen, type Route } from './rest.ts';
+import { bind, bodyOf, isOpen, type Route } from './rest.ts';
 
 /** What the document says beyond its operations. */
 export interface Guide {
@@ -133,14 +133,14 @@ function describeRoute(
   }: { section: string; guide: Guide; book: SchemaBook; responses: Map<string, Json> },
 ): Json {
   const { operation } = route;
-  const body = operation.input.shape.body;
+  const body = bodyOf(route);
   const item = body && batchItem(body);
   // The body only refers to it.
   if (item) book.add(z.array(item), 'input');
   return {
     operationId: id,
     tags: [section],
-    summary: id === operation.name ? operation.summary : `${operation.summary} (by reference)`,
+    summary: route.summary ?? (id === operation.name ? operation.summary : `${operation.summary} (by reference)`),
     description: describe(route),
     security: operation.public ? [] : [{ bearerAuth: [operation.scope] }],
     'x-scope': operation.scope,
@@ -159,7 +159,8 @@ function describeRoute(
   };
 }
 
-function describe({ operation, bodyLimit }: Route): string {
+function describe(route: Route): string {
+  const { operation, bodyLimit } = route;
   const personal = personalSelectors(operation);
   return [
     operation.description,
@@ -168,9 +169,9 @@ function describe({ operation, bodyLimit }: Route): string {
       : `Needs the scope \`${operation.scope}\`.`,
     personal.length > 0 &&
       `Filtering by ${anyOf.format(personal.map((name) => `\`${name}\``))} also needs \`customers:pii\`.`,
-    'body' in operation.input.shape && `The body has at most ${bodyLimit / 1024 / 1024} MB.`,
+    bodyOf(route) && `The body has at most ${bodyLimit / 1024 / 1024} MB.`,
   ]
-    .filter((part) => part !== undefined && part !== false)
+    .filter((part) => typeof part === 'string')
     .join('\n\n');
 }
 
@@ -291,7 +292,7 @@ function successes(route: Route, book: SchemaBook): Json {
   const { method, url, operation, collection } = route;
   const replay = 'idempotencyKey' in operation.input.shape ? ['Idempotency-Replayed'] : [];
   const etag = hasVersion(route) ? ['ETag'] : [];
-  const link = outputShape(route).page ? ['Link'] : [];
+  const link = outputShape(route).page && route.parameters === 'query' ? ['Link'] : [];
   const download = operation.kind === 'read' && operation.document ? ['Content-Disposition'] : [];
   const answer = (description: string, extra: string[]): Json => ({
     description,

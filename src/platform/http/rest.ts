@@ -30,6 +30,11 @@ export interface Route {
   conditional: boolean;
   /** In the document, for an operation that has several addresses. Default: the name of the operation. */
   operationId?: string;
+  summary?: string;
+  /** Where the parameters that are not in the path stand; in a body they are its members. */
+  parameters: 'query' | 'body';
+  /** Parameters that this address does not take. */
+  without: readonly string[];
 }
 
 const megabyte = 1024 * 1024;
@@ -38,7 +43,9 @@ export function route(
   method: Route['method'],
   url: string,
   operation: Operation,
-  options: Partial<Pick<Route, 'collection' | 'conditional' | 'operationId'>> = {},
+  options: Partial<
+    Pick<Route, 'collection' | 'conditional' | 'operationId' | 'summary' | 'parameters' | 'without'>
+  > = {},
 ): Route {
   return {
     method,
@@ -47,7 +54,10 @@ export function route(
     bodyLimit: url.endsWith('/batch') ? 16 * megabyte : megabyte,
     collection: options.collection === undefined ? (/^\/v1\/[a-z-]+/.exec(url)?.[0] ?? null) : options.collection,
     conditional: options.conditional ?? true,
+    parameters: options.parameters ?? 'query',
+    without: options.without ?? [],
     ...(options.operationId !== undefined && { operationId: options.operationId }),
+    ...(options.summary !== undefined && { summary: options.summary }),
   };
 }
 
@@ -58,7 +68,8 @@ interface Binding {
   query: Map<string, (text: string) => unknown>;
   /** Parameters whose names clients choose, behind a dot: `attributes.color=red`. */
   open: ReadonlySet<string>;
-  takesBody: boolean;
+  /** `parameters`: the body is a document of them. */
+  takesBody: boolean | 'parameters';
   takesVersion: boolean;
   takesKey: boolean;
 }
@@ -72,18 +83,37 @@ export function bind(target: Route): Binding {
   // Where the path says which record is meant, the query cannot say so too.
   const namesTarget =
     targetNames.every((name) => name in shape) && pathNames.some((name) => targetNames.includes(name));
-  const taken = new Set([...pathNames, ...(namesTarget ? targetNames : [])]);
+  const taken = new Set([...pathNames, ...(namesTarget ? targetNames : []), ...target.without]);
   const parameters = Object.entries(shape).filter(([name]) => !fromElsewhere.has(name) && !taken.has(name));
-  const query = new Map(parameters.map(([name, schema]) => [name, reader(schema)]));
-  const open = new Set(parameters.flatMap(([name, schema]) => (isOpen(schema) ? [name] : [])));
+  const inQuery = target.parameters === 'query' ? parameters : [];
+  const query = new Map(inQuery.map(([name, schema]) => [name, reader(schema)]));
+  const open = new Set(inQuery.flatMap(([name, schema]) => (isOpen(schema) ? [name] : [])));
   return {
     pathNames,
     query,
     open,
-    takesBody: 'body' in shape,
+    takesBody: target.parameters === 'body' ? 'parameters' : 'body' in shape,
     takesVersion: 'expectedVersion' in shape,
     takesKey: 'idempotencyKey' in shape,
   };
+}
+
+const parameterBodies = new WeakMap<Route, z.ZodObject>();
+
+/** What a request to an address has in its body. */
+export function bodyOf(route: Route): z.core.$ZodType | undefined {
+  const { operation, parameters, without, operationId = operation.name } = route;
+  if (parameters === 'query') return operation.input.shape.body;
+  const known = parameterBodies.get(route);
+  if (known) return known;
+  const { pathNames } = bind(route);
+  const names = Object.entries(operation.input.shape).filter(
+    ([name]) => !pathNames.includes(name) && !without.includes(name) && !fromElsewhere.has(name),
+  );
+  const id = `${operationId.charAt(0).toUpperCase()}${operationId.slice(1)}Input`;
+  const made = z.strictObject(Object.fromEntries(names)).meta({ id });
+  parameterBodies.set(route, made);
+  return made;
 }
 
 /** Whether its members have names that clients choose. */
@@ -130,6 +160,7 @@ export function serve(app: FastifyInstance, services: Services, routes: readonly
           const answer = await call(target.operation, context, raw, addressed, textPage(target.operation, context));
           return send(target, request, reply, answer, context);
         } catch (error) {
+          if (error instanceof Problem && binding.takesBody === 'parameters') throw intoBody(error);
           if (!(error instanceof Redirected)) throw error;
           // 308 has the caller repeat the method and the body.
           const status = target.method === 'GET' ? 301 : 308;
@@ -138,6 +169,22 @@ export function serve(app: FastifyInstance, services: Services, routes: readonly
       },
     });
   }
+}
+
+/** Parameters are members of the body here. */
+function intoBody(problem: Problem): Problem {
+  const { code } = problem;
+  const moved = problem.withErrors(({ parameter, pointer = '', ...error }) => ({
+    ...error,
+    pointer: parameter === undefined ? pointer : `/${parameter}${pointer}`,
+    ...(error.code === 'unsupported_parameter' && { code: 'unknown_member', message: 'Unknown member.' }),
+  }));
+  if (code !== 'unsupported_parameter') return moved;
+  const [first] = moved.errors;
+  return new Problem('invalid_input', `${first?.pointer}: ${first?.message}`, {
+    errors: moved.errors,
+    moreErrors: moved.moreErrors,
+  });
 }
 
 /** The same address with the ids of today in its path. */
@@ -189,9 +236,17 @@ function assemble(binding: Binding, request: FastifyRequest): Record<string, unk
   }
   const key = request.headers['idempotency-key'];
   if (binding.takesKey && key !== undefined) raw.idempotencyKey = unquoted(key);
+  if (binding.takesBody === 'parameters') return { ...membersOfBody(request.body), ...raw };
   if (binding.takesBody) raw.body = request.body;
   else if (!isEmpty(request.body)) throw unexpectedBody();
   return raw;
+}
+
+function membersOfBody(body: unknown): object {
+  if (body === undefined || body === null) return {};
+  if (typeof body === 'object' && !Array.isArray(body)) return body;
+  const message = 'Send a JSON object.';
+  throw new Problem('invalid_input', message, { errors: [{ pointer: '', code: 'invalid_type', message }] });
 }
 
 /** `{}` is what clients send that cannot send nothing. */
@@ -243,7 +298,8 @@ function send(target: Route, request: FastifyRequest, reply: FastifyReply, answe
     const seen = request.method === 'GET' && target.conditional && matches(request.headers['if-none-match'], etag);
     if (seen) return reply.code(304).send();
   }
-  if (output.page?.next) {
+  // The next page of what was asked in a body is asked in a body.
+  if (output.page?.next && target.parameters === 'query') {
     const url = new URL(request.url, 'http://self');
     url.searchParams.set('after', output.page.next);
     reply.header('Link', `<${url.pathname}${url.search}>; rel="next"`);

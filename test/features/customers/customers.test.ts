@@ -426,7 +426,7 @@ t.test('lists are filtered, sorted, counted and paged, and their cursors fit not
     ['count=yes', 'invalid_input'],
     ['kind=PERSON', 'invalid_input'],
     ['createdFrom=yesterday', 'invalid_input'],
-    ['q=ada', 'unsupported_parameter'],
+    ['filter=ada', 'unsupported_parameter'],
     ['name=ada', 'unsupported_parameter'],
     ['dryRun=true', 'unsupported_parameter'],
   ] as const) {

@@ -31,10 +31,12 @@ const parts = [
   'customer_purchases',
   'customer_shared_identities',
   'customer_stats',
+  'customer_terms',
   'dismissed_duplicates',
   'external_refs',
   'partner_customers',
   'partner_shares',
+  'segment_members',
 ];
 
 /** Tables whose rows of a customer guard it, and what a row is called. */

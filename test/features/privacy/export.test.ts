@@ -139,6 +139,8 @@ t.test('a value planted in every column of every table is found in it', async (t
     'retention_rules',
     'retention_runs',
     'rewards',
+    'segment_versions',
+    'segments',
     'signing_keys',
     'survey_plans',
     'survey_versions',
