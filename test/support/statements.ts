@@ -7,12 +7,18 @@ function nameOf(sent: unknown): string {
   return typeof sent === 'object' && sent !== null && 'name' in sent ? String(sent.name) : '';
 }
 
+/** One, or those of a group that is sent as one. */
+function statementsIn(sent: unknown): unknown[] {
+  const { members } = sent as { members?: unknown[] };
+  return members ?? [sent];
+}
+
 /** How many statements the service sends for `work`: all connections of this process go through one method. */
 export async function statementsOf(work: () => Promise<unknown>): Promise<number> {
   const original = pg.Client.prototype.query;
   let sent = 0;
   pg.Client.prototype.query = function counted(this: pg.Client, ...args: unknown[]) {
-    if (!inBackground.test(nameOf(args[0]))) sent += 1;
+    sent += statementsIn(args[0]).filter((one) => !inBackground.test(nameOf(one))).length;
     return Reflect.apply(original, this, args);
   } as typeof original; // overloads
   try {

@@ -32,17 +32,28 @@ export class RowQuery extends pg.Query {
   readonly #sent: Sent;
   readonly #types: pg.CustomTypesConfig;
   readonly #rows: Row[] = [];
+  readonly #done: Done;
   #connection: pg.Connection | null = null;
   #shape: Shape | null = null;
   #failure: unknown = null;
+  #command = '';
 
-  /** @param done called once, with an error or with all rows */
-  constructor(sent: Sent, types: pg.CustomTypesConfig, done: (error: Error | null, rows: Row[]) => void) {
+  constructor(sent: Sent, types: pg.CustomTypesConfig, done: Done) {
     super({ text: sent.text, ...(sent.name !== undefined && { name: sent.name }) });
     this.#sent = sent;
     this.#types = types;
-    driver(this).callback = (error: Error | null) =>
-      done(error ?? (this.#failure as Error | null), error ? none : this.#rows);
+    this.#done = done;
+    driver(this).callback = (error) => this.settle(error);
+  }
+
+  /** Ends it, with an error or with its rows. */
+  settle(error: Error | null): void {
+    this.#done(error ?? (this.#failure as Error | null), error ? none : this.#rows, this.#command);
+  }
+
+  /** Its name and text, by which the driver knows what a connection has prepared. */
+  get sent(): Sent {
+    return this.#sent;
   }
 
   /** Everything goes by the extended protocol, which has one statement and typed parameters. */
@@ -52,9 +63,16 @@ export class RowQuery extends pg.Query {
 
   /** The driver's hook for what has values or a name; called with the stream corked. */
   prepare(connection: pg.Connection): void {
+    this.write(connection);
+    wireOf(connection).sync();
+  }
+
+  /** Everything but the Sync. @returns whether the connection had to prepare it first */
+  write(connection: pg.Connection): boolean {
     const { name, text, values } = this.#sent;
-    const wire = connection as unknown as Wire; // the types of the driver leave out what it writes
-    if (!(this as unknown as { hasBeenParsed(on: pg.Connection): boolean }).hasBeenParsed(connection)) {
+    const wire = wireOf(connection);
+    const isNew = !(this as unknown as { hasBeenParsed(on: pg.Connection): boolean }).hasBeenParsed(connection);
+    if (isNew) {
       wire.parse({ text, name });
       if (name !== undefined) wire.submittedNamedStatements[name] = text;
     }
@@ -63,7 +81,7 @@ export class RowQuery extends pg.Query {
     this.#shape = (name !== undefined && described.get(connection)?.get(name)) || null;
     if (!this.#shape) wire.describe({ type: 'P' });
     wire.execute();
-    wire.sync();
+    return isNew;
   }
 
   handleRowDescription({ fields }: { fields: readonly { name: string; dataTypeID: number }[] }): void {
@@ -92,17 +110,98 @@ export class RowQuery extends pg.Query {
     }
   }
 
-  handleCommandComplete(): void {
+  handleCommandComplete({ text }: { text: string }): void {
+    this.#command = text;
     // A statement without rows has no columns to ask for the next time.
     if (!this.#shape) this.#remember(withoutColumns);
   }
 
   handleError(error: Error, connection: pg.Connection): void {
-    // A plan whose columns have changed is refused; they are asked for again.
+    this.forget(connection);
+    driver(this).callback(error);
+  }
+
+  /** A plan whose columns have changed is refused; they are asked for again. */
+  forget(connection: pg.Connection): void {
     if (this.#sent.name !== undefined) described.get(connection)?.delete(this.#sent.name);
+  }
+}
+
+/**
+ * Statements with one Sync behind all of them, where each alone would have its own: the server answers them in one piece, which
+ * spares both sides a system call for each. Within a transaction only: the first that is refused keeps the
+ * server from looking at those behind it. They are refused with the same error.
+ */
+export class QueryGroup extends pg.Query {
+  readonly members: readonly RowQuery[];
+  readonly #parsedHere = new Set<RowQuery>();
+  /** How many have been answered. */
+  #answered = 0;
+  /** Why the rest could not even be sent. */
+  #unsent: Error | null = null;
+
+  constructor(members: readonly RowQuery[]) {
+    super({ text: '' });
+    this.members = members;
+    this.#face();
+    driver(this).callback = (error) => {
+      const reason = error ?? this.#unsent;
+      for (const [at, member] of this.members.entries()) member.settle(at < this.#answered ? null : reason);
+    };
+  }
+
+  /** The driver notes as prepared what the query that is being answered is called. */
+  #face(): void {
+    const sent = this.members[this.#answered]?.sent;
+    Object.assign(this, { name: sent?.name, text: sent?.text ?? '' });
+  }
+
+  requiresPreparation(): boolean {
+    return true;
+  }
+
+  prepare(connection: pg.Connection): void {
+    try {
+      for (const member of this.members) if (member.write(connection)) this.#parsedHere.add(member);
+    } catch (error) {
+      // A value that cannot be sent. What was written before it has to be answered.
+      this.#unsent = error as Error; // of the driver
+    }
+    wireOf(connection).sync();
+  }
+
+  get #current(): RowQuery {
+    return this.members[this.#answered] ?? unknownShape();
+  }
+
+  handleRowDescription(message: Parameters<RowQuery['handleRowDescription']>[0]): void {
+    this.#current.handleRowDescription(message);
+  }
+
+  handleDataRow(message: Parameters<RowQuery['handleDataRow']>[0]): void {
+    this.#current.handleDataRow(message);
+  }
+
+  handleCommandComplete(message: Parameters<RowQuery['handleCommandComplete']>[0]): void {
+    this.#current.handleCommandComplete(message);
+    this.#answered += 1;
+    this.#face();
+  }
+
+  handleError(error: Error, connection: pg.Connection): void {
+    const [refused, ...skipped] = this.members.slice(this.#answered);
+    refused?.forget(connection);
+    // The server has not looked at them, so it has not prepared them.
+    const { submittedNamedStatements } = wireOf(connection);
+    for (const member of skipped) {
+      if (this.#parsedHere.has(member)) delete submittedNamedStatements[member.sent.name ?? ''];
+    }
     driver(this).callback(error);
   }
 }
+
+/** Called once, with an error or with all rows, and the command as the server calls it (`INSERT 0 1`). */
+type Done = (error: Error | null, rows: Row[], command: string) => void;
 
 const none: Row[] = [];
 const withoutColumns: Shape = { names: [], parsers: [], empty: {} };
@@ -132,6 +231,11 @@ interface Wire {
   describe(message: { type: 'P' }): void;
   execute(): void;
   sync(): void;
+}
+
+/** The types of the driver leave out what it writes. */
+function wireOf(connection: pg.Connection): Wire {
+  return connection as unknown as Wire;
 }
 
 /** The driver sets this member and calls it; its types know it of the constructor only. */

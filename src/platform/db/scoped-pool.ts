@@ -53,18 +53,18 @@ export class ScopedQuery extends RowQuery {
     this.#id = to.id;
   }
 
-  override prepare(connection: pg.Connection): void {
+  override write(connection: pg.Connection): boolean {
     connection.bind({ statement: prepared, values: [this.#id] }, true);
     connection.execute({}, true);
-    super.prepare(connection);
+    return super.write(connection);
   }
 
   override handleDataRow(message: Parameters<RowQuery['handleDataRow']>[0]): void {
     if (!this.#scoping) super.handleDataRow(message);
   }
 
-  override handleCommandComplete(): void {
+  override handleCommandComplete(message: Parameters<RowQuery['handleCommandComplete']>[0]): void {
     if (this.#scoping) this.#scoping = false;
-    else super.handleCommandComplete();
+    else super.handleCommandComplete(message);
   }
 }
