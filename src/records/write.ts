@@ -25,6 +25,7 @@ import { newVersion, planReferences, refBook } from './references/write.ts';
 import { nextStamps, type Stamps } from './stamps.ts';
 import {
   answerById,
+  type Inserted,
   insertStates,
   insertValues,
   readAnswer,
@@ -96,15 +97,14 @@ export async function writeRecords(
   const values = await insertValues(kind, created);
   const finish = beginEffects(writing.after, tx, context, [...changes.values()]);
   await updateStates(tx, context, kind, updated);
-  // In one round trip where nothing waits for the other; when the records are refused, theirs is the error that is thrown.
-  const [inserted] = await Promise.all([insertStates(tx, context, kind, created, values), finish()]);
+  const inserted = await insertAndFinish(() => insertStates(tx, context, kind, created, values), finish, writing);
   await prepared.mergeOwners();
   const isRead = kind.select !== null;
   const generates = Object.values(kind.fields).some(({ spec }) => spec.generated && spec.output);
   return planned.map((result) => {
     if (result instanceof Problem) return result;
     const state = changes.get(result.id)?.after ?? result.state;
-    const row = result.created ? inserted.get(result.id) : undefined;
+    const row = result.created ? inserted.rows.get(result.id) : undefined;
     return {
       ...result,
       state: row ? { ...state, row: { ...state.row, ...row } } : state,
@@ -112,6 +112,21 @@ export async function writeRecords(
       complete: !isRead && !state.awaited && (!generates || row !== undefined),
     };
   });
+}
+
+async function insertAndFinish(
+  insert: () => Promise<Inserted>,
+  finish: ReturnType<typeof beginEffects>,
+  { after }: Kind['writing'],
+): Promise<Inserted> {
+  if (after.some(({ asks }) => asks)) {
+    const inserted = await insert();
+    await finish(inserted.found);
+    return inserted;
+  }
+  // In one round trip, as nothing waits for the other; when the records are refused, theirs is the error that is thrown.
+  const [inserted] = await Promise.all([insert(), finish()]);
+  return inserted;
 }
 
 /** The owner rows that are needed for records of which nobody is known any more, or yet. */

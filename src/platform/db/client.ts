@@ -586,6 +586,31 @@ export function insertRows(table: PgTable, rows: SQL, instead: Readonly<Record<s
   return sql`insert into ${table} (${sql.join(targets, sql`, `)}) select ${sql.join(sources, sql`, `)} from ${rowsOf(table, rows, 'n')}`;
 }
 
+/**
+ * `insert into T (…) select …` of parameters, one for each column, which `rowValues` makes: sets up in half the time of
+ * `insertRows`, for one row.
+ *
+ * @param prefix of the names of the parameters
+ */
+export function insertRow(table: PgTable, prefix = ''): SQL {
+  const names = writable(table);
+  const targets = names.map(([, column]) => sql.identifier(column.name));
+  const sources = names.map(([key, column]) => sql`${param(`${prefix}${key}`)}::${sql.raw(column.getSQLType())}`);
+  return sql`insert into ${table} (${sql.join(targets, sql`, `)}) select ${sql.join(sources, sql`, `)}`;
+}
+
+/** The parameters of `insertRow`; without a row all are null. */
+export function rowValues(table: PgTable, row: object | undefined, prefix = ''): Values {
+  const members = row as Readonly<Record<string, unknown>> | undefined;
+  const values: Values = {};
+  for (const [key, column] of writable(table)) {
+    const value = members?.[key] ?? null;
+    // The driver would make an array of Postgres of one in JSON.
+    values[`${prefix}${key}`] = value !== null && /^jsonb?$/.test(column.getSQLType()) ? JSON.stringify(value) : value;
+  }
+  return values;
+}
+
 function writable(table: PgTable) {
   return Object.entries(getTableColumns(table)).filter(([, column]) => column.generated === undefined);
 }
