@@ -6,8 +6,8 @@ import {
   insertRow,
   insertRows,
   param,
+  type RowInsert,
   rowsOf,
-  rowValues,
   type Statement,
   statement,
   type Transaction,
@@ -17,6 +17,7 @@ import type { Context } from '../platform/operation.ts';
 import { jsonInSlices } from '../platform/slices.ts';
 import type { FoundBy, LineRow, State, StoredRow } from './effects.ts';
 import { tellMembers } from './fields.ts';
+import { lazily } from './lazily.ts';
 import { parentMember } from './lines.ts';
 import { isNobody, isSomebody } from './nobody.ts';
 import type { Origin } from './prepare.ts';
@@ -128,14 +129,16 @@ function make(kind: Kind): KindStatements {
     asks ? [sql`(${asks(sql`o.customer_id`)})::text as ${sql.identifier(asked(at))}`] : [],
   );
   const insertParts = (one: boolean) => [
-    sql`o as (${one ? insertRow(table) : insertRows(table, param('rows'))} returning *)`,
+    sql`o as (${one ? insertOfOne(kind).sql : insertRows(table, param('rows'))} returning *)`,
     ...lineParts.map(
       ({ member, table: lineTable }) =>
         sql`${sql.identifier(member)} as (${insertRows(lineTable, param(member))} returning *)`,
     ),
     ...(kind.naming === 'none'
       ? []
-      : [sql`refs as (${one ? insertRef : sql`${insertRefs} order by n."source", n."externalId"`})`]),
+      : [
+          sql`refs as (${one ? sql`${insertRef().sql} where ${param('ref.kind')}::text is not null` : sql`${insertRefs} order by n."source", n."externalId"`})`,
+        ]),
     ...(writing.insertWith ? [writing.insertWith.sql(one)] : []),
   ];
   const answered = generated.filter(([, { spec }]) => spec.output).map(([member]) => member);
@@ -325,19 +328,26 @@ export async function insertValues(kind: Kind, states: readonly State[]): Promis
   const one = isOne(states) ? states[0] : undefined;
   const { lines } = statementsOf(kind);
   const values: Values = one
-    ? rowValues(kind.table, one.row)
+    ? insertOfOne(kind).values(one.row)
     : { rows: await jsonInSlices(states.map(({ row }) => row)) };
   for (const { member } of lines) {
     values[member] = await jsonInSlices(states.flatMap((state) => state.lines[member] ?? []));
   }
   if (kind.naming === 'none') return values;
-  if (one) Object.assign(values, rowValues(externalRefs, one.references[0], refPrefix));
+  if (one) Object.assign(values, insertRef().values(one.references[0]));
   else values['newRefs'] = await jsonInSlices(states.flatMap(({ references }) => references));
   return values;
 }
 
-const refPrefix = 'ref.';
-const insertRef = sql`${insertRow(externalRefs, refPrefix)} where ${param(`${refPrefix}kind`)}::text is not null`;
+const inserts = new WeakMap<object, RowInsert>();
+
+function insertOfOne({ table }: Pick<Kind, 'table'>): RowInsert {
+  const known = inserts.get(table) ?? insertRow(table);
+  inserts.set(table, known);
+  return known;
+}
+
+const insertRef = lazily(() => insertRow(externalRefs, 'ref.'));
 
 /** What the database made of new records, by id, and what the effects asked of their owners. */
 export interface Inserted {
