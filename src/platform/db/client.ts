@@ -8,7 +8,7 @@ import { canonicalInstant } from './columns.ts';
 import { conflictProblem } from './conflicts.ts';
 import { Lookups } from './lookups.ts';
 import { refusedInput, refusedValue } from './refused.ts';
-import { QueryGroup, RowQuery, type Sent } from './row-query.ts';
+import { type Done, QueryGroup, RowQuery, type Sent } from './row-query.ts';
 import { type Pool, prepareScope, ScopedPool, ScopedQuery, scopeTransaction } from './scoped-pool.ts';
 
 const dialect = new PgDialect();
@@ -227,20 +227,18 @@ export function poolDb(pool: Pool): Db {
       const sent = sentAs(query, values);
       const make = (then: Done) =>
         scopedTo === null ? new RowQuery(sent, types, then) : new ScopedQuery(sent, types, then, scopedTo);
-      if (query.lookup && lookups) return lookups.send(make(done));
+      if (query.lookup && lookups) return lookups.send(new QueryGroup([make(done)]));
       connections.connect((unavailable, client, release) => {
         if (!client) return done(unavailable ?? new Error('There is no connection'), [], '');
         const finish: Done = (error, ...found) => {
           release(error !== null && !(error instanceof pg.DatabaseError));
           done(error, ...found);
         };
-        client.query(make(finish));
+        client.query(new QueryGroup([make(finish)]));
       });
     }),
   );
 }
-
-type Done = ConstructorParameters<typeof RowQuery>[2];
 
 /** The rows that `send` hands to its callback. */
 function rowsOfQuery<Row>(send: (done: Done) => void): Promise<Row[]> {
