@@ -14,7 +14,7 @@ import {
   type State,
   type StoredRow,
 } from './effects.ts';
-import type { Fields } from './fields.ts';
+import { type Fields, specsOf } from './fields.ts';
 import { parentMember } from './lines.ts';
 import { isNobody } from './nobody.ts';
 import { withoutPersonal } from './personal-data.ts';
@@ -100,7 +100,7 @@ export async function writeRecords(
   const inserted = await insertAndFinish(() => insertStates(tx, context, kind, created, values), finish, writing);
   await prepared.mergeOwners();
   const isRead = kind.select !== null;
-  const generates = Object.values(kind.fields).some(({ spec }) => spec.generated && spec.output);
+  const generates = specsOf(kind.fields).some(([, spec]) => spec.generated && spec.output);
   return planned.map((result) => {
     if (result instanceof Problem) return result;
     const state = changes.get(result.id)?.after ?? result.state;
@@ -216,7 +216,7 @@ function differs(kind: Kind, next: Pick<State, 'row' | 'lines'>, before: State):
 /** Whether the row that a document makes is not what is stored, as far as clients write it. */
 export function saysOther(fields: Fields, next: object, stored: object): boolean {
   const [row, former] = [next, stored] as Readonly<Record<string, unknown>>[];
-  return Object.entries(fields).some(([member, { spec }]) => {
+  return specsOf(fields).some(([member, spec]) => {
     if (!spec.input || !spec.output) return false;
     const told = (of: typeof row) => loaded(spec.convert, of?.[member]) ?? null;
     return !isDeepStrictEqual(told(row), told(former));
@@ -233,8 +233,8 @@ export function nextRow(
   const given = input as Readonly<Record<string, unknown>>; // parsed by the kind's schema
   const old = before as Readonly<Record<string, unknown>> | null;
   const name = write as { source?: string | null; externalId?: string };
-  const row: Record<string, unknown> = {};
-  for (const [member, { spec }] of Object.entries(fields)) {
+  const row: Record<string, unknown> = { ...blankOf(fields) };
+  for (const [member, spec] of specsOf(fields)) {
     if (spec.generated) continue;
     const sent = spec.input ? given[member] : undefined;
     if (sent !== undefined && sent !== null) row[member] = spec.convert ? spec.convert.store(sent) : sent;
@@ -246,12 +246,20 @@ export function nextRow(
     row['source'] = name.source ?? null;
     row['externalId'] = name.externalId ?? null;
   }
-  return {
-    ...row,
-    id,
-    createdAt: old?.['createdAt'] ?? now,
-    ...nextStamps(old as Stamps | null, now), // every row has them
-  } as unknown as StoredRow; // all members of the fields
+  row['id'] = id;
+  row['createdAt'] = old?.['createdAt'] ?? now;
+  return Object.assign(row, nextStamps(old as Stamps | null, now)) as unknown as StoredRow; // all members of the fields
+}
+
+const blanks = new WeakMap<Fields, Readonly<Record<string, null>>>();
+
+/** A row to copy and fill: V8 keeps an object that grows by many computed names as a hash table. */
+function blankOf(fields: Fields): Readonly<Record<string, null>> {
+  const known =
+    blanks.get(fields) ??
+    Object.fromEntries(specsOf(fields).flatMap(([member, { generated }]) => (generated ? [] : [[member, null]])));
+  blanks.set(fields, known);
+  return known;
 }
 
 function nextLines(
@@ -262,6 +270,7 @@ function nextLines(
   warnings: Warning[],
 ): Record<string, readonly LineRow[]> {
   const documents = input as Readonly<Record<string, readonly LineRow[] | undefined>>; // parsed by the kind's schema
+  const parent = parentMember(kind.name);
   return Object.fromEntries(
     Object.entries(kind.lines).map(([member, { set }]) => {
       const sent = documents[member];
@@ -269,20 +278,17 @@ function nextLines(
       if (!sent) return [member, kept.map((line) => ({ ...line, customerId }))];
       return [
         member,
-        sent.map((item, position) => ({
-          customerId,
-          [parentMember(kind.name)]: id,
-          position,
-          ...Object.fromEntries(
-            Object.entries(set.fields).map(([key, { spec }]) => {
-              const given = item[key] ?? spec.fallback;
-              const isUnusable = spec.lenient && given !== null && !spec.input?.safeParse(given).success;
-              if (isUnusable) warnings.push(unusable(`${member}[${position}].${key}`, key));
-              const value = isUnusable ? null : given;
-              return [key, spec.convert && value !== null ? spec.convert.store(value) : value];
-            }),
-          ),
-        })),
+        sent.map((item, position) => {
+          const line: Record<string, unknown> = { customerId, [parent]: id, position };
+          for (const [key, spec] of specsOf(set.fields)) {
+            const given = item[key] ?? spec.fallback;
+            const isUnusable = spec.lenient && given !== null && !spec.input?.safeParse(given).success;
+            if (isUnusable) warnings.push(unusable(`${member}[${position}].${key}`, key));
+            const value = isUnusable ? null : given;
+            line[key] = spec.convert && value !== null ? spec.convert.store(value) : value;
+          }
+          return line;
+        }),
       ];
     }),
   );
@@ -309,14 +315,15 @@ export async function changeStates(
 export function answerOf<T>(kind: Kind, { row, lines, references }: State): T {
   const answer: Record<string, unknown> & { id: string } = { id: row.id };
   const stored = row as unknown as Readonly<Record<string, unknown>>; // its members are those of the fields
-  for (const [member, { spec }] of Object.entries(kind.fields)) {
+  for (const [member, spec] of specsOf(kind.fields)) {
     if (spec.output) answer[member] = loaded(spec.convert, stored[member]);
   }
   for (const [member, { set }] of Object.entries(kind.lines)) {
-    const answered = Object.entries(set.fields).filter(([, { spec }]) => spec.output);
-    answer[member] = (lines[member] ?? []).map((line) =>
-      Object.fromEntries(answered.map(([key, { spec }]) => [key, loaded(spec.convert, line[key])])),
-    );
+    answer[member] = (lines[member] ?? []).map((line) => {
+      const told: Record<string, unknown> = {};
+      for (const [key, spec] of specsOf(set.fields)) if (spec.output) told[key] = loaded(spec.convert, line[key]);
+      return told;
+    });
   }
   if (kind.naming !== 'none') {
     answer['references'] = references.map(toReference);
