@@ -369,11 +369,11 @@ export async function insertStates(
   const sent = { ...values, ...kind.writing.insertWith?.values(context) };
   const rows = await tx.all(isOne(states) ? insertOne : insert, sent);
   const owners = new Map(states.map(({ row }) => [row.id, row.customerId]));
-  for (const row of rows) {
-    for (const [at, effect] of kind.writing.after.entries()) {
+  for (const [at, effect] of kind.writing.after.entries()) {
+    if (!effect.asks) continue;
+    for (const row of rows) {
       const said = row[asked(at)];
       if (typeof said === 'string') found.get(effect)?.set(owners.get(row.id) ?? '', said);
-      delete row[asked(at)];
     }
   }
   return { rows: new Map(rows.map((row) => [row.id, row])), found };

@@ -24,6 +24,7 @@ import { toReference } from './references/queries.ts';
 import { newVersion, planReferences, refBook } from './references/write.ts';
 import { nextStamps, type Stamps } from './stamps.ts';
 import {
+  type AnswerRow,
   answerById,
   type Inserted,
   insertStates,
@@ -40,9 +41,11 @@ export interface Written {
   created: boolean;
   applied: boolean;
   warnings: Warning[];
-  /** As it stands now; what the database worked out is in it when the record is new. */
+  /** As it stands now, but for what the database worked out. */
   state: State;
-  /** Whether `state` has all of an answer. */
+  /** What it worked out, when the record is new. */
+  made: AnswerRow | undefined;
+  /** Whether both have all of an answer. */
   complete: boolean;
 }
 
@@ -104,13 +107,10 @@ export async function writeRecords(
   return planned.map((result) => {
     if (result instanceof Problem) return result;
     const state = changes.get(result.id)?.after ?? result.state;
-    const row = result.created ? inserted.rows.get(result.id) : undefined;
-    return {
-      ...result,
-      state: row ? { ...state, row: { ...state.row, ...row } } : state,
-      // What waited for it may have changed it since.
-      complete: !isRead && !state.awaited && (!generates || row !== undefined),
-    };
+    const made = result.created ? inserted.rows.get(result.id) : undefined;
+    // What waited for it may have changed it since.
+    const complete = !isRead && !state.awaited && (!generates || made !== undefined);
+    return { ...result, state, made, complete };
   });
 }
 
@@ -149,7 +149,7 @@ function plan(
   write: RecordWrite,
   index: number,
   { prepared, changes, known }: Loaded,
-): Omit<Written, 'complete'> {
+): Omit<Written, 'made' | 'complete'> {
   const start = startWrite(prepared, write, index);
   const { id, before, customerId, incoming, owner, stale } = start;
   const warnings = [...(owner?.warnings ?? [])];
@@ -311,12 +311,12 @@ export async function changeStates(
   await finish();
 }
 
-/** The answer that a stored state makes. */
-export function answerOf<T>(kind: Kind, { row, lines, references }: State): T {
+/** The answer that a stored state makes, with what the database worked out of it. */
+export function answerOf<T>(kind: Kind, { row, lines, references }: State, made: AnswerRow | undefined): T {
   const answer: Record<string, unknown> & { id: string } = { id: row.id };
   const stored = row as unknown as Readonly<Record<string, unknown>>; // its members are those of the fields
   for (const [member, spec] of specsOf(kind.fields)) {
-    if (spec.output) answer[member] = loaded(spec.convert, stored[member]);
+    if (spec.output) answer[member] = loaded(spec.convert, (spec.generated && made ? made : stored)[member]);
   }
   for (const [member, { set }] of Object.entries(kind.lines)) {
     answer[member] = (lines[member] ?? []).map((line) => {
@@ -344,10 +344,10 @@ export async function writeOne<T>(
 ): Promise<T & { created: boolean; applied: boolean; warnings?: Warning[] }> {
   const [result] = await writeRecords(kind, tx, context, [write]);
   if (result === undefined || result instanceof Problem) throw result ?? new Error('Every write has an outcome');
-  const { created, applied, warnings, state, complete } = result;
-  const answer = complete ? answerOf<T>(kind, state) : await answerById<T>(tx, kind, result.id);
+  const { created, applied, warnings, state, made, complete } = result;
+  const answer = complete ? answerOf<T>(kind, state, made) : await answerById<T>(tx, kind, result.id);
   if (!answer) throw new Error(`The ${kind.name} that was written is not there`);
-  return { ...answer, created, applied, ...(kind.owner && { warnings }) };
+  return Object.assign(answer, { created, applied, ...(kind.owner && { warnings }) });
 }
 
 /** For `runBatch`. */

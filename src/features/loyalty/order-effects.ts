@@ -14,8 +14,9 @@ let membersOrder = false;
 
 /** What follows for the points of members when their orders change. */
 export const earnPointsOfOrders: Effect = (tx, context, changes) => {
-  const touched = changes.flatMap(touchedByChange);
-  if (membersOrder || touched.some(({ added }) => added === undefined)) return recompute(tx, context, touched);
+  if (membersOrder || changes.some(({ before }) => before !== null)) {
+    return recompute(tx, context, changes.flatMap(touchedByChange));
+  }
   return async (members) => {
     if (members.size === 0) return;
     membersOrder = true;
