@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { boolean, index, pgTable, primaryKey, smallint, text } from 'drizzle-orm/pg-core';
-import { type Db, insertRows, param, statement, type Transaction } from './db/client.ts';
+import { type Db, insertRow, param, statement, type Transaction } from './db/client.ts';
 import { code, instant } from './db/columns.ts';
 import { declareConflicts } from './db/conflicts.ts';
 import { Problem } from './errors.ts';
@@ -97,10 +97,11 @@ export async function claimKey(tx: Transaction, key: Key): Promise<void> {
   }
 }
 
-const store = statement('store_answer', insertRows(idempotencyKeys, param('rows')));
+const keyInsert = insertRow(idempotencyKeys);
+const store = statement('store_answer', keyInsert.sql);
 
 export function storeAnswer(tx: Transaction, key: Key, answer: { status: number; body: string }, now: string): void {
-  tx.asService((service) => service.pipeline(store, { rows: JSON.stringify([{ ...key, ...answer, createdAt: now }]) }));
+  tx.asService((service) => service.pipeline(store, keyInsert.values({ ...key, ...answer, createdAt: now })));
 }
 
 // In the order of the index: without one the planner may read the whole table for the first 5,000 it meets.

@@ -36,11 +36,22 @@ export interface Change<S = State> {
  * What follows a change of records, in its transaction and under the locks of their owners. Called before the rows
  * are written, to read what it needs of the state before; the function it returns runs after they are written.
  */
-export type Effect<S = State> = (
-  tx: Transaction,
-  context: Context,
-  changes: readonly Change<S>[],
-) => () => Promise<unknown> | undefined;
+export interface Effect<S = State> {
+  (tx: Transaction, context: Context, changes: readonly Change<S>[]): Finish;
+  /**
+   * An expression about the owner of a new record (null: nothing to do) that the statement which inserts it answers as well, under
+   * the lock: most owners are of no interest, and to ask about each in a statement costs more than the look. Its answers are
+   * handed to what the effect returns; of changed records it asks itself.
+   */
+  asks?: (ownerId: SQL) => SQL;
+}
+
+/** @param found the answers of `asks` that were not null, by owner */
+type Finish = (found: ReadonlyMap<string, string>) => Promise<unknown> | undefined;
+
+export type FoundBy = ReadonlyMap<Effect, ReadonlyMap<string, string>>;
+
+const nothing: ReadonlyMap<string, string> = new Map();
 
 /** Nothing follows from a record that is nobody's yet. */
 function ofSomebody(state: State | null): State | null {
@@ -53,14 +64,14 @@ export function beginEffects(
   tx: Transaction,
   context: Context,
   all: readonly Change[],
-): () => Promise<void> {
+): (found?: FoundBy) => Promise<void> {
   const changes = all.flatMap(({ before, after }) => {
     const change = { before: ofSomebody(before), after: ofSomebody(after) };
     return change.before || change.after ? [change] : [];
   });
-  const begun = changes.length === 0 ? [] : effects.map((effect) => effect(tx, context, changes));
-  return async () => {
-    for (const finish of begun) await finish();
+  const begun = changes.length === 0 ? [] : effects.map((effect) => ({ effect, finish: effect(tx, context, changes) }));
+  return async (found) => {
+    for (const { effect, finish } of begun) await finish(found?.get(effect) ?? nothing);
   };
 }
 
@@ -74,12 +85,13 @@ export function touchedCustomers(changes: readonly Change[]): string[] {
 /** An effect on owners, to whom a record of nobody is as if it were not there. */
 export function onSomebody(effect: Effect): Effect {
   const known = (state: State | null) => (state && !isNobody(state.row.customerId) ? state : null);
-  return (tx, context, changes) => {
+  const wrapped: Effect = (tx, context, changes) => {
     const theirs = changes
       .map(({ before, after }) => ({ before: known(before), after: known(after) }))
       .filter(({ before, after }) => before !== null || after !== null);
     return theirs.length === 0 ? async () => undefined : effect(tx, context, theirs);
   };
+  return Object.assign(wrapped, effect.asks && { asks: effect.asks });
 }
 
 /** What is special about writing a kind, besides what follows from its definition. */
@@ -107,8 +119,11 @@ export interface Planning<R, Input, Loaded> {
   plan?: (next: R, state: Planned<R, Input, Loaded>) => R;
   /** Called when a planned row is accepted: the plans of later ones of the set know of it. */
   accepted?: (row: R, known: Loaded) => void;
-  /** Further parts of the statement that inserts, behind `o`, the rows inserted, and their lines by member; and their values. */
-  insertWith?: { sql: () => SQL; values: (context: Context) => Values };
+  /**
+   * Further parts of the statement that inserts, behind `o`, the rows inserted, and their lines by member; and their values.
+   * `one`: of the statement for a single row.
+   */
+  insertWith?: { sql: (one: boolean) => SQL; values: (context: Context) => Values };
 }
 
 export interface Writing extends Planning<StoredRow, object, unknown> {

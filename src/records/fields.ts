@@ -464,6 +464,15 @@ export function tellMembers(fields: Fields, row: Record<string, unknown>): void 
   }
 }
 
+const specLists = new WeakMap<Fields, readonly (readonly [member: string, spec: FieldSpec])[]>();
+
+/** The fields as a list, made once: writes go through it for every record and line. */
+export function specsOf(fields: Fields): readonly (readonly [member: string, spec: FieldSpec])[] {
+  const known = specLists.get(fields) ?? Object.entries(fields).map(([member, { spec }]) => [member, spec] as const);
+  specLists.set(fields, known);
+  return known;
+}
+
 type AnyField = Field<unknown, Need, z.ZodType | null, z.ZodType | null>;
 export type Fields = Readonly<Record<string, AnyField>>;
 

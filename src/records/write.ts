@@ -14,7 +14,7 @@ import {
   type State,
   type StoredRow,
 } from './effects.ts';
-import type { Fields } from './fields.ts';
+import { type Fields, specsOf } from './fields.ts';
 import { parentMember } from './lines.ts';
 import { isNobody } from './nobody.ts';
 import { withoutPersonal } from './personal-data.ts';
@@ -24,7 +24,9 @@ import { toReference } from './references/queries.ts';
 import { newVersion, planReferences, refBook } from './references/write.ts';
 import { nextStamps, type Stamps } from './stamps.ts';
 import {
+  type AnswerRow,
   answerById,
+  type Inserted,
   insertStates,
   insertValues,
   readAnswer,
@@ -39,9 +41,11 @@ export interface Written {
   created: boolean;
   applied: boolean;
   warnings: Warning[];
-  /** As it stands now; what the database worked out is in it when the record is new. */
+  /** As it stands now, but for what the database worked out. */
   state: State;
-  /** Whether `state` has all of an answer. */
+  /** What it worked out, when the record is new. */
+  made: AnswerRow | undefined;
+  /** Whether both have all of an answer. */
   complete: boolean;
 }
 
@@ -96,22 +100,33 @@ export async function writeRecords(
   const values = await insertValues(kind, created);
   const finish = beginEffects(writing.after, tx, context, [...changes.values()]);
   await updateStates(tx, context, kind, updated);
-  // In one round trip where nothing waits for the other; when the records are refused, theirs is the error that is thrown.
-  const [inserted] = await Promise.all([insertStates(tx, context, kind, created, values), finish()]);
+  const inserted = await insertAndFinish(() => insertStates(tx, context, kind, created, values), finish, writing);
   await prepared.mergeOwners();
   const isRead = kind.select !== null;
-  const generates = Object.values(kind.fields).some(({ spec }) => spec.generated && spec.output);
+  const generates = specsOf(kind.fields).some(([, spec]) => spec.generated && spec.output);
   return planned.map((result) => {
     if (result instanceof Problem) return result;
     const state = changes.get(result.id)?.after ?? result.state;
-    const row = result.created ? inserted.get(result.id) : undefined;
-    return {
-      ...result,
-      state: row ? { ...state, row: { ...state.row, ...row } } : state,
-      // What waited for it may have changed it since.
-      complete: !isRead && !state.awaited && (!generates || row !== undefined),
-    };
+    const made = result.created ? inserted.rows.get(result.id) : undefined;
+    // What waited for it may have changed it since.
+    const complete = !isRead && !state.awaited && (!generates || made !== undefined);
+    return { ...result, state, made, complete };
   });
+}
+
+async function insertAndFinish(
+  insert: () => Promise<Inserted>,
+  finish: ReturnType<typeof beginEffects>,
+  { after }: Kind['writing'],
+): Promise<Inserted> {
+  if (after.some(({ asks }) => asks)) {
+    const inserted = await insert();
+    await finish(inserted.found);
+    return inserted;
+  }
+  // In one round trip, as nothing waits for the other; when the records are refused, theirs is the error that is thrown.
+  const [inserted] = await Promise.all([insert(), finish()]);
+  return inserted;
 }
 
 /** The owner rows that are needed for records of which nobody is known any more, or yet. */
@@ -134,7 +149,7 @@ function plan(
   write: RecordWrite,
   index: number,
   { prepared, changes, known }: Loaded,
-): Omit<Written, 'complete'> {
+): Omit<Written, 'made' | 'complete'> {
   const start = startWrite(prepared, write, index);
   const { id, before, customerId, incoming, owner, stale } = start;
   const warnings = [...(owner?.warnings ?? [])];
@@ -201,7 +216,7 @@ function differs(kind: Kind, next: Pick<State, 'row' | 'lines'>, before: State):
 /** Whether the row that a document makes is not what is stored, as far as clients write it. */
 export function saysOther(fields: Fields, next: object, stored: object): boolean {
   const [row, former] = [next, stored] as Readonly<Record<string, unknown>>[];
-  return Object.entries(fields).some(([member, { spec }]) => {
+  return specsOf(fields).some(([member, spec]) => {
     if (!spec.input || !spec.output) return false;
     const told = (of: typeof row) => loaded(spec.convert, of?.[member]) ?? null;
     return !isDeepStrictEqual(told(row), told(former));
@@ -218,8 +233,8 @@ export function nextRow(
   const given = input as Readonly<Record<string, unknown>>; // parsed by the kind's schema
   const old = before as Readonly<Record<string, unknown>> | null;
   const name = write as { source?: string | null; externalId?: string };
-  const row: Record<string, unknown> = {};
-  for (const [member, { spec }] of Object.entries(fields)) {
+  const row: Record<string, unknown> = { ...blankOf(fields) };
+  for (const [member, spec] of specsOf(fields)) {
     if (spec.generated) continue;
     const sent = spec.input ? given[member] : undefined;
     if (sent !== undefined && sent !== null) row[member] = spec.convert ? spec.convert.store(sent) : sent;
@@ -231,12 +246,20 @@ export function nextRow(
     row['source'] = name.source ?? null;
     row['externalId'] = name.externalId ?? null;
   }
-  return {
-    ...row,
-    id,
-    createdAt: old?.['createdAt'] ?? now,
-    ...nextStamps(old as Stamps | null, now), // every row has them
-  } as unknown as StoredRow; // all members of the fields
+  row['id'] = id;
+  row['createdAt'] = old?.['createdAt'] ?? now;
+  return Object.assign(row, nextStamps(old as Stamps | null, now)) as unknown as StoredRow; // all members of the fields
+}
+
+const blanks = new WeakMap<Fields, Readonly<Record<string, null>>>();
+
+/** A row to copy and fill: V8 keeps an object that grows by many computed names as a hash table. */
+function blankOf(fields: Fields): Readonly<Record<string, null>> {
+  const known =
+    blanks.get(fields) ??
+    Object.fromEntries(specsOf(fields).flatMap(([member, { generated }]) => (generated ? [] : [[member, null]])));
+  blanks.set(fields, known);
+  return known;
 }
 
 function nextLines(
@@ -247,6 +270,7 @@ function nextLines(
   warnings: Warning[],
 ): Record<string, readonly LineRow[]> {
   const documents = input as Readonly<Record<string, readonly LineRow[] | undefined>>; // parsed by the kind's schema
+  const parent = parentMember(kind.name);
   return Object.fromEntries(
     Object.entries(kind.lines).map(([member, { set }]) => {
       const sent = documents[member];
@@ -254,20 +278,17 @@ function nextLines(
       if (!sent) return [member, kept.map((line) => ({ ...line, customerId }))];
       return [
         member,
-        sent.map((item, position) => ({
-          customerId,
-          [parentMember(kind.name)]: id,
-          position,
-          ...Object.fromEntries(
-            Object.entries(set.fields).map(([key, { spec }]) => {
-              const given = item[key] ?? spec.fallback;
-              const isUnusable = spec.lenient && given !== null && !spec.input?.safeParse(given).success;
-              if (isUnusable) warnings.push(unusable(`${member}[${position}].${key}`, key));
-              const value = isUnusable ? null : given;
-              return [key, spec.convert && value !== null ? spec.convert.store(value) : value];
-            }),
-          ),
-        })),
+        sent.map((item, position) => {
+          const line: Record<string, unknown> = { customerId, [parent]: id, position };
+          for (const [key, spec] of specsOf(set.fields)) {
+            const given = item[key] ?? spec.fallback;
+            const isUnusable = spec.lenient && given !== null && !spec.input?.safeParse(given).success;
+            if (isUnusable) warnings.push(unusable(`${member}[${position}].${key}`, key));
+            const value = isUnusable ? null : given;
+            line[key] = spec.convert && value !== null ? spec.convert.store(value) : value;
+          }
+          return line;
+        }),
       ];
     }),
   );
@@ -290,18 +311,19 @@ export async function changeStates(
   await finish();
 }
 
-/** The answer that a stored state makes. */
-export function answerOf<T>(kind: Kind, { row, lines, references }: State): T {
+/** The answer that a stored state makes, with what the database worked out of it. */
+export function answerOf<T>(kind: Kind, { row, lines, references }: State, made: AnswerRow | undefined): T {
   const answer: Record<string, unknown> & { id: string } = { id: row.id };
   const stored = row as unknown as Readonly<Record<string, unknown>>; // its members are those of the fields
-  for (const [member, { spec }] of Object.entries(kind.fields)) {
-    if (spec.output) answer[member] = loaded(spec.convert, stored[member]);
+  for (const [member, spec] of specsOf(kind.fields)) {
+    if (spec.output) answer[member] = loaded(spec.convert, (spec.generated && made ? made : stored)[member]);
   }
   for (const [member, { set }] of Object.entries(kind.lines)) {
-    const answered = Object.entries(set.fields).filter(([, { spec }]) => spec.output);
-    answer[member] = (lines[member] ?? []).map((line) =>
-      Object.fromEntries(answered.map(([key, { spec }]) => [key, loaded(spec.convert, line[key])])),
-    );
+    answer[member] = (lines[member] ?? []).map((line) => {
+      const told: Record<string, unknown> = {};
+      for (const [key, spec] of specsOf(set.fields)) if (spec.output) told[key] = loaded(spec.convert, line[key]);
+      return told;
+    });
   }
   if (kind.naming !== 'none') {
     answer['references'] = references.map(toReference);
@@ -322,10 +344,10 @@ export async function writeOne<T>(
 ): Promise<T & { created: boolean; applied: boolean; warnings?: Warning[] }> {
   const [result] = await writeRecords(kind, tx, context, [write]);
   if (result === undefined || result instanceof Problem) throw result ?? new Error('Every write has an outcome');
-  const { created, applied, warnings, state, complete } = result;
-  const answer = complete ? answerOf<T>(kind, state) : await answerById<T>(tx, kind, result.id);
+  const { created, applied, warnings, state, made, complete } = result;
+  const answer = complete ? answerOf<T>(kind, state, made) : await answerById<T>(tx, kind, result.id);
   if (!answer) throw new Error(`The ${kind.name} that was written is not there`);
-  return { ...answer, created, applied, ...(kind.owner && { warnings }) };
+  return Object.assign(answer, { created, applied, ...(kind.owner && { warnings }) });
 }
 
 /** For `runBatch`. */

@@ -1,22 +1,11 @@
-import { getTableColumns, sql } from 'drizzle-orm';
 import type { Audit, AuditEntry } from '../../platform/audit.ts';
-import { type Db, insertRows, param, statement } from '../../platform/db/client.ts';
+import { type Db, insertRow, insertRows, param, statement } from '../../platform/db/client.ts';
 import { Problem } from '../../platform/errors.ts';
 import type { Log } from '../../platform/jobs.ts';
 import { auditEntries } from './record.ts';
 
-const columns = Object.entries(getTableColumns(auditEntries));
-
-const insertOne = statement(
-  'audit_change',
-  sql`insert into ${auditEntries} (${sql.join(
-    columns.map(([, column]) => sql.identifier(column.name)),
-    sql`, `,
-  )}) values (${sql.join(
-    columns.map(([key, column]) => sql`${param(key)}::${sql.raw(column.getSQLType())}`),
-    sql`, `,
-  )})`,
-);
+const entryInsert = insertRow(auditEntries);
+const insertOne = statement('audit_change', entryInsert.sql);
 const insertSet = statement('audit_reads', insertRows(auditEntries, param('rows')));
 
 interface Limits {
@@ -83,7 +72,7 @@ export function openAuditRecord(db: Db, log: Log, limits: Partial<Limits> = {}):
   }
 
   return {
-    changed: (tx, entry) => tx.asService((service) => service.pipeline(insertOne, { ...entry })),
+    changed: (tx, entry) => tx.asService((service) => service.pipeline(insertOne, entryInsert.values(entry))),
     admit() {
       if (size < capacity) return;
       throw new Problem('unavailable', 'Earlier reads cannot be written to the audit at the moment. Try again later.', {

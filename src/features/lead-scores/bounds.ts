@@ -21,10 +21,12 @@ export function boundsHoldAt(asOf: string, now: string): boolean {
   return Date.parse(asOf) >= Date.parse(now) - hour;
 }
 
+const newestRules = sql`(select id from lead_rule_sets where number is not null order by number desc limit 1)`;
+
 const newest = statement<{ id: string; leads: string[] }>(
   'newest_rules_and_leads',
   sql`select r.id, array(select customer_id from leads where customer_id = any(${param('ids')}::uuid[])) as leads
-    from (select id from lead_rule_sets where number is not null order by number desc limit 1) r`,
+    from ${newestRules} r`,
 );
 
 /**
@@ -91,5 +93,10 @@ const newestIndexed = statement<{ id: string }>(
 );
 
 /** What follows for the scores of leads when their interactions change. */
-export const recomputeScoreBounds: Effect = (tx, context, changes) => () =>
-  recomputeBounds(tx, context, touchedCustomers(changes));
+export const recomputeScoreBounds: Effect = (tx, context, changes) => async (found) => {
+  await recomputeBounds(tx, context, touchedCustomers(changes.filter(({ before }) => before !== null)));
+  const [newestId] = found.values();
+  if (newestId !== undefined) await writeBounds(tx, await rulesById(tx, newestId), [...found.keys()], context.now);
+};
+recomputeScoreBounds.asks = (ownerId) =>
+  sql`select r.id from ${newestRules} r where exists (select from leads where customer_id = ${ownerId})`;

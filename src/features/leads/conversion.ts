@@ -98,7 +98,8 @@ export function recomputeConversions(
 
 /** What follows for leads when their orders change. */
 export const convertLeads: Effect = (tx, context, changes) => {
-  const leads = leadsAmong(tx, touchedCustomers(changes));
+  const leads = leadsAmong(tx, touchedCustomers(changes.filter(({ before }) => before !== null)));
   leads.catch(() => undefined);
-  return async () => recomputeConversions(tx, context, await leads);
+  return async (found) => recomputeConversions(tx, context, [...new Set([...(await leads), ...found.keys()])]);
 };
+convertLeads.asks = (ownerId) => sql`select customer_id from leads where customer_id = ${ownerId}`;

@@ -1,12 +1,29 @@
+import { sql } from 'drizzle-orm';
+import { Retry } from '../../platform/db/client.ts';
 import type { Change, Effect, State } from '../../records/effects.ts';
 import { touchedCustomers } from '../../records/effects.ts';
 import { isQualifying, type orderItems, type orders } from '../orders/record.ts';
 import { membersAmong, recomputeEarnings, type Touched } from './earning.ts';
 import type { OrderFacts } from './earning-queries.ts';
 
+/**
+ * Whether a member has ordered since this process began. Then accounts are read before each order is written, in the round trip of
+ * the write; before, that would be a statement in vain for each order of a shop without points.
+ */
+let membersOrder = false;
+
 /** What follows for the points of members when their orders change. */
-export const earnPointsOfOrders: Effect = (tx, context, changes) =>
-  recompute(tx, context, changes.flatMap(touchedByChange));
+export const earnPointsOfOrders: Effect = (tx, context, changes) => {
+  if (membersOrder || changes.some(({ before }) => before !== null)) {
+    return recompute(tx, context, changes.flatMap(touchedByChange));
+  }
+  return async (members) => {
+    if (members.size === 0) return;
+    membersOrder = true;
+    throw new Retry('the account of a member has to be read first');
+  };
+};
+earnPointsOfOrders.asks = (ownerId) => sql`select customer_id from loyalty_accounts where customer_id = ${ownerId}`;
 
 /** The same, when refunds of their orders, or returns, are given or taken back. */
 export const earnPointsOfReturned: Effect = (tx, context, changes) =>

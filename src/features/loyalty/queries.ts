@@ -74,6 +74,7 @@ function contributionsOf(account: SQL): SQL {
 const standing = statement<BalanceRow>(
   'loyalty_standing',
   sql`select ${balanceColumns(param('asOf'))} from loyalty_accounts where customer_id = ${param('customerId')}::uuid`,
+  { lookup: true },
 );
 
 const standings = statement<BalanceRow>(

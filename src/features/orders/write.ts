@@ -46,7 +46,7 @@ writtenBy(orderRecord, {
   },
   // With the orders themselves: two statements less for each push.
   insertWith: {
-    sql: () => addOrdersToRollups(param('zone')),
+    sql: (one) => addOrdersToRollups(param('zone'), { one }),
     values: ({ reportingTimeZone }) => ({ zone: reportingTimeZone }),
   },
 });

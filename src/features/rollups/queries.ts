@@ -121,43 +121,67 @@ export async function recomputeCustomers(
  * CTEs that add new orders to the derived state, for the statement that inserts them as `o` (customer_id, placed_at,
  * currency, qualifying, revenue, base_revenue, base_factor) and their lines as `items`. The orders are not visible to the look for other
  * purchases of their day, since a statement does not see its own writes.
+ *
+ * @param one there is one order: nothing has to be grouped, which takes half the time
  */
-export function addOrdersToRollups(zone: SQL): SQL {
+export function addOrdersToRollups(zone: SQL, { one }: { one: boolean }): SQL {
   const day = (column: string) => localDay(column, zone);
-  const added = sql`count(*)::int, sum(o.revenue)::bigint, count(o.base_revenue)::int, coalesce(sum(o.base_revenue), 0)::bigint, 0, 0, 0, 0`;
   const sums = ['orders', 'revenue', 'base_orders', 'base_revenue'];
   const plus = (table: string, columns: string[]) => list(columns, (c) => `${c} = ${table}.${c} + excluded.${c}`);
+  const sameDay = sql`exists (select from orders x where x.customer_id = o.customer_id and x.currency = o.currency and x.qualifying
+      and x.placed_at between o.placed_at - interval '50 hours' and o.placed_at + interval '50 hours'
+      and ${day('x.placed_at')} = ${day('o.placed_at')})`;
+  const isValued = sql`o.base_revenue is not null`;
+  const ofOne = sql`1, o.revenue, (${isValued})::int, coalesce(o.base_revenue, 0), 0, 0, 0, 0`;
+  const ofMany = sql`count(*)::int, sum(o.revenue)::bigint, count(o.base_revenue)::int, coalesce(sum(o.base_revenue), 0)::bigint, 0, 0, 0, 0`;
+  const addedStats = one
+    ? sql`select o.customer_id, o.currency, ${ofOne}, o.placed_at, o.placed_at, (not ${sameDay})::int from o where o.qualifying`
+    : sql`select o.customer_id, o.currency, ${ofMany}, min(o.placed_at), max(o.placed_at),
+        count(distinct ${day('o.placed_at')}) filter (where not ${sameDay})::int
+      from o where o.qualifying group by 1, 2`;
+  const addedMonths = one
+    ? sql`select o.customer_id, ${localMonth('o.placed_at', zone)}, o.currency, ${ofOne}, coalesce(l.lines, 0), coalesce(l.costed, 0), coalesce(l.cost, 0)
+      from o left join (select count(*)::int as lines, count(i.cost)::int as costed, sum(round(i.cost * (select base_factor from o))) as cost from items i) l
+        on ${isValued} where o.qualifying`
+    : sql`select customer_id, month, currency, sum(orders)::int, sum(revenue)::bigint, sum(base_orders)::int, sum(base_revenue)::bigint, 0, 0, 0, 0,
+        sum(lines)::int, sum(costed)::int, sum(cost)
+      from (
+        select o.customer_id, ${localMonth('o.placed_at', zone)} as month, o.currency, 1 as orders, o.revenue, (${isValued})::int as base_orders,
+          coalesce(o.base_revenue, 0) as base_revenue, 0 as lines, 0 as costed, 0::numeric as cost
+        from o where o.qualifying
+        union all
+        select o.customer_id, ${localMonth('o.placed_at', zone)}, o.currency, 0, 0, 0, 0, 1, (i.cost is not null)::int, coalesce(${lineCost}, 0)
+        from o join items i on i.customer_id = o.customer_id and i.order_id = o.id where o.qualifying and ${isValued}
+      ) f group by 1, 2, 3`;
+  const addedPurchases = one
+    ? sql`select o.customer_id, array[${day('o.placed_at')}], array[1], array[coalesce(o.base_revenue, 0)], (not ${isValued})::int from o where o.qualifying`
+    : purchasesFrom(sql`o`, zone);
   return sql`stats as (
       insert into customer_stats as s (customer_id, currency, ${list(counters, (c) => c)}, first_order_at, last_order_at, purchase_days)
-      select o.customer_id, o.currency, ${added}, min(o.placed_at), max(o.placed_at),
-        count(distinct ${day('o.placed_at')}) filter (where not exists (
-          select from orders x where x.customer_id = o.customer_id and x.currency = o.currency and x.qualifying
-            and x.placed_at between o.placed_at - interval '50 hours' and o.placed_at + interval '50 hours'
-            and ${day('x.placed_at')} = ${day('o.placed_at')}))::int
-      from o where o.qualifying group by 1, 2
+      ${addedStats}
       on conflict (customer_id, currency) do update set ${plus('s', sums)},
         first_order_at = least(s.first_order_at, excluded.first_order_at),
         last_order_at = greatest(s.last_order_at, excluded.last_order_at),
         purchase_days = s.purchase_days + excluded.purchase_days
     ), months as (
       insert into customer_month as m (customer_id, month, currency, ${list([...counters, ...lines], (c) => c)})
-      select customer_id, month, currency, sum(orders)::int, sum(revenue)::bigint, sum(base_orders)::int, sum(base_revenue)::bigint, 0, 0, 0, 0,
-        sum(lines)::int, sum(costed)::int, sum(cost)
-      from (
-        select o.customer_id, ${localMonth('o.placed_at', zone)} as month, o.currency, 1 as orders, o.revenue, (o.base_revenue is not null)::int as base_orders,
-          coalesce(o.base_revenue, 0) as base_revenue, 0 as lines, 0 as costed, 0::numeric as cost
-        from o where o.qualifying
-        union all
-        select o.customer_id, ${localMonth('o.placed_at', zone)}, o.currency, 0, 0, 0, 0, 1, (i.cost is not null)::int, coalesce(${lineCost}, 0)
-        from o join items i on i.customer_id = o.customer_id and i.order_id = o.id where o.qualifying and o.base_revenue is not null
-      ) f group by 1, 2, 3
+      ${addedMonths}
       on conflict (customer_id, month, currency) do update set ${plus('m', [...sums, ...lines])}
     ), purchases as (
       insert into customer_purchases as p (customer_id, ${list(history, (c) => c)})
-      ${purchasesFrom(sql`o`, zone)}
-      on conflict (customer_id) do update set (days, orders, revenue) = (${joined}), unvalued = p.unvalued + excluded.unvalued
+      ${addedPurchases}
+      on conflict (customer_id) do update set (days, orders, revenue) = (${one ? joinedDay : joined}), unvalued = p.unvalued + excluded.unvalued
     )`;
 }
+
+/** The lists of the row `p` with one day (`excluded`), which is the `n`th or comes behind it: what there was by each later day rises. */
+const joinedDay: SQL = (() => {
+  const grown = (name: string) =>
+    `p.${name}[:kept] || (coalesce(p.${name}[n], 0) + excluded.${name}[1])
+      || array(select x + excluded.${name}[1] from unnest(p.${name}[n + 1:]) with ordinality u(x, place) order by place)`;
+  return sql.raw(`select p.days[:kept] || excluded.days || p.days[n + 1:], ${grown('orders')}, ${grown('revenue')}
+    from (select n, n - (coalesce(p.days[n], 'infinity') = excluded.days[1])::int as kept from width_bucket(excluded.days[1], p.days) n offset 0) k`);
+})();
 
 /**
  * The lists of the row `p` and those of new orders (`excluded`) as one. Mostly the new days come last, or the first of them is the last

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import type { RowQuery } from './row-query.ts';
+import type { QueryGroup } from './row-query.ts';
 
 /**
  * A few connections on which all requests send their look-ups by key, one behind the other: nobody waits for a free one, and
@@ -16,7 +16,7 @@ export class Lookups {
     this.#open = open;
   }
 
-  send(query: RowQuery): void {
+  send(query: QueryGroup): void {
     this.#next = (this.#next + 1) % this.#clients.length;
     const client = this.#clients[this.#next] ?? this.#connect(this.#next);
     const { stream } = client.connection;

@@ -23,50 +23,49 @@ type Row = Record<string, unknown>;
 const described = new WeakMap<pg.Connection, Map<string, Shape>>();
 
 /**
- * One statement whose rows are decoded as they arrive. The driver's own query asks for a description of the columns and builds
+ * One statement, whose rows are decoded as they arrive. The driver's own query asks for a description of the columns and builds
  * a dictionary of parsers at every execution; this one does so once per connection and prepared statement.
- *
- * It extends the driver's query, because a pipelined connection takes no other class.
  */
-export class RowQuery extends pg.Query {
-  readonly #sent: Sent;
+export class RowQuery {
+  readonly sent: Sent;
   readonly #types: pg.CustomTypesConfig;
   readonly #rows: Row[] = [];
+  readonly #done: Done;
   #connection: pg.Connection | null = null;
   #shape: Shape | null = null;
-  #failure: unknown = null;
+  #failure: Error | null = null;
+  #command = '';
 
-  /** @param done called once, with an error or with all rows */
-  constructor(sent: Sent, types: pg.CustomTypesConfig, done: (error: Error | null, rows: Row[]) => void) {
-    super({ text: sent.text, ...(sent.name !== undefined && { name: sent.name }) });
-    this.#sent = sent;
+  constructor(sent: Sent, types: pg.CustomTypesConfig, done: Done) {
+    this.sent = sent;
     this.#types = types;
-    driver(this).callback = (error: Error | null) =>
-      done(error ?? (this.#failure as Error | null), error ? none : this.#rows);
+    this.#done = done;
   }
 
-  /** Everything goes by the extended protocol, which has one statement and typed parameters. */
-  requiresPreparation(): boolean {
-    return true;
+  /** Ends it, with an error or with its rows. */
+  settle(error: Error | null): void {
+    this.#done(error ?? this.#failure, error ? none : this.#rows, this.#command);
   }
 
-  /** The driver's hook for what has values or a name; called with the stream corked. */
-  prepare(connection: pg.Connection): void {
-    const { name, text, values } = this.#sent;
-    const wire = connection as unknown as Wire; // the types of the driver leave out what it writes
-    if (!(this as unknown as { hasBeenParsed(on: pg.Connection): boolean }).hasBeenParsed(connection)) {
+  /** Writes everything but the Sync. @returns whether the connection had to prepare it first */
+  write(connection: pg.Connection): boolean {
+    const { name, text, values } = this.sent;
+    const wire = wireOf(connection);
+    const { parsedStatements, submittedNamedStatements } = wire;
+    const isNew = name === undefined || !(name in parsedStatements || name in submittedNamedStatements);
+    if (isNew) {
       wire.parse({ text, name });
-      if (name !== undefined) wire.submittedNamedStatements[name] = text;
+      if (name !== undefined) submittedNamedStatements[name] = text;
     }
     wire.bind({ statement: name, values, valueMapper: utils.prepareValue });
     this.#connection = connection;
     this.#shape = (name !== undefined && described.get(connection)?.get(name)) || null;
     if (!this.#shape) wire.describe({ type: 'P' });
     wire.execute();
-    wire.sync();
+    return isNew;
   }
 
-  handleRowDescription({ fields }: { fields: readonly { name: string; dataTypeID: number }[] }): void {
+  rowDescription({ fields }: RowDescription): void {
     const shape = {
       names: fields.map(({ name }) => name),
       parsers: fields.map(({ dataTypeID }) => this.#types.getTypeParser(dataTypeID, 'text')),
@@ -77,29 +76,124 @@ export class RowQuery extends pg.Query {
   }
 
   #remember(shape: Shape): void {
-    const { name } = this.#sent;
+    const { name } = this.sent;
     if (name === undefined || !this.#connection) return;
     const shapes = described.get(this.#connection) ?? new Map<string, Shape>();
     described.set(this.#connection, shapes.set(name, shape));
   }
 
-  handleDataRow({ fields }: { fields: readonly (string | null)[] }): void {
+  dataRow({ fields }: DataRow): void {
     if (this.#failure !== null) return;
     try {
       this.#rows.push(decoded(this.#shape ?? unknownShape(), fields));
     } catch (error) {
-      this.#failure = error;
+      this.#failure = error as Error; // of a decoder
     }
   }
 
-  handleCommandComplete(): void {
+  /** @returns whether the statement is complete */
+  commandComplete({ text }: CommandComplete): boolean {
+    this.#command = text;
     // A statement without rows has no columns to ask for the next time.
     if (!this.#shape) this.#remember(withoutColumns);
+    return true;
+  }
+
+  /** A plan whose columns have changed is refused; they are asked for again. */
+  forget(connection: pg.Connection): void {
+    if (this.sent.name !== undefined) described.get(connection)?.delete(this.sent.name);
+  }
+}
+
+/** Called once, with an error or with all rows, and the command as the server calls it (`INSERT 0 1`). */
+export type Done = (error: Error | null, rows: Row[], command: string) => void;
+
+/** What the driver hands on. */
+interface RowDescription {
+  fields: readonly { name: string; dataTypeID: number }[];
+}
+export interface DataRow {
+  fields: readonly (string | null)[];
+}
+export interface CommandComplete {
+  text: string;
+}
+
+/**
+ * Statements with one Sync behind all of them: the server answers them in one piece, which spares both sides a system call for
+ * each. Several only within a transaction: the first that is refused keeps the server from looking at those behind it, and
+ * they are refused with the same error.
+ *
+ * It extends the driver's query, because a pipelined connection takes no other class.
+ */
+export class QueryGroup extends pg.Query {
+  readonly members: readonly RowQuery[];
+  readonly #parsedHere = new Set<RowQuery>();
+  /** How many have been answered. */
+  #answered = 0;
+  /** Why the rest could not even be sent. */
+  #unsent: Error | null = null;
+
+  constructor(members: readonly RowQuery[]) {
+    super({ text: '' });
+    this.members = members;
+    this.#face();
+    driver(this).callback = (error) => {
+      const reason = error ?? this.#unsent;
+      for (const [at, member] of this.members.entries()) member.settle(at < this.#answered ? null : reason);
+    };
+  }
+
+  /** The driver notes as prepared what the query that is being answered is called. */
+  #face(): void {
+    const sent = this.members[this.#answered]?.sent;
+    const face = driver(this);
+    face.name = sent?.name;
+    face.text = sent?.text ?? '';
+  }
+
+  /** Everything goes by the extended protocol, which has one statement and typed parameters. */
+  requiresPreparation(): boolean {
+    return true;
+  }
+
+  /** The driver's hook for what has values or a name; called with the stream corked. */
+  prepare(connection: pg.Connection): void {
+    try {
+      for (const member of this.members) if (member.write(connection)) this.#parsedHere.add(member);
+    } catch (error) {
+      // A value that cannot be sent. What was written before it has to be answered.
+      this.#unsent = error as Error; // of the driver
+    }
+    wireOf(connection).sync();
+  }
+
+  get #current(): RowQuery {
+    return this.members[this.#answered] ?? unknownShape();
+  }
+
+  handleRowDescription(message: RowDescription): void {
+    this.#current.rowDescription(message);
+  }
+
+  handleDataRow(message: DataRow): void {
+    this.#current.dataRow(message);
+  }
+
+  handleCommandComplete(message: CommandComplete): void {
+    if (!this.#current.commandComplete(message)) return;
+    this.#answered += 1;
+    this.#face();
   }
 
   handleError(error: Error, connection: pg.Connection): void {
-    // A plan whose columns have changed is refused; they are asked for again.
-    if (this.#sent.name !== undefined) described.get(connection)?.delete(this.#sent.name);
+    const [refused, ...skipped] = this.members.slice(this.#answered);
+    refused?.forget(connection);
+    // The server has not looked at them, so it has not prepared them.
+    const { submittedNamedStatements } = wireOf(connection);
+    for (const member of skipped) {
+      if (this.#parsedHere.has(member)) delete submittedNamedStatements[member.sent.name ?? ''];
+    }
     driver(this).callback(error);
   }
 }
@@ -122,6 +216,7 @@ function unknownShape(): never {
 }
 
 interface Wire {
+  parsedStatements: Readonly<Record<string, string>>;
   submittedNamedStatements: Record<string, string>;
   parse(message: { text: string; name: string | undefined }): void;
   bind(message: {
@@ -134,7 +229,18 @@ interface Wire {
   sync(): void;
 }
 
-/** The driver sets this member and calls it; its types know it of the constructor only. */
-function driver(query: pg.Query): { callback: (error: Error | null) => void } {
-  return query as unknown as { callback: (error: Error | null) => void };
+/** The types of the driver leave out what it writes. */
+function wireOf(connection: pg.Connection): Wire {
+  return connection as unknown as Wire;
+}
+
+/** The driver sets these members and calls the callback; its types know them of the constructor only. */
+function driver(query: pg.Query): Driven {
+  return query as unknown as Driven;
+}
+
+interface Driven {
+  name: string | undefined;
+  text: string;
+  callback(error: Error | null): void;
 }

@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import type { ScopedTo } from '../principal.ts';
-import { RowQuery, type Sent } from './row-query.ts';
+import { type CommandComplete, type DataRow, type Done, RowQuery, type Sent } from './row-query.ts';
 
 /**
  * Connections of a database role that sees no customers but those the token is scoped to: row-level security (access.ts) asks
@@ -48,23 +48,24 @@ export class ScopedQuery extends RowQuery {
   readonly #id: string;
   #scoping = true;
 
-  constructor(sent: Sent, types: pg.CustomTypesConfig, done: ConstructorParameters<typeof RowQuery>[2], to: ScopedTo) {
+  constructor(sent: Sent, types: pg.CustomTypesConfig, done: Done, to: ScopedTo) {
     super(sent, types, done);
     this.#id = to.id;
   }
 
-  override prepare(connection: pg.Connection): void {
+  override write(connection: pg.Connection): boolean {
     connection.bind({ statement: prepared, values: [this.#id] }, true);
     connection.execute({}, true);
-    super.prepare(connection);
+    return super.write(connection);
   }
 
-  override handleDataRow(message: Parameters<RowQuery['handleDataRow']>[0]): void {
-    if (!this.#scoping) super.handleDataRow(message);
+  override dataRow(message: DataRow): void {
+    if (!this.#scoping) super.dataRow(message);
   }
 
-  override handleCommandComplete(): void {
-    if (this.#scoping) this.#scoping = false;
-    else super.handleCommandComplete();
+  override commandComplete(message: CommandComplete): boolean {
+    if (!this.#scoping) return super.commandComplete(message);
+    this.#scoping = false;
+    return false;
   }
 }
