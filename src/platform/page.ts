@@ -69,6 +69,8 @@ interface ListDefinition {
   filters: Record<string, (value: SQL) => SQL>;
   /** Filters whose values may match every row or none: their statements are planned for the values each time. */
   uneven?: readonly string[];
+  /** What the parameter of a filter becomes before it is compared. */
+  normalize?: Readonly<Record<string, (value: unknown) => unknown>>;
   sorts: Record<string, Sort>;
   defaultSort: string;
 }
@@ -187,7 +189,7 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     const values: Values = {};
     for (const name of Object.keys(definition.filters)) {
       const value = input[name];
-      if (value !== undefined) values[name] = value;
+      if (value !== undefined) values[name] = definition.normalize?.[name]?.(value) ?? value;
     }
     const given = Object.keys(values);
     const sort = input.sort ?? definition.defaultSort;

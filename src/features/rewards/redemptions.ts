@@ -8,12 +8,13 @@ import { readOperation, writeOperation, writeParameters } from '../../platform/o
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
 import { checkVersion, created, expectedVersion } from '../../platform/versions.ts';
+import { customList } from '../../records/custom-fields.ts';
 import { isErased, personErasedProblem, refuseErased } from '../../records/erased.ts';
 import { customerRequired } from '../../records/ownership.ts';
 import { refKey, refsByName, targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
 import { nextStamps } from '../../records/stamps.ts';
-import { answered, answeredMembers } from '../../records/table.ts';
+import { answered, answeredMembers, sentMembers } from '../../records/table.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
 import { givePointsBack, takePoints } from '../loyalty/ledger.ts';
 import { openAccounts } from '../loyalty/open-accounts.ts';
@@ -108,8 +109,7 @@ export const createRedemption = writeOperation({
       customerId,
       id: redemptionId,
       version: 1,
-      rewardId,
-      quantity,
+      ...sentMembers(redemptionFields, body, null),
       points,
       status: 'redeemed',
       transactionId: transaction.id,
@@ -241,6 +241,8 @@ export const getRedemption = readOperation({
   },
 });
 
+const custom = customList(redemptions);
+
 const list = keysetList<Redemption>({
   name: 'redemptions',
   select: answered(redemptions),
@@ -253,7 +255,10 @@ const list = keysetList<Redemption>({
     status: (value) => sql`${redemptions.status} = ${value}`,
     createdFrom: (value) => sql`${redemptions.createdAt} >= ${value}::timestamptz`,
     createdTo: (value) => sql`${redemptions.createdAt} < ${value}::timestamptz`,
+    ...custom.filters,
   },
+  uneven: custom.uneven,
+  normalize: custom.normalize,
   sorts: {
     createdAt: { expression: sql`${redemptions.createdAt}`, type: 'timestamptz', field: 'createdAt' },
   },
@@ -267,6 +272,7 @@ const listFilters = {
   status: redemptionStatus.optional(),
   createdFrom: instant.optional(),
   createdTo: instant.optional(),
+  ...custom.parameters,
 };
 const redemptionPage = pageOf(redemption).meta({ id: 'RedemptionPage' });
 
@@ -278,6 +284,7 @@ export const listRedemptions = readOperation({
   summary: 'List redemptions',
   input: z.strictObject({ ...listFilters, customerId: id.optional() }),
   output: redemptionPage,
+  personalParameters: custom.personalParameters,
   run: (context, input) => list(context.db, context, input),
 });
 
@@ -289,6 +296,7 @@ export const listCustomerRedemptions = readOperation({
   summary: "List a customer's redemptions",
   input: z.strictObject({ ...targetParameters, ...listFilters }),
   output: redemptionPage,
+  personalParameters: custom.personalParameters,
   problems: ['not_found'],
   async run(context, { id: given, source, externalId, ...filter }) {
     const customerId = await targetId(context.db, 'customer', { id: given, source, externalId });
