@@ -122,6 +122,7 @@ const without: Record<string, string> = {
   clients: 'their secrets are shown once, and nobody lists them by what they are for',
   assignmentRules: 'rules of the service',
   retentionRules: 'rules of the service',
+  leadModels: 'trained by the service',
   leadRuleSets: 'what is published never changes',
   surveyInvitations: 'made by the service',
   loyaltyAccount: 'the membership of a customer, who has them',
