@@ -323,8 +323,8 @@ class Plan {
     const names = this.#references(
       recordId,
       before?.references ?? [],
-      // Those of a visitor come with the merge.
-      moving ? references?.filter((ref) => !moving.has(refKey(ref))) : references,
+      // Those of a visitor come with the merge: of this document, or of an earlier one of the set.
+      references?.filter((ref) => !moving?.has(refKey(ref)) && !this.#comesByMerge(ref, recordId)),
       write,
       moving ? null : incoming,
     );
@@ -388,6 +388,11 @@ class Plan {
       return mayMerge && this.#states.get(customerId)?.row.kind === 'person';
     });
     return found ?? named;
+  }
+
+  #comesByMerge(ref: ReferenceInput, customerId: string): boolean {
+    const holder = this.#refs.get(refKey(ref))?.recordId;
+    return !!holder && this.merges.get(holder)?.customerId === customerId;
   }
 
   #mergeOf(visitorId: string, customerId: string): Recognition & { mergeId: string } {

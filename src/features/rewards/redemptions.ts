@@ -11,7 +11,7 @@ import { checkVersion, created, expectedVersion } from '../../platform/versions.
 import { customList } from '../../records/custom-fields.ts';
 import { isErased, personErasedProblem, refuseErased } from '../../records/erased.ts';
 import { customerRequired } from '../../records/ownership.ts';
-import { refKey, refsByName, targetId } from '../../records/references/queries.ts';
+import { deletedReference, refKey, refsByName, targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
 import { nextStamps } from '../../records/stamps.ts';
 import { answered, answeredMembers, sentMembers } from '../../records/table.ts';
@@ -71,6 +71,7 @@ export const createRedemption = writeOperation({
     limitReached,
     outOfStock,
     insufficientPoints,
+    'deleted',
     personErasedProblem,
   ],
   async run(tx, context, { body }) {
@@ -134,7 +135,9 @@ async function ownerOf(tx: Transaction, { customerId, customer }: RedemptionInpu
       errors: [{ pointer: '/customerId', code: 'customer_required', message }],
     });
   }
-  const owner = (await refsByName(tx, 'customer', [customer])).get(refKey(customer))?.recordId;
+  const named = (await refsByName(tx, 'customer', [customer])).get(refKey(customer));
+  if (named?.deletedAt) throw deletedReference('/customer');
+  const owner = named?.recordId;
   if (!owner) throw invalid('/customer', 'not_a_member', 'There is no customer with that reference.');
   return owner;
 }
