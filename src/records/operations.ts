@@ -474,7 +474,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       async run(tx, context, { expectedVersion: expected, sourceVersion, ...target }) {
         const state = await lockRecord(tx, target as Target); // by `addressed`
         checkVersion(state.row.version, expected);
-        if (!(await isDeletionNews(tx, state.references, target as Target, sourceVersion))) {
+        if (!(await isDeletionNews(tx, state.references, target as Target, sourceVersion, context.now))) {
           return { id: state.row.id, deleted: false };
         }
         await options.beforeDelete?.(tx, state.row.id);

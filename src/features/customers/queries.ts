@@ -18,12 +18,11 @@ import { noteErased } from '../../records/erased.ts';
 import { lazily } from '../../records/lazily.ts';
 import { isNobody } from '../../records/nobody.ts';
 import { type Name, type RefRow, refKey } from '../../records/references/queries.ts';
-import { externalRefs } from '../../records/references/record.ts';
+import { externalRefs, type ReferenceInput } from '../../records/references/record.ts';
 import { answerById, answersById } from '../../records/statements.ts';
 import { assignments, fromExcluded, rowDiffers, updateRows } from '../../records/table.ts';
 import { hashesOf, tombstonesOf } from '../privacy/tombstones.ts';
 import { redirectsOf } from './aliases.ts';
-import type { Bringer } from './brought.ts';
 import { type Customer, customerIdentities, customerRecord, customers, sharedIdentities } from './record.ts';
 import type { IdentityKind } from './words.ts';
 
@@ -208,7 +207,7 @@ export async function ownersOf(
 
 /** Who has told of a known identity that was not among its `broughtBy`. */
 export interface Told extends Pick<IdentityRow, 'kind' | 'value' | 'customerId' | 'shared'> {
-  bringer: Bringer;
+  bringer: ReferenceInput | null;
 }
 
 function addBringers(table: PgTable, shared: boolean): SQL {
