@@ -157,10 +157,15 @@ export function invalid(pointer: string, code: string, message: string): Problem
 const clockTolerance = 600_000;
 
 /** What is told has happened: `at` is at most ten minutes ahead of `now`. @throws Problem in_the_future */
-export function checkNotAhead(at: string, now: string, pointer: string): void {
+export function checkNotAhead(
+  at: string,
+  now: string,
+  pointer: string,
+  place: Pick<FieldError, 'pointer' | 'parameter'> = { pointer },
+): void {
   if (Date.parse(at) <= Date.parse(now) + clockTolerance) return;
-  const message = `${pointer.slice(1)} is more than ten minutes ahead of the clock of the service.`;
-  throw invalid(pointer, 'in_the_future', message);
+  const message = `${pointer.replace('/', '')} is more than ten minutes ahead of the clock of the service.`;
+  throw new Problem('invalid_input', message, { errors: [{ ...place, code: 'in_the_future', message }] });
 }
 
 /** What `work` answers, or the problem it throws: one item's fault stays in its place. Other errors are thrown. */

@@ -75,6 +75,8 @@ interface ListDefinition {
   uneven?: readonly string[];
   /** A condition that is another one each time. */
   search?: Search;
+  /** What the parameter of a filter becomes before it is compared. */
+  normalize?: Readonly<Record<string, (value: unknown) => unknown>>;
   sorts: Record<string, Sort>;
   defaultSort: string;
 }
@@ -202,7 +204,7 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     const values: Values = {};
     for (const name of Object.keys(definition.filters)) {
       const value = input[name];
-      if (value !== undefined) values[name] = value;
+      if (value !== undefined) values[name] = definition.normalize?.[name]?.(value) ?? value;
     }
     const given = Object.keys(values);
     const sort = input.sort ?? definition.defaultSort;

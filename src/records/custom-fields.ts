@@ -1,12 +1,13 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { index, type PgColumn } from 'drizzle-orm/pg-core';
+import { index, type PgColumn, type PgTable } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { text as boundedText, isStorableJson } from '../platform/values.ts';
 import { type Field, json, texts } from './fields.ts';
+import { columnNamed, definitionOf } from './table.ts';
 
 /*
- * What clients keep with records in their own words: `attributes` and `tags`. Every kind has them (record.ts), and every list
- * is filtered by them.
+ * What clients keep with records in their own words: `attributes` and `tags`. Every kind has them (record.ts), and so has what is
+ * written by hand and sent by clients; every list is filtered by them.
  */
 
 const maxAttributes = 16_384;
@@ -27,10 +28,11 @@ const answeredAttributes = z.record(z.string(), z.unknown());
 const tag = boundedText(100);
 const tags = z.array(tag).max(100);
 
-export interface CustomFields {
+// Not an interface: these are fields by name.
+export type CustomFields = {
   attributes: Field<Record<string, unknown>, 'optional', typeof attributes, z.ZodNullable<typeof answeredAttributes>>;
   tags: Field<string[], 'optional', typeof tags, z.ZodNullable<z.ZodArray<z.ZodString>>>;
-}
+};
 
 export function customFields({ personal }: { personal: boolean }): CustomFields {
   const own = json(attributes, answeredAttributes);
@@ -90,8 +92,9 @@ export function attributesIndex(name: string, attributes: PgColumn) {
 }
 
 /** The filters of a list by what clients keep with its records. */
-export function customFilters(columns: { attributes: PgColumn; tags: PgColumn }, { personal }: { personal: boolean }) {
-  const marks = { uneven: true, personal } as const;
+export function customFilters(table: PgTable) {
+  const columns = { attributes: columnNamed(table, 'attributes'), tags: columnNamed(table, 'tags') };
+  const marks = { uneven: true, personal: definitionOf(table).fields['attributes']?.spec.personal !== null } as const;
   return {
     attributes: {
       input: wanted.optional().meta({
@@ -113,5 +116,17 @@ export function customFilters(columns: { attributes: PgColumn; tags: PgColumn },
       condition: (value: SQL) => sql`${columns.tags} @> ${value}::text[]`,
       ...marks,
     },
+  };
+}
+
+/** The same for a list that is written by hand: parameters of its operation, and what `keysetList` is told of them. */
+export function customList(table: PgTable) {
+  const { attributes, tag, tags } = customFilters(table);
+  return {
+    parameters: { attributes: attributes.input, tag: tag.input, tags: tags.input },
+    personalParameters: attributes.personal ? (['attributes', 'tag', 'tags'] as const) : [],
+    filters: { attributes: attributes.condition, tag: tag.condition, tags: tags.condition },
+    uneven: ['attributes', 'tag', 'tags'] as const,
+    normalize: { attributes: attributes.normalize },
   };
 }

@@ -121,13 +121,9 @@ function stem(member: string): string {
   return member.replace(/(At|On)$/, '');
 }
 
-function customFiltersOf({ table, fields }: Kind): Readonly<Record<string, ListFilter>> {
-  const columns = { attributes: columnNamed(table, 'attributes'), tags: columnNamed(table, 'tags') };
-  return customFilters(columns, { personal: fields['attributes']?.spec.personal !== null });
-}
-
 /** Filters and orders of a list, by the marks of the fields. */
 export function listParts(kind: Kind, { filters = {}, sorts = {}, defaultSort }: OperationOptions) {
+  const custom: Readonly<Record<string, ListFilter>> = customFilters(kind.table);
   const found: Record<string, ListFilter> = {};
   const sortable: Record<string, ListSort> = {};
   let happened: string | null = null;
@@ -167,7 +163,7 @@ export function listParts(kind: Kind, { filters = {}, sorts = {}, defaultSort }:
   }
   const [first] = Object.keys({ ...sortable, ...sorts });
   return {
-    filters: { ...found, ...customFiltersOf(kind), ...filters },
+    filters: { ...found, ...custom, ...filters },
     sorts: { ...sortable, ...sorts },
     defaultSort: defaultSort ?? `-${happened ?? first ?? 'id'}`,
   };
@@ -223,6 +219,9 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
         ...conditions,
       },
       uneven: Object.entries(parts.filters).flatMap(([filter, { uneven }]) => (uneven ? [filter] : [])),
+      normalize: Object.fromEntries(
+        Object.entries(parts.filters).flatMap(([filter, { normalize }]) => (normalize ? [[filter, normalize]] : [])),
+      ),
       sorts: Object.fromEntries(
         Object.entries(parts.sorts).map(([member, { field = member, ...by }]) => [member, { ...by, field }]),
       ),
@@ -233,7 +232,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
     }),
   );
   const page = async (context: Context, filter: Parameters<ReturnType<typeof pages>>[2]): Promise<Page<Answer>> => {
-    const { data, page: info } = await pages()(context.db, context, normalized(filter));
+    const { data, page: info } = await pages()(context.db, context, filter);
     for (const row of data) for (const key of sortKeys) delete row[key];
     return { data: data.map((row) => readAnswer<Answer>(kind, row)), page: info };
   };
@@ -243,17 +242,6 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       const source = recordSource(kind);
       return source && { source, ...how(source) };
     });
-  const normalizers = Object.entries(parts.filters).flatMap(([filter, { normalize }]) =>
-    normalize ? [[filter, normalize] as const] : [],
-  );
-  function normalized<T extends Record<string, unknown>>(filter: T): T {
-    const given = normalizers.filter(([name]) => filter[name] !== undefined);
-    if (given.length === 0) return filter;
-    return {
-      ...filter,
-      ...Object.fromEntries(given.map(([name, normalize]) => [name, normalize(filter[name])])),
-    };
-  }
   const sortNames = Object.keys(parts.sorts) as [string, ...string[]]; // every list has an order
   const listParameters = {
     ...pageParameters,
@@ -387,7 +375,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       ...selecting,
       run: (context, filter) => page(context, filter),
       selectable: selectable(() => ({
-        page: (context, filter, select) => pages()(context.db, context, normalized(filter), select),
+        page: (context, filter, select) => pages()(context.db, context, filter, select),
       })),
     }),
 
@@ -494,7 +482,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       async run(tx, context, { expectedVersion: expected, sourceVersion, ...target }) {
         const state = await lockRecord(tx, target as Target); // by `addressed`
         checkVersion(state.row.version, expected);
-        if (!(await isDeletionNews(tx, state.references, target as Target, sourceVersion))) {
+        if (!(await isDeletionNews(tx, state.references, target as Target, sourceVersion, context.now))) {
           return { id: state.row.id, deleted: false };
         }
         await options.beforeDelete?.(tx, state.row.id);

@@ -45,6 +45,8 @@ export interface Store<S> {
 export interface Prepared<S> {
   /** Under whose locks it was prepared. */
   tx: Transaction;
+  /** When the call began. */
+  now: string;
   /** Whether the token is scoped to a partner or customer: then a record stays with its owner. */
   scoped: boolean;
   owned: boolean;
@@ -113,6 +115,7 @@ async function prepareOwned<S extends State>(
   const owners = await decide(tx, context);
   return {
     tx,
+    now: context.now,
     scoped,
     owned: true,
     book,
@@ -159,6 +162,7 @@ async function prepareOwn<S extends State>(
   if (book.records().some((id) => !states.has(id))) throw new Retry(`a ${store.kind} got its name meanwhile`);
   return {
     tx,
+    now: context.now,
     scoped: context.principal.scopedTo !== null,
     owned: false,
     book,
@@ -199,7 +203,7 @@ export function startWrite<S extends State>(prepared: Prepared<S>, write: Record
     return { id: write.id, before, customerId, incoming: null, owner, stale: false };
   }
   const owner = prepared.owner(index);
-  const incoming = sourceVersion(write.input.sourceVersion);
+  const incoming = sourceVersion(write.input.sourceVersion, prepared.now);
   if (write.mode === 'new' && write.source === null && incoming && !write.input.references?.length) {
     throw invalid('/sourceVersion', 'no_reference', 'sourceVersion needs a reference: send references.');
   }

@@ -28,6 +28,7 @@ const documents: Record<string, string[]> = {
   loyalty_tier_changes: ['TierChange'],
   redemptions: ['Redemption'],
   survey_answers: ['SurveyAnswer'],
+  survey_responses: ['SurveyResponse'],
   customer_merges: [],
 };
 

@@ -195,3 +195,47 @@ t.test('a deletion leaves tombstones that no late message lifts', async (t) => {
   });
   t.match(batch.body.results, [{ status: 'refused', error: { code: 'deleted' } }]);
 });
+
+t.test('a version from the future is refused on every kind: it would keep out whatever comes until then', async (t) => {
+  const clock = Date.now();
+  const minutes = (count: number) => new Date(clock + count * 60_000).toISOString();
+  const customer = { customer: { source: 'shop', externalId: fresh('owner') } };
+  const headers = () => ({ 'Idempotency-Key': fresh('key') });
+  const order = { placedAt: minutes(-60), currency: 'EUR', total: 100, paymentStatus: 'paid', ...customer };
+  const kept = fresh('kept');
+  const items = [{ sku: 'A', quantity: 1, total: 100 }];
+  await request('PUT', at(kept).replace('customers', 'orders'), { body: { ...order, items } });
+  const documents: Record<string, object> = {
+    customers: { name: 'Ada' },
+    orders: { ...order, items },
+    returns: { returnedAt: minutes(-60), currency: 'EUR', total: 100, ...customer },
+    refunds: { order: { externalId: kept }, amount: 1, refundedAt: minutes(-60) },
+    interactions: { kind: 'phone', occurredAt: minutes(-60), ...customer },
+    campaigns: { name: 'Spring' },
+  };
+  for (const [kind, document] of Object.entries(documents)) {
+    const externalId = fresh(kind);
+    const path = at(externalId).replace('customers', kind);
+    const ahead = { ...document, sourceVersion: minutes(11) };
+    const refused = { status: 422, body: { errors: [{ pointer: '/sourceVersion', code: 'in_the_future' }] } };
+    t.match(await request('PUT', path, { body: ahead }), refused, kind);
+    const named = kind === 'customers' || kind === 'campaigns' ? 'references' : 'own';
+    const reference = { source: 'shop', externalId };
+    const item = { ...ahead, ...(named === 'own' ? reference : { references: [reference] }) };
+    t.match(await request('POST', `/v1/${kind}`, { body: item, headers: headers() }), refused, `POST of ${kind}`);
+    if (kind !== 'campaigns') {
+      const { body } = await request('POST', `/v1/${kind}/batch`, { body: { [kind]: [item] }, headers: headers() });
+      t.match(body.results, [{ status: 'refused', error: { errors: [{ code: 'in_the_future' }] } }]);
+    }
+    t.match(await request('PUT', path, { body: { ...document, sourceVersion: minutes(9) } }), { status: 201 });
+    const gone = await remove(`${path}?sourceVersion=${encodeURIComponent(minutes(11))}`);
+    t.match(gone, { status: 422, body: { errors: [{ parameter: 'sourceVersion', code: 'in_the_future' }] } });
+    t.equal((await request('GET', path)).status, 200);
+  }
+  const { body } = await api.graphql(
+    `mutation ($reference: ReferenceInput!, $input: CustomerInput!) {
+      upsertCustomer(reference: $reference, input: $input) { applied } }`,
+    { reference: { source: 'shop', externalId: fresh('g') }, input: { name: 'Ada', sourceVersion: minutes(11) } },
+  );
+  t.match(body.errors, [{ extensions: { errors: [{ code: 'in_the_future' }] } }]);
+});

@@ -54,21 +54,38 @@ export class People {
     } else if (!known && found) {
       if (!found.hasOther(names)) person = found;
     }
-    if (told && (!person || kind === 'document')) person = Object.assign(person ?? new Person(), { isNamed: true });
+    const isNew = person === undefined;
     person ??= new Person();
+    // A document replaces what its reference has told; one that joins a customer has told nothing of it yet.
+    if (told && (isNew || kind === 'document')) person.isNamed = true;
+    else if (kind === 'document' && person === known) person.isNamed = false;
     this.all.add(person);
     for (const one of names) {
       if (this.accounts.has(one)) continue;
       this.accounts.set(one, person);
       person.accounts.push(one);
     }
-    for (const value of [email, phone]) {
-      if (!value || person.has.has(value)) continue;
-      if (!this.owners.has(value)) this.owners.set(value, person);
-      person.has.add(value);
+    const bringer = name ?? 'nobody';
+    const values = [email, phone].filter((value) => value !== undefined);
+    if (kind === 'document') this.#clear(person, bringer, values);
+    for (const value of values) {
+      const known = person.has.get(value);
+      if (!this.owners.has(value) && (!known || kind === 'document')) this.owners.set(value, person);
+      person.has.set(value, (known ?? new Set()).add(bringer));
     }
     if (kind === 'order') person.orders += 1;
     return person;
+  }
+
+  /** What only this one has brought, and no longer says. */
+  #clear(person: Person, bringer: string, said: string[]): void {
+    for (const [value, bringers] of person.has) {
+      if (said.includes(value)) continue;
+      bringers.delete(bringer);
+      if (bringers.size > 0) continue;
+      person.has.delete(value);
+      if (this.owners.get(value) === person) this.owners.delete(value);
+    }
   }
 
   isShared(person: Person, value: string): boolean {
@@ -78,7 +95,8 @@ export class People {
 
 export class Person {
   readonly accounts: string[] = [];
-  readonly has = new Set<string>();
+  /** Its e-mails and phones, and who has told each. */
+  readonly has = new Map<string, Set<string>>();
   orders = 0;
   isNamed = false;
 

@@ -34,9 +34,9 @@ export const recordConsent = writeOperation({
   output: consentChange,
   idempotency: 'accepted',
   created: () => true,
-  problems: ['not_found', personErasedProblem],
+  problems: ['not_found', 'deleted', personErasedProblem],
   async run(tx, context, { body, id: customerId, source, externalId }) {
-    const owner = await targetId(tx, 'customer', { id: customerId, source, externalId });
+    const owner = await targetId(tx, 'customer', { id: customerId, source, externalId }, { toWrite: true });
     if (!(await lockCustomers(tx, [owner])).has(owner)) throw notFound('customer');
     refuseErased(tx, owner);
     const row = consentChangeOf(context, { customerId: owner, input: body });

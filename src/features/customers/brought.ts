@@ -14,6 +14,11 @@ function isSame(a: Bringer, b: Bringer): boolean {
   return a === null || b === null ? a === b : refKey(a) === refKey(b);
 }
 
+/** Whether it is noted that this one has told it. Of what was stored before this was noted, facts note nothing. */
+export function isNoted(known: IdentityRow['broughtBy'], bringer: Bringer): boolean {
+  return known === null || known.some((one) => isSame(one, bringer));
+}
+
 /** @param known null: it was stored before this was noted, and is whose document tells it first */
 export function withBringer(known: IdentityRow['broughtBy'], bringer: Bringer): Bringer[] {
   if (known?.some((one) => isSame(one, bringer))) return known;

@@ -16,6 +16,7 @@ import { type Recognition, recognisable, recognition, recognitionsAmong } from '
 import { mergeCustomers } from '../merges/write.ts';
 import { broughtBy, shareNewCustomers } from '../partners/sharing.ts';
 import { identityHashes, liftTombstones, referenceHash, tombstonesOf } from '../privacy/tombstones.ts';
+import { isNoted, withBringer } from './brought.ts';
 import { type GivenIdentity, identityAdvice, readIdentity, unusableIdentity } from './identity.ts';
 import { customerOwner } from './owner.ts';
 import {
@@ -24,13 +25,15 @@ import {
   changedIds,
   customerStates,
   findAndLockOwners,
+  heldIdentities,
   type IdentityRow,
   identityKey,
   lockCustomers,
   lockOwners,
   newIds,
-  ownersOf,
+  noteBringers,
   saveCustomers,
+  type Told,
 } from './queries.ts';
 import { type Address, customerRecord } from './record.ts';
 import { has, isAnotherAccount, looksAnonymous, type Standing } from './who-is-who.ts';
@@ -92,10 +95,11 @@ export function matchOwners(inputs: CustomerInput[]): OwnerMatch {
   return {
     names: unique(references, refKey).map(({ source, externalId }) => ({ kind: 'customer', source, externalId })),
     async lock(tx, { ids, names }) {
-      const [owners, { found, locked, tombstones }] = await Promise.all([
-        ownersOf(tx, identities),
+      const [held, { found, locked, tombstones }] = await Promise.all([
+        heldIdentities(tx, identities),
         findAndLockOwners(tx, { ids: [...good.flatMap(({ id }) => id ?? []), ...ids], names, identities: deciding }),
       ]);
+      const owners = new Map(held.map((row) => [identityKey(row), row.customerId]));
       return {
         found,
         locked: new Set(locked.keys()),
@@ -112,7 +116,7 @@ export function matchOwners(inputs: CustomerInput[]): OwnerMatch {
             : [];
           const erased = await tombstonesOf(tx, unknown);
           await lockCustomers(tx, erased.values(), 'some');
-          return ownerBook(tx, context, readOwners, { refs, owners, locked, erased, standings, recognised });
+          return ownerBook(tx, context, readOwners, { refs, owners, held, locked, erased, standings, recognised });
         },
       };
     },
@@ -259,6 +263,8 @@ interface Addition {
 interface LookedUp {
   refs: Map<string, RefRow>;
   owners: Map<string, string>;
+  /** The identities of `owners`, as they were stored. */
+  held: Awaited<ReturnType<typeof heldIdentities>>;
   locked: ReadonlyMap<string, string>;
   /** Names of erased persons that are among those of the inputs: hash → the anonymous customer. */
   erased: ReadonlyMap<string, string>;
@@ -271,8 +277,10 @@ function ownerBook(
   tx: Transaction,
   context: Context,
   readOwners: (ReadOwner | Problem)[],
-  { refs, owners, locked, erased, standings, recognised }: LookedUp,
+  { refs, owners, held, locked, erased, standings, recognised }: LookedUp,
 ): OwnerBook {
+  const stored = new Map(held.map((row) => [identityKey(row), row]));
+  const told: Told[] = [];
   const additions = new Map<string, Addition>();
   const lifted = new Set<string>();
   /** Visitors who turned out to be customers. */
@@ -337,6 +345,27 @@ function ownerBook(
     if (deciding && found === undefined && !given.consented) return buried(() => identityHashes(context, deciding));
     if (found === undefined || !given.reference) return found;
     return isAnotherAccount(standings.get(found)?.references ?? [], [given.reference]) ? undefined : found;
+  }
+
+  /** A known identity of a customer is told by this message as well. */
+  function note(id: string, { identities, reference }: ReadOwner): void {
+    const bringer = reference ?? null;
+    for (const identity of identities) {
+      const key = identityKey(identity);
+      const isIt = (one: { kind: string; value: string }) => identityKey(one) === key;
+      const pending = additions.get(id)?.identities.find(isIt);
+      if (pending) {
+        pending.broughtBy = withBringer(pending.broughtBy, bringer);
+        continue;
+      }
+      const row = stored.get(key);
+      const known =
+        row && present(row.customerId) === id
+          ? { shared: false, broughtBy: row.broughtBy }
+          : standings.get(id)?.identities.find(isIt);
+      if (!known || isNoted(known.broughtBy, bringer)) continue;
+      told.push({ kind: identity.kind, value: identity.value, customerId: id, shared: known.shared, bringer });
+    }
   }
 
   /** What is added to customer `id` of the identities of a message, and what is said about it. */
@@ -417,6 +446,7 @@ function ownerBook(
           standings.get(id)?.references.push(...(standings.get(merge.visitorId)?.references ?? []));
         }
         bought(id);
+        note(id, given);
         if (identities.length + references.length === 0 && known !== undefined) return;
         if (erased.size > 0) {
           for (const one of references) lifted.add(referenceHash(context, one));
@@ -453,7 +483,8 @@ function ownerBook(
         [...lifted].filter((hash) => erased.has(hash)),
       );
       for (const id of nobodies) add(id, { identities: [], references: [], details: {}, isNew: true });
-      await saveAdditions(saving, context, additions);
+      told.push(...(await saveAdditions(saving, context, additions)));
+      await noteBringers(saving, told);
     },
     async merge(merging) {
       for (const { visitorId, customerId, mergeId } of merges.values()) {
@@ -463,8 +494,10 @@ function ownerBook(
   };
 }
 
-async function saveAdditions(tx: Transaction, context: Context, additions: Map<string, Addition>): Promise<void> {
-  if (additions.size === 0) return;
+/** @returns who has told identities that turned out to be known */
+async function saveAdditions(tx: Transaction, context: Context, additions: Map<string, Addition>): Promise<Told[]> {
+  const told: Told[] = [];
+  if (additions.size === 0) return told;
   const { now } = context;
   const states = await customerStates(
     tx,
@@ -475,7 +508,12 @@ async function saveAdditions(tx: Transaction, context: Context, additions: Map<s
     const had = new Set(before?.identities.map(({ kind }) => kind));
     const addedIdentities = identities.flatMap(({ kind, value, shared, broughtBy }): IdentityRow[] => {
       // One that is shared and that nobody owns is in question for nobody, and so was not read before.
-      if (before && has(before, { kind, value })) return [];
+      const known = before?.identities.find((one) => one.kind === kind && one.value === value);
+      if (known) {
+        for (const bringer of broughtBy ?? [])
+          told.push({ kind, value, customerId: id, shared: known.shared, bringer });
+        return [];
+      }
       const primary = !had.has(kind);
       had.add(kind);
       return [{ kind, value, customerId: id, primary, broughtBy, shared, createdAt: now }];
@@ -499,6 +537,7 @@ async function saveAdditions(tx: Transaction, context: Context, additions: Map<s
   await shareNewCustomers(tx, context, newIds(changes));
   await saveCustomers(tx, context, changes);
   await recomputeBounds(tx, context, changedIds(changes));
+  return told;
 }
 
 function newCustomer(id: string, details: OwnerDetails, now: string): CustomerState['row'] {

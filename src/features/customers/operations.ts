@@ -188,7 +188,8 @@ export const deleteCustomer = writeOperation({
     if (!found) throw notFound('customer');
     checkVersion(found.version, expected);
     const references = (await customerStates(tx, [customerId])).get(customerId)?.references ?? [];
-    if (!(await isDeletionNews(tx, references, target, sourceVersion))) return { id: customerId, deleted: false };
+    if (!(await isDeletionNews(tx, references, target, sourceVersion, context.now)))
+      return { id: customerId, deleted: false };
     const namedBy = target.id === undefined ? 'externalId' : 'id';
     await deleteCustomerRow(tx, customerId, { now: context.now, namedBy });
     return { id: customerId, deleted: true };

@@ -1,4 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm';
+import type { PgTable } from 'drizzle-orm/pg-core';
 import {
   type Db,
   fields,
@@ -17,7 +18,7 @@ import { noteErased } from '../../records/erased.ts';
 import { lazily } from '../../records/lazily.ts';
 import { isNobody } from '../../records/nobody.ts';
 import { type Name, type RefRow, refKey } from '../../records/references/queries.ts';
-import { externalRefs } from '../../records/references/record.ts';
+import { externalRefs, type ReferenceInput } from '../../records/references/record.ts';
 import { answerById, answersById } from '../../records/statements.ts';
 import { assignments, fromExcluded, rowDiffers, updateRows } from '../../records/table.ts';
 import { hashesOf, tombstonesOf } from '../privacy/tombstones.ts';
@@ -179,9 +180,11 @@ export async function customerStates(tx: Transaction, ids: string[]): Promise<Ma
   return states;
 }
 
-const identityOwners = statement<{ kind: IdentityKind; value: string; customerId: string }>(
+type Held = Pick<IdentityRow, 'kind' | 'value' | 'customerId' | 'broughtBy'>;
+
+const identityOwners = statement<Held>(
   'identity_owners',
-  sql`select i.kind, i.value, i.customer_id as "customerId" from customer_identities i
+  sql`select i.kind, i.value, i.customer_id as "customerId", i.brought_by as "broughtBy" from customer_identities i
     join json_to_recordset(${param('identities')}::json) as wanted("kind" text, "value" text) on wanted."kind" = i.kind and wanted."value" = i.value`,
 );
 
@@ -189,14 +192,43 @@ export function identityKey(identity: { kind: string; value: string }): string {
   return `${identity.kind}\u0000${identity.value}`;
 }
 
+/** These normalised identities as far as somebody is found by them. */
+export async function heldIdentities(db: Db, identities: { kind: IdentityKind; value: string }[]): Promise<Held[]> {
+  return identities.length === 0 ? [] : db.all(identityOwners, { identities: JSON.stringify(identities) });
+}
+
 /** Who is found by these normalised identities, by `identityKey`. */
 export async function ownersOf(
   db: Db,
   identities: { kind: IdentityKind; value: string }[],
 ): Promise<Map<string, string>> {
-  if (identities.length === 0) return new Map();
-  const rows = await db.all(identityOwners, { identities: JSON.stringify(identities) });
-  return new Map(rows.map((row) => [identityKey(row), row.customerId]));
+  const held = await heldIdentities(db, identities);
+  return new Map(held.map((row) => [identityKey(row), row.customerId]));
+}
+
+/** Who has told of a known identity that was not among its `broughtBy`. */
+export interface Told extends Pick<IdentityRow, 'kind' | 'value' | 'customerId' | 'shared'> {
+  bringer: ReferenceInput | null;
+}
+
+function addBringers(table: PgTable, shared: boolean): SQL {
+  // Before it was noted, nobody knows who else has told it: then it stays as it is.
+  return sql`update ${table} i set brought_by = i.brought_by || n.bringers
+    from (select w."customerId", w."kind", w."value", jsonb_agg(distinct w."bringer") as bringers
+        from json_to_recordset(${param('told')}::json) as w("customerId" uuid, "kind" text, "value" text, "shared" boolean, "bringer" jsonb)
+        join ${table} h on h.customer_id = w."customerId" and h.kind = w."kind" and h.value = w."value"
+        where w."shared" = ${sql.raw(String(shared))} and not h.brought_by @> jsonb_build_array(w."bringer") group by 1, 2, 3) n
+    where i.customer_id = n."customerId" and i.kind = n."kind" and i.value = n."value"`;
+}
+
+const noteTold = statement(
+  'note_bringers',
+  sql`with shared as (${addBringers(sharedIdentities, true)}) ${addBringers(customerIdentities, false)}`,
+);
+
+/** Notes who has told what of locked customers. Nobody is shown it, so no version rises. */
+export async function noteBringers(tx: Transaction, told: readonly Told[]): Promise<void> {
+  if (told.length > 0) await tx.all(noteTold, { told: JSON.stringify(told) });
 }
 
 const drop = statement(

@@ -10,7 +10,7 @@ import { type CustomerState, type IdentityRow, identityKey } from './queries.ts'
 /** What is known of a customer, as far as the rules ask. */
 export interface Standing {
   row: Pick<CustomerState['row'], 'kind' | 'name' | 'givenName' | 'familyName' | 'erasedAt'>;
-  identities: Pick<IdentityRow, 'kind' | 'value' | 'shared'>[];
+  identities: Pick<IdentityRow, 'kind' | 'value' | 'shared' | 'broughtBy'>[];
   references: ReferenceInput[];
 }
 

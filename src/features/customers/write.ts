@@ -43,6 +43,7 @@ import {
   saveCustomers,
 } from './queries.ts';
 import { type CustomerInput, type CustomerPatch, customerRecord, identityTaken } from './record.ts';
+import { type Above, leadsTo, relations, relationsAbove } from './relations.ts';
 import { isAnotherAccount, looksAnonymous } from './who-is-who.ts';
 import type { IdentityKind } from './words.ts';
 
@@ -144,6 +145,9 @@ export async function writeCustomers(
     return id && kind === 'person' && kinds.get(id) === 'company' ? [id] : [];
   });
   const withMembers = await companiesWithMembers(tx, downgraded);
+  const above: Above = relates(writes, refs, states, byEmail.length > 0)
+    ? await relationsAbove(tx, related)
+    : new Map();
 
   // Versions count as they stand under the lock, not as they stood before waiting for it.
   for (const state of states.values()) for (const ref of state.references) refs.set(refKey(ref), ref);
@@ -153,7 +157,11 @@ export async function writeCustomers(
   const visitors =
     context.principal.scopedTo === null ? visitorsAmong(writes, identitiesOf, { refs, owners, states }) : [];
   const recognised = await recognisable(tx, visitors);
-  const plan = new Plan(context, { kinds, refs, owners, states, withMembers, partners, erased, recognised }, changes);
+  const plan = new Plan(
+    context,
+    { kinds, refs, owners, states, above, withMembers, partners, erased, recognised },
+    changes,
+  );
   const results = writes.map((write, index) => {
     const identities = identitiesOf[index];
     return orProblem(() => {
@@ -187,6 +195,22 @@ export async function writeCustomers(
     await mergeCustomers(tx, context, { mergeId, survivorId: customerId, customerId: visitorId });
   }
   return results;
+}
+
+/** Whether somebody who was there gets another company or referrer: who is new is above nobody. */
+function relates(
+  writes: CustomerWrite[],
+  refs: ReadonlyMap<string, RefRow>,
+  states: ReadonlyMap<string, CustomerState>,
+  mayJoin: boolean,
+): boolean {
+  return writes.some(({ mode, id, input }) => {
+    const first = input.references?.[0];
+    const own = mode === 'patch' ? id : first && mode === 'upsert' ? refs.get(refKey(first))?.recordId : undefined;
+    const row = own ? states.get(own)?.row : undefined;
+    if (!row && !(mode === 'upsert' && mayJoin)) return false;
+    return relations.some((member) => input[member] && input[member] !== row?.[member]);
+  });
 }
 
 /** Of whom there is no more than a reference, and whose document has an e-mail that somebody else has or may have by then. */
@@ -239,6 +263,8 @@ interface PreparedCustomers {
   refs: Map<string, RefRow>;
   owners: Map<string, string>;
   states: Map<string, CustomerState>;
+  /** What is stored above the companies and referrers that are named, where that is in question. */
+  above: Above;
   /** Companies that would become persons, and that somebody belongs to. */
   withMembers: ReadonlySet<string>;
   /** Those of the partners named that there are. */
@@ -256,6 +282,7 @@ class Plan {
   readonly #refs: PreparedCustomers['refs'];
   readonly #owners: PreparedCustomers['owners'];
   readonly #states: PreparedCustomers['states'];
+  readonly #above: PreparedCustomers['above'];
   readonly #withMembers: PreparedCustomers['withMembers'];
   readonly #partners: PreparedCustomers['partners'];
   readonly #changes: Map<string, CustomerChange>;
@@ -272,6 +299,7 @@ class Plan {
     this.#refs = known.refs;
     this.#owners = known.owners;
     this.#states = known.states;
+    this.#above = known.above;
     this.#withMembers = known.withMembers;
     this.#partners = known.partners;
     this.#changes = changes;
@@ -284,7 +312,7 @@ class Plan {
     let { input } = write;
     let references = input.references;
     const first = references?.[0];
-    const incoming = sourceVersion('sourceVersion' in input ? input.sourceVersion : undefined);
+    const incoming = sourceVersion('sourceVersion' in input ? input.sourceVersion : undefined, this.#context.now);
     if (incoming && !first)
       throw invalid('/sourceVersion', 'no_reference', 'sourceVersion needs a reference: send references.');
     if (mode === 'upsert' && !first)
@@ -323,8 +351,8 @@ class Plan {
     const names = this.#references(
       recordId,
       before?.references ?? [],
-      // Those of a visitor come with the merge.
-      moving ? references?.filter((ref) => !moving.has(refKey(ref))) : references,
+      // Those of a visitor come with the merge: of this document, or of an earlier one of the set.
+      references?.filter((ref) => !moving?.has(refKey(ref)) && !this.#comesByMerge(ref, recordId)),
       write,
       moving ? null : incoming,
     );
@@ -390,6 +418,11 @@ class Plan {
     return found ?? named;
   }
 
+  #comesByMerge(ref: ReferenceInput, customerId: string): boolean {
+    const holder = this.#refs.get(refKey(ref))?.recordId;
+    return !!holder && this.merges.get(holder)?.customerId === customerId;
+  }
+
   #mergeOf(visitorId: string, customerId: string): Recognition & { mergeId: string } {
     return this.merges.get(visitorId) ?? { visitorId, customerId, mergeId: newId() };
   }
@@ -447,6 +480,15 @@ class Plan {
       if (other === id) throw invalid(`/${member}`, 'self_reference', 'You cannot set this to the customer itself.');
       if (member === 'companyId' && kind !== 'company')
         throw invalid('/companyId', 'not_a_company', 'This customer is not a company: send the id of a company.');
+      const relatedOf = (one: string) => this.#states.get(one)?.row ?? this.#above.get(one);
+      if (id !== undefined && leadsTo([id], member, other, relatedOf)) {
+        const above = member === 'companyId' ? 'belongs to' : 'was referred by';
+        throw invalid(
+          `/${member}`,
+          'ring',
+          `That customer ${above} this one, directly or through others: send another one.`,
+        );
+      }
     }
   }
 

@@ -58,6 +58,8 @@ export async function openDetractorFollowUps(
       status: 'open',
       outcome: null,
       note: null,
+      attributes: null,
+      tags: null,
       closedAt: null,
       createdAt: context.now,
       updatedAt: context.now,

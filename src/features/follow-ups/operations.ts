@@ -7,6 +7,7 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { customList } from '../../records/custom-fields.ts';
 import { personErasedProblem, refuseErased } from '../../records/erased.ts';
 import { withoutPersonal } from '../../records/personal-data.ts';
 import { targetId } from '../../records/references/queries.ts';
@@ -104,6 +105,8 @@ export const getFollowUp = readOperation({
   },
 });
 
+const custom = customList(followUps);
+
 const list = keysetList<FollowUp & { dueOrder: string }>({
   name: 'follow_ups',
   select: sql`${answered(followUps)}, ${dueOrder} as "dueOrder"`,
@@ -122,7 +125,10 @@ const list = keysetList<FollowUp & { dueOrder: string }>({
     // Two filters of the statement for one of the list: only a condition without a parameter is seen by an index.
     isOverdue: () => sql`${followUps.status} = 'open' and ${dueOrder} < ${param('$now')}::timestamptz`,
     isNotOverdue: () => sql`not (${followUps.status} = 'open' and ${dueOrder} < ${param('$now')}::timestamptz)`,
+    ...custom.filters,
   },
+  uneven: custom.uneven,
+  normalize: custom.normalize,
   sorts: {
     createdAt: { expression: sql`${followUps.createdAt}`, type: 'timestamptz', field: 'createdAt' },
     dueAt: { expression: dueOrder, type: 'timestamptz', field: 'dueOrder' },
@@ -143,6 +149,7 @@ const listFilters = {
     .boolean()
     .optional()
     .meta({ description: 'Only overdue follow-ups (open and past their due date), or only the others.' }),
+  ...custom.parameters,
 };
 const followUpPage = pageOf(followUp).meta({ id: 'FollowUpPage' });
 
@@ -166,6 +173,7 @@ export const listFollowUps = readOperation({
   description: 'Sorted by `dueAt`; follow-ups without a due date come last (`-dueAt`: first).',
   input: z.strictObject({ ...listFilters, customerId: id.optional() }),
   output: followUpPage,
+  personalParameters: custom.personalParameters,
   run: pageOfFollowUps,
 });
 
@@ -177,6 +185,7 @@ export const listCustomerFollowUps = readOperation({
   summary: "List a customer's follow-ups",
   input: z.strictObject({ ...targetParameters, ...listFilters }),
   output: followUpPage,
+  personalParameters: custom.personalParameters,
   problems: ['not_found'],
   async run(context, { id: customerId, source, externalId, ...filter }) {
     const owner = await targetId(context.db, 'customer', { id: customerId, source, externalId });

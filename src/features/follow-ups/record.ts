@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import { index, uniqueIndex } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { id } from '../../platform/values.ts';
+import { customFields } from '../../records/custom-fields.ts';
 import { instant, key, ownerId, recordId, text, version, words } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 import { customers } from '../customers/record.ts';
@@ -32,6 +33,7 @@ export const followUpMembers = {
   owner: text(200).plain().says('The owner. Default: chosen by the assignment rules.', 'maria'),
   dueAt: instant(),
   note: text(2_000).personal().says('Free text: personal data.'),
+  ...customFields({ personal: true }),
 };
 const kind = words(followUpKind).required();
 
@@ -47,6 +49,8 @@ export const followUpFields = {
   status: words(followUpStatus).required().readOnly(),
   outcome: words(followUpOutcome).readOnly(),
   note: followUpMembers.note,
+  attributes: followUpMembers.attributes,
+  tags: followUpMembers.tags,
   closedAt: instant().readOnly(),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),

@@ -17,7 +17,7 @@ import { scoreQuery } from './score-sql.ts';
 
 const points = z.number().min(-10_000_000).max(10_000_000);
 
-const custom = customFilters(leads, { personal: true });
+const custom = customFilters(leads);
 
 const input = z.strictObject({
   ...pageParameters,

@@ -10,8 +10,9 @@ import { readOperation, writeOperation, writeParameters } from '../../platform/o
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { customList } from '../../records/custom-fields.ts';
 import { nextStamps } from '../../records/stamps.ts';
-import { answered, updateRows } from '../../records/table.ts';
+import { answered, sentMembers, updateRows } from '../../records/table.ts';
 import { unknownCampaigns } from '../campaigns/queries.ts';
 import { recomputePublication } from '../loyalty/publication.ts';
 import {
@@ -27,6 +28,7 @@ import {
 } from './queries.ts';
 import {
   completeRules,
+  customMembers,
   loyaltyProgramme,
   loyaltyProgrammeInput,
   loyaltyProgrammePatch,
@@ -69,6 +71,7 @@ export const createLoyaltyProgramme = writeOperation({
       status: 'draft' as const,
       rules,
       endedAt: null,
+      ...sentMembers(customMembers, body, null),
       createdAt: now,
       updatedAt: now,
     };
@@ -126,12 +129,16 @@ export const loyaltyProgrammesByIds = readOperation({
   },
 });
 
+const custom = customList(loyaltyProgrammes);
+
 const list = keysetList<ProgrammeRecord>({
   name: 'loyalty_programmes',
   select: programmeColumns(param('$now')),
   from: sql`${loyaltyProgrammes}`,
   id: sql`${loyaltyProgrammes.id}`,
-  filters: { status: (value) => sql`${loyaltyProgrammes.status} = ${value}` },
+  filters: { status: (value) => sql`${loyaltyProgrammes.status} = ${value}`, ...custom.filters },
+  uneven: custom.uneven,
+  normalize: custom.normalize,
   sorts: {
     createdAt: { expression: sql`${loyaltyProgrammes.createdAt}`, type: 'timestamptz', field: 'createdAt' },
   },
@@ -149,6 +156,7 @@ export const listLoyaltyProgrammes = readOperation({
     ...pageParameters,
     sort: sortParameter(['createdAt'], '-createdAt'),
     status: programmeStatus.optional(),
+    ...custom.parameters,
   }),
   output: pageOf(loyaltyProgramme).meta({ id: 'LoyaltyProgrammePage' }),
   async run(context, input) {
@@ -188,7 +196,12 @@ export const updateLoyaltyProgramme = writeOperation({
     checkVersion(before.version, expected);
     const rules = body.rules ? completeRules(body.rules) : before.rules;
     if (body.rules) await checkCampaigns(tx, rules);
-    return save(tx, before, { name: body.name ?? before.name, rules }, now);
+    return save(
+      tx,
+      before,
+      { name: body.name ?? before.name, rules, ...sentMembers(customMembers, body, before) },
+      now,
+    );
   },
 });
 

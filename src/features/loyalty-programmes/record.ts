@@ -13,6 +13,7 @@ import {
   positiveAmount,
   smallInteger,
 } from '../../platform/values.ts';
+import { customFields } from '../../records/custom-fields.ts';
 import { instant, integer, json, key, recordId, text, version, words } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 
@@ -391,6 +392,9 @@ export function completeRules(given: LoyaltyRulesInput): z.output<typeof loyalty
 
 const programmeExample = { name: 'Friends of the garden', rules: rulesExample };
 
+/** What clients keep with programmes. */
+export const customMembers = customFields({ personal: false });
+
 export const programmeFields = {
   id: key(),
   name: text(200).plain().required().says('Name shown to members.', programmeExample.name),
@@ -401,6 +405,7 @@ export const programmeFields = {
     .takes(loyaltyRulesInput)
     .answers(loyaltyRules.meta({ description: 'The draft. Only published rules are in force.' })),
   endedAt: instant().readOnly().says('From then on nothing is earned; points earned before can still be spent.'),
+  ...customMembers,
   version: version(),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),

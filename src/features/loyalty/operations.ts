@@ -64,9 +64,9 @@ export const enrolCustomer = writeOperation({
   output: writtenCustomerLoyalty,
   idempotency: 'required',
   created: () => true,
-  problems: ['not_found', 'already_exists', programmeNotPublished, programmeEnded, personErasedProblem],
+  problems: ['not_found', 'deleted', 'already_exists', programmeNotPublished, programmeEnded, personErasedProblem],
   async run(tx, context, { body: { programmeId, joinedAt: asked = context.now }, ...target }) {
-    const customerId = await targetId(tx, 'customer', target);
+    const customerId = await targetId(tx, 'customer', target, { toWrite: true });
     if (context.principal.scopedTo?.kind === 'customer' && asked !== context.now) {
       // Years of orders would earn points by the customer's own word.
       const message = 'Your token may not set joinedAt: you join now. Leave it out.';
@@ -340,7 +340,7 @@ export const createLoyaltyTransaction = writeOperation({
   output: writtenLoyaltyTransaction,
   idempotency: 'required',
   created: () => true,
-  problems: [insufficientPoints, 'already_exists', customerRequired, personErasedProblem],
+  problems: [insufficientPoints, 'deleted', 'already_exists', customerRequired, personErasedProblem],
   async run(tx, context, { body }) {
     const [result] = await writeTransactions(tx, context, [body]);
     if (!result || result instanceof Problem) throw result ?? notFound('transaction');

@@ -25,9 +25,9 @@ export const setLoyaltyTier = writeOperation({
   input: z.strictObject({ ...targetParameters, ...writeParameters, body: tierSetting }),
   output: writtenCustomerLoyalty,
   idempotency: 'accepted',
-  problems: ['not_found', personErasedProblem],
+  problems: ['not_found', 'deleted', personErasedProblem],
   async run(tx, context, { body: { tier, reason, until }, dryRun: _, ...target }) {
-    const customerId = await targetId(tx, 'customer', target);
+    const customerId = await targetId(tx, 'customer', target, { toWrite: true });
     await lockCustomers(tx, [customerId]);
     refuseErased(tx, customerId);
     const accounts = await openAccounts(tx, context, [customerId], { lots: true });

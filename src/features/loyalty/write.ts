@@ -6,7 +6,7 @@ import { invalid, orProblem, Problem } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
 import { refuseErased } from '../../records/erased.ts';
 import { customerRequired } from '../../records/ownership.ts';
-import { refKey, refsByName } from '../../records/references/queries.ts';
+import { deletedReference, refKey, refsByName } from '../../records/references/queries.ts';
 import { ownersOf } from '../../records/statements.ts';
 import { lockCustomers } from '../customers/queries.ts';
 import { rulesAt } from '../loyalty-programmes/queries.ts';
@@ -79,7 +79,9 @@ function ownerOf(
   found: Awaited<ReturnType<typeof refsByName>>,
 ): string {
   if ((customerId === undefined) === (customer === undefined)) throw noCustomer();
-  const id = customerId ?? (customer && found.get(refKey(customer))?.recordId);
+  const named = customer && found.get(refKey(customer));
+  if (named?.deletedAt) throw deletedReference('/customer');
+  const id = customerId ?? named?.recordId;
   if (!id) throw notAMember('/customer');
   return id;
 }

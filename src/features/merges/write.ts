@@ -15,6 +15,7 @@ import { redirectsOf } from '../customers/aliases.ts';
 import { normalForm } from '../customers/normal-form.ts';
 import type { CustomerRow, IdentityRow } from '../customers/queries.ts';
 import { customerIdentities, customers, sharedIdentities } from '../customers/record.ts';
+import { leadsTo, relations, relationsAbove } from '../customers/relations.ts';
 import { enqueueReferrals } from '../loyalty/referrals.ts';
 import { mergeLeads, unmergeLeads } from './leads.ts';
 import { moveLedger, recomputeMember, reopenAccount, restoreLedgers, splitLedgers } from './ledger.ts';
@@ -74,6 +75,16 @@ export interface MergeWrite extends MergeInput {
   survivorVersion?: number | '*' | undefined;
 }
 
+/** Nobody is above themselves through others either: of what would go round, the link of the survivor goes. */
+async function breakRings(tx: Transaction, row: CustomerRow, both: string[]): Promise<void> {
+  const named = relations.flatMap((member) => row[member] ?? []);
+  if (named.length === 0) return;
+  const above = await relationsAbove(tx, named);
+  for (const member of relations) {
+    if (leadsTo(both, member, row[member], (id) => above.get(id))) row[member] = null;
+  }
+}
+
 /**
  * Two records of one person become one, in a constant number of statements: both are locked, in id order and with
  * whoever names the one that goes; their facts move, what is derived is recomputed, and the id that goes leads to the
@@ -104,6 +115,7 @@ export async function mergeCustomers(tx: Transaction, context: Context, write: M
   refuse(obstaclesOf({ survivor, other }));
 
   const decided = decide({ survivor, other, take });
+  await breakRings(tx, decided.row, [from, to]);
   const move: Move = { mergeId, from, to, now };
   const columns = await storedColumns(tx);
   const by = context.principal.client;

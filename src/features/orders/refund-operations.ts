@@ -80,7 +80,7 @@ export const createRefund = writeOperation({
     if (body.orderId !== undefined || body.order !== undefined) {
       throw invalid('/orderId', 'order_twice', 'The address names the order: leave out orderId and order.');
     }
-    const target = await targetId(tx, 'order', { id: orderId, source, externalId });
+    const target = await targetId(tx, 'order', { id: orderId, source, externalId }, { toWrite: true });
     if ((await ownersOf(tx, orderRecord, [target])).size === 0) throw notFound('order');
     return records.create.run(tx, context, { body: { ...body, orderId: target } });
   },

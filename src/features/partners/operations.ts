@@ -8,6 +8,7 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { customList } from '../../records/custom-fields.ts';
 import { nextStamps } from '../../records/stamps.ts';
 import { answered, answeredMembers, sentMembers } from '../../records/table.ts';
 import { lockCustomers } from '../customers/queries.ts';
@@ -129,12 +130,16 @@ export const partnersByIds = readOperation({
   },
 });
 
+const custom = customList(partners);
+
 const list = keysetList<Partner>({
   name: 'partners',
   select: answered(partners),
   from: sql`${partners}`,
   id: sql`${partners.id}`,
-  filters: { status: (value) => sql`${partners.status} = ${value}` },
+  filters: { status: (value) => sql`${partners.status} = ${value}`, ...custom.filters },
+  uneven: custom.uneven,
+  normalize: custom.normalize,
   sorts: {
     name: { expression: sql`${partners.name} collate "C"`, type: 'text', field: 'name' },
     createdAt: { expression: sql`${partners.createdAt}`, type: 'timestamptz', field: 'createdAt' },
@@ -150,6 +155,7 @@ export const listPartners = readOperation({
     ...pageParameters,
     sort: sortParameter(['name', 'createdAt'], 'name'),
     status: partnerStatus.optional(),
+    ...custom.parameters,
   }),
   output: pageOf(partner).meta({ id: 'PartnerPage' }),
   run: (context, input) => list(context.db, context, input),

@@ -2,6 +2,7 @@ import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { typeNames } from '../../platform/type-names.ts';
 import { id, text } from '../../platform/values.ts';
+import { customFields } from '../../records/custom-fields.ts';
 import {
   boolean,
   instant,
@@ -76,6 +77,7 @@ export const partnerFields = {
     .defaultsTo({ acquired: false, segments: [], consent: null })
     .takes(partnerRules.partial().register(typeNames, { name: 'PartnerRules' }))
     .says('Replaced as a whole; omitted parts share nothing.', { acquired: true }),
+  ...customFields({ personal: false }),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),
 };

@@ -8,6 +8,7 @@ import { readOperation, writeOperation, writeParameters } from '../../platform/o
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { customList } from '../../records/custom-fields.ts';
 import { nextStamps } from '../../records/stamps.ts';
 import { sentMembers, updateRows } from '../../records/table.ts';
 import { rulesOf } from '../loyalty-programmes/queries.ts';
@@ -131,6 +132,8 @@ export const rewardsByIds = readOperation({
 const isAvailableNow = sql`(coalesce(${rewards.availableFrom} <= ${param('$now')}::timestamptz, true)
   and coalesce(${rewards.availableTo} > ${param('$now')}::timestamptz, true) and coalesce(${rewards.stock} > ${rewards.redeemed}, true))`;
 
+const custom = customList(rewards);
+
 const list = keysetList<RewardRow>({
   name: 'rewards',
   select: rewardColumns,
@@ -139,7 +142,10 @@ const list = keysetList<RewardRow>({
   filters: {
     programmeId: (value) => sql`${rewards.programmeId} = ${value}::uuid`,
     available: (value) => sql`${isAvailableNow} = ${value}::boolean`,
+    ...custom.filters,
   },
+  uneven: custom.uneven,
+  normalize: custom.normalize,
   sorts: {
     createdAt: { expression: sql`${rewards.createdAt}`, type: 'timestamptz', field: 'createdAt' },
     points: { expression: sql`${rewards.points}`, type: 'bigint', field: 'points' },
@@ -162,6 +168,7 @@ export const listRewards = readOperation({
     available: z.boolean().optional().meta({
       description: 'Only rewards that are available now (within their dates, with a piece left), or only the others.',
     }),
+    ...custom.parameters,
     customerId: forCustomer,
   }),
   output: pageOf(reward).meta({ id: 'RewardPage' }),

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { problemType } from '../../platform/errors.ts';
 import { typeNames } from '../../platform/type-names.ts';
 import { text as boundedText, id, smallInteger } from '../../platform/values.ts';
+import { customFields } from '../../records/custom-fields.ts';
 import { count, instant, integer, key, ownerId, recordId, text, version, words } from '../../records/fields.ts';
 import { referenceInput } from '../../records/references/record.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
@@ -63,6 +64,7 @@ export const rewardFields = {
     .says('Key of the lowest level that may have it; null: everybody.', 'silver'),
   availableFrom: instant().says('It can be redeemed from then on …'),
   availableTo: instant().says('… and before this instant; null: no end.'),
+  ...customFields({ personal: false }),
   version: version().says('Counts the changes of the record, from 1; redemptions do not count.'),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),
@@ -138,6 +140,7 @@ export const redemptionFields = {
   fulfilledAt: instant().readOnly().lifeSign(),
   cancelledAt: instant().readOnly(),
   reason: text(500).personal().readOnly().says('Why it was cancelled.'),
+  ...customFields({ personal: true }),
   version: version(),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),

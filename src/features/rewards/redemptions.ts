@@ -8,12 +8,13 @@ import { readOperation, writeOperation, writeParameters } from '../../platform/o
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant } from '../../platform/values.ts';
 import { checkVersion, created, expectedVersion } from '../../platform/versions.ts';
+import { customList } from '../../records/custom-fields.ts';
 import { isErased, personErasedProblem, refuseErased } from '../../records/erased.ts';
 import { customerRequired } from '../../records/ownership.ts';
-import { refKey, refsByName, targetId } from '../../records/references/queries.ts';
+import { deletedReference, refKey, refsByName, targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
 import { nextStamps } from '../../records/stamps.ts';
-import { answered, answeredMembers } from '../../records/table.ts';
+import { answered, answeredMembers, sentMembers } from '../../records/table.ts';
 import { customerById, lockCustomers } from '../customers/queries.ts';
 import { givePointsBack, takePoints } from '../loyalty/ledger.ts';
 import { openAccounts } from '../loyalty/open-accounts.ts';
@@ -70,6 +71,7 @@ export const createRedemption = writeOperation({
     limitReached,
     outOfStock,
     insufficientPoints,
+    'deleted',
     personErasedProblem,
   ],
   async run(tx, context, { body }) {
@@ -108,8 +110,7 @@ export const createRedemption = writeOperation({
       customerId,
       id: redemptionId,
       version: 1,
-      rewardId,
-      quantity,
+      ...sentMembers(redemptionFields, body, null),
       points,
       status: 'redeemed',
       transactionId: transaction.id,
@@ -134,7 +135,9 @@ async function ownerOf(tx: Transaction, { customerId, customer }: RedemptionInpu
       errors: [{ pointer: '/customerId', code: 'customer_required', message }],
     });
   }
-  const owner = (await refsByName(tx, 'customer', [customer])).get(refKey(customer))?.recordId;
+  const named = (await refsByName(tx, 'customer', [customer])).get(refKey(customer));
+  if (named?.deletedAt) throw deletedReference('/customer');
+  const owner = named?.recordId;
   if (!owner) throw invalid('/customer', 'not_a_member', 'There is no customer with that reference.');
   return owner;
 }
@@ -241,6 +244,8 @@ export const getRedemption = readOperation({
   },
 });
 
+const custom = customList(redemptions);
+
 const list = keysetList<Redemption>({
   name: 'redemptions',
   select: answered(redemptions),
@@ -253,7 +258,10 @@ const list = keysetList<Redemption>({
     status: (value) => sql`${redemptions.status} = ${value}`,
     createdFrom: (value) => sql`${redemptions.createdAt} >= ${value}::timestamptz`,
     createdTo: (value) => sql`${redemptions.createdAt} < ${value}::timestamptz`,
+    ...custom.filters,
   },
+  uneven: custom.uneven,
+  normalize: custom.normalize,
   sorts: {
     createdAt: { expression: sql`${redemptions.createdAt}`, type: 'timestamptz', field: 'createdAt' },
   },
@@ -267,6 +275,7 @@ const listFilters = {
   status: redemptionStatus.optional(),
   createdFrom: instant.optional(),
   createdTo: instant.optional(),
+  ...custom.parameters,
 };
 const redemptionPage = pageOf(redemption).meta({ id: 'RedemptionPage' });
 
@@ -278,6 +287,7 @@ export const listRedemptions = readOperation({
   summary: 'List redemptions',
   input: z.strictObject({ ...listFilters, customerId: id.optional() }),
   output: redemptionPage,
+  personalParameters: custom.personalParameters,
   run: (context, input) => list(context.db, context, input),
 });
 
@@ -289,6 +299,7 @@ export const listCustomerRedemptions = readOperation({
   summary: "List a customer's redemptions",
   input: z.strictObject({ ...targetParameters, ...listFilters }),
   output: redemptionPage,
+  personalParameters: custom.personalParameters,
   problems: ['not_found'],
   async run(context, { id: given, source, externalId, ...filter }) {
     const customerId = await targetId(context.db, 'customer', { id: given, source, externalId });

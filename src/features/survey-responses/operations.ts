@@ -7,6 +7,7 @@ import { type Context, readOperation, writeOperation, writeParameters } from '..
 import { keysetList, type Page, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { checkVersion, created, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { customList } from '../../records/custom-fields.ts';
 import { customerRequired } from '../../records/ownership.ts';
 import { targetId } from '../../records/references/queries.ts';
 import { targetParameters } from '../../records/references/record.ts';
@@ -98,6 +99,8 @@ export const getSurveyResponse = readOperation({
 
 const term = (prefix: string) => (value: SQL) => sql`${terms} @> array[${sql.raw(`'${prefix}:'`)} || ${value}::text]`;
 
+const custom = customList(surveyResponses);
+
 export const responseList = keysetList<SurveyResponse>({
   name: 'survey_responses',
   select: responseColumns,
@@ -129,11 +132,14 @@ export const responseList = keysetList<SurveyResponse>({
     q: (value) => sql`exists (
       select from survey_answers a where a.response_id = ${surveyResponses.id} and a.text is not null
         and ${words} @@ websearch_to_tsquery('simple', ${value}))`,
+    ...custom.filters,
   },
   uneven: [
     ...['orderId', 'interactionId', 'sku', 'staff', 'department', 'process', 'channel', 'language', 'journeyStage'],
     ...['status', 'late', 'answer', 'q'],
+    ...custom.uneven,
   ],
+  normalize: custom.normalize,
   sorts: { answeredAt: { expression: sql`${surveyResponses.answeredAt}`, type: 'timestamptz', field: 'answeredAt' } },
   defaultSort: '-answeredAt',
 });
@@ -177,6 +183,7 @@ const listFilters = {
       'Words in a text answer, in any order; `"…"` for a phrase, `or` between alternatives, `-` before a word to exclude. Needs `customers:pii`.',
     example: 'late -refund',
   }),
+  ...custom.parameters,
 };
 
 const responsePage = pageOf(surveyResponse).meta({ id: 'SurveyResponsePage' });
@@ -192,6 +199,8 @@ async function listPage(context: Context, filter: Filter): Promise<Page<SurveyRe
   const answer = Object.values(asked).some((value) => value !== undefined) ? JSON.stringify(asked) : undefined;
   return responseList(context.db, context, { ...rest, answer });
 }
+
+const personalParameters = ['q', ...custom.personalParameters];
 
 /** What is in the answers, and not in the response itself. */
 const selects = {
@@ -209,7 +218,7 @@ export const listSurveyResponses = readOperation({
   summary: 'List and search responses',
   input: z.strictObject({ ...listFilters, surveyId: id.optional(), customerId: id.optional() }),
   output: responsePage,
-  personalParameters: ['q'],
+  personalParameters,
   selects,
   run: (context, input) => listPage(context, input),
 });
@@ -222,7 +231,7 @@ export const listResponsesOfSurvey = readOperation({
   summary: "List a survey's responses",
   input: z.strictObject({ ...surveyTarget, ...listFilters, customerId: id.optional() }),
   output: responsePage,
-  personalParameters: ['q'],
+  personalParameters,
   selects,
   problems: ['not_found'],
   async run(context, { id: surveyId, ...filter }) {
@@ -240,7 +249,7 @@ export const listCustomerSurveyResponses = readOperation({
   summary: "List a customer's responses",
   input: z.strictObject({ ...targetParameters, ...listFilters, surveyId: id.optional() }),
   output: responsePage,
-  personalParameters: ['q'],
+  personalParameters,
   selects,
   problems: ['not_found'],
   async run(context, { id: customerId, source, externalId, ...filter }) {

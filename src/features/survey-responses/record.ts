@@ -2,6 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import { foreignKey, index, uniqueIndex } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { text as boundedText, id, smallInteger } from '../../platform/values.ts';
+import { customFields } from '../../records/custom-fields.ts';
 import {
   boolean,
   code,
@@ -113,6 +114,7 @@ export const responseFields = {
   invitationId: recordId().readOnly().says('The invitation it came by.'),
   language: text(35).plain().says('Default: the language of the survey.', 'en'),
   journeyStage: text(200).plain().says('The stage of the journey. Default: the stage of the survey.', 'delivery'),
+  ...customFields({ personal: true }),
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),
 };

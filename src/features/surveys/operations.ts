@@ -6,6 +6,7 @@ import { readOperation, writeOperation, writeParameters } from '../../platform/o
 import { keysetList, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
 import { id, text } from '../../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion } from '../../platform/versions.ts';
+import { customList } from '../../records/custom-fields.ts';
 import { answered, answeredMembers } from '../../records/table.ts';
 import {
   deleteSurveyRow,
@@ -96,6 +97,8 @@ export const surveysByIds = readOperation({
   },
 });
 
+const custom = customList(surveys);
+
 const list = keysetList<Survey>({
   name: 'surveys',
   select: surveyColumns,
@@ -106,7 +109,10 @@ const list = keysetList<Survey>({
     journeyStage: (value) => sql`${surveys.journeyStage} = ${value}`,
     channel: (value) => sql`${surveys.channel} = ${value}`,
     language: (value) => sql`${surveys.language} = ${value}`,
+    ...custom.filters,
   },
+  uneven: custom.uneven,
+  normalize: custom.normalize,
   sorts: { createdAt: { expression: sql`${surveys.createdAt}`, type: 'timestamptz', field: 'createdAt' } },
   defaultSort: '-createdAt',
 });
@@ -124,6 +130,7 @@ export const listSurveys = readOperation({
     journeyStage: text(100).optional(),
     channel: text(100).optional(),
     language: text(35).optional(),
+    ...custom.parameters,
   }),
   output: pageOf(survey).meta({ id: 'SurveyPage' }),
   async run(context, input) {

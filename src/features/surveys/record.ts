@@ -2,6 +2,7 @@ import { index } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import { problemType } from '../../platform/errors.ts';
 import { text as boundedText, smallInteger } from '../../platform/values.ts';
+import { customFields } from '../../records/custom-fields.ts';
 import { instant, integer, json, key, recordId, text, version, words } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 import { consentPurpose } from '../customers/consent-input.ts';
@@ -237,6 +238,9 @@ export const defaultSettings: SurveySettings = {
   consentPurpose: null,
 };
 
+/** What clients keep with surveys. */
+export const customMembers = customFields({ personal: false });
+
 export const surveyFields = {
   id: key(),
   version: version(),
@@ -260,6 +264,7 @@ export const surveyFields = {
     .takes(surveySettingsInput)
     .defaultsTo(defaultSettings)
     .says('Omitted members keep their values.'),
+  ...customMembers,
   createdAt: instant().required().readOnly(),
   updatedAt: instant().required().readOnly(),
 };

@@ -3,9 +3,11 @@ import type { Transaction } from '../../platform/db/client.ts';
 import { type FieldError, invalid, Problem, problemType } from '../../platform/errors.ts';
 import { type Context, personalScope, requireScope } from '../../platform/operation.ts';
 import { nextStamps } from '../../records/stamps.ts';
+import { sentMembers } from '../../records/table.ts';
 import { answeredQuestions, surveyUses, surveyVersionsFrom } from './queries.ts';
 import { changedMeaning, readQuestions } from './questions.ts';
 import {
+  customMembers,
   defaultSettings,
   type Survey,
   type SurveyInput,
@@ -64,6 +66,7 @@ export function newSurvey(context: Context, id: string, input: SurveyInput): Sur
     channel: input.channel ?? null,
     language: input.language ?? null,
     settings: readSettings(input.settings, defaultSettings),
+    ...sentMembers(customMembers, input, null),
     createdAt: now,
     updatedAt: now,
     questions,
@@ -108,6 +111,7 @@ export async function changedSurvey(
     channel: patch.channel === undefined ? before.channel : patch.channel,
     language: patch.language === undefined ? before.language : patch.language,
     settings: readSettings(patch.settings, before.settings),
+    ...sentMembers(customMembers, patch, before),
     questions,
   };
 }

@@ -9,7 +9,7 @@ import {
   statement,
   type Transaction,
 } from '../../platform/db/client.ts';
-import { type FieldError, notFound, Problem } from '../../platform/errors.ts';
+import { checkNotAhead, type FieldError, notFound, Problem } from '../../platform/errors.ts';
 import { instantNanoseconds } from '../../platform/values.ts';
 import { isNobody } from '../nobody.ts';
 import { updateRows } from '../table.ts';
@@ -200,14 +200,26 @@ export function newRef(
   };
 }
 
+const inBody = { pointer: '/sourceVersion' };
+
 export interface SourceVersion {
   kind: 'number' | 'instant';
   value: string;
 }
 
-export function sourceVersion(input: number | string | undefined): SourceVersion | null {
+/**
+ * A version as it is stored. One from the future would keep out whatever comes until then.
+ *
+ * @throws Problem in_the_future
+ */
+export function sourceVersion(
+  input: number | string | undefined,
+  now: string,
+  place: Pick<FieldError, 'pointer' | 'parameter'> = inBody,
+): SourceVersion | null {
   if (input === undefined) return null;
   if (typeof input === 'number') return { kind: 'number', value: String(input) };
+  checkNotAhead(input, now, 'sourceVersion', place);
   return { kind: 'instant', value: String(instantNanoseconds(input)) };
 }
 
@@ -218,7 +230,7 @@ export function sourceVersion(input: number | string | undefined): SourceVersion
 export function isNews(
   stored: Pick<RefRow, 'versionKind' | 'versionValue'>,
   incoming: SourceVersion | null,
-  place: Pick<FieldError, 'pointer' | 'parameter'> = { pointer: '/sourceVersion' },
+  place: Pick<FieldError, 'pointer' | 'parameter'> = inBody,
 ): boolean {
   if (!incoming || !stored.versionKind || stored.versionValue === null) return true;
   if (stored.versionKind !== incoming.kind) {

@@ -117,15 +117,16 @@ function restores(fact: FactReference | NamelessFact | null): boolean {
  * Whether a message that deletes a record is newer than what is stored under the reference it came by (by id: the first one).
  * If it is, its version is stored with the tombstone.
  *
- * @throws Problem no_reference, source_version_kind
+ * @throws Problem no_reference, source_version_kind, in_the_future
  */
 export async function isDeletionNews(
   tx: Transaction,
   references: readonly RefRow[],
   target: Target,
   sent: number | string | undefined,
+  now: string,
 ): Promise<boolean> {
-  const incoming = sourceVersion(sent);
+  const incoming = sourceVersion(sent, now, { parameter: 'sourceVersion' });
   if (!incoming) return true;
   const named = references.find(
     ({ source, externalId }) => source === target.source && externalId === target.externalId,

@@ -346,6 +346,8 @@ t.test('owners are those that one who looks at one after the other would choose'
                 responseId: null,
                 owner: one?.owner ?? null,
                 dueAt: null,
+                attributes: null,
+                tags: null,
                 status: 'open',
                 outcome: null,
                 note: null,

@@ -59,8 +59,8 @@ t.test('PUT clears what its reference brought, and nothing that others did', asy
     orderOf({ source: 'tel', customer: { externalId: tel, email: own.value, phone: called.value } }),
   );
   for (const night of [1, 2]) has(t, await put('shop', shop, [own]), [own, called], `night ${night}`);
-  has(t, await put('shop', shop, [changed]), [changed, called], 'the shop has another address');
-  has(t, await put('shop', shop), [called], 'and none');
+  has(t, await put('shop', shop, [changed]), [changed, own.value, called], 'the shop has another address');
+  has(t, await put('shop', shop), [own, called], 'and none: the call centre has told the first one');
   t.strictSame(
     (await request('GET', at('shop', shop))).body.references.map(({ source }: any) => source),
     ['shop', 'tel'],
@@ -173,8 +173,8 @@ for (const [door, putBy] of Object.entries(doors)) {
     const { id: mergeId } = await make(`/v1/customers/${a.id}/merge`, { customerId: b.id });
     has(t, await putBy('shop', y, [ofY]), [ofX.value, ofY, called.value, second], 'merged');
     await make(`/v1/customers/${a.id}/unmerge`, { mergeId });
-    has(t, await putBy('shop', y), [called], 'the phone is of the call centre');
-    has(t, await putBy('shop', x), [second], 'and that of the other one');
+    has(t, await putBy('shop', y), [ofY, called], 'the call centre has told both');
+    has(t, await putBy('shop', x), [ofX, second], 'and those of the other one');
     t.equal((await shown('tel', tel)).id, b.id, 'the reference of the call centre stays');
   });
 }
@@ -186,6 +186,53 @@ t.test('identities from before it was noted who brought them stay until a docume
   await database.query('update customer_identities set brought_by = null where customer_id = $1', [id]);
   has(t, await put('shop', shop, [own]), [own, called], 'the phone may be of others');
   has(t, await put('shop', shop), [called], 'the e-mail was told by this source since');
+});
+
+t.test('whoever repeats what is known has brought it as well', async (t) => {
+  const [shop, other] = [fresh('shop'), fresh('other')];
+  const [own, called] = [email(shop), phone()];
+  const { id, version } = await put('shop', shop, [own, called]);
+  const order = (customer: object) => make('/v1/orders', orderOf({ source: 'till', customer }));
+  await order({ source: 'shop', externalId: shop, email: own.value });
+  t.equal((await shown('shop', shop)).version, version, 'nothing that is shown has changed');
+  has(t, await put('shop', shop, [called]), [called], 'an order under its own reference is the word of that source');
+  await put('shop', shop, [own, called]);
+  await order({ email: own.value });
+  has(t, await put('shop', shop, [called]), [own, called], 'a till has told it under no reference');
+  await database.query('update customer_identities set brought_by = null where customer_id = $1', [id]);
+  await put('shop', shop, [own, called]);
+  await database.query(`update customer_identities set brought_by = null where customer_id = $1 and kind = 'phone'`, [
+    id,
+  ]);
+  await make('/v1/orders/batch', {
+    orders: [
+      orderOf({
+        source: 'till',
+        customer: { source: 'erp', externalId: other, email: own.value, phone: called.value },
+      }),
+      orderOf({ source: 'till', customer: { source: 'erp', externalId: other, email: own.value } }),
+    ],
+  });
+  has(t, await put('shop', shop), [own, called], 'a batch, and what was stored before it was noted');
+  has(t, await put('erp', other), [called], 'until that source gives it up');
+
+  // A shared one: the first order brings it, the second repeats it.
+  const house = [fresh('house'), fresh('house')];
+  const home = phone();
+  await put('shop', house[0] ?? '', [home]);
+  await put('shop', house[1] ?? '', [email(house[1] ?? '')]);
+  await put('erp', house[1] ?? '', [email(house[1] ?? ''), home]);
+  await order({ source: 'shop', externalId: house[1], phone: home.value });
+  const values = (customer: any) => customer.identities.map(({ value, shared }: any) => [value, shared ?? false]);
+  const left = await put('erp', house[1] ?? '');
+  t.strictSame(
+    values(left).sort(),
+    [
+      [home.value, true],
+      [email(house[1] ?? '').value, false],
+    ].sort(),
+    'the shop has told the shared phone as well',
+  );
 });
 
 t.test('batches and GraphQL do the same', async (t) => {

@@ -286,3 +286,29 @@ t.test('a document that names two accounts is about the customer who has one of 
   });
   t.match(body.results, [{ status: 'updated', id: first.body.id }]);
 });
+
+t.test('a document may name an account that came with a visitor of the same batch', async (t) => {
+  const [email, visitor, account] = [newEmail(), fresh('visitor'), fresh('account')];
+  const identities = [{ kind: 'email', value: email }];
+  const { body: known } = await put(account, { identities });
+  await put(visitor, {}, 'web');
+  const [web, shop] = [
+    { source: 'web', externalId: visitor },
+    { source: 'shop', externalId: account },
+  ];
+  const { body } = await request('POST', '/v1/customers/batch', {
+    body: {
+      customers: [
+        { references: [web], identities },
+        { references: [shop, web], identities },
+      ],
+    },
+    headers: newKey(),
+  });
+  t.match(body.results, [
+    { status: 'updated', id: known.id },
+    { status: 'updated', id: known.id },
+  ]);
+  const names = (await read(known.id)).references.map(({ source, externalId }: any) => `${source}/${externalId}`);
+  t.strictSame(names.sort(), [`shop/${account}`, `web/${visitor}`]);
+});

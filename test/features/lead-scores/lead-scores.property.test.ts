@@ -94,7 +94,7 @@ const intentRule = (points: fc.Arbitrary<number>) =>
   fc.record({
     group: fc.constant('intent' as const),
     points,
-    when: fc.option(fc.array(condition, { minLength: 1, maxLength: 1 }), { nil: undefined, freq: 1 }),
+    when: option(fc.array(condition, { minLength: 1, maxLength: 1 })),
     on: touches,
     per: option(fc.constantFrom('interaction' as const, 'minute' as const, 'page' as const, 'latest' as const)),
     cap: option(quarters(0, 60)),

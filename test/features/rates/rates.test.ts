@@ -103,7 +103,7 @@ t.test('a fact without a rate is accepted, counts in its own currency, and is co
   const customer = { externalId: fresh('late') };
   const placedAt = '2026-02-01T12:00:00Z';
   const { body: first } = await pushOrder(api, { customer, currency: 'CHF', placedAt });
-  const { body: second } = await pushOrder(api, { customer, currency: 'CHF', placedAt: '2026-02-20T12:00:00Z' });
+  const { body: second } = await pushOrder(api, { customer, currency: 'CHF', placedAt: '2026-02-03T12:00:00Z' });
   const { body: given } = await pushReturn(api, { customer, currency: 'CHF', returnedAt: placedAt });
   t.match([first.exchangeRate, first.baseRevenue, given.exchangeRate, given.baseTotal], [null, null, null, null]);
   const counts = { currency: 'CHF', orders: 2, revenue: 2000, returns: 1, returned: 500 };
