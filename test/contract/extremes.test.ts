@@ -107,7 +107,11 @@ t.test('sums that nobody could keep are refused, alone and in a batch, and leave
 });
 
 t.test('a thousand intervals are answered, more are not', async (test) => {
-  for (const url of metrics) {
+  // Cohorts have a limit of their own, because each has a series: see analytics.test.ts.
+  const withSeries = routes.flatMap(({ url, operation }) =>
+    metrics.includes(url) && 'interval' in operation.input.shape && operation.name !== 'getCohorts' ? [url] : [],
+  );
+  for (const url of withSeries) {
     const thousand = await send('GET', `${url}?from=2023-06-07&to=2026-03-03&interval=day`);
     test.equal(thousand.body.series?.length, 1_000, url);
     for (const range of [

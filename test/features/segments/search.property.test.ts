@@ -323,7 +323,7 @@ t.test('random trees find exactly those who match', async (t) => {
       const size = expected.length === 0 ? 'none' : expected.length === house.customers.length ? 'all' : 'some';
       sizes.set(size, (sizes.get(size) ?? 0) + 1);
     }),
-    { numRuns: draws({ quick: 120, deep: 4000 }), seed: firstSeed(11), endOnFailure },
+    { numRuns: draws({ quick: 160, deep: 4000 }), seed: firstSeed(11), endOnFailure },
   );
   t.ok((sizes.get('some') ?? 0) > 40, `trees that tell customers apart: ${JSON.stringify([...sizes])}`);
 });
