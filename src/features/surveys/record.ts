@@ -273,6 +273,7 @@ export const surveys = storedTable('surveys', {
   owner: null,
   key: ['id'],
   guard: null,
+  feed: { kind: 'survey' },
   fields: surveyFields,
   extras: (t) => [index('surveys_created').on(t.createdAt, t.id)],
 });
@@ -299,6 +300,7 @@ export const surveyVersions = storedTable('survey_versions', {
   partOf: { table: surveys, by: 'surveyId' },
   key: ['surveyId', 'number'],
   guard: null,
+  feed: { of: 'survey', by: 'surveyId' },
   fields: versionFields,
 });
 
