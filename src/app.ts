@@ -33,6 +33,7 @@ import { cursorCodec } from './platform/cursor.ts';
 import { openPool, type PoolOptions, poolDb, transaction } from './platform/db/client.ts';
 import { migrationsFolder } from './platform/db/open.ts';
 import { zoneDifference, zoneWarning } from './platform/db/zone-difference.ts';
+import { openFeed } from './platform/feed.ts';
 import { operationsOf, type Resolvers } from './platform/graphql/field.ts';
 import { serveGraphiql } from './platform/graphql/graphiql.ts';
 import { serveGraphql } from './platform/graphql/server.ts';
@@ -182,6 +183,12 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   app.addHook('onClose', () => audit.close());
   const zonesDiffer = (await zoneDifference(poolDb(pool), config.reportingTimeZone, clockOrSystem())) ?? undefined;
   if (zonesDiffer) logger.warn(zonesDiffer, zoneWarning(config.reportingTimeZone, zonesDiffer));
+  const feed = openFeed(poolDb(pool), config.eventsKeptDays);
+  // Before requests that are under way are waited for.
+  app.addHook('preClose', (done) => {
+    feed.stop();
+    done();
+  });
   const services: Services = {
     db: poolDb(pool),
     pool,
@@ -195,6 +202,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     directory,
     issuer,
     audit,
+    feed,
     redirects: redirectsOf,
     clock: clockOrSystem,
   };

@@ -49,6 +49,8 @@ export interface Config extends DatabaseConfig {
   readonly publicRateLimit: number;
   /** Addresses or networks (CIDR) of proxies whose X-Forwarded-For is believed. */
   readonly trustedProxies: readonly string[];
+  /** How long the feed of changes keeps an event, days. */
+  readonly eventsKeptDays: number;
   /** Whether this process runs background jobs; at least one process has to. */
   readonly worker: boolean;
   readonly logLevel: (typeof logLevels)[number];
@@ -199,6 +201,7 @@ const schema = z
     RATE_LIMIT: integer(1, 100_000_000).default(1000),
     PUBLIC_RATE_LIMIT: integer(1, 100_000_000).default(120),
     TRUSTED_PROXIES: networks.default([]),
+    RAPPORT_EVENTS_KEPT_DAYS: integer(1, 3650).default(90),
     RAPPORT_WORKER: flag.default(true),
     LOG_LEVEL: z.enum(logLevels, { error: `must be one of ${logLevels.join(', ')}` }).default('info'),
     NODE_ENV: z.string().default('development'),
@@ -250,6 +253,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     rateLimit: read.RATE_LIMIT,
     publicRateLimit: read.PUBLIC_RATE_LIMIT,
     trustedProxies: read.TRUSTED_PROXIES,
+    eventsKeptDays: read.RAPPORT_EVENTS_KEPT_DAYS,
     worker: read.RAPPORT_WORKER,
     logLevel: read.LOG_LEVEL,
     production: read.NODE_ENV === 'production',

@@ -12,6 +12,8 @@ import { consentResolvers } from './features/consents/resolvers.ts';
 import { consentRoutes } from './features/consents/routes.ts';
 import { customerResolvers } from './features/customers/resolvers.ts';
 import { customerRoutes } from './features/customers/routes.ts';
+import { eventResolvers } from './features/events/resolvers.ts';
+import { eventRoutes } from './features/events/routes.ts';
 import { followUpResolvers } from './features/follow-ups/resolvers.ts';
 import { followUpRoutes } from './features/follow-ups/routes.ts';
 import { interactionResolvers } from './features/interactions/resolvers.ts';
@@ -66,6 +68,7 @@ export const routes: readonly Route[] = [
   ...clientRoutes,
   ...consentRoutes,
   ...customerRoutes,
+  ...eventRoutes,
   ...followUpRoutes,
   ...interactionRoutes,
   ...leadModelRoutes,
@@ -96,6 +99,7 @@ export const resolvers: readonly Resolvers[] = [
   clientResolvers,
   consentResolvers,
   customerResolvers,
+  eventResolvers,
   followUpResolvers,
   interactionResolvers,
   leadModelResolvers,

@@ -11,6 +11,7 @@ import { type Db, poolDb, type Transaction, transaction } from './db/client.ts';
 import { type Pool, ScopedPool } from './db/scoped-pool.ts';
 import { Problem, type ProblemCode } from './errors.ts';
 import { inputProblem, reportInput } from './faults.ts';
+import type { Feed } from './feed.ts';
 import type { GzippedBuffer } from './gzipped-buffer.ts';
 import { claimKey, fingerprint, Replay, storeAnswer } from './idempotency.ts';
 import type { KeyedHash } from './keyed-hash.ts';
@@ -43,6 +44,7 @@ export interface Services {
   issuer: TokenIssuer | null;
   /** Who changed or read what. */
   audit: Audit;
+  feed: Feed;
   /** Which of these ids were merged, and into which ids. */
   redirects: (db: Db, ids: readonly string[]) => Promise<Redirects>;
   /** The clock, as an RFC 3339 instant in UTC. A demo holds it still. */
@@ -85,6 +87,7 @@ export function createContext(
     directory: services.directory,
     issuer: services.issuer,
     audit: services.audit,
+    feed: services.feed,
     redirects: services.redirects,
     clock: services.clock,
     principal,

@@ -11,8 +11,11 @@ import { columnNamed, type FeedRecords, type StoredTable, storedTables } from '.
  * Names of members are kept, never values.
  */
 
-/** What becomes of a record. `touched`: a part of it changed, which is an `updated`; `none`: it came and went. */
-type Action = 'created' | 'updated' | 'deleted' | 'erased' | 'touched' | 'none';
+/**
+ * What becomes of a record. `touched`: a part of it changed, which is an `updated`. `none`: it came and went; `kept`: it went and came back in
+ * the same version. These two are not told.
+ */
+type Action = 'created' | 'updated' | 'deleted' | 'erased' | 'touched' | 'none' | 'kept';
 
 const quote = (text: string) => `'${text.replaceAll("'", "''")}'`;
 const action = (name: Action) => quote(name);
@@ -106,7 +109,8 @@ function recordTriggers(stored: StoredTable, { kind, madeOf = {} }: FeedRecords)
     .join(', ')}]::text[], null)`;
   const compared = [...new Set([...answered.map(([member]) => member), ...told.flatMap(([, columns]) => columns)])];
   const same = key.map((member) => `o.${column(member)} = n.${column(member)}`).join(' and ');
-  const erased = 'erasedAt' in fields ? `when o.erased_at is null and n.erased_at is not null then ${action('erased')}` : '';
+  const erased =
+    'erasedAt' in fields ? `when o.erased_at is null and n.erased_at is not null then ${action('erased')}` : '';
   const updated = erased ? `case ${erased} else ${action('updated')} end` : action('updated');
   const moved = 'e.customer_id is distinct from excluded.customer_id';
   return [
@@ -118,6 +122,7 @@ function recordTriggers(stored: StoredTable, { kind, madeOf = {} }: FeedRecords)
         `new_rows n${shown('n')}`,
         { ...noted('n'), action: action('created') },
         `action = case when e.action in (${action('touched')}, ${action('none')}) then ${action('created')}
+          when e.action = ${action('deleted')} and not (${moved}) and e.version is not distinct from excluded.version then ${action('kept')}
           when e.action = ${action('deleted')} then ${action('updated')} else e.action end,
         version = excluded.version, customer_id = excluded.customer_id,
         former_customer_id = case when ${moved} and e.action <> ${action('none')} then e.customer_id else e.former_customer_id end,
@@ -133,10 +138,12 @@ function recordTriggers(stored: StoredTable, { kind, madeOf = {} }: FeedRecords)
         {
           ...noted('n'),
           action: updated,
-          ...(owner !== null && { former: `case when n.${column(owner)} is distinct from o.${column(owner)} then o.${column(owner)} end` }),
+          ...(owner !== null && {
+            former: `case when n.${column(owner)} is distinct from o.${column(owner)} then o.${column(owner)} end`,
+          }),
           changed: erased ? `case ${erased.replace(action('erased'), "'{}'")} else ${changed} end` : changed,
         },
-        `action = case when e.action = ${action('touched')} then excluded.action when excluded.action = ${action('erased')} then ${action('erased')} else e.action end,
+        `action = case when e.action in (${action('touched')}, ${action('kept')}) then excluded.action when excluded.action = ${action('erased')} then ${action('erased')} else e.action end,
         version = excluded.version, customer_id = excluded.customer_id,
         former_customer_id = coalesce(excluded.former_customer_id, e.former_customer_id),
         changed = case when ${action('created')} = e.action or ${action('erased')} in (e.action, excluded.action) then '{}'
@@ -182,7 +189,8 @@ function partTriggers({ table, fields, owner, key }: StoredTable, feed: Part): s
         ...(feed.member !== undefined && { changed: `array[${quote(feed.member)}]` }),
       },
       // With a record that moves to another customer all its parts do.
-      `changed = case when e.former_customer_id is not null or e.action in (${action('created')}, ${action('deleted')}, ${action('erased')}, ${action('none')}) then e.changed else ${union} end`,
+      `action = case e.action when ${action('kept')} then ${action('touched')} else e.action end,
+      changed = case when e.former_customer_id is not null or e.action in (${action('created')}, ${action('deleted')}, ${action('erased')}, ${action('none')}) then e.changed else ${union} end`,
     );
   const same = key.map((member) => `o.${column(member)} = n.${column(member)}`).join(' and ');
   const [first = ''] = key;

@@ -278,7 +278,10 @@ export function record<
     ],
   });
   const lineTables = Object.fromEntries(
-    Object.entries(lines).map(([member, line]) => [member, linesTable(name, table, line, { of: snakeCase(name), member })]),
+    Object.entries(lines).map(([member, line]) => [
+      member,
+      linesTable(name, table, line, { of: snakeCase(name), member }),
+    ]),
   );
   const patched = {
     ...owner?.input,

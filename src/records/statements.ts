@@ -343,10 +343,11 @@ export async function updateStates(
   const moves = JSON.stringify(
     move.map(({ before, after }) => ({ id: after.row.id, from: before.row.customerId, to: after.row.customerId })),
   );
-  /** Records whose lines are written anew: what is as it was stays, and the change feed does not tell of it. */
+  /** Records whose lines are written anew: those that are as they were stay, and the change feed does not tell of them. */
   const anew = (member: string) =>
     changes.filter(
-      ({ before, after }) => move.length > 0 || !isDeepStrictEqual(before.lines[member], after.lines[member]),
+      ({ before, after }) =>
+        before.row.customerId !== after.row.customerId || !isDeepStrictEqual(before.lines[member], after.lines[member]),
     );
   const drops = Object.fromEntries(lines.map(({ member }) => [member, anew(member).map(({ after }) => after.row.id)]));
   if (stay.length > 0) await tx.all(update, { rows: JSON.stringify(stay.map(({ after }) => after.row)), ...drops });
