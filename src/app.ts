@@ -184,9 +184,11 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const zonesDiffer = (await zoneDifference(poolDb(pool), config.reportingTimeZone, clockOrSystem())) ?? undefined;
   if (zonesDiffer) logger.warn(zonesDiffer, zoneWarning(config.reportingTimeZone, zonesDiffer));
   const feed = openFeed(poolDb(pool), config.eventsKeptDays);
-  // Before requests that are under way are waited for.
+  // Before requests that are under way are waited for. Their connections stay open after the answer, and would be waited for as well.
   app.addHook('preClose', (done) => {
     feed.stop();
+    const idle = setInterval(() => app.server.closeIdleConnections(), 50).unref();
+    app.server.once('close', () => clearInterval(idle));
     done();
   });
   const services: Services = {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Problem, problemType } from '../../platform/errors.ts';
 import { type Context, call, readOperation, requireScope } from '../../platform/operation.ts';
-import { defaultLimit, pageFrom, pageInfo, pageParameters } from '../../platform/page.ts';
+import { defaultLimit, pageFrom, pageOf, pageParameters } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { eventKind, heardKinds, readerOf, scopeOf, toldMembers } from './kinds.ts';
 import { type EventRow, eventsAfter } from './queries.ts';
@@ -47,14 +47,7 @@ const event = z
   .meta({ id: 'Event', description: 'A change of a record. It holds names of members, never values.' });
 type Event = z.output<typeof event>;
 
-const eventPage = z
-  .strictObject({
-    data: z.array(event),
-    page: pageInfo.meta({
-      description: 'Of events, `next` is always there: where to go on, also when there is nothing yet.',
-    }),
-  })
-  .meta({ id: 'EventPage' });
+const eventPage = pageOf(event).meta({ id: 'EventPage' });
 
 const { limit, cursors } = pageParameters;
 
@@ -64,7 +57,7 @@ export const listEvents = readOperation({
   partners: true,
   selfService: true,
   summary: 'Follow all changes',
-  description: `Every change of every record in the order in which it was made, once, however many others write at the same time: nothing is skipped, and for each record and customer the order is that of its versions. Go on with \`after\`=\`page.next\`. Without \`after\`, the feed starts with the oldest event that is kept (by default 90 days). A change is told once it and all that were begun before it are committed.
+  description: `Every change of every record in the order in which it was made, once, however many others write at the same time: nothing is skipped, and for each record and customer the order is that of its versions. Go on with \`after\`=\`page.next\`, which is always there, also when there is nothing yet. Without \`after\`, the feed starts with the oldest event that is kept (by default 90 days). A change is told once it and all that were begun before it are committed.
 
 You hear of the kinds that your token may read. Partners hear of their customers; a record that moves to another customer is \`deleted\` to them, and \`customer.shared\` and \`customer.unshared\` tell when sharing begins and ends: read the records of a customer when it begins.
 
