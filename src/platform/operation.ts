@@ -19,6 +19,7 @@ import type { LinkTokens } from './link-token.ts';
 import { maskForScoped, refuseMasked } from './masked-fields.ts';
 import { IdsMerged, idsIn, mayBeMerged, Redirected, type Redirects, withRedirects } from './merged-ids.ts';
 import { withoutNulls } from './not-given.ts';
+import { beginWrite, endWrite, type OpenWrite } from './open-writes.ts';
 import { type Mask, ordersByPersonal, personalSelectors, redactor } from './personal.ts';
 import type { Principal, ScopedTo } from './principal.ts';
 import type { RecordSource, Select, SelectedPage, SelectedRow } from './record-source.ts';
@@ -404,9 +405,14 @@ async function callWrite(
           fingerprint: fingerprint(given),
         };
   let changes = false;
+  let open: OpenWrite | null = null;
   const done = transaction(
     context.pool,
     async (tx): Promise<Answer> => {
+      // What it stamps on records is never before its transaction's start, nor that of a repetition.
+      endWrite(context.clock, open);
+      open = beginWrite(context.clock);
+      context.now = open.now;
       const output = key
         ? await tx.pipelinedAfter(claimKey(tx, key), (claimed) => operation.run(claimed, context, input))
         : await operation.run(tx, context, input);
@@ -421,7 +427,7 @@ async function callWrite(
       return { ...answer, text };
     },
     { rollback: dryRun ?? false, throwMerged: true },
-  );
+  ).finally(() => endWrite(context.clock, open));
   const answer = await done.catch((error: unknown): Answer => {
     if (!(error instanceof Replay)) throw error;
     const { status: stored, body } = error.answer;
