@@ -6,14 +6,14 @@ import { auditResolvers } from './features/audit/resolvers.ts';
 import { auditRoutes } from './features/audit/routes.ts';
 import { campaignResolvers } from './features/campaigns/resolvers.ts';
 import { campaignRoutes } from './features/campaigns/routes.ts';
+import { changeFeedResolvers } from './features/change-feed/resolvers.ts';
+import { changeFeedRoutes } from './features/change-feed/routes.ts';
 import { clientResolvers } from './features/clients/resolvers.ts';
 import { clientRoutes } from './features/clients/routes.ts';
 import { consentResolvers } from './features/consents/resolvers.ts';
 import { consentRoutes } from './features/consents/routes.ts';
 import { customerResolvers } from './features/customers/resolvers.ts';
 import { customerRoutes } from './features/customers/routes.ts';
-import { eventResolvers } from './features/events/resolvers.ts';
-import { eventRoutes } from './features/events/routes.ts';
 import { followUpResolvers } from './features/follow-ups/resolvers.ts';
 import { followUpRoutes } from './features/follow-ups/routes.ts';
 import { interactionResolvers } from './features/interactions/resolvers.ts';
@@ -65,10 +65,10 @@ export const routes: readonly Route[] = [
   ...assignmentRoutes,
   ...auditRoutes,
   ...campaignRoutes,
+  ...changeFeedRoutes,
   ...clientRoutes,
   ...consentRoutes,
   ...customerRoutes,
-  ...eventRoutes,
   ...followUpRoutes,
   ...interactionRoutes,
   ...leadModelRoutes,
@@ -96,10 +96,10 @@ export const resolvers: readonly Resolvers[] = [
   assignmentResolvers,
   auditResolvers,
   campaignResolvers,
+  changeFeedResolvers,
   clientResolvers,
   consentResolvers,
   customerResolvers,
-  eventResolvers,
   followUpResolvers,
   interactionResolvers,
   leadModelResolvers,
