@@ -54,7 +54,7 @@ function trigger(table: PgTable, event: Event, noting: string): string[] {
   // Old and new rows are joined: without statistics of them, a nested loop would be taken for a thousand rows as for one.
   const joins = event === 'update' ? ' set enable_nestloop = off' : '';
   return [
-    `create or replace function ${called}() returns trigger language plpgsql security definer set search_path = public, pg_temp${joins} as $$ begin
+    `create or replace function ${called}() RETURNS trigger language plpgsql security definer set search_path = public, pg_temp${joins} as $$ begin
       if not exists (select from ${event === 'delete' ? 'old_rows' : 'new_rows'}) then return null; end if;
       perform feed.open(); ${noting} return null; end $$`,
     `create or replace trigger feed_${event} after ${event} on ${name} referencing ${transitions[event]} for each statement execute function ${called}()`,

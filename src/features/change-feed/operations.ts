@@ -1,6 +1,7 @@
 import { z } from 'zod';
+import type { AuditEntry } from '../../platform/audit.ts';
 import { Problem, problemType } from '../../platform/errors.ts';
-import { type Context, call, readOperation, requireScope } from '../../platform/operation.ts';
+import { type Context, call, noteShown, readOperation, requireScope } from '../../platform/operation.ts';
 import { defaultLimit, pageFrom, pageOf, pageParameters } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { eventKind, heardKinds, readerOf, scopeOf, toldMembers } from './kinds.ts';
@@ -194,13 +195,20 @@ async function withRecords(context: Context, rows: readonly EventRow[], included
     wanted.set(name, { row, events: [...(wanted.get(name)?.events ?? []), told] });
   }
   const waiting = [...wanted.values()];
+  // One entry of the audit for all that the page shows, as for any other page.
+  const shown: AuditEntry[] = [];
+  const reading: Context = { ...context, audit: { ...context.audit, seen: (entry) => shown.push(entry) } };
   const reader = async () => {
     for (let next = waiting.pop(); next; next = waiting.pop()) {
-      const current = await currentRecord(context, next.row);
+      const current = await currentRecord(reading, next.row);
       if (current) for (const told of next.events) told.current = current;
     }
   };
   await Promise.all(Array.from({ length: Math.min(atOnce, waiting.length) }, reader));
+  if (shown.length > 0) {
+    const ids = (of: 'customerIds' | 'recordIds') => [...new Set(shown.flatMap((entry) => entry[of]))];
+    noteShown(listEvents, context, ids('customerIds'), ids('recordIds'));
+  }
   return events;
 }
 
