@@ -36,6 +36,7 @@ import { openChannel } from './platform/db/channel.ts';
 import { openPool, type PoolOptions, poolDb, transaction } from './platform/db/client.ts';
 import { migrationsFolder } from './platform/db/open.ts';
 import { zoneDifference, zoneWarning } from './platform/db/zone-difference.ts';
+import { openFeed } from './platform/feed.ts';
 import { operationsOf, type Resolvers } from './platform/graphql/field.ts';
 import { serveGraphiql } from './platform/graphql/graphiql.ts';
 import { serveGraphql } from './platform/graphql/server.ts';
@@ -192,6 +193,14 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   app.addHook('onClose', () => audit.close());
   const zonesDiffer = (await zoneDifference(poolDb(pool), config.reportingTimeZone, clockOrSystem())) ?? undefined;
   if (zonesDiffer) logger.warn(zonesDiffer, zoneWarning(config.reportingTimeZone, zonesDiffer));
+  const feed = openFeed(poolDb(pool), config.eventsKeptDays);
+  // Before requests that are under way are waited for. Their connections stay open after the answer, and would be waited for as well.
+  app.addHook('preClose', (done) => {
+    feed.stop();
+    const idle = setInterval(() => app.server.closeIdleConnections(), 50).unref();
+    app.server.once('close', () => clearInterval(idle));
+    done();
+  });
   const services: Services = {
     db: poolDb(pool),
     pool,
@@ -205,6 +214,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     directory,
     issuer,
     audit,
+    feed,
     redirects: redirectsOf,
     clock: clockOrSystem,
   };

@@ -51,6 +51,8 @@ export interface Config extends DatabaseConfig {
   readonly trustedProxies: readonly string[];
   /** Processes that share the port, on machines with more than two cores. */
   readonly processes: number;
+  /** How long the feed of changes keeps an event, days. */
+  readonly eventsKeptDays: number;
   /** Whether this process runs background jobs; at least one process has to. */
   readonly worker: boolean;
   readonly logLevel: (typeof logLevels)[number];
@@ -202,6 +204,7 @@ const schema = z
     PUBLIC_RATE_LIMIT: integer(1, 100_000_000).default(120),
     TRUSTED_PROXIES: networks.default([]),
     RAPPORT_PROCESSES: integer(1, 64).default(1),
+    RAPPORT_EVENTS_KEPT_DAYS: integer(1, 3650).default(90),
     RAPPORT_WORKER: flag.default(true),
     LOG_LEVEL: z.enum(logLevels, { error: `must be one of ${logLevels.join(', ')}` }).default('info'),
     NODE_ENV: z.string().default('development'),
@@ -254,6 +257,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     publicRateLimit: read.PUBLIC_RATE_LIMIT,
     trustedProxies: read.TRUSTED_PROXIES,
     processes: read.RAPPORT_PROCESSES,
+    eventsKeptDays: read.RAPPORT_EVENTS_KEPT_DAYS,
     worker: read.RAPPORT_WORKER,
     logLevel: read.LOG_LEVEL,
     production: read.NODE_ENV === 'production',

@@ -6,6 +6,8 @@ import { auditResolvers } from './features/audit/resolvers.ts';
 import { auditRoutes } from './features/audit/routes.ts';
 import { campaignResolvers } from './features/campaigns/resolvers.ts';
 import { campaignRoutes } from './features/campaigns/routes.ts';
+import { changeFeedResolvers } from './features/change-feed/resolvers.ts';
+import { changeFeedRoutes } from './features/change-feed/routes.ts';
 import { clientResolvers } from './features/clients/resolvers.ts';
 import { clientRoutes } from './features/clients/routes.ts';
 import { consentResolvers } from './features/consents/resolvers.ts';
@@ -65,6 +67,7 @@ export const routes: readonly Route[] = [
   ...assignmentRoutes,
   ...auditRoutes,
   ...campaignRoutes,
+  ...changeFeedRoutes,
   ...clientRoutes,
   ...consentRoutes,
   ...customerRoutes,
@@ -96,6 +99,7 @@ export const resolvers: readonly Resolvers[] = [
   assignmentResolvers,
   auditResolvers,
   campaignResolvers,
+  changeFeedResolvers,
   clientResolvers,
   consentResolvers,
   customerResolvers,

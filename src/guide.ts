@@ -103,6 +103,20 @@ header) until \`hasMore\` is false. \`limit\` is 1 to 100 (default: 25); \`sort=
 \`attributes: { color: "red" }\`). A cursor belongs to its list, filters, order and client. Unknown parameters are refused, never
 ignored.
 
+## Changes
+
+\`GET /v1/events?wait=20\` is the feed of all changes: follow it to keep another system up to date. It tells every change once it is committed, in
+the order of the versions of each record, and skips nothing, however many write at the same time. To start with what there is:
+
+1. \`GET /v1/events/position\`.
+2. Read the lists you need, page by page.
+3. \`GET /v1/events?after={position}&include=record\`, then \`after={page.next}\` for good. For an event with \`current\`, keep that if its \`version\` is
+   not lower than what you have. For \`deleted\` and \`merged\`, remove what has the id of \`record\`.
+
+Store \`page.next\` together with what you made of the page: a reader that is killed goes on from there, and what it reads twice changes
+nothing. Events are kept for 90 days (\`RAPPORT_EVENTS_KEPT_DAYS\`); an older cursor is 410 \`cursor_expired\`: begin anew. Events hold names
+of members, never values.
+
 ## Errors
 
 \`application/problem+json\` (RFC 9457). Programs rely on \`code\`, which is stable. \`errors\` says where the fault is: a JSON
@@ -165,6 +179,7 @@ const sections: Readonly<Record<string, string>> = {
   clients: 'Programs that get their tokens from this service: what they may do, their secrets, and how to stop them.',
   'revoked-tokens': 'Tokens that are refused although they have not expired.',
   'signing-keys': 'The keys that sign tokens: made, published before they sign, replaced and revoked.',
+  events: 'Every change of every record, in order and without gaps, for systems that follow this one.',
   'audit-entries': 'Who changed or read what, when and from where. Names of members only, never their values.',
   metrics: 'Who stays, who comes back, and what they are worth. Every answer carries its definition, period and parts.',
 };

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { param, statement, transaction } from './db/client.ts';
+import { tendFeed } from './feed.ts';
 import { forgetAnswers } from './idempotency.ts';
 import { type AnyJob, job } from './jobs.ts';
 
@@ -14,6 +15,14 @@ export const forgetOldAnswers = job({
   run: async (services, _payload, { now }) => {
     await forgetAnswers(services.db, new Date(Date.parse(now) - 48 * hour).toISOString());
   },
+});
+
+/** Events of changes are kept for `RAPPORT_EVENTS_KEPT_DAYS`, in a partition per week. */
+export const tendEvents = job({
+  name: 'tendEvents',
+  payload: z.strictObject({}),
+  recurring: '17 * * * *',
+  run: ({ db, feed }, _payload, { now }) => tendFeed(db, { now, keptDays: feed.keptDays }),
 });
 
 const grownTables = statement<{ name: string }>(
@@ -48,4 +57,4 @@ export const analyseGrownTables = job({
   },
 });
 
-export const housekeepingJobs: readonly AnyJob[] = [forgetOldAnswers, analyseGrownTables];
+export const housekeepingJobs: readonly AnyJob[] = [forgetOldAnswers, tendEvents, analyseGrownTables];

@@ -5,6 +5,7 @@ import pg from 'pg';
 import { serviceRole } from './db/client.ts';
 import type { AnyJob, Log } from './jobs.ts';
 import { jobKey } from './jobs.ts';
+import { beginWrite, endWrite } from './open-writes.ts';
 import type { Services } from './operation.ts';
 
 /**
@@ -239,8 +240,10 @@ function taskList(
       const mark = Symbol(job.name);
       running.add(mark);
       const about = { job: job.name, jobId: row.id, attempt: row.attempts };
+      const { clock } = setting.services;
+      const write = beginWrite(clock);
       try {
-        const now = setting.services.clock();
+        const { now } = write;
         const { log } = setting;
         const payload = parsePayload(job, raw);
         await job.run(setting.services, payload, { now, attempt: row.attempts, signal: abortSignal, log });
@@ -252,6 +255,7 @@ function taskList(
         ended(job.name, error);
         throw new Error(summary(error));
       } finally {
+        endWrite(clock, write);
         running.delete(mark);
       }
     };

@@ -11,6 +11,7 @@ import { type Db, poolDb, type Transaction, transaction } from './db/client.ts';
 import { type Pool, ScopedPool } from './db/scoped-pool.ts';
 import { Problem, type ProblemCode } from './errors.ts';
 import { inputProblem, reportInput } from './faults.ts';
+import type { Feed } from './feed.ts';
 import type { GzippedBuffer } from './gzipped-buffer.ts';
 import { claimKey, fingerprint, Replay, storeAnswer } from './idempotency.ts';
 import type { KeyedHash } from './keyed-hash.ts';
@@ -18,6 +19,7 @@ import type { LinkTokens } from './link-token.ts';
 import { maskForScoped, refuseMasked } from './masked-fields.ts';
 import { IdsMerged, idsIn, mayBeMerged, Redirected, type Redirects, withRedirects } from './merged-ids.ts';
 import { withoutNulls } from './not-given.ts';
+import { beginWrite, endWrite, type OpenWrite } from './open-writes.ts';
 import { type Mask, ordersByPersonal, personalSelectors, redactor } from './personal.ts';
 import type { Principal, ScopedTo } from './principal.ts';
 import type { RecordSource, Select, SelectedPage, SelectedRow } from './record-source.ts';
@@ -43,6 +45,7 @@ export interface Services {
   issuer: TokenIssuer | null;
   /** Who changed or read what. */
   audit: Audit;
+  feed: Feed;
   /** Which of these ids were merged, and into which ids. */
   redirects: (db: Db, ids: readonly string[]) => Promise<Redirects>;
   /** The clock, as an RFC 3339 instant in UTC. A demo holds it still. */
@@ -85,6 +88,7 @@ export function createContext(
     directory: services.directory,
     issuer: services.issuer,
     audit: services.audit,
+    feed: services.feed,
     redirects: services.redirects,
     clock: services.clock,
     principal,
@@ -401,9 +405,14 @@ async function callWrite(
           fingerprint: fingerprint(given),
         };
   let changes = false;
+  let open: OpenWrite | null = null;
   const done = transaction(
     context.pool,
     async (tx): Promise<Answer> => {
+      // What it stamps on records is never before its transaction's start, nor that of a repetition.
+      endWrite(context.clock, open);
+      open = beginWrite(context.clock);
+      context.now = open.now;
       const output = key
         ? await tx.pipelinedAfter(claimKey(tx, key), (claimed) => operation.run(claimed, context, input))
         : await operation.run(tx, context, input);
@@ -418,7 +427,7 @@ async function callWrite(
       return { ...answer, text };
     },
     { rollback: dryRun ?? false, throwMerged: true },
-  );
+  ).finally(() => endWrite(context.clock, open));
   const answer = await done.catch((error: unknown): Answer => {
     if (!(error instanceof Replay)) throw error;
     const { status: stored, body } = error.answer;

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { type Db, param, type Statement, statement, type Values } from './db/client.ts';
 import { declaredShares } from './db/shares.ts';
 import { Problem } from './errors.ts';
+import { settledUntil } from './open-writes.ts';
 import type { Context } from './operation.ts';
 import type { Select } from './record-source.ts';
 import { text } from './values.ts';
@@ -127,8 +128,10 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
     ...(few && definition.owner
       ? [sql`${definition.owner} = any(array(select ${declaredShares().customer} from ${declaredShares().table}))`]
       : []),
-    ...given.map((name) => definition.filters[name]?.(param(name)) ?? sql`false`),
+    ...given.map((name) => (name === settled ? untilSettled : definition.filters[name]?.(param(name))) ?? sql`false`),
   ];
+  const { updatedAt } = definition.sorts;
+  const untilSettled = updatedAt && sql`${updatedAt.expression} <= ${param(settled)}::timestamptz`;
 
   function shape(
     given: readonly string[],
@@ -206,10 +209,15 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
       const value = input[name];
       if (value !== undefined) values[name] = definition.normalize?.[name]?.(value) ?? value;
     }
-    const given = Object.keys(values);
     const sort = input.sort ?? definition.defaultSort;
+    const follows = updatedAt && followsUpdates(sort, values);
+    const given = [...Object.keys(values), ...(follows ? [settled] : [])];
     const limit = input.limit ?? defaultLimit;
-    const bounds: Values = { $limit: limit + 1, $now: context.now };
+    const bounds: Values = {
+      $limit: limit + 1,
+      $now: context.now,
+      ...(follows && { [settled]: settledUntil(context.clock) }),
+    };
     // A cursor belongs to what was searched for as well.
     const asked: Values = { ...values };
     for (const name of definition.search?.parameters ?? []) if (input[name] !== undefined) asked[name] = input[name];
@@ -224,7 +232,7 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
         ...bounds,
         ...select?.values,
       }),
-      input.count ? db.first(counter(given, few, searched), { ...values, $now: context.now }) : null,
+      input.count ? db.first(counter(given, few, searched), { ...values, ...bounds }) : null,
     ]);
     const cursor = cursorFor(context, sort, asked);
     return pageFrom(rows, { limit, cursor, total: total?.total, cursors: input.cursors });
@@ -240,6 +248,21 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
   }
 
   return Object.assign(list, { cursorFor, first });
+}
+
+/** The parameter up to which lists by `updatedAt` go. */
+export const settled = '$settled';
+
+/** Whether somebody may follow a list by `updatedAt`, who goes on from the last one: nothing may come before it later. */
+export function followsUpdates(sort: string, filters: Values): boolean {
+  return 'updatedFrom' in filters || sort.endsWith('updatedAt');
+}
+
+export function updatedFrom<T extends z.ZodType>(schema: T) {
+  return schema.optional().meta({
+    description:
+      'Changed at this instant or later. The list ends before the oldest write that is still under way in this process, so you can go on from the greatest `updatedAt` you have seen. It does not tell of deletions, and other processes of the service are not asked: `GET /v1/events` has neither limit.',
+  });
 }
 
 /** Up to this many customers of a partner are looked up one by one; beyond, a list is read in its order until a page is full. */

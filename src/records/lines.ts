@@ -70,7 +70,12 @@ export function parentMember(kind: string): string {
 }
 
 /** The table of the lines of a kind of record. */
-export function linesTable(kind: string, parent: PgTable, { tableName, name, label, set }: Line): PgTable {
+export function linesTable(
+  kind: string,
+  parent: PgTable,
+  { tableName, name, label, set }: Line,
+  feed: { of: string; member: string },
+): PgTable {
   const of = parentMember(kind);
   const fields: Fields = {
     customerId: key(),
@@ -88,6 +93,7 @@ export function linesTable(kind: string, parent: PgTable, { tableName, name, lab
     partOf: { table: parent, by: of },
     key: ['customerId', of, 'position'],
     guard: null,
+    feed: { ...feed, by: of },
     fields,
     extras: (t) => [
       foreignKey({

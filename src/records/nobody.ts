@@ -7,6 +7,8 @@ import { type SQL, sql } from 'drizzle-orm';
  */
 
 const prefix = 'ffffffff';
+/** No owner's id is as high as this. */
+export const firstNobody = `${prefix}-0000-0000-0000-000000000000`;
 
 /** The owner of the record with this id while nobody is known. */
 export function nobodyOf(recordId: string): string {
@@ -24,5 +26,5 @@ export function ownerOf({ id, customerId }: { id: string; customerId: string | n
 
 /** The condition that an owner is known. */
 export function isSomebody(ownerId: SQL): SQL {
-  return sql`${ownerId} < '${sql.raw(prefix)}-0000-0000-0000-000000000000'::uuid`;
+  return sql`${ownerId} < '${sql.raw(firstNobody)}'::uuid`;
 }

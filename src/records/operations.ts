@@ -10,7 +10,15 @@ import {
   writeOperation,
   writeParameters,
 } from '../platform/operation.ts';
-import { keysetList, type Page, pageOf, pageParameters, type Search, sortParameter } from '../platform/page.ts';
+import {
+  keysetList,
+  type Page,
+  pageOf,
+  pageParameters,
+  type Search,
+  sortParameter,
+  updatedFrom,
+} from '../platform/page.ts';
 import type { RecordSource } from '../platform/record-source.ts';
 import { id } from '../platform/values.ts';
 import { checkVersion, deletedRecord, expectedVersion, written } from '../platform/versions.ts';
@@ -144,7 +152,7 @@ export function listParts(kind: Kind, { filters = {}, sorts = {}, defaultSort }:
     }
     if (spec.range) {
       found[`${stem(member)}From`] = {
-        input: schema.optional(),
+        input: member === 'updatedAt' ? updatedFrom(schema) : schema.optional(),
         condition: (value) => sql`${column} >= ${typed(value)}`,
         ...marks,
       };

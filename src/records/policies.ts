@@ -1,6 +1,7 @@
 import type { TableAccess } from '../platform/db/access.ts';
 import { deploymentSettings } from '../platform/db/settings.ts';
 import { idempotencyKeys } from '../platform/idempotency.ts';
+import { feedTriggers } from './feed.ts';
 import { columnNamed, storedTables } from './table.ts';
 
 /** Tables of the machinery, which hold no records. A test compares them and the definitions with the catalog. */
@@ -11,13 +12,15 @@ export const technicalTables: readonly TableAccess[] = [
 
 /**
  * Who may touch which table, below the operations and for both doors: by row-level security and grants
- * (platform/db/access.ts). Nobody may touch a table that is not defined.
+ * (platform/db/access.ts). Nobody may touch a table that is not defined. With it go the triggers that note who touched it.
  */
 export function tablePolicies(): TableAccess[] {
   return [
-    ...storedTables().map(({ table, access, owner }): TableAccess => {
-      if (access !== 'owner' && access !== 'shares') return { table, access };
-      return { table, access, owner: columnNamed(table, owner ?? '').name };
+    ...storedTables().map((stored): TableAccess => {
+      const { table, access, owner } = stored;
+      const triggers = feedTriggers(stored);
+      if (access !== 'owner' && access !== 'shares') return { table, access, triggers };
+      return { table, access, triggers, owner: columnNamed(table, owner ?? '').name };
     }),
     ...technicalTables,
   ];

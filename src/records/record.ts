@@ -141,6 +141,8 @@ export interface RecordDefinition<
     /** Parts of the select list under their names, and what completes a row in place. */
     select?: () => Readonly<Record<string, SQL>>;
     finish?: (row: Record<string, unknown>) => void;
+    /** Internal fields, by the member of the answer that is made of them. */
+    madeOf?: Readonly<Record<string, readonly string[]>>;
     /** The members that `finish` sets, as SQL of a row that has the columns of the answer. */
     finished?: Readonly<Record<string, (row: SQL) => SQL>>;
   };
@@ -193,6 +195,7 @@ export interface Kind {
   select: (() => Readonly<Record<string, SQL>>) | null;
   finish: ((row: Record<string, unknown>) => void) | null;
   finished: Readonly<Record<string, (row: SQL) => SQL>> | null;
+  madeOf: Readonly<Record<string, readonly string[]>>;
   /** How it is written; set by `writtenBy` and `follow` (write.ts). */
   writing: Writing;
 }
@@ -254,7 +257,7 @@ export function record<
   // What is kept with somebody's record may tell of them; the organisation's own records are nobody's data.
   const own: Fields = { ...definition.fields, ...customFields({ personal: owner !== null || self }) };
   const fields: Fields = { ...first, ...own, ...last };
-  const tableName = plural.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  const tableName = snakeCase(plural);
   const table = storedTable<Fields>(tableName, {
     name: self ? name : plural,
     label,
@@ -265,6 +268,7 @@ export function record<
     ...(partOf && { partOf }),
     ...(self && { merge: 'rewrite' }),
     guard: owner && !partOf ? name : null,
+    feed: { kind: snakeCase(name), ...(more?.madeOf && { madeOf: more.madeOf }) },
     ...(definition.timeline && { timeline: { kind: name, scope: `${access.scope}:read`, ...definition.timeline } }),
     fields,
     extras: (t) => [
@@ -274,7 +278,10 @@ export function record<
     ],
   });
   const lineTables = Object.fromEntries(
-    Object.entries(lines).map(([member, line]) => [member, linesTable(name, table, line)]),
+    Object.entries(lines).map(([member, line]) => [
+      member,
+      linesTable(name, table, line, { of: snakeCase(name), member }),
+    ]),
   );
   const patched = {
     ...owner?.input,
@@ -347,11 +354,16 @@ export function record<
     select: more?.select ?? null,
     finish: more?.finish ?? null,
     finished: more?.finished ?? null,
+    madeOf: more?.madeOf ?? {},
     writing: { after: [] },
   } as unknown as KindOf<F & CustomFields, L, O, N, M>; // the same rules as the types above
   if (kinds.has(name)) throw new Error(`The record kind ${name} is defined twice`);
   kinds.set(name, kind);
   return kind;
+}
+
+function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 function ownerKey({ column, optional }: Ownership, isPart: boolean): Fields[string] {

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { getTableColumns, getTableName, type SQL, sql } from 'drizzle-orm';
 import type { PgTable } from 'drizzle-orm/pg-core';
 import {
@@ -121,7 +122,8 @@ function make(kind: Kind): KindStatements {
   const dropLines = lineParts.map(
     ({ member, table: lineTable, of }) =>
       sql`${sql.identifier(`dropped_${member}`)} as (delete from ${lineTable} i using ${rowsOf(table, param('rows'), 'n')}
-        where i.customer_id = n."customerId" and i.${sql.identifier(columnNamed(lineTable, of).name)} = n."id")`,
+        where i.customer_id = n."customerId" and i.${sql.identifier(columnNamed(lineTable, of).name)} = n."id"
+          and n."id" = any(${param(member)}::uuid[]))`,
   );
   const update = updateRows(table, param('rows'), { except: ['source', 'externalId'] });
   // Whoever is asked about is asked by the statement that inserts.
@@ -395,13 +397,21 @@ export async function updateStates(
   const moves = JSON.stringify(
     move.map(({ before, after }) => ({ id: after.row.id, from: before.row.customerId, to: after.row.customerId })),
   );
-  if (stay.length > 0) await tx.all(update, { rows: JSON.stringify(stay.map(({ after }) => after.row)) });
+  /** Records whose lines are written anew: those that are as they were stay, and the change feed does not tell of them. */
+  const anew = (member: string) =>
+    changes.filter(
+      ({ before, after }) =>
+        before.row.customerId !== after.row.customerId || !isDeepStrictEqual(before.lines[member], after.lines[member]),
+    );
+  const drops = Object.fromEntries(lines.map(({ member }) => [member, anew(member).map(({ after }) => after.row.id)]));
+  if (stay.length > 0) await tx.all(update, { rows: JSON.stringify(stay.map(({ after }) => after.row)), ...drops });
   if (move.length > 0) {
     await tx.all(moved, { rows: JSON.stringify(move.map(({ after }) => after.row)) });
     for (const copy of moveParts) await tx.all(copy, { moves, now });
   }
   for (const { member, insert } of lines) {
-    await tx.all(insert, { rows: JSON.stringify(changes.flatMap(({ after }) => after.lines[member] ?? [])) });
+    const rows = anew(member).flatMap(({ after }) => after.lines[member] ?? []);
+    if (rows.length > 0) await tx.all(insert, { rows: JSON.stringify(rows) });
   }
   if (move.length > 0) await tx.all(removeMoved, { moves });
 }

@@ -50,6 +50,31 @@ export type Nature = 'profile' | 'fact' | 'derived';
  */
 export type Merging = 'move' | 'rewrite' | 'none';
 
+/**
+ * What a change of its rows is in the change feed (feed.ts).
+ *
+ * `kind`: rows are records of this kind. `read`: the operation that answers one by its id; default: `get` and the kind. `list`: the
+ * operation that lists them, where none answers one alone. Whoever may call it hears of them. `madeOf`: columns that are not answered
+ * themselves, by the member that is made of them.
+ * `of`, `by`, `member`: rows are part of the record of the kind `of` whose id is in `by`; `member` is what clients call them.
+ * `kindIn`: the column that says of which kind.
+ * `marks`: a row says something of the record, from its first day (`customer.merged`) to its last (`customer.unmerged`);
+ * `reader`: the member with the id of the partner who alone is told.
+ * `'none'`: rows are not records, or what they tell is in the record that changes with them.
+ */
+export type InFeed =
+  | FeedRecords
+  | ({ by: string; member?: string } & ({ of: string } | { kindIn: string }))
+  | { of: string; by: string; marks: readonly [begun: string, ended: string]; reader?: string }
+  | 'none';
+
+export interface FeedRecords {
+  kind: string;
+  read?: string;
+  list?: string;
+  madeOf?: Readonly<Record<string, readonly string[]>>;
+}
+
 export interface StoredTable {
   /** Its name in exports and counts: `orderItems`. */
   name: string;
@@ -76,6 +101,7 @@ export interface StoredTable {
   merge: Merging;
   /** Names a record: what was recorded since a merge goes back with the record that it names. */
   follows: string | null;
+  feed: InFeed;
 }
 
 /** How rows stand in the timeline of their customer, at the instant that `happened`. */
@@ -111,6 +137,8 @@ export interface TableDefinition<F extends Fields> {
   /** Default: `move`, for facts with an id; whatever else is owned and not derived has to say it. */
   merge?: Merging;
   follows?: keyof F & string;
+  /** Default: `none` for what is derived; whatever else has to say it. */
+  feed?: InFeed;
   fields: F;
   /** Unique constraints that two transactions may meet at (platform/db/conflicts.ts), and how it is answered. */
   conflicts?: Readonly<Record<string, ProblemCode>>;
@@ -135,6 +163,7 @@ export function storedTable<const F extends Fields>(tableName: string, definitio
     timeline = null,
     merge = mergingOf(tableName, definition),
     follows = null,
+    feed = feedOf(tableName, definition),
     fields,
     conflicts = {},
     extras,
@@ -172,6 +201,7 @@ export function storedTable<const F extends Fields>(tableName: string, definitio
     timeline,
     merge,
     follows,
+    feed,
   });
   return table;
 }
@@ -206,6 +236,12 @@ function mergingOf<F extends Fields>(
     return 'move';
   }
   throw new Error(`${tableName}: say what becomes of its rows when customers are merged (merge)`);
+}
+
+/** @throws Error where nobody would hear of a change */
+function feedOf(tableName: string, { nature }: { nature: Nature }): InFeed {
+  if (nature === 'derived') return 'none';
+  throw new Error(`${tableName}: say what its rows are in the change feed (feed)`);
 }
 
 function named(columns: Record<string, unknown>, member: string): PgColumn {

@@ -224,6 +224,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
   await tourClients(visit, any, unchanged);
   await tourLateDeletions(visit, any);
   await tourAudit(visit);
+  await tourChanges(visit);
   await tourOauth(api, book, t);
   await visit(200, 'PUT', '/v1/exchange-rates', {
     body: { rates: [{ date: '2026-05-20', currency: 'USD', rate: '0.9' }] },
@@ -840,6 +841,14 @@ async function tourAudit(visit: Visit): Promise<void> {
   await visit(200, 'GET', `/v1/audit-entries?${period}&customerId=${entry.customerIds[0]}`);
   await visit(403, 'GET', '/v1/audit-entries', { scope: 'audit:write' });
   await visit(404, 'GET', `/v1/audit-entries/${entry.customerIds[0]}`);
+}
+
+async function tourChanges(visit: Visit): Promise<void> {
+  const { body } = await visit(200, 'GET', '/v1/events/position', { scope: 'events:read' });
+  await visit(200, 'GET', '/v1/events?limit=5&cursors=true&include=record&kind=customer,order&type=order.created');
+  await visit(200, 'GET', `/v1/events?after=${body.position}&wait=0`);
+  await visit(403, 'GET', '/v1/events?kind=order', { scope: 'events:read' });
+  await visit(400, 'GET', '/v1/events?after=made.up');
 }
 
 async function tourPartners(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {

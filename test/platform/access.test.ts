@@ -451,10 +451,11 @@ t.test('an account that may not make roles says what to run, and needs nothing m
   await client.connect();
   const login = uniqueName('rapport_login');
   // An owner of the tables with no other rights.
-  await client.query(`create role ${login}; grant all on schema public, drizzle, graphile_worker to ${login};
-    do $$ declare t regclass; begin
-      for t in select c.oid from pg_class c where c.relkind in ('r', 'v', 'S') and relnamespace in (
-        'public'::regnamespace, 'drizzle'::regnamespace, 'graphile_worker'::regnamespace
+  await client.query(`create role ${login}; grant all on schema public, drizzle, graphile_worker, feed to ${login};
+    do $$ declare t regclass; f regprocedure; begin
+      for f in select oid from pg_proc where pronamespace = 'feed'::regnamespace loop execute format('alter function %s owner to ${login}', f); end loop;
+      for t in select c.oid from pg_class c where c.relkind in ('r', 'p', 'v', 'S') and relnamespace in (
+        'public'::regnamespace, 'drizzle'::regnamespace, 'graphile_worker'::regnamespace, 'feed'::regnamespace
       ) and not exists (select from pg_depend d where d.objid = c.oid and d.deptype in ('a', 'i') and c.relkind = 'S')
       loop execute format('alter table %s owner to ${login}', t); end loop;
     end $$`);

@@ -24,6 +24,7 @@ import { openKeys } from '../../src/platform/auth/keys.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
 import { Problem } from '../../src/platform/errors.ts';
+import { openFeed } from '../../src/platform/feed.ts';
 import type { FieldContext } from '../../src/platform/graphql/field.ts';
 import { asProblem } from '../../src/platform/http/problems.ts';
 import { keyedHash } from '../../src/platform/keyed-hash.ts';
@@ -77,6 +78,7 @@ const services = {
   directory: fixedDirectory({ partners: await partnerSettings(poolDb(pool)) }),
   issuer: null,
   audit: noAudit,
+  feed: openFeed(poolDb(pool), 90),
   redirects: redirectsOf,
   clock,
 };

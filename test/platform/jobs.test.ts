@@ -18,6 +18,7 @@ import { openPool, poolDb, serviceRole, transaction } from '../../src/platform/d
 import { startEmbedded } from '../../src/platform/db/embedded.ts';
 import { jobTablesPending, jobTablesRevision } from '../../src/platform/db/job-tables.ts';
 import { migrate } from '../../src/platform/db/migrate.ts';
+import { openFeed } from '../../src/platform/feed.ts';
 import { type JobSetting, runDueJobs, startJobWorker } from '../../src/platform/job-worker.ts';
 import { type AnyJob, enqueue, enqueueAll, type JobHelpers, job, type Log } from '../../src/platform/jobs.ts';
 import { keyedHash } from '../../src/platform/keyed-hash.ts';
@@ -69,6 +70,7 @@ async function bench(t: Test, connection?: pg.ClientConfig): Promise<Bench> {
     directory: fixedDirectory(),
     issuer: null,
     audit: noAudit,
+    feed: openFeed(poolDb(pool), 90),
     redirects: async () => new Map(),
     clock: () => '2026-03-01T10:00:00.000Z',
   };

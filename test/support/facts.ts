@@ -6,6 +6,7 @@ import { noAudit } from '../../src/platform/audit.ts';
 import { fixedDirectory } from '../../src/platform/auth/directory.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool, poolDb, statement, transaction } from '../../src/platform/db/client.ts';
+import { openFeed } from '../../src/platform/feed.ts';
 import { keyedHash } from '../../src/platform/keyed-hash.ts';
 import { linkTokens } from '../../src/platform/link-token.ts';
 import { type Context, call, createContext, type Operation, type Services } from '../../src/platform/operation.ts';
@@ -225,6 +226,7 @@ export async function world(
     directory: fixedDirectory(),
     issuer: null,
     audit: noAudit,
+    feed: openFeed(poolDb(pool), 90),
     redirects: async () => new Map(),
     clock: () => settings.now,
   };

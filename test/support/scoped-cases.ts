@@ -66,6 +66,8 @@ export const cases: Cases = {
   getCustomer: ofCustomer,
   updateCustomer: changed('customer', { locale: 'en' }),
   getCustomerTimeline: ofCustomer,
+  listEvents: everything,
+  getEventPosition: everything,
   getCustomerSummary: ofCustomer,
 
   exportCustomer: ofCustomer,

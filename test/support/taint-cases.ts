@@ -295,6 +295,8 @@ export const taintCases: Record<string, TaintCase> = {
   listCustomerEffortMembers: () => period,
   listCustomerEffortReasons: () => period,
   listLoyaltyLiabilityMembers: nothing,
+  listEvents: () => ({ include: ['record'] }),
+  getEventPosition: nothing,
   listAuditEntries: nothing,
   getAuditEntry: (_of, _house, { auditEntry }) => ({ id: auditEntry }),
   listCustomerAuditEntries: ofCustomer,

@@ -84,6 +84,7 @@ export const assignmentRules = storedTable('assignment_rules', {
   owner: null,
   key: ['id'],
   guard: null,
+  feed: { kind: 'assignment_rule' },
   fields: ruleFields,
 });
 
@@ -136,6 +137,7 @@ export const assignments = storedTable('assignments', {
   owner: 'customerId',
   key: ['customerId', 'id'],
   guard: 'assignment',
+  feed: { kind: 'assignment', list: 'listAssignments' },
   follows: 'followUpId',
   fields: given,
   extras: (t) => [index('assignments_at').on(t.at, t.id), index('assignments_owner').on(t.owner, t.at, t.id)],

@@ -61,6 +61,7 @@ export const auditEntries = storedTable('audit_entries', {
   owner: null,
   key: ['id'],
   guard: null,
+  feed: 'none',
   fields: auditFields,
   extras: (t) => [
     index('audit_entries_at').on(t.at, t.id),

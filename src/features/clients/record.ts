@@ -76,6 +76,7 @@ export const clients = storedTable('clients', {
   owner: null,
   key: ['id'],
   guard: null,
+  feed: { kind: 'client' },
   fields: clientFields,
   extras: (t) => [index('clients_created').on(t.createdAt, t.id)],
 });
@@ -109,6 +110,7 @@ export const clientSecrets = storedTable('client_secrets', {
   partOf: { table: clients, by: 'clientId' },
   key: ['id'],
   guard: null,
+  feed: { of: 'client', by: 'clientId', member: 'secrets' },
   fields: secretFields,
   extras: (t) => [index('client_secrets_client').on(t.clientId)],
 });
@@ -138,6 +140,7 @@ export const signingKeys = storedTable('signing_keys', {
   owner: null,
   key: ['kid'],
   guard: null,
+  feed: { kind: 'signing_key', list: 'listSigningKeys' },
   fields: keyFields,
 });
 
@@ -157,6 +160,7 @@ export const tokenRevocations = storedTable('token_revocations', {
   owner: null,
   key: ['jti'],
   guard: null,
+  feed: 'none',
   fields: revocationFields,
   extras: (t) => [index('token_revocations_expires').on(t.expiresAt)],
 });

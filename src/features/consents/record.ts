@@ -47,6 +47,7 @@ export const consentChanges = storedTable('consent_changes', {
   owner: 'customerId',
   key: ['customerId', 'id'],
   guard: 'consent change',
+  feed: { kind: 'consent_change', list: 'listCustomerConsentHistory' },
   fields: { ...saidFields, ...evidenceFields, ...recordedFields },
   extras: (t) => [
     index('consent_changes_id').on(t.id),

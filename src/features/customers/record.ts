@@ -205,6 +205,7 @@ export const customerRecord = record('customer', {
         row[kind] = identities.find((one) => one.kind === kind && one.primary)?.value ?? null;
       }
     },
+    madeOf: { acquisition: ['acquisitionSource', 'acquisitionCost', 'acquiredOn'] },
     finished: { email: primaryOf('email'), phone: primaryOf('phone') },
   },
   extras: (t) => [
@@ -262,6 +263,7 @@ export const customerIdentities = storedTable('customer_identities', {
   owner: 'customerId',
   key: ['kind', 'value'],
   guard: null,
+  feed: { of: 'customer', by: 'customerId', member: 'identities' },
   merge: 'rewrite',
   fields: identityFields,
   conflicts: { customer_identities_kind_value_pk: identityTaken },
@@ -277,6 +279,7 @@ export const sharedIdentities = storedTable('customer_shared_identities', {
   owner: 'customerId',
   key: ['customerId', 'kind', 'value'],
   guard: null,
+  feed: { of: 'customer', by: 'customerId', member: 'identities' },
   merge: 'rewrite',
   fields: identityFields,
   extras: (t) => [index('customer_shared_identities_value').on(t.kind, t.value, t.customerId)],

@@ -71,6 +71,7 @@ export const followUps = storedTable('follow_ups', {
   owner: 'customerId',
   key: ['customerId', 'id'],
   guard: 'follow-up',
+  feed: { kind: 'follow_up' },
   follows: 'responseId',
   isLifeSign: (since) => sql`(f.status = 'open' or ${since('created_at')} or ${since('closed_at')})`,
   fields: followUpFields,

@@ -206,6 +206,7 @@ export const leadModels = storedTable('lead_models', {
   owner: null,
   key: ['id'],
   guard: null,
+  feed: { kind: 'lead_model' },
   fields: leadModelFields,
   extras: (t) => [unique().on(t.number), index('lead_models_created').on(t.createdAt, t.id)],
 });

@@ -2,8 +2,19 @@ import { type SQL, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import { scoresOfGrade, unitsOf } from '../../domain/lead-score.ts';
 import { type Db, param, type Statement, statement, type Values } from '../../platform/db/client.ts';
+import { settledUntil } from '../../platform/open-writes.ts';
 import { type Context, readOperation } from '../../platform/operation.ts';
-import { defaultLimit, type Page, pageFrom, pageOf, pageParameters, sortParameter } from '../../platform/page.ts';
+import {
+  defaultLimit,
+  followsUpdates,
+  type Page,
+  pageFrom,
+  pageOf,
+  pageParameters,
+  settled,
+  sortParameter,
+  updatedFrom,
+} from '../../platform/page.ts';
 import { instant, text } from '../../platform/values.ts';
 import { acceptedAttributes, customFilters } from '../../records/custom-fields.ts';
 import { learnedScoresOf } from '../lead-models/queries.ts';
@@ -44,7 +55,7 @@ const input = z.strictObject({
     .meta({ description: 'Only leads that have become a customer, or only those that have not.' }),
   enteredFrom: instant.optional(),
   enteredTo: instant.optional(),
-  updatedFrom: instant.optional(),
+  updatedFrom: updatedFrom(instant),
   updatedTo: instant.optional(),
   attributes: custom.attributes.input,
   tag: custom.tag.input,
@@ -86,6 +97,7 @@ const filters: Record<string, (value: SQL) => SQL> = {
   enteredTo: (value) => sql`${leads.enteredAt} < ${value}::timestamptz`,
   updatedFrom: (value) => sql`${leads.updatedAt} >= ${value}::timestamptz`,
   updatedTo: (value) => sql`${leads.updatedAt} < ${value}::timestamptz`,
+  [settled]: (value) => sql`${leads.updatedAt} <= ${value}::timestamptz`,
   attributes: custom.attributes.condition,
   tag: custom.tag.condition,
   tags: custom.tags.condition,
@@ -137,13 +149,14 @@ async function leadPage(context: Context, given: z.output<typeof input>) {
   // Pages of one list are by one rule set, whatever is published in between.
   const isSame = start === null || start.ruleSetId === inForce.id;
   const rules: ScoringRules = isSame ? inForce : await rulesById(db, start.ruleSetId);
+  const asked = followsUpdates(sort, values) ? { ...values, [settled]: settledUntil(context.clock) } : values;
   const question: Question = {
     rules,
     asOf,
     sort,
     rows: limit + 1,
-    given: Object.keys(values),
-    values,
+    given: Object.keys(asked),
+    values: asked,
     range: scoreRange(rules, given),
     after: start?.key ?? null,
   };

@@ -170,6 +170,7 @@ export const leadRuleSets = storedTable('lead_rule_sets', {
   owner: null,
   key: ['id'],
   guard: null,
+  feed: { kind: 'lead_rule_set' },
   fields: ruleSetFields,
   extras: (t) => [
     unique().on(t.number),

@@ -85,6 +85,7 @@ export const leads = storedTable('leads', {
   owner: 'customerId',
   key: ['customerId'],
   guard: 'lead',
+  feed: { kind: 'lead' },
   merge: 'rewrite',
   fields: leadFields,
   extras: (t) => [
@@ -121,6 +122,7 @@ export const leadStageChanges = storedTable('lead_stage_changes', {
   owner: 'customerId',
   key: ['customerId', 'sequence'],
   guard: 'stage change',
+  feed: 'none',
   merge: 'rewrite',
   timeline: { kind: 'stage_change', scope: 'leads:read', members: ['from', 'to', 'by', 'rule', 'lossReason'] },
   fields: stageFields,

@@ -423,6 +423,7 @@ export const loyaltyProgrammes = storedTable('loyalty_programmes', {
   owner: null,
   key: ['id'],
   guard: null,
+  feed: { kind: 'loyalty_programme' },
   fields: programmeFields,
   extras: (t) => [index('loyalty_programmes_created').on(t.createdAt, t.id)],
 });
@@ -450,6 +451,7 @@ export const loyaltyProgrammeVersions = storedTable('loyalty_programme_versions'
   owner: null,
   key: ['programmeId', 'number'],
   guard: null,
+  feed: { of: 'loyalty_programme', by: 'programmeId' },
   fields: versionFields,
 });
 

@@ -111,6 +111,7 @@ export const loyaltyAccounts = storedTable('loyalty_accounts', {
   owner: 'customerId',
   key: ['customerId'],
   guard: 'loyalty account',
+  feed: { kind: 'loyalty_account', read: 'getCustomerLoyalty' },
   merge: 'rewrite',
   fields: memberFields,
   extras: (t) => [
@@ -176,6 +177,7 @@ export const loyaltyTransactions = storedTable('loyalty_transactions', {
   owner: 'customerId',
   key: ['customerId', 'id'],
   guard: 'points transaction',
+  feed: { kind: 'loyalty_transaction' },
   merge: 'rewrite',
   // Not what happens by itself: points that are earned, expire or are given for a birthday.
   isLifeSign: (since) =>
@@ -226,6 +228,7 @@ export const loyaltyLots = storedTable('loyalty_lots', {
   owner: 'customerId',
   key: ['customerId', 'id'],
   guard: 'points lot',
+  feed: 'none',
   merge: 'rewrite',
   fields: lotFields,
   extras: (t) => [
@@ -252,6 +255,7 @@ export const loyaltyEntries = storedTable('loyalty_entries', {
   owner: 'customerId',
   key: ['customerId', 'transactionId', 'line'],
   guard: 'points posting',
+  feed: 'none',
   merge: 'rewrite',
   fields: entryFields,
   extras: (t) => [index('loyalty_entries_lot').on(t.customerId, t.lotId)],
@@ -269,6 +273,7 @@ export const loyaltyEarnings = storedTable('loyalty_earnings', {
   owner: 'customerId',
   key: ['customerId', 'orderId'],
   guard: 'points entitlement',
+  feed: 'none',
   merge: 'rewrite',
   fields: {
     customerId: ownerId().hidden(),
@@ -312,6 +317,7 @@ export const loyaltyTierChanges = storedTable('loyalty_tier_changes', {
   owner: 'customerId',
   key: ['customerId', 'sequence'],
   guard: 'tier change',
+  feed: 'none',
   merge: 'rewrite',
   fields: tierChangeFields,
   extras: (t) => [index('loyalty_tier_changes_at').on(t.at, t.customerId)],

@@ -12,17 +12,13 @@ export const mergedProblem = problemType('merged', 409, 'It was merged into anot
 export const mergeRefused = problemType('merge_refused', 409, 'The customers cannot be merged');
 
 /** Members of a customer that consist of several columns, which go together. */
-const groups: Readonly<Record<string, readonly string[]>> = {
-  acquisition: ['acquisitionSource', 'acquisitionCost', 'acquiredOn'],
-};
-
 /**
  * What is decided member by member: whatever clients may send and is stored, by the definition of a customer, with its
  * columns. Not the kind, which both have in common.
  */
 export const profileMembers: ReadonlyMap<string, readonly string[]> = new Map(
   Object.entries(customerRecord.fields).flatMap(([column, { spec }]): [string, readonly string[]][] => {
-    const group = Object.entries(groups).find(([, columns]) => columns[0] === column);
+    const group = Object.entries(customerRecord.madeOf).find(([, columns]) => columns[0] === column);
     if (group) return [group];
     return spec.input === null || column === 'kind' ? [] : [[columnNamed(customers, column).name, [column]]];
   }),
@@ -75,6 +71,7 @@ export const customerMerges = storedTable('customer_merges', {
   owner: 'customerId',
   key: ['id'],
   guard: 'merge',
+  feed: { kind: 'merge', list: 'listCustomerMerges' },
   merge: 'none',
   fields: mergeFields,
   extras: (t) => [index('customer_merges_customer').on(t.customerId, t.at, t.id)],
@@ -90,6 +87,7 @@ export const customerMergeRecords = storedTable('customer_merge_records', {
   partOf: { table: customerMerges, by: 'mergeId' },
   key: ['mergeId', 'kind', 'recordId'],
   guard: null,
+  feed: 'none',
   fields: {
     mergeId: recordId()
       .required()
@@ -108,6 +106,7 @@ export const customerAliases = storedTable('customer_aliases', {
   owner: 'customerId',
   key: ['oldId'],
   guard: 'former id',
+  feed: { of: 'customer', by: 'oldId', marks: ['merged', 'unmerged'] },
   merge: 'none',
   fields: {
     oldId: otherCustomer().replacedByHand().required(),
@@ -126,6 +125,7 @@ export const dismissedDuplicates = storedTable('dismissed_duplicates', {
   owner: 'customerId',
   key: ['customerId', 'id'],
   guard: null,
+  feed: 'none',
   merge: 'move',
   fields: {
     customerId: ownerId(() => customers.id),

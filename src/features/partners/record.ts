@@ -91,6 +91,7 @@ export const partners = storedTable('partners', {
   owner: null,
   key: ['id'],
   guard: null,
+  feed: { kind: 'partner' },
   fields: partnerFields,
 });
 
@@ -117,6 +118,7 @@ export const partnerShares = storedTable('partner_shares', {
   key: ['partnerId', 'customerId'],
   // A right in force and no evidence: it ends with its customer, as it does when it is taken back.
   guard: null,
+  feed: 'none',
   merge: 'rewrite',
   fields: shareFields,
   extras: (t) => [index('partner_shares_customer').on(t.customerId)],
@@ -140,6 +142,7 @@ export const partnerCustomers = storedTable('partner_customers', {
   owner: 'customerId',
   key: ['partnerId', 'customerId'],
   guard: null,
+  feed: { of: 'customer', by: 'customerId', marks: ['shared', 'unshared'], reader: 'partnerId' },
   fields: sharedFields,
   extras: (t) => [index('partner_customers_customer').on(t.customerId)],
 });

@@ -16,6 +16,7 @@ export const privacyTombstones = storedTable('privacy_tombstones', {
   owner: 'customerId',
   key: ['hash'],
   guard: 'erased name',
+  feed: 'none',
   // Who was erased is not merged.
   merge: 'none',
   fields: {

@@ -32,6 +32,7 @@ export const exchangeRates = storedTable('exchange_rates', {
   owner: null,
   key: ['currency', 'date'],
   guard: null,
+  feed: { kind: 'exchange_rate', list: 'listExchangeRates' },
   fields: { ...rateFields, updatedAt: instant().required().internal() },
 });
 

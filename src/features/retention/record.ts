@@ -92,6 +92,7 @@ export const retentionRules = storedTable('retention_rules', {
   owner: null,
   key: ['id'],
   guard: null,
+  feed: { kind: 'retention_rule' },
   fields: ruleFields,
   extras: (t) => [index('retention_rules_created').on(t.createdAt, t.id)],
 });
@@ -132,6 +133,7 @@ export const retentionRuns = storedTable('retention_runs', {
   owner: null,
   key: ['id'],
   guard: null,
+  feed: { kind: 'retention_run' },
   fields: runFields,
   extras: (t) => [
     index('retention_runs_created').on(t.createdAt, t.id),

@@ -79,6 +79,7 @@ export const rewards = storedTable('rewards', {
   owner: null,
   key: ['id'],
   guard: null,
+  feed: { kind: 'reward' },
   fields: rewardFields,
   extras: (t) => [
     index('rewards_created').on(t.createdAt, t.id),
@@ -154,6 +155,7 @@ export const redemptions = storedTable('redemptions', {
   owner: 'customerId',
   key: ['customerId', 'id'],
   guard: 'redemption',
+  feed: { kind: 'redemption' },
   fields: redemptionFields,
   extras: (t) => [
     index('redemptions_id').on(t.id),

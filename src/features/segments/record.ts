@@ -50,6 +50,7 @@ export const segments = storedTable('segments', {
   owner: null,
   key: ['id'],
   guard: null,
+  feed: { kind: 'segment' },
   fields: segmentFields,
   extras: (t) => [index('segments_created').on(t.createdAt, t.id)],
 });
@@ -73,6 +74,7 @@ export const segmentVersions = storedTable('segment_versions', {
   partOf: { table: segments, by: 'segmentId' },
   key: ['segmentId', 'number'],
   guard: null,
+  feed: { of: 'segment', by: 'segmentId' },
   fields: versionFields,
   extras: (t) => [foreignKey({ columns: [t.segmentId], foreignColumns: [segments.id] }).onDelete('cascade')],
 });
@@ -87,6 +89,8 @@ export const segmentMembers = storedTable('segment_members', {
   owner: 'customerId',
   key: ['customerId', 'id'],
   guard: null,
+  // Who entered and left has a list of its own, closed where the tree is.
+  feed: 'none',
   fields: {
     customerId: ownerId(() => customers.id),
     id: key(),

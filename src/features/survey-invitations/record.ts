@@ -60,6 +60,7 @@ export const surveyInvitations = storedTable('survey_invitations', {
   owner: 'customerId',
   key: ['customerId', 'id'],
   guard: 'survey invitation',
+  feed: { kind: 'survey_invitation' },
   isLifeSign: (since) => sql`(f.status = 'due' or ${since('sent_at')})`,
   fields: invitationFields,
   extras: (t) => [

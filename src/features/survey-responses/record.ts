@@ -131,6 +131,7 @@ export const surveyResponses = storedTable('survey_responses', {
   owner: 'customerId',
   key: ['id'],
   guard: 'survey response',
+  feed: { kind: 'survey_response' },
   timeline: {
     kind: 'survey_response',
     scope: 'survey-responses:read',
@@ -204,6 +205,7 @@ export const surveyAnswers = storedTable('survey_answers', {
   partOf: { table: surveyResponses, by: 'responseId' },
   key: ['responseId', 'question'],
   guard: 'survey answer',
+  feed: { of: 'survey_response', by: 'responseId', member: 'answers' },
   fields: answerFields,
   extras: (t) => [
     foreignKey({ columns: [t.responseId], foreignColumns: [surveyResponses.id] }).onDelete('cascade'),

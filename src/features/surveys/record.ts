@@ -278,6 +278,7 @@ export const surveys = storedTable('surveys', {
   owner: null,
   key: ['id'],
   guard: null,
+  feed: { kind: 'survey' },
   fields: surveyFields,
   extras: (t) => [index('surveys_created').on(t.createdAt, t.id)],
 });
@@ -304,6 +305,7 @@ export const surveyVersions = storedTable('survey_versions', {
   partOf: { table: surveys, by: 'surveyId' },
   key: ['surveyId', 'number'],
   guard: null,
+  feed: { of: 'survey', by: 'surveyId' },
   fields: versionFields,
 });
 

@@ -20,6 +20,8 @@ export interface TableAccess {
   access: 'owner' | 'configuration' | 'service' | 'append' | 'shares';
   /** The column with the customer's id. */
   owner?: string;
+  /** Statements that make its triggers, whose names begin with `feed_`, and their functions, in the schema `feed`. */
+  triggers?: readonly string[];
 }
 
 /** What the account of the service may not do and somebody else has to; the message says it. */
@@ -50,7 +52,9 @@ export function accessDefinitions(tables: readonly TableAccess[]): string[] {
   const shares = tables.find(({ access }) => access === 'shares');
   if (!shares) throw new TypeError('No table says what is shared with partners');
   const share = shareOf(shares);
-  return tables.flatMap(({ table, access, owner }) => {
+  return [...tables.flatMap(definitionsOf), ...feedDefinitions(share)];
+
+  function definitionsOf({ table, access, owner, triggers = [] }: TableAccess): string[] {
     const name = quoted(getTableName(table));
     const policy = (role: string, commands: string, clauses: string) =>
       `CREATE POLICY ${quoted(`${role}_${commands.toLowerCase()}`)} ON ${name} FOR ${commands} TO ${role} ${clauses}`;
@@ -90,8 +94,33 @@ export function accessDefinitions(tables: readonly TableAccess[]): string[] {
         policy(scopedRoles.customer, 'ALL', `USING ${own} WITH CHECK ${own}`),
       );
     }
-    return definitions;
-  });
+    return [...definitions, ...triggers];
+  }
+}
+
+/**
+ * The change feed, which is written by triggers and by nobody else. Scoped roles read what is about their customers, as they are now: a
+ * partner also hears when sharing begins and ends.
+ */
+function feedDefinitions(share: ReturnType<typeof shareOf>): string[] {
+  const policy = (role: string, condition: string) =>
+    `CREATE POLICY ${quoted(`${role}_select`)} ON feed.events FOR SELECT TO ${role} USING (${condition})`;
+  const everybody = 'reader = feed.everybody()';
+  const partner = scopedId('partner');
+  const customer = scopedId('customer');
+  return [
+    `GRANT USAGE ON SCHEMA feed TO ${roles.join(', ')}`,
+    `GRANT SELECT ON feed.events TO ${roles.join(', ')}`,
+    `REVOKE EXECUTE ON FUNCTION feed.tend FROM PUBLIC`,
+    `GRANT EXECUTE ON FUNCTION feed.tend TO ${serviceRole}`,
+    `ALTER TABLE feed.events ENABLE ROW LEVEL SECURITY`,
+    policy(serviceRole, everybody),
+    policy(
+      scopedRoles.partner,
+      `reader = ${partner} OR (${everybody} AND (${share('true', 'events.customer_id')} OR ${share('true', 'events.former_customer_id')}))`,
+    ),
+    policy(scopedRoles.customer, `${everybody} AND ${customer} IN (customer_id, former_customer_id)`),
+  ];
 }
 
 function quoted(name: string): string {
@@ -111,12 +140,15 @@ const schemaDefinitions = [
 const settingKey = 'ACCESS';
 
 const stateQuery = `SELECT md5(string_agg(line, E'\\n' ORDER BY line COLLATE "C")) AS catalog FROM (
+    SELECT concat_ws(' ', t.tgrelid::regclass, t.tgname, t.tgenabled, md5(pg_get_functiondef(t.tgfoid))) AS line
+      FROM pg_trigger t WHERE t.tgname LIKE 'feed\\_%'
+    UNION ALL
     SELECT concat_ws(' ', n.nspname, c.relname, c.relrowsecurity, c.relforcerowsecurity) AS line
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
       WHERE c.relkind IN ('r', 'p', 'S') AND n.nspname IN ('public', 'drizzle', 'graphile_worker')
     UNION ALL
     SELECT concat_ws(' ', p.tablename, p.policyname, p.roles::text, p.cmd)
-      FROM pg_policies p WHERE p.schemaname = 'public'
+      FROM pg_policies p WHERE p.schemaname IN ('public', 'feed')
     UNION ALL
     SELECT concat_ws(' ', n.nspname, c.relname, r.rolname, a.privilege_type)
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -186,8 +218,10 @@ export async function applyAccess(client: Client, tables: readonly TableAccess[]
 /** Takes away all that was given before. */
 async function revocations(client: Client): Promise<string[]> {
   const { rows } = await client.query<{ definition: string }>(
-    `SELECT format('DROP POLICY %I ON public.%I', policyname, tablename) AS definition
-       FROM pg_policies WHERE schemaname = 'public' AND policyname LIKE 'rapport\\_%'
+    `SELECT format('DROP POLICY %I ON %I.%I', policyname, schemaname, tablename) AS definition
+       FROM pg_policies WHERE schemaname IN ('public', 'feed') AND policyname LIKE 'rapport\\_%'
+     UNION ALL
+     SELECT format('DROP TRIGGER %I ON %s', tgname, tgrelid::regclass) FROM pg_trigger WHERE tgname LIKE 'feed\\_%'
      UNION ALL
      SELECT format('REVOKE ALL ON ALL TABLES IN SCHEMA %I FROM ${roles.join(', ')}', nspname)
        FROM pg_namespace WHERE nspname IN ('public', 'drizzle', 'graphile_worker')`,

@@ -26,6 +26,7 @@ export const externalRefs = storedTable('external_refs', {
   key: ['kind', 'source', 'externalId'],
   guard: null,
   merge: 'rewrite',
+  feed: { kindIn: 'kind', by: 'recordId', member: 'references' },
   fields: {
     kind: text(50).plain().required(),
     ...name,

@@ -18,6 +18,7 @@ import { noAudit } from '../../../src/platform/audit.ts';
 import { fixedDirectory } from '../../../src/platform/auth/directory.ts';
 import { cursorCodec } from '../../../src/platform/cursor.ts';
 import { poolDb } from '../../../src/platform/db/client.ts';
+import { openFeed } from '../../../src/platform/feed.ts';
 import { newId } from '../../../src/platform/ids.ts';
 import { keyedHash } from '../../../src/platform/keyed-hash.ts';
 import { linkTokens } from '../../../src/platform/link-token.ts';
@@ -211,6 +212,7 @@ const services: Services = {
   directory: fixedDirectory(),
   issuer: null,
   audit: noAudit,
+  feed: openFeed(db, 90),
   redirects: async () => new Map(),
   clock: () => now,
 };

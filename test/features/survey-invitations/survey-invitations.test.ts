@@ -10,6 +10,7 @@ import { fixedDirectory } from '../../../src/platform/auth/directory.ts';
 import { openKeys } from '../../../src/platform/auth/keys.ts';
 import { cursorCodec } from '../../../src/platform/cursor.ts';
 import { openPool, poolDb } from '../../../src/platform/db/client.ts';
+import { openFeed } from '../../../src/platform/feed.ts';
 import { isPublic } from '../../../src/platform/http/public.ts';
 import { keyedHash } from '../../../src/platform/keyed-hash.ts';
 import { linkTokens } from '../../../src/platform/link-token.ts';
@@ -675,6 +676,7 @@ t.test('the job plans what claims would', async (t) => {
     directory: fixedDirectory(),
     issuer: null,
     audit: noAudit,
+    feed: openFeed(poolDb(pool), 90),
     redirects: async () => new Map(),
     clock: () => at(110),
   };
