@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { type Db, param, statement } from './db/client.ts';
 
-/** The change feed as far as it is complete: the tables and functions are those of migrations/0020_change_feed.sql. */
+/** The change feed as far as it is complete: the tables and functions are those of migrations/0022_change_feed.sql. */
 export interface Feed {
   /** How long events are kept, days. */
   readonly keptDays: number;

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { access, chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { access, chmod, mkdtemp, rm } from 'node:fs/promises';
 import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -171,10 +171,17 @@ t.test('the process starts on an empty directory, finishes what is in flight and
 
 t.test('while the database is away the process lives, says so, and recovers by itself', async (t) => {
   const dataDir = await dataDirectory(t);
-  const service = await start(t, dataDir);
+  await openKeys(readConfig({ RAPPORT_DATA_DIR: dataDir }));
+  // One that the service has not started, and so does not start again.
+  const database = await startEmbedded({ dataDir });
+  t.teardown(() => database.stop());
+  const { host, port, user, database: name } = database.connection;
+  const service = await start(t, dataDir, {
+    DATABASE_URL: `postgresql://${user}@${encodeURIComponent(host)}:${port}/${name}`,
+    JWT_SIGNING_KEY_FILE: join(dataDir, 'signing-key.pem'),
+  });
   await ready(service);
-  const pid = Number((await readFile(postmaster(dataDir), 'utf8')).split('\n')[0]);
-  process.kill(pid, 'SIGINT');
+  await database.stop();
   await ready(service, 503);
   t.match(await ask(service, '/readyz'), { status: 503, body: '{"status":"database_unreachable"}' });
   t.equal((await ask(service, '/livez')).status, 200);

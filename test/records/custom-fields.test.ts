@@ -90,6 +90,12 @@ const documents: Record<string, Family> = {
     document: () => ({ name: fresh('club'), rules: { pointsPerUnit: 1, pointValue: 1 } }),
     plain: true,
   },
+  segments: {
+    path: '/v1/segments',
+    plural: 'segments',
+    document: () => ({ name: fresh('segment') }),
+    plain: true,
+  },
   partnerAccounts: {
     path: '/v1/partners',
     plural: 'partners',

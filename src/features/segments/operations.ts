@@ -26,6 +26,7 @@ import {
   requireReadable,
   scopesOf,
 } from '../../records/condition-query.ts';
+import { customList } from '../../records/custom-fields.ts';
 import { isSomebody } from '../../records/nobody.ts';
 import { nextStamps } from '../../records/stamps.ts';
 import { answered, answeredMembers, sentMembers } from '../../records/table.ts';
@@ -43,6 +44,7 @@ import {
   segmentInput,
   segmentInUse,
   segmentKind,
+  segmentMembersSent,
   segmentMovement,
   segmentPatch,
   segments,
@@ -116,12 +118,6 @@ export const createSegment = writeOperation({
   },
 });
 
-const segmentMembersSent = {
-  name: segmentFields.name,
-  description: segmentFields.description,
-  filter: segmentFields.filter,
-};
-
 async function holdNamed(tx: Transaction, { groups }: Question): Promise<void> {
   await holdSegments(tx, [...groups.keys()]);
 }
@@ -146,12 +142,16 @@ export const getSegment = readOperation({
   },
 });
 
+const custom = customList(segments);
+
 const list = keysetList<SegmentRow>({
   name: 'segments',
   select: answered(segments),
   from: sql`${segments}`,
   id: sql`${segments.id}`,
-  filters: { kind: (value) => sql`${segments.kind} = ${value}` },
+  filters: { kind: (value) => sql`${segments.kind} = ${value}`, ...custom.filters },
+  uneven: custom.uneven,
+  normalize: custom.normalize,
   sorts: {
     name: { expression: sql`${segments.name} collate "C"`, type: 'text', field: 'name' },
     createdAt: { expression: sql`${segments.createdAt}`, type: 'timestamptz', field: 'createdAt' },
@@ -167,6 +167,7 @@ export const listSegments = readOperation({
     ...pageParameters,
     sort: sortParameter(['name', 'createdAt'], '-createdAt'),
     kind: segmentKind.optional(),
+    ...custom.parameters,
   }),
   output: pageOf(segment).meta({ id: 'SegmentPage' }),
   async run(context, input) {

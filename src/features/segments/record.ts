@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { customerKey } from '../../platform/audit.ts';
 import { problemType } from '../../platform/errors.ts';
 import { id, instant as instantText } from '../../platform/values.ts';
+import { customFields } from '../../records/custom-fields.ts';
 import { count, instant, integer, json, key, ownerId, recordId, text, version, words } from '../../records/fields.ts';
 import { inputShape, outputShape, storedTable } from '../../records/table.ts';
 import { conditionInput } from '../customers/condition-input.ts';
@@ -19,16 +20,17 @@ export const segmentKind = z.enum(['tree', 'list']).meta({
 
 const tree = z.record(z.string(), z.unknown());
 
-const members = {
+export const segmentMembersSent = {
   name: text(200).plain().required().says('Your name for it.', 'Silent regulars'),
   description: text(2_000).plain(),
   filter: json(conditionInput, tree).plain(),
+  ...customFields({ personal: false }),
 };
 
 export const segmentFields = {
   id: key(),
   version: version(),
-  ...members,
+  ...segmentMembersSent,
   kind: words(segmentKind).required().readOnly(),
   filterVersion: integer(1, 2_147_483_647)
     .required()
@@ -106,7 +108,7 @@ export const segmentMembers = storedTable('segment_members', {
   ],
 });
 
-export const segmentInput = z.strictObject(inputShape(members)).meta({
+export const segmentInput = z.strictObject(inputShape(segmentMembersSent)).meta({
   id: 'SegmentInput',
   description: 'Without `filter` it is a list: put customers in by POST …/members.',
   example: {
@@ -119,7 +121,7 @@ export const segmentInput = z.strictObject(inputShape(members)).meta({
     },
   },
 });
-export const segmentPatch = z.strictObject(inputShape(members)).partial().meta({
+export const segmentPatch = z.strictObject(inputShape(segmentMembersSent)).partial().meta({
   id: 'SegmentPatch',
   description:
     'Omitted members keep their values; null clears. A list takes no `filter`, and another segment keeps one.',

@@ -190,7 +190,10 @@ function placeOf(name: string, fields: Field[], records: Json[], parts: Json[]):
   return {
     name,
     isTimed: ['orders', 'interactions', 'returns'].includes(name),
-    sums: ['baseRevenue', 'cost', 'seconds', 'baseNet'].filter((member) => fields.some((one) => one.name === member)),
+    // Costs of lines are in the currency of the order, which is refused.
+    sums: ['baseRevenue', ...(name === 'items' ? [] : ['cost']), 'seconds', 'baseNet'].filter((member) =>
+      fields.some((one) => one.name === member),
+    ),
     place: {
       fields: known,
       records,
