@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { type Schema, unwrapped } from '../../records/walk.ts';
 import { originOf } from '../audit.ts';
 import { type FieldError, mostErrors, Problem } from '../errors.ts';
+import { pointerOf } from '../faults.ts';
 import { viewerTag } from '../masked-fields.ts';
 import { Redirected, type Redirects } from '../merged-ids.ts';
 import {
@@ -176,7 +177,7 @@ function intoBody(problem: Problem): Problem {
   const { code } = problem;
   const moved = problem.withErrors(({ parameter, pointer = '', ...error }) => ({
     ...error,
-    pointer: parameter === undefined ? pointer : `/${parameter}${pointer}`,
+    pointer: parameter === undefined ? pointer : `${pointerOf([parameter])}${pointer}`,
     ...(error.code === 'unsupported_parameter' && { code: 'unknown_member', message: 'Unknown member.' }),
   }));
   if (code !== 'unsupported_parameter') return moved;

@@ -390,6 +390,9 @@ function asking({ method }: ContractOperation, path: string): Sent {
   return { method, path: path.replace(/\?.*/, ''), headers: { 'Content-Type': 'application/json' }, body: '{}' };
 }
 
+/** Nobody waits here for what does not come. */
+const isAsked = (one: ContractOperation['parameters'][number]) => one.in === 'query' && one.name !== 'wait';
+
 const required: Record<string, string> = { listLoyaltyMembers: `programmeId=${house.programme}` };
 
 /** The first, the middle and the last: of ids one of its own, one of others and what nobody has. */
@@ -414,7 +417,7 @@ for (const viewer of viewers.filter(({ scope }) => scope === '*')) {
       };
       const paths = pathsOf(viewer, contract);
       for (const path of paths) await attempt(base(path));
-      for (const parameter of contract.parameters.filter((one) => one.in === 'query')) {
+      for (const parameter of contract.parameters.filter(isAsked)) {
         for (const value of some(valuesOf(viewer, operation.name, parameter))) {
           const { path } = withParameter({ method: 'GET', path: base(paths[0] ?? '') }, parameter.name, value);
           await attempt(path);
@@ -454,7 +457,7 @@ function restQuestion(viewer: Viewer): fc.Arbitrary<Sent> {
     const draw = drawing(g);
     const { contract, operation } = draw(all);
     const path = draw(pathsOf(viewer, contract));
-    const query = contract.parameters.filter((one) => one.in === 'query' && one.name !== 'after');
+    const query = contract.parameters.filter((one) => isAsked(one) && one.name !== 'after');
     const chosen = query.length === 0 ? [] : Array.from({ length: draw([0, 1, 2, 3, 4]) }, () => draw(query));
     const url = new URL(path, 'http://self');
     if (required[operation.name]) url.searchParams.set('programmeId', house.programme);
@@ -475,7 +478,8 @@ function graphqlQuestion(viewer: Viewer): fc.Arbitrary<Sent> {
   const query = schema.getQueryType();
   if (!query) throw new Error('there is no query type');
   const roots = Object.values(query.getFields()).filter(({ name }) => {
-    if (/^event/.test(name)) return false;
+    // Histories differ, and exports tell them: as over REST.
+    if (/^event/.test(name) || name === 'customerExport') return false;
     const through = guarded.get(`Query.${name}`);
     return through === undefined || through.every((operation) => operation[viewer.kind]);
   });

@@ -258,11 +258,13 @@ function drawLeaf(by: Chance, { fields, records }: Place): Json {
 
 function drawValue(
   { below, of, yes }: Chance,
-  { type, values: words }: Field,
+  { name, type, values: words }: Field,
   values: readonly unknown[],
   op: string,
 ): unknown {
   if (type === 'word' && words) return of(words);
+  // What is no currency is refused.
+  if (name === 'currency' && ['eq', 'in'].includes(op)) return of(['EUR', 'USD', 'JPY']);
   const ordered = ['lt', 'lte', 'gt', 'gte'].includes(op);
   if (type === 'attributes' && ordered) return of([1, 2, 2.5, -3]);
   if ((type === 'instant' || type === 'date') && yes(0.3))
