@@ -52,10 +52,14 @@ function hasRecords(house: House, record: Json, owner: string, { has, where, cou
   return those.length > 0;
 }
 
+/** Exact decimals are answered as text, and asked for as numbers. */
+const decimals = new Set(['exchangeRate', 'unitPrice']);
+
 /** The value of a field; undefined: there is none. */
 function fieldOf(house: House, record: Json, owner: string, field: string): unknown {
   if (record.id === owner && field in worked) return worked[field]?.(house, record) ?? undefined;
   const value = field.split('.').reduce<any>((at, step) => at?.[step], record);
+  if (decimals.has(field) && typeof value === 'string') return Number(value);
   return value ?? undefined;
 }
 
