@@ -46,7 +46,11 @@ function recompute(
 function touchedByChange({ before, after }: Change): Touched[] {
   const former = before && factsOf(before);
   const facts = after && factsOf(after);
-  if (!former) return facts?.qualifying ? [{ customerId: facts.customerId, added: facts }] : [];
+  if (!former) {
+    if (facts?.qualifying) return [{ customerId: facts.customerId, added: facts }];
+    // It counts for the tier until it was cancelled, where that is kept, as if it had come before.
+    return facts?.cancelled ? [{ customerId: facts.customerId }] : [];
+  }
   if (facts && areEqual(former, facts)) return [];
   return [...new Set([former.customerId, facts?.customerId ?? former.customerId])].map((customerId) => ({
     customerId,

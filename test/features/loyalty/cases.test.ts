@@ -138,6 +138,17 @@ for (const [how, correct] of corrections) {
   });
 }
 
+t.test('an order that comes when it is cancelled already leaves the tier that it would have left before', async (t) => {
+  for (const [tierOnRefund, tier] of [
+    ['recompute', 'bronze'],
+    ['keep', 'gold'],
+  ]) {
+    const shopper = await Shopper.join({ tiers, tierOnRefund });
+    await shopper.push(20, 10_000_000, { cancelledAt: now });
+    t.match(await shopper.loyalty(), { active: 0, tier }, String(tierOnRefund));
+  }
+});
+
 t.test('the order that reaches a tier earns at it, if the programme says so', async (t) => {
   for (const [reachingOrder, active] of [
     ['former_tier', 1_000],
