@@ -227,9 +227,11 @@ function visitorsAmong(
       emails: identities instanceof Problem ? [] : emailsOf(identities).map(identityKey),
     };
   });
+  const ids = messages.map(({ id }) => id);
   return recognitionsAmong(messages, owners, (id) => {
     const state = states.get(id);
-    return state !== undefined && looksAnonymous(state);
+    // An earlier document of the set may take the name away that makes somebody known.
+    return state !== undefined && (looksAnonymous(state) || ids.indexOf(id) !== ids.lastIndexOf(id));
   });
 }
 

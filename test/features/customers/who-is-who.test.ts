@@ -287,6 +287,21 @@ t.test('a document that names two accounts is about the customer who has one of 
   t.match(body.results, [{ status: 'updated', id: first.body.id }]);
 });
 
+t.test('in a batch, whose name an earlier item takes away is a visitor to a later one', async (t) => {
+  const [known, visitor, email] = [fresh('account'), fresh('account'), `${fresh('mail').toLowerCase()}@example.org`];
+  const reference = (externalId: string) => ({ references: [{ source: 'shop', externalId }] });
+  const identities = [{ kind: 'email', value: email }];
+  const owner = await request('POST', '/v1/customers', {
+    body: { references: [{ source: 'web', externalId: known }], name: 'Ada', identities },
+  });
+  await request('POST', '/v1/customers', { body: { ...reference(visitor), name: 'Ada' } });
+  const { body } = await request('POST', '/v1/customers/batch', {
+    headers: newKey(),
+    body: { customers: [reference(visitor), { ...reference(visitor), identities }] },
+  });
+  t.equal(body.results[1].id, owner.body.id, JSON.stringify(body));
+});
+
 t.test('a document may name an account that came with a visitor of the same batch', async (t) => {
   const [email, visitor, account] = [newEmail(), fresh('visitor'), fresh('account')];
   const identities = [{ kind: 'email', value: email }];
