@@ -242,8 +242,7 @@ export const gapsInput = z.strictObject({
 
 export const valueInput = z.strictObject(commonParameters);
 
-const { from: _from, to: _to, interval: _interval, ...untilAsOf } = commonParameters;
-export const rfmInput = z.strictObject(untilAsOf);
+export const rfmInput = valueInput.omit({ from: true, to: true, interval: true });
 
 export const cohortsInput = z.strictObject({
   ...commonParameters,
