@@ -155,6 +155,16 @@ export interface Selectable {
   ofOwner?(owner: SQL, sort: string | undefined): SQL;
 }
 
+/** Another media type of what an operation answers: see http/representations.ts. */
+export interface Representation<O> {
+  /** `text/csv` */
+  media: string;
+  /** Behind the address: `csv`. */
+  suffix: string;
+  headers?: Readonly<Record<string, string>>;
+  of(output: O): string | Promise<string>;
+}
+
 export interface ReadOperation<I extends Shape = Shape, O extends z.ZodType = z.ZodType> extends Definition<I, O> {
   kind: 'read';
   /**
@@ -165,6 +175,8 @@ export interface ReadOperation<I extends Shape = Shape, O extends z.ZodType = z.
     media: Readonly<Record<string, z.ZodType | null>>;
     of: (output: z.output<O>) => { text: GzippedBuffer; headers: Readonly<Record<string, string>> };
   };
+  /** What REST answers besides JSON. Default: CSV of lists. */
+  representations?: readonly Representation<z.output<O>>[];
   run: (context: Context, input: z.output<I>) => Promise<z.output<O>>;
 }
 
@@ -187,8 +199,9 @@ export interface WriteOperation<I extends Shape = Shape, O extends z.ZodType = z
 /** The unit of the service: one definition of scope, input and output serves REST, GraphQL, OpenAPI and the tests. */
 export type Operation = AnyRead | AnyWrite;
 // Parameters of `run` are contravariant: a list of all operations can only be typed with inputs nobody can build by hand.
-type AnyRead = Omit<ReadOperation, 'run' | 'about' | 'document'> & {
+type AnyRead = Omit<ReadOperation, 'run' | 'about' | 'document' | 'representations'> & {
   run: (context: Context, input: never) => Promise<unknown>;
+  representations?: readonly Representation<never>[];
   document?: Omit<NonNullable<ReadOperation['document']>, 'of'> & {
     of: (output: never) => ReturnType<NonNullable<ReadOperation['document']>['of']>;
   };

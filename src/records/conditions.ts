@@ -201,7 +201,11 @@ class Reader {
     const dot = value.indexOf('.');
     const field = dot > 0 ? fields.get(value.slice(0, dot)) : undefined;
     if (!field?.open) {
-      return this.#wrong(path, 'unknown_field', 'There is no such field: GET /v1/segments/fields lists them.');
+      return this.#wrong(
+        path,
+        'unknown_field',
+        'There is no such field. The list of the fields that conditions may name says which there are.',
+      );
     }
     const rest = value.slice(dot + 1);
     if (!field.open.safeParse(rest).success) {

@@ -26,7 +26,16 @@ t.test('every address of the service is in the document, and every documented on
   const served = addresses(app.printRoutes({ commonPrefix: false })).filter(
     (one) => !pages.test(one.split(' ')[1] ?? ''),
   );
-  const documented = operations.map(({ method, path }) => `${method} ${path.replaceAll(/\{(\w+)\}/g, ':$1')}`);
+  const documented = operations.flatMap(({ method, path, responses }) => {
+    const address = `${method} ${path.replaceAll(/\{(\w+)\}/g, ':$1')}`;
+    // Other media types have addresses with a suffix as well.
+    const media = path.includes('{') || method !== 'GET' ? [] : Object.keys(responses['200']?.['content'] ?? {});
+    const suffixes = { 'text/csv': '.csv', 'image/svg+xml': '.svg' };
+    return [
+      address,
+      ...Object.entries(suffixes).flatMap(([type, suffix]) => (media.includes(type) ? [address + suffix] : [])),
+    ];
+  });
   t.strictSame(served.sort(), documented.sort());
   t.ok(documented.length > 40, `${documented.length} addresses`);
 });

@@ -3,8 +3,10 @@ import { type OpenEdges, openEdges } from '../../domain/group-size.ts';
 import { intervalAt, isBefore, previousBucket, resolveInstant } from '../../domain/period.ts';
 import { Problem, problemType } from '../../platform/errors.ts';
 import { type Context, type ReadOperation, readOperation } from '../../platform/operation.ts';
+import type { Drawing } from './chart.ts';
 import { type Family, monthsOf } from './group-queries.ts';
 import type { MetricAnswer, metricResult } from './model.ts';
+import { metricRepresentations } from './representations.ts';
 import { earlier, forParameter, resolveZone } from './scope.ts';
 
 const groupTooSmall = problemType('group_too_small', 403, 'The group is too small');
@@ -50,11 +52,16 @@ const told = `
 
 Partner tokens: over the customers shared with the partner, in whole calendar months of the reporting zone that have ended. Default: up to the latest month that can be answered. Other filters and groups are refused (403 \`not_shared\`). So is a number that rests on fewer customers than the partner's \`minimumGroupSize\`, directly or by subtraction (403 \`group_too_small\`).`;
 
-/** A metric: one definition for the organisation and, guarded, for partners; null: not for partners at all. */
+/**
+ * A metric: one definition for the organisation and, guarded, for partners; null: not for partners at all.
+ *
+ * @param definition.drawing how its groups are drawn, when not as bars
+ */
 export function metricOperation<I extends Shape>(
-  definition: Definition<I> & { output: typeof metricResult },
+  { drawing, ...given }: Definition<I> & { output: typeof metricResult; drawing?: Drawing },
   guard: Guard<z.output<I>> | null,
 ): ReadOperation<I, typeof metricResult> {
+  const definition = { ...given, representations: metricRepresentations(given.summary, drawing ?? null) };
   const { run } = definition;
   if (guard === null)
     return readOperation({ ...definition, scope: 'metrics:read', partners: false, selfService: false });

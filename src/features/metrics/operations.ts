@@ -210,6 +210,7 @@ export const getRevenueConcentration = metricOperation(
       'The share of net revenue that the 20 % of customers with the highest net revenue bring: customers with an order in the period, sorted by net revenue; the first ⌈0.2 n⌉ of them. `values`: `customers, topCustomers, topRevenue, revenue`; `customersBringing80` and `shareOfCustomersBringing80`, the fewest customers that bring 80 % of the revenue; `lossMakingCustomers` and `lossMakingRevenue`, those below 0, whose losses are in the total; `contactTimeShareOfRest`, the share of the `seconds` of interactions of the period that went to everybody outside that top. `groups`: `top_1` to `top_50` (per cent of customers), points of the Lorenz curve. null where the total is not above 0.',
     input: valueInput,
     output,
+    drawing: 'lorenz',
     run: fromSums(
       { metric: 'revenue-concentration', unit: 'ratio', money: true, returns: 'count', buyersOnly: true },
       concentrationSums,
@@ -228,6 +229,7 @@ export const getRfm = metricOperation(
       'Scores 1 to 5 of every customer who had bought by `asOf`: days since the last order, number of orders, net revenue. A score is 1 + ⌊5 × customers strictly worse ÷ customers⌋, so equal customers have equal scores. `value`: customers scored. `values`: `recency1` to `monetary5`, how many have each score. `groups`: the named segments, with FM the mean of F and M. R ≥ 4: `champions` (FM ≥ 4), `loyal` (≥ 3), else `promising`; R = 3: `loyal` (FM ≥ 4), else `needs_attention`; R ≤ 2: `at_risk` (FM ≥ 3), else `hibernating`. The `value` of a group is its share of the customers; its `values` have `customers, orders, revenue` and the number of customers by score, as `"555": 234`.',
     input: rfmInput,
     output,
+    drawing: 'shares',
     async run(context, input) {
       const asked = resolveScope(context, input);
       return perRange(
@@ -252,6 +254,7 @@ export const getCohorts = metricOperation(
       'Customers by the calendar interval of their first order ever (by the same `currency`, `payment`, `zeroValue` and `refunds`), and what they did in each interval since, up to `asOf`. `groups`: one per cohort, its `key` the first date of the interval; in its `series` there is an entry for that interval (0 in `intervalsSince`) and each one after it: `value` is the share of the cohort with an order in it, `numerator` how many, `denominator` the size of the cohort, and `values` have `revenue` (net), `cumulativeRevenue` and `cumulativeRevenuePerCustomer`. Entries of intervals still running have `complete: false`; those that have not begun are not there. `value`, of the whole and of a cohort: the share of customers who bought in the second interval, where that has ended.',
     input: cohortsInput,
     output,
+    drawing: 'heat map',
     run: answerCohorts,
   },
   null,

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { isCurrency, minorUnits } from '../../domain/currencies.ts';
 import { formatDecimal } from '../../domain/money.ts';
+import { escapeMarkup } from '../../platform/markup.ts';
 import { type ExportWriter, type Head, held, type Section } from './held.ts';
 
 const style = `
@@ -36,24 +37,6 @@ export const pageHeaders: Readonly<Record<string, string>> = {
 
 /** Sections with at most so many members are tables; others would not fit on paper. */
 const widest = 9;
-
-const entities: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-
-/** As text of a page. Control characters, which HTML cannot say, are shown as U+FFFD. */
-export function escapeHtml(text: string): string {
-  return (
-    text
-      .replace(/[&<>"']/g, (character) => entities[character] ?? '')
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
-      .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/g, '\ufffd')
-  );
-}
 
 const idPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const instantPattern = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.000)?(\.\d+)?Z$/;
@@ -128,11 +111,11 @@ export function pageWriter(): ExportWriter {
     },
     section(section, count) {
       const { name, label } = section;
-      const heading = `<section id="${escapeHtml(name)}">\n<h2>${escapeHtml(label)} <span class="count">(${count})</span></h2>\n`;
+      const heading = `<section id="${escapeMarkup(name)}">\n<h2>${escapeMarkup(label)} <span class="count">(${count})</span></h2>\n`;
       inTable = count > 0 && isTable(section);
       if (count === 0) return `${heading}<p class="none">Nothing is held.</p>\n`;
       if (!inTable) return heading;
-      const names = section.members.map((member) => `<th scope="col">${escapeHtml(labelOf(member))}</th>`).join('');
+      const names = section.members.map((member) => `<th scope="col">${escapeMarkup(labelOf(member))}</th>`).join('');
       return `${heading}<table>\n<thead><tr>${names}</tr></thead>\n<tbody>\n`;
     },
     record(section, record) {
@@ -140,7 +123,7 @@ export function pageWriter(): ExportWriter {
       if (isTable(section)) {
         const cells = members.map((member) => {
           const value = cellOf(section, record, member);
-          return value === null ? '<td></td>' : `<td${mark(value)}>${escapeHtml(value.text)}</td>`;
+          return value === null ? '<td></td>' : `<td${mark(value)}>${escapeMarkup(value.text)}</td>`;
         });
         return `<tr>${cells.join('')}</tr>\n`;
       }
@@ -148,7 +131,7 @@ export function pageWriter(): ExportWriter {
         const value = cellOf(section, record, member);
         return value === null
           ? []
-          : [`<dt>${escapeHtml(labelOf(member))}</dt><dd${mark(value)}>${escapeHtml(value.text)}</dd>`];
+          : [`<dt>${escapeMarkup(labelOf(member))}</dt><dd${mark(value)}>${escapeMarkup(value.text)}</dd>`];
       });
       return `<article><dl>\n${lines.join('\n')}\n</dl></article>\n`;
     },
@@ -161,15 +144,15 @@ function opening({ customerId, exportedAt, erasedAt, mergedFrom, counts }: Head)
   const contents = held()
     .sections.map(
       ({ name, label }) =>
-        `<li><a href="#${escapeHtml(name)}">${escapeHtml(label)}</a> <span class="count">(${counts[name] ?? 0})</span></li>`,
+        `<li><a href="#${escapeMarkup(name)}">${escapeMarkup(label)}</a> <span class="count">(${counts[name] ?? 0})</span></li>`,
     )
     .join('\n');
   const notes = [
-    `<p>Customer <span class="id">${customerId}</span>, as of ${escapeHtml(shown(exportedAt).text)}.</p>`,
+    `<p>Customer <span class="id">${customerId}</span>, as of ${escapeMarkup(shown(exportedAt).text)}.</p>`,
     ...(erasedAt === null
       ? []
       : [
-          `<p><strong>The person was erased on ${escapeHtml(shown(erasedAt).text)}.</strong> What follows is kept without saying whose it was.</p>`,
+          `<p><strong>The person was erased on ${escapeMarkup(shown(erasedAt).text)}.</strong> What follows is kept without saying whose it was.</p>`,
         ]),
     ...(mergedFrom.length === 0
       ? []

@@ -14,6 +14,7 @@ import {
 } from './openapi-problems.ts';
 import { exampleOf, type Json, missingReferences, type SchemaBook, schemaBook } from './openapi-schemas.ts';
 import { servicePaths, serviceSections } from './openapi-service.ts';
+import { representationsOf } from './representations.ts';
 import { bind, bodyOf, isOpen, type Route } from './rest.ts';
 
 /** What the document says beyond its operations. */
@@ -330,9 +331,10 @@ function successes(route: Route, book: SchemaBook): Json {
 function contentOf(operation: Route['operation'], book: SchemaBook): Json {
   const media = operation.kind === 'read' ? operation.document?.media : undefined;
   const entries = Object.entries(media ?? { 'application/json': operation.output });
-  return Object.fromEntries(
-    entries.map(([type, schema]) => [type, { schema: schema ? book.add(schema, 'output') : { type: 'string' } }]),
-  );
+  return Object.fromEntries([
+    ...entries.map(([type, schema]) => [type, { schema: schema ? book.add(schema, 'output') : { type: 'string' } }]),
+    ...representationsOf(operation).map(({ media: type }) => [type, { schema: { type: 'string' } }]),
+  ]);
 }
 
 function outputShape({ operation }: Route): Record<string, Schema> {

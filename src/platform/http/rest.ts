@@ -13,10 +13,12 @@ import {
   createContext,
   fieldsOf,
   type Operation,
+  type Representation,
   type Services,
 } from '../operation.ts';
 import { textPage } from '../text-page.ts';
 import type { parseQuery } from './parsing.ts';
+import { representationsOf, wanted } from './representations.ts';
 
 /** A line of the URL table: what is at an address. */
 export interface Route {
@@ -147,28 +149,37 @@ function readerOf(schema: z.core.$ZodType): (text: string) => unknown {
 export function serve(app: FastifyInstance, services: Services, routes: readonly Route[]): void {
   for (const target of routes) {
     const binding = bind(target);
-    app.route({
-      method: target.method satisfies HTTPMethods,
-      url: target.url,
-      bodyLimit: target.bodyLimit,
-      handler: async (request, reply) => {
-        const { principal, ip } = request;
-        const origin = originOf('rest', ip, { anybody: target.operation.public === true, principal });
-        const context = createContext(services, principal, request.id, origin);
-        const raw = assemble(binding, request);
-        try {
-          const addressed = binding.pathNames.map((name) => String(raw[name]));
-          const answer = await call(target.operation, context, raw, addressed, textPage(target.operation, context));
-          return send(target, request, reply, answer, context);
-        } catch (error) {
-          if (error instanceof Problem && binding.takesBody === 'parameters') throw intoBody(error);
-          if (!(error instanceof Redirected)) throw error;
-          // 308 has the caller repeat the method and the body.
-          const status = target.method === 'GET' ? 301 : 308;
-          return reply.code(status).header('Location', addressOfToday(request.url, error.redirects)).send();
-        }
-      },
-    });
+    const others = target.method === 'GET' ? representationsOf(target.operation) : [];
+    const at = (url: string, choose: (request: FastifyRequest) => Representation<never> | null) =>
+      app.route({
+        method: target.method satisfies HTTPMethods,
+        url,
+        bodyLimit: target.bodyLimit,
+        handler: async (request, reply) => {
+          const { principal, ip } = request;
+          const origin = originOf('rest', ip, { anybody: target.operation.public === true, principal });
+          const context = createContext(services, principal, request.id, origin);
+          const raw = assemble(binding, request);
+          try {
+            const addressed = binding.pathNames.map((name) => String(raw[name]));
+            const other = choose(request);
+            const asText = other ? null : textPage(target.operation, context);
+            const answer = await call(target.operation, context, raw, addressed, asText);
+            if (others.length > 0) reply.header('Vary', 'Accept');
+            return send(target, request, reply, answer, context, other);
+          } catch (error) {
+            if (error instanceof Problem && binding.takesBody === 'parameters') throw intoBody(error);
+            if (!(error instanceof Redirected)) throw error;
+            // 308 has the caller repeat the method and the body.
+            const status = target.method === 'GET' ? 301 : 308;
+            return reply.code(status).header('Location', addressOfToday(request.url, error.redirects)).send();
+          }
+        },
+      });
+    at(target.url, (request) => wanted(request, others));
+    // What stands behind a name that clients choose could be a part of the name.
+    if (binding.pathNames.length > 0) continue;
+    for (const other of others) at(`${target.url}.${other.suffix}`, () => other);
   }
 }
 
@@ -280,7 +291,14 @@ function ifMatch(header: string | undefined): number | '*' | undefined {
   });
 }
 
-function send(target: Route, request: FastifyRequest, reply: FastifyReply, answer: Answer, context: Context) {
+async function send(
+  target: Route,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  answer: Answer,
+  context: Context,
+  other: Representation<never> | null,
+) {
   const { operation } = target;
   if (operation.kind === 'read' && operation.document) {
     const { text, headers } = operation.document.of(answer.output as never); // its own output
@@ -304,6 +322,10 @@ function send(target: Route, request: FastifyRequest, reply: FastifyReply, answe
     const url = new URL(request.url, 'http://self');
     url.searchParams.set('after', output.page.next);
     reply.header('Link', `<${url.pathname}${url.search}>; rel="next"`);
+  }
+  if (other) {
+    reply.headers({ 'Content-Type': `${other.media}; charset=utf-8`, ...other.headers });
+    return reply.send(await other.of(answer.output as never)); // its own output
   }
   reply.header('Content-Type', 'application/json; charset=utf-8');
   return reply.send(answer.text ?? JSON.stringify(answer.output));
