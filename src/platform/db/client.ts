@@ -167,6 +167,8 @@ export interface PoolOptions {
 /** Connections for one request at a time, and a few that all share for look-ups. */
 class ServicePool extends pg.Pool {
   readonly lookups: Lookups;
+  /** Transactions that were run again, by the reason. */
+  readonly retries = new Map<RetryReason, number>();
 
   constructor(config: pg.PoolConfig, prepare: (client: pg.ClientBase) => void) {
     super(config);
@@ -358,6 +360,7 @@ export async function transaction<T>(
           },
         );
       }
+      countRetry(pool, error);
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 5 * 2 ** attempt));
     }
   }
@@ -517,6 +520,43 @@ function isRetryable(error: unknown): boolean {
   if (error instanceof Retry) return true;
   if (!(error instanceof pg.DatabaseError)) return false;
   return error.code === '40001' || error.code === '40P01' || conflictOf(error) !== undefined;
+}
+
+/** Why a transaction is run again. */
+type RetryReason = 'deadlock' | 'serialization' | 'name_taken' | 'merged' | 'changed';
+
+function reasonOf(error: unknown): RetryReason {
+  if (error instanceof IdsMerged) return 'merged';
+  if (!(error instanceof pg.DatabaseError)) return 'changed';
+  return error.code === '40P01' ? 'deadlock' : error.code === '40001' ? 'serialization' : 'name_taken';
+}
+
+function countRetry(pool: Pool, error: unknown): void {
+  const connections = pool instanceof ScopedPool ? pool.pool : pool;
+  if (!(connections instanceof ServicePool)) return;
+  const reason = reasonOf(error);
+  connections.retries.set(reason, (connections.retries.get(reason) ?? 0) + 1);
+}
+
+/** What a pool does at the moment, and has done since it was opened. */
+export interface PoolState {
+  /** Connections that there may be, are, and wait for work. */
+  size: number;
+  open: number;
+  idle: number;
+  /** Requests that wait for a connection. */
+  waiting: number;
+  retries: ReadonlyMap<string, number>;
+}
+
+export function poolState(pool: pg.Pool): PoolState {
+  return {
+    size: pool.options.max,
+    open: pool.totalCount,
+    idle: pool.idleCount,
+    waiting: pool.waitingCount,
+    retries: pool instanceof ServicePool ? pool.retries : new Map(),
+  };
 }
 
 const unavailableStates = /^(08...|57P0[1-5]|53...|57014|25006|55P03)$/;
