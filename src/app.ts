@@ -48,6 +48,7 @@ import { addHealth, healthTimeLimit } from './platform/http/health.ts';
 import { logRequests } from './platform/http/logging.ts';
 import { type AskProcesses, countAnswers, serveMetrics } from './platform/http/metrics.ts';
 import { serveOauth } from './platform/http/oauth.ts';
+import { refuseWhenOverloaded } from './platform/http/overload.ts';
 import { parseQuery, takeJson } from './platform/http/parsing.ts';
 import { answerProblems, connectionRefuser, refuseEarly, refuseWhenClosing } from './platform/http/problems.ts';
 import { isPublic, servePublic } from './platform/http/public.ts';
@@ -165,6 +166,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const poolOptions: PoolOptions = {
     size: config.databasePoolSize,
     statementTimeout: config.databaseStatementTimeout * 1000,
+    lockPatience: config.databaseLockTimeout * 1000,
     onIdleError: (error) => logger.warn({ err: error }, 'an idle database connection was lost'),
   };
   const pool = openPool(connection, poolOptions);
@@ -240,6 +242,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     done();
   });
   refuseWhenClosing(app);
+  await refuseWhenOverloaded(app, config.maxEventLoopDelay);
   if (config.corsOrigins.length > 0) {
     await app.register(cors, {
       origin: config.corsOrigins.includes('*') ? '*' : [...config.corsOrigins],

@@ -40,6 +40,7 @@ const generalProblems = {
   headers_too_large: [431, 'The headers are too large'],
   internal_error: [500, 'Internal error'],
   unavailable: [503, 'Temporarily unavailable'],
+  busy: [503, 'Too busy at the moment'],
 } as const satisfies Record<string, readonly [number, string]>;
 
 declare const declared: unique symbol;

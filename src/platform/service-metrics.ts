@@ -80,6 +80,16 @@ export function serviceMetrics(pools: Readonly<Record<string, pg.Pool>>, watchin
       }
     },
   });
+  new Gauge({
+    name: 'rapport_pool_longest_wait_seconds',
+    help: 'How long the first of those that wait for a connection has waited.',
+    labelNames: ['pool'],
+    aggregator: 'max',
+    registers,
+    collect() {
+      for (const [name, pool] of Object.entries(pools)) this.set({ pool: name }, poolState(pool).longestWait);
+    },
+  });
   new Counter({
     name: 'rapport_transaction_retries_total',
     help: 'Transactions that were run again, by the reason.',

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import type pg from 'pg';
 import { pendingMigrations } from '../db/migrate.ts';
+import { evenWhenBusy } from './overload.ts';
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -71,8 +72,10 @@ export function addHealth(
     return look;
   }
 
-  app.get('/livez', (_request, reply) => reply.header('Cache-Control', 'no-store').send({ status: 'alive' }));
-  app.get('/readyz', async (_request, reply) => {
+  app.get('/livez', evenWhenBusy, (_request, reply) =>
+    reply.header('Cache-Control', 'no-store').send({ status: 'alive' }),
+  );
+  app.get('/readyz', evenWhenBusy, async (_request, reply) => {
     const { status: found, checks, missing } = await readiness();
     const status = draining ? 'draining' : found;
     reply.header('Cache-Control', 'no-store');

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import type { MetricObject } from 'prom-client';
 import { authorize } from '../operation.ts';
 import { metricsMediaType, type ServiceMetrics } from '../service-metrics.ts';
+import { evenWhenBusy } from './overload.ts';
 
 /** What it takes to read what the service tells of itself; `metrics:read` is about customers. */
 export const watchScope = 'service:watch';
@@ -20,7 +21,7 @@ export function countAnswers(app: FastifyInstance, metrics: ServiceMetrics): voi
 
 /** `/metrics`, on a scope whose requests carry a principal. */
 export function serveMetrics(app: FastifyInstance, metrics: ServiceMetrics, askProcesses: AskProcesses): void {
-  app.get('/metrics', async (request, reply) => {
+  app.get('/metrics', evenWhenBusy, async (request, reply) => {
     authorize({ scope: watchScope, partners: false, selfService: false }, request);
     const text = await metrics.text(await askProcesses());
     return reply.header('Cache-Control', 'no-store').type(metricsMediaType).send(text);
