@@ -54,6 +54,7 @@ import { answerProblems, connectionRefuser, refuseEarly, refuseWhenClosing } fro
 import { isPublic, servePublic } from './platform/http/public.ts';
 import { limitAddressRate, limitRate } from './platform/http/rate-limit.ts';
 import { type Route, serve } from './platform/http/rest.ts';
+import { traceRequests } from './platform/http/tracing.ts';
 import { newId } from './platform/ids.ts';
 import { type DueJobs, type JobSetting, type JobWorker, runDueJobs, startJobWorker } from './platform/job-worker.ts';
 import { type AnyJob, enqueueRecurring } from './platform/jobs.ts';
@@ -242,6 +243,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     done();
   });
   refuseWhenClosing(app);
+  if (config.otlpEndpoint !== null) await traceRequests(app, config.otlpEndpoint);
   await refuseWhenOverloaded(app, config.maxEventLoopDelay);
   if (config.corsOrigins.length > 0) {
     await app.register(cors, {

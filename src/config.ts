@@ -45,6 +45,8 @@ export interface Config extends DatabaseConfig {
   readonly databaseLockTimeout: number;
   /** Milliseconds that the event loop may be late on average; beyond that requests are refused. */
   readonly maxEventLoopDelay: number;
+  /** Collector of OpenTelemetry; null: nothing is traced. */
+  readonly otlpEndpoint: string | null;
   /** Origins of browsers that may call; `*` is all. */
   readonly corsOrigins: readonly string[];
   /** Requests per second and client. */
@@ -206,6 +208,7 @@ const schema = z
     CORS_ORIGINS: origins.default([]),
     DATABASE_LOCK_TIMEOUT: integer(1, 3600).default(10),
     RAPPORT_MAX_EVENT_LOOP_DELAY: integer(10, 60_000).default(2000),
+    OTEL_EXPORTER_OTLP_ENDPOINT: z.url({ protocol: /^https?$/, error: 'must be an http: or https: URL' }).optional(),
     RATE_LIMIT: integer(1, 100_000_000).default(1000),
     PUBLIC_RATE_LIMIT: integer(1, 100_000_000).default(120),
     TRUSTED_PROXIES: networks.default([]),
@@ -260,6 +263,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     cursorSecret: read.CURSOR_SECRET ?? null,
     databaseLockTimeout: read.DATABASE_LOCK_TIMEOUT,
     maxEventLoopDelay: read.RAPPORT_MAX_EVENT_LOOP_DELAY,
+    otlpEndpoint: read.OTEL_EXPORTER_OTLP_ENDPOINT ?? null,
     corsOrigins: read.CORS_ORIGINS,
     rateLimit: read.RATE_LIMIT,
     publicRateLimit: read.PUBLIC_RATE_LIMIT,

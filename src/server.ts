@@ -16,6 +16,7 @@ import { DatabaseUnreachableError, openDatabase } from './platform/db/open.ts';
 import { SettingsError } from './platform/db/settings.ts';
 import { upgrade } from './platform/db/upgrade.ts';
 import { createLogger } from './platform/http/logging.ts';
+import { TracingError } from './platform/http/tracing.ts';
 import { askFirst, connectionOfFirst, ProcessError, startProcesses, tellFirst } from './processes.ts';
 import { upgradesFor } from './upgrades.ts';
 
@@ -121,6 +122,7 @@ const expected = [
   SettingsError,
   DatabaseUnreachableError,
   ProcessError,
+  TracingError,
 ];
 
 function explain(error: unknown): string {

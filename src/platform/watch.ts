@@ -35,3 +35,10 @@ export const calls = told<{
   outcome: string;
   seconds: number;
 }>('rapport:call');
+
+/** A statement is sent. Whoever wants to know when it is answered sets `ended`. */
+export const statements = told<{
+  /** Of this program. */
+  name: string;
+  ended?: (error: Error | null) => void;
+}>('rapport:statement');

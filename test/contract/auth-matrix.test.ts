@@ -261,7 +261,11 @@ t.test('REST: whatever is wrong with a token, it opens nothing', async (t) => {
     checked += 1;
   }
   const guarded = routes.filter((target) => !isPublic(target)).length;
-  t.equal(checked, guarded + 3, 'every operation of openapi.yaml that is not public, the addresses of GraphQL, and /metrics');
+  t.equal(
+    checked,
+    guarded + 3,
+    'every operation of openapi.yaml that is not public, the addresses of GraphQL, and /metrics',
+  );
 });
 
 t.test('REST: a scope that is missing, or is nearly there, is named', async (t) => {

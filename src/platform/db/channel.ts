@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { FastifyBaseLogger } from 'fastify';
 import pg from 'pg';
+import type pino from 'pino';
 import { z } from 'zod';
 
 /**
@@ -28,7 +28,7 @@ const received = z.tuple([z.string(), z.string(), z.unknown()]);
 const greeting = '';
 
 /** Sends nothing but its greeting while no other process is there. */
-export function openChannel(connection: pg.ClientConfig, log: Pick<FastifyBaseLogger, 'info' | 'warn'>): Channel {
+export function openChannel(connection: pg.ClientConfig, log: Pick<pino.BaseLogger, 'info' | 'warn'>): Channel {
   const self = randomUUID();
   let lastHeard = Number.NEGATIVE_INFINITY;
   const listeners = new Map<string, (message: unknown) => void>();

@@ -4,6 +4,7 @@ import pg from 'pg';
 import { Problem, type ProblemCode } from '../errors.ts';
 import { IdsMerged, mayBeMerged } from '../merged-ids.ts';
 import type { ScopedTo } from '../principal.ts';
+import { statements } from '../watch.ts';
 import { canonicalInstant } from './columns.ts';
 import { conflictProblem } from './conflicts.ts';
 import { Lookups } from './lookups.ts';
@@ -21,6 +22,8 @@ const dialect = new PgDialect();
  */
 export interface Statement<Row> {
   readonly name: string;
+  /** What the code calls it; `name` is made unique of that. */
+  readonly label: string;
   /** Sent without its name: parsed and planned anew each time. */
   readonly unprepared: boolean;
   /** Finds a few rows by a key: outside of transactions it shares a connection with those of other requests. */
@@ -51,6 +54,7 @@ export function statement<Row>(
   return {
     // 63 characters are the limit; one is for the mark of statements as the service.
     name: `${name}_${anonymous}`.slice(0, 62),
+    label: name,
     // What FETCH returns depends on the cursor, so it has to be described each time.
     unprepared: (options.unprepared ?? false) || /^fetch /i.test(compiled.sql),
     lookup: options.lookup ?? false,
@@ -288,7 +292,7 @@ export function poolDb(pool: Pool): Db {
   const connections = connectionsOf(pool);
   const lookups = connections instanceof ServicePool ? connections.lookups : null;
   return onClient((query, values) =>
-    rowsOfQuery((done) => {
+    rowsOfQuery(query, (done) => {
       const sent = sentAs(query, values);
       const make = (then: Done) =>
         scopedTo === null ? new RowQuery(sent, types, then) : new ScopedQuery(sent, types, then, scopedTo);
@@ -329,9 +333,12 @@ function locked(): Problem {
 }
 
 /** The rows that `send` hands to its callback. */
-function rowsOfQuery<Row>(send: (done: Done) => void): Promise<Row[]> {
+function rowsOfQuery<Row>({ label }: Statement<Row>, send: (done: Done) => void): Promise<Row[]> {
+  const begun: Parameters<typeof statements.tell>[0] | null = statements.isHeard ? { name: label } : null;
+  if (begun) statements.tell(begun);
   return new Promise((resolve, reject) => {
     send((error, rows) => {
+      begun?.ended?.(error);
       if (error) reject(translate(error));
       else resolve(rows as Row[]); // decoded by `types`; see Statement
     });
@@ -484,7 +491,7 @@ async function once<T>(
   if (scopedTo) begin.push(saying(scopeTransaction(scopedTo)));
   const sending = (send: (query: RowQuery) => void, mark = ''): Pick<Transaction, 'all' | 'first' | 'pipeline'> => {
     const run = <Row>(query: Statement<Row>, values: Values) =>
-      rowsOfQuery<Row>((done) => send(new RowQuery(sentAs(query, values, mark), types, done)));
+      rowsOfQuery(query, (done) => send(new RowQuery(sentAs(query, values, mark), types, done)));
     return {
       ...onClient(run),
       pipeline(query, values = {}) {
