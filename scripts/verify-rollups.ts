@@ -12,6 +12,7 @@ import { type Db, openPool, param, poolDb, statement, transaction } from '../src
 import { openDatabase } from '../src/platform/db/open.ts';
 import { storeSettings } from '../src/platform/db/settings.ts';
 import { createPrincipal } from '../src/platform/principal.ts';
+import { keepVerification } from '../src/platform/verification.ts';
 import type { RecomputeContext } from '../src/records/derived.ts';
 
 /**
@@ -48,7 +49,10 @@ async function verify(config: DatabaseConfig): Promise<number> {
   const pool = openPool(database.connection, { size: 2, statementTimeout: 3_600_000 });
   try {
     if (options.repair) await repair(pool, config);
-    const differences = await differencesIn(poolDb(pool), config);
+    const found = await differencesIn(poolDb(pool), config);
+    const counts = found.map(([name, { length }]) => [name, length] as const);
+    await keepVerification(poolDb(pool), { at: new Date().toISOString(), differences: Object.fromEntries(counts) });
+    const differences = found.flatMap(([, ofOne]) => ofOne);
     const { kept } = await compareStored(poolDb(pool));
     if (kept.length > 0) console.log(describeKept(kept, kept.length));
     if (differences.length === 0) {
@@ -71,9 +75,12 @@ function contextOf({ baseCurrency, reportingTimeZone }: DatabaseConfig): Recompu
   return { now: new Date().toISOString(), principal, baseCurrency, reportingTimeZone };
 }
 
-async function differencesIn(db: Db, config: DatabaseConfig): Promise<Difference[]> {
-  const differences: Difference[] = [];
-  for (const { compare } of derivedState) differences.push(...(await compare(db, contextOf(config), options.limit)));
+/** By what was compared. */
+async function differencesIn(db: Db, config: DatabaseConfig): Promise<[string, Difference[]][]> {
+  const differences: [string, Difference[]][] = [];
+  for (const { name, compare } of derivedState) {
+    differences.push([name, await compare(db, contextOf(config), options.limit)]);
+  }
   return differences;
 }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import cors from '@fastify/cors';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type pg from 'pg';
+import type { MetricObject } from 'prom-client';
 import { type Config, packageRoot } from './config.ts';
 import { openAuditRecord } from './features/audit/keep.ts';
 import { clientAccess, clientJobs } from './features/clients/access.ts';
@@ -43,14 +44,17 @@ import { serveGraphql } from './platform/graphql/server.ts';
 import { housekeepingJobs } from './platform/housekeeping.ts';
 import { addAuthentication, requireToken } from './platform/http/auth.ts';
 import { serveDocs } from './platform/http/docs.ts';
-import { addHealth } from './platform/http/health.ts';
+import { addHealth, healthTimeLimit } from './platform/http/health.ts';
 import { logRequests } from './platform/http/logging.ts';
+import { type AskProcesses, countAnswers, serveMetrics } from './platform/http/metrics.ts';
 import { serveOauth } from './platform/http/oauth.ts';
+import { refuseWhenOverloaded } from './platform/http/overload.ts';
 import { parseQuery, takeJson } from './platform/http/parsing.ts';
-import { answerProblems, refuseConnection, sendProblem } from './platform/http/problems.ts';
+import { answerProblems, connectionRefuser, refuseEarly, refuseWhenClosing } from './platform/http/problems.ts';
 import { isPublic, servePublic } from './platform/http/public.ts';
 import { limitAddressRate, limitRate } from './platform/http/rate-limit.ts';
 import { type Route, serve } from './platform/http/rest.ts';
+import { traceRequests } from './platform/http/tracing.ts';
 import { newId } from './platform/ids.ts';
 import { type DueJobs, type JobSetting, type JobWorker, runDueJobs, startJobWorker } from './platform/job-worker.ts';
 import { type AnyJob, enqueueRecurring } from './platform/jobs.ts';
@@ -59,6 +63,7 @@ import { linkTokens } from './platform/link-token.ts';
 import { compileOutputs, type Operation, type Services } from './platform/operation.ts';
 import type { ScopedTo } from './platform/principal.ts';
 import { serveOperations } from './platform/served-operations.ts';
+import { serviceMetrics } from './platform/service-metrics.ts';
 
 /** Every operation that has an address or a GraphQL field. */
 function allOperations({ routes, resolvers }: Contract): Set<Operation> {
@@ -122,6 +127,8 @@ export interface AppOptions {
   contract?: Contract;
   /** Milliseconds between readings of the access directory; a test may not want to wait. */
   accessRefresh?: number | undefined;
+  /** Asks the other processes of the service, if there are any; it is told how to ask this one. */
+  askProcesses?: ((ofThis: () => Promise<MetricObject[]>) => AskProcesses) | undefined;
 }
 
 /**
@@ -130,7 +137,7 @@ export interface AppOptions {
  * @throws KeyError when the database belongs to another root key
  */
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
-  const { config, connection, logger, clock, accessRefresh } = options;
+  const { config, connection, logger, clock, accessRefresh, askProcesses } = options;
   const { contract = { routes: features.routes, resolvers: features.resolvers, sdl: readSdl() } } = options;
   const { routes, resolvers, sdl } = contract;
   compileOutputs(allOperations(contract));
@@ -150,19 +157,24 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     trustProxy: config.trustedProxies.length > 0 && [...config.trustedProxies],
     // Pairs, see rest.ts; an external id of 255 characters may take nine times that in percent-encoded UTF-8.
     routerOptions: { querystringParser: (text) => parseQuery(text) as never, maxParamLength: 9 * 255 },
-    return503OnClosing: true,
+    // Refused below, as everything else is.
+    return503OnClosing: false,
     forceCloseConnections: 'idle',
     exposeHeadRoutes: false,
-    clientErrorHandler: refuseConnection,
-    frameworkErrors: (error, request, reply) => void sendProblem(error, request, reply),
+    clientErrorHandler: connectionRefuser(logger),
+    frameworkErrors: (error, request, reply) => refuseEarly(error, request, reply),
   });
   const poolOptions: PoolOptions = {
     size: config.databasePoolSize,
     statementTimeout: config.databaseStatementTimeout * 1000,
+    lockPatience: config.databaseLockTimeout * 1000,
     onIdleError: (error) => logger.warn({ err: error }, 'an idle database connection was lost'),
   };
   const pool = openPool(connection, poolOptions);
   app.addHook('onClose', () => pool.end());
+  // Of the account, which may look at everything; two, so that a slow look at the queue does not hide that the database is there.
+  const watching = openPool(connection, { size: 2, statementTimeout: healthTimeLimit, as: 'login' });
+  app.addHook('onClose', () => watching.end());
   const keys = await keysOfStore(poolDb(pool), options.keys).catch(async (error: unknown) => {
     await app.close();
     throw error;
@@ -219,13 +231,20 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     clock: clockOrSystem,
   };
 
+  const metrics = serviceMetrics({ service: pool, ...scopedPools }, watching);
+  app.addHook('onClose', () => metrics.close());
   logRequests(app);
+  countAnswers(app, metrics);
   addJobs(app, { connection, jobs, services, log: logger });
   answerProblems(app);
-  app.addHook('onRequest', (_request, reply, done) => {
+  app.addHook('onRequest', (request, reply, done) => {
     reply.header('X-Content-Type-Options', 'nosniff');
+    reply.header('X-Request-Id', request.id);
     done();
   });
+  refuseWhenClosing(app);
+  if (config.otlpEndpoint !== null) await traceRequests(app, config.otlpEndpoint);
+  await refuseWhenOverloaded(app, config.maxEventLoopDelay);
   if (config.corsOrigins.length > 0) {
     await app.register(cors, {
       origin: config.corsOrigins.includes('*') ? '*' : [...config.corsOrigins],
@@ -239,12 +258,13 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
         'RateLimit',
         'RateLimit-Policy',
         'Idempotency-Replayed',
+        'X-Request-Id',
       ],
       maxAge: 600,
     });
   }
   await addAuthentication(app, config, keys, directory);
-  addHealth(app, connection, { migrationsFolder, warnings: zonesDiffer ? ['time_zones_differ'] : [] });
+  addHealth(app, watching, { migrationsFolder, warnings: zonesDiffer ? ['time_zones_differ'] : [] });
   await serveDocs(app, routes, guide);
   await serveGraphiql(app, firstQuery);
   serveOauth(app, { config, issuer, endpoint: issuer && tokenEndpoint(services, issuer), channel });
@@ -264,6 +284,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
       routes.filter((route) => !isPublic(route)),
     );
     await serveGraphql(rest, services, { sdl, resolvers, production: config.production });
+    serveMetrics(rest, metrics, askProcesses?.(metrics.ofProcess) ?? (async () => [await metrics.ofProcess()]));
   });
   return app;
 }

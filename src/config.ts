@@ -41,6 +41,12 @@ export interface Config extends DatabaseConfig {
   /** Absolute path of a PEM private key; null: a key kept in `dataDir`, or an outside provider. */
   readonly jwtSigningKeyFile: string | null;
   readonly cursorSecret: string | null;
+  /** Seconds that a request waits for a lock that another change holds. */
+  readonly databaseLockTimeout: number;
+  /** Milliseconds that the event loop may be late on average; beyond that requests are refused. */
+  readonly maxEventLoopDelay: number;
+  /** Collector of OpenTelemetry; null: nothing is traced. */
+  readonly otlpEndpoint: string | null;
   /** Origins of browsers that may call; `*` is all. */
   readonly corsOrigins: readonly string[];
   /** Requests per second and client. */
@@ -200,6 +206,9 @@ const schema = z
     JWT_SIGNING_KEY_FILE: path.optional(),
     CURSOR_SECRET: z.string().min(32, { error: 'must have at least 32 characters' }).optional(),
     CORS_ORIGINS: origins.default([]),
+    DATABASE_LOCK_TIMEOUT: integer(1, 3600).default(10),
+    RAPPORT_MAX_EVENT_LOOP_DELAY: integer(10, 60_000).default(2000),
+    OTEL_EXPORTER_OTLP_ENDPOINT: z.url({ protocol: /^https?$/, error: 'must be an http: or https: URL' }).optional(),
     RATE_LIMIT: integer(1, 100_000_000).default(1000),
     PUBLIC_RATE_LIMIT: integer(1, 100_000_000).default(120),
     TRUSTED_PROXIES: networks.default([]),
@@ -252,6 +261,9 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     jwtClaimMap: read.JWT_CLAIM_MAP ?? null,
     jwtSigningKeyFile: read.JWT_SIGNING_KEY_FILE ?? null,
     cursorSecret: read.CURSOR_SECRET ?? null,
+    databaseLockTimeout: read.DATABASE_LOCK_TIMEOUT,
+    maxEventLoopDelay: read.RAPPORT_MAX_EVENT_LOOP_DELAY,
+    otlpEndpoint: read.OTEL_EXPORTER_OTLP_ENDPOINT ?? null,
     corsOrigins: read.CORS_ORIGINS,
     rateLimit: read.RATE_LIMIT,
     publicRateLimit: read.PUBLIC_RATE_LIMIT,

@@ -16,7 +16,8 @@ import { DatabaseUnreachableError, openDatabase } from './platform/db/open.ts';
 import { SettingsError } from './platform/db/settings.ts';
 import { upgrade } from './platform/db/upgrade.ts';
 import { createLogger } from './platform/http/logging.ts';
-import { connectionOfFirst, ProcessError, startProcesses, tellFirst } from './processes.ts';
+import { TracingError } from './platform/http/tracing.ts';
+import { askFirst, connectionOfFirst, ProcessError, startProcesses, tellFirst } from './processes.ts';
 import { upgradesFor } from './upgrades.ts';
 
 /** Time that load balancers get to see /readyz turn before connections are refused; a developer need not wait. */
@@ -64,7 +65,8 @@ async function serve(
   connection: pg.ClientConfig,
   logger: FastifyBaseLogger,
 ): Promise<Running> {
-  const app = await createApp({ config, keys, connection, logger });
+  const askProcesses = cluster.isWorker ? askFirst : undefined;
+  const app = await createApp({ config, keys, connection, logger, askProcesses });
   try {
     await app.listen({ host: config.host, port: config.port });
     if (config.worker) app.jobs.startWorker();
@@ -117,6 +119,7 @@ const expected = [
   SettingsError,
   DatabaseUnreachableError,
   ProcessError,
+  TracingError,
 ];
 
 function explain(error: unknown): string {

@@ -21,6 +21,7 @@ const generalProblems = {
   not_found: [404, 'Not found'],
   method_not_allowed: [405, 'Method not allowed'],
   not_acceptable: [406, 'Not acceptable'],
+  request_timeout: [408, 'The request took too long to arrive'],
   already_exists: [409, 'It exists already'],
   already_undone: [409, 'It was undone already'],
   not_undoable: [409, 'It cannot be undone'],
@@ -36,8 +37,10 @@ const generalProblems = {
   idempotency_key_reused: [422, 'The Idempotency-Key was used with another payload'],
   version_required: [428, 'The expected version is required'],
   rate_limited: [429, 'Too many requests'],
+  headers_too_large: [431, 'The headers are too large'],
   internal_error: [500, 'Internal error'],
   unavailable: [503, 'Temporarily unavailable'],
+  busy: [503, 'Too busy at the moment'],
 } as const satisfies Record<string, readonly [number, string]>;
 
 declare const declared: unique symbol;

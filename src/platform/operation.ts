@@ -23,6 +23,7 @@ import { beginWrite, endWrite, type OpenWrite } from './open-writes.ts';
 import { type Mask, ordersByPersonal, personalSelectors, redactor } from './personal.ts';
 import type { Principal, ScopedTo } from './principal.ts';
 import type { RecordSource, Select, SelectedPage, SelectedRow } from './record-source.ts';
+import { calls } from './watch.ts';
 
 /** What the service gives to every operation. */
 export interface Services {
@@ -281,6 +282,27 @@ export async function call(
   raw: unknown,
   addressed: readonly string[] = [],
   select: SelectAnswer | null = null,
+): Promise<Answer> {
+  if (!calls.isHeard) return answerCall(operation, context, raw, addressed, select);
+  const since = performance.now();
+  let outcome = 'ok';
+  try {
+    return await answerCall(operation, context, raw, addressed, select);
+  } catch (error) {
+    outcome = error instanceof Problem ? error.code : error instanceof Redirected ? 'redirected' : 'internal_error';
+    throw error;
+  } finally {
+    const seconds = (performance.now() - since) / 1000;
+    calls.tell({ operation: operation.name, door: context.origin.door, outcome, seconds });
+  }
+}
+
+async function answerCall(
+  operation: Operation,
+  context: Context,
+  raw: unknown,
+  addressed: readonly string[],
+  select: SelectAnswer | null,
 ): Promise<Answer> {
   authorize(operation, context);
   const parsed = parse(operation, context, raw);

@@ -250,7 +250,7 @@ const open = [
 t.test('REST: whatever is wrong with a token, it opens nothing', async (t) => {
   await log.take();
   const outside = rest.filter((one) => !routeOf(one)).map(({ path }) => path);
-  t.strictSame(outside.filter((path) => !open.includes(path)).sort(), ['/graphql', '/schema.graphql']);
+  t.strictSame(outside.filter((path) => !open.includes(path)).sort(), ['/graphql', '/metrics', '/schema.graphql']);
   let checked = 0;
   for (const one of rest) {
     const target = routeOf(one);
@@ -261,7 +261,11 @@ t.test('REST: whatever is wrong with a token, it opens nothing', async (t) => {
     checked += 1;
   }
   const guarded = routes.filter((target) => !isPublic(target)).length;
-  t.equal(checked, guarded + 2, 'every operation of openapi.yaml that is not public, and the addresses of GraphQL');
+  t.equal(
+    checked,
+    guarded + 3,
+    'every operation of openapi.yaml that is not public, the addresses of GraphQL, and /metrics',
+  );
 });
 
 t.test('REST: a scope that is missing, or is nearly there, is named', async (t) => {

@@ -250,6 +250,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
 
   await visit(200, 'GET', '/livez');
   await visit(200, 'GET', '/readyz');
+  await visit(200, 'GET', '/metrics', { scope: 'service:watch' });
   await visit(200, 'GET', '/openapi.json');
   await visit(200, 'GET', '/schema.graphql');
   const asked = await graphql('{ __typename }');

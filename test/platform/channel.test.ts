@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import t from 'tap';
+import { openChannel } from '../../src/platform/db/channel.ts';
 import { testApp } from '../support/app.ts';
+import { databaseProxy } from '../support/database-proxy.ts';
 import { tokenFor, tried, within } from '../support/oauth.ts';
 
 /** Several processes of one service: what one learns, the others know. */
@@ -53,6 +55,33 @@ t.test('a message that nobody understands harms nobody', async (t) => {
   await client.end();
   await sleep(200);
   t.equal((await first.request('GET', '/v1/campaigns')).status, 200);
+});
+
+t.test('that the connection was lost is in the log once, and once that it is back', async (t) => {
+  const lines: string[] = [];
+  const log = {
+    warn: (_detail: object, message: string) => lines.push(`warn ${message}`),
+    info: (message: string) => lines.push(`info ${message}`),
+  };
+  const proxy = await databaseProxy(t, first.connection);
+  const channel = openChannel(proxy.connection, log as never);
+  t.teardown(() => channel.close());
+  const until = async (condition: () => boolean) => {
+    for (let n = 0; n < 400 && !condition(); n += 1) await sleep(50);
+  };
+  await until(() => proxy.connected === 1);
+  await sleep(300);
+  const before = proxy.tries;
+  proxy.cut();
+  await until(() => proxy.tries - before >= 3);
+  t.match(lines, [/^warn .* was lost$/], `once in ${proxy.tries - before} tries`);
+  t.equal(lines.length, 1);
+  proxy.open();
+  await until(() => lines.length > 1);
+  t.match(lines, [/^warn /, /^info .* is back$/]);
+  proxy.cut();
+  await until(() => lines.length > 2);
+  t.match(lines, [/^warn /, /^info /, /^warn /], 'and the next time again');
 });
 
 t.test('a process that lost its connection hears again', async (t) => {

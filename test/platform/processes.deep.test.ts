@@ -66,6 +66,20 @@ t.test('two processes take requests, and what one wrote the other reads', async 
   t.ok(again.every(({ headers }) => headers.get('Idempotency-Replayed') === 'true'));
 });
 
+t.test('the metrics are those of both together, whichever of them is asked', async (t) => {
+  const counted = async () => {
+    const answer = await fetch(`${service.origin}/metrics`, {
+      headers: { Authorization: `Bearer ${service.token}`, Connection: 'close' },
+    });
+    const text = await answer.text();
+    const pushed = /^rapport_operations_total\{operation="createCustomer",door="rest",outcome="ok"\} (\d+)$/m.exec(
+      text,
+    );
+    return [Number(/^rapport_processes (\d+)$/m.exec(text)?.[1]), Number(pushed?.[1])];
+  };
+  for (let n = 0; n < 6; n += 1) t.strictSame(await counted(), [2, 80]);
+});
+
 t.test('one that is killed is replaced, nothing acknowledged is lost, and nothing is doubled', async (t) => {
   const [first = 0] = processes();
   const pushes = Array.from({ length: 60 }, (_, n) => pushUntilAccepted(100 + n));

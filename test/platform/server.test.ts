@@ -111,7 +111,11 @@ t.test('the process starts on an empty directory, finishes what is in flight and
 
   const first = await start(t, dataDir);
   await ready(first);
-  t.match(await ask(first, '/readyz'), { status: 200, cache: 'no-store', body: '{"status":"ready"}' });
+  t.match(await ask(first, '/readyz'), {
+    status: 200,
+    cache: 'no-store',
+    body: '{"status":"ready","checks":{"process":"ok","database":"ok","migrations":"ok"}}',
+  });
   t.match(await ask(first, '/livez'), { status: 200, cache: 'no-store', body: '{"status":"alive"}' });
 
   const body = JSON.stringify({ name: 'Ann Example' });
@@ -183,7 +187,10 @@ t.test('while the database is away the process lives, says so, and recovers by i
   await ready(service);
   await database.stop();
   await ready(service, 503);
-  t.match(await ask(service, '/readyz'), { status: 503, body: '{"status":"database_unreachable"}' });
+  t.match(await ask(service, '/readyz'), {
+    status: 503,
+    body: '{"status":"database_unreachable","checks":{"process":"ok","database":"unreachable","migrations":"ok"}}',
+  });
   t.equal((await ask(service, '/livez')).status, 200);
   const again = await startEmbedded({ dataDir });
   t.teardown(() => again.stop());

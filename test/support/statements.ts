@@ -1,7 +1,8 @@
 import pg from 'pg';
 
-/** What the service sends by itself now and then: the access directory, who has read what, and that it is there. */
-const inBackground = /^(tell|(audit_reads|partner_settings|signing_keys|restricted_clients|revoked_tokens)_\d+)$/;
+/** What the service sends by itself now and then: the access directory, who has read what, that it is there, and what each new connection begins with. */
+const inBackground =
+  /^(tell|limit_transactions|(audit_reads|partner_settings|signing_keys|restricted_clients|revoked_tokens)_\d+)$/;
 
 interface Sent {
   name?: string;

@@ -220,7 +220,7 @@ async function currentRecord(context: Context, { kind, recordId }: EventRow): Pr
     const { output } = await call(operation, context, { id: recordId });
     return output as Record<string, unknown>; // a record is an object
   } catch (error) {
-    if (error instanceof Problem && error.code !== 'unavailable') return null;
+    if (error instanceof Problem && error.status !== 503) return null;
     throw error;
   }
 }

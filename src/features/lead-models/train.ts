@@ -282,7 +282,7 @@ export const trainLeadModel = job({
         await finished({ status: 'refused', reason: { code: error.code, message: error.message } });
         return;
       }
-      const isAway = error instanceof Problem && error.code === 'unavailable';
+      const isAway = error instanceof Problem && error.status === 503;
       if (isAway && attempt < maxAttempts) throw error;
       log.error({ err: error, leadModelId }, 'a lead model could not be trained');
       const reason = isAway

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
+import type pino from 'pino';
 import { z } from 'zod';
 
 /**
@@ -27,15 +28,14 @@ const received = z.tuple([z.string(), z.string(), z.unknown()]);
 const greeting = '';
 
 /** Sends nothing but its greeting while no other process is there. */
-export function openChannel(
-  connection: pg.ClientConfig,
-  log: { warn(detail: { err: unknown }, message: string): void },
-): Channel {
+export function openChannel(connection: pg.ClientConfig, log: Pick<pino.BaseLogger, 'info' | 'warn'>): Channel {
   const self = randomUUID();
   let lastHeard = Number.NEGATIVE_INFINITY;
   const listeners = new Map<string, (message: unknown) => void>();
   let client: pg.Client | null = null;
   let closed = false;
+  /** Whether it was told that the connection is away: it is told once, however often it cannot be had again. */
+  let away = false;
   let again: NodeJS.Timeout | undefined;
 
   function connect(): void {
@@ -46,7 +46,9 @@ export function openChannel(
       client = null;
       made.end().catch(() => undefined);
       if (closed) return;
-      if (error) log.warn({ err: error }, 'the connection to the other processes of this service was lost');
+      if (!away)
+        log.warn({ ...(error && { err: error }) }, 'the connection to the other processes of this service was lost');
+      away = true;
       again = setTimeout(connect, pauseBeforeReconnecting);
       again.unref();
     };
@@ -56,7 +58,11 @@ export function openChannel(
     made
       .connect()
       .then(() => made.query(`LISTEN ${name}`))
-      .then(() => send(greeting, null))
+      .then(() => {
+        if (away) log.info('the connection to the other processes of this service is back');
+        away = false;
+        send(greeting, null);
+      })
       .catch(lose);
   }
 

@@ -4,12 +4,14 @@ import pg from 'pg';
 import { Problem, type ProblemCode } from '../errors.ts';
 import { IdsMerged, mayBeMerged } from '../merged-ids.ts';
 import type { ScopedTo } from '../principal.ts';
+import { statements } from '../watch.ts';
 import { canonicalInstant } from './columns.ts';
 import { conflictProblem } from './conflicts.ts';
 import { Lookups } from './lookups.ts';
 import { refusedInput, refusedValue } from './refused.ts';
 import { type Done, QueryGroup, RowQuery, type Sent } from './row-query.ts';
 import { type Pool, prepareScope, ScopedPool, ScopedQuery, scopeTransaction } from './scoped-pool.ts';
+import { type Lane, Turns } from './turns.ts';
 
 const dialect = new PgDialect();
 
@@ -20,6 +22,8 @@ const dialect = new PgDialect();
  */
 export interface Statement<Row> {
   readonly name: string;
+  /** What the code calls it; `name` is made unique of that. */
+  readonly label: string;
   /** Sent without its name: parsed and planned anew each time. */
   readonly unprepared: boolean;
   /** Finds a few rows by a key: outside of transactions it shares a connection with those of other requests. */
@@ -50,6 +54,7 @@ export function statement<Row>(
   return {
     // 63 characters are the limit; one is for the mark of statements as the service.
     name: `${name}_${anonymous}`.slice(0, 62),
+    label: name,
     // What FETCH returns depends on the cursor, so it has to be described each time.
     unprepared: (options.unprepared ?? false) || /^fetch /i.test(compiled.sql),
     lookup: options.lookup ?? false,
@@ -161,15 +166,32 @@ export interface PoolOptions {
   as?: 'service' | ScopedTo['kind'] | 'login';
   /** A statement that takes longer is cancelled and answered with 503; milliseconds. */
   statementTimeout: number;
+  /**
+   * Milliseconds after which who waits for a lock is answered with 503. Meanwhile it gives its connection back again and again.
+   * Default: it keeps the connection until the lock is free, or the time of the statement is over: for commands.
+   */
+  lockPatience?: number;
+  /** Milliseconds after which a transaction is ended in which nothing happens. Default: 30 seconds. */
+  idleInTransaction?: number;
   onIdleError?: (error: Error) => void;
 }
 
 /** Connections for one request at a time, and a few that all share for look-ups. */
 class ServicePool extends pg.Pool {
   readonly lookups: Lookups;
+  /** Transactions that were run again, by the reason. */
+  readonly retries = new Map<RetryReason, number>();
+  readonly turns: Turns;
+  readonly lockPatience: number;
 
-  constructor(config: pg.PoolConfig, prepare: (client: pg.ClientBase) => void) {
+  constructor(
+    config: pg.PoolConfig,
+    { size, lockPatience = 0 }: Pick<PoolOptions, 'size' | 'lockPatience'>,
+    prepare: (client: pg.ClientBase) => void,
+  ) {
     super(config);
+    this.turns = new Turns(size);
+    this.lockPatience = lockPatience;
     // Without a listener an idle connection that dies takes the process with it. So does one that is in use; its statements are
     // rejected with the same error, and whoever waits for them is told.
     this.on('connect', (client) => {
@@ -191,8 +213,15 @@ class ServicePool extends pg.Pool {
 /** Two, so that one that has just been lost does not stop all look-ups. */
 const sharedConnections = 2;
 
+/** Milliseconds that a connection waits for a lock before it is given back; longer than most who hold one need. */
+const lockWait = 300;
+/** The same once it is known that somebody holds the lock for longer. */
+const contendedLockWait = 1_000;
+/** How many times as long as one statement a transaction may take, however many it has. */
+const statementsOfTransaction = 10;
+
 export function openPool(connection: pg.ClientConfig, options: PoolOptions): pg.Pool {
-  const { as = 'service' } = options;
+  const { as = 'service', idleInTransaction = 30_000 } = options;
   const role = as === 'login' ? null : as === 'service' ? serviceRole : scopedRoles[as];
   const config = {
     ...connection,
@@ -209,41 +238,107 @@ export function openPool(connection: pg.ClientConfig, options: PoolOptions): pg.
     // From the first moment on: a role that somebody forgot to take would fail open.
     options:
       '-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c work_mem=32MB -c jit=off -c plan_cache_mode=auto' +
+      // A process that hangs holds no locks for ever.
+      ` -c idle_in_transaction_session_timeout=${idleInTransaction}` +
+      (options.lockPatience === undefined ? '' : ` -c lock_timeout=${lockWait}`) +
       (role === null ? '' : ` -c role=${role}`),
   } as pg.PoolConfig; // whose type does not know `pipeline` yet
-  const pool = new ServicePool(config, (client) => {
+  const pool = new ServicePool(config, options, (client) => {
+    limitTransactions(client, statementsOfTransaction * options.statementTimeout);
     if (as === 'partner' || as === 'customer') prepareScope(client, as);
   });
   pool.on('error', (error) => options.onIdleError?.(error));
   return pool;
 }
 
+/** PostgreSQL 17 and newer end a transaction as a whole. If it fails, so does everything else on the connection. */
+function limitTransactions(client: pg.ClientBase, milliseconds: number): void {
+  const text = `select set_config('transaction_timeout', $1, false) where current_setting('server_version_num')::int >= 170000`;
+  client.query({ name: 'limit_transactions', text, values: [String(milliseconds)] }).catch(() => undefined);
+}
+
+/**
+ * A connection, when it is the caller's turn.
+ *
+ * @param then `release(true)` destroys the connection
+ */
+function connect(
+  pool: pg.Pool,
+  lane: Lane,
+  then: (failure: unknown, client: pg.PoolClient | null, release: (destroy?: boolean) => void) => void,
+): void {
+  const turns = pool instanceof ServicePool ? pool.turns : null;
+  const open = () =>
+    pool.connect((failure, client, release) => {
+      if (client) {
+        then(null, client, (destroy) => {
+          release(destroy);
+          turns?.give(lane);
+        });
+        return;
+      }
+      turns?.give(lane);
+      then(failure ?? new Error('There is no connection'), null, () => undefined);
+    });
+  if (!turns) return void open();
+  turns.take(lane, (refusal) => {
+    if (refusal) then(refusal, null, () => undefined);
+    else open();
+  });
+}
+
 export function poolDb(pool: Pool): Db {
   const scopedTo = pool instanceof ScopedPool ? pool.scopedTo : null;
-  const connections = pool instanceof ScopedPool ? pool.pool : pool;
+  const connections = connectionsOf(pool);
   const lookups = connections instanceof ServicePool ? connections.lookups : null;
   return onClient((query, values) =>
-    rowsOfQuery((done) => {
+    rowsOfQuery(query, (done) => {
       const sent = sentAs(query, values);
       const make = (then: Done) =>
         scopedTo === null ? new RowQuery(sent, types, then) : new ScopedQuery(sent, types, then, scopedTo);
       if (query.lookup && lookups) return lookups.send(new QueryGroup([make(done)]));
-      connections.connect((unavailable, client, release) => {
-        if (!client) return done(unavailable ?? new Error('There is no connection'), [], '');
-        const finish: Done = (error, ...found) => {
-          release(error !== null && !(error instanceof pg.DatabaseError));
-          done(error, ...found);
-        };
-        client.query(new QueryGroup([make(finish)]));
-      });
+      let since: number | undefined;
+      const ask = () =>
+        connect(connections, 'statement', (failure, client, release) => {
+          if (!client) return done(failure as Error, [], ''); // the driver's, or a problem
+          const finish: Done = (error, ...found) => {
+            release(error !== null && !(error instanceof pg.DatabaseError));
+            if (!isLockTimeout(error)) return done(error, ...found);
+            since ??= performance.now() - lockWait;
+            if (performance.now() - since > lockPatienceOf(connections)) return done(locked(), ...found);
+            setTimeout(ask, pauseBeforeLock());
+          };
+          client.query(new QueryGroup([make(finish)]));
+        });
+      ask();
     }),
   );
 }
 
+const lockPatienceOf = (pool: pg.Pool) => (pool instanceof ServicePool ? pool.lockPatience : 0);
+
+/** Milliseconds; not the same for all who wait, or they would meet again. */
+const pauseBeforeLock = () => 20 + Math.random() * 60;
+
+function isLockTimeout(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === '55P03';
+}
+
+function locked(): Problem {
+  return new Problem(
+    'busy',
+    'Another change of the same records takes long. Nothing was changed: send the request again.',
+    { headers: { 'Retry-After': '2' } },
+  );
+}
+
 /** The rows that `send` hands to its callback. */
-function rowsOfQuery<Row>(send: (done: Done) => void): Promise<Row[]> {
+function rowsOfQuery<Row>({ label }: Statement<Row>, send: (done: Done) => void): Promise<Row[]> {
+  const begun: Parameters<typeof statements.tell>[0] | null = statements.isHeard ? { name: label } : null;
+  if (begun) statements.tell(begun);
   return new Promise((resolve, reject) => {
     send((error, rows) => {
+      begun?.ended?.(error);
       if (error) reject(translate(error));
       else resolve(rows as Row[]); // decoded by `types`; see Statement
     });
@@ -341,10 +436,21 @@ export async function transaction<T>(
   work: (tx: Transaction) => Promise<T>,
   options: TransactionOptions = {},
 ): Promise<T> {
+  let lockedSince: number | null = null;
   for (let attempt = 1; ; attempt += 1) {
+    const lane = lockedSince === null ? 'transaction' : 'contended';
+    const since = performance.now();
     try {
-      return await once(pool, work, options);
+      return await once(pool, work, options, lane);
     } catch (error) {
+      if (isLockTimeout(error)) {
+        lockedSince ??= since;
+        if (performance.now() - lockedSince > lockPatienceOf(connectionsOf(pool))) throw locked();
+        countRetry(pool, error);
+        await new Promise((resolve) => setTimeout(resolve, pauseBeforeLock()));
+        attempt -= 1;
+        continue;
+      }
       const again = error instanceof IdsMerged ? !options.throwMerged : isRetryable(error);
       if (!again) throw error;
       const taken = pool instanceof ScopedPool && attempt > 1 ? takenName(error) : null;
@@ -358,6 +464,7 @@ export async function transaction<T>(
           },
         );
       }
+      countRetry(pool, error);
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 5 * 2 ** attempt));
     }
   }
@@ -367,12 +474,10 @@ async function once<T>(
   pool: Pool,
   work: (tx: Transaction) => Promise<T>,
   { rollback = false, snapshot = false }: TransactionOptions,
+  lane: Lane,
 ): Promise<T> {
   const scopedTo = pool instanceof ScopedPool ? pool.scopedTo : null;
-  const connections = pool instanceof ScopedPool ? pool.pool : pool;
-  const client = await connections.connect().catch((error: unknown) => {
-    throw translate(error);
-  });
+  const { client, release } = await connection(connectionsOf(pool), lane);
   const pipelined: Promise<unknown>[] = [];
   const outbox = outboxOf(client);
   const saying = (text: string) => {
@@ -382,10 +487,11 @@ async function once<T>(
   };
   // BEGIN is not waited for: it is sent together with the first statement.
   const begin = [saying(`BEGIN ISOLATION LEVEL ${snapshot ? 'REPEATABLE READ READ ONLY' : 'READ COMMITTED'}`)];
+  if (lane === 'contended') begin.push(saying(`SET LOCAL lock_timeout = ${contendedLockWait}`));
   if (scopedTo) begin.push(saying(scopeTransaction(scopedTo)));
   const sending = (send: (query: RowQuery) => void, mark = ''): Pick<Transaction, 'all' | 'first' | 'pipeline'> => {
     const run = <Row>(query: Statement<Row>, values: Values) =>
-      rowsOfQuery<Row>((done) => send(new RowQuery(sentAs(query, values, mark), types, done)));
+      rowsOfQuery(query, (done) => send(new RowQuery(sentAs(query, values, mark), types, done)));
     return {
       ...onClient(run),
       pipeline(query, values = {}) {
@@ -445,15 +551,15 @@ async function once<T>(
     const command = await end;
     // After a failed statement COMMIT answers ROLLBACK and no error.
     if (command !== (rollback ? 'ROLLBACK' : 'COMMIT')) throw new Error(`COMMIT was answered with ${command}`);
-    client.release();
+    release();
     return result;
   } catch (thrown) {
     const error = await causeOf(thrown, pipelined);
     outbox.endGroup();
-    const undone = undo(client, translate(error));
+    const undone = undo(client, release, translate(error));
     // A refusal is answered at once: ROLLBACK may stand behind a statement that waits for somebody's lock.
     // What begins anew after it would meet the locks of this one.
-    if (isRetryable(error) || mayBeMerged(error)) await undone;
+    if (isRetryable(error) || mayBeMerged(error) || isLockTimeout(error)) await undone;
     throw translate(error);
   }
 }
@@ -483,18 +589,43 @@ function follows(error: unknown): boolean {
   return error instanceof pg.DatabaseError && error.code === '25P02';
 }
 
-/** ROLLBACK on a stalled socket would wait a second query timeout: such a connection is destroyed instead. */
-async function undo(client: pg.PoolClient, error: unknown): Promise<void> {
+/** Milliseconds: whoever waits for ROLLBACK waits no longer than that. */
+const rollbackLimit = 3_000;
+
+/**
+ * ROLLBACK on a stalled socket would wait a second query timeout: such a connection is destroyed instead, and so is one whose ROLLBACK
+ * takes long. The server then undoes the transaction by itself.
+ */
+async function undo(client: pg.PoolClient, release: (destroy?: boolean) => void, error: unknown): Promise<void> {
   if (error instanceof Problem && error.code === 'unavailable') {
-    client.release(true);
+    release(true);
     return;
   }
-  try {
-    await client.query('ROLLBACK');
-    client.release();
-  } catch {
-    client.release(true);
-  }
+  let limit: NodeJS.Timeout | undefined;
+  const late = new Promise<false>((resolve) => {
+    limit = setTimeout(resolve, rollbackLimit, false);
+  });
+  const done = client.query('ROLLBACK').then(
+    () => true,
+    () => false,
+  );
+  const isUndone = await Promise.race([done, late]);
+  clearTimeout(limit);
+  release(!isUndone);
+}
+
+const connectionsOf = (pool: Pool) => (pool instanceof ScopedPool ? pool.pool : pool);
+
+function connection(
+  pool: pg.Pool,
+  lane: Lane,
+): Promise<{ client: pg.PoolClient; release: (destroy?: boolean) => void }> {
+  return new Promise((resolve, reject) => {
+    connect(pool, lane, (failure, client, release) => {
+      if (client) resolve({ client, release });
+      else reject(translate(failure));
+    });
+  });
 }
 
 /**
@@ -519,7 +650,49 @@ function isRetryable(error: unknown): boolean {
   return error.code === '40001' || error.code === '40P01' || conflictOf(error) !== undefined;
 }
 
-const unavailableStates = /^(08...|57P0[1-5]|53...|57014|25006|55P03)$/;
+/** Why a transaction is run again. */
+type RetryReason = 'deadlock' | 'serialization' | 'name_taken' | 'merged' | 'changed' | 'locked';
+
+function reasonOf(error: unknown): RetryReason {
+  if (error instanceof IdsMerged) return 'merged';
+  if (!(error instanceof pg.DatabaseError)) return 'changed';
+  if (isLockTimeout(error)) return 'locked';
+  return error.code === '40P01' ? 'deadlock' : error.code === '40001' ? 'serialization' : 'name_taken';
+}
+
+function countRetry(pool: Pool, error: unknown): void {
+  const connections = connectionsOf(pool);
+  if (!(connections instanceof ServicePool)) return;
+  const reason = reasonOf(error);
+  connections.retries.set(reason, (connections.retries.get(reason) ?? 0) + 1);
+}
+
+/** What a pool does at the moment, and has done since it was opened. */
+export interface PoolState {
+  /** Connections that there may be, are, and wait for work. */
+  size: number;
+  open: number;
+  idle: number;
+  /** Requests that wait for a connection. */
+  waiting: number;
+  /** For how many seconds the first of them has. */
+  longestWait: number;
+  retries: ReadonlyMap<string, number>;
+}
+
+export function poolState(pool: pg.Pool): PoolState {
+  const { waiting, longest } = pool instanceof ServicePool ? pool.turns.state : { waiting: 0, longest: 0 };
+  return {
+    size: pool.options.max,
+    open: pool.totalCount,
+    idle: pool.idleCount,
+    waiting: waiting + pool.waitingCount,
+    longestWait: longest,
+    retries: pool instanceof ServicePool ? pool.retries : new Map(),
+  };
+}
+
+const unavailableStates = /^(08...|57P0[1-5]|53...|57014|25006|25P0[34])$/;
 const unavailableMessages =
   /ECONNREFUSED|ECONNRESET|ENOENT|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|timeout|terminated|Connection ended|not queryable|closed the connection/i;
 

@@ -34,7 +34,7 @@ export function problemsOf({ method, operation }: Route): ProblemCode[] {
   const codes = new Set<ProblemCode>([
     ...(['invalid_request', 'rate_limited'] as const),
     ...(operation.public ? [] : (['unauthenticated', 'insufficient_scope', 'not_supported'] as const)),
-    ...(['invalid_input', 'unsupported_parameter', 'internal_error', 'unavailable'] as const),
+    ...(['invalid_input', 'unsupported_parameter', 'internal_error', 'unavailable', 'busy'] as const),
     ...(operation.problems ?? []),
   ]);
   const add = (...more: ProblemCode[]) => {

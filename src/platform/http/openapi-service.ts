@@ -7,7 +7,7 @@ import type { Json } from './openapi-schemas.ts';
 export const serviceSections: Record<string, string> = {
   graphql: 'The same operations over GraphQL, with the same names, scopes, validation and errors.',
   oauth: 'Tokens for clients that prove themselves with a secret; form bodies and errors as in RFC 6749.',
-  service: 'Health and the documents of the contract.',
+  service: 'Health, what the service tells of itself, and the documents of the contract.',
 };
 
 /** The addresses that are no operations: the GraphQL door, health, and this document. */
@@ -52,6 +52,7 @@ export function servicePaths(responses: Map<string, Json>, operations: readonly 
         security: [],
         responses: {
           200: healthy('Ready.', ['ready'], {
+            checks,
             warnings: {
               type: 'array',
               items: { type: 'string', enum: ['time_zones_differ'] },
@@ -60,9 +61,34 @@ export function servicePaths(responses: Map<string, Json>, operations: readonly 
             },
           }),
           503: {
-            ...healthy('Not ready.', ['draining', 'database_unreachable', 'migrations_pending']),
+            ...healthy('Not ready.', ['draining', 'database_unreachable', 'migrations_pending'], {
+              checks,
+              missing: { type: 'array', items: { type: 'string' }, description: 'Migrations that are pending.' },
+              warnings: { type: 'array', items: { type: 'string' } },
+            }),
             headers: headerReferences(['Retry-After']),
           },
+        },
+      },
+    },
+    '/metrics': {
+      get: {
+        operationId: 'getServiceMetrics',
+        tags: ['service'],
+        summary: 'Read what the service tells of itself',
+        description:
+          'For Prometheus: rate and latency by operation, connections, locks, background jobs, the feed of changes, memory. Of all processes that share the port together. Needs the scope `service:watch`. The numbers about customers are at `/v1/metrics`.',
+        security: [{ bearerAuth: [] }],
+        responses: {
+          200: {
+            description: 'The text format of Prometheus.',
+            headers: headerReferences(['RateLimit', 'RateLimit-Policy']),
+            content: { 'text/plain': { schema: { type: 'string' } } },
+          },
+          ...problemResponses(
+            ['unauthenticated', 'insufficient_scope', 'not_supported', 'rate_limited', 'unavailable'],
+            responses,
+          ),
         },
       },
     },
@@ -210,6 +236,23 @@ function refusals(codes: string[]): Record<string, Json> {
     }),
   };
 }
+
+const word = (words: string[], description: string): Json => ({ type: 'string', enum: words, description });
+
+const checks: Json = {
+  type: 'object',
+  description: 'What has to be right, and whether it is.',
+  properties: {
+    process: word(['ok', 'stopping'], 'Whether it goes on.'),
+    database: word(['ok', 'unreachable'], 'Whether the database answers.'),
+    migrations: word(
+      ['ok', 'pending', 'unknown'],
+      '`pending`: `missing` names those that are; run `npm run migrate`. `unknown`: the database did not say.',
+    ),
+  },
+  required: ['process', 'database', 'migrations'],
+  additionalProperties: false,
+};
 
 function healthy(description: string, statuses: string[], more: Json = {}): Json {
   return {

@@ -1,5 +1,6 @@
+import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { translate } from '../db/client.ts';
 import { refusedInput } from '../db/refused.ts';
 import { Problem } from '../errors.ts';
@@ -39,26 +40,61 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
     .send(JSON.stringify(problem.toBody(request.id)));
 }
 
-const unreadable: Record<string, string> = {
-  HPE_HEADER_OVERFLOW: 'The address and the headers are larger than 16 KB.',
-  ERR_HTTP_REQUEST_TIMEOUT: 'The request was not sent within a minute.',
+/** What Fastify refuses before any hook has run. */
+export function refuseEarly(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  sendProblem(error, request, reply.header('X-Request-Id', request.id));
+  request.log.info(
+    { requestId: request.id, method: request.method, route: null, status: reply.statusCode },
+    'answered',
+  );
+}
+
+/** Requests that come on open connections while the service stops are refused before anything is done for them. */
+export function refuseWhenClosing(app: FastifyInstance): void {
+  let closing = false;
+  app.addHook('preClose', (done) => {
+    closing = true;
+    done();
+  });
+  app.addHook('onRequest', (_request, reply, done) => {
+    if (!closing) return done();
+    reply.header('Connection', 'close');
+    done(
+      new Problem('unavailable', 'This process is stopping. Nothing was done: send the request again.', {
+        headers: { 'Retry-After': '1' },
+      }),
+    );
+  });
+}
+
+const unreadable: Record<string, () => Problem> = {
+  HPE_HEADER_OVERFLOW: () => new Problem('headers_too_large', 'The address and the headers are larger than 16 KB.'),
+  ERR_HTTP_REQUEST_TIMEOUT: () => new Problem('request_timeout', 'The request was not sent within a minute.'),
 };
 
 /** The answer to what is no HTTP request, where there is nothing to reply to but the socket; it is closed. */
-export function refuseConnection(error: Error & { code?: string }, socket: Duplex): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const detail = unreadable[error.code ?? ''] ?? 'This is not a valid HTTP/1.1 request.';
-  const body = JSON.stringify(new Problem('invalid_request', detail).toBody(newId()));
-  const head = [
-    'HTTP/1.1 400 Bad Request',
-    'Content-Type: application/problem+json; charset=utf-8',
-    `Content-Length: ${Buffer.byteLength(body)}`,
-    'Connection: close',
-  ];
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
+export function connectionRefuser(
+  log: Pick<FastifyBaseLogger, 'info'>,
+): (error: Error & { code?: string }, socket: Duplex) => void {
+  return (error, socket) => {
+    if (error.code === 'ECONNRESET' || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const problem =
+      unreadable[error.code ?? '']?.() ?? new Problem('invalid_request', 'This is not a valid HTTP/1.1 request.');
+    const requestId = newId();
+    const body = JSON.stringify(problem.toBody(requestId));
+    const head = [
+      `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
+      'Content-Type: application/problem+json; charset=utf-8',
+      `Content-Length: ${Buffer.byteLength(body)}`,
+      `X-Request-Id: ${requestId}`,
+      'Connection: close',
+    ];
+    log.info({ requestId, method: null, route: null, status: problem.status }, 'answered');
+    socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
+  };
 }
 
 function unforeseen(error: unknown, request: FastifyRequest): Problem {

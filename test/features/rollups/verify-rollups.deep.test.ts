@@ -19,7 +19,9 @@ t.test('bounds of lead scores that are missing or too low are found and healed',
   for (const harm of ['delete from lead_score_bounds', 'update lead_score_bounds set bound = bound - 1']) {
     await database.query(harm);
     t.match(await verify(), { code: 1, output: new RegExp(`lead_score_bounds.*${made.id}`) }, harm);
+    t.match((await request('GET', '/metrics')).body, /^rapport_verification_differences\{state="the bounds.*"\} 1$/m);
     t.match(await verify(['--repair']), { code: 0 });
+    t.match((await request('GET', '/metrics')).body, /^rapport_verification_differences\{state="the bounds.*"\} 0$/m);
   }
 });
 
