@@ -180,6 +180,8 @@ const sections: Readonly<Record<string, string>> = {
   'revoked-tokens': 'Tokens that are refused although they have not expired.',
   'signing-keys': 'The keys that sign tokens: made, published before they sign, replaced and revoked.',
   events: 'Every change of every record, in order and without gaps, for systems that follow this one.',
+  webhooks:
+    'Changes are sent to your address as they happen, signed by [Standard Webhooks](https://www.standardwebhooks.com), until it has taken them.',
   'audit-entries': 'Who changed or read what, when and from where. Names of members only, never their values.',
   metrics: 'Who stays, who comes back, and what they are worth. Every answer carries its definition, period and parts.',
 };
