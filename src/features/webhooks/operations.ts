@@ -312,8 +312,6 @@ export const rotateWebhookSecret = writeOperation({
   },
 });
 
-const accepted = { idempotency: 'accepted', waits: () => true } as const;
-
 /** @throws Problem webhook_disabled */
 function requireEnabled({ status }: Pick<WebhookRow, 'status'>): void {
   if (status !== 'enabled')
@@ -325,7 +323,8 @@ export const testEvent = 'webhook.test';
 export const testWebhook = writeOperation({
   name: 'testWebhook',
   ...writes,
-  ...accepted,
+  idempotency: 'accepted',
+  created: () => true,
   summary: 'Send a test event',
   description: `An event of the type \`${testEvent}\`, whatever the filters are, once. The answer is its delivery: read it again to see what became of it. ${needsAll}`,
   input: z.strictObject({ id, ...writeParameters }),
@@ -399,7 +398,7 @@ export const getWebhookDelivery = readOperation({
 export const resendWebhookDelivery = writeOperation({
   name: 'resendWebhookDelivery',
   ...writes,
-  ...accepted,
+  idempotency: 'accepted',
   summary: 'Send a delivery again',
   description: `At once, whatever became of it, with the same \`webhook-id\`. If it is not tried any more, it is tried once. ${needsAll}`,
   input: z.strictObject({ id, deliveryId: id, ...writeParameters }),
