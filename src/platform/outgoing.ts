@@ -54,9 +54,7 @@ export function openOutgoing(options: OutgoingOptions): Outgoing {
     const parsed = ipaddr.process(address);
     return networks.some((network) => network[0].kind() === parsed.kind() && parsed.match(network));
   };
-  /** Only what is unicast in the Internet is open by itself: whatever else there is, or will be, has to be allowed. */
-  const isOpen = (address: string) =>
-    ipaddr.isValid(address) && (ipaddr.process(address).range() === 'unicast' || isAllowed(address));
+  const isOpen = (address: string) => ipaddr.isValid(address) && (isPublic(address) || isAllowed(address));
 
   const checkedLookup: LookupFunction = (host, asked, done) => {
     lookup(host, { ...asked, all: true }, (error, found) => {
@@ -133,6 +131,15 @@ export function openOutgoing(options: OutgoingOptions): Outgoing {
       await (await agent)?.destroy();
     },
   };
+}
+
+/** What IANA has given out as unicast of IPv6: whatever else there is, is for something special. */
+const unicast = ipaddr.IPv6.parseCIDR('2000::/3');
+
+/** Only what is unicast in the Internet: whatever else there is, or will be, has to be allowed. */
+function isPublic(text: string): boolean {
+  const address = ipaddr.process(text);
+  return address.range() === 'unicast' && (address instanceof ipaddr.IPv4 || address.match(unicast));
 }
 
 type Network = [ipaddr.IPv4 | ipaddr.IPv6, bits: number];
