@@ -283,7 +283,9 @@ async function inLanes<T>(messages: readonly Message[], work: (message: Message)
   for (const message of messages) {
     const { customerId, record } = message.event ?? { customerId: null, record: { id: message.delivery.recordId } };
     const name = customerId ?? record.id;
-    lanes.set(name, [...(lanes.get(name) ?? []), message]);
+    const lane = lanes.get(name);
+    if (lane) lane.push(message);
+    else lanes.set(name, [message]);
   }
   const waiting = lanes.values();
   const done: T[] = [];

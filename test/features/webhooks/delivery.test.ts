@@ -1,3 +1,4 @@
+import pg from 'pg';
 import t from 'tap';
 import { type TestApp, testApp } from '../../support/app.ts';
 import { follow, position } from '../../support/feed.ts';
@@ -436,6 +437,44 @@ t.test('a webhook ends with the rights of its client', async (t) => {
     ['disabled', 'client'],
   ]);
   await end(...[narrowed, closed, disabled, revoked].map(({ hook }) => hook.id));
+});
+
+t.test('records that come along are audited, as any answer with personal data', async (t) => {
+  const receiver = await webhookReceiver(t);
+  const options = { client: 'told', scope: 'webhooks:write events:read customers:read customers:pii' };
+  const hook = await webhookFor(receiver, { kinds: ['customer'], include: ['record'] }, options);
+  const ada = await newCustomer();
+  await deliver();
+  t.equal(receiver.received[0]?.event.current?.['name'], 'Ada');
+  let entries: { customerIds: string[] }[] = [];
+  for (let tries = 0; tries < 100 && entries.length === 0; tries += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    entries = (await api.request('GET', '/v1/audit-entries?client=told&kind=read')).body.data;
+  }
+  t.match(entries, [{ operation: 'listEvents', door: 'job', customerIds: [ada] }]);
+  await end(hook.id);
+});
+
+t.test('a secret that cannot be read any more disables, until there is a new one', async (t) => {
+  const receiver = await webhookReceiver(t);
+  const hook = await webhookFor(receiver, { kinds: ['customer'] });
+  const client = new pg.Client(api.connection);
+  await client.connect();
+  const { rows } = await client.query<{ sealed: string }>(
+    `update webhooks set sealed_secret = 'x' where id = $1 returning (select w.sealed_secret from webhooks w where w.id = $1) as sealed`,
+    [hook.id],
+  );
+  await client.end();
+  t.notOk(rows[0]?.sealed.includes(hook.secret.slice(6)), 'it is kept encrypted');
+  await newCustomer();
+  await deliver();
+  t.match((await api.request('GET', `/v1/webhooks/${hook.id}`)).body, { status: 'disabled', disabledReason: 'secret' });
+  t.equal(receiver.received.length, 0);
+  const { body: rotated } = await api.request('POST', `/v1/webhooks/${hook.id}/rotate-secret`);
+  await patch(`/v1/webhooks/${hook.id}`, { status: 'enabled' });
+  await deliver();
+  t.ok(verifies(rotated.secret, receiver.received[0] ?? { text: '', headers: {} }));
+  await end(hook.id);
 });
 
 t.test('what is refused at the door', async (t) => {
