@@ -18,7 +18,8 @@ CREATE TABLE "webhook_deliveries" (
 --> statement-breakpoint
 CREATE TABLE "webhook_positions" (
 	"webhook_id" uuid PRIMARY KEY NOT NULL,
-	"position" bigint NOT NULL
+	"position" bigint NOT NULL,
+	"held_until" timestamp with time zone
 );
 --> statement-breakpoint
 CREATE TABLE "webhooks" (
