@@ -123,7 +123,7 @@ of members, never values.
 verify \`webhook-signature\` with one of its libraries and the secret that the call answers, which is shown only once.
 
 - Answer 2xx within 15 seconds, before you do the work. Anything else is tried again after 5 seconds, 20, 80 and so on up to half a day, each
-  ±25 %, for three days. 410 disables the webhook. Redirects are not followed, and your answer is not read.
+  ±25 %, for three days. When nothing gets through, further events wait, and one a minute is tried. 410 disables the webhook. Redirects are not followed, and your answer is not read.
 - **An event comes at least once.** \`webhook-id\` is the id of the event in every attempt: keep those that you have had, or compare \`record.version\`.
 - **Order.** Events of one customer are sent one after the other, in the order of the feed. One that fails does not hold up those that follow, so it may
   come after them: keep what has the higher \`version\`. Customers are independent of each other. Where the order must be exact, read the feed.

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { z } from 'zod';
-import { addDays, isBefore } from '../../domain/period.ts';
+import { addDays, addSeconds, isBefore } from '../../domain/period.ts';
 import { transaction } from '../../platform/db/client.ts';
 import { type Lease, openLeases } from '../../platform/db/leases.ts';
 import { newId } from '../../platform/ids.ts';
@@ -16,6 +16,7 @@ import { afterAttempt, firstDelivery, gone, withoutEvent } from './outcome.ts';
 import {
   dueDeliveries,
   forgetDeliveries,
+  hasWaiting,
   hasWebhooks,
   keepDeliveries,
   type Listening,
@@ -49,6 +50,12 @@ const requestsAtOnce = 32;
 const pages = { first: 20, least: 10, most: 500 };
 const quick = 500;
 const slow = 5_000;
+/**
+ * When nothing of a page got through and so many deliveries wait already, the receiver is away: the next events wait in the feed, and
+ * one is tried after so many seconds. A few events that a receiver does not take hold up nothing.
+ */
+const enough = 20;
+const holdFor = 60;
 /** How late a retry may be, and a webhook that was just enabled; milliseconds. */
 const lookEvery = 1_000;
 
@@ -133,9 +140,10 @@ export function openDeliverer(services: Services, connection: pg.ClientConfig, l
   }
 
   /** @returns how many messages there were */
-  async function sendPage({ webhook, position }: Listening, listener: Listener, size: number): Promise<number> {
+  async function sendPage(listening: Listening, listener: Listener, size: number): Promise<number> {
+    const { webhook, position: from, heldUntil: held } = listening;
     const now = clock();
-    const { messages, to } = await nextMessages({ webhook, position }, listener, { now, size });
+    const { messages, to } = await nextMessages(listening, listener, { now, size });
     let isGone = false;
     const kept = await inLanes(messages, async ({ delivery, event }): Promise<DeliveryRow> => {
       if (event === null) return withoutEvent(delivery);
@@ -152,12 +160,17 @@ export function openDeliverer(services: Services, connection: pg.ClientConfig, l
         random: Math.random(),
       });
     });
-    if (messages.length > 0 || to !== position) {
+    if (messages.length > 0 || to !== from) {
       await transaction(pool, async (tx) => {
         // Under its lock, so that one that is deleted meanwhile has no deliveries left.
         if (!(await lockWebhook(tx, webhook.id))) return;
         await keepDeliveries(tx, kept);
-        await moveWebhook(tx, webhook.id, position, to);
+        const isThrough = kept.some(({ outcome }) => outcome === 'delivered');
+        const isAway = !isThrough && (messages.length > 0 || held !== null);
+        const isHeld = isAway && (await hasWaiting(tx, webhook.id, enough));
+        // A retry that fails meanwhile does not put off the next try.
+        const until = held !== null && isBefore(now, held) ? held : addSeconds(now, holdFor);
+        await moveWebhook(tx, webhook.id, { from, to, heldUntil: isHeld ? until : null });
       });
     }
     if (isGone) await disable(webhook.id, 'gone');
@@ -166,7 +179,7 @@ export function openDeliverer(services: Services, connection: pg.ClientConfig, l
 
   /** What is due again, and the events that follow. */
   async function nextMessages(
-    { webhook, position }: Pick<Listening, 'webhook' | 'position'>,
+    { webhook, position, heldUntil }: Listening,
     { principal }: Listener,
     { now, size }: { now: string; size: number },
   ): Promise<{ messages: Message[]; to: number }> {
@@ -177,18 +190,14 @@ export function openDeliverer(services: Services, connection: pg.ClientConfig, l
     const until = Math.max(settled, position);
     const due = await dueDeliveries(db, webhook.id, now, size);
     const positions = due.filter(({ type }) => type !== testEvent).map(({ id }) => positionIn(id));
+    const limit = heldUntil === null ? size : isBefore(now, heldUntil) ? 0 : 1;
     const [again, following] = await Promise.all([
       positions.length === 0
         ? []
         : toldEvents(context, { after: 0, until, kinds, positions, limit: positions.length, records }),
-      toldEvents(context, {
-        after: position,
-        until,
-        kinds,
-        types: webhook.types ?? undefined,
-        limit: size,
-        records,
-      }),
+      limit === 0
+        ? []
+        : toldEvents(context, { after: position, until, kinds, types: webhook.types ?? undefined, limit, records }),
     ]);
     const known = new Map(again.map(({ event }) => [event.id, event]));
     const retried = due.map((delivery): Message => {
@@ -200,7 +209,7 @@ export function openDeliverer(services: Services, connection: pg.ClientConfig, l
       const { id: webhookId, partnerId } = webhook;
       return { delivery: firstDelivery({ webhookId, id, partnerId, type, recordId: record.id }, now), event };
     });
-    const to = following.length < size ? until : (following.at(-1)?.position ?? until);
+    const to = limit === 0 ? position : following.length < limit ? until : (following.at(-1)?.position ?? until);
     return { messages: [...retried, ...fresh], to };
   }
 

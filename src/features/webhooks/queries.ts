@@ -27,7 +27,7 @@ export function lockWebhook(tx: Transaction, id: string): Promise<WebhookRow | n
 /** @param position of the last event that it does not hear of any more */
 export async function addWebhook(tx: Transaction, row: WebhookRow, position: number): Promise<void> {
   await tx.all(insertWebhook, { rows: JSON.stringify([row]) });
-  const rows = JSON.stringify([{ webhookId: row.id, position }]);
+  const rows = JSON.stringify([{ webhookId: row.id, position, heldUntil: null }]);
   // How far it has heard is the service's own.
   await tx.asService((service) => service.all(insertPosition, { rows }));
 }
@@ -78,7 +78,7 @@ export function resendDelivery(tx: Transaction, webhookId: string, id: string, n
 const withWork = statement<{ id: string }>(
   'webhooks_with_work',
   sql`select w.id from ${webhooks} w join ${webhookPositions} p on p.webhook_id = w.id
-    where w.status = 'enabled' and (p.position < ${param('settled')}::bigint or exists (
+    where w.status = 'enabled' and ((p.position < ${param('settled')}::bigint and coalesce(p.held_until <= ${param('now')}::timestamptz, true)) or exists (
       select from ${webhookDeliveries} d where d.webhook_id = w.id and d.next_attempt_at <= ${param('now')}::timestamptz))
     order by random()`,
 );
@@ -101,12 +101,15 @@ export async function hasWebhooks(db: Db): Promise<boolean> {
 export interface Listening {
   webhook: WebhookRow;
   position: number;
+  /** See `webhookPositions`. */
+  heldUntil: string | null;
   /** null: the client is not kept here. */
   client: { status: string; scopes: string[]; partnerId: string | null } | null;
 }
 
 interface ListeningRow extends WebhookRow {
   position: number;
+  heldUntil: string | null;
   clientStatus: string | null;
   clientScopes: string[] | null;
   clientPartnerId: string | null;
@@ -114,7 +117,7 @@ interface ListeningRow extends WebhookRow {
 
 const listening = statement<ListeningRow>(
   'listening_webhook',
-  sql`select ${fields(webhooks)}, p.position, c.status as "clientStatus", c.scopes as "clientScopes", c.partner_id as "clientPartnerId"
+  sql`select ${fields(webhooks)}, p.position, p.held_until as "heldUntil", c.status as "clientStatus", c.scopes as "clientScopes", c.partner_id as "clientPartnerId"
     from ${webhooks} join ${webhookPositions} p on p.webhook_id = ${webhooks.id} left join ${clients} c on c.id::text = ${webhooks.client}
     where ${webhooks.id} = ${param('id')}::uuid`,
 );
@@ -122,8 +125,15 @@ const listening = statement<ListeningRow>(
 export async function listeningWebhook(db: Db, id: string): Promise<Listening | null> {
   const found = await db.first(listening, { id });
   if (!found) return null;
-  const { position, clientStatus: status, clientScopes: scopes, clientPartnerId: partnerId, ...webhook } = found;
-  return { webhook, position, client: status === null ? null : { status, scopes: scopes ?? [], partnerId } };
+  const {
+    position,
+    heldUntil,
+    clientStatus: status,
+    clientScopes: scopes,
+    clientPartnerId: partnerId,
+    ...webhook
+  } = found;
+  return { webhook, position, heldUntil, client: status === null ? null : { status, scopes: scopes ?? [], partnerId } };
 }
 
 const due = statement<DeliveryRow>(
@@ -149,13 +159,28 @@ export async function keepDeliveries(tx: Transaction, rows: readonly DeliveryRow
 
 const move = statement(
   'move_webhook',
-  sql`update ${webhookPositions} set position = ${param('to')}::bigint
+  sql`update ${webhookPositions} set position = ${param('to')}::bigint, held_until = ${param('heldUntil')}::timestamptz
     where ${webhookPositions.webhookId} = ${param('webhookId')}::uuid and ${webhookPositions.position} = ${param('from')}::bigint`,
 );
 
 /** It has heard up to `to`. Nothing happens if another process has moved it meanwhile. */
-export async function moveWebhook(tx: Transaction, webhookId: string, from: number, to: number): Promise<void> {
-  if (from !== to) await tx.all(move, { webhookId, from, to });
+export async function moveWebhook(
+  tx: Transaction,
+  webhookId: string,
+  step: { from: number; to: number; heldUntil: string | null },
+): Promise<void> {
+  await tx.all(move, { webhookId, ...step });
+}
+
+const manyWaiting = statement<{ many: boolean }>(
+  'many_waiting_deliveries',
+  sql`select count(*) >= ${param('many')}::int as many from (select from ${webhookDeliveries} d
+    where d.webhook_id = ${param('webhookId')}::uuid and d.next_attempt_at is not null limit ${param('many')}::int) waiting`,
+);
+
+/** Whether at least so many deliveries are still to be sent. */
+export async function hasWaiting(tx: Transaction, webhookId: string, many: number): Promise<boolean> {
+  return (await tx.first(manyWaiting, { webhookId, many }))?.many ?? false;
 }
 
 const forget = statement(

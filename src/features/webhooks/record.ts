@@ -98,6 +98,8 @@ export const webhookPositions = storedTable('webhook_positions', {
     webhookId: recordId().required(),
     /** Of the last event that was sent, or left out by its filters. */
     position: count().required(),
+    /** Nothing got through of late: until then nothing new is tried, and then one event at a time. */
+    heldUntil: instant(),
   },
   extras: (t) => [foreignKey({ columns: [t.webhookId], foreignColumns: [webhooks.id] }).onDelete('cascade')],
 });

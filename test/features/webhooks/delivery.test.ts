@@ -191,6 +191,36 @@ t.test('what fails is sent again with growing pauses, for three days', async (t)
   await end(hook.id);
 });
 
+t.test('while a receiver is away, events wait in the feed and one is tried now and then', async (t) => {
+  const receiver = await webhookReceiver(t);
+  const hook = await webhookFor(receiver, { types: ['customer.created'] });
+  receiver.answer = 503;
+  const made: string[] = [];
+  for (let n = 0; n < 60; n += 1) made.push(await newCustomer());
+  await deliver();
+  t.equal(receiver.received.length, 20, 'a first page');
+  later(30);
+  await newCustomer().then((id) => made.push(id));
+  await deliver();
+  t.equal(receiver.received.length, 40, 'those that are due again, and nothing new');
+  later(40);
+  await deliver();
+  t.ok(receiver.received.length <= 61);
+  t.equal(new Set(receiver.received.map(({ id }) => id)).size, 21, 'one more');
+  receiver.answer = 200;
+  later(60);
+  await deliver();
+  later(600);
+  await deliver();
+  t.strictSame(
+    [...new Set(receiver.received.map(({ event }) => event.record.id))].sort(),
+    [...made].sort(),
+    'and all when it is back',
+  );
+  t.equal((await deliveriesOf(hook.id, '&outcome=delivered&limit=100')).length, made.length);
+  await end(hook.id);
+});
+
 t.test('410 disables, a redirect is not followed, and what was missed comes when it is enabled again', async (t) => {
   const [receiver, target] = [await webhookReceiver(t), await webhookReceiver(t)];
   const hook = await webhookFor(receiver, { kinds: ['customer'] });
