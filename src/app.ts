@@ -22,6 +22,7 @@ import { retentionJobs } from './features/retention/apply.ts';
 import { fillPurchases } from './features/rollups/fill.ts';
 import { keepSegmentMembers } from './features/segments/members.ts';
 import { surveyInvitationJobs } from './features/survey-invitations/planning.ts';
+import { type Deliverer, forgetWebhookDeliveries, openDeliverer } from './features/webhooks/deliver.ts';
 import './derived-state.ts';
 import './effects.ts';
 import * as features from './features.ts';
@@ -30,6 +31,7 @@ import { accessDirectory } from './platform/auth/directory.ts';
 import type { Keys } from './platform/auth/keys.ts';
 import { keysOfStore } from './platform/auth/root-key.ts';
 import { keySeal } from './platform/auth/sealed-key.ts';
+import { storedSecrets } from './platform/auth/stored-secrets.ts';
 import { tokenIssuer } from './platform/auth/token-issuer.ts';
 import { systemClock } from './platform/clock.ts';
 import { cursorCodec } from './platform/cursor.ts';
@@ -61,6 +63,7 @@ import { type AnyJob, enqueueRecurring } from './platform/jobs.ts';
 import { keyedHash } from './platform/keyed-hash.ts';
 import { linkTokens } from './platform/link-token.ts';
 import { compileOutputs, type Operation, type Services } from './platform/operation.ts';
+import { openOutgoing } from './platform/outgoing.ts';
 import type { ScopedTo } from './platform/principal.ts';
 import { serveOperations } from './platform/served-operations.ts';
 import { serviceMetrics } from './platform/service-metrics.ts';
@@ -89,17 +92,20 @@ export const jobs: readonly AnyJob[] = [
   keepSegmentMembers,
   ...retentionJobs,
   ...clientJobs,
+  forgetWebhookDeliveries,
 ];
 
 declare module 'fastify' {
   interface FastifyInstance {
     jobs: {
-      /** Runs jobs in this process until it closes. Without it they are only added, for other processes to run. */
+      /** Runs jobs and sends webhooks in this process until it closes. Without it they are only added, for other processes to run. */
       startWorker(): void;
       /** Adds recurring jobs as if their time had come: for a clock that jumps. */
       addRecurring(names: readonly string[]): Promise<void>;
       /** Runs what is due once, with no worker started; see `runDueJobs`. */
       runDue(): Promise<DueJobs>;
+      /** Sends what is due to webhooks, with no worker started. */
+      deliverDue(): Promise<void>;
     };
   }
 }
@@ -213,6 +219,8 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     app.server.once('close', () => clearInterval(idle));
     done();
   });
+  const outgoing = openOutgoing({ allow: config.webhookAllow, production: config.production });
+  app.addHook('onClose', () => outgoing.close());
   const services: Services = {
     db: poolDb(pool),
     pool,
@@ -227,6 +235,8 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     issuer,
     audit,
     feed,
+    secrets: storedSecrets(keys.storedSecretsKey),
+    outgoing,
     redirects: redirectsOf,
     clock: clockOrSystem,
   };
@@ -235,7 +245,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   app.addHook('onClose', () => metrics.close());
   logRequests(app);
   countAnswers(app, metrics);
-  addJobs(app, { connection, jobs, services, log: logger });
+  addJobs(app, { connection, jobs, services, log: logger }, openDeliverer(services, connection, logger));
   answerProblems(app);
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('X-Content-Type-Options', 'nosniff');
@@ -289,22 +299,27 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   return app;
 }
 
-function addJobs(app: FastifyInstance, setting: JobSetting): void {
+function addJobs(app: FastifyInstance, setting: JobSetting, deliverer: Deliverer): void {
   let worker: JobWorker | undefined;
   app.decorate('jobs', {
     startWorker() {
       worker ??= startJobWorker(setting);
+      deliverer.start();
     },
     addRecurring: (names: readonly string[]) =>
       transaction(setting.services.pool, async (tx) => {
         enqueueRecurring(tx, setting.jobs, names);
       }),
     runDue: () => runDueJobs(setting),
+    deliverDue: () => deliverer.deliverDue(),
   });
   // Jobs and requests that are under way finish side by side, and before the pool is closed.
   app.addHook('preClose', (done) => {
     worker?.stop();
+    deliverer.stop().catch(() => undefined);
     done();
   });
-  app.addHook('onClose', () => worker?.stop());
+  app.addHook('onClose', async () => {
+    await Promise.all([worker?.stop(), deliverer.stop()]);
+  });
 }

@@ -59,7 +59,9 @@ export interface Config extends DatabaseConfig {
   readonly processes: number;
   /** How long the feed of changes keeps an event, days. */
   readonly eventsKeptDays: number;
-  /** Whether this process runs background jobs; at least one process has to. */
+  /** Hosts, addresses and networks (CIDR) that webhooks may go to although they are private, or over http in production. */
+  readonly webhookAllow: readonly string[];
+  /** Whether this process runs background jobs and sends webhooks; at least one process has to. */
   readonly worker: boolean;
   readonly logLevel: (typeof logLevels)[number];
   /** NODE_ENV=production: introspection and GraphiQL need a scope. */
@@ -146,6 +148,18 @@ const networks = z.string().transform((text, context) => {
   return list;
 });
 
+const destinations = z.string().transform((text, context) => {
+  const list = text.split(',').map((entry) => entry.trim().toLowerCase());
+  for (const entry of list) {
+    if (!isNetwork(entry) && !/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(entry)) {
+      context.addIssue(
+        `must be host names, addresses or networks such as 10.0.0.0/8, separated by commas; ${JSON.stringify(entry)} is not one`,
+      );
+    }
+  }
+  return list;
+});
+
 function isNetwork(text: string): boolean {
   const [address = '', bits, ...more] = text.split('/');
   const family = isIP(address);
@@ -214,6 +228,7 @@ const schema = z
     TRUSTED_PROXIES: networks.default([]),
     RAPPORT_PROCESSES: integer(1, 64).default(1),
     RAPPORT_EVENTS_KEPT_DAYS: integer(1, 3650).default(90),
+    RAPPORT_WEBHOOK_ALLOW: destinations.default([]),
     RAPPORT_WORKER: flag.default(true),
     LOG_LEVEL: z.enum(logLevels, { error: `must be one of ${logLevels.join(', ')}` }).default('info'),
     NODE_ENV: z.string().default('development'),
@@ -270,6 +285,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     trustedProxies: read.TRUSTED_PROXIES,
     processes: read.RAPPORT_PROCESSES,
     eventsKeptDays: read.RAPPORT_EVENTS_KEPT_DAYS,
+    webhookAllow: read.RAPPORT_WEBHOOK_ALLOW,
     worker: read.RAPPORT_WORKER,
     logLevel: read.LOG_LEVEL,
     production: read.NODE_ENV === 'production',

@@ -26,3 +26,4 @@ import './features/segments/record.ts';
 import './features/survey-invitations/record.ts';
 import './features/survey-responses/record.ts';
 import './features/surveys/record.ts';
+import './features/webhooks/record.ts';

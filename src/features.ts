@@ -56,6 +56,8 @@ import { surveyResolvers } from './features/surveys/resolvers.ts';
 import { surveyRoutes } from './features/surveys/routes.ts';
 import { timelineResolvers } from './features/timeline/resolvers.ts';
 import { timelineRoutes } from './features/timeline/routes.ts';
+import { webhookResolvers } from './features/webhooks/resolvers.ts';
+import { webhookRoutes } from './features/webhooks/routes.ts';
 import type { Resolvers } from './platform/graphql/field.ts';
 import type { Route } from './platform/http/rest.ts';
 
@@ -92,6 +94,7 @@ export const routes: readonly Route[] = [
   ...surveyResponseRoutes,
   ...surveyRoutes,
   ...timelineRoutes,
+  ...webhookRoutes,
 ];
 
 /** The GraphQL fields of all features. */
@@ -124,4 +127,5 @@ export const resolvers: readonly Resolvers[] = [
   surveyResponseResolvers,
   surveyResolvers,
   timelineResolvers,
+  webhookResolvers,
 ];

@@ -117,6 +117,23 @@ Store \`page.next\` together with what you made of the page: a reader that is ki
 nothing. Events are kept for 90 days (\`RAPPORT_EVENTS_KEPT_DAYS\`); an older cursor is 410 \`cursor_expired\`: begin anew. Events hold names
 of members, never values.
 
+## Webhooks
+
+\`POST /v1/webhooks\` with a URL has the same events sent to you as they happen, signed by [Standard Webhooks](https://www.standardwebhooks.com):
+verify \`webhook-signature\` with one of its libraries and the secret that the call answers, which is shown only once.
+
+- Answer 2xx within 15 seconds, before you do the work. Anything else is tried again after 5 seconds, 20, 80 and so on up to half a day, each
+  ±25 %, for three days. When nothing gets through, further events wait, and one a minute is tried. 410 disables the webhook. Redirects are not followed, and your answer is not read.
+- **An event comes at least once.** \`webhook-id\` is the id of the event in every attempt: keep those that you have had, or compare \`record.version\`.
+- **Order.** Events of one customer are sent one after the other, in the order of the feed. One that fails does not hold up those that follow, so it may
+  come after them: keep what has the higher \`version\`. Customers are independent of each other. Where the order must be exact, read the feed.
+- **What it may hear** is what the token that made it may read: kinds by its scopes, members by its masks, customers by the rules of its partner,
+  looked at anew at every attempt. It stops when its client is disabled, or loses \`events:read\`. It does not stop when only the client's
+  tokens are revoked: after a leak, look at \`GET /v1/webhooks?client=…\` as well.
+- \`include: ["record"]\` sends the record along as \`current\`: personal data, if the token had \`customers:pii\`.
+- \`…/rotate-secret\`: both secrets sign until the overlap ends (a day by default). \`…/test\` sends an event. \`…/deliveries?outcome=failed\` is what was not
+  taken; \`…/resend\` sends one again. Deliveries are kept for 30 days after the last attempt.
+
 ## Errors
 
 \`application/problem+json\` (RFC 9457). Programs rely on \`code\`, which is stable. \`errors\` says where the fault is: a JSON
@@ -180,6 +197,8 @@ const sections: Readonly<Record<string, string>> = {
   'revoked-tokens': 'Tokens that are refused although they have not expired.',
   'signing-keys': 'The keys that sign tokens: made, published before they sign, replaced and revoked.',
   events: 'Every change of every record, in order and without gaps, for systems that follow this one.',
+  webhooks:
+    'Changes are sent to your address as they happen, signed by [Standard Webhooks](https://www.standardwebhooks.com), until it has taken them.',
   'audit-entries': 'Who changed or read what, when and from where. Names of members only, never their values.',
   metrics: 'Who stays, who comes back, and what they are worth. Every answer carries its definition, period and parts.',
 };

@@ -44,6 +44,8 @@ export interface Mark {
   atMost?: number;
   /** In the unit of the measure. */
   within?: number;
+  /** Likewise: at least so much. */
+  faster?: number;
   /** Of what the peer does, where there is one. */
   ofPeer?: number;
 }
@@ -62,6 +64,7 @@ export function line(
   if (mark.atLeast !== undefined) checks.push([`≥ ${mark.atLeast}`, ratio === null ? null : ratio >= mark.atLeast]);
   if (mark.atMost !== undefined) checks.push([`≤ ${mark.atMost}`, ratio === null ? null : ratio <= mark.atMost]);
   if (mark.within !== undefined) checks.push([`≤ ${mark.within} ${unit}`, figures.new ? value <= mark.within : null]);
+  if (mark.faster !== undefined) checks.push([`≥ ${mark.faster} ${unit}`, figures.new ? value >= mark.faster : null]);
   if (mark.ofPeer !== undefined && figures.peer) {
     checks.push([`≥ ${mark.ofPeer} × peer`, value >= mark.ofPeer * figures.peer.value]);
   }

@@ -14,6 +14,7 @@ import { searches } from './search.ts';
 import { soak } from './soak.ts';
 import type { Filling } from './stores.ts';
 import { training } from './training.ts';
+import { webhooks } from './webhooks.ts';
 import { writes } from './writes.ts';
 
 /** Rows, and what is measured on them. */
@@ -37,7 +38,20 @@ export const subjects: Subject[] = [
     usual: true,
     memory,
     // What is hostile comes late, as it raises the most memory used.
-    groups: { start: [start], reads, graphql, metrics, rare, searches, writes, loyalty, partner, abuse, soak: [soak] },
+    groups: {
+      start: [start],
+      reads,
+      graphql,
+      metrics,
+      rare,
+      searches,
+      writes,
+      loyalty,
+      partner,
+      webhooks: [webhooks],
+      abuse,
+      soak: [soak],
+    },
   },
   {
     filling: { kind: 'leads', file: 'lead-store.ts', fill: 'fillLeadStore', rows: 1_000_000 },

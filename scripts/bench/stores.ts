@@ -42,6 +42,8 @@ export interface Filled<S = unknown> {
 export const environmentOf = (dataDir: string): Record<string, string> => ({
   RAPPORT_DATA_DIR: dataDir,
   RATE_LIMIT: '100000000',
+  // Receivers are on this machine.
+  RAPPORT_WEBHOOK_ALLOW: '127.0.0.1',
   DATABASE_URL: '',
   JWT_JWKS_URL: '',
   JWT_SIGNING_KEY_FILE: '',

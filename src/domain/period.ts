@@ -131,6 +131,11 @@ export function addDays(instant: string, days: number): string {
   return moved.slice(0, 10) + instant.slice(10);
 }
 
+/** The canonical instant so many seconds later, in whole milliseconds. */
+export function addSeconds(instant: string, seconds: number): string {
+  return new Date(Date.parse(instant) + Math.round(seconds * 1000)).toISOString();
+}
+
 /**
  * The canonical instant so many calendar months later in UTC (earlier if negative): the day stays, or is the last one of a
  * shorter month; so does the time of day.

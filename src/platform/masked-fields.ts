@@ -26,6 +26,14 @@ export function maskedForScoped<T extends z.ZodNullable>(schema: T, names?: Name
   return schema;
 }
 
+/** A document that scoped tokens see only where it is their own: they see all of it. Say it last: what clones a schema forgets it. */
+export function ownDocument<T extends z.ZodObject>(schema: T): T {
+  own.add(schema, { own: true });
+  return schema;
+}
+
+const own = z.registry<{ own: true }>();
+
 type Names = (value: string) => boolean;
 
 const others = z.registry<{ names: Names | null }>();
@@ -143,7 +151,7 @@ const structural = new Set(['Page']);
  * document is nobody's record.
  */
 function nameOf({ schema, key, holder, within }: Place): string | null {
-  if (holder === null || key === owner) return null;
+  if (holder === null || key === owner || markOf(own, holder)) return null;
   const document = documentOf(holder);
   if (document !== null) return `${document}.${key}`;
   if (within === null && isNullable(schema)) throw new Error(`${key} is nullable in a document without a name`);

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { Range } from '../domain/period.ts';
 import { type Audit, auditEntry, background, changeEntry, type Origin, readEntry, witness } from './audit.ts';
 import type { AccessDirectory } from './auth/directory.ts';
+import type { StoredSecrets } from './auth/stored-secrets.ts';
 import type { TokenIssuer } from './auth/token-issuer.ts';
 import { checkBatch } from './batch-items.ts';
 import type { CursorCodec } from './cursor.ts';
@@ -20,6 +21,7 @@ import { maskForScoped, refuseMasked } from './masked-fields.ts';
 import { IdsMerged, idsIn, mayBeMerged, Redirected, type Redirects, withRedirects } from './merged-ids.ts';
 import { withoutNulls } from './not-given.ts';
 import { beginWrite, endWrite, type OpenWrite } from './open-writes.ts';
+import type { Outgoing } from './outgoing.ts';
 import { type Mask, ordersByPersonal, personalSelectors, redactor } from './personal.ts';
 import type { Principal, ScopedTo } from './principal.ts';
 import type { RecordSource, Select, SelectedPage, SelectedRow } from './record-source.ts';
@@ -47,6 +49,10 @@ export interface Services {
   /** Who changed or read what. */
   audit: Audit;
   feed: Feed;
+  /** Secrets in the database which the service has to use itself. */
+  secrets: StoredSecrets;
+  /** What is sent to addresses that clients name. */
+  outgoing: Outgoing;
   /** Which of these ids were merged, and into which ids. */
   redirects: (db: Db, ids: readonly string[]) => Promise<Redirects>;
   /** The clock, as an RFC 3339 instant in UTC. A demo holds it still. */
@@ -90,6 +96,8 @@ export function createContext(
     issuer: services.issuer,
     audit: services.audit,
     feed: services.feed,
+    secrets: services.secrets,
+    outgoing: services.outgoing,
     redirects: services.redirects,
     clock: services.clock,
     principal,

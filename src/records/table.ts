@@ -35,9 +35,10 @@ import {
  * `configuration`: the same for everybody; scoped tokens read it.
  * `service`: the service alone.
  * `append`: the service alone, which adds and reads, and can neither change nor delete.
+ * `partner`: rows belong to a partner (`partner_id`) or to nobody; partner tokens see and change those of theirs.
  * `shares`: which customers are shared with which partner; the policies of the others ask it.
  */
-export type TableAccess = 'owner' | 'configuration' | 'service' | 'append' | 'shares';
+export type TableAccess = 'owner' | 'configuration' | 'service' | 'append' | 'partner' | 'shares';
 
 /** `profile`: what the customer is. `fact`: what happened. `derived`: worked out from facts, and recomputed. */
 export type Nature = 'profile' | 'fact' | 'derived';

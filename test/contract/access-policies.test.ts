@@ -6,8 +6,16 @@ import { type ScopedToken, testApp } from '../support/app.ts';
 import { changeLog } from '../support/change-log.ts';
 import type { Json } from '../support/contract.ts';
 import { guardedFields } from '../support/doors.ts';
-import { conditionOf, configuration, tablesOf } from '../support/excerpt.ts';
-import { nobody, type Person, stockHouse, stockPartner, stockPerson, tracesOf } from '../support/people.ts';
+import { conditionOf, configuration, ofPartners, tablesOf } from '../support/excerpt.ts';
+import {
+  nobody,
+  type Person,
+  stockHouse,
+  stockPartner,
+  stockPerson,
+  stockWebhook,
+  tracesOf,
+} from '../support/people.ts';
 import { type RawAnswer, rawClient } from '../support/raw-http.ts';
 import { parsed } from '../support/refusals.ts';
 import {
@@ -41,6 +49,8 @@ const partner = await stockPartner(service, {
   customers: [own, second].flatMap(({ customer, newcomer }) => [customer, newcomer]),
 });
 const other = await stockPartner(service, { customers: [foreign.customer, foreign.newcomer, second.customer] });
+Object.assign(own, await stockWebhook(service, { partner }));
+Object.assign(foreign, await stockWebhook(service, { partner: other }));
 now = '2026-06-01T12:00:00.000Z';
 const log = await changeLog(t, service.connection);
 
@@ -177,7 +187,7 @@ for (const kind of kinds) {
       const fields = rootFields(operation);
       for (const field of fields) {
         const who = tokensOf(kind, own, one.as);
-        if (one.own === 200) {
+        if (one.own !== 201) {
           const answer = await ask(graphqlRequest(field, one.input(own, house, turnOf('own'))), who);
           const { errors } = parsed(answer.text);
           t.strictSame({ status: answer.status, errors }, { status: 200, errors: undefined }, `${field.name} own`);
@@ -334,6 +344,19 @@ t.test("tables: scoped roles see and change nothing but their customers' rows, w
           `${about} ${seen}`,
         );
         t.equal(await rowsSeen(client, `update ${name} set writable = true`), 'denied', about);
+        continue;
+      }
+      if (ofPartners.includes(name)) {
+        const its = 'partner_id = $1';
+        if (word.includes('customer') && !word.startsWith('a partner')) t.equal(seen, 'denied', about);
+        else if (word !== 'the partner') t.equal(seen, 0, about);
+        else {
+          t.equal(seen, await rowsSeen(all, `select from ${name} where ${its}`, [partner]), `${about} are its own`);
+          t.ok(Number(seen) > 0 && (await rowsSeen(all, `select from ${name} where ${its}`, [other])) !== 0, about);
+          t.equal(await rowsSeen(client, `update ${name} set id = id where not ${its}`, [partner]), 0, about);
+          t.equal(await rowsSeen(client, `update ${name} set partner_id = $1`, [other]), 'denied', about);
+          t.equal(await rowsSeen(client, `update ${name} set partner_id = null`), 'denied', about);
+        }
         continue;
       }
       if (!ofCustomers || seen === 'denied') {

@@ -231,6 +231,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
   await tourInvitations(visit, any, unchanged);
   await tourRetention(visit, any, unchanged);
   await tourClients(visit, any, unchanged);
+  await tourWebhooks(visit, any, unchanged);
   await tourLateDeletions(visit, any);
   await tourAudit(visit);
   await tourChanges(visit);
@@ -839,6 +840,31 @@ async function tourSegments(visit: Visit, any: Any, unchanged: Unchanged): Promi
   const over = await visit(201, 'POST', '/v1/segments', { body: { name: 'Over', filter: { segment: tree.body.id } } });
   await visit(409, 'DELETE', at, any);
   await visit(204, 'DELETE', `/v1/segments/${over.body.id}`, any);
+}
+
+async function tourWebhooks(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
+  const url = 'https://hooks.example/';
+  const made = await visit(201, 'POST', '/v1/webhooks', { body: { url, kinds: ['order'], include: ['record'] } });
+  await visit(422, 'POST', '/v1/webhooks', { body: { url: 'https://127.0.0.1/' } });
+  await visit(403, 'POST', '/v1/webhooks', { body: { url }, scope: 'webhooks:write' });
+  const path = `/v1/webhooks/${made.body.id}`;
+  const read = await visit(200, 'GET', path);
+  await visit(304, 'GET', path, unchanged(read));
+  await visit(200, 'GET', '/v1/webhooks?status=enabled&client=test&sort=createdAt&limit=1&count=true');
+  await visit(200, 'PATCH', path, { body: { types: ['order.created'] }, ...any });
+  await visit(428, 'PATCH', path, { body: { types: null } });
+  await visit(201, 'POST', `${path}/rotate-secret`, { body: { overlap: 60 } });
+  await visit(201, 'POST', `${path}/rotate-secret`);
+  const delivery = await visit(201, 'POST', `${path}/test`);
+  await visit(200, 'GET', `${path}/deliveries?outcome=waiting&type=webhook.test&sort=id&limit=1&count=true`);
+  await visit(200, 'GET', `${path}/deliveries/${delivery.body.id}`);
+  await visit(404, 'GET', `${path}/deliveries/${made.body.id}`);
+  await visit(200, 'POST', `${path}/deliveries/${delivery.body.id}/resend`);
+  await visit(200, 'PATCH', path, { body: { status: 'disabled' }, ...any });
+  await visit(409, 'POST', `${path}/test`);
+  await visit(409, 'POST', `${path}/deliveries/${delivery.body.id}/resend`);
+  await visit(204, 'DELETE', path, any);
+  await visit(404, 'GET', path);
 }
 
 async function tourAudit(visit: Visit): Promise<void> {

@@ -13,7 +13,11 @@ t.test('every address below a record answers 404 where there is no such record',
   );
   t.ok(below.length > 40, `${below.length} addresses`);
   for (const { path } of below) {
-    const at = path.replace('{id}', unknown).replace('{source}', 'shop').replace('{externalId}', 'nobody');
+    const at = path
+      .replace('{id}', unknown)
+      .replace('{source}', 'shop')
+      .replace('{externalId}', 'nobody')
+      .replace('{deliveryId}', unknown);
     const { status, body } = await api.request('GET', at);
     t.match({ status, code: body.code }, { status: 404, code: 'not_found' }, path);
   }

@@ -100,7 +100,7 @@ t.test('the roles can do what the list says, and nothing else', async (t) => {
   const expected = policies.flatMap(({ table, access }) => {
     const name = getTableName(table);
     const scoped = access === 'owner' ? all : access === 'configuration' ? ['SELECT'] : [];
-    const shares = access === 'shares' ? ['SELECT'] : scoped;
+    const shares = access === 'shares' ? ['SELECT'] : access === 'partner' ? all : scoped;
     return [
       { role: serviceRole, table: name, privileges: access === 'append' ? ['INSERT', 'SELECT'] : all },
       { role: scopedRoles.partner, table: name, privileges: shares },
@@ -117,7 +117,7 @@ t.test('the roles can do what the list says, and nothing else', async (t) => {
   );
   t.strictSame(
     secured.map(({ name }) => name).sort(),
-    [...ofCustomers.map(({ name }) => name), 'partner_customers'].sort(),
+    [...ofCustomers.map(({ name }) => name), 'partner_customers', 'webhook_deliveries', 'webhooks'].sort(),
   );
 
   const names = [serviceRole, ...Object.values(scopedRoles)];

@@ -1,6 +1,7 @@
 import pg from 'pg';
 import t from 'tap';
 import { testApp } from '../support/app.ts';
+import { stockWebhook } from '../support/people.ts';
 import { fresh, newKey, orderOf, pushOrder, pushRefund, pushReturn, returnOf } from '../support/shop.ts';
 import { statementsOf } from '../support/statements.ts';
 
@@ -201,6 +202,7 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
   const machine = await post('/v1/clients', { name: 'm', scopes: ['orders:read'] });
   const { id: secretId } = await post(`/v1/clients/${machine.id}/secrets`, {});
   const signing = await post('/v1/signing-keys/rotate', {});
+  const hook = await stockWebhook(api);
   const before = await dump();
   const { source: _, externalId: __, ...document } = orderOf({ customer: { externalId: fresh('dry') } });
   const { source: ___, externalId: ____, ...returned } = returnOf({ customerId: customer.id });
@@ -322,6 +324,12 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
     ['POST', '/v1/revoked-tokens', 200, { token: api.token('orders:read', 'dry') }],
     ['POST', '/v1/signing-keys/rotate', 201],
     ['POST', `/v1/signing-keys/${signing.kid}/revoke`, 200],
+    ['POST', '/v1/webhooks', 201, { url: 'https://hooks.example/' }],
+    ['POST', `/v1/webhooks/${hook.webhook}/test`, 201],
+    ['POST', `/v1/webhooks/${hook.webhook}/deliveries/${hook.delivery}/resend`, 200],
+    ['POST', `/v1/webhooks/${hook.webhook}/rotate-secret`, 201],
+    ['PATCH', `/v1/webhooks/${hook.webhook}`, 200, { status: 'disabled' }, ifMatch],
+    ['DELETE', `/v1/webhooks/${hook.webhook}`, 204, undefined, ifMatch],
     ['PUT', '/v1/exchange-rates', 200, { rates: [{ date: '2026-03-01', currency: 'USD', rate: '0.9' }] }],
   ];
   const covered = new Set<string>();

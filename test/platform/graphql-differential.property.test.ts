@@ -21,6 +21,7 @@ import { partnerSettings } from '../../src/features/partners/queries.ts';
 import { noAudit } from '../../src/platform/audit.ts';
 import { fixedDirectory } from '../../src/platform/auth/directory.ts';
 import { openKeys } from '../../src/platform/auth/keys.ts';
+import { storedSecrets } from '../../src/platform/auth/stored-secrets.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool, poolDb } from '../../src/platform/db/client.ts';
 import { Problem } from '../../src/platform/errors.ts';
@@ -30,6 +31,7 @@ import { asProblem } from '../../src/platform/http/problems.ts';
 import { keyedHash } from '../../src/platform/keyed-hash.ts';
 import { linkTokens } from '../../src/platform/link-token.ts';
 import { createContext } from '../../src/platform/operation.ts';
+import { openOutgoing } from '../../src/platform/outgoing.ts';
 import { createPrincipal } from '../../src/platform/principal.ts';
 import { testApp } from '../support/app.ts';
 import { stockCrowd } from '../support/crowd.ts';
@@ -79,6 +81,8 @@ const services = {
   issuer: null,
   audit: noAudit,
   feed: openFeed(poolDb(pool), 90),
+  secrets: storedSecrets(Buffer.alloc(32)),
+  outgoing: openOutgoing({ allow: [], production: false }),
   redirects: redirectsOf,
   clock,
 };

@@ -13,6 +13,7 @@ import { packageRoot } from '../../src/config.ts';
 import { tablePolicies } from '../../src/features.ts';
 import { noAudit } from '../../src/platform/audit.ts';
 import { fixedDirectory } from '../../src/platform/auth/directory.ts';
+import { storedSecrets } from '../../src/platform/auth/stored-secrets.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool, poolDb, serviceRole, transaction } from '../../src/platform/db/client.ts';
 import { startEmbedded } from '../../src/platform/db/embedded.ts';
@@ -23,6 +24,7 @@ import { type JobSetting, runDueJobs, startJobWorker } from '../../src/platform/
 import { type AnyJob, enqueue, enqueueAll, type JobHelpers, job, type Log } from '../../src/platform/jobs.ts';
 import { keyedHash } from '../../src/platform/keyed-hash.ts';
 import { linkTokens } from '../../src/platform/link-token.ts';
+import { openOutgoing } from '../../src/platform/outgoing.ts';
 import { runJobs, testApp } from '../support/app.ts';
 import { bundleTests } from '../support/bundle.ts';
 import { emptyDatabase, testDatabase } from '../support/database.ts';
@@ -71,6 +73,8 @@ async function bench(t: Test, connection?: pg.ClientConfig): Promise<Bench> {
     issuer: null,
     audit: noAudit,
     feed: openFeed(poolDb(pool), 90),
+    secrets: storedSecrets(Buffer.alloc(32)),
+    outgoing: openOutgoing({ allow: [], production: false }),
     redirects: async () => new Map(),
     clock: () => '2026-03-01T10:00:00.000Z',
   };

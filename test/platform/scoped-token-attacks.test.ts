@@ -340,6 +340,7 @@ test('what runs as the service is known', async (t) => {
     'features/privacy/tombstones.ts': 1, // lifts those of names that come back with a consent
     'features/rewards/queries.ts': 2, // stock
     'features/surveys/queries.ts': 1, // keeps a survey
+    'features/webhooks/queries.ts': 1, // where a webhook begins in the feed, which it reads as its partner
     'platform/idempotency.ts': 2, // answers under the caller's own key
     'platform/jobs.ts': 1, // adds jobs
     'records/references/queries.ts': 2, // whether a name that the caller brings is waited for

@@ -133,6 +133,7 @@ const without: Record<string, string> = {
   surveyInvitations: 'made by the service',
   loyaltyAccount: 'the membership of a customer, who has them',
   retentionRuns: 'made by the service',
+  webhooks: 'their secrets are shown once, and nobody lists them by what they are for',
 };
 
 t.test('whatever clients send has them', (t) => {

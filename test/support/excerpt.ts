@@ -38,7 +38,11 @@ const leftOut = [
   'segments',
   'signing_keys',
   'token_revocations',
+  'webhook_positions',
 ];
+
+/** Whose rows are a partner's own, or the organisation's. */
+export const ofPartners = ['webhook_deliveries', 'webhooks'];
 
 /** Columns that may name other customers than the row's own: copied, as scores are made of them, and not to be told. */
 const pointers: Record<string, string[]> = {
@@ -71,6 +75,7 @@ export function conditionOf({ name, columns }: Pick<Table, 'name' | 'columns'>):
   if (name === 'customers') return 'id = any($1)';
   if (name === 'partners') return 'id = $2';
   if (name.startsWith('partner_')) return 'partner_id = $2 and customer_id = any($1)';
+  if (ofPartners.includes(name)) return 'partner_id = $2';
   // References of campaigns are about nobody.
   if (name === 'external_refs') return "customer_id = any($1) or kind = 'campaign'";
   if (columns.includes('customer_id')) return 'customer_id = any($1)';

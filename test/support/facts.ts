@@ -4,12 +4,14 @@ import type { Test } from 'tap';
 import { recomputeCustomers } from '../../src/features/rollups/queries.ts';
 import { noAudit } from '../../src/platform/audit.ts';
 import { fixedDirectory } from '../../src/platform/auth/directory.ts';
+import { storedSecrets } from '../../src/platform/auth/stored-secrets.ts';
 import { cursorCodec } from '../../src/platform/cursor.ts';
 import { openPool, poolDb, statement, transaction } from '../../src/platform/db/client.ts';
 import { openFeed } from '../../src/platform/feed.ts';
 import { keyedHash } from '../../src/platform/keyed-hash.ts';
 import { linkTokens } from '../../src/platform/link-token.ts';
 import { type Context, call, createContext, type Operation, type Services } from '../../src/platform/operation.ts';
+import { openOutgoing } from '../../src/platform/outgoing.ts';
 import { createPrincipal } from '../../src/platform/principal.ts';
 import { nobodyOf } from '../../src/records/nobody.ts';
 import { testDatabase } from './database.ts';
@@ -227,6 +229,8 @@ export async function world(
     issuer: null,
     audit: noAudit,
     feed: openFeed(poolDb(pool), 90),
+    secrets: storedSecrets(Buffer.alloc(32)),
+    outgoing: openOutgoing({ allow: [], production: false }),
     redirects: async () => new Map(),
     clock: () => settings.now,
   };

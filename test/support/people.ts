@@ -1,4 +1,4 @@
-import type { Answer, TestApp } from './app.ts';
+import type { Answer, ScopedToken, TestApp } from './app.ts';
 import { fresh, newKey } from './shop.ts';
 
 /** Customers with a record of every kind, for tests of who may see and change what. */
@@ -35,6 +35,9 @@ export interface Person {
   transaction: string;
   redemption: string;
   followUp: string;
+  /** A webhook, and a delivery of it: the organisation's, or those of a partner. */
+  webhook: string;
+  delivery: string;
   /** Another customer, of whom there is nothing yet. */
   newcomer: string;
 }
@@ -228,6 +231,7 @@ export async function stockPerson(api: Api, house: House, name = fresh('person')
     evidence: { source: 'shop', wording: `I agree ${name}` },
   });
   const newcomer = await make(api, '/v1/customers', { name: `Newcomer ${name}` });
+  const hook = await stockWebhook(api);
   return {
     name,
     email,
@@ -241,8 +245,17 @@ export async function stockPerson(api: Api, house: House, name = fresh('person')
     transaction: transaction.id,
     redemption: redemption.id,
     followUp: followUp.id,
+    ...hook,
     newcomer: newcomer.id,
   };
+}
+
+/** A webhook with a delivery that waits, as no test sends it. */
+export async function stockWebhook(api: Api, who: ScopedToken = {}): Promise<Pick<Person, 'webhook' | 'delivery'>> {
+  const post = async (path: string, body?: object) =>
+    (await api.request('POST', path, { ...who, ...(body && { body }) })).body.id;
+  const webhook = await post('/v1/webhooks', { url: 'https://hooks.example/', kinds: ['order'] });
+  return { webhook, delivery: await post(`/v1/webhooks/${webhook}/test`) };
 }
 
 /** Ids and names that nobody has, where a person's would stand. */
@@ -262,6 +275,8 @@ export function nobody(seed = 0): Person {
     transaction: id(9),
     redemption: id(10),
     followUp: id(11),
+    webhook: id(13),
+    delivery: id(14),
     newcomer: id(12),
   };
 }

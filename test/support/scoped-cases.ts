@@ -21,7 +21,7 @@ export interface Case {
   /** The operation's input about somebody's records. `turn` is another one each time, for what may be sent only once. */
   input: (of: Person, house: House, turn: string) => Json;
   /** How its own are answered. */
-  own: 200 | 201;
+  own: 200 | 201 | 204;
   /**
    * How others' are, exactly as what is not there: `not_found`, an empty list (`nothing`), `invalid_input` where the body
    * names them. `anyway`: the question names nobody. `taken`: a name that somebody has, whoever that is.
@@ -42,6 +42,7 @@ const changed = (member: keyof Person, body: Json): Case => ({
   own: 200,
   others: 'not_found',
 });
+const ofDelivery = (of: Person): Json => ({ id: of.webhook, deliveryId: of.delivery });
 const house = (member: keyof House): Case => ({
   input: (_of, all) => ({ id: all[member] }),
   own: 200,
@@ -68,6 +69,24 @@ export const cases: Cases = {
   getCustomerTimeline: ofCustomer,
   listEvents: everything,
   getEventPosition: everything,
+  createWebhook: {
+    input: () => ({ dryRun: true, body: { url: 'https://hooks.example/', kinds: ['order'] } }),
+    own: 201,
+    others: 'anyway',
+  },
+  listWebhooks: everything,
+  getWebhook: record('webhook'),
+  updateWebhook: changed('webhook', { description: 'Ours' }),
+  deleteWebhook: {
+    input: (of) => ({ id: of.webhook, expectedVersion: '*', dryRun: true }),
+    own: 204,
+    others: 'not_found',
+  },
+  rotateWebhookSecret: { ...record('webhook'), own: 201 },
+  testWebhook: { ...record('webhook'), own: 201 },
+  listWebhookDeliveries: record('webhook'),
+  getWebhookDelivery: { input: ofDelivery, own: 200, others: 'not_found' },
+  resendWebhookDelivery: { input: ofDelivery, own: 200, others: 'not_found' },
   getCustomerSummary: ofCustomer,
 
   exportCustomer: ofCustomer,
@@ -207,13 +226,15 @@ export function restRequests(operation: Operation, input: Json, of: Person): Ask
   return routes
     .filter((route) => route.operation === operation)
     .flatMap(({ method, url, parameters }): Ask[] => {
-      const { body, expectedVersion, id, ...query } = parameters === 'body' ? { body: input } : (input as Json);
+      const { body, expectedVersion, id, deliveryId, ...query } =
+        parameters === 'body' ? { body: input } : (input as Json);
       // Newcomers have no name.
       if (url.includes(':externalId') && id === of.newcomer) return [];
       const path = url
         .replace(':id', encodeURIComponent(String(id)))
         .replace(':source', 'shop')
         .replace(':externalId', of.name)
+        .replace(':deliveryId', String(deliveryId))
         .replace(/:\w+/g, of.customer);
       const search = new URLSearchParams(
         Object.entries(query).map(([name, value]): [string, string] => [name, String(value)]),

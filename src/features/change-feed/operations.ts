@@ -5,7 +5,7 @@ import { type Context, call, noteShown, readOperation, requireScope } from '../.
 import { defaultLimit, pageFrom, pageOf, pageParameters } from '../../platform/page.ts';
 import { id, instant, text } from '../../platform/values.ts';
 import { eventKind, heardKinds, readerOf, scopeOf, toldMembers } from './kinds.ts';
-import { type EventRow, eventsAfter } from './queries.ts';
+import { type EventRow, eventsAfter, type Wanted } from './queries.ts';
 
 export const cursorExpired = problemType('cursor_expired', 410, 'The events after the cursor are not kept any more');
 
@@ -46,7 +46,10 @@ const event = z
     }),
   })
   .meta({ id: 'Event', description: 'A change of a record. It holds names of members, never values.' });
-type Event = z.output<typeof event>;
+export type Event = z.output<typeof event>;
+
+export const eventInclude = z.enum(['record']).meta({ id: 'EventInclude', description: 'What comes with events.' });
+export const eventType = text(100);
 
 const eventPage = pageOf(event).meta({ id: 'EventPage' });
 
@@ -76,7 +79,7 @@ To start with what there is: take a cursor (\`GET /v1/events/position\`), read t
         example: ['order', 'refund'],
       }),
     type: z
-      .array(text(100))
+      .array(eventType)
       .min(1)
       .max(100)
       .optional()
@@ -86,7 +89,7 @@ To start with what there is: take a cursor (\`GET /v1/events/position\`), read t
       }),
     customerId: id.optional().meta({ description: 'Only records that were of this customer after the change.' }),
     include: z
-      .array(z.enum(['record']).meta({ id: 'EventInclude', description: 'What comes with events.' }))
+      .array(eventInclude)
       .optional()
       .meta({ description: '`record`: each record as you may see it now, as `current`.', example: ['record'] }),
     wait: z
@@ -153,7 +156,7 @@ export const getEventPosition = readOperation({
 });
 
 /** @throws Problem insufficient_scope when one that was asked for is none of those that the caller may hear of */
-function kindsFor(context: Context, asked: readonly string[] | undefined): readonly string[] {
+export function kindsFor(context: Context, asked: readonly string[] | undefined): readonly string[] {
   const heard = heardKinds(context);
   const closed = asked?.find((kind) => !heard.includes(kind));
   if (closed === undefined) return asked ?? heard;
@@ -212,6 +215,16 @@ async function withRecords(context: Context, rows: readonly EventRow[], included
   return events;
 }
 
+/** Events as the caller of `GET /v1/events` would read them now, with their positions: for who sends them on. */
+export async function toldEvents(
+  context: Context,
+  { records, ...wanted }: Wanted & { records: boolean },
+): Promise<{ position: number; event: Event }[]> {
+  const rows = await eventsAfter(context.db, context.principal, wanted);
+  const events = await withRecords(context, rows, records);
+  return events.map((event, index) => ({ position: rows[index]?.seq ?? 0, event }));
+}
+
 /** The record as the caller may see it, masked and audited as any read of it is; null: it is not there for it. */
 async function currentRecord(context: Context, { kind, recordId }: EventRow): Promise<Record<string, unknown> | null> {
   const operation = readerOf(kind);
@@ -241,4 +254,9 @@ function eventId(seq: number, at: string): string {
   const time = Date.parse(at).toString(16).padStart(12, '0');
   const place = seq.toString(16).padStart(15, '0');
   return `${time.slice(0, 8)}-${time.slice(8)}-7000-8${place.slice(0, 3)}-${place.slice(3)}`;
+}
+
+/** The position that an id of `eventId` holds. */
+export function positionIn(id: string): number {
+  return Number.parseInt(id.slice(20).replace('-', ''), 16);
 }

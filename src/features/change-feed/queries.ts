@@ -26,6 +26,7 @@ const left: Readonly<Record<NonNullable<Principal['scopedTo']>['kind'], () => SQ
 };
 
 const filters: Readonly<Record<string, SQL>> = {
+  positions: sql`e.seq = any(${param('positions')}::bigint[])`,
   customerId: sql`e.customer_id = ${param('customerId')}::uuid`,
   types: sql`told.kind || '.' || told.action = any(${param('types')}::text[])`,
 };
@@ -65,6 +66,8 @@ export interface Wanted {
   kinds: readonly string[];
   types?: readonly string[] | undefined;
   customerId?: string | undefined;
+  /** Only events of these positions. */
+  positions?: readonly number[] | undefined;
   limit: number;
 }
 

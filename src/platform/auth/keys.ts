@@ -24,6 +24,8 @@ export interface Keys {
    * store whose root key was replaced is the former one: `keysOfStore` knows.
    */
   readonly tombstoneSecret: Buffer;
+  /** 32 bytes that keep secrets in the database which the service has to use itself (stored-secrets.ts). */
+  readonly storedSecretsKey: Buffer;
   readonly root: RootKey;
 }
 
@@ -85,12 +87,13 @@ function newSecret(): string {
 function derivedSecrets(
   material: string | Buffer,
   root: string | Buffer,
-): Pick<Keys, 'cursorSecret' | 'linkSecret' | 'tombstoneSecret' | 'root'> {
+): Pick<Keys, 'cursorSecret' | 'linkSecret' | 'tombstoneSecret' | 'storedSecretsKey' | 'root'> {
   const rootKey = rootKeyOf(root);
   return {
     cursorSecret: derive(material, 'rapport cursors'),
     linkSecret: derive(material, 'rapport links'),
     tombstoneSecret: rootKey.tombstoneSecret,
+    storedSecretsKey: derive(root, 'rapport stored secrets'),
     root: rootKey,
   };
 }

@@ -12,12 +12,13 @@ import { scopeSetting } from './scoped-pool.ts';
  * `configuration`: the same for everybody; scoped roles read it.
  * `service`: the service alone.
  * `append`: the service alone, which adds and reads, and can neither change nor delete.
+ * `partner`: rows belong to a partner (`partner_id`) or to nobody; partner tokens see and change those of theirs.
  * `shares`: which customers (`owner`) are shared with which partner (its columns `partner_id` and `writable`); the
  * policies of the others ask it.
  */
 export interface TableAccess {
   table: PgTable;
-  access: 'owner' | 'configuration' | 'service' | 'append' | 'shares';
+  access: 'owner' | 'configuration' | 'service' | 'append' | 'partner' | 'shares';
   /** The column with the customer's id. */
   owner?: string;
   /** Statements that make its triggers, whose names begin with `feed_`, and their functions, in the schema `feed`. */
@@ -58,7 +59,7 @@ export function accessDefinitions(tables: readonly TableAccess[]): string[] {
     const name = quoted(getTableName(table));
     const policy = (role: string, commands: string, clauses: string) =>
       `CREATE POLICY ${quoted(`${role}_${commands.toLowerCase()}`)} ON ${name} FOR ${commands} TO ${role} ${clauses}`;
-    const secured = access === 'owner' || access === 'shares';
+    const secured = access === 'owner' || access === 'shares' || access === 'partner';
     const definitions = [
       ...(secured
         ? [
@@ -71,6 +72,13 @@ export function accessDefinitions(tables: readonly TableAccess[]): string[] {
     ];
     if (access === 'configuration') {
       definitions.push(`GRANT SELECT ON ${name} TO ${scopedRoles.partner}, ${scopedRoles.customer}`);
+    }
+    if (access === 'partner') {
+      const own = `(partner_id = ${scopedId('partner')})`;
+      definitions.push(
+        `GRANT ${everything} ON ${name} TO ${scopedRoles.partner}`,
+        policy(scopedRoles.partner, 'ALL', `USING ${own} WITH CHECK ${own}`),
+      );
     }
     if (access === 'shares') {
       definitions.push(

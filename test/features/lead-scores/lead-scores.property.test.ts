@@ -16,6 +16,7 @@ import { qualifiedLeads, rulesById, rulesInForce, scoresOf } from '../../../src/
 import type { LeadScoreAnswer, RuleSetDocument, RuleSetPreview } from '../../../src/features/lead-scores/record.ts';
 import { noAudit } from '../../../src/platform/audit.ts';
 import { fixedDirectory } from '../../../src/platform/auth/directory.ts';
+import { storedSecrets } from '../../../src/platform/auth/stored-secrets.ts';
 import { cursorCodec } from '../../../src/platform/cursor.ts';
 import { poolDb } from '../../../src/platform/db/client.ts';
 import { openFeed } from '../../../src/platform/feed.ts';
@@ -23,6 +24,7 @@ import { newId } from '../../../src/platform/ids.ts';
 import { keyedHash } from '../../../src/platform/keyed-hash.ts';
 import { linkTokens } from '../../../src/platform/link-token.ts';
 import { createContext, type Services } from '../../../src/platform/operation.ts';
+import { openOutgoing } from '../../../src/platform/outgoing.ts';
 import { createPrincipal } from '../../../src/platform/principal.ts';
 import { draws } from '../../support/draws.ts';
 import { idOf, world } from '../../support/facts.ts';
@@ -213,6 +215,8 @@ const services: Services = {
   issuer: null,
   audit: noAudit,
   feed: openFeed(db, 90),
+  secrets: storedSecrets(Buffer.alloc(32)),
+  outgoing: openOutgoing({ allow: [], production: false }),
   redirects: async () => new Map(),
   clock: () => now,
 };

@@ -8,12 +8,14 @@ import { routes } from '../../../src/features.ts';
 import { noAudit } from '../../../src/platform/audit.ts';
 import { fixedDirectory } from '../../../src/platform/auth/directory.ts';
 import { openKeys } from '../../../src/platform/auth/keys.ts';
+import { storedSecrets } from '../../../src/platform/auth/stored-secrets.ts';
 import { cursorCodec } from '../../../src/platform/cursor.ts';
 import { openPool, poolDb } from '../../../src/platform/db/client.ts';
 import { openFeed } from '../../../src/platform/feed.ts';
 import { isPublic } from '../../../src/platform/http/public.ts';
 import { keyedHash } from '../../../src/platform/keyed-hash.ts';
 import { linkTokens } from '../../../src/platform/link-token.ts';
+import { openOutgoing } from '../../../src/platform/outgoing.ts';
 import { type Answer, testApp } from '../../support/app.ts';
 
 const start = Date.parse('2026-03-01T12:00:00.000Z');
@@ -677,6 +679,8 @@ t.test('the job plans what claims would', async (t) => {
     issuer: null,
     audit: noAudit,
     feed: openFeed(poolDb(pool), 90),
+    secrets: storedSecrets(Buffer.alloc(32)),
+    outgoing: openOutgoing({ allow: [], production: false }),
     redirects: async () => new Map(),
     clock: () => at(110),
   };
