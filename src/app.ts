@@ -9,6 +9,7 @@ import { clientAccess, clientJobs } from './features/clients/access.ts';
 import { tokenEndpoint } from './features/clients/tokens.ts';
 import { redirectsOf } from './features/customers/aliases.ts';
 import { fillTerms } from './features/customers/fill-terms.ts';
+import { importJobs } from './features/imports/run.ts';
 import { leadModelJobs } from './features/lead-models/train.ts';
 import { leadScoreJobs } from './features/lead-scores/index-job.ts';
 import { leadJobs } from './features/leads/qualification.ts';
@@ -51,6 +52,7 @@ import { answerProblems, refuseConnection, sendProblem } from './platform/http/p
 import { isPublic, servePublic } from './platform/http/public.ts';
 import { limitAddressRate, limitRate } from './platform/http/rate-limit.ts';
 import { type Route, serve } from './platform/http/rest.ts';
+import { limitBodyTime } from './platform/http/uploads.ts';
 import { newId } from './platform/ids.ts';
 import { type DueJobs, type JobSetting, type JobWorker, runDueJobs, startJobWorker } from './platform/job-worker.ts';
 import { type AnyJob, enqueueRecurring } from './platform/jobs.ts';
@@ -84,6 +86,7 @@ export const jobs: readonly AnyJob[] = [
   keepSegmentMembers,
   ...retentionJobs,
   ...clientJobs,
+  ...importJobs,
 ];
 
 declare module 'fastify' {
@@ -144,8 +147,9 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     bodyLimit: 1024 * 1024,
     // A slow machine takes as long as it takes; whoever starts the service says when that is too long.
     pluginTimeout: 0,
-    // Slow senders do not hold a connection for ever.
-    requestTimeout: 60_000,
+    // Slow senders do not hold a connection for ever: see `limitBodyTime`. Headers have to be there within a minute.
+    requestTimeout: 0,
+    http: { headersTimeout: 60_000 },
     // Whose X-Forwarded-For says the address of the sender.
     trustProxy: config.trustedProxies.length > 0 && [...config.trustedProxies],
     // Pairs, see rest.ts; an external id of 255 characters may take nine times that in percent-encoded UTF-8.
@@ -220,6 +224,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   };
 
   logRequests(app);
+  limitBodyTime(app);
   addJobs(app, { connection, jobs, services, log: logger });
   answerProblems(app);
   app.addHook('onRequest', (_request, reply, done) => {

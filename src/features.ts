@@ -16,6 +16,8 @@ import { customerResolvers } from './features/customers/resolvers.ts';
 import { customerRoutes } from './features/customers/routes.ts';
 import { followUpResolvers } from './features/follow-ups/resolvers.ts';
 import { followUpRoutes } from './features/follow-ups/routes.ts';
+import { importResolvers } from './features/imports/resolvers.ts';
+import { importRoutes } from './features/imports/routes.ts';
 import { interactionResolvers } from './features/interactions/resolvers.ts';
 import { interactionRoutes } from './features/interactions/routes.ts';
 import { leadModelResolvers } from './features/lead-models/resolvers.ts';
@@ -72,6 +74,7 @@ export const routes: readonly Route[] = [
   ...consentRoutes,
   ...customerRoutes,
   ...followUpRoutes,
+  ...importRoutes,
   ...interactionRoutes,
   ...leadModelRoutes,
   ...leadScoreRoutes,
@@ -104,6 +107,7 @@ export const resolvers: readonly Resolvers[] = [
   consentResolvers,
   customerResolvers,
   followUpResolvers,
+  importResolvers,
   interactionResolvers,
   leadModelResolvers,
   leadScoreResolvers,

@@ -182,6 +182,8 @@ const sections: Readonly<Record<string, string>> = {
   events: 'Every change of every record, in order and without gaps, for systems that follow this one.',
   'audit-entries': 'Who changed or read what, when and from where. Names of members only, never their values.',
   metrics: 'Who stays, who comes back, and what they are worth. Every answer carries its definition, period and parts.',
+  imports: 'Files of records that are written in the background, line by line, by the rules of single writes.',
+  'import-mappings': 'Which columns of a file are which members of a record, kept under a name.',
 };
 
 export const guide: Guide = {
