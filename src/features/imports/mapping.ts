@@ -31,7 +31,7 @@ function sourcesOf(item: Schema, mapping: Mapping): Mapped {
     const path = name.split('.');
     const schema = schemaAt(item, path);
     if (!schema) throw invalid(`/mapping/${name}`, 'unknown_member', `${name} is no member of the records.`);
-    const { column, value, as } = typeof from === 'string' ? { column: from } : from;
+    const { column, value, as } = from;
     if (value !== undefined) found.constants.push({ path, value });
     if (column === undefined) continue;
     if (as === 'amount') found.amounts.push(path);
@@ -67,7 +67,7 @@ function readerOf(schema: Schema): Source['read'] {
       return Number(text);
     if (types.includes('boolean') && /^(true|false)$/i.test(text)) return text.toLowerCase() === 'true';
     if (/^[[{]/.test(text) && (types.includes('object') || types.includes('array'))) return parsed(text);
-    return type === 'array' ? text.split(',').map((one) => one.trim()) : text;
+    return types.includes('array') && !types.includes('string') ? text.split(',').map((one) => one.trim()) : text;
   };
   return (cell) => (typeof cell === 'string' ? fromText(cell) : cell);
 }

@@ -164,7 +164,10 @@ async function savedMapping(context: Context, mappingId: string, kind: ImportRow
 /** @throws Problem where it is no mapping */
 function mappingOf(given: Record<string, string> | undefined): Mapping | null {
   if (!given) return null;
-  const read = Object.entries(given).map(([name, text]) => [name, text.startsWith('{') ? jsonOf(text) : text]);
+  const read = Object.entries(given).map(([name, text]) => [
+    name,
+    text.startsWith('{') ? jsonOf(text) : { column: text },
+  ]);
   const parsed = mappingSchema.safeParse(Object.fromEntries(read));
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;

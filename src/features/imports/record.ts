@@ -57,34 +57,40 @@ const memberPath = z
   .regex(/^[A-Za-z][A-Za-z0-9]*(\.[^.]+){0,5}$/, { error: 'is no path of members such as customer.email' });
 
 const mappedFrom = z
-  .union([
-    text(255),
-    z
-      .strictObject({
-        column: text(255).optional(),
-        value: z.union([text(1_000), z.number(), z.boolean()]).optional(),
-        as: z.enum(['amount']).optional(),
+  .strictObject({
+    column: text(255).optional().meta({ description: 'Name of the column; in NDJSON, path of the member.' }),
+    value: z
+      .union([text(1_000), z.number(), z.boolean()])
+      .optional()
+      .meta({ description: 'The same for all lines.' }),
+    as: z
+      .enum(['amount'])
+      .meta({
+        id: 'MappedAs',
+        description:
+          'amount: a decimal number in major units (12.30), read as an amount in the `currency` of the line.',
       })
-      .refine(({ column, value }) => (column === undefined) !== (value === undefined), {
-        error: 'needs either a column or a value',
-        params: { code: 'column_or_value' },
-      })
-      .refine(({ as, column }) => as === undefined || column !== undefined, {
-        error: 'has `as` without a column',
-        params: { code: 'column_required' },
-      }),
-  ])
-  .meta({ id: 'MappedFrom' });
+      .optional(),
+  })
+  .refine(({ column, value }) => (column === undefined) !== (value === undefined), {
+    error: 'needs either a column or a value',
+    params: { code: 'column_or_value' },
+  })
+  .refine(({ as, column }) => as === undefined || column !== undefined, {
+    error: 'has `as` without a column',
+    params: { code: 'column_required' },
+  })
+  .meta({ id: 'MappedFrom', description: 'Where a member comes from: a column, or a value.' });
 
 export const mapping = z
   .record(memberPath, mappedFrom)
   .refine((value) => Object.keys(value).length <= 200, { error: 'has more than 200 members' })
   .meta({
     description:
-      'Where members come from, by their paths: the name of a column (in NDJSON: a path of members), or `{ "column": … }` or `{ "value": … }`, the same for all lines. `"as": "amount"` reads a decimal number in major units (12.30) as an amount in the `currency` of the line. Columns that it does not name stand for the member of their name; others are ignored.',
+      'Where members come from, by their paths (`customer.email`, `items.0.sku`). Columns that it does not name stand for the member of their name; others are ignored.',
     example: {
-      externalId: 'Order',
-      placedAt: 'Date',
+      externalId: { column: 'Order' },
+      placedAt: { column: 'Date' },
       total: { column: 'Total', as: 'amount' },
       source: { value: 'shop' },
     },
@@ -110,7 +116,7 @@ export const importMappingRecord = record('importMapping', {
     example: {
       name: 'Orders of the old shop',
       kind: 'orders',
-      mapping: { externalId: 'Order', total: { column: 'Total', as: 'amount' }, source: { value: 'shop' } },
+      mapping: { externalId: { column: 'Order' }, total: { column: 'Total', as: 'amount' }, source: { value: 'shop' } },
     },
   },
 });

@@ -25,7 +25,7 @@ export function limitBodyTime(app: FastifyInstance): void {
     if (hasBody(raw) && !routeOptions.config.takesUpload) {
       const timer = setTimeout(() => {
         refuseConnection(Object.assign(new Error('too slow'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), raw.socket);
-      }, patience);
+      }, patience).unref();
       raw.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
     }
     done();
@@ -57,18 +57,32 @@ export function openUpload(
   if (encoding !== 'gzip' && encoding !== 'identity')
     throw new Problem('unsupported_media_type', 'Send the file as it is, or with Content-Encoding: gzip.');
   const body = request.body as Readable | undefined; // see `takeUploads`
-  return { says, bytes: limited(body ? unpacked(body, encoding === 'gzip') : none()) };
+  return { says, bytes: body ? limited(unpacked(body, encoding === 'gzip'), body) : none() };
 }
 
 async function* none(): AsyncGenerator<Buffer> {}
 
-async function* limited(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+async function* limited(chunks: AsyncIterable<Buffer>, body: Readable): AsyncGenerator<Buffer> {
   let size = 0;
-  for await (const chunk of chunks) {
-    size += chunk.length;
-    if (size > largestUpload) throw new Problem('body_too_large', 'The file has more than 16 GB. Send it in parts.');
-    yield chunk;
+  try {
+    for await (const chunk of chunks) {
+      size += chunk.length;
+      if (size > largestUpload) throw new Problem('body_too_large', 'The file has more than 16 GB. Send it in parts.');
+      yield chunk;
+    }
+  } finally {
+    passOver(body);
   }
+}
+
+/** Many senders look for an answer when they have sent all, and the next request comes behind it. */
+function passOver(body: Readable): void {
+  if (body.readableEnded || body.destroyed) return;
+  // Whoever waited for the next bytes keeps the stream from flowing.
+  body.removeAllListeners('readable');
+  body.resume();
+  const timer = setTimeout(() => body.destroy(), patience).unref();
+  body.once('close', () => clearTimeout(timer)).once('end', () => clearTimeout(timer));
 }
 
 /** A file that is gzipped says so itself, if not in a header. */
@@ -115,11 +129,12 @@ function brokenGzip(): Problem {
 
 /** The bytes of a request, as they come. */
 async function* arriving(body: Readable): AsyncGenerator<Buffer> {
-  const chunks = body[Symbol.asyncIterator]() as AsyncIterator<Buffer>; // of a stream of bytes
+  // The answer goes through the socket that would be destroyed.
+  const chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>; // of a stream of bytes
   for (;;) {
     let timer: NodeJS.Timeout | undefined;
     const silence = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(incomplete()), patience);
+      timer = setTimeout(() => reject(incomplete()), patience).unref();
     });
     try {
       const next = await Promise.race([chunks.next(), silence]);
