@@ -14,6 +14,7 @@ import { consentResolvers } from './features/consents/resolvers.ts';
 import { consentRoutes } from './features/consents/routes.ts';
 import { customerResolvers } from './features/customers/resolvers.ts';
 import { customerRoutes } from './features/customers/routes.ts';
+import { exportRoutes } from './features/exports/routes.ts';
 import { followUpResolvers } from './features/follow-ups/resolvers.ts';
 import { followUpRoutes } from './features/follow-ups/routes.ts';
 import { importResolvers } from './features/imports/resolvers.ts';
@@ -73,6 +74,7 @@ export const routes: readonly Route[] = [
   ...clientRoutes,
   ...consentRoutes,
   ...customerRoutes,
+  ...exportRoutes,
   ...followUpRoutes,
   ...importRoutes,
   ...interactionRoutes,

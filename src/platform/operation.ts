@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { SQL } from 'drizzle-orm';
 import type pg from 'pg';
 import { z } from 'zod';
@@ -12,7 +13,6 @@ import { type Pool, ScopedPool } from './db/scoped-pool.ts';
 import { Problem, type ProblemCode } from './errors.ts';
 import { inputProblem, reportInput } from './faults.ts';
 import type { Feed } from './feed.ts';
-import type { GzippedBuffer } from './gzipped-buffer.ts';
 import { claimKey, fingerprint, Replay, storeAnswer } from './idempotency.ts';
 import type { KeyedHash } from './keyed-hash.ts';
 import type { LinkTokens } from './link-token.ts';
@@ -20,6 +20,7 @@ import { maskForScoped, refuseMasked } from './masked-fields.ts';
 import { IdsMerged, idsIn, mayBeMerged, Redirected, type Redirects, withRedirects } from './merged-ids.ts';
 import { withoutNulls } from './not-given.ts';
 import { beginWrite, endWrite, type OpenWrite } from './open-writes.ts';
+import type { Everything } from './page.ts';
 import { type Mask, ordersByPersonal, personalSelectors, redactor } from './personal.ts';
 import type { Principal, ScopedTo } from './principal.ts';
 import type { RecordSource, Select, SelectedPage, SelectedRow } from './record-source.ts';
@@ -153,6 +154,8 @@ export interface Selectable {
   one?(context: Context, input: never, select: Select): Promise<SelectedRow>;
   /** A page of them. */
   page?(context: Context, input: never, select: Select): Promise<SelectedPage>;
+  /** All of them, in the order of their ids. */
+  all?(context: Context, input: never, select: Select): Promise<Everything>;
   /** A select of the records of an owner, in an order of the list; the first of them with a limit. */
   ofOwner?(owner: SQL, sort: string | undefined): SQL;
 }
@@ -165,7 +168,9 @@ export interface ReadOperation<I extends Shape = Shape, O extends z.ZodType = z.
    */
   document?: {
     media: Readonly<Record<string, z.ZodType | null>>;
-    of: (output: z.output<O>) => { text: GzippedBuffer; headers: Readonly<Record<string, string>> };
+    of: (output: z.output<O>) => { text: { stream(): Readable }; headers: Readonly<Record<string, string>> };
+    /** It is made while it is sent, so only REST has it. */
+    live?: true;
   };
   run: (context: Context, input: z.output<I>) => Promise<z.output<O>>;
 }

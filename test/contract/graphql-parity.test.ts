@@ -43,7 +43,8 @@ const setOperations: Record<string, string> = {
 t.test('what one door can do, the other can', async (t) => {
   const here = new Set(fields.flatMap(({ operations: behind }) => behind.map(({ name }) => name)));
   for (const name of Object.keys(setOperations)) if (here.has(name)) here.add(setOperations[name] ?? '');
-  const ofFiles = (operation: Operation | undefined) => operation?.kind === 'write' && operation.upload !== undefined;
+  const ofFiles = (operation: Operation | undefined) =>
+    operation?.kind === 'write' ? operation.upload !== undefined : operation?.document?.live === true;
   t.same(
     [...operations.keys()].filter((name) => !here.has(name) && !ofFiles(operations.get(name))),
     [],
