@@ -2,6 +2,7 @@ import { abuse } from './abuse.ts';
 import { answers } from './answers.ts';
 import { duplicates } from './duplicates.ts';
 import { graphql } from './graphql.ts';
+import { ingest } from './ingest.ts';
 import { leads } from './leads.ts';
 import { loyalty } from './loyalty.ts';
 import type { Mark, Measure } from './measure.ts';
@@ -37,7 +38,20 @@ export const subjects: Subject[] = [
     usual: true,
     memory,
     // What is hostile comes late, as it raises the most memory used.
-    groups: { start: [start], reads, graphql, metrics, rare, searches, writes, loyalty, partner, abuse, soak: [soak] },
+    groups: {
+      start: [start],
+      reads,
+      graphql,
+      metrics,
+      rare,
+      searches,
+      writes,
+      ingest,
+      loyalty,
+      partner,
+      abuse,
+      soak: [soak],
+    },
   },
   {
     filling: { kind: 'leads', file: 'lead-store.ts', fill: 'fillLeadStore', rows: 1_000_000 },
