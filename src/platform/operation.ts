@@ -20,10 +20,9 @@ import { maskForScoped, refuseMasked } from './masked-fields.ts';
 import { IdsMerged, idsIn, mayBeMerged, Redirected, type Redirects, withRedirects } from './merged-ids.ts';
 import { withoutNulls } from './not-given.ts';
 import { beginWrite, endWrite, type OpenWrite } from './open-writes.ts';
-import type { Everything } from './page.ts';
 import { type Mask, ordersByPersonal, personalSelectors, redactor } from './personal.ts';
 import type { Principal, ScopedTo } from './principal.ts';
-import type { RecordSource, Select, SelectedPage, SelectedRow } from './record-source.ts';
+import type { Everything, RecordSource, Select, SelectedPage, SelectedRow } from './record-source.ts';
 
 /** What the service gives to every operation. */
 export interface Services {

@@ -5,7 +5,7 @@ import { declaredShares } from './db/shares.ts';
 import { Problem } from './errors.ts';
 import { settledUntil } from './open-writes.ts';
 import type { Context } from './operation.ts';
-import type { Select } from './record-source.ts';
+import type { Everything, Select } from './record-source.ts';
 import { text } from './values.ts';
 
 /** The most records on a page. */
@@ -264,12 +264,6 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
   }
 
   return Object.assign(list, { cursorFor, first, everything });
-}
-
-/** A statement and its parameters. */
-export interface Everything {
-  query: SQL;
-  values: Values;
 }
 
 /** The parameter up to which lists by `updatedAt` go. */

@@ -55,11 +55,12 @@ interface Row {
  */
 function exportOf<L extends ReadOperation>(kind: string, list: L): ReadOperation {
   const { shape } = list.input;
+  const name = `export${kind.charAt(0).toUpperCase()}${kind.slice(1)}`;
   const left = ['limit', 'after', 'count', 'cursors', 'sort'];
   const filters = Object.fromEntries(Object.entries(shape).filter(([name]) => !left.includes(name)));
   return readOperation({
     ...list,
-    name: `export${kind.charAt(0).toUpperCase()}${kind.slice(1)}`,
+    name,
     summary: `Export ${kind}`,
     description: `All ${kind} that \`GET /v1/${kind}\` lists with these filters, as of one instant, in the order of their ids, as a stream: however many there are, it is read as fast as you take it. An answer that breaks off ends without the closing chunk: go on with \`after\`, the id of the last whole record that you have; what follows is of a later instant. With the scope \`events:read\` the header \`Events-After\` has the position for \`GET /v1/events\` from which to follow the changes since. Text cells of CSV that a spreadsheet would run (\`=\`, \`+\`, \`-\`, \`@\`, tab) begin with an apostrophe, which imports take away. Over REST only.`,
     input: z.strictObject({
@@ -79,7 +80,10 @@ function exportOf<L extends ReadOperation>(kind: string, list: L): ReadOperation
       const redirects = await context.redirects(context.db, [...idsIn(filter)]);
       const position = context.principal.has('events:read') ? (await getEventPosition.run(context, {})).position : null;
       const exported: Exported = {
-        text: await liveExport(context, list, withRedirects(filter, redirects) as typeof filter, asked === 'csv'),
+        text: await liveExport(context, list, withRedirects(filter, redirects) as typeof filter, {
+          name,
+          isCsv: asked === 'csv',
+        }),
         headers: {
           'Content-Type':
             asked === 'csv' ? 'text/csv; charset=utf-8; header=present' : 'application/x-ndjson; charset=utf-8',
@@ -116,13 +120,19 @@ function withCondition(input: Record<string, unknown>): Record<string, unknown> 
   return { ...input, filter: parsed.data };
 }
 
+interface How {
+  /** Of the operation, for the audit. */
+  name: string;
+  isCsv: boolean;
+}
+
 const fetchRows = statement<Row>('fetch_export', sql`fetch ${sql.raw(String(atATime))} from export_rows`);
 
 async function liveExport(
   context: Context,
   list: Operation,
   filter: Record<string, unknown>,
-  isCsv: boolean,
+  how: How,
 ): Promise<LiveText> {
   const all = selectableOf(list)?.all;
   const select = textSelect(list, context);
@@ -143,7 +153,7 @@ async function liveExport(
         context.pool,
         async (tx) => {
           await tx.all(declare, values);
-          await writeRows(tx, context, list, isCsv, write);
+          await writeRows(tx, context, list, how, write);
         },
         { snapshot: true },
       );
@@ -157,7 +167,7 @@ async function writeRows(
   tx: Transaction,
   context: Context,
   list: Operation,
-  isCsv: boolean,
+  { name, isCsv }: How,
   write: (text: string) => Promise<void>,
 ): Promise<void> {
   const record = listedRecord(list.output);
@@ -174,7 +184,7 @@ async function writeRows(
     next = rows.length < atATime ? Promise.resolve([]) : tx.all(fetchRows);
     next.catch(() => undefined);
     const shown = [...new Set(rows.flatMap((row) => row.shown))];
-    if (shown.length > 0) noteShown(list, context, shown);
+    if (shown.length > 0) noteShown({ name, scope: list.scope }, context, shown);
     await write(rows.map((row) => (isCsv ? asCsv(row, members) : `${row.text}\n`)).join(''));
     if (rows.length < atATime) return;
   }

@@ -8,6 +8,7 @@ import { viewerTag } from '../masked-fields.ts';
 import { Redirected, type Redirects } from '../merged-ids.ts';
 import {
   type Answer,
+  authorize,
   type Context,
   call,
   createContext,
@@ -176,6 +177,7 @@ function serveRoutes(app: FastifyInstance, services: Services, routes: readonly 
         const { principal, ip } = request;
         const origin = originOf('rest', ip, { anybody: target.operation.public === true, principal });
         const context = createContext(services, principal, request.id, origin);
+        if (upload) authorize(target.operation, context);
         const file = upload && openUpload(request, upload.media);
         const raw = file ? { ...file.says, ...assemble(binding, request, true) } : assemble(binding, request);
         try {
