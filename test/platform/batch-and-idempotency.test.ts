@@ -152,6 +152,10 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
   await request('PUT', `/v1/partners/${dealer.id}/customers/${customer.id}`, { body: {} });
   const keeping = { name: 'Texts', kind: 'interaction_text', after: 24, unit: 'months' };
   const { body: kept } = await request('POST', '/v1/retention-rules', { body: keeping });
+  const { body: file } = await request('POST', '/v1/imports?kind=orders', {
+    headers: { 'Content-Type': 'application/x-ndjson' },
+    body: '\n',
+  });
   const mapping = { name: 'm', kind: 'orders', mapping: {} };
   const { body: mapped } = await request('POST', '/v1/import-mappings', { body: mapping });
   const followUp = { customerId: customer.id, kind: 'retention' };
@@ -271,6 +275,7 @@ t.test('a dry run of any write answers as if and writes nothing', async (t) => {
     ['PUT', `/v1/partners/${dealer.id}/customers/${empty.id}`, 201, { writable: true }],
     ['DELETE', `/v1/partners/${dealer.id}/customers/${customer.id}`, 204],
     ['POST', `/v1/partners/${dealer.id}/customers/batch`, 200, { customers: [{ customerId: empty.id }, 3] }],
+    ['POST', `/v1/imports/${file.id}/cancel`, 200],
     ['POST', '/v1/import-mappings', 201, mapping],
     ['PATCH', `/v1/import-mappings/${mapped.id}`, 200, { name: 'n' }, ifMatch],
     ['DELETE', `/v1/import-mappings/${mapped.id}`, 204, undefined, ifMatch],

@@ -235,6 +235,7 @@ function restRequests(operation: Operation, input: Json): Ask[] {
         path: query.length > 0 ? `${path}?${search.toString()}` : path,
         headers: {
           ...(body !== undefined && { 'Content-Type': 'application/json' }),
+          ...(operation.kind === 'write' && operation.upload && { 'Content-Type': 'application/x-ndjson' }),
           ...(expectedVersion !== undefined && { 'If-Match': String(expectedVersion) }),
           ...(keyed && newKey()),
         },

@@ -128,7 +128,7 @@ export const taintCases: Record<string, TaintCase> = {
   getImport: (_of, _house, more) => ({ id: more.import }),
   cancelImport: (_of, _house, more) => ({ id: more.import }),
   exportImportErrors: (_of, _house, more) => ({ id: more.import }),
-  createImportMapping: () => ({ body: { name: typed, kind: 'orders', mapping: {} } }),
+  createImportMapping: () => ({ body: { name: 'Shop', kind: 'orders', mapping: {} } }),
   listImportMappings: nothing,
   getImportMapping: (_of, _house, { importMapping }) => ({ id: importMapping }),
   updateImportMapping: (_of, _house, { importMapping }) => change(importMapping, { tags: ['a'] }),

@@ -280,7 +280,11 @@ export const exportImportErrors = readOperation({
     media: { 'application/x-ndjson': null },
     of: ({ text }) => ({
       text: text as unknown as GzippedBuffer, // what `run` has put there
-      headers: { 'Content-Type': 'application/x-ndjson; charset=utf-8', 'Cache-Control': 'no-store' },
+      headers: {
+        'Content-Type': 'application/x-ndjson; charset=utf-8',
+        'Content-Disposition': 'attachment; filename="import-errors.ndjson"',
+        'Cache-Control': 'no-store',
+      },
     }),
   },
   problems: ['not_found'],

@@ -11,6 +11,7 @@ import { beginWrite, endWrite } from '../../platform/open-writes.ts';
 import { type Context, callWithin, createContext, personalScope, type Services } from '../../platform/operation.ts';
 import { createPrincipal } from '../../platform/principal.ts';
 import { id } from '../../platform/values.ts';
+import { membersOf } from '../../records/walk.ts';
 import { type Importing, importing } from './kinds.ts';
 import { cellMapper, documentMapper } from './mapping.ts';
 import {
@@ -200,6 +201,7 @@ async function readBlock(
   const read = format === 'csv' ? csvReader(item, columns ?? [], mapping) : ndjsonReader(item, mapping);
   const lines: Line[] = [];
   const faults: Fault[] = [];
+  const isNamed = membersOf(item).some(([member]) => member === 'externalId');
   const content = block.content ?? '';
   let from = 0;
   for (const [index, line] of (block.lines ?? []).entries()) {
@@ -207,10 +209,14 @@ async function readBlock(
     const made = await read(content.slice(from, from + length));
     from += length;
     if ('code' in made) faults.push({ line, position: 0, pointer: null, ...made });
+    else if (isNamed && made.item['externalId'] === undefined) faults.push({ line, position: 0, ...nameless });
     else lines.push({ line, item: made.item });
   }
   return { lines, faults };
 }
+
+/** Without a name a file that is sent again would bring it again. */
+const nameless = { code: 'required', pointer: '/externalId', message: 'Required: by it the line is known again.' };
 
 type Made = { item: Line['item'] } | Pick<ErrorRow, 'code' | 'message'>;
 

@@ -121,5 +121,8 @@ t.test('refunds wait for orders of a later file; returns and interactions', asyn
   ] as const) {
     t.match(counts(await imported(api, `kind=${kind}`, ndjson([document]))), { ...none, created: 1 }, kind);
     t.match(counts(await imported(api, `kind=${kind}`, ndjson([document]))), { ...none, unchanged: 1 }, kind);
+    const { externalId: _, ...nameless } = document;
+    const refused = await imported(api, `kind=${kind}`, ndjson([nameless]));
+    t.match(await errorsOf(api, refused.id), [{ line: 1, code: 'required', pointer: '/externalId' }]);
   }
 });
