@@ -10,6 +10,7 @@ import { clientAccess, clientJobs } from './features/clients/access.ts';
 import { tokenEndpoint } from './features/clients/tokens.ts';
 import { redirectsOf } from './features/customers/aliases.ts';
 import { fillTerms } from './features/customers/fill-terms.ts';
+import { importJobs } from './features/imports/run.ts';
 import { leadModelJobs } from './features/lead-models/train.ts';
 import { leadScoreJobs } from './features/lead-scores/index-job.ts';
 import { leadJobs } from './features/leads/qualification.ts';
@@ -57,6 +58,7 @@ import { isPublic, servePublic } from './platform/http/public.ts';
 import { limitAddressRate, limitRate } from './platform/http/rate-limit.ts';
 import { type Route, serve } from './platform/http/rest.ts';
 import { traceRequests } from './platform/http/tracing.ts';
+import { limitBodyTime } from './platform/http/uploads.ts';
 import { newId } from './platform/ids.ts';
 import { type DueJobs, type JobSetting, type JobWorker, runDueJobs, startJobWorker } from './platform/job-worker.ts';
 import { type AnyJob, enqueueRecurring } from './platform/jobs.ts';
@@ -93,6 +95,7 @@ export const jobs: readonly AnyJob[] = [
   ...retentionJobs,
   ...clientJobs,
   forgetWebhookDeliveries,
+  ...importJobs,
 ];
 
 declare module 'fastify' {
@@ -157,8 +160,9 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     bodyLimit: 1024 * 1024,
     // A slow machine takes as long as it takes; whoever starts the service says when that is too long.
     pluginTimeout: 0,
-    // Slow senders do not hold a connection for ever.
-    requestTimeout: 60_000,
+    // Slow senders do not hold a connection for ever: see `limitBodyTime`. Headers have to be there within a minute.
+    requestTimeout: 0,
+    http: { headersTimeout: 60_000 },
     // Whose X-Forwarded-For says the address of the sender.
     trustProxy: config.trustedProxies.length > 0 && [...config.trustedProxies],
     // Pairs, see rest.ts; an external id of 255 characters may take nine times that in percent-encoded UTF-8.
@@ -245,6 +249,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   app.addHook('onClose', () => metrics.close());
   logRequests(app);
   countAnswers(app, metrics);
+  limitBodyTime(app);
   addJobs(app, { connection, jobs, services, log: logger }, openDeliverer(services, connection, logger));
   answerProblems(app);
   app.addHook('onRequest', (request, reply, done) => {

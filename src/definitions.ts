@@ -7,6 +7,7 @@ import './features/clients/record.ts';
 import './features/consents/record.ts';
 import './features/customers/record.ts';
 import './features/follow-ups/record.ts';
+import './features/imports/record.ts';
 import './features/interactions/record.ts';
 import './features/lead-models/record.ts';
 import './features/lead-scores/record.ts';

@@ -14,8 +14,11 @@ import { consentResolvers } from './features/consents/resolvers.ts';
 import { consentRoutes } from './features/consents/routes.ts';
 import { customerResolvers } from './features/customers/resolvers.ts';
 import { customerRoutes } from './features/customers/routes.ts';
+import { exportRoutes } from './features/exports/routes.ts';
 import { followUpResolvers } from './features/follow-ups/resolvers.ts';
 import { followUpRoutes } from './features/follow-ups/routes.ts';
+import { importResolvers } from './features/imports/resolvers.ts';
+import { importRoutes } from './features/imports/routes.ts';
 import { interactionResolvers } from './features/interactions/resolvers.ts';
 import { interactionRoutes } from './features/interactions/routes.ts';
 import { leadModelResolvers } from './features/lead-models/resolvers.ts';
@@ -73,7 +76,9 @@ export const routes: readonly Route[] = [
   ...clientRoutes,
   ...consentRoutes,
   ...customerRoutes,
+  ...exportRoutes,
   ...followUpRoutes,
+  ...importRoutes,
   ...interactionRoutes,
   ...leadModelRoutes,
   ...leadScoreRoutes,
@@ -107,6 +112,7 @@ export const resolvers: readonly Resolvers[] = [
   consentResolvers,
   customerResolvers,
   followUpResolvers,
+  importResolvers,
   interactionResolvers,
   leadModelResolvers,
   leadScoreResolvers,

@@ -201,6 +201,9 @@ const sections: Readonly<Record<string, string>> = {
     'Changes are sent to your address as they happen, signed by [Standard Webhooks](https://www.standardwebhooks.com), until it has taken them.',
   'audit-entries': 'Who changed or read what, when and from where. Names of members only, never their values.',
   metrics: 'Who stays, who comes back, and what they are worth. Every answer carries its definition, period and parts.',
+  imports: 'Files of records that are written in the background, line by line, by the rules of single writes.',
+  exports: 'All records of a kind as one stream, as of one instant.',
+  'import-mappings': 'Which columns of a file are which members of a record, kept under a name.',
 };
 
 export const guide: Guide = {

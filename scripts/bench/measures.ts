@@ -2,6 +2,7 @@ import { abuse } from './abuse.ts';
 import { answers } from './answers.ts';
 import { duplicates } from './duplicates.ts';
 import { graphql } from './graphql.ts';
+import { ingest } from './ingest.ts';
 import { leads } from './leads.ts';
 import { loyalty } from './loyalty.ts';
 import type { Mark, Measure } from './measure.ts';
@@ -46,6 +47,7 @@ export const subjects: Subject[] = [
       rare,
       searches,
       writes,
+      ingest,
       loyalty,
       partner,
       webhooks: [webhooks],

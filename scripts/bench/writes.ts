@@ -34,7 +34,7 @@ interface Fact {
   lines: string[];
 }
 
-const order: Fact = {
+export const order: Fact = {
   plural: 'orders',
   kind: 'order',
   document: orderDocument,
@@ -51,7 +51,7 @@ const interaction: Fact = {
 
 let numbers = Math.floor(Date.now() / 1000) * 10_000;
 
-function nextDocument({ document }: Fact, store: Customers) {
+export function nextDocument({ document }: Fact, store: Customers) {
   numbers += 1;
   return document(store, `B${numbers}`, numbers);
 }
@@ -150,16 +150,16 @@ async function pushBatch(version: Version, fact: Fact, store: Customers): Promis
     throw new Error(`A batch was answered with ${JSON.stringify(results).slice(0, 500)}`);
 }
 
-/** Files of the server with the newest facts of the store, a thousand each, and empty tables for them. */
-async function prepareCopies(client: pg.Client, { plural, kind, lines }: Fact, count: number) {
+/** Files of the server with the newest facts of the store, `size` each, and empty tables for them. */
+export async function prepareCopies(client: pg.Client, { plural, kind, lines }: Fact, count: number, size = batchSize) {
   const { rows } = await client.query('show data_directory');
   const folder: string = rows[0].data_directory;
   const files: string[] = [];
   await client.query(
     `create schema bench_copy;
      create temporary table bench_chunks as
-       select customer_id, id, (row_number() over (order by id desc) - 1) / ${batchSize} as chunk
-       from (select customer_id, id from ${plural} order by id desc limit ${count * batchSize}) newest`,
+       select customer_id, id, (row_number() over (order by id desc) - 1) / ${size} as chunk
+       from (select customer_id, id from ${plural} order by id desc limit ${count * size}) newest`,
   );
   const ofChunk = (id: string) => `t.customer_id = c.customer_id and t.${id} = c.id`;
   const tables = [

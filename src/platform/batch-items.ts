@@ -19,6 +19,11 @@ export function declareBatch(body: z.ZodType, batch: Batch): void {
   batches.set(body, batch);
 }
 
+/** What a body is a batch of; undefined for other bodies. */
+export function batchOf(body: z.core.$ZodType | undefined): Readonly<Batch> | undefined {
+  return body && batches.get(body);
+}
+
 /** What the documents say of the items of a batch's body; undefined for other bodies. */
 export function batchItem(body: z.core.$ZodType): z.ZodType | undefined {
   return batches.get(body)?.item;

@@ -32,6 +32,7 @@ const generalProblems = {
   body_too_large: [413, 'The body is too large'],
   unsupported_media_type: [415, 'Unsupported media type'],
   invalid_input: [422, 'The input is invalid'],
+  broken_upload: [422, 'The file cannot be read'],
   batch_refused: [422, 'The batch was refused'],
   unsupported_parameter: [422, 'Unknown or unsupported parameter'],
   idempotency_key_reused: [422, 'The Idempotency-Key was used with another payload'],

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { SQL } from 'drizzle-orm';
 import type pg from 'pg';
 import { z } from 'zod';
@@ -13,7 +14,6 @@ import { type Pool, ScopedPool } from './db/scoped-pool.ts';
 import { Problem, type ProblemCode } from './errors.ts';
 import { inputProblem, reportInput } from './faults.ts';
 import type { Feed } from './feed.ts';
-import type { GzippedBuffer } from './gzipped-buffer.ts';
 import { claimKey, fingerprint, Replay, storeAnswer } from './idempotency.ts';
 import type { KeyedHash } from './keyed-hash.ts';
 import type { LinkTokens } from './link-token.ts';
@@ -24,7 +24,7 @@ import { beginWrite, endWrite, type OpenWrite } from './open-writes.ts';
 import type { Outgoing } from './outgoing.ts';
 import { type Mask, ordersByPersonal, personalSelectors, redactor } from './personal.ts';
 import type { Principal, ScopedTo } from './principal.ts';
-import type { RecordSource, Select, SelectedPage, SelectedRow } from './record-source.ts';
+import type { Everything, RecordSource, Select, SelectedPage, SelectedRow } from './record-source.ts';
 import { calls } from './watch.ts';
 
 /** What the service gives to every operation. */
@@ -70,6 +70,8 @@ export interface Context extends Omit<Services, 'pool'> {
   now: string;
   /** Whether the caller sees personal data (`customers:pii`). */
   personalData: boolean;
+  /** An upsert that says what is stored already changes nothing, also without a `sourceVersion`: for files that are sent again. */
+  keepsSame?: true;
 }
 
 export const personalScope = 'customers:pii';
@@ -160,6 +162,8 @@ export interface Selectable {
   one?(context: Context, input: never, select: Select): Promise<SelectedRow>;
   /** A page of them. */
   page?(context: Context, input: never, select: Select): Promise<SelectedPage>;
+  /** All of them, in the order of their ids. */
+  all?(context: Context, input: never, select: Select): Promise<Everything>;
   /** A select of the records of an owner, in an order of the list; the first of them with a limit. */
   ofOwner?(owner: SQL, sort: string | undefined): SQL;
 }
@@ -182,7 +186,9 @@ export interface ReadOperation<I extends Shape = Shape, O extends z.ZodType = z.
    */
   document?: {
     media: Readonly<Record<string, z.ZodType | null>>;
-    of: (output: z.output<O>) => { text: GzippedBuffer; headers: Readonly<Record<string, string>> };
+    of: (output: z.output<O>) => { text: { stream(): Readable }; headers: Readonly<Record<string, string>> };
+    /** It is made while it is sent, so only REST has it. */
+    live?: true;
   };
   /** What REST answers besides JSON. Default: CSV of lists. */
   representations?: readonly Representation<z.output<O>>[];
@@ -201,8 +207,20 @@ export interface WriteOperation<I extends Shape = Shape, O extends z.ZodType = z
   changed?: (output: z.output<O>) => boolean;
   /** It changes what the access directory reads: this process reloads before it answers, the others a little later. */
   changesAccess?: true;
+  /** A dry run leaves a record that says what it found, so its transaction is committed. */
+  keepsDryRun?: true;
+  /** It takes a file: REST has it received behind the transaction, and answers what this returns. */
+  upload?: Upload<z.output<O>>;
   /** Runs inside the one transaction that `call` opened; `context.db` is outside of it and not for use here. */
   run: (tx: Transaction, context: Context, input: z.output<I>) => Promise<z.output<O>>;
+}
+
+/** A file that is read as it comes: as slowly as what is made of it is stored. */
+export interface Upload<Output = unknown> {
+  /** The media types it may have, and what each says of the input, where that does not say it itself. */
+  media: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  /** @param file its bytes, unpacked */
+  receive(context: Context, output: Output, file: AsyncIterable<Buffer>): Promise<Output>;
 }
 
 /** The unit of the service: one definition of scope, input and output serves REST, GraphQL, OpenAPI and the tests. */
@@ -216,12 +234,15 @@ type AnyRead = Omit<ReadOperation, 'run' | 'about' | 'document' | 'representatio
   };
   about?: (context: Context, input: never) => readonly string[] | Promise<readonly string[]>;
 };
-type AnyWrite = Omit<WriteOperation, 'run' | 'about' | 'created' | 'waits' | 'changed'> & {
+type AnyWrite = Omit<WriteOperation, 'run' | 'about' | 'created' | 'waits' | 'changed' | 'upload'> & {
   run: (tx: Transaction, context: Context, input: never) => Promise<unknown>;
   about?: (context: Context, input: never) => readonly string[] | Promise<readonly string[]>;
   created?: (output: never) => boolean;
   waits?: (output: never) => boolean;
   changed?: (output: never) => boolean;
+  upload?: Omit<Upload, 'receive'> & {
+    receive(context: Context, output: never, file: AsyncIterable<Buffer>): Promise<unknown>;
+  };
 };
 
 type Selecting = () => Selectable | null;
@@ -425,7 +446,8 @@ async function callWrite(
   { input, given }: { input: never; given: never },
   redact: Mask | null,
 ): Promise<Answer> {
-  const { dryRun, idempotencyKey } = input as { dryRun?: boolean; idempotencyKey?: string }; // parsed by writeParameters
+  const { dryRun: asked, idempotencyKey } = input as { dryRun?: boolean; idempotencyKey?: string }; // parsed by writeParameters
+  const dryRun = asked && !operation.keepsDryRun;
   if (operation.idempotency === 'required' && idempotencyKey === undefined && !dryRun) {
     throw new Problem(
       'idempotency_key_required',
@@ -486,6 +508,22 @@ async function callWrite(
   // A dry run, a replay or a write that changed nothing still shows the record.
   if (context.personalData && (answer.replayed || !changes)) await noteRead(operation, context, input, answer.output);
   return answer;
+}
+
+/**
+ * Runs a write as a part of a transaction that does more: audited, but without a key of its own. The caller answers for the scope, and
+ * begins anew with the ids of today where `IdsMerged` says so.
+ */
+export async function callWithin(
+  tx: Transaction,
+  operation: AnyWrite,
+  context: Context,
+  input: Readonly<Record<string, unknown>>,
+): Promise<unknown> {
+  const output = await operation.run(tx, context, input as never); // made of what its schema has parsed
+  const entry = changeEntry(context, operation, input, output, tx.auditContext);
+  if (entry) context.audit.changed(tx, entry);
+  return output;
 }
 
 function statusOf(operation: AnyWrite, output: unknown): 200 | 201 | 202 {

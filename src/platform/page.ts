@@ -5,7 +5,7 @@ import { declaredShares } from './db/shares.ts';
 import { Problem } from './errors.ts';
 import { settledUntil } from './open-writes.ts';
 import type { Context } from './operation.ts';
-import type { Select } from './record-source.ts';
+import type { Everything, Select } from './record-source.ts';
 import { text } from './values.ts';
 
 /** The most records on a page. */
@@ -247,7 +247,23 @@ export function keysetList<Row extends { id: string }>(definition: ListDefinitio
       order by ${ordered(by.expression, by)} ${direction}, ${definition.id} ${direction}`;
   }
 
-  return Object.assign(list, { cursorFor, first });
+  /** A select of all that a list goes through, in the order of the ids, behind one of them. */
+  async function everything(context: Context, input: Record<string, unknown>, select: Select): Promise<Everything> {
+    const values: Values = { $now: context.now, ...select.values };
+    const given = Object.keys(definition.filters).filter((name) => input[name] !== undefined);
+    for (const name of given) values[name] = definition.normalize?.[name]?.(input[name]) ?? input[name];
+    const searched = (await definition.search?.condition(context, input)) ?? null;
+    const few = definition.owner !== undefined && !given.includes('customerId') && (await hasFewCustomers(context));
+    const all = [...conditions(given, few), ...(searched ? [searched] : [])];
+    if (input['after'] !== undefined) {
+      values['$id'] = input['after'];
+      all.push(sql`${definition.id} > ${param('$id')}::${sql.raw(definition.idType ?? 'uuid')}`);
+    }
+    const rows = sql`select ${definition.select} from ${definition.from} ${where(all)} order by ${definition.id}`;
+    return { query: sql`select page.id, ${select.columns(sql`page`)} from (${rows}) page order by page.id`, values };
+  }
+
+  return Object.assign(list, { cursorFor, first, everything });
 }
 
 /** The parameter up to which lists by `updatedAt` go. */

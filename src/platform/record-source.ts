@@ -63,3 +63,9 @@ export interface Select {
   /** Of its own parameters. */
   values: Values;
 }
+
+/** A select of all rows of a list, and its parameters. */
+export interface Everything {
+  query: SQL;
+  values: Values;
+}

@@ -24,10 +24,16 @@ const mostViewers = 100;
 
 /** How a page is answered as text; null: an operation, or a mask, needs its records as values. */
 export function textPage(operation: Operation, context: Context): SelectAnswer | null {
+  const page = selectableOf(operation)?.page;
+  const select = page ? textSelect(operation, context) : null;
+  return page && select ? async (input) => answerOf(await page(context, input, select)) : null;
+}
+
+/** What is selected of an operation's records for the caller: `text`, and in `shown` whose personal data is in it. */
+export function textSelect(operation: Operation, context: Context): Select | null {
   const fields = fieldsOf(context);
   const selectable = selectableOf(operation);
-  const page = selectable?.page;
-  if (!selectable || !page) return null;
+  if (!selectable) return null;
   const { principal, personalData } = context;
   const known = selects.get(operation) ?? new Map<string, Select | null>();
   selects.set(operation, known);
@@ -38,7 +44,7 @@ export function textPage(operation: Operation, context: Context): SelectAnswer |
     select = selectFor(selectable.source, { principal, personalData, fields });
     known.set(viewer, select);
   }
-  return select && (async (input) => answerOf(await page(context, input, select)));
+  return select;
 }
 
 function answerOf(found: SelectedPage) {

@@ -384,6 +384,7 @@ export function operationsOf<K extends Kind>(kind: K, options: OperationOptions 
       run: (context, filter) => page(context, filter),
       selectable: selectable(() => ({
         page: (context, filter, select) => pages()(context.db, context, filter, select),
+        all: (context, filter, select) => pages().everything(context, filter, select),
       })),
     }),
 

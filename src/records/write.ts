@@ -20,7 +20,7 @@ import { isNobody } from './nobody.ts';
 import { withoutPersonal } from './personal-data.ts';
 import { noteChange, type Prepared, prepare, type RecordWrite, type Store, saveNames, startWrite } from './prepare.ts';
 import type { Kind, RowOf } from './record.ts';
-import { toReference } from './references/queries.ts';
+import { refKey, toReference } from './references/queries.ts';
 import { newVersion, planReferences, refBook } from './references/write.ts';
 import { nextStamps, type Stamps } from './stamps.ts';
 import {
@@ -190,6 +190,10 @@ function plan(
           }),
         );
   const awaited = references.some((ref) => prepared.book.isAwaited(ref));
+  if (context.keepsSame && before && !incoming && !awaited && isSame(kind, { row, lines, references }, before)) {
+    if (owner && owner.customerId !== null) owner.admit();
+    return { id, created: false, applied: false, warnings, state: before };
+  }
   const state: State = { row, lines, references, ...(awaited && { awaited }) };
   kind.writing.accepted?.(row, known);
   noteChange(prepared, changes as Map<string, Change<State>>, start, state); // every planned change has a state after it
@@ -202,6 +206,29 @@ export const notNewer: Warning = {
   message:
     'Nothing was changed: the stored sourceVersion is the same or later, and the content differs. Send a higher sourceVersion if this state is the newer one.',
 };
+
+/** Whether a document would change nothing: not whose the record is, nor what it is called, nor what is worked out of it. */
+function isSame(kind: Kind, next: State, before: State): boolean {
+  const names = new Set(before.references.map(refKey));
+  return (
+    next.row.customerId === before.row.customerId &&
+    next.references.every((ref) => names.has(refKey(ref))) &&
+    !differs(kind, next, before) &&
+    workedOut(kind).every((member) => isDeepStrictEqual(storedIn(next.row, member), storedIn(before.row, member)))
+  );
+}
+
+function storedIn(row: StoredRow, member: string): unknown {
+  return (row as unknown as Readonly<Record<string, unknown>>)[member] ?? null; // a member of its fields
+}
+
+/** Members that a plan makes of others. */
+function workedOut({ fields }: Kind): string[] {
+  const stamps = ['id', 'version', 'createdAt', 'updatedAt', 'source', 'externalId', 'customerId'];
+  return specsOf(fields).flatMap(([member, { input, generated }]) =>
+    input || generated || stamps.includes(member) ? [] : [member],
+  );
+}
 
 function differs(kind: Kind, next: Pick<State, 'row' | 'lines'>, before: State): boolean {
   return (

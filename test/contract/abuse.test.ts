@@ -1,6 +1,6 @@
 import t from 'tap';
 import { type AbusiveRequest, abusiveRequests } from '../../scripts/bench/abusive-requests.ts';
-import { bodyLimits } from '../../src/platform/http/json.ts';
+import { bodyLimits } from '../../src/platform/json.ts';
 import { testApp } from '../support/app.ts';
 
 /** A request of nothing but faults: the search for them ends, and the answer says so. `npm run bench` measures the time. */

@@ -154,8 +154,11 @@ t.test('what every operation refuses is refused as documented', async (t) => {
       t.equal((await send({ scope: null })).status, 401, `${one.id} without a token`);
       t.equal((await send({ scope: 'nothing:read' })).status, 403, `${one.id} without its scope`);
     }
+    const { operation } = one.route;
+    const isUpload = operation.kind === 'write' && operation.upload !== undefined;
+    if (isUpload) headers['Content-Type'] = 'text/csv';
     t.equal((await send({ headers }, '?nonsense=1')).status, 422, `${one.id} with an unknown parameter`);
-    if (one.method === 'GET') continue;
+    if (one.method === 'GET' || isUpload) continue;
     t.equal(
       (await send({ headers: { ...headers, 'Content-Type': 'application/json' }, body: '{"a":' })).status,
       400,
@@ -230,6 +233,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
   await tourRewards(visit, any, unchanged);
   await tourInvitations(visit, any, unchanged);
   await tourRetention(visit, any, unchanged);
+  await tourImports(visit, any, unchanged);
   await tourClients(visit, any, unchanged);
   await tourWebhooks(visit, any, unchanged);
   await tourLateDeletions(visit, any);
@@ -917,6 +921,32 @@ async function tourPartners(visit: Visit, any: Any, unchanged: Unchanged): Promi
   await visit(404, 'GET', path);
   await visit(404, 'GET', `${path}/customers`);
   await visit(200, 'GET', '/v1/partner-fields', { scope: 'partners:read' });
+}
+
+async function tourImports(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {
+  const mapping = { name: { column: 'Name' } };
+  const body = { name: 'Old', kind: 'customers', mapping };
+  const saved = await visit(201, 'POST', '/v1/import-mappings', { body });
+  const path = `/v1/import-mappings/${saved.body.id}`;
+  await visit(304, 'GET', path, unchanged(await visit(200, 'GET', path)));
+  await visit(200, 'PATCH', path, { body: { name: 'Older' }, ...any });
+  await visit(200, 'GET', '/v1/import-mappings?count=true');
+  const csv = { headers: { 'Content-Type': 'text/csv' } };
+  const file = { ...csv, body: 'Name\nAda\n' };
+  const query = `kind=customers&mappingId=${saved.body.id}`;
+  const sent = await visit(201, 'POST', `/v1/imports?${query}`, file);
+  await visit(422, 'POST', `/v1/imports?${query}`, { ...csv, body: 'Other\nAda\n' });
+  await visit(422, 'POST', '/v1/imports?kind=customers', file);
+  const at = `/v1/imports/${sent.body.id}`;
+  await visit(304, 'GET', at, unchanged(await visit(200, 'GET', at)));
+  await visit(200, 'GET', '/v1/imports?kind=customers&status=failed&count=true&limit=1');
+  await visit(200, 'GET', `${at}/errors`);
+  await visit(200, 'POST', `${at}/cancel`);
+  await visit(204, 'DELETE', path, any);
+  for (const kind of ['customers', 'orders', 'refunds', 'returns', 'interactions', 'campaigns']) {
+    await visit(200, 'GET', `/v1/exports/${kind}`);
+    await visit(200, 'GET', `/v1/exports/${kind}?format=csv`);
+  }
 }
 
 async function tourRetention(visit: Visit, any: Any, unchanged: Unchanged): Promise<void> {

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import Fastify from 'fastify';
 import t from 'tap';
-import { parseJson } from '../../src/platform/http/json.ts';
 import { strictParser } from '../../src/platform/http/parsing.ts';
+import { parseJson } from '../../src/platform/json.ts';
 import { draws, endOnFailure } from '../support/draws.ts';
 
 /** A text that is parsed in pieces has the value, or the refusal, that it has as a whole. */

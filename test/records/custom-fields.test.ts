@@ -44,6 +44,13 @@ const documents: Record<string, Family> = {
     document: () => ({ ...reference(), customerId: customer, kind: 'phone', occurredAt: '2026-03-01T08:26:00Z' }),
   },
   campaign: { path: '/v1/campaigns', plural: 'campaigns', document: () => ({ name: fresh('campaign') }), plain: true },
+  importMapping: {
+    path: '/v1/import-mappings',
+    plural: 'importMappings',
+    scope: 'imports:read',
+    document: () => ({ name: fresh('mapping'), kind: 'orders', mapping: {} }),
+    plain: true,
+  },
   lead: { path: '/v1/leads', plural: 'leads', document: () => ({ customer: reference() }) },
   followUps: {
     path: '/v1/follow-ups',
@@ -134,6 +141,7 @@ const without: Record<string, string> = {
   loyaltyAccount: 'the membership of a customer, who has them',
   retentionRuns: 'made by the service',
   webhooks: 'their secrets are shown once, and nobody lists them by what they are for',
+  imports: 'what became of a file',
 };
 
 t.test('whatever clients send has them', (t) => {

@@ -147,6 +147,9 @@ const retentionRule = await made('/v1/retention-rules', {
   unit: 'months',
 });
 const retentionRun = await made(`/v1/retention-rules/${retentionRule.id}/run`, undefined);
+const importMapping = await made('/v1/import-mappings', { name: 'Shop', kind: 'orders', mapping: {} });
+const file = { headers: { 'Content-Type': 'application/x-ndjson' }, body: '\n' };
+const imported = await service.request('POST', '/v1/imports?kind=orders', file);
 const draftProgramme = await made('/v1/loyalty/programmes', {
   name: 'Draft',
   rules: { pointsPerUnit: 1, pointValue: 1 },
@@ -180,6 +183,8 @@ function more(members: Partial<More> = {}): More {
     secret: secret.id,
     retentionRule: retentionRule.id,
     retentionRun: retentionRun.id,
+    import: imported.body.id,
+    importMapping: importMapping.id,
     draftRuleSet: house.leadRuleSet,
     draftProgramme: draftProgramme.id,
     auditEntry,
@@ -230,6 +235,7 @@ function restRequests(operation: Operation, input: Json): Ask[] {
         path: query.length > 0 ? `${path}?${search.toString()}` : path,
         headers: {
           ...(body !== undefined && { 'Content-Type': 'application/json' }),
+          ...(operation.kind === 'write' && operation.upload && { 'Content-Type': 'application/x-ndjson' }),
           ...(expectedVersion !== undefined && { 'If-Match': String(expectedVersion) }),
           ...(keyed && newKey()),
         },
@@ -384,7 +390,14 @@ const personalOperations = new Set(
 );
 
 /** Refused here for what the records are: their refusals are looked at all the same. */
-const mayFail = new Set(['deleteCampaign', 'deleteSurvey', 'deleteReward', 'listLeadModelScores', 'revokeSigningKey']);
+const mayFail = new Set([
+  'exportImportErrors',
+  'deleteCampaign',
+  'deleteSurvey',
+  'deleteReward',
+  'listLeadModelScores',
+  'revokeSigningKey',
+]);
 
 const writes = [...operations.values()].filter(({ kind }) => kind === 'write');
 /** Written for real as well, and asked again with the same key; what takes away the person is tried only. */

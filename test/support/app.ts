@@ -107,7 +107,8 @@ export async function testApp(
       ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
     const text = await response.text();
-    const isJson = response.headers.get('content-type')?.includes('json') && text !== '';
+    const type = response.headers.get('content-type') ?? '';
+    const isJson = type.includes('json') && !type.includes('ndjson') && text !== '';
     return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
   };
 

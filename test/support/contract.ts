@@ -86,7 +86,9 @@ const edgeZones = [
 
 function documentsOf({ requestBody }: Json): unknown[] | null {
   if (!isObject(requestBody)) return null;
-  const media = (requestBody.content as Record<string, Json>)['application/json'] ?? {};
+  const media = (requestBody.content as Record<string, Json>)['application/json'];
+  // A file is no document.
+  if (!media) return null;
   return [media.example, sample(media.schema, 'all'), sample(media.schema, 'required')];
 }
 

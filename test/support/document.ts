@@ -117,7 +117,8 @@ function faultsOf(
   if (!content) return body === '' ? faults : [...faults, 'there is a body'];
   const type = headers.get('content-type')?.split(';', 1)[0] ?? '';
   if (!content[type]) return [...faults, `${type} is not documented`];
-  if (!type.endsWith('json')) return faults;
+  // A text, or a document per line.
+  if (!type.endsWith('json') || type.endsWith('ndjson')) return faults;
   const listed = (operation.responses as Record<string, Json>)[status];
   const place =
     typeof listed?.$ref === 'string'

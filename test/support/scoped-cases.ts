@@ -90,6 +90,11 @@ export const cases: Cases = {
   getCustomerSummary: ofCustomer,
 
   exportCustomer: ofCustomer,
+  exportCustomers: { input: (of) => ({ email: of.email }), own: 200, others: 'nothing' },
+  exportOrders: filtered,
+  exportRefunds: filtered,
+  exportReturns: filtered,
+  exportInteractions: filtered,
 
   listConsents: filtered,
   getCustomerConsents: ofCustomer,
@@ -247,6 +252,7 @@ export function restRequests(operation: Operation, input: Json, of: Person): Ask
           path: search === '' ? path : `${path}?${search}`,
           headers: {
             ...(body !== undefined && { 'Content-Type': 'application/json' }),
+            ...(operation.kind === 'write' && operation.upload && { 'Content-Type': 'application/x-ndjson' }),
             ...(expectedVersion !== undefined && { 'If-Match': String(expectedVersion) }),
             ...(key && { 'Idempotency-Key': crypto.randomUUID() }),
           },

@@ -22,6 +22,8 @@ export interface More {
   token: string;
   signingKey: string;
   link: string;
+  import: string;
+  importMapping: string;
 }
 
 export type TaintCase = (of: Person, house: House, more: More) => Json;
@@ -119,6 +121,18 @@ export const taintCases: Record<string, TaintCase> = {
       ],
     },
   }),
+
+  exportCampaigns: nothing,
+  createImport: () => ({ kind: 'orders', format: 'ndjson' }),
+  listImports: nothing,
+  getImport: (_of, _house, more) => ({ id: more.import }),
+  cancelImport: (_of, _house, more) => ({ id: more.import }),
+  exportImportErrors: (_of, _house, more) => ({ id: more.import }),
+  createImportMapping: () => ({ body: { name: 'Shop', kind: 'orders', mapping: {} } }),
+  listImportMappings: nothing,
+  getImportMapping: (_of, _house, { importMapping }) => ({ id: importMapping }),
+  updateImportMapping: (_of, _house, { importMapping }) => change(importMapping, { tags: ['a'] }),
+  deleteImportMapping: (_of, _house, { importMapping }) => change(importMapping),
 
   listOrders: nothing,
   batchOrders: (of, _house, { turn }) => ({ body: { orders: [{ ...order(of), source: 'web', externalId: turn }] } }),

@@ -66,6 +66,8 @@ export interface Written {
   /** false: the message was old and nothing was changed. */
   applied: boolean;
   warnings: Warning[];
+  /** It says what is stored, but for consents, which are looked at by themselves. */
+  same?: true;
 }
 
 /** @param other whom it identifies */
@@ -186,7 +188,7 @@ export async function writeCustomers(
     context,
     results.flatMap((result, index) => {
       const { mode, input } = writes[index] ?? {};
-      if (result instanceof Problem || !result.applied || !input || !('consents' in input)) return [];
+      if (result instanceof Problem || !(result.applied || result.same) || !input || !('consents' in input)) return [];
       const isRepeatable = mode === 'upsert';
       return (input.consents ?? []).map((consent) => ({ customerId: result.id, input: consent, isRepeatable }));
     }),
@@ -377,6 +379,9 @@ class Plan {
       throw invalid('', 'name_identity_or_reference_required', 'A customer needs a name, an identity or a reference.');
     }
     const lifted = this.#liftedBy(input, before, { ...after, given: identities ?? [] });
+    if (this.#context.keepsSame && before && !merge && !incoming && isSame(before, after)) {
+      return { id: recordId, created: false, applied: false, warnings, same: true };
+    }
     this.#remember(recordId, before, after);
     for (const hash of lifted) this.lifted.add(hash);
     if (merge && namedState) {
@@ -623,6 +628,25 @@ class Plan {
     const others = before.filter((ref) => !seen.has(refKey(ref)));
     return [...listed, ...others.map((ref, i) => ({ ...ref, position: listed.length + i }))];
   }
+}
+
+/** Whether a document would change nothing. */
+function isSame(before: CustomerState, after: CustomerState): boolean {
+  const names = (state: CustomerState) =>
+    JSON.stringify([
+      state.references.map(refKey),
+      state.identities.map(({ kind, value, primary, shared, broughtBy }) => [kind, value, primary, shared, broughtBy]),
+    ]);
+  const { acquisitionSource, acquisitionCost, acquiredOn, acquiredBy } = before.row;
+  const next = after.row;
+  return (
+    names(before) === names(after) &&
+    next.acquisitionSource === acquisitionSource &&
+    next.acquisitionCost === acquisitionCost &&
+    next.acquiredOn === acquiredOn &&
+    next.acquiredBy === acquiredBy &&
+    !saysOther(customerRecord.fields, next, before.row)
+  );
 }
 
 function versioned(ref: RefRow, version: ReturnType<typeof sourceVersion>): RefRow {

@@ -122,6 +122,8 @@ export const refundOperations = {
           ...selectable,
           page: async (context, input: Parameters<typeof filterOf>[0], select) =>
             records.pages()(context.db, context, filterOf(input), select),
+          all: async (context, input: Parameters<typeof filterOf>[0], select) =>
+            records.pages().everything(context, filterOf(input), select),
         }
       );
     },

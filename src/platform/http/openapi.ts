@@ -146,6 +146,15 @@ function describeRoute(
     security: operation.public ? [] : [{ bearerAuth: [operation.scope] }],
     'x-scope': operation.scope,
     parameters: parametersOf(route, book),
+    ...(operation.kind === 'write' &&
+      operation.upload && {
+        requestBody: {
+          required: true,
+          content: Object.fromEntries(
+            Object.keys(operation.upload.media).map((type) => [type, { schema: { type: 'string', format: 'binary' } }]),
+          ),
+        },
+      }),
     ...(body && {
       requestBody: {
         required: !accepts(body, undefined),

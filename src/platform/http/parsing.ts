@@ -1,7 +1,7 @@
 import { TextDecoder } from 'node:util';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { Problem } from '../errors.ts';
-import { parseJson } from './json.ts';
+import { parseJson } from '../json.ts';
 
 /**
  * The query as pairs in order. Percent-encoding that is no UTF-8 is refused, where other parsers put U+FFFD and go on;

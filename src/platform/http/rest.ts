@@ -8,6 +8,7 @@ import { viewerTag } from '../masked-fields.ts';
 import { Redirected, type Redirects } from '../merged-ids.ts';
 import {
   type Answer,
+  authorize,
   type Context,
   call,
   createContext,
@@ -19,6 +20,7 @@ import {
 import { textPage } from '../text-page.ts';
 import type { parseQuery } from './parsing.ts';
 import { representationsOf, wanted } from './representations.ts';
+import { openUpload, takeUploads } from './uploads.ts';
 
 /** A line of the URL table: what is at an address. */
 export interface Route {
@@ -147,24 +149,50 @@ function readerOf(schema: z.core.$ZodType): (text: string) => unknown {
 
 /** Puts the routes on an instance whose requests carry a `principal`. */
 export function serve(app: FastifyInstance, services: Services, routes: readonly Route[]): void {
+  const uploads = routes.filter((target) => uploadOf(target) !== undefined);
+  serveRoutes(
+    app,
+    services,
+    routes.filter((target) => !uploads.includes(target)),
+  );
+  if (uploads.length === 0) return;
+  app.register(async (scope) => {
+    takeUploads(scope);
+    serveRoutes(scope, services, uploads);
+  });
+}
+
+function uploadOf({ operation }: Route) {
+  return operation.kind === 'write' ? operation.upload : undefined;
+}
+
+function serveRoutes(app: FastifyInstance, services: Services, routes: readonly Route[]): void {
   for (const target of routes) {
     const binding = bind(target);
+    const upload = uploadOf(target);
     const others = target.method === 'GET' ? representationsOf(target.operation) : [];
     const at = (url: string, choose: (request: FastifyRequest) => Representation<never> | null) =>
       app.route({
         method: target.method satisfies HTTPMethods,
         url,
         bodyLimit: target.bodyLimit,
+        config: { takesUpload: upload !== undefined },
         handler: async (request, reply) => {
           const { principal, ip } = request;
           const origin = originOf('rest', ip, { anybody: target.operation.public === true, principal });
           const context = createContext(services, principal, request.id, origin);
-          const raw = assemble(binding, request);
+          if (upload) authorize(target.operation, context);
+          const file = upload && openUpload(request, upload.media);
+          const raw = file ? { ...file.says, ...assemble(binding, request, true) } : assemble(binding, request);
           try {
             const addressed = binding.pathNames.map((name) => String(raw[name]));
             const other = choose(request);
             const asText = other ? null : textPage(target.operation, context);
             const answer = await call(target.operation, context, raw, addressed, asText);
+            if (file && upload) {
+              answer.output = await upload.receive(context, answer.output as never, file.bytes); // its own output
+              delete answer.text;
+            }
             if (others.length > 0) reply.header('Vary', 'Accept');
             return send(target, request, reply, answer, context, other);
           } catch (error) {
@@ -206,7 +234,7 @@ function addressOfToday(url: string, redirects: Redirects): string {
   return [steps.join('/'), ...query].join('?');
 }
 
-function assemble(binding: Binding, request: FastifyRequest): Record<string, unknown> {
+function assemble(binding: Binding, request: FastifyRequest, hasFile = false): Record<string, unknown> {
   const raw: Record<string, unknown> = {};
   const params = request.params as Record<string, string>; // find-my-way gives strings
   for (const name of binding.pathNames) raw[name] = params[name];
@@ -250,7 +278,7 @@ function assemble(binding: Binding, request: FastifyRequest): Record<string, unk
   if (binding.takesKey && key !== undefined) raw.idempotencyKey = unquoted(key);
   if (binding.takesBody === 'parameters') return { ...membersOfBody(request.body), ...raw };
   if (binding.takesBody) raw.body = request.body;
-  else if (!isEmpty(request.body)) throw unexpectedBody();
+  else if (!hasFile && !isEmpty(request.body)) throw unexpectedBody();
   return raw;
 }
 

@@ -1,5 +1,5 @@
-import { Problem } from '../errors.ts';
-import { inSlices } from '../slices.ts';
+import { Problem } from './errors.ts';
+import { inSlices } from './slices.ts';
 
 /** What a body may be made of. No valid request needs more; one that has it would cost much before it is refused. */
 export const bodyLimits = { depth: 64, members: 5_000, elements: 10_000, values: 2_000_000 } as const;
@@ -26,6 +26,26 @@ export async function parseJson(text: string, parse: (text: string) => unknown):
   }
   if (scan.isOpen) throw invalid();
   return scan.root ? assembled(text, scan.root, parse, pause) : parsedPiece(text, parse);
+}
+
+/** A JSON text that is no body, as strict as one. @throws Problem invalid_json */
+export function parseLine(text: string): Promise<unknown> {
+  return parseJson(text, (part) => {
+    const value: unknown = JSON.parse(part);
+    if (/__proto__|constructor|\\u/.test(part) && namesPrototype(value)) throw invalid();
+    return value;
+  });
+}
+
+/** Whether a member would be taken for the prototype of its object, or for a way to it. */
+function namesPrototype(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return Object.entries(value).some(
+    ([name, member]) =>
+      name === '__proto__' ||
+      (name === 'constructor' && typeof member === 'object' && member !== null && Object.hasOwn(member, 'prototype')) ||
+      namesPrototype(member),
+  );
 }
 
 function invalid(detail = 'The body is not valid JSON.'): Problem {
