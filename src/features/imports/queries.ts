@@ -90,7 +90,7 @@ export async function noteOutcomes(tx: Transaction, id: string, outcomes: Outcom
 const nextBlocks = statement<BlockRow>(
   'next_import_block',
   sql`select ${fields(importBlocks)} from ${importBlocks} where ${importBlocks.importId} = ${param('id')}::uuid
-    order by ${importBlocks.block} limit 1`,
+      and ${importBlocks.block} > ${param('after')}::int order by ${importBlocks.block} limit 1`,
 );
 const takenBlock = statement<{ block: number }>(
   'take_import_block',
@@ -101,8 +101,8 @@ const allBlocks = statement(
   sql`delete from import_blocks where import_id = ${param('id')}::uuid`,
 );
 
-export function nextBlock(db: Db, id: string): Promise<BlockRow | null> {
-  return db.first(nextBlocks, { id });
+export function nextBlock(db: Db, id: string, after: number): Promise<BlockRow | null> {
+  return db.first(nextBlocks, { id, after });
 }
 
 /** Whoever takes a block writes it in this transaction. @returns whether it was still there */

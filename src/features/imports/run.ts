@@ -1,6 +1,6 @@
 import { parse } from 'csv-parse/sync';
 import { z } from 'zod';
-import { type BatchResults, batchResults } from '../../platform/batch.ts';
+import type { BatchResults } from '../../platform/batch.ts';
 import { checkBatch } from '../../platform/batch-items.ts';
 import { type Transaction, transaction } from '../../platform/db/client.ts';
 import { type FieldError, Problem } from '../../platform/errors.ts';
@@ -46,9 +46,21 @@ export const runImport = job({
   async run(services, { importId }, { signal, attempt }) {
     const until = performance.now() + turn;
     try {
+      let ahead: Promise<ReadBlock | null> | null = null;
       do {
         signal.throwIfAborted();
-        if (!(await step(services, importId))) return;
+        const run = await unfinishedRun(services, importId);
+        if (!run) return;
+        const block: ReadBlock | null = await (ahead ?? readNext(services, run, -1));
+        if (!block) {
+          if (await finish(services, importId)) return;
+          ahead = null;
+          continue;
+        }
+        // The next one is read and checked while the database writes this one.
+        ahead = readNext(services, run, block.block);
+        ahead.catch(() => undefined);
+        await writeBlock(services, run, block);
       } while (performance.now() < until);
     } catch (error) {
       if (!isOurs(error) || attempt < mostAttempts) throw error;
@@ -100,25 +112,25 @@ async function end(services: Services, importId: string, failure: ImportRow['fai
   );
 }
 
-/** @returns whether there may be more to do */
-async function step(services: Services, importId: string): Promise<boolean> {
+/** @returns null: nothing is to be done any more */
+async function unfinishedRun(services: Services, importId: string): Promise<ImportRow | null> {
   const run = await getImport(services.db, importId);
-  if (!run || (run.status !== 'queued' && run.status !== 'running')) return false;
-  if (isRevoked(services, run)) {
-    await end(services, importId, {
-      code: 'client_revoked',
-      message: 'The client that sent the file was disabled. What was written until then stays.',
-    });
-    return false;
-  }
-  const block = await nextBlock(services.db, importId);
-  if (!block) {
-    await transaction(services.pool, (tx) =>
-      setStatus(tx, importId, { status: 'finished', from: ['queued', 'running'], now: services.clock() }),
-    );
-    return false;
-  }
-  await writeBlock(services, run, block);
+  if (!run || (run.status !== 'queued' && run.status !== 'running')) return null;
+  if (!isRevoked(services, run)) return run;
+  await end(services, importId, {
+    code: 'client_revoked',
+    message: 'The client that sent the file was disabled. What was written until then stays.',
+  });
+  return null;
+}
+
+/** @returns whether no block is left */
+async function finish({ db, pool, clock }: Services, importId: string): Promise<boolean> {
+  // The last one of a run that was undone is still there.
+  if (await nextBlock(db, importId, -1)) return false;
+  await transaction(pool, (tx) =>
+    setStatus(tx, importId, { status: 'finished', from: ['queued', 'running'], now: clock() }),
+  );
   return true;
 }
 
@@ -134,17 +146,35 @@ interface Line {
 
 type Fault = Omit<ErrorRow, 'importId'>;
 
-async function writeBlock(services: Services, run: ImportRow, block: BlockRow): Promise<void> {
+/** A block whose lines were read, and its items checked. */
+interface ReadBlock {
+  block: number;
+  lines: Line[];
+  faults: Fault[];
+  /** Those of the lines; what is known of them is kept by this list. */
+  items: unknown[];
+}
+
+async function readNext({ db }: Services, run: ImportRow, after: number): Promise<ReadBlock | null> {
+  const found = await nextBlock(db, run.id, after);
+  if (!found) return null;
   const kind = importing(run.kind);
-  const { lines, faults } = await readBlock(run, kind, block);
-  const { operation, plural } = kind;
+  const { lines, faults } = await readBlock(run, kind, found);
+  const items = lines.map(({ item }) => item);
+  await checkBatch(kind.operation.input.shape['body'], { [kind.plural]: items });
+  return { block: found.block, lines, faults, items };
+}
+
+async function writeBlock(services: Services, run: ImportRow, read: ReadBlock): Promise<void> {
+  const { operation, plural } = importing(run.kind);
+  const { block, lines, faults } = read;
   const principal = createPrincipal(run.client, [operation.scope, personalScope]);
   const context: Context = Object.assign(createContext(services, principal, run.id), { keepsSame: true as const });
-  let items: unknown[] = lines.map(({ item }) => item);
+  let { items } = read;
   const inputOf = () => ({ ...(run.surveyId !== null && { id: run.surveyId }), body: { [plural]: items } });
   const write = async (tx: Transaction): Promise<BatchResults['results']> => {
     if (items.length === 0) return [];
-    return batchResults.parse(await callWithin(tx, operation, context, inputOf())).results;
+    return ((await callWithin(tx, operation, context, inputOf())) as BatchResults).results; // of a batch
   };
   const note = async (tx: Transaction, results: BatchResults['results']) => {
     const all = [...faults, ...results.flatMap((result) => faultsOf(result, lines[result.index]))];
@@ -169,7 +199,7 @@ async function writeBlock(services: Services, run: ImportRow, block: BlockRow): 
     try {
       if (!run.dryRun) {
         await inTurn(false, async (tx) => {
-          if (await takeBlock(tx, run.id, block.block)) await note(tx, await write(tx));
+          if (await takeBlock(tx, run.id, block)) await note(tx, await write(tx));
         });
         return;
       }
@@ -178,7 +208,7 @@ async function writeBlock(services: Services, run: ImportRow, block: BlockRow): 
         results = await write(tx);
       });
       await inTurn(false, async (tx) => {
-        if (await takeBlock(tx, run.id, block.block)) await note(tx, results);
+        if (await takeBlock(tx, run.id, block)) await note(tx, results);
       });
       return;
     } catch (error) {
