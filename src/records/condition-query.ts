@@ -156,6 +156,16 @@ function needs(scope: string, faults: readonly { pointer: string; name: string }
   );
 }
 
+/** Whether it is asked of the past by what is there only as it is now: a profile has no past. */
+export function isAsOfNow({ read, groups }: Question, asOf: string, now: string): boolean {
+  if (!isBefore(asOf, now)) return false;
+  const known = [...groups.values()].every(
+    ({ group: { keptFrom }, read: inner }) =>
+      inner === null || hasPast(inner.condition) || (keptFrom !== null && !isBefore(asOf, keptFrom)),
+  );
+  return !known || !hasPast(read.condition);
+}
+
 /**
  * The condition of a question in SQL, on a row of the owners.
  *

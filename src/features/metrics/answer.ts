@@ -69,6 +69,12 @@ export async function compareBuyers(
   });
 }
 
+/** When the previous period of a comparison ends, and its present one. */
+export function comparedWindow(context: Context, input: ComparisonInput): { start: string; end: string } {
+  const { asked, previous } = resolveComparison(context, input);
+  return { start: previous.to, end: asked.end };
+}
+
 function resolveComparison(
   context: Context,
   input: ComparisonInput,

@@ -25,6 +25,8 @@ export interface CommonInput {
   zeroValue?: 'include' | 'exclude' | undefined;
   refunds?: 'restate' | 'when_given' | undefined;
   interval?: CalendarInterval | undefined;
+  /** Of groups of orders, not of customers: what is summed up by customer does not know them. */
+  someOrders?: boolean | undefined;
 }
 
 /** Which orders count. */
@@ -38,6 +40,8 @@ export interface Filter {
   past: string | null;
   /** Refunds count when they were given, as returns do; they do not change their order. */
   refundsWhenGiven: boolean;
+  /** Some orders of a customer, and not others. */
+  someOrders: boolean;
 }
 
 /** A question about a period, resolved to instants once. */
@@ -77,7 +81,11 @@ export function forParameter<T>(parameter: string, compute: () => T): T {
 }
 
 /** Parameters that mean nothing for the chosen variant are refused like unknown ones, never ignored. */
-export function refuseParameters(input: Record<string, unknown>, names: readonly string[], instead: string): void {
+export function refuseParameters<I extends object>(
+  input: I,
+  names: readonly (keyof I & string)[],
+  instead: string,
+): void {
   const given = names.filter((name) => input[name] !== undefined);
   if (given.length === 0) return;
   throw new Problem('unsupported_parameter', `${given.join(', ')}: only with ${instead}.`, {
@@ -125,6 +133,7 @@ export function scopeOf(
     withoutZero: input.zeroValue === 'exclude',
     past: isBefore(period.asOf, now) ? period.asOf : null,
     refundsWhenGiven: input.refunds === 'when_given',
+    someOrders: input.someOrders ?? false,
   };
 }
 
