@@ -43,6 +43,8 @@ interface About<I> {
 /** The most groups; what is left is one more. */
 const mostGroups = 100;
 const other = 'other';
+/** The key of who, or what, has no value: it always has a group of its own, behind the others. */
+const noValue = '';
 
 /** The run of a metric that takes the dimensions, from its run over everybody. */
 export function dimensional<I extends Asked>(
@@ -220,7 +222,7 @@ async function groupsOf(
   const counted = statement<Found>(
     'metric_groups',
     sql`select key, n, count(*) over () as total from (select k.key, count(*) as n from ${own} k group by 1) f
-      order by (key = any(${sql.param(always)}::text[])) desc, n desc, key limit ${String(mostGroups + always.length)}::int`,
+      order by (key = any(${sql.param([...always, noValue])}::text[])) desc, n desc, key limit ${String(mostGroups)}::int`,
     { unprepared: true },
   );
   const found = await db.all(counted);
@@ -254,7 +256,7 @@ async function keysOfCustomers(
       (condition, index) =>
         sql`select customers.id as customer_id, ${grouping.segments[index]?.id ?? ''}::text as key from customers where ${condition}`,
     );
-    const none = sql`select customers.id, '' from customers where (${sql.join(conditions, sql` or `)}) is not true`;
+    const none = sql`select customers.id, ${noValue}::text from customers where (${sql.join(conditions, sql` or `)}) is not true`;
     return {
       keys: sql.join([...members, none], sql` union all `),
       named: (key) => key,
@@ -276,7 +278,7 @@ async function groupsOfOrders(db: Db, dimension: Dimension, within: SQL | null, 
     sql`select key, n, count(*) over () as total from (
         select k.key, count(*) as n from orders fact, lateral (${keys(sql`fact`)}) k
           where fact.placed_at < ${end}::timestamptz ${within ? sql`and fact.customer_id = any(${idsOf(within)})` : sql``} group by 1) f
-      order by n desc, key limit ${String(mostGroups)}::int`,
+      order by (key = ${noValue}::text) desc, n desc, key limit ${String(mostGroups)}::int`,
     { unprepared: true },
   );
   const found = await db.all(counted);
@@ -311,7 +313,8 @@ function grouped(
   const total = found[0]?.total ?? 0;
   const left = total - found.length;
   // A key that is called as the rest is a part of it.
-  const raw = left > 0 ? listed.filter((key) => key !== other) : [...listed];
+  const raw = listed.filter((key) => key !== noValue && (left === 0 || key !== other));
+  if (listed.includes(noValue)) raw.push(noValue);
   const names = [...new Set(raw.map(named))];
   const rest = names.length + 1;
   const groups = names.map((key, index) => ({ key, part: index + 1 }));
