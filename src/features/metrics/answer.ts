@@ -46,7 +46,7 @@ export async function compareBuyers(
   const buckets = seriesOf(asked, null);
   const cut = ({ from, to }: Range): Range => ({ from: earlier(from, asOf), to: earlier(to, asOf) });
   const pairs = buckets.map(({ start, insideFrom, insideTo }) => {
-    const before = previousBucket(input.interval ?? 'month', start, asked.timeZone);
+    const before = previousBucket(asked.interval ?? 'month', start, asked.timeZone);
     return [cut(before), cut({ from: insideFrom, to: insideTo })];
   });
   const [counts, series, notes] = await Promise.all([

@@ -10,7 +10,7 @@ import { metricResponse, seriesPoints } from './metric-response.ts';
 import { commonParameters, type Excluded, groupParameters, metricResult } from './model.ts';
 import { hasEnded, resolveScope, seriesOf } from './scope.ts';
 
-const { from, to, timeZone, asOf, interval } = commonParameters;
+const { from, to, timeZone, asOf, interval, weekStart } = commonParameters;
 
 export const getClosedLoop = metricOperation(
   {
@@ -25,6 +25,7 @@ export const getClosedLoop = metricOperation(
       timeZone,
       asOf,
       interval,
+      weekStart,
       ...groupParameters,
       surveyId: id.optional().meta({ description: 'Only follow-ups that answers to this survey opened.' }),
     }),

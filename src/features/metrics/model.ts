@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { cohortActivities } from '../../domain/cohorts.ts';
-import { calendarIntervals } from '../../domain/period.ts';
+import { calendarIntervals, weekDays } from '../../domain/period.ts';
 import { typeNames } from '../../platform/type-names.ts';
 import { calendarDate, currency, id, text, timeZone } from '../../platform/values.ts';
 
@@ -118,7 +118,10 @@ export const metricGroup = z
     reason: metricNotice.nullable(),
     series: z
       .array(metricSeriesPoint)
-      .meta({ description: 'Of a cohort: one entry per calendar interval since it began. Otherwise empty.' }),
+      .meta({
+        description:
+          'Of a cohort: one entry per calendar interval since it began. With `groupBy` and `interval`, the series of the group. Otherwise empty.',
+      }),
   })
   .meta({ id: 'MetricGroup', description: 'The same number for a part of the population.' });
 
@@ -158,8 +161,13 @@ const moment = (description: string) =>
     });
 
 const interval = z.enum(calendarIntervals).register(typeNames, { name: 'CalendarInterval' }).optional().meta({
-  description: 'Also return a `series` by calendar interval, at most 1,000 of them. Weeks are ISO weeks.',
+  description: 'Also return a `series` by calendar interval, at most 1,000 of them. Weeks start on `weekStart`.',
   example: 'month',
+});
+
+const weekStart = z.enum(weekDays).register(typeNames, { name: 'WeekDay' }).optional().meta({
+  description: 'With `interval=week`: the day on which weeks start. Default: `monday`.',
+  example: 'sunday',
 });
 
 /** What all metrics take. */
@@ -190,6 +198,7 @@ export const commonParameters = {
       '`restate`: a refund lowers the revenue of its order, in the period of the order; an order that is refunded in full does not count. `when_given`: it lowers the revenue of the period in which the money went back, as a return does, and the order stays a purchase. Default: `restate`.',
   }),
   interval,
+  weekStart,
 };
 
 /** What metrics of customers take. */
@@ -276,7 +285,7 @@ export const gapsInput = z.strictObject({
 
 export const valueInput = z.strictObject({ ...commonParameters, ...groupParameters });
 
-const { from: _from, to: _to, interval: _interval, ...untilAsOf } = commonParameters;
+const { from: _from, to: _to, interval: _interval, weekStart: _weekStart, ...untilAsOf } = commonParameters;
 export const rfmInput = z.strictObject({ ...untilAsOf, ...segmentParameters });
 
 export const cohortsInput = z.strictObject({

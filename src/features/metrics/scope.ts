@@ -3,13 +3,16 @@ import {
   buckets,
   type CalendarInterval,
   countBuckets,
+  type Interval,
   intervalAt,
   isBefore,
   PeriodError,
   type Range,
   resolveInstant,
   resolvePeriod,
+  startingOn,
   timeZoneName,
+  type WeekDay,
 } from '../../domain/period.ts';
 import { Problem } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
@@ -25,6 +28,7 @@ export interface CommonInput {
   zeroValue?: 'include' | 'exclude' | undefined;
   refunds?: 'restate' | 'when_given' | undefined;
   interval?: CalendarInterval | undefined;
+  weekStart?: WeekDay | undefined;
   /** Of groups of orders, not of customers: what is summed up by customer does not know them. */
   someOrders?: boolean | undefined;
 }
@@ -53,7 +57,7 @@ export interface Scope extends Filter {
   /** The earlier of `to` and `asOf`: facts from here on are not counted. */
   end: string;
   timeZone: string;
-  interval: CalendarInterval | null;
+  interval: Interval | null;
 }
 
 /** Before all facts, in Postgres and in the order of `isBefore`. */
@@ -124,10 +128,11 @@ export function scopeOf(
   input: CommonInput,
   period: Pick<Scope, 'from' | 'to' | 'asOf' | 'timeZone' | 'customerId'>,
 ): Scope {
+  if (input.interval !== 'week') refuseParameters(input, ['weekStart'], 'interval=week');
   return {
     ...period,
     end: earlier(period.to, period.asOf),
-    interval: input.interval ?? null,
+    interval: input.interval === undefined ? null : startingOn(input.interval, input.weekStart ?? 'monday'),
     currency: input.currency ?? null,
     paidOnly: input.payment === 'paid',
     withoutZero: input.zeroValue === 'exclude',

@@ -233,10 +233,11 @@ t.test('every metric over a segment, and by groups, as counted by hand', { timeo
     nobody: await segment(null),
   };
   const named = new Map(Object.entries(ids).map(([name, id]) => [id, name]));
-  const runs = draws({ quick: 10, deep: 40 });
+  const questions = draws({ quick: 1, deep: 2 });
+  const runs = draws({ quick: 8, deep: 40 });
   let compared = 0;
   await fc.assert(
-    fc.asyncProperty(facts, fc.array(question, { minLength: 2, maxLength: 2 }), async (given, list) => {
+    fc.asyncProperty(facts, fc.array(question, { minLength: questions, maxLength: questions }), async (given, list) => {
       await clearFacts(pool);
       await insertFacts(pool, given);
       await rollUp(pool, 'UTC');
@@ -328,5 +329,5 @@ t.test('every metric over a segment, and by groups, as counted by hand', { timeo
     }),
     { numRuns: runs, seed: firstSeed(20190618), endOnFailure },
   );
-  t.ok(compared > 20 * runs, `${compared} answers compared`);
+  t.ok(compared > 10 * runs, `${compared} answers compared`);
 });

@@ -190,6 +190,31 @@ t.test('series of groups are of the intervals of the whole', async (t) => {
   );
 });
 
+t.test('weekStart: weeks of the series, and of cohorts', async (t) => {
+  const starts = async (query: string) =>
+    (await metric(`average-order-value?from=2026-02-01&to=2026-02-17&interval=week${query}`)).series.map(
+      ({ start, numerator }) => `${start}: ${numerator}`,
+    );
+  // 1 February is a Sunday; ann bought on the 5th, cy on the 10th, nobody known on the 11th.
+  t.same(await starts(''), ['2026-01-26: 0', '2026-02-02: 3000', '2026-02-09: 3700', '2026-02-16: 0']);
+  t.same(await starts('&weekStart=sunday'), ['2026-02-01: 3000', '2026-02-08: 3700', '2026-02-15: 0']);
+  t.same(await starts('&weekStart=wednesday'), ['2026-01-28: 0', '2026-02-04: 6000', '2026-02-11: 700']);
+  const weekly = await metric('cohorts?interval=week&weekStart=sunday&from=2026-02-08&to=2026-02-15');
+  t.match(weekly.groups, [{ key: '2026-02-08', denominator: 1 }]);
+  t.same(await refused('cohorts?interval=week&from=2026-02-08'), [422, 'from not_aligned']);
+  t.same(await refused('rfm?weekStart=sunday'), [422, 'weekStart unsupported_parameter']);
+  t.same(await refused('average-order-value?interval=month&weekStart=sunday'), [
+    422,
+    'weekStart unsupported_parameter',
+  ]);
+  const retention = 'retention-rate?from=2026-02-08&to=2026-02-15&interval=week&weekStart=sunday';
+  t.match(
+    (await metric(retention)).series,
+    [{ start: '2026-02-08', denominator: 1, numerator: 0 }],
+    'ann the week before',
+  );
+});
+
 t.test('the closed loop takes groups of customers', async (t) => {
   t.match(await metric(`closed-loop?segment=${listed}&groupBy=acquisitionSource`), { value: null });
   t.same(await refused('closed-loop?groupBy=channel'), [422, 'groupBy unknown_dimension']);
