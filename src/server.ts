@@ -77,10 +77,7 @@ async function serve(
     async stop() {
       app.drain();
       if (config.production) await sleep(noticeInProduction);
-      // A connection whose request was in flight becomes idle only now: nobody else closes it.
-      const sweep = setInterval(() => app.server.closeIdleConnections(), 50);
       await app.close();
-      clearInterval(sweep);
     },
   };
 }

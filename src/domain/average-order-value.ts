@@ -1,4 +1,4 @@
-import { type MetricGroup, type MetricResult, meanOf, metricResult, type Notice } from './metric-result.ts';
+import { asGroup, type MetricGroup, type MetricResult, meanOf, metricResult, type Notice } from './metric-result.ts';
 
 /** Qualifying orders of a group of customers in the period. */
 export interface OrderSums {
@@ -44,9 +44,6 @@ export function averageOrderValue({
 }
 
 function group(key: string, sums: OrderSums): MetricGroup {
-  const { value, numerator, denominator, interval, lowSample, reason, values } = metricResult({
-    ...meanOf(sums.revenue, sums.orders, noOrders),
-    values: { orders: sums.orders, customers: sums.customers },
-  });
-  return { key, value, values, numerator, denominator, interval, lowSample, reason };
+  const values = { orders: sums.orders, customers: sums.customers };
+  return asGroup(key, metricResult({ ...meanOf(sums.revenue, sums.orders, noOrders), values }));
 }

@@ -68,6 +68,14 @@ export function metricResult(parts: Partial<Omit<MetricResult, 'lowSample'>>): M
   return groups ? { ...result, groups } : result;
 }
 
+/** A result as that of a part of the population. Warnings and missing inputs are of the whole. */
+export function asGroup(
+  key: string,
+  { value, values, numerator, denominator, interval, lowSample, reason }: MetricResult,
+): MetricGroup {
+  return { key, value, values, numerator, denominator, interval, lowSample, reason };
+}
+
 /** `sum` ÷ `count` for an exact sum of money; `whenEmpty` is the reason of a count of 0. */
 export function meanOf(
   sum: bigint,

@@ -1,4 +1,11 @@
-import { beyondSafeInteger, type MetricGroup, type MetricResult, metricResult, type Notice } from './metric-result.ts';
+import {
+  asGroup,
+  beyondSafeInteger,
+  type MetricGroup,
+  type MetricResult,
+  metricResult,
+  type Notice,
+} from './metric-result.ts';
 import { safeNumber } from './money.ts';
 import { proportionResult } from './proportion.ts';
 
@@ -41,13 +48,6 @@ export function newAndReturning({ fresh, returning }: { fresh: BuyerSums; return
 }
 
 function group(key: string, part: BuyerSums, buyers: number): MetricGroup {
-  const {
-    warnings: _,
-    missingInputs: __,
-    groups: ___,
-    ...share
-  } = proportionResult(part.buyers, buyers, noBuyers, {
-    values: { buyers: part.buyers, revenue: safeNumber(part.revenue) },
-  });
-  return { key, ...share };
+  const values = { buyers: part.buyers, revenue: safeNumber(part.revenue) };
+  return asGroup(key, proportionResult(part.buyers, buyers, noBuyers, { values }));
 }

@@ -2,6 +2,7 @@ import { getTableName, type SQL, sql } from 'drizzle-orm';
 import type { PgTable } from 'drizzle-orm/pg-core';
 import { z } from 'zod';
 import type { Db } from '../platform/db/client.ts';
+import { typeNames } from '../platform/type-names.ts';
 import { text as boundedText } from '../platform/values.ts';
 import type { FieldSpec } from './fields.ts';
 import { type Kind, recordKinds } from './record.ts';
@@ -243,6 +244,11 @@ export function fieldsOf(table: PgTable, scope: string): ReadonlyMap<string, Con
     const stored = columnNamed(table, member);
     const column = (row: SQL) => sql`${row}.${sql.identifier(stored.name)}`;
     const base = { ...markedBy(spec, scope), value: column };
+    // Stored as the text that was sent; asked for as the number that it is.
+    if (spec.output && typeNames.get(unwrapped(spec.output))?.name === 'Decimal') {
+      found.set(member, { ...base, type: 'number', schema: null, value: (row) => sql`${column(row)}::numeric` });
+      continue;
+    }
     const type = typeOf(stored.getSQLType().replace(/ COLLATE .*/, ''), spec);
     if (type !== null) found.set(member, { ...base, ...type });
     else if (member === 'attributes')

@@ -4,17 +4,8 @@ import type { Db } from '../platform/db/client.ts';
 import { type FieldError, Problem } from '../platform/errors.ts';
 import { type Context, personalScope } from '../platform/operation.ts';
 import type { Moment } from './condition-fields.ts';
-import {
-  type Condition,
-  compile,
-  groupsAsked,
-  hasPast,
-  momentOf,
-  type Prepared,
-  prepare,
-  type Read,
-  readCondition,
-} from './conditions.ts';
+import { compile, groupsAsked, hasPast, momentOf, type Prepared, prepare } from './condition-sql.ts';
+import { type Condition, type Read, readCondition } from './conditions.ts';
 
 /** A stored group of owners that trees may name. */
 export interface Group {

@@ -11,8 +11,8 @@ import { draws } from '../support/draws.ts';
 
 const { connection } = await testDatabase(t);
 
-function pool(t: Pick<Test, 'teardown'>, statementTimeout = 30_000) {
-  const made = openPool(connection, { size: 2, statementTimeout, as: 'login' });
+function pool(t: Pick<Test, 'teardown'>, statementTimeout = 30_000, size = 2) {
+  const made = openPool(connection, { size, statementTimeout, as: 'login' });
   t.teardown(() => made.end());
   return made;
 }
@@ -136,6 +136,82 @@ t.test('a refused statement refuses itself and none of those around it', async (
       { value: { n: 8 } },
     ]);
   }
+});
+
+t.test('a refused statement in the middle of a group: nothing stays, and the connection goes on', async (t) => {
+  const connections = pool(t, 30_000, 1);
+  const db = poolDb(connections);
+  await db.all(statement('make', sql`create table kept (id int primary key)`));
+  const keep = statement('keep', sql`insert into kept values (${param('id')}::int)`);
+  const divide = statement<{ result: number }>('divide', sql`select 12 / ${param('by')}::int as result`);
+  const echo = statement<{ n: number }>('echo', sql`select ${param('n')}::int as n`);
+  const own = statement<{ pid: number }>('own', sql`select pg_backend_pid() as pid`);
+  const before = await db.first(own);
+  // Names that are new to the connection in the first round, known in the second.
+  for (const round of [1, 2]) {
+    let settled: PromiseSettledResult<unknown>[] = [];
+    const whole = transaction(connections, async (tx) => {
+      settled = await Promise.allSettled([
+        tx.first(keep, { id: round }),
+        tx.first(divide, { by: 0 }),
+        tx.first(echo, { n: 3 }),
+        tx.first(divide, { by: 3 }),
+      ]);
+      return 'and goes on as if nothing were';
+    });
+    await t.rejects(whole, { message: /COMMIT was answered with ROLLBACK/ }, `round ${round}`);
+    t.match(settled, [
+      { status: 'fulfilled' },
+      { reason: { code: '22012' } },
+      { reason: { code: '22012' } },
+      { reason: { code: '22012' } },
+    ]);
+    const good = await transaction(connections, (tx) =>
+      Promise.all([tx.first(divide, { by: 4 }), tx.first(echo, { n: 5 }), tx.first(divide, { by: 6 })]),
+    );
+    t.same(good, [{ result: 3 }, { n: 5 }, { result: 2 }]);
+  }
+  t.same(await db.all(statement('all_kept', sql`select id from kept`)), []);
+  t.same(await db.first(own), before, 'the same connection');
+});
+
+t.test('a value that cannot be sent refuses its transaction, awaited or not', async (t) => {
+  const connections = pool(t, 30_000, 1);
+  const db = poolDb(connections);
+  await db.all(statement('make', sql`create table noted (id int primary key, document json)`));
+  const note = statement('note', sql`insert into noted values (${param('id')}::int, ${param('document')}::json)`);
+  const echo = statement<{ n: number }>('echo', sql`select ${param('n')}::int as n`);
+  const divide = statement<{ result: number }>('divide', sql`select 12 / ${param('by')}::int as result`);
+  const cannotBeSent: Record<string, unknown> = { text: 'x'.repeat(3_000) };
+  cannotBeSent['self'] = cannotBeSent;
+  const own = statement<{ pid: number }>('own', sql`select pg_backend_pid() as pid`);
+  const before = await db.first(own);
+  for (const round of [1, 2]) {
+    const awaited = transaction(connections, async (tx) => {
+      const first = tx.first(note, { id: 1, document: { round } });
+      const second = tx.first(note, { id: 2, document: cannotBeSent });
+      const third = tx.first(echo, { n: 1 });
+      const settled = await Promise.allSettled([first, second, third]);
+      t.match(settled, [{ status: 'fulfilled' }, { reason: TypeError }, { reason: TypeError }]);
+      return second;
+    });
+    await t.rejects(awaited, TypeError, `awaited, round ${round}`);
+    const refusedBefore = transaction(connections, (tx) =>
+      Promise.all([tx.first(divide, { by: 0 }), tx.first(note, { id: 5, document: cannotBeSent })]),
+    );
+    await t.rejects(refusedBefore, { code: '22012' }, 'what the server refused before it comes first');
+    // Nobody waits for it; COMMIT goes out long after.
+    const pipelined = transaction(connections, async (tx) => {
+      await tx.first(note, { id: 3, document: {} });
+      tx.pipeline(note, { id: 4, document: cannotBeSent });
+      await tx.first(echo, { n: 2 }).catch(() => undefined);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    });
+    await t.rejects(pipelined, TypeError, `in a pipeline, round ${round}`);
+    t.same(await db.first(echo, { n: round }), { n: round });
+  }
+  t.same(await db.all(statement('all_noted', sql`select id from noted`)), [], 'nothing was committed');
+  t.same(await db.first(own), before, 'the same connection');
 });
 
 t.test('a shared connection that is lost answers 503, and the next look-up opens another', async (t) => {

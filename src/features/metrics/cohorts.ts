@@ -1,4 +1,5 @@
 import { type Cohort, type CohortActivity, cohortCells, cohorts } from '../../domain/cohorts.ts';
+import { asGroup } from '../../domain/metric-result.ts';
 import { intervalAt, isBefore } from '../../domain/period.ts';
 import type { Context } from '../../platform/operation.ts';
 import { cohortSums } from './cohort-queries.ts';
@@ -59,13 +60,8 @@ export async function answerCohorts(
     result: {
       ...cohorts(found, ended, activity),
       groups: wanted.map(({ start }, index) => {
-        const {
-          missingInputs: _,
-          warnings: __,
-          groups: ___,
-          ...result
-        } = cohorts(found.slice(index, index + 1), ended.slice(index, index + 1), activity);
-        return { key: start, ...result };
+        const only = [index, index + 1] as const;
+        return asGroup(start, cohorts(found.slice(...only), ended.slice(...only), activity));
       }),
     },
     excluded: [...notes.excluded, ...(sums ? excludedAmounts(sums) : [])],

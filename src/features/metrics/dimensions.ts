@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Notice } from '../../domain/metric-result.ts';
+import { asGroup, type Notice } from '../../domain/metric-result.ts';
 import { auditEntry } from '../../platform/audit.ts';
 import { type Db, statement, transaction } from '../../platform/db/client.ts';
 import { Problem } from '../../platform/errors.ts';
@@ -12,7 +12,7 @@ import {
   readQuestion,
   requireReadable,
 } from '../../records/condition-query.ts';
-import { momentOf } from '../../records/conditions.ts';
+import { momentOf } from '../../records/condition-sql.ts';
 import { isSomebody } from '../../records/nobody.ts';
 import { type Dimension, dimensionNamed } from './group-keys.ts';
 import type { DimensionInput, MetricAnswer } from './model.ts';
@@ -339,8 +339,7 @@ async function runGroups<I extends Asked>(
   return Promise.all(
     groups.map(async ({ key, part }) => {
       const answer = await run({ ...context, db: facts(part) }, input);
-      const { value, values, numerator, denominator, interval, lowSample, reason, series } = answer;
-      return { key, value, values, numerator, denominator, interval, lowSample, reason, series };
+      return { ...asGroup(key, answer), series: answer.series };
     }),
   );
 }

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { calendarDaysBetween, hoursBetween, leadFunnel } from '../../domain/lead-funnel.ts';
-import type { MetricGroup, MetricResult } from '../../domain/metric-result.ts';
+import { asGroup, type MetricResult } from '../../domain/metric-result.ts';
 import { startOfDayBefore } from '../../domain/preceding-period.ts';
 import { type Context, personalScope, readOperation, requireScope } from '../../platform/operation.ts';
 import { defaultLimit, pageFrom } from '../../platform/page.ts';
@@ -77,10 +77,7 @@ export const getLeadFunnel = metricOperation(
       const { completeness = defaultCompleteness, silentDays = defaultSilentDays } = input;
       const told = (result: MetricResult) => ({ ...result, values: { ...result.values, completeness, silentDays } });
       const whole = told(leadFunnel(counts.whole));
-      const groups = counts.groups.map((group): MetricGroup => {
-        const { warnings: _, missingInputs: __, groups: ___, ...result } = told(leadFunnel(group.counts));
-        return { key: group.key, ...result };
-      });
+      const groups = counts.groups.map((group) => asGroup(group.key, told(leadFunnel(group.counts))));
       const cut = {
         code: 'groups_left_out',
         message: `Only the ${mostGroups} largest groups are returned; ${counts.groupsLeftOut} are left out.`,

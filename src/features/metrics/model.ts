@@ -116,12 +116,10 @@ export const metricGroup = z
     interval: metricConfidence.nullable(),
     lowSample: z.boolean(),
     reason: metricNotice.nullable(),
-    series: z
-      .array(metricSeriesPoint)
-      .meta({
-        description:
-          'Of a cohort: one entry per calendar interval since it began. With `groupBy` and `interval`, the series of the group. Otherwise empty.',
-      }),
+    series: z.array(metricSeriesPoint).meta({
+      description:
+        'Of a cohort: one entry per calendar interval since it began. With `groupBy` and `interval`, the series of the group. Otherwise empty.',
+    }),
   })
   .meta({ id: 'MetricGroup', description: 'The same number for a part of the population.' });
 
@@ -285,8 +283,14 @@ export const gapsInput = z.strictObject({
 
 export const valueInput = z.strictObject({ ...commonParameters, ...groupParameters });
 
-const { from: _from, to: _to, interval: _interval, weekStart: _weekStart, ...untilAsOf } = commonParameters;
-export const rfmInput = z.strictObject({ ...untilAsOf, ...segmentParameters });
+export const rfmInput = valueInput.omit({
+  from: true,
+  to: true,
+  interval: true,
+  weekStart: true,
+  groupBy: true,
+  segments: true,
+});
 
 export const cohortsInput = z.strictObject({
   ...commonParameters,

@@ -1,6 +1,6 @@
 import { customerEffort } from '../../domain/customer-effort.ts';
 import { customerSatisfaction } from '../../domain/customer-satisfaction.ts';
-import type { MetricGroup, MetricResult, Notice } from '../../domain/metric-result.ts';
+import { asGroup, type MetricResult, type Notice } from '../../domain/metric-result.ts';
 import { netPromoterScore } from '../../domain/net-promoter-score.ts';
 import { notFound } from '../../platform/errors.ts';
 import { type Context, readOperation, requireScope } from '../../platform/operation.ts';
@@ -131,10 +131,7 @@ function metric(surveyScore: SurveyScore, told: { name: string; summary: string;
           hasMixedScales(db, question),
           first,
         ]);
-        const groups = counts.groups.map((group): MetricGroup => {
-          const { warnings: _, missingInputs: __, groups: ___, ...result } = surveyScore.judge(group.counts);
-          return { key: group.key, ...result };
-        });
+        const groups = counts.groups.map((group) => asGroup(group.key, surveyScore.judge(group.counts)));
         const cut = {
           code: 'groups_left_out',
           message: `Only the ${mostGroups} largest groups are returned; ${counts.groupsLeftOut} are left out.`,

@@ -131,15 +131,15 @@ export class QueryGroup extends pg.Query {
   readonly #parsedHere = new Set<RowQuery>();
   /** How many have been answered. */
   #answered = 0;
-  /** Why the rest could not even be sent. */
-  #unsent: Error | null = null;
+  /** From where on they could not even be sent, and why. */
+  #unsent: { from: number; reason: Error } | null = null;
 
   constructor(members: readonly RowQuery[]) {
     super({ text: '' });
     this.members = members;
     this.#face();
     driver(this).callback = (error) => {
-      const reason = error ?? this.#unsent;
+      const reason = this.#unsent?.from === this.#answered ? this.#unsent.reason : error;
       for (const [at, member] of this.members.entries()) member.settle(at < this.#answered ? null : reason);
     };
   }
@@ -159,11 +159,17 @@ export class QueryGroup extends pg.Query {
 
   /** The driver's hook for what has values or a name; called with the stream corked. */
   prepare(connection: pg.Connection): void {
+    let written = 0;
     try {
-      for (const member of this.members) if (member.write(connection)) this.#parsedHere.add(member);
+      for (const member of this.members) {
+        if (member.write(connection)) this.#parsedHere.add(member);
+        written += 1;
+      }
     } catch (error) {
-      // A value that cannot be sent. What was written before it has to be answered.
-      this.#unsent = error as Error; // of the driver
+      // A value that cannot be sent. What was written before it has to be answered, and a transaction must not be committed
+      // without it: the server refuses this, as nothing is prepared by that name.
+      this.#unsent = { from: written, reason: error as Error }; // of the driver
+      wireOf(connection).bind({ statement: neverPrepared, values: [], valueMapper: utils.prepareValue });
     }
     wireOf(connection).sync();
   }
@@ -198,6 +204,7 @@ export class QueryGroup extends pg.Query {
   }
 }
 
+const neverPrepared = 'never prepared';
 const none: Row[] = [];
 const withoutColumns: Shape = { names: [], parsers: [], empty: {} };
 

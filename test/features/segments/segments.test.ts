@@ -218,6 +218,34 @@ t.test('personal conditions close a segment to tokens without customers:pii', as
   });
 });
 
+t.test('exact decimals, which are answered as text, are compared as numbers', async (t) => {
+  for (const [unitPrice, name] of [
+    ['9.5', 'Nine'],
+    ['10.0', 'Ten'],
+    ['100', 'Hundred'],
+  ])
+    await order(await person(`${name} and more`), '2026-05-25T10:00:00Z', {
+      items: [{ sku: 'P', quantity: 1, total: 1000, unitPrice }],
+    });
+  const found = async (...condition: [string, unknown]) =>
+    (
+      await send('POST', '/v1/customers/search', {
+        filter: { has: 'orders', where: { has: 'items', where: leaf('unitPrice', ...condition) } },
+      })
+    ).data
+      .map(({ name }: Json) => name.split(' ')[0])
+      .sort();
+  t.same(await found('gt', 9.5), ['Hundred', 'Ten']);
+  t.same(await found('eq', 10), ['Ten']);
+  t.same(await found('in', [9.5, 100]), ['Hundred', 'Nine']);
+  t.match(
+    await api.request('POST', '/v1/customers/search', {
+      body: { filter: { has: 'orders', where: { has: 'items', where: leaf('unitPrice', 'gt', '9.5') } } },
+    }),
+    { status: 422, body: { errors: [{ message: 'A number.', pointer: '/filter/where/where/value' }] } },
+  );
+});
+
 t.test('hostile trees cost nothing', async (t) => {
   const person = leaf('kind', 'eq', 'person');
   let deep: Json = person;
