@@ -157,6 +157,13 @@ export function isAsOfNow({ read, groups }: Question, asOf: string, now: string)
   return !known || !hasPast(read.condition);
 }
 
+/** Whether a group of it whose members are listed had none yet, because it was made later. */
+export function namesLaterLists({ groups }: Question, asOf: string): boolean {
+  return [...groups.values()].some(
+    ({ group: { keptFrom }, read }) => read === null && keptFrom !== null && isBefore(asOf, keptFrom),
+  );
+}
+
 /**
  * The condition of a question in SQL, on a row of the owners.
  *

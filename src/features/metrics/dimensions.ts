@@ -7,6 +7,7 @@ import { type Context, personalScope } from '../../platform/operation.ts';
 import {
   conditionOf,
   isAsOfNow,
+  namesLaterLists,
   personalIn,
   type Question,
   readQuestion,
@@ -174,7 +175,12 @@ async function dimensionOf(context: Context, input: DimensionInput, orders: bool
   const { personal, scope, past, several } = dimension;
   if (personal && !context.personalData) throw needsScope(personalScope);
   if (!context.principal.has(scope)) throw needsScope(scope);
-  return { of: dimension.of, dimension, personal: personal ? ['groupBy'] : [], past, several };
+  return { of: dimension.of, dimension, personal: personal ? [nameOf(groupBy)] : [], past, several };
+}
+
+/** What a client calls its attributes is not told to the audit. */
+function nameOf(groupBy: string): string {
+  return groupBy.replace(/(^|\.)attributes\..*$/, '$1attributes');
 }
 
 function needsScope(scope: string): Problem {
@@ -356,6 +362,7 @@ function notices(
   const byField = grouping?.of === 'customers' ? grouping.dimension : null;
   const profile = byField !== null && !byField.past && at !== now;
   if (profile || questions.some(({ question }) => isAsOfNow(question, at, now))) list.push(asOfNow);
+  if (questions.some(({ question }) => namesLaterLists(question, at))) list.push(laterList);
   if (isEnd && (questions.length > 0 || (byField?.of === 'customers' && byField.past && byField.at === 'start'))) {
     list.push(asOfEnd);
   }
@@ -371,6 +378,10 @@ function notices(
 const asOfNow: Notice = {
   code: 'profile_as_of_now',
   message: 'Profiles have no past: who is in a segment or group follows in part from what is known of customers now.',
+};
+const laterList: Notice = {
+  code: 'list_made_later',
+  message: 'A list has no members before it was made: send a later from, or segmentAt=end.',
 };
 const asOfEnd: Notice = {
   code: 'members_as_of_end',

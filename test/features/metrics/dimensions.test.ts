@@ -111,6 +111,7 @@ t.test('segment: only its customers count, as they were in it when the period be
   t.match(await metric(`${compared}&segment=${regulars}`), { numerator: 0, denominator: 1 });
   t.match(await metric(`${compared}&segment=${regulars}&segmentAt=end`), { numerator: 1, denominator: 2 });
   t.match(await metric(`average-order-value?segment=${listed}`), { numerator: 8000, denominator: 2 }, 'a list');
+  t.same(await codes(`average-order-value?segment=${listed}&from=2026-02-01`), ['list_made_later']);
   t.match(await metric(`average-order-value?segment=${empty}`), { value: null, denominator: 0 });
   t.same(await codes(`average-order-value?segment=${fromAds}&from=2026-02-01`), ['profile_as_of_now']);
   t.match(await metric(`rfm?segment=${fromAds}`), { value: 2 });
@@ -142,6 +143,16 @@ t.test('groupBy: customers by a field, who has none in the group without a key',
       .sort(),
     rfm.map(({ key, numerator }) => [key, numerator]).sort(),
   );
+});
+
+t.test('groupBy=rfm as of the past: what was known then', async (t) => {
+  const rfm = (await metric('rfm?asOf=2026-02-15')).groups.filter(({ numerator }) => numerator !== 0);
+  const by = (await metric('revenue-per-customer?groupBy=rfm&asOf=2026-02-15')).groups.filter(({ key }) => key !== '');
+  t.same(
+    by.map(({ key, denominator }) => [key, denominator]).sort(),
+    rfm.map(({ key, numerator }) => [key, numerator]).sort(),
+  );
+  t.same(await groups('average-order-value?groupBy=cohort&asOf=2026-02-01'), ['2026-01-01: 9000/2', ': 0/0']);
 });
 
 t.test('groupBy: segments, and a segment of groups', async (t) => {
@@ -272,13 +283,21 @@ t.test('a segment and a group need what reads them', async (t) => {
     403,
     'segments insufficient_scope',
   ]);
-  // Reads are written a little later.
-  let data: unknown[] = [];
-  for (let tries = 0; data.length === 0 && tries < 100; tries += 1) {
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    data = (await ok('GET', '/v1/audit-entries?operation=getRfm&limit=100')).data;
-  }
-  t.match(data, [{ kind: 'read', members: ['attributes'] }], 'what reads personal data is in the audit');
+  const audited = async (operation: string) => {
+    // Reads are written a little later.
+    for (let tries = 0; tries < 100; tries += 1) {
+      const { data } = await ok('GET', `/v1/audit-entries?operation=${operation}&limit=100`);
+      if (data.length > 0) return data;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  };
+  t.match(
+    await audited('getRfm'),
+    [{ kind: 'read', members: ['attributes'] }],
+    'what reads personal data is in the audit',
+  );
+  await metric('churn-rate?groupBy=attributes.color');
+  t.match(await audited('getChurnRate'), [{ kind: 'read', members: ['attributes'] }], 'not what the client calls it');
 });
 
 t.test('at most 100 groups, the rest as one', async (t) => {
