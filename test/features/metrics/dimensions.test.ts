@@ -110,6 +110,10 @@ t.test('segment: only its customers count, as they were in it when the period be
   const compared = 'retention-rate?previousFrom=2026-02-01&previousTo=2026-03-01&from=2026-03-01&to=2026-04-11';
   t.match(await metric(`${compared}&segment=${regulars}`), { numerator: 0, denominator: 1 });
   t.match(await metric(`${compared}&segment=${regulars}&segmentAt=end`), { numerator: 1, denominator: 2 });
+  // ann alone had bought twice by 6 February, bob as well by 16 March.
+  const apart = 'retention-rate?previousFrom=2026-01-01&previousTo=2026-02-06&from=2026-03-16&to=2026-04-11';
+  t.match(await metric(`${apart}&segment=${regulars}`), { denominator: 1 }, 'not the start of the present period');
+  t.match(await metric(`${apart.replace('retention', 'churn')}&segment=${regulars}`), { denominator: 1 });
   t.match(await metric(`average-order-value?segment=${listed}`), { numerator: 8000, denominator: 2 }, 'a list');
   t.same(await codes(`average-order-value?segment=${listed}&from=2026-02-01`), ['list_made_later']);
   t.match(await metric(`average-order-value?segment=${empty}`), { value: null, denominator: 0 });
