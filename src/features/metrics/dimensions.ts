@@ -145,6 +145,10 @@ function everybodyOf(condition: SQL): Population {
   };
 }
 
+/** As a hashed list, like those of parts: an array would be looked through for every row. */
+const isAmong = (customerId: SQL, condition: SQL) =>
+  sql`(${customerId} in (select unnest(${idsOf(condition)}))) is true`;
+
 const idsOf = (condition: SQL) => sql`array(select customers.id from customers where ${condition})`;
 
 /** A dimension, with what its parameters say. */
@@ -224,7 +228,7 @@ async function groupsOf(
 ): Promise<Grouped> {
   if (grouping.of === 'orders') return groupsOfOrders(db, grouping.dimension, within, end);
   const { keys, named, always } = await keysOfCustomers(db, context, grouping, moment);
-  const own = within ? sql`(select k.* from (${keys}) k where k.customer_id = any(${idsOf(within)}))` : sql`(${keys})`;
+  const own = within ? sql`(select k.* from (${keys}) k where ${isAmong(sql`k.customer_id`, within)})` : sql`(${keys})`;
   const counted = statement<Found>(
     'metric_groups',
     sql`select key, n, count(*) over () as total from (select k.key, count(*) as n from ${own} k group by 1) f
@@ -278,12 +282,12 @@ async function keysOfCustomers(
 
 async function groupsOfOrders(db: Db, dimension: Dimension, within: SQL | null, end: string): Promise<Grouped> {
   if (dimension.of !== 'orders') throw new TypeError('It is of customers');
-  const { keys, ofReturns } = dimension;
+  const { keys, only, ofReturns } = dimension;
   const counted = statement<Found>(
     'metric_groups_of_orders',
     sql`select key, n, count(*) over () as total from (
         select k.key, count(*) as n from orders fact, lateral (${keys(sql`fact`)}) k
-          where fact.placed_at < ${end}::timestamptz ${within ? sql`and fact.customer_id = any(${idsOf(within)})` : sql``} group by 1) f
+          where fact.placed_at < ${end}::timestamptz ${within ? sql`and ${isAmong(sql`fact.customer_id`, within)}` : sql``} group by 1) f
       order by (key = ${noValue}::text) desc, n desc, key limit ${String(mostGroups)}::int`,
     { unprepared: true },
   );
@@ -293,8 +297,9 @@ async function groupsOfOrders(db: Db, dimension: Dimension, within: SQL | null, 
     found.map(({ key }) => key),
     (key) => key,
     (raw, numbers, rest) => {
-      const isIn = (part: SQL, of: SQL) =>
-        sql`exists (select from (${of}) k where case when ${part}.part = ${String(rest)}::int then k.key <> all(${sql.param(raw)}::text[]) else k.key = any(${part}.keys) end)`;
+      const isOf = (key: SQL, part: SQL) =>
+        sql`case when ${part}.part = ${String(rest)}::int then ${key} <> all(${sql.param(raw)}::text[]) else ${key} = any(${part}.keys) end`;
+      const isIn = (part: SQL, of: SQL) => sql`exists (select from (${of}) k where ${isOf(sql`k.key`, part)})`;
       return {
         parts: sql`select n.part, array_remove(array_agg(m.key), null) as keys ${within ? sql`, ${idsOf(within)} as ids` : sql``}
         from unnest(${sql.param([...new Set([...numbers, rest])])}::int[]) n(part)
@@ -302,7 +307,8 @@ async function groupsOfOrders(db: Db, dimension: Dimension, within: SQL | null, 
         holds(table, row, part) {
           const of = table === 'orders' ? keys(row) : table === 'returns' ? ofReturns?.(row) : undefined;
           if (!of) return sql`false`;
-          return within ? sql`${ofCustomers(row, part)} and ${isIn(part, of)}` : isIn(part, of);
+          const belongs = only ? isOf(only(row), part) : isIn(part, of);
+          return within ? sql`${ofCustomers(row, part)} and ${belongs}` : belongs;
         },
       };
     },

@@ -32,6 +32,8 @@ interface OfOrders {
   of: 'orders';
   /** A select of the keys of a row of orders. */
   keys: (order: SQL) => SQL;
+  /** The key of a row, where it has one and no more. */
+  only: ((order: SQL) => SQL) | null;
   /** The same of returns that name no order, where they have it as well. */
   ofReturns: ((row: SQL) => SQL) | null;
 }
@@ -78,6 +80,7 @@ export function dimensionNamed(name: string): Dimension | null {
     return {
       of: 'orders',
       keys,
+      only: found.field.type === 'texts' ? null : (row) => keyOf(found, row),
       ofReturns: rest === 'currency' ? keys : null,
       several: true,
       past: true,
@@ -95,6 +98,7 @@ export function dimensionNamed(name: string): Dimension | null {
     keys: (order) =>
       sql`select ${keyOf(found, line)} as key from ${table} ${line} where ${belongs(line, order)}
         union select '' where not exists (select from ${table} ${line} where ${belongs(line, order)})`,
+    only: null,
     ofReturns: null,
     several: true,
     past: true,

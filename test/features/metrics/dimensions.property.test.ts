@@ -192,7 +192,7 @@ interface Wanted {
   segmentAt: 'end' | undefined;
 }
 
-const aboutDimensions = /^(profile_as_of_now|members_as_of_end|groups_)/;
+const aboutDimensions = /^(profile_as_of_now|list_made_later|members_as_of_end|groups_)/;
 const withoutGroups = (answer: MetricAnswer) => {
   const { groups: _, ...rest } = inEssence({
     ...answer,
