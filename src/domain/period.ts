@@ -44,6 +44,24 @@ export const calendarIntervals = ['day', 'week', 'month', 'quarter', 'year'] as 
 /** Weeks are ISO weeks, Monday to Sunday. */
 export type CalendarInterval = (typeof calendarIntervals)[number];
 
+export const weekDays = ['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'] as const;
+export type WeekDay = (typeof weekDays)[number];
+/** Weeks from another day on. */
+type WeekFrom = `week_from_${WeekDay}`;
+export type Interval = CalendarInterval | WeekFrom;
+
+/** Weeks that start on a day; other intervals stay what they are. */
+export function startingOn(interval: CalendarInterval, weekStart: WeekDay): Interval {
+  return interval === 'week' && weekStart !== 'monday' ? `week_from_${weekStart}` : interval;
+}
+
+/** How many days after Monday the weeks start; null: no weeks. */
+function weekOffset(interval: Interval): number | null {
+  if (interval === 'week') return 0;
+  const at = weekDays.findIndex((day) => interval === `week_from_${day}`);
+  return at < 0 ? null : at;
+}
+
 /** Mean length of a Gregorian-Julian month, 365.25 ÷ 12. */
 export const daysPerMonth = 30.4375;
 
@@ -145,12 +163,12 @@ export function addMonths(instant: string, months: number): string {
 }
 
 /** The calendar interval that an instant falls into. */
-export function intervalAt(interval: CalendarInterval, instant: string, timeZone: string): CalendarRange {
+export function intervalAt(interval: Interval, instant: string, timeZone: string): CalendarRange {
   return calendarRange(interval, startDateAt(interval, Temporal.Instant.from(instant), timeZone), timeZone);
 }
 
 /** The calendar interval before the one starting on local date `start`; a day that a zone skipped does not count. */
-export function previousBucket(interval: CalendarInterval, start: string, timeZone: string): CalendarRange {
+export function previousBucket(interval: Interval, start: string, timeZone: string): CalendarRange {
   let date = Temporal.PlainDate.from(start);
   for (;;) {
     date = step(interval, date, -1);
@@ -163,7 +181,7 @@ export function previousBucket(interval: CalendarInterval, start: string, timeZo
  * The whole calendar intervals that meet the period, in order; consecutive ones share their boundary. A day that the
  * zone skipped (Apia 2011-12-30) has no bucket. Bounding their number is the caller's: see `countBuckets`.
  */
-export function buckets(interval: CalendarInterval, period: Period, asOf: string): Bucket[] {
+export function buckets(interval: Interval, period: Period, asOf: string): Bucket[] {
   const { timeZone } = period;
   const list: Bucket[] = [];
   let date = startDateAt(interval, Temporal.Instant.from(period.from), timeZone);
@@ -190,14 +208,13 @@ export function buckets(interval: CalendarInterval, period: Period, asOf: string
 }
 
 /** How many buckets `buckets` would return, without making them; a skipped day is counted. */
-export function countBuckets(interval: CalendarInterval, period: Period): number {
+export function countBuckets(interval: Interval, period: Period): number {
   const { timeZone } = period;
   const first = startDateAt(interval, Temporal.Instant.from(period.from), timeZone);
   const last = startDateAt(interval, Temporal.Instant.from(period.to).subtract({ nanoseconds: 1 }), timeZone);
-  if (interval === 'day' || interval === 'week') {
-    return first.until(last, { largestUnit: 'day' }).days / (interval === 'day' ? 1 : 7) + 1;
-  }
-  return first.until(last, { largestUnit: 'month' }).months / monthsPer[interval] + 1;
+  const unit = unitOf(interval);
+  if ('days' in unit) return first.until(last, { largestUnit: 'day' }).days / unit.days + 1;
+  return first.until(last, { largestUnit: 'month' }).months / unit.months + 1;
 }
 
 /** The last calendar month that ended by `asOf`, and the month before it: the default of retention and churn. */
@@ -240,15 +257,28 @@ function dayPosition(text: string, timeZone: string): number {
   return epoch.until(date, { largestUnit: 'day' }).days + Number(instant.epochNanoseconds - start) / Number(length);
 }
 
-const monthsPer = { month: 1, quarter: 3, year: 12 } as const;
-
-function step(interval: CalendarInterval, date: Temporal.PlainDate, count: 1 | -1): Temporal.PlainDate {
-  if (interval === 'day') return date.add({ days: count });
-  if (interval === 'week') return date.add({ weeks: count });
-  return date.add({ months: count * monthsPer[interval] });
+/** How long an interval is. */
+function unitOf(interval: Interval): { days: number } | { months: number } {
+  switch (interval) {
+    case 'day':
+      return { days: 1 };
+    case 'month':
+      return { months: 1 };
+    case 'quarter':
+      return { months: 3 };
+    case 'year':
+      return { months: 12 };
+    default:
+      return { days: 7 };
+  }
 }
 
-function startDateAt(interval: CalendarInterval, instant: Temporal.Instant, timeZone: string): Temporal.PlainDate {
+function step(interval: Interval, date: Temporal.PlainDate, count: 1 | -1): Temporal.PlainDate {
+  const unit = unitOf(interval);
+  return date.add('days' in unit ? { days: count * unit.days } : { months: count * unit.months });
+}
+
+function startDateAt(interval: Interval, instant: Temporal.Instant, timeZone: string): Temporal.PlainDate {
   const local = instant.toZonedDateTimeISO(timeZone).toPlainDate();
   let date = floorDate(interval, local);
   // Only where the clock went back over midnight is the local date behind the day that has begun already.
@@ -259,22 +289,22 @@ function startDateAt(interval: CalendarInterval, instant: Temporal.Instant, time
   }
 }
 
-function floorDate(interval: CalendarInterval, date: Temporal.PlainDate): Temporal.PlainDate {
+function floorDate(interval: Interval, date: Temporal.PlainDate): Temporal.PlainDate {
+  const offset = weekOffset(interval);
+  if (offset !== null) return date.subtract({ days: (date.dayOfWeek + 6 - offset) % 7 });
   switch (interval) {
-    case 'day':
-      return date;
-    case 'week':
-      return date.subtract({ days: date.dayOfWeek - 1 });
     case 'month':
       return date.with({ day: 1 });
     case 'quarter':
       return date.with({ day: 1, month: date.month - ((date.month - 1) % 3) });
     case 'year':
       return date.with({ day: 1, month: 1 });
+    default:
+      return date;
   }
 }
 
-function calendarRange(interval: CalendarInterval, date: Temporal.PlainDate, timeZone: string): CalendarRange {
+function calendarRange(interval: Interval, date: Temporal.PlainDate, timeZone: string): CalendarRange {
   return {
     start: date.toString(),
     from: formatInstant(startOfDay(date, timeZone)),

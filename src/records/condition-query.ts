@@ -147,6 +147,23 @@ function needs(scope: string, faults: readonly { pointer: string; name: string }
   );
 }
 
+/** Whether it is asked of the past by what is there only as it is now: a profile has no past. */
+export function isAsOfNow({ read, groups }: Question, asOf: string, now: string): boolean {
+  if (!isBefore(asOf, now)) return false;
+  const known = [...groups.values()].every(
+    ({ group: { keptFrom }, read: inner }) =>
+      inner === null || hasPast(inner.condition) || (keptFrom !== null && !isBefore(asOf, keptFrom)),
+  );
+  return !known || !hasPast(read.condition);
+}
+
+/** Whether a group of it whose members are listed had none yet, because it was made later. */
+export function namesLaterLists({ groups }: Question, asOf: string): boolean {
+  return [...groups.values()].some(
+    ({ group: { keptFrom }, read }) => read === null && keptFrom !== null && isBefore(asOf, keptFrom),
+  );
+}
+
 /**
  * The condition of a question in SQL, on a row of the owners.
  *

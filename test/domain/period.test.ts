@@ -7,6 +7,7 @@ import {
   calendarIntervals,
   countBuckets,
   daysBetween,
+  type Interval,
   intervalAt,
   isBefore,
   lastCompleteMonth,
@@ -16,6 +17,7 @@ import {
   previousBucket,
   resolveInstant,
   resolvePeriod,
+  startingOn,
   timeZoneName,
 } from '../../src/domain/period.ts';
 
@@ -181,6 +183,30 @@ t.test('a month that has begun stays begun when the clock goes back over midnigh
   );
 });
 
+t.test('weeks that start on another day than Monday', async (t) => {
+  // 2026-03-04 is a Wednesday.
+  for (const [day, start] of [
+    ['monday', '2026-03-02'],
+    ['tuesday', '2026-03-03'],
+    ['wednesday', '2026-03-04'],
+    ['thursday', '2026-02-26'],
+    ['friday', '2026-02-27'],
+    ['saturday', '2026-02-28'],
+    ['sunday', '2026-03-01'],
+  ] as const) {
+    const week = startingOn('week', day);
+    t.equal(intervalAt(week, '2026-03-04T12:00:00.000Z', 'UTC').start, start, day);
+    t.equal(intervalAt(week, `${start}T00:00:00.000Z`, 'UTC').start, start, `${day} itself`);
+    const period = resolvePeriod('2026-03-01', '2026-04-01', 'UTC');
+    t.equal(buckets(week, period, '2026-05-01T00:00:00.000Z').length, countBuckets(week, period), `weeks from ${day}`);
+  }
+  t.equal(startingOn('month', 'sunday'), 'month');
+  t.equal(previousBucket(startingOn('week', 'sunday'), '2026-03-01', 'UTC').start, '2026-02-22');
+  // The clocks of New York went forward on Sunday, 8 March.
+  const { from, to } = intervalAt(startingOn('week', 'sunday'), '2026-03-10T12:00:00.000Z', 'America/New_York');
+  t.same([from, to], ['2026-03-08T05:00:00.000Z', '2026-03-15T04:00:00.000Z']);
+});
+
 t.test('the interval before, and the last complete month', async (t) => {
   t.equal(previousBucket('month', '2010-01-01', 'UTC').start, '2009-12-01');
   t.equal(previousBucket('quarter', '2010-01-01', 'UTC').start, '2009-10-01');
@@ -229,18 +255,19 @@ const zone = fc.constantFrom(
   'Australia/Lord_Howe',
   'Pacific/Apia',
 );
-const longest = { day: 60, week: 300, month: 1_000, quarter: 2_000, year: 4_000 };
+const longest: Partial<Record<Interval, number>> = { day: 60, month: 1_000, quarter: 2_000, year: 4_000 };
+const ofWeeks = 300;
 
 t.test('buckets partition time in every zone', async () => {
   fc.assert(
     fc.property(
       zone,
-      fc.constantFrom(...calendarIntervals),
+      fc.constantFrom<Interval>(...calendarIntervals, startingOn('week', 'sunday'), startingOn('week', 'thursday')),
       fc.integer({ min: Date.UTC(2005, 0), max: Date.UTC(2024, 0) }),
       fc.double({ min: 0.0001, max: 1, noNaN: true }),
       (timeZone, interval, start, share) => {
         const from = new Date(start).toISOString();
-        const to = new Date(start + Math.ceil(share * longest[interval] * 86_400_000)).toISOString();
+        const to = new Date(start + Math.ceil(share * (longest[interval] ?? ofWeeks) * 86_400_000)).toISOString();
         const period = { from, to, timeZone };
         const list = buckets(interval, period, '2100-01-01T00:00:00.000Z');
         let at = from;

@@ -35,6 +35,9 @@ export interface OrderFact {
   pending?: boolean;
   /** Cost per line; null: a line without one. Default: no lines. */
   costs?: (number | null)[];
+  /** Of its lines. Default: A. */
+  sku?: string;
+  channel?: string | null;
 }
 
 export interface ReturnFact {
@@ -49,6 +52,9 @@ export interface CustomerFact {
   customer: number;
   acquisitionCost?: number | null;
   acquiredOn?: string | null;
+  /** Default: ads. */
+  acquisitionSource?: string | null;
+  tags?: string[];
 }
 
 export interface Facts {
@@ -99,8 +105,9 @@ export async function insertFacts(pool: pg.Pool, { customers = [], orders = [], 
     customer === nobody ? nobodyOf(idOf(offset + i, 1)) : idOf(customer);
   const owners = new Set([...known.keys(), ...orders.map(ownerAt), ...returns.map((r) => idOf(r.customer))]);
   await pool.query(
-    `insert into customers (id, version, kind, name, acquisition_source, acquisition_cost, acquired_on, created_at, updated_at)
-     select id, 1, 'person', 'Ada', 'ads', cost, "on", now(), now() from json_to_recordset($1) as n(id uuid, cost bigint, "on" date)
+    `insert into customers (id, version, kind, name, acquisition_source, acquisition_cost, acquired_on, tags, created_at, updated_at)
+     select id, 1, 'person', 'Ada', source, cost, "on", tags, now(), now()
+     from json_to_recordset($1) as n(id uuid, cost bigint, "on" date, source text, tags text[])
      on conflict do nothing`,
     [
       JSON.stringify(
@@ -108,17 +115,19 @@ export async function insertFacts(pool: pg.Pool, { customers = [], orders = [], 
           id,
           cost: known.get(id)?.acquisitionCost ?? null,
           on: known.get(id)?.acquiredOn ?? null,
+          source: known.get(id)?.acquisitionSource === undefined ? 'ads' : known.get(id)?.acquisitionSource,
+          tags: known.get(id)?.tags ?? null,
         })),
       ),
     ],
   );
   await pool.query(
     `insert into orders (customer_id, id, version, source, external_id, placed_at, currency, total, discount, shipping, fees, tax, tax_included,
-       rounding, payment_status, fulfillment_status, cancelled_at, test, exchange_rate, base_factor, refunds, refunded, refunded_net, created_at, updated_at)
+       rounding, payment_status, fulfillment_status, cancelled_at, test, exchange_rate, base_factor, refunds, refunded, refunded_net, channel, created_at, updated_at)
      select customer, id, 1, 'shop', id::text, "at", currency, total, 0, 0, 0, tax, true, 0, payment, 'unfulfilled',
-       case when cancelled then "at" end, test, factor, factor, refunds, refunded, "refundedNet", now(), now()
+       case when cancelled then "at" end, test, factor, factor, refunds, refunded, "refundedNet", channel, now(), now()
      from json_to_recordset($1) as n(customer uuid, id uuid, "at" timestamptz, currency char(3), total bigint, tax bigint, payment text, cancelled boolean,
-       test boolean, factor numeric, refunds int, refunded bigint, "refundedNet" bigint)`,
+       test boolean, factor numeric, refunds int, refunded bigint, "refundedNet" bigint, channel text)`,
     [
       JSON.stringify(
         orders.map((o, i) => ({
@@ -135,6 +144,7 @@ export async function insertFacts(pool: pg.Pool, { customers = [], orders = [], 
           refunds: o.refunds?.length ?? 0,
           refunded: (o.refunds ?? []).reduce((sum, amount) => sum + amount, 0),
           refundedNet: refundedNet(o),
+          channel: o.channel ?? null,
         })),
       ),
     ],
@@ -153,11 +163,17 @@ export async function insertFacts(pool: pg.Pool, { customers = [], orders = [], 
   );
   await pool.query(
     `insert into order_items (customer_id, order_id, line, sku, quantity, total, cost)
-     select customer, "order", line, 'A', 1, 0, cost from json_to_recordset($1) as n(customer uuid, "order" uuid, line int, cost bigint)`,
+     select customer, "order", line, sku, 1, 0, cost from json_to_recordset($1) as n(customer uuid, "order" uuid, line int, sku text, cost bigint)`,
     [
       JSON.stringify(
         orders.flatMap((o, i) =>
-          (o.costs ?? []).map((cost, line) => ({ customer: ownerAt(o, i), order: idOf(offset + i, 1), line, cost })),
+          (o.costs ?? []).map((cost, line) => ({
+            customer: ownerAt(o, i),
+            order: idOf(offset + i, 1),
+            line,
+            sku: o.sku ?? 'A',
+            cost,
+          })),
         ),
       ),
     ],

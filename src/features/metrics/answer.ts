@@ -46,7 +46,7 @@ export async function compareBuyers(
   const buckets = seriesOf(asked, null);
   const cut = ({ from, to }: Range): Range => ({ from: earlier(from, asOf), to: earlier(to, asOf) });
   const pairs = buckets.map(({ start, insideFrom, insideTo }) => {
-    const before = previousBucket(input.interval ?? 'month', start, asked.timeZone);
+    const before = previousBucket(asked.interval ?? 'month', start, asked.timeZone);
     return [cut(before), cut({ from: insideFrom, to: insideTo })];
   });
   const [counts, series, notes] = await Promise.all([
@@ -67,6 +67,12 @@ export async function compareBuyers(
     complete: hasEnded(previous.to, asOf) && hasEnded(current.to, asOf),
     series: seriesPoints(buckets, series.map(judge), notes.ofSeries),
   });
+}
+
+/** When the previous period of a comparison ends, and its present one. */
+export function comparedWindow(context: Context, input: ComparisonInput): { start: string; end: string } {
+  const { asked, previous } = resolveComparison(context, input);
+  return { start: previous.to, end: asked.end };
 }
 
 function resolveComparison(

@@ -100,7 +100,8 @@ function frame({ title, subtitle }: Words): EChartsOption {
 
 function contentOf(answer: MetricAnswer, drawing: Drawing | null): EChartsOption {
   if (drawing === 'heat map') return heatMap(answer);
-  if (drawing === 'lorenz') return lorenz(answer);
+  // With `groupBy` the groups are others.
+  if (drawing === 'lorenz' && answer.groups.every(({ key }) => /^top_\d+$/.test(key))) return lorenz(answer);
   if (drawing === 'shares') return bars({ ...answer, unit: 'ratio' });
   const lines = answer.groups.filter(({ series }) => series.length > 0).slice(0, palette.length);
   if (lines.length > 0) {

@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import type { ClosedLoopCounts } from '../../domain/closed-loop.ts';
 import { type Db, param, statement } from '../../platform/db/client.ts';
 import { type FollowUpOutcome, followUpOutcomes } from '../follow-ups/record.ts';
+import { wholeOf } from './population.ts';
 import { boundsOf, type Part, type Scope, wholePeriod } from './scope.ts';
 import { shaped } from './source.ts';
 
@@ -117,5 +118,5 @@ const first = statement<{ at: string }>(
 /** When the first one was opened: where a period of all time begins. */
 export async function firstDetractorAt(db: Db, { from, end }: Scope): Promise<string | null> {
   if (from !== null) return null;
-  return (await db.first(first, { end }))?.at ?? null;
+  return (await wholeOf(db).first(first, { end }))?.at ?? null;
 }

@@ -4,12 +4,13 @@ import { notFound } from '../../platform/errors.ts';
 import { id } from '../../platform/values.ts';
 import { surveyById } from '../surveys/queries.ts';
 import { firstDetractorAt, type LoopCounts, loopCounts } from './closed-loop-queries.ts';
+import { dimensional } from './dimensions.ts';
 import { metricOperation } from './group-size.ts';
 import { metricResponse, seriesPoints } from './metric-response.ts';
-import { commonParameters, type Excluded, metricResult } from './model.ts';
+import { commonParameters, type Excluded, groupParameters, metricResult } from './model.ts';
 import { hasEnded, resolveScope, seriesOf } from './scope.ts';
 
-const { from, to, timeZone, asOf, interval } = commonParameters;
+const { from, to, timeZone, asOf, interval, weekStart } = commonParameters;
 
 export const getClosedLoop = metricOperation(
   {
@@ -24,11 +25,13 @@ export const getClosedLoop = metricOperation(
       timeZone,
       asOf,
       interval,
+      weekStart,
+      ...groupParameters,
       surveyId: id.optional().meta({ description: 'Only follow-ups that answers to this survey opened.' }),
     }),
     output: metricResult,
     problems: ['not_found'],
-    async run(context, { surveyId = null, ...input }) {
+    run: dimensional({ name: 'getClosedLoop', orders: false }, async (context, { surveyId = null, ...input }) => {
       if (surveyId !== null && !(await surveyById(context.db, surveyId))) throw notFound('survey');
       const scope = resolveScope(context, input);
       const firstFact = await firstDetractorAt(context.db, scope);
@@ -49,7 +52,7 @@ export const getClosedLoop = metricOperation(
           series.map(cancelledOnes),
         ),
       });
-    },
+    }),
   },
   {
     family: 'detractors',

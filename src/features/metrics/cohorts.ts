@@ -1,6 +1,6 @@
 import { type Cohort, type CohortActivity, cohortCells, cohorts } from '../../domain/cohorts.ts';
 import { asGroup } from '../../domain/metric-result.ts';
-import { type CalendarInterval, intervalAt, isBefore } from '../../domain/period.ts';
+import { intervalAt, isBefore } from '../../domain/period.ts';
 import type { Context } from '../../platform/operation.ts';
 import { cohortSums } from './cohort-queries.ts';
 import { excludedAmounts, factNotes, firstFact } from './excluded.ts';
@@ -25,10 +25,10 @@ export async function answerCohorts(
   context: Context,
   { activity = 'on', interval = 'month', ...input }: CommonInput & { activity?: CohortActivity | undefined },
 ): Promise<MetricAnswer> {
-  const asked: Scope = { ...resolveScope(context, input), interval };
-  const { asOf, timeZone } = asked;
-  refuseCut('from', asked.from, interval, timeZone);
-  if (isBefore(asked.to, asOf)) refuseCut('to', asked.to, interval, timeZone);
+  const asked = resolveScope(context, { ...input, interval });
+  const { asOf } = asked;
+  refuseCut('from', asked.from, asked);
+  if (isBefore(asked.to, asOf)) refuseCut('to', asked.to, asked);
   const first = await firstFact(context.db, asked, { returns: false, buyersOnly: true });
   const until: Scope = { ...asked, to: asOf, end: asOf };
   const all = asked.from !== null && !isBefore(asked.from, asOf) ? [] : seriesOf(until, first.at);
@@ -78,7 +78,8 @@ export async function answerCohorts(
 }
 
 /** A cohort that is cut would be compared with whole ones. */
-function refuseCut(parameter: string, at: string | null, interval: CalendarInterval, timeZone: string): void {
-  if (at === null || intervalAt(interval, at, timeZone).from === at) return;
-  throw invalidParameter(parameter, 'not_aligned', `must be the beginning of a ${interval} in ${timeZone}`);
+function refuseCut(parameter: string, at: string | null, { interval, timeZone }: Scope): void {
+  if (at === null || interval === null || intervalAt(interval, at, timeZone).from === at) return;
+  const name = interval.replaceAll('_', ' ');
+  throw invalidParameter(parameter, 'not_aligned', `must be the beginning of a ${name} in ${timeZone}`);
 }

@@ -6,6 +6,7 @@ import { type Db, param } from '../../platform/db/client.ts';
 import { isSomebody } from '../../records/nobody.ts';
 import { hasFailedPayment } from '../orders/record.ts';
 import { type Excluded, exclusionReasons } from './model.ts';
+import { wholeOf } from './population.ts';
 import type { Filter, Scope } from './scope.ts';
 import {
   boughtOrders,
@@ -190,7 +191,8 @@ export async function firstFact(
   options: { returns: boolean; buyersOnly: boolean },
 ): Promise<{ at: string | null; known: boolean }> {
   if (scope.from !== null && scope.customerId === null) return { at: null, known: true };
-  const found = await db.first(first({ ...shapeOf(factsOnly(), scope), ...options }), {
+  // Where all time begins, it begins for all groups.
+  const found = await wholeOf(db).first(first({ ...shapeOf(factsOnly(), scope), ...options }), {
     ...filterValues(scope),
     end: scope.end,
   });

@@ -11,7 +11,7 @@ import { commonParameters } from './model.ts';
 export const leadFunnelGroups = ['source', 'segment', 'owner', 'country', 'stage'] as const;
 export type LeadFunnelGroup = (typeof leadFunnelGroups)[number];
 
-const { from, to, timeZone, asOf, interval } = commonParameters;
+const { from, to, timeZone, asOf, interval, weekStart } = commonParameters;
 
 /** What says which leads are asked about, and when one of them is in a bad state. */
 const question = {
@@ -34,6 +34,7 @@ const groupBy = z.enum(leadFunnelGroups).register(typeNames, { name: 'LeadFunnel
 export const leadFunnelInput = z.strictObject({
   ...question,
   interval,
+  weekStart,
   groupBy: groupBy.meta({
     description:
       'Also return `groups`, the largest first, at most 1,000: by the present value of the lead, or by its `stage` at `asOf`. The empty key stands for leads without a value. `country` needs the scope `customers:pii`.',

@@ -42,7 +42,7 @@ const defaultCompleteness = 0.5;
 
 type Question = Pick<
   z.output<typeof leadFunnelInput>,
-  'from' | 'to' | 'timeZone' | 'asOf' | 'interval' | 'completeness' | 'silentDays' | 'groupBy'
+  'from' | 'to' | 'timeZone' | 'asOf' | 'interval' | 'weekStart' | 'completeness' | 'silentDays' | 'groupBy'
 >;
 
 async function resolve(context: Context, input: Question): Promise<FunnelQuestion> {

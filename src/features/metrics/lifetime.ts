@@ -43,6 +43,13 @@ export function answerLifetimeValue(context: Context, input: Input): Promise<Met
   return perRange(context, asked, about, (parts) => compute(context, asked, parts, input));
 }
 
+/** When the window begins and ends. */
+export function lifetimeWindow(context: Context, input: Input): { start: string | null; end: string } {
+  const { from, end } =
+    input.variant === 'four_factor' ? lastTwelveMonths(context, input) : resolveScope(context, input);
+  return { start: from, end };
+}
+
 /** Default: the twelve months before the local day of `asOf`, or before `to`. */
 function lastTwelveMonths(context: Context, input: Input): Scope {
   const { timeZone, asOf } = resolveZone(context, input);

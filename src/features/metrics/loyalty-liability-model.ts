@@ -12,7 +12,7 @@ export type LiabilityGroup = (typeof liabilityGroups)[number];
 /** The group of points without an expiry date. */
 export const neverExpires = 'never';
 
-const { from, to, timeZone, asOf, interval } = commonParameters;
+const { from, to, timeZone, asOf, interval, weekStart } = commonParameters;
 
 const programmeId = id.optional().meta({ description: 'Only this programme. Default: all programmes.' });
 const groupBy = z.enum(liabilityGroups).register(typeNames, { name: 'LoyaltyLiabilityGroup' }).optional();
@@ -27,9 +27,10 @@ export const liabilityInput = z.strictObject({
     description:
       'The liability at this instant. It may be in the future, without what members will earn and spend until then. Default: now.',
   }),
+  weekStart,
   interval: interval.meta({
     description:
-      'Also return a `series`: the liability at the end of each calendar interval, at most 1,000 of them. Weeks are ISO weeks.',
+      'Also return a `series`: the liability at the end of each calendar interval, at most 1,000 of them. Weeks start on `weekStart`.',
   }),
   programmeId,
   groupBy: groupBy.meta({

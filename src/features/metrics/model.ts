@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { cohortActivities } from '../../domain/cohorts.ts';
-import { calendarIntervals } from '../../domain/period.ts';
+import { calendarIntervals, weekDays } from '../../domain/period.ts';
 import { typeNames } from '../../platform/type-names.ts';
 import { calendarDate, currency, id, text, timeZone } from '../../platform/values.ts';
 
@@ -116,9 +116,10 @@ export const metricGroup = z
     interval: metricConfidence.nullable(),
     lowSample: z.boolean(),
     reason: metricNotice.nullable(),
-    series: z
-      .array(metricSeriesPoint)
-      .meta({ description: 'Of a cohort: one entry per calendar interval since it began. Otherwise empty.' }),
+    series: z.array(metricSeriesPoint).meta({
+      description:
+        'Of a cohort: one entry per calendar interval since it began. With `groupBy` and `interval`, the series of the group. Otherwise empty.',
+    }),
   })
   .meta({ id: 'MetricGroup', description: 'The same number for a part of the population.' });
 
@@ -158,8 +159,13 @@ const moment = (description: string) =>
     });
 
 const interval = z.enum(calendarIntervals).register(typeNames, { name: 'CalendarInterval' }).optional().meta({
-  description: 'Also return a `series` by calendar interval, at most 1,000 of them. Weeks are ISO weeks.',
+  description: 'Also return a `series` by calendar interval, at most 1,000 of them. Weeks start on `weekStart`.',
   example: 'month',
+});
+
+const weekStart = z.enum(weekDays).register(typeNames, { name: 'WeekDay' }).optional().meta({
+  description: 'With `interval=week`: the day on which weeks start. Default: `monday`.',
+  example: 'sunday',
 });
 
 /** What all metrics take. */
@@ -190,7 +196,38 @@ export const commonParameters = {
       '`restate`: a refund lowers the revenue of its order, in the period of the order; an order that is refunded in full does not count. `when_given`: it lowers the revenue of the period in which the money went back, as a return does, and the order stays a purchase. Default: `restate`.',
   }),
   interval,
+  weekStart,
 };
+
+/** What metrics of customers take. */
+export const segmentParameters = {
+  segment: id.optional().meta({
+    description:
+      'Only the customers of this segment. Needs the scopes that the segment needs. Orders of nobody known are in no segment.',
+  }),
+  segmentAt: z.enum(['start', 'end']).register(typeNames, { name: 'SegmentMoment' }).optional().meta({
+    description:
+      'As of when customers are in a segment or group: the start of the period (of retention, and of churn between two periods, the end of the previous period), or its end, with the warning `members_as_of_end`. Of all time it is the end. What has no past counts as it is now, with the warning `profile_as_of_now`. Default: `start`.',
+  }),
+};
+export const groupParameters = {
+  ...segmentParameters,
+  groupBy: text(200).optional().meta({
+    description:
+      'Also answer the number for each group, the largest first, at most 100; the others are together in the group `other`. `segment` (with `segments`), `country`, `tier`, `stage` (of the lead), `kind`, `acquisitionSource`, `partner`, `cohort` (month of the first order), `rfm` (segments of the metric rfm), `attributes.color` or any other field of customers that conditions may name and that is no number or time. And by orders: `channel`, `currency`, `campaign`, `sku`, `category`, or any such field as `orders.paymentStatus`, `orders.tags`. The empty key is who, or what, has no value, and orders of nobody known. Counts and sums of groups of customers add up to the whole where a customer has one value; rates, means, percentiles and shares of the top never do, nor do groups of orders, segments, partners and lists, in which one customer can be several times (warning `groups_overlap`). Needs the scope that reads the field; personal fields need `customers:pii`. It takes the place of other `groups`.',
+    example: 'tier',
+  }),
+  segments: z.array(id).min(1).max(20).optional().meta({
+    description:
+      'With `groupBy=segment`: the segments, a group each; who is in none of them is in the group with the empty key.',
+  }),
+};
+export interface DimensionInput {
+  segment?: string | undefined;
+  segmentAt?: 'start' | 'end' | undefined;
+  groupBy?: string | undefined;
+  segments?: string[] | undefined;
+}
 
 const minOrders = (description: string) => z.int().min(1).max(1_000_000).optional().meta({ description, example: 3 });
 const silenceDays = z.int().min(1).max(36_500).optional().meta({
@@ -204,18 +241,21 @@ const previous = {
 
 export const retentionInput = z.strictObject({
   ...commonParameters,
+  ...groupParameters,
   ...previous,
   minOrders: minOrders('Only customers with at least this many orders before the end of the previous period.'),
 });
 
 export const repeatPurchaseInput = z.strictObject({
   ...commonParameters,
+  ...groupParameters,
   minOrders: minOrders('Orders that make a customer a repeat buyer. Default: 2.'),
 });
 
 export const churnVariants = ['period', 'silence', 'gap'] as const;
 export const churnInput = z.strictObject({
   ...commonParameters,
+  ...groupParameters,
   ...previous,
   variant: z.enum(churnVariants).register(typeNames, { name: 'ChurnVariant' }).optional().meta({
     description:
@@ -235,17 +275,26 @@ export const churnInput = z.strictObject({
 
 export const gapsInput = z.strictObject({
   ...commonParameters,
+  ...groupParameters,
   sameDay: z.enum(['merge', 'count']).register(typeNames, { name: 'SameDayOrders' }).optional().meta({
     description: '`merge`: orders of one day are one purchase. `count`: they have gaps of 0 days. Default: `merge`.',
   }),
 });
 
-export const valueInput = z.strictObject(commonParameters);
+export const valueInput = z.strictObject({ ...commonParameters, ...groupParameters });
 
-export const rfmInput = valueInput.omit({ from: true, to: true, interval: true });
+export const rfmInput = valueInput.omit({
+  from: true,
+  to: true,
+  interval: true,
+  weekStart: true,
+  groupBy: true,
+  segments: true,
+});
 
 export const cohortsInput = z.strictObject({
   ...commonParameters,
+  ...segmentParameters,
   from: moment('Start of the first cohort: the beginning of an interval. Default: the interval of the first order.'),
   to: moment(
     'End of the last cohort: the beginning of an interval. Default: `asOf`. What cohorts do is told up to `asOf`.',
@@ -264,6 +313,7 @@ export const lifetimeVariants = ['historic', 'simple', 'four_factor'] as const;
 export const lifetimeBases = ['observed', 'silence', 'configured'] as const;
 export const lifetimeInput = z.strictObject({
   ...commonParameters,
+  ...groupParameters,
   variant: z.enum(lifetimeVariants).register(typeNames, { name: 'LifetimeVariant' }).optional().meta({
     description:
       '`historic`: net revenue per buyer. `simple`: minus acquisition and retention cost. `four_factor`: order value × frequency × lifetime × margin. Default: `historic`.',

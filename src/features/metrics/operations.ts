@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import { averageOrderValue } from '../../domain/average-order-value.ts';
 import { churnRate } from '../../domain/churn-rate.ts';
 import type { MetricResult } from '../../domain/metric-result.ts';
@@ -10,17 +11,19 @@ import { revenuePerCustomer } from '../../domain/revenue-per-customer.ts';
 import { rfm } from '../../domain/rfm.ts';
 import type { Db } from '../../platform/db/client.ts';
 import type { Context } from '../../platform/operation.ts';
-import { compareBuyers, cumulative, type PerRange, perRange } from './answer.ts';
+import { compareBuyers, comparedWindow, cumulative, type PerRange, perRange } from './answer.ts';
 import { answerCohorts } from './cohorts.ts';
 import { concentrationSums } from './concentration-queries.ts';
+import { dimensional } from './dimensions.ts';
 import { excludedAmounts } from './excluded.ts';
 import { gapStatistics, ownGapCounts, silenceCounts } from './gap-queries.ts';
 import { metricOperation } from './group-size.ts';
-import { answerLifetimeValue } from './lifetime.ts';
+import { answerLifetimeValue, lifetimeWindow } from './lifetime.ts';
 import {
   churnInput,
   churnVariants,
   cohortsInput,
+  type DimensionInput,
   gapsInput,
   lifetimeInput,
   metricResult,
@@ -31,7 +34,7 @@ import {
 } from './model.ts';
 import { repeatCounts } from './retention-queries.ts';
 import { rfmCells } from './rfm-queries.ts';
-import { boundsOf, refuseParameters, resolveScope, type Scope } from './scope.ts';
+import { boundsOf, type CommonInput, refuseParameters, resolveScope, type Scope } from './scope.ts';
 import { averageOrderSums, newAndReturningSums, revenueSums } from './value-queries.ts';
 
 /** The metrics. Each takes a small, constant number of statements: the period, its series, what was left out, and where all time begins. */
@@ -46,7 +49,9 @@ export const getRetentionRate = metricOperation(
       'Buyers of the previous period who bought again in the current one ÷ buyers of the previous period. Default: the last complete month compared with the one before. In a `series` each interval is compared with the one before it.',
     input: retentionInput,
     output,
-    run: (context, input) => compareBuyers(context, input, 'retention-rate', retentionRate),
+    run: dimensional({ name: 'getRetentionRate', window: comparedWindow }, (context, input) =>
+      compareBuyers(context, input, 'retention-rate', retentionRate),
+    ),
   },
   { family: 'orders', values: /./, bases: ['previousBuyers'] },
 );
@@ -59,13 +64,13 @@ export const getRepeatPurchaseRate = metricOperation(
       'Customers with at least `minOrders` (2) orders ÷ all buyers, as of the period’s end. All orders up to the end count: `from` is where the `series` begins.',
     input: repeatPurchaseInput,
     output,
-    async run(context, { minOrders = 2, ...input }) {
+    run: dimensional({ name: 'getRepeatPurchaseRate' }, async (context, { minOrders = 2, ...input }) => {
       const asked = resolveScope(context, input);
       return cumulative(context, asked, 'repeat-purchase-rate', async (ends) => {
         const counts = await repeatCounts(context.db, context, asked, ends, minOrders);
         return counts.map(repeatPurchaseRate);
       });
-    },
+    }),
   },
   { family: 'orders', values: /./, bases: ['buyers'] },
 );
@@ -78,7 +83,7 @@ export const getChurnRate = metricOperation(
       '`period`: 1 − retention. `silence` and `gap`: customers who have bought by the period’s end and have been silent since, ÷ all of them (with `gap`: those with a gap); all orders up to the end count, and `from` is where the `series` begins.',
     input: churnInput,
     output,
-    async run(context, input) {
+    run: dimensional({ name: 'getChurnRate', window: churnWindow }, async (context, input) => {
       const { variant = 'period', silenceDays = 90, gapFactor = 2 } = input;
       if (variant !== 'silence') refuseParameters(input, ['silenceDays'], 'variant=silence');
       if (variant !== 'gap') refuseParameters(input, ['gapFactor'], 'variant=gap');
@@ -95,7 +100,7 @@ export const getChurnRate = metricOperation(
         const counts = await ownGapCounts(context.db, context, asked, ends, gapFactor);
         return counts.map((count) => echo(churnRate({ variant, ...count }), { gapFactor }));
       });
-    },
+    }),
   },
   {
     family: 'orders',
@@ -114,7 +119,7 @@ export const getPurchaseGaps = metricOperation(
       'Days between consecutive purchase days of a customer in the zone; a gap belongs to the period of its later order. `value` is the mean over all gaps. The time since the last purchase is an open gap: counted, and left out of the mean.',
     input: gapsInput,
     output,
-    async run(context, { sameDay = 'merge', ...input }) {
+    run: dimensional({ name: 'getPurchaseGaps' }, async (context, { sameDay = 'merge', ...input }) => {
       const asked = resolveScope(context, input);
       return perRange(
         context,
@@ -131,24 +136,25 @@ export const getPurchaseGaps = metricOperation(
           return ranges.map((statistics) => ({ result: purchaseGaps(statistics), excluded: [] }));
         },
       );
-    },
+    }),
   },
   { family: 'gaps', values: /^(mean|customerMean|gaps|customers|openGaps)$/, bases: ['customers'] },
 );
 
 /** The run of a metric that is worked out from sums of each range. */
 function fromSums<S extends Parameters<typeof excludedAmounts>[0]>(
+  name: string,
   about: PerRange,
   read: (db: Db, context: Context, scope: Scope, bounds: readonly string[]) => Promise<S[]>,
   judge: (sums: S) => MetricResult,
 ) {
-  return (context: Context, input: Parameters<typeof resolveScope>[1]) => {
+  return dimensional<CommonInput & DimensionInput>({ name }, (context, input) => {
     const asked = resolveScope(context, input);
     return perRange(context, asked, about, async (parts) => {
       const ranges = await read(context.db, context, asked, boundsOf(parts, asked.end));
       return ranges.map((sums) => ({ result: judge(sums), excluded: excludedAmounts(sums) }));
     });
-  };
+  });
 }
 
 export const getAverageOrderValue = metricOperation(
@@ -160,6 +166,7 @@ export const getAverageOrderValue = metricOperation(
     input: valueInput,
     output,
     run: fromSums(
+      'getAverageOrderValue',
       { metric: 'average-order-value', unit: 'money', money: true, returns: 'excluded', buyersOnly: false },
       averageOrderSums,
       averageOrderValue,
@@ -177,6 +184,7 @@ export const getNewAndReturning = metricOperation(
     input: valueInput,
     output,
     run: fromSums(
+      'getNewAndReturning',
       { metric: 'new-and-returning', unit: 'ratio', money: true, returns: 'count', buyersOnly: true },
       newAndReturningSums,
       newAndReturning,
@@ -194,6 +202,7 @@ export const getRevenuePerCustomer = metricOperation(
     input: valueInput,
     output,
     run: fromSums(
+      'getRevenuePerCustomer',
       { metric: 'revenue-per-customer', unit: 'money', money: true, returns: 'count', buyersOnly: false },
       revenueSums,
       revenuePerCustomer,
@@ -212,6 +221,7 @@ export const getRevenueConcentration = metricOperation(
     output,
     drawing: 'lorenz',
     run: fromSums(
+      'getRevenueConcentration',
       { metric: 'revenue-concentration', unit: 'ratio', money: true, returns: 'count', buyersOnly: true },
       concentrationSums,
       revenueConcentration,
@@ -230,7 +240,7 @@ export const getRfm = metricOperation(
     input: rfmInput,
     output,
     drawing: 'shares',
-    async run(context, input) {
+    run: dimensional({ name: 'getRfm' }, async (context, input) => {
       const asked = resolveScope(context, input);
       return perRange(
         context,
@@ -241,7 +251,7 @@ export const getRfm = metricOperation(
           return [{ result: rfm(sums.cells), excluded: excludedAmounts(sums) }];
         },
       );
-    },
+    }),
   },
   null,
 );
@@ -255,7 +265,7 @@ export const getCohorts = metricOperation(
     input: cohortsInput,
     output,
     drawing: 'heat map',
-    run: answerCohorts,
+    run: dimensional({ name: 'getCohorts' }, answerCohorts),
   },
   null,
 );
@@ -269,7 +279,7 @@ export const getLifetimeValue = metricOperation(
     input: lifetimeInput,
     output,
     problems: ['not_found'],
-    run: answerLifetimeValue,
+    run: dimensional({ name: 'getLifetimeValue', window: lifetimeWindow }, answerLifetimeValue),
   },
   {
     family: 'orders',
@@ -279,6 +289,12 @@ export const getLifetimeValue = metricOperation(
     bases: ['buyers'],
   },
 );
+
+function churnWindow(context: Context, input: z.output<typeof churnInput>) {
+  if ((input.variant ?? 'period') === 'period') return comparedWindow(context, input);
+  const { from, end } = resolveScope(context, input);
+  return { start: from, end };
+}
 
 function echo(result: MetricResult, parameters: Record<string, number>): MetricResult {
   return { ...result, values: { ...result.values, ...parameters } };

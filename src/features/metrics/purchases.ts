@@ -35,7 +35,8 @@ function daysOf(
   { reportingTimeZone, zonesDiffer, now }: Present,
 ): Days | null {
   if (zonesDiffer || scope.currency !== null || scope.customerId !== null) return null;
-  if (scope.paidOnly || scope.withoutZero || scope.past !== null || scope.refundsWhenGiven) return null;
+  if (scope.paidOnly || scope.withoutZero || scope.past !== null || scope.refundsWhenGiven || scope.someOrders)
+    return null;
   const last = bounds.reduce(later);
   const dates: string[] = [];
   let ahead: string | null = null;

@@ -36,7 +36,7 @@ type Row = LeftOutRow & {
 };
 
 /** 1 + ⌊5 × customers strictly worse ÷ customers⌋. */
-const score = (by: SQL) => sql`(1 + 5 * (rank() over (order by ${by}) - 1) / count(*) over ())::int`;
+export const score = (by: SQL) => sql`(1 + 5 * (rank() over (order by ${by}) - 1) / count(*) over ())::int`;
 
 /** From `customers` (day of the last order, n, net) and `aside`. */
 const cells: SQL = sql`scored as (

@@ -3,13 +3,16 @@ import {
   buckets,
   type CalendarInterval,
   countBuckets,
+  type Interval,
   intervalAt,
   isBefore,
   PeriodError,
   type Range,
   resolveInstant,
   resolvePeriod,
+  startingOn,
   timeZoneName,
+  type WeekDay,
 } from '../../domain/period.ts';
 import { Problem } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
@@ -25,6 +28,9 @@ export interface CommonInput {
   zeroValue?: 'include' | 'exclude' | undefined;
   refunds?: 'restate' | 'when_given' | undefined;
   interval?: CalendarInterval | undefined;
+  weekStart?: WeekDay | undefined;
+  /** Of groups of orders, not of customers: what is summed up by customer does not know them. */
+  someOrders?: boolean | undefined;
 }
 
 /** Which orders count. */
@@ -38,6 +44,8 @@ export interface Filter {
   past: string | null;
   /** Refunds count when they were given, as returns do; they do not change their order. */
   refundsWhenGiven: boolean;
+  /** Some orders of a customer, and not others. */
+  someOrders: boolean;
 }
 
 /** A question about a period, resolved to instants once. */
@@ -49,7 +57,7 @@ export interface Scope extends Filter {
   /** The earlier of `to` and `asOf`: facts from here on are not counted. */
   end: string;
   timeZone: string;
-  interval: CalendarInterval | null;
+  interval: Interval | null;
 }
 
 /** Before all facts, in Postgres and in the order of `isBefore`. */
@@ -77,7 +85,11 @@ export function forParameter<T>(parameter: string, compute: () => T): T {
 }
 
 /** Parameters that mean nothing for the chosen variant are refused like unknown ones, never ignored. */
-export function refuseParameters(input: Record<string, unknown>, names: readonly string[], instead: string): void {
+export function refuseParameters<I extends object>(
+  input: I,
+  names: readonly (keyof I & string)[],
+  instead: string,
+): void {
   const given = names.filter((name) => input[name] !== undefined);
   if (given.length === 0) return;
   throw new Problem('unsupported_parameter', `${given.join(', ')}: only with ${instead}.`, {
@@ -116,15 +128,17 @@ export function scopeOf(
   input: CommonInput,
   period: Pick<Scope, 'from' | 'to' | 'asOf' | 'timeZone' | 'customerId'>,
 ): Scope {
+  if (input.interval !== 'week') refuseParameters(input, ['weekStart'], 'interval=week');
   return {
     ...period,
     end: earlier(period.to, period.asOf),
-    interval: input.interval ?? null,
+    interval: input.interval === undefined ? null : startingOn(input.interval, input.weekStart ?? 'monday'),
     currency: input.currency ?? null,
     paidOnly: input.payment === 'paid',
     withoutZero: input.zeroValue === 'exclude',
     past: isBefore(period.asOf, now) ? period.asOf : null,
     refundsWhenGiven: input.refunds === 'when_given',
+    someOrders: input.someOrders ?? false,
   };
 }
 

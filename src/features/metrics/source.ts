@@ -40,7 +40,7 @@ export function chooseSource(filter: Filter, bounds: readonly string[], zone: Zo
     !bounds.every((b) => !isBefore(b, zonesDiffer.to))
   )
     return facts;
-  if (filter.paidOnly || filter.withoutZero || filter.customerId !== null) return facts;
+  if (filter.paidOnly || filter.withoutZero || filter.customerId !== null || filter.someOrders) return facts;
   if (filter.past !== null || filter.refundsWhenGiven) return facts;
   const months = new Map<string, string>();
   for (const bound of bounds) {

@@ -24,7 +24,7 @@ export const scoreFilters = [
 ] as const;
 export type ScoreFilter = (typeof scoreFilters)[number];
 
-const { from, to, timeZone, asOf, interval } = commonParameters;
+const { from, to, timeZone, asOf, interval, weekStart } = commonParameters;
 const exactly = (description: string, example: string) => text(200).optional().meta({ description, example });
 
 const scoreInclude = z.enum(['partial', 'late']).meta({
@@ -71,6 +71,7 @@ export const scoreInput = z
   .strictObject({
     ...question,
     interval,
+    weekStart,
     groupBy: groupBy.meta({
       description:
         'Also return `groups`, the largest first, at most 1,000. The empty key stands for answers without a value. A customer is in the group of the latest answer.',

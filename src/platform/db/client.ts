@@ -29,6 +29,8 @@ export interface Statement<Row> {
   /** Finds a few rows by a key: outside of transactions it shares a connection with those of other requests. */
   readonly lookup: boolean;
   readonly text: string;
+  /** What it was made from: to ask it as a part of another statement. */
+  readonly query: SQL;
   readonly bind: (values: Values) => unknown[];
   /** Only for the type checker. */
   readonly row?: Row;
@@ -59,6 +61,7 @@ export function statement<Row>(
     unprepared: (options.unprepared ?? false) || /^fetch /i.test(compiled.sql),
     lookup: options.lookup ?? false,
     text: compiled.sql,
+    query,
     bind: (values) => slots.map((slot) => (typeof slot === 'string' ? bound(values, slot, name) : slot.constant)),
   };
 }

@@ -681,7 +681,8 @@ t.test('what a metric cannot take is refused with the parameter', async (t) => {
     [getRetentionRate, { minOrders: 1.5 }, 'invalid_input; minOrders invalid_type'],
     [getRetentionRate, { currency: 'XXX' }, 'invalid_input; currency unknown_currency'],
     [getRetentionRate, { interval: 'fortnight' }, 'invalid_input; interval invalid_value'],
-    [getRetentionRate, { segment: 'vip' }, 'unsupported_parameter; segment unsupported_parameter'],
+    [getRetentionRate, { segment: 'vip' }, 'invalid_input; segment invalid_format'],
+    [getRetentionRate, { region: 'north' }, 'unsupported_parameter; region unsupported_parameter'],
     [getRetentionRate, { silenceDays: 3 }, 'unsupported_parameter; silenceDays unsupported_parameter'],
     [getAverageOrderValue, { minOrders: 3 }, 'unsupported_parameter; minOrders unsupported_parameter'],
     [getAverageOrderValue, { asOf: '0999-01-01' }, 'invalid_input; asOf out_of_range'],
@@ -939,7 +940,7 @@ t.test('over HTTP the parameters are text, and the answers are the same', async 
     status: 422,
     body: { errors: [{ parameter: 'minOrders', code: 'invalid_type' }] },
   });
-  t.match(await request('GET', '/v1/metrics/retention-rate?groupBy=country'), {
+  t.match(await request('GET', '/v1/metrics/rfm?groupBy=country'), {
     status: 422,
     body: { errors: [{ parameter: 'groupBy', code: 'unsupported_parameter' }] },
   });

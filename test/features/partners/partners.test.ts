@@ -848,6 +848,10 @@ test('metrics of partners: over their customers, from the group size on, told in
     ['currency', 'currency=EUR'],
     ['payment', 'payment=all'],
     ['zeroValue', 'zeroValue=include'],
+    ['segment', 'segment=0193a6c2-8f00-7000-8000-000000000000'],
+    ['segmentAt', 'segmentAt=end'],
+    ['groupBy', 'groupBy=kind'],
+    ['segments', 'segments=0193a6c2-8f00-7000-8000-000000000000'],
     ['interval', 'interval=week'],
   ] as const) {
     const answer = await ask(query);
