@@ -25,7 +25,7 @@ curl http://127.0.0.1:3000/v1/orders \\
 curl 'http://127.0.0.1:3000/v1/metrics/average-order-value?from=2026-03-01&to=2026-04-01' -H "Authorization: Bearer $TOKEN"
 \`\`\`
 
-The order created its customer. Import the history of a shop with \`POST /v1/orders/batch\`, 1,000 orders at a time.
+The order created its customer. Import the history of a shop as a file: \`POST /v1/imports?kind=orders\` takes NDJSON or CSV of any length.
 
 ## Tokens and scopes
 
@@ -116,6 +116,13 @@ the order of the versions of each record, and skips nothing, however many write 
 Store \`page.next\` together with what you made of the page: a reader that is killed goes on from there, and what it reads twice changes
 nothing. Events are kept for 90 days (\`RAPPORT_EVENTS_KEPT_DAYS\`); an older cursor is 410 \`cursor_expired\`: begin anew. Events hold names
 of members, never values.
+
+## Files
+
+\`POST /v1/imports?kind=orders\` with NDJSON or CSV as its body, gzipped or not, is written line by line in the background, by the rules of
+batches: read \`GET /v1/imports/{id}\` until its \`status\` is \`finished\`, and \`…/errors\` for what was refused. A file can be sent again.
+\`GET /v1/exports/{kind}\` streams all records that the list of the kind has, as of one instant; its header \`Events-After\` is the position for
+\`GET /v1/events\` from which to follow the changes since.
 
 ## Errors
 
