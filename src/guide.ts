@@ -25,7 +25,7 @@ curl http://127.0.0.1:3000/v1/orders \\
 curl 'http://127.0.0.1:3000/v1/metrics/average-order-value?from=2026-03-01&to=2026-04-01' -H "Authorization: Bearer $TOKEN"
 \`\`\`
 
-The order created its customer. Import the history of a shop with \`POST /v1/orders/batch\`, 1,000 orders at a time.
+The order created its customer. Import the history of a shop as a file: \`POST /v1/imports?kind=orders\` takes NDJSON or CSV of any length.
 
 ## Tokens and scopes
 
@@ -133,6 +133,13 @@ verify \`webhook-signature\` with one of its libraries and the secret that the c
 - \`include: ["record"]\` sends the record along as \`current\`: personal data, if the token had \`customers:pii\`.
 - \`…/rotate-secret\`: both secrets sign until the overlap ends (a day by default). \`…/test\` sends an event. \`…/deliveries?outcome=failed\` is what was not
   taken; \`…/resend\` sends one again. Deliveries are kept for 30 days after the last attempt.
+
+## Files
+
+\`POST /v1/imports?kind=orders\` with NDJSON or CSV as its body, gzipped or not, is written line by line in the background, by the rules of
+batches: read \`GET /v1/imports/{id}\` until its \`status\` is \`finished\`, and \`…/errors\` for what was refused. A file can be sent again.
+\`GET /v1/exports/{kind}\` streams all records that the list of the kind has, as of one instant; its header \`Events-After\` is the position for
+\`GET /v1/events\` from which to follow the changes since.
 
 ## Errors
 

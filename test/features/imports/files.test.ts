@@ -207,6 +207,27 @@ t.test('who may import, and read what', async (t) => {
   });
 });
 
+t.test('who disables a client ends its imports', async (t) => {
+  const client = await api.request('POST', '/v1/clients', {
+    body: { name: 'Loader', scopes: ['imports:write', 'orders:write'] },
+  });
+  t.equal(client.status, 201, JSON.stringify(client.body));
+  const sent = await upload(api, 'kind=orders', ndjson([anOrder(8_001)]), { client: client.body.id });
+  t.equal(sent.status, 201);
+  // A token is revoked from the second after its issue.
+  await new Promise((resolve) => setTimeout(resolve, 1_100));
+  const headers = { 'If-Match': '*' };
+  const disabled = await api.request('PATCH', `/v1/clients/${client.body.id}`, {
+    body: { status: 'disabled' },
+    headers,
+  });
+  t.equal(disabled.status, 200);
+  await runJobs(api);
+  const now = await api.request('GET', `/v1/imports/${sent.body.id}`);
+  t.match(now.body, { status: 'failed', failure: { code: 'client_revoked' }, created: 0 });
+  t.equal((await api.request('GET', '/v1/orders/external/shop/o8001')).status, 404);
+});
+
 t.test('a retry under one key is answered with the same import', async (t) => {
   const headers = { 'Idempotency-Key': 'once' };
   const first = await upload(api, 'kind=customers', ndjson([aCustomer(7_001)]), { headers });
