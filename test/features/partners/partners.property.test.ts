@@ -20,7 +20,7 @@ import { type Crowd, type Member, stockCrowd } from '../../support/crowd.ts';
 import { guardedFields, schema } from '../../support/doors.ts';
 import { draws, everyNth, firstSeed, soakSeconds } from '../../support/draws.ts';
 import { copyExcerpt, hashesWithout, idsIn, idsOfRecords } from '../../support/excerpt.ts';
-import { nobody, stockPartner } from '../../support/people.ts';
+import { nobody, stockPartner, stockWebhook } from '../../support/people.ts';
 import { type RawAnswer, type RawRequest, rawClient } from '../../support/raw-http.ts';
 import { parsed } from '../../support/refusals.ts';
 
@@ -91,9 +91,16 @@ const first = {
   readOnly: members.slice(20, 26).map(({ id }) => id),
 };
 const last = { customers: members.slice(18, 40).map(({ id }) => id), fields: [] };
+/** Of each partner, a webhook with a delivery. */
+const hooks: Awaited<ReturnType<typeof stockWebhook>>[] = [];
+async function partnerOf(shared: Parameters<typeof stockPartner>[1]): Promise<ScopedToken> {
+  const partner = await stockPartner(whole, shared);
+  hooks.push(await stockWebhook(whole, { partner }));
+  return { partner };
+}
 const partners = [
-  await viewerTag('a partner with all fields', { partner: await stockPartner(whole, first) }, members.slice(0, 26)),
-  await viewerTag('a partner without fields', { partner: await stockPartner(whole, last) }, members.slice(18, 40)),
+  await viewerTag('a partner with all fields', await partnerOf(first), members.slice(0, 26)),
+  await viewerTag('a partner without fields', await partnerOf(last), members.slice(18, 40)),
 ];
 const noPersonalData = allScopes().filter((scope) => scope !== 'customers:pii');
 const viewers: Viewer[] = [
@@ -292,6 +299,11 @@ function pathsOf(viewer: Viewer, { path }: ContractOperation): string[] {
     const end = suffix[collection as keyof typeof suffix] ?? '';
     const names = [...viewer.own.slice(0, 2), ...viewer.others.slice(0, 2)].map(({ name }) => `${name}${end}`);
     return [...names, 'nobody'].map((name) => path.replace('{source}', 'shop').replace('{externalId}', name));
+  }
+  if (collection === '/v1/webhooks') {
+    return [...hooks, nothing].map(({ webhook, delivery }) =>
+      path.replace('{id}', webhook).replace('{deliveryId}', delivery),
+    );
   }
   const fixed = configured[collection];
   const ids = fixed === undefined ? someIds(viewer, tableOf[collection] ?? 'customers') : [fixed, nothing.order];
