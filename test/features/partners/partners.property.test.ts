@@ -122,7 +122,8 @@ function allScopes(): string[] {
 // Comparing
 
 const uuid = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/gi;
-const steering = new Set(['date', 'x-request-id', 'ratelimit', 'content-length', 'etag']);
+// A position in the change feed is of the whole store, as it is to readers of the feed.
+const steering = new Set(['date', 'x-request-id', 'ratelimit', 'content-length', 'etag', 'events-after']);
 
 /** What two stores must agree on: all but the id of the request and the bytes of cursors, which are signed per position. */
 function comparable({ status, headers, text }: RawAnswer): Json {
