@@ -5,6 +5,7 @@ import { type Config, readConfig } from '../../src/config.ts';
 import { issueToken } from '../../src/platform/auth/issue-token.ts';
 import { openKeys } from '../../src/platform/auth/keys.ts';
 import { createLogger } from '../../src/platform/http/logging.ts';
+import { untoldOf } from './catalogue.ts';
 import { testDatabase } from './database.ts';
 
 export interface Answer<T = any> {
@@ -109,7 +110,13 @@ export async function testApp(
     const text = await response.text();
     const type = response.headers.get('content-type') ?? '';
     const isJson = type.includes('json') && !type.includes('ndjson') && text !== '';
-    return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+    const answer = { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+    if (response.ok && isJson && path.startsWith('/v1/metrics/') && 'definition' in answer.body) {
+      // Whatever a test asks.
+      const untold = untoldOf(answer.body);
+      if (untold.length > 0) throw new Error(`${path}: the catalogue does not tell of ${untold.join(', ')}`);
+    }
+    return answer;
   };
 
   return {

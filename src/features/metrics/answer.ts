@@ -4,9 +4,10 @@ import { precedingPeriod } from '../../domain/preceding-period.ts';
 import type { RetentionCounts } from '../../domain/retention-rate.ts';
 import { notFound } from '../../platform/errors.ts';
 import type { Context } from '../../platform/operation.ts';
+import type { MetricName } from './definitions.ts';
 import { factNotes, firstFact, type UseOfReturns } from './excluded.ts';
 import { metricResponse, seriesPoints } from './metric-response.ts';
-import type { Excluded, MetricAnswer, MetricUnit } from './model.ts';
+import type { Excluded, MetricAnswer } from './model.ts';
 import { retentionCounts, retentionSeries } from './retention-queries.ts';
 import {
   beginningOfTime,
@@ -36,7 +37,7 @@ interface ComparisonInput extends CommonInput {
 export async function compareBuyers(
   context: Context,
   input: ComparisonInput,
-  metric: string,
+  metric: MetricName,
   judge: (counts: RetentionCounts) => MetricResult,
 ): Promise<MetricAnswer> {
   const { asked, previous } = resolveComparison(context, input);
@@ -56,7 +57,6 @@ export async function compareBuyers(
   ]);
   return metricResponse({
     metric,
-    unit: 'ratio',
     currency: null,
     scope: asked,
     firstFact: null,
@@ -108,7 +108,7 @@ function resolveComparison(
 export async function cumulative(
   context: Context,
   asked: Scope,
-  metric: string,
+  metric: MetricName,
   compute: (ends: string[]) => Promise<MetricResult[]>,
 ): Promise<MetricAnswer> {
   const first = await firstFact(context.db, asked, { returns: false, buyersOnly: true });
@@ -123,7 +123,6 @@ export async function cumulative(
   if (!result) throw new Error(`${metric} has no result`);
   return metricResponse({
     metric,
-    unit: 'ratio',
     currency: null,
     scope: asked,
     firstFact: first.at,
@@ -136,8 +135,7 @@ export async function cumulative(
 }
 
 export interface PerRange {
-  metric: string;
-  unit: MetricUnit;
+  metric: MetricName;
   /** Amounts are in the currency asked for, or the base currency. */
   money: boolean;
   returns: UseOfReturns;
@@ -155,7 +153,7 @@ export interface Measured {
 export async function perRange(
   context: Context,
   asked: Scope,
-  { metric, unit, money, returns, buyersOnly }: PerRange,
+  { metric, money, returns, buyersOnly }: PerRange,
   compute: (parts: readonly Part[]) => Promise<Measured[]>,
 ): Promise<MetricAnswer> {
   const first = await firstFact(context.db, asked, { returns: returns === 'count', buyersOnly });
@@ -173,7 +171,6 @@ export async function perRange(
   if (!total) throw new Error(`${metric} has no result`);
   return metricResponse({
     metric,
-    unit,
     currency: money ? (asked.currency ?? context.baseCurrency) : null,
     scope: asked,
     firstFact: first.at,

@@ -14,6 +14,7 @@ const { from, to, timeZone, asOf, interval, weekStart } = commonParameters;
 
 export const getClosedLoop = metricOperation(
   {
+    metric: 'closed-loop',
     name: 'getClosedLoop',
     summary: 'Closing the loop',
     description: `Of the \`detractor\` follow-ups that were opened in the period: those closed by their due date ÷ those closed or overdue, as of \`asOf\`. Follow-ups that are open and not yet due are in neither (\`notYetDue\`, and the warning \`not_all_due\`: a recent period looks better than it is). Cancelled ones are in \`excluded\`. A reopened one counts as open while it is open. \`interval\` is a Wilson interval.
@@ -39,7 +40,6 @@ export const getClosedLoop = metricOperation(
       const { whole, series } = await loopCounts(context.db, scope, surveyId, buckets);
       return metricResponse({
         metric: 'closed-loop',
-        unit: 'ratio',
         currency: null,
         scope,
         firstFact,

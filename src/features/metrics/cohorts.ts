@@ -53,7 +53,6 @@ export async function answerCohorts(
   const ended = wanted.map((_, index) => all.slice(index).filter(({ complete }) => complete).length);
   return metricResponse({
     metric: 'cohorts',
-    unit: 'ratio',
     currency: asked.currency ?? context.baseCurrency,
     scope: asked,
     firstFact: first.at,

@@ -163,8 +163,10 @@ function amountOf(sum: bigint | undefined): { amount?: number } {
   return amount === null ? {} : { amount };
 }
 
+const reasonOrder: readonly string[] = Object.keys(exclusionReasons);
+
 export function sortExcluded(excluded: Excluded[]): Excluded[] {
-  return excluded.sort((a, b) => exclusionReasons.indexOf(a.reason) - exclusionReasons.indexOf(b.reason));
+  return excluded.sort((a, b) => reasonOrder.indexOf(a.reason) - reasonOrder.indexOf(b.reason));
 }
 
 const first = shaped<Shape & { returns: boolean; buyersOnly: boolean }, { at: string | null; known: boolean }>(

@@ -4,6 +4,7 @@ import { intervalAt, isBefore, previousBucket, resolveInstant } from '../../doma
 import { Problem, problemType } from '../../platform/errors.ts';
 import { type Context, type ReadOperation, readOperation } from '../../platform/operation.ts';
 import type { Drawing } from './chart.ts';
+import type { MetricName } from './definitions.ts';
 import { type Family, monthsOf } from './group-queries.ts';
 import type { MetricAnswer, metricResult } from './model.ts';
 import { metricRepresentations } from './representations.ts';
@@ -55,13 +56,15 @@ Partner tokens: over the customers shared with the partner, in whole calendar mo
 /**
  * A metric: one definition for the organisation and, guarded, for partners; null: not for partners at all.
  *
+ * @param definition.metric its name in addresses and in the catalogue
  * @param definition.drawing how its groups are drawn, when not as bars
  */
 export function metricOperation<I extends Shape>(
-  { drawing, ...given }: Definition<I> & { output: typeof metricResult; drawing?: Drawing },
+  { metric, drawing, ...given }: Definition<I> & { metric: MetricName; output: typeof metricResult; drawing?: Drawing },
   guard: Guard<z.output<I>> | null,
 ): ReadOperation<I, typeof metricResult> {
   const definition = { ...given, representations: metricRepresentations(given.summary, drawing ?? null) };
+  known.set(metric, given);
   const { run } = definition;
   if (guard === null)
     return readOperation({ ...definition, scope: 'metrics:read', partners: false, selfService: false });
@@ -77,6 +80,13 @@ export function metricOperation<I extends Shape>(
   });
   guarded.add(operation);
   return operation;
+}
+
+const known = new Map<MetricName, Pick<Definition<Shape>, 'summary' | 'description' | 'input'>>();
+
+/** All metrics, as their operations are defined. */
+export function knownMetrics(): ReadonlyMap<MetricName, Pick<Definition<Shape>, 'summary' | 'description' | 'input'>> {
+  return known;
 }
 
 /** Whether an operation is a metric that partners are answered by the rules above. */

@@ -61,6 +61,7 @@ async function resolve(context: Context, input: Question): Promise<FunnelQuestio
 
 export const getLeadFunnel = metricOperation(
   {
+    metric: 'lead-funnel',
     name: 'getLeadFunnel',
     summary: 'Funnel health',
     description: `Of the leads that entered in the period: how many became customers, how many are under-qualified, untouched and unanswered, and how they went from stage to stage. Later intervals of a \`series\` have had less time to convert. A customer who had bought before becoming a lead counts as converted on entering.\n${definitions}
@@ -84,7 +85,6 @@ export const getLeadFunnel = metricOperation(
       };
       return metricResponse({
         metric: 'lead-funnel',
-        unit: 'ratio',
         currency: null,
         scope,
         firstFact: first,

@@ -38,7 +38,7 @@ export function answerLifetimeValue(context: Context, input: Input): Promise<Met
   }
   const asked = variant === 'four_factor' ? lastTwelveMonths(context, input) : resolveScope(context, input, customerId);
   const returns = variant === 'four_factor' ? 'excluded' : 'count';
-  const about = { metric: 'lifetime-value', unit: 'money', money: true, returns, buyersOnly: true } as const;
+  const about = { metric: 'lifetime-value', money: true, returns, buyersOnly: true } as const;
   const compute = { historic: historicOf, simple: simpleOf, four_factor: fourFactorOf }[variant];
   return perRange(context, asked, about, (parts) => compute(context, asked, parts, input));
 }

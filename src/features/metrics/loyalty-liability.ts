@@ -52,6 +52,7 @@ function pointValueAt(programmes: ReadonlyMap<string, ProgrammeRules>, programme
 
 export const getLoyaltyLiability = metricOperation(
   {
+    metric: 'loyalty-liability',
     name: 'getLoyaltyLiability',
     summary: 'Loyalty liability',
     description: `What members could claim: outstanding points × what a point is worth, in minor units of the base currency, as of \`asOf\`.\n${definitions}
@@ -88,7 +89,6 @@ export const getLoyaltyLiability = metricOperation(
       };
       return metricResponse({
         metric: 'loyalty-liability',
-        unit: 'money',
         currency: context.baseCurrency,
         scope,
         firstFact: first,

@@ -1,12 +1,12 @@
 import type { MetricResult, Notice } from '../../domain/metric-result.ts';
 import type { Bucket, Range } from '../../domain/period.ts';
+import { type MetricName, metricDefinitions } from './definitions.ts';
 import { sortExcluded } from './excluded.ts';
-import type { Excluded, MetricAnswer, MetricUnit, SeriesPoint } from './model.ts';
+import type { Excluded, MetricAnswer, SeriesPoint } from './model.ts';
 import type { Scope } from './scope.ts';
 
 export interface Answered {
-  metric: string;
-  unit: MetricUnit;
+  metric: MetricName;
   currency: string | null;
   scope: Scope;
   /** Where all time begins. */
@@ -22,17 +22,9 @@ export interface Answered {
   groupSeries?: ReadonlyMap<string, SeriesPoint[]>;
 }
 
-/** Of definitions that have changed. 2: refunds and returns are taken without their tax. */
-const definitionVersions: Readonly<Record<string, number>> = {
-  'average-order-value': 2,
-  'revenue-per-customer': 2,
-  'lifetime-value': 2,
-};
-
 /** The response of a metric, around what the domain computed. */
 export function metricResponse({
   metric,
-  unit,
   currency,
   scope,
   firstFact,
@@ -44,9 +36,10 @@ export function metricResponse({
   series,
   groupSeries,
 }: Answered): MetricAnswer {
+  const { unit, version } = metricDefinitions[metric];
   return {
     metric,
-    definition: `${metric}@${definitionVersions[metric] ?? 1}`,
+    definition: `${metric}@${version}`,
     period: { from: scope.from ?? firstFact, to: scope.to, timeZone: scope.timeZone, previous: previous ?? null },
     asOf: scope.asOf,
     value: result.value,

@@ -47,27 +47,29 @@ export const metricPeriod = z
   })
   .meta({ id: 'MetricPeriod' });
 
-export const exclusionReasons = [
-  'test',
-  'cancelled',
-  'refunded',
-  'unpaid',
-  'zero_value',
-  'anonymous',
-  'missing_rate',
-  'returns',
-  'returns_of_non_buyers',
-  'returns_of_earlier_buyers',
-  'returns_missing_rate',
-  'dismissed',
-  'partial',
-  'late',
-] as const;
-export type ExclusionReason = (typeof exclusionReasons)[number];
-export const exclusionReason = z.enum(exclusionReasons).meta({
+/** Why a record is left out, in words. */
+export const exclusionReasons = {
+  test: 'A test order.',
+  cancelled: 'Cancelled by `asOf`.',
+  refunded: 'Refunded in full by `asOf`.',
+  unpaid: 'Not paid, with `payment=paid`.',
+  zero_value: 'A total of 0, with `zeroValue=exclude`.',
+  anonymous: 'An order of nobody known, who is no buyer.',
+  missing_rate: 'An order without an exchange rate.',
+  returns: 'A return that names no order, where the metric is of orders (with `refunds=when_given`, refunds too).',
+  returns_of_non_buyers: 'A return of a customer without any qualifying order by the end of the range.',
+  returns_of_earlier_buyers: 'A return of a customer who bought before the range and not in it.',
+  returns_missing_rate: 'A return without an exchange rate.',
+  dismissed: 'Seen and closed without an answer.',
+  partial: 'Broken off.',
+  late: 'Answered after the time that the survey allows.',
+} as const;
+export type ExclusionReason = keyof typeof exclusionReasons;
+export const exclusionReason = z.enum(Object.keys(exclusionReasons) as [ExclusionReason]).meta({
   id: 'ExclusionReason',
-  description:
-    'anonymous: an order of nobody known, who is no buyer. missing_rate: orders without an exchange rate. returns: those that name no order, where the metric is of orders (with `refunds=when_given`, refunds too). returns_of_non_buyers: of customers without any qualifying order by the end of the range. returns_of_earlier_buyers: of customers who bought before the range and not in it. returns_missing_rate: without an exchange rate. dismissed: seen and closed without an answer. partial: broken off. late: answered after the time that the survey allows.',
+  description: Object.entries(exclusionReasons)
+    .map(([reason, words]) => `${reason}: ${words}`)
+    .join(' '),
   example: 'missing_rate',
 });
 

@@ -43,6 +43,7 @@ const output = metricResult;
 
 export const getRetentionRate = metricOperation(
   {
+    metric: 'retention-rate',
     name: 'getRetentionRate',
     summary: 'Retention rate',
     description:
@@ -58,6 +59,7 @@ export const getRetentionRate = metricOperation(
 
 export const getRepeatPurchaseRate = metricOperation(
   {
+    metric: 'repeat-purchase-rate',
     name: 'getRepeatPurchaseRate',
     summary: 'Repeat-purchase rate',
     description:
@@ -77,6 +79,7 @@ export const getRepeatPurchaseRate = metricOperation(
 
 export const getChurnRate = metricOperation(
   {
+    metric: 'churn-rate',
     name: 'getChurnRate',
     summary: 'Churn rate',
     description:
@@ -113,6 +116,7 @@ export const getChurnRate = metricOperation(
 
 export const getPurchaseGaps = metricOperation(
   {
+    metric: 'purchase-gaps',
     name: 'getPurchaseGaps',
     summary: 'Purchase gaps',
     description:
@@ -124,7 +128,7 @@ export const getPurchaseGaps = metricOperation(
       return perRange(
         context,
         asked,
-        { metric: 'purchase-gaps', unit: 'days', money: false, returns: 'none', buyersOnly: true },
+        { metric: 'purchase-gaps', money: false, returns: 'none', buyersOnly: true },
         async (parts) => {
           const ranges = await gapStatistics(
             context.db,
@@ -159,6 +163,7 @@ function fromSums<S extends Parameters<typeof excludedAmounts>[0]>(
 
 export const getAverageOrderValue = metricOperation(
   {
+    metric: 'average-order-value',
     name: 'getAverageOrderValue',
     summary: 'Average order value',
     description:
@@ -167,7 +172,7 @@ export const getAverageOrderValue = metricOperation(
     output,
     run: fromSums(
       'getAverageOrderValue',
-      { metric: 'average-order-value', unit: 'money', money: true, returns: 'excluded', buyersOnly: false },
+      { metric: 'average-order-value', money: true, returns: 'excluded', buyersOnly: false },
       averageOrderSums,
       averageOrderValue,
     ),
@@ -177,6 +182,7 @@ export const getAverageOrderValue = metricOperation(
 
 export const getNewAndReturning = metricOperation(
   {
+    metric: 'new-and-returning',
     name: 'getNewAndReturning',
     summary: 'New and returning customers',
     description:
@@ -185,7 +191,7 @@ export const getNewAndReturning = metricOperation(
     output,
     run: fromSums(
       'getNewAndReturning',
-      { metric: 'new-and-returning', unit: 'ratio', money: true, returns: 'count', buyersOnly: true },
+      { metric: 'new-and-returning', money: true, returns: 'count', buyersOnly: true },
       newAndReturningSums,
       newAndReturning,
     ),
@@ -195,6 +201,7 @@ export const getNewAndReturning = metricOperation(
 
 export const getRevenuePerCustomer = metricOperation(
   {
+    metric: 'revenue-per-customer',
     name: 'getRevenuePerCustomer',
     summary: 'Revenue per customer',
     description:
@@ -203,7 +210,7 @@ export const getRevenuePerCustomer = metricOperation(
     output,
     run: fromSums(
       'getRevenuePerCustomer',
-      { metric: 'revenue-per-customer', unit: 'money', money: true, returns: 'count', buyersOnly: false },
+      { metric: 'revenue-per-customer', money: true, returns: 'count', buyersOnly: false },
       revenueSums,
       revenuePerCustomer,
     ),
@@ -213,6 +220,7 @@ export const getRevenuePerCustomer = metricOperation(
 
 export const getRevenueConcentration = metricOperation(
   {
+    metric: 'revenue-concentration',
     name: 'getRevenueConcentration',
     summary: 'Revenue concentration (Pareto)',
     description:
@@ -222,7 +230,7 @@ export const getRevenueConcentration = metricOperation(
     drawing: 'lorenz',
     run: fromSums(
       'getRevenueConcentration',
-      { metric: 'revenue-concentration', unit: 'ratio', money: true, returns: 'count', buyersOnly: true },
+      { metric: 'revenue-concentration', money: true, returns: 'count', buyersOnly: true },
       concentrationSums,
       revenueConcentration,
     ),
@@ -233,6 +241,7 @@ export const getRevenueConcentration = metricOperation(
 
 export const getRfm = metricOperation(
   {
+    metric: 'rfm',
     name: 'getRfm',
     summary: 'RFM: recency, frequency, monetary value',
     description:
@@ -242,15 +251,10 @@ export const getRfm = metricOperation(
     drawing: 'shares',
     run: dimensional({ name: 'getRfm' }, async (context, input) => {
       const asked = resolveScope(context, input);
-      return perRange(
-        context,
-        asked,
-        { metric: 'rfm', unit: 'count', money: true, returns: 'count', buyersOnly: true },
-        async () => {
-          const sums = await rfmCells(context.db, context, asked);
-          return [{ result: rfm(sums.cells), excluded: excludedAmounts(sums) }];
-        },
-      );
+      return perRange(context, asked, { metric: 'rfm', money: true, returns: 'count', buyersOnly: true }, async () => {
+        const sums = await rfmCells(context.db, context, asked);
+        return [{ result: rfm(sums.cells), excluded: excludedAmounts(sums) }];
+      });
     }),
   },
   null,
@@ -258,6 +262,7 @@ export const getRfm = metricOperation(
 
 export const getCohorts = metricOperation(
   {
+    metric: 'cohorts',
     name: 'getCohorts',
     summary: 'Cohorts',
     description:
@@ -272,6 +277,7 @@ export const getCohorts = metricOperation(
 
 export const getLifetimeValue = metricOperation(
   {
+    metric: 'lifetime-value',
     name: 'getLifetimeValue',
     summary: 'Lifetime value',
     description:

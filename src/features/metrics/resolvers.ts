@@ -1,5 +1,6 @@
 import { connection, field, group, type Resolvers, related } from '../../platform/graphql/field.ts';
 import { customersByIds } from '../customers/operations.ts';
+import { listMetrics } from './catalogue.ts';
 import { getClosedLoop } from './closed-loop.ts';
 import { getLeadFunnel, listLeadFunnelMembers } from './lead-funnel.ts';
 import { getLoyaltyLiability, listLoyaltyLiabilityMembers } from './loyalty-liability.ts';
@@ -31,6 +32,7 @@ import {
 
 export const metricResolvers: Resolvers = {
   Query: {
+    metricCatalogue: field(listMetrics),
     metrics: group({
       costOfFields: 250,
       description:

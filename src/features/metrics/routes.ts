@@ -1,4 +1,5 @@
 import { route } from '../../platform/http/rest.ts';
+import { listMetrics } from './catalogue.ts';
 import { getClosedLoop } from './closed-loop.ts';
 import { getLeadFunnel, listLeadFunnelMembers } from './lead-funnel.ts';
 import { getLoyaltyLiability, listLoyaltyLiabilityMembers } from './loyalty-liability.ts';
@@ -29,6 +30,7 @@ import {
 } from './survey-scores.ts';
 
 export const metricRoutes = [
+  route('GET', '/v1/metrics', listMetrics),
   route('GET', '/v1/metrics/retention-rate', getRetentionRate),
   route('GET', '/v1/metrics/repeat-purchase-rate', getRepeatPurchaseRate),
   route('GET', '/v1/metrics/churn-rate', getChurnRate),

@@ -6,6 +6,7 @@ import { notFound } from '../../platform/errors.ts';
 import { type Context, readOperation, requireScope } from '../../platform/operation.ts';
 import { defaultLimit, pageFrom } from '../../platform/page.ts';
 import { type AnswerBand, bandName, storedBand } from '../survey-responses/record.ts';
+import type { MetricName } from './definitions.ts';
 import { metricOperation } from './group-size.ts';
 import { checkGroup, pageKey, pageStart } from './members-page.ts';
 import { metricResponse, seriesPoints } from './metric-response.ts';
@@ -41,7 +42,7 @@ import {
 /** The metrics of scores that customers give: NPS, CSAT and CES, the answers behind them, and the reasons given. */
 
 interface SurveyScore {
-  name: string;
+  name: MetricName;
   type: ScoreType;
   judge: (counts: BandCounts) => MetricResult;
 }
@@ -114,6 +115,7 @@ function metric(surveyScore: SurveyScore, told: { name: string; summary: string;
   return metricOperation(
     {
       ...told,
+      metric: surveyScore.name,
       description: `${told.description}\n${population}`,
       input: scoreInput,
       output: metricResult,
@@ -144,7 +146,6 @@ function metric(surveyScore: SurveyScore, told: { name: string; summary: string;
         ];
         return metricResponse({
           metric: surveyScore.name,
-          unit: 'points',
           currency: null,
           scope,
           firstFact,
