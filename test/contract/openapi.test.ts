@@ -251,6 +251,7 @@ t.test('a tour through every operation meets nothing but what is documented', as
     await visit(200, 'GET', `${path}?${new URLSearchParams(query.filter(([name]) => name in takes))}`);
     t.ok(route, id);
   }
+  await visit(200, 'GET', '/v1/metrics');
   await visit(200, 'GET', '/v1/metrics/lead-funnel/members?list=unanswered&count=true&cursors=true&limit=1');
 
   await visit(200, 'GET', '/livez');

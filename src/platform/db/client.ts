@@ -193,7 +193,7 @@ class ServicePool extends pg.Pool {
     prepare: (client: pg.ClientBase) => void,
   ) {
     super(config);
-    this.turns = new Turns(size);
+    this.turns = new Turns(size, lockPatience);
     this.lockPatience = lockPatience;
     // Without a listener an idle connection that dies takes the process with it. So does one that is in use; its statements are
     // rejected with the same error, and whoever waits for them is told.

@@ -23,7 +23,7 @@ const usualPatience = 5_000;
  * and between lanes as far as they may have more.
  */
 export class Turns {
-  readonly #patience: number;
+  readonly #patience: Readonly<Record<Lane, number>>;
   readonly #most: Readonly<Record<Lane, number>>;
   readonly #used: Record<Lane, number> = { statement: 0, transaction: 0, contended: 0 };
   readonly #waiting: Readonly<Record<Lane, Set<Waiter>>> = {
@@ -32,8 +32,9 @@ export class Turns {
     contended: new Set(),
   };
 
-  constructor(size: number, patience = usualPatience) {
-    this.#patience = patience;
+  /** @param lockPatience milliseconds that `contended` ones wait for their turn: what they wait for may take as long */
+  constructor(size: number, lockPatience: number, patience = usualPatience) {
+    this.#patience = { statement: patience, transaction: patience, contended: Math.max(patience, lockPatience) };
     this.#most = {
       statement: size,
       transaction: Math.max(1, size - Math.max(1, Math.floor(size / 4))),
@@ -48,8 +49,8 @@ export class Turns {
       go(null);
       return;
     }
-    // Whoever comes when others have waited for so long would wait too long: it is told at once.
-    if (this.#oldestWait(lane) > this.#patience / 2) {
+    // Whoever comes when others have waited for so long would wait too long: it is told at once. Who was here already is not.
+    if (lane !== 'contended' && this.#oldestWait(lane) > this.#patience[lane] / 2) {
       go(full());
       return;
     }
@@ -59,7 +60,7 @@ export class Turns {
       timer: setTimeout(() => {
         this.#waiting[lane].delete(waiter);
         go(full());
-      }, this.#patience),
+      }, this.#patience[lane]),
     };
     this.#waiting[lane].add(waiter);
   }
