@@ -91,6 +91,11 @@ async function checkChanges(request: RawRequest, { status, text }: RawAnswer): P
     throw new Error(`changed ${[...changed].join('; ')} and answered ${status} ${text.slice(0, 300)}`);
 }
 
+/** Who waits for news is answered after a second, or the test would wait for all that it has asked to wait. */
+function soon(request: RawRequest): RawRequest {
+  return { ...request, path: request.path.replace(/([?&]wait=)([2-9]|[12]\d|30)(?=&|$)/, '$11') };
+}
+
 for (const operation of operations) {
   t.test(
     `${operation.method} ${operation.path} refuses bad input in words, and changes nothing`,
@@ -98,7 +103,7 @@ for (const operation of operations) {
     async (test) => {
       const property = fc.asyncProperty(hostile.of(operation), async (request) => {
         try {
-          const answer = await send(request);
+          const answer = await send(soon(request));
           check(operation, request, answer);
           await checkChanges(request, answer);
         } catch (error) {

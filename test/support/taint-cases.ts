@@ -106,6 +106,7 @@ export const taintCases: Record<string, TaintCase> = {
   getCohorts: nothing,
   getRevenueConcentration: nothing,
   getRfm: nothing,
+  listMetrics: nothing,
   dismissCustomerDuplicate: (of, _house, { other }) => ({ body: { customerId: of.customer, otherId: other } }),
   mergeCustomer: (of, _house, { other }) => ({ id: of.customer, body: { customerId: other } }),
   previewCustomerMerge: (of, _house, { other }) => ({ id: of.customer, body: { customerId: other } }),
