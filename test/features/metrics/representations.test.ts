@@ -1,6 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { parse } from 'csv-parse/sync';
 import t from 'tap';
+import { routes } from '../../../src/features.ts';
+import { representationsOf } from '../../../src/platform/http/representations.ts';
 import { testApp } from '../../support/app.ts';
 
 /** What REST answers besides JSON: pictures of metrics, and tables of metrics and lists. */
@@ -135,6 +137,18 @@ t.test('a list as a table: what JSON has, and nothing that a spreadsheet runs', 
   const first = await get('/v1/orders.csv?limit=2');
   t.equal(parse(first.text, { columns: true }).length, 2);
   t.match(first.headers.get('link'), /\/v1\/orders\.csv\?limit=2&after=.+rel="next"/, 'the next page is a table too');
+});
+
+t.test('every list is a table whose columns have names', async (t) => {
+  for (const { method, url, operation } of routes) {
+    if (method !== 'GET' || url.startsWith('/v1/metrics/')) continue;
+    for (const { suffix, of } of representationsOf(operation)) {
+      t.equal(suffix, 'csv', url);
+      const [columns = []]: string[][] = parse(await of({ data: [] } as never)); // a page of nothing
+      t.ok(columns.length > 0 && columns.every((name) => name !== ''), `${url}: ${columns.join()}`);
+      t.equal(new Set(columns).size, columns.length, `${url}: each once`);
+    }
+  }
 });
 
 t.test('who may not see it does not see it as a table or a picture either', async (t) => {
